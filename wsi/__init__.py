@@ -1,0 +1,69 @@
+"""One slide: its pixels, its tissue, what is drawn on it, and what a model says of it."""
+
+from .annotations import DEFAULT_GROUPS, Annotation, GroupMeaning, Outline
+from .cohort import Cohort, CohortSlide
+from .detections import Detections
+from .errors import (
+    AnnotationError,
+    ClusterError,
+    GigaslideError,
+    ModelError,
+    ScoreError,
+    SettingsError,
+    SlideError,
+    SpacingError,
+    StoreError,
+    UnreadableRegionError,
+)
+from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
+from .heatmap import CellStatus, Heatmap
+from .labels import tumor_fractions
+from .outputs import whole_file, whole_folder
+from .recipe import Recipe, file_identity, gigaslide_version
+from .settings import Settings, TissueSettings
+from .slide import Overview, Slide, SlideInfo, open_slide
+from .tissue import TissueMask, tissue_in_image, tissue_mask
+
+__all__ = [
+    "DEFAULT_GROUPS",
+    "Annotation",
+    "AnnotationError",
+    "CellGrid",
+    "CellStatus",
+    "ClusterError",
+    "Cohort",
+    "CohortSlide",
+    "Detections",
+    "GigaslideError",
+    "GroupMeaning",
+    "Heatmap",
+    "ModelError",
+    "Outline",
+    "Overview",
+    "Recipe",
+    "Region",
+    "Scale",
+    "ScoreError",
+    "Settings",
+    "SettingsError",
+    "Slide",
+    "SlideError",
+    "SlideInfo",
+    "SpacingError",
+    "StoreError",
+    "TissueMask",
+    "TissueSettings",
+    "UnreadableRegionError",
+    "WindowSpec",
+    "ceil_div",
+    "file_identity",
+    "floor_div",
+    "gigaslide_version",
+    "open_slide",
+    "row_column",
+    "tissue_in_image",
+    "tissue_mask",
+    "tumor_fractions",
+    "whole_file",
+    "whole_folder",
+]

@@ -1,0 +1,87 @@
+"""QuPath GeoJSON: full-resolution px; the first ring of a polygon is its shell, the others are holes."""
+
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import shapely
+from shapely.geometry import Polygon, mapping, shape
+
+from ..errors import AnnotationError
+from .outline import Outline
+
+__all__ = ["read", "write"]
+
+logger = logging.getLogger(__name__)
+
+_COLOURS = {"tumor": [200, 0, 0], "_0": [200, 0, 0], "_1": [200, 0, 0]}
+
+
+def read(content: bytes, path: Path) -> list[Outline]:
+    """The polygons of a FeatureCollection, a list of Features, one Feature, or a bare geometry.
+
+    Raises:
+        AnnotationError: not GeoJSON, or a geometry that is not what it says.
+    """
+    try:
+        plain = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path}: not GeoJSON: {error}; export it from QuPath again") from error
+    outlines = []
+    for number, feature in enumerate(_features(plain, path)):
+        properties = feature.get("properties") or {}
+        group = _class_name(properties)
+        name = str(properties.get("name") or f"{group or 'annotation'} {number}")
+        for polygon in _polygons(feature.get("geometry"), path, name):
+            outlines.append(Outline(name=name, group=group, polygon=polygon))
+    return outlines
+
+
+def _features(plain: Any, path: Path) -> list[dict]:
+    if isinstance(plain, dict) and plain.get("type") == "FeatureCollection":
+        plain = plain.get("features")
+    if isinstance(plain, dict):
+        plain = [plain]
+    if not isinstance(plain, list) or not all(isinstance(item, dict) for item in plain):
+        raise AnnotationError(f"{path}: expected a GeoJSON FeatureCollection, Feature, list of Features or geometry")
+    features = [item if item.get("type") == "Feature" else {"geometry": item} for item in plain]
+    if any(not isinstance(f.get("geometry") or {}, dict) for f in features):
+        raise AnnotationError(f"{path}: a feature's geometry is not an object; export it from QuPath again")
+    return features
+
+
+def _class_name(properties: dict) -> str:
+    classification = properties.get("classification") or ""
+    return str(classification.get("name", "") if isinstance(classification, dict) else classification)
+
+
+def _polygons(geometry: dict | None, path: Path, name: str) -> list[Polygon]:
+    if not geometry:
+        return []
+    try:
+        parsed = shape(geometry)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
+        raise AnnotationError(f"{path}: the geometry of {name!r} is damaged: {error!r}") from error
+    parts = [p for p in shapely.get_parts(parsed) if isinstance(p, Polygon) and not p.is_empty]
+    if not parts:
+        logger.info("%s: %s %r encloses nothing and is passed over", path, parsed.geom_type, name)
+    return parts
+
+
+def write(outlines: Iterable[Outline]) -> bytes:
+    """A FeatureCollection. The colour is always written: QuPath refuses a class without one."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": mapping(outline.polygon),
+            "properties": {
+                "objectType": "annotation",
+                "name": outline.name,
+                "classification": {"name": outline.group, "color": _COLOURS.get(outline.group.lower(), [0, 120, 200])},
+            },
+        }
+        for outline in outlines
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features}).encode()

@@ -1,0 +1,16 @@
+"""One drawn shape."""
+
+from dataclasses import dataclass
+
+from shapely.geometry import Polygon
+
+__all__ = ["Outline"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """A polygon with holes, level-0 px, with the name and the group (QuPath: class) its author gave it."""
+
+    name: str
+    group: str
+    polygon: Polygon

@@ -1,0 +1,164 @@
+"""The table of slides: who they are, what is drawn on them, and on which side of the split they stand."""
+
+import csv
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from .errors import SettingsError
+from .outputs import whole_file
+
+__all__ = ["Cohort", "CohortSlide", "Label", "Split"]
+
+Label = Literal["tumor", "normal", ""]
+Split = Literal["train", "validation", "test", ""]
+COLUMNS = ("slide", "annotation", "label", "patient", "split", "mpp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortSlide:
+    """One row. `id` names the slide's outputs: unique in the cohort and safe as a file name."""
+
+    id: str
+    path: Path
+    annotation: Path | None = None
+    label: Label = ""
+    patient: str = ""
+    split: Split = ""
+    mpp: float | None = None
+    """µm per level-0 px; overrides what the file says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Slides with unique ids, no patient on two sides of the split."""
+
+    slides: tuple[CohortSlide, ...]
+
+    def __iter__(self) -> Iterator[CohortSlide]:
+        return iter(self.slides)
+
+    def __len__(self) -> int:
+        return len(self.slides)
+
+    def of_split(self, split: Split) -> "Cohort":
+        return Cohort(slides=tuple(slide for slide in self.slides if slide.split == split))
+
+    @classmethod
+    def of_rows(cls, rows: list[CohortSlide]) -> "Cohort":
+        """From rows whose ids are only wishes: ids are made safe, and two files of one name get distinct ones.
+
+        Raises:
+            SettingsError: no rows, a file listed twice, or a patient on two sides of the split.
+        """
+        if not rows:
+            raise SettingsError("the cohort has no slides; list at least one")
+        for path, count in Counter(row.path for row in rows).items():
+            if count > 1:
+                raise SettingsError(f"cohort: {path} is listed {count} times; keep one row for each slide")
+        splits: dict[str, set[str]] = {}
+        for row in rows:
+            if row.patient and row.split:
+                splits.setdefault(row.patient, set()).add(row.split)
+        for patient, sides in splits.items():
+            if len(sides) > 1:
+                raise SettingsError(
+                    f"cohort: patient {patient} is in {' and '.join(sorted(sides))}; a patient must be on one side only"
+                )
+        return cls(slides=_with_unique_ids(rows))
+
+    @classmethod
+    def load(cls, path: Path) -> "Cohort":
+        """Read a CSV with the columns slide, annotation, label, patient, split, mpp; only slide is needed.
+
+        Relative paths are relative to the CSV. Further columns are left alone.
+
+        Raises:
+            SettingsError: not such a table, or a value outside the allowed ones; the message names the row.
+        """
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file, skipinitialspace=True)
+                if "slide" not in (reader.fieldnames or ()):
+                    raise SettingsError(f"{path}: no column named slide; the columns are {', '.join(COLUMNS)}")
+                rows = [_row(path, reader.line_num, row) for row in reader]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise SettingsError(f"{path}: cannot be read as a cohort CSV: {error}") from error
+        if not rows:
+            raise SettingsError(f"{path}: the cohort has no slides; list at least one")
+        return cls.of_rows(rows)
+
+    def save(self, path: Path) -> None:
+        """Write the CSV; paths inside its folder become relative to it."""
+        folder = path.resolve().parent
+        with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            self.write(file, folder)
+
+    def write(self, file, folder: Path) -> None:
+        """Write the CSV to an open text file; paths inside folder become relative to it."""
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for slide in self.slides:
+            annotation = "" if slide.annotation is None else _relative(slide.annotation, folder)
+            mpp = "" if slide.mpp is None else slide.mpp
+            writer.writerow([_relative(slide.path, folder), annotation, slide.label, slide.patient, slide.split, mpp])
+
+
+def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
+    def value(column: str) -> str:
+        return (row.get(column) or "").strip()
+
+    def choice(column: str, allowed: tuple[str, ...]) -> str:
+        word = value(column).lower().replace("tumour", "tumor")
+        if word not in allowed:
+            words = ", ".join(filter(None, allowed))
+            raise SettingsError(f"{csv_path}, line {line}: {column} is {word!r}; use {words} or leave it empty")
+        return word
+
+    if not row.get("slide"):
+        raise SettingsError(f"{csv_path}, line {line}: the slide column is empty")
+    try:
+        mpp = float(value("mpp")) if value("mpp") else None
+    except ValueError as error:
+        raise SettingsError(f"{csv_path}, line {line}: mpp is {value('mpp')!r}; give µm/px as a number") from error
+    slide = csv_path.parent / str(row["slide"])
+    return CohortSlide(
+        id=slide.stem,
+        path=slide,
+        annotation=csv_path.parent / value("annotation") if value("annotation") else None,
+        label=choice("label", get_args(Label)),  # pyright: ignore[reportArgumentType]
+        patient=value("patient"),
+        split=choice("split", get_args(Split)),  # pyright: ignore[reportArgumentType]
+        mpp=mpp,
+    )
+
+
+def _with_unique_ids(rows: list[CohortSlide]) -> tuple[CohortSlide, ...]:
+    safe = [_safe_id(row.id) for row in rows]
+    # File systems that ignore case would let "A" overwrite "a".
+    uses = Counter(name.casefold() for name in safe)
+    # Relative to what all share, so that moving the cohort does not rename its outputs.
+    shared = os.path.commonpath([row.path.absolute().parent for row in rows])
+    slides = []
+    for row, name in zip(rows, safe, strict=True):
+        if uses[name.casefold()] > 1:
+            place = os.path.relpath(row.path.absolute(), shared)
+            name += "-" + hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        slides.append(replace(row, id=name))
+    return tuple(slides)
+
+
+def _safe_id(name: str) -> str:
+    # Letters of any script stay; the rest (quotes, newlines, spaces, slashes) could end a command or a line. Zarr
+    # keeps names that begin with two underscores for itself; a leading dash is an option, a leading dot is hidden.
+    return re.sub(r"[^\w.-]+", "_", name).lstrip("_.-")[:150] or "slide"
+
+
+def _relative(path: Path, folder: Path) -> str:
+    resolved = path.resolve()
+    return str(resolved.relative_to(folder)) if resolved.is_relative_to(folder) else str(resolved)

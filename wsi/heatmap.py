@@ -1,0 +1,122 @@
+"""A heatmap: one probability a cell over a whole slide, on disk as one Zarr v3 group."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from .errors import StoreError
+from .outputs import whole_folder
+
+__all__ = ["CellStatus", "Heatmap"]
+
+FORMAT = "gigaslide-heatmap/1"
+
+
+class CellStatus(IntEnum):
+    """What became of a cell. Only `SCORED` cells have a probability; the others are NaN, never 0."""
+
+    NOT_YET = 0
+    SCORED = 1
+    BACKGROUND = 2
+    UNREADABLE = 3
+    FAILED = 4
+    """Read, but the model gave NaN."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heatmap:
+    """Tumour probability by cell; cell (row, column) covers level-0 x in origin + stride × [column, column + 1)."""
+
+    slide: str
+    """The slide's id in its cohort."""
+    probability: np.ndarray
+    """(rows, columns) float32 in [0, 1]; NaN = not looked at."""
+    status: np.ndarray
+    """(rows, columns) uint8, a `CellStatus` each."""
+    origin_level0: tuple[float, float]
+    """(x, y) of the top left of cell (0, 0), level-0 px."""
+    stride_level0: float
+    """Side of a cell, level-0 px; not always whole."""
+    centre_level0: float
+    """Side of the square each score speaks of, concentric with its cell, level-0 px."""
+    centre_px: int
+    """The same in window px."""
+    slide_size: tuple[int, int]
+    """(width, height) of the slide, level-0 px."""
+    slide_mpp: float
+    """µm per level-0 px."""
+    model_hash: str
+
+    def __post_init__(self) -> None:
+        if self.probability.ndim != 2 or self.probability.shape != self.status.shape:
+            raise StoreError(
+                f"heatmap of {self.slide}: probability {self.probability.shape} and status {self.status.shape} "
+                "must be one shape (rows, columns)"
+            )
+        if np.isnan(self.probability[self.scored]).any() or not np.isnan(self.probability[~self.scored]).all():
+            raise StoreError(f"heatmap of {self.slide}: exactly the scored cells must have a probability")
+
+    @property
+    def scored(self) -> np.ndarray:
+        """(rows, columns) bool."""
+        return self.status == CellStatus.SCORED
+
+    def cell_centres(self, cells: np.ndarray) -> np.ndarray:
+        """Middle of cells (N, 2) (row, column): (N, 2) float64 level-0 (x, y)."""
+        return (np.asarray(cells)[:, ::-1] + 0.5) * self.stride_level0 + np.asarray(self.origin_level0)
+
+    def count(self, status: CellStatus) -> int:
+        return int((self.status == status).sum())
+
+    @property
+    def slide_score(self) -> float:
+        """The highest probability of the slide (Liu et al. 2017); 0.0 where no cell was scored."""
+        scored = self.probability[self.scored]
+        return float(scored.max()) if scored.size else 0.0
+
+    def save(self, path: Path) -> None:
+        """Write one Zarr v3 group, whole or not at all, with checksummed chunks."""
+        from zarr.codecs import Crc32cCodec
+
+        with whole_folder(path) as partial:
+            group = zarr.create_group(partial, zarr_format=3, attributes=self._attributes())
+            for name in ("probability", "status"):
+                group.create_array(
+                    name,
+                    data=getattr(self, name),
+                    chunks=(512, 512),
+                    compressors=[BloscCodec(cname="zstd"), Crc32cCodec()],
+                    fill_value=np.nan if name == "probability" else 0,
+                    config={"write_empty_chunks": True},
+                )
+
+    def _attributes(self) -> dict[str, Any]:
+        fields = ("slide", "stride_level0", "centre_level0", "centre_px", "slide_mpp", "model_hash")
+        lists = {"origin_level0": list(self.origin_level0), "slide_size": list(self.slide_size)}
+        return {"format": FORMAT, **{name: getattr(self, name) for name in fields}, **lists}
+
+    @classmethod
+    def load(cls, path: Path) -> "Heatmap":
+        """Read a saved heatmap.
+
+        Raises:
+            StoreError: no heatmap there, a damaged one, or one of another format.
+        """
+        try:
+            group = zarr.open_group(path, mode="r")
+            attributes: dict[str, Any] = dict(group.attrs)
+            if attributes.pop("format", None) != FORMAT:
+                raise StoreError(f"{path}: not a heatmap of format {FORMAT}")
+            for name in ("origin_level0", "slide_size"):
+                attributes[name] = tuple(attributes[name])
+            arrays = {name: np.asarray(group[name][:]) for name in ("probability", "status")}  # pyright: ignore
+            return cls(**attributes, **arrays)
+        except StoreError:
+            raise
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise StoreError(f"{path}: not a readable heatmap ({error}); predict this slide again") from error

@@ -1,0 +1,26 @@
+"""Settings of the rooms' shared questions: where is tissue, and how slides are read."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Settings", "TissueSettings"]
+
+
+class Settings(BaseModel):
+    """Base of every stage's settings: frozen, unknown keys refused, docstrings become the help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TissueSettings(Settings):
+    """Where there is tissue."""
+
+    method: Literal["density", "grey"] = "density"
+    """density: optical density over the slide's own glass, above Otsu's threshold within limits. grey: the paper's rule, grey ≤ 0.8."""
+    mpp: float = Field(default=8.0, gt=0)
+    """Scale at which tissue is looked for (µm/px)."""
+    min_area_um2: float = Field(default=10_000.0, ge=0)
+    """Smaller pieces of tissue are dirt (µm²)."""
+    min_hole_um2: float = Field(default=10_000.0, ge=0)
+    """Smaller holes in tissue are filled (µm²)."""
