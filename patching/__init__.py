@@ -1,1 +1,19 @@
+"""Which patches, and the Zarr store they live in."""
 
+from .augment import Augmentation, centre_crop, draw_augmentation
+from .settings import AugmentSettings, TileSettings
+from .store import CLASSES, PatchStore, SlidePatches
+from .tile import tile_cohort, tile_slide
+
+__all__ = [
+    "CLASSES",
+    "AugmentSettings",
+    "Augmentation",
+    "PatchStore",
+    "SlidePatches",
+    "TileSettings",
+    "centre_crop",
+    "draw_augmentation",
+    "tile_cohort",
+    "tile_slide",
+]

@@ -18,6 +18,7 @@ from .errors import (
 from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
 from .heatmap import CellStatus, Heatmap
 from .labels import tumor_fractions
+from .orientation import ORIENTATIONS, oriented
 from .outputs import whole_file, whole_folder
 from .recipe import Recipe, file_identity, gigaslide_version
 from .settings import Settings, TissueSettings
@@ -26,6 +27,7 @@ from .tissue import TissueMask, tissue_in_image, tissue_mask
 
 __all__ = [
     "DEFAULT_GROUPS",
+    "ORIENTATIONS",
     "Annotation",
     "AnnotationError",
     "CellGrid",
@@ -60,6 +62,7 @@ __all__ = [
     "floor_div",
     "gigaslide_version",
     "open_slide",
+    "oriented",
     "row_column",
     "tissue_in_image",
     "tissue_mask",

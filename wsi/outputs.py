@@ -33,7 +33,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; on success it becomes `path` (replacing what was there), on an error it is removed."""
+    """Give an empty folder to fill; on success it becomes `path` (replacing what was there), else it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path)
     partial.mkdir()

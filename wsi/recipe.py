@@ -1,4 +1,4 @@
-"""What an output was made from: stage, settings, identity of every input, seed. Resume compares this, never existence."""
+"""What an output was made from: stage, settings, identity of every input. Resume compares this, never existence."""
 
 import json
 from dataclasses import dataclass, field

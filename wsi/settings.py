@@ -17,7 +17,7 @@ class TissueSettings(Settings):
     """Where there is tissue."""
 
     method: Literal["density", "grey"] = "density"
-    """density: optical density over the slide's own glass, above Otsu's threshold within limits. grey: the paper's rule, grey ≤ 0.8."""
+    """density: optical density over the slide's own glass, Otsu's threshold within limits. grey: the paper's ≤ 0.8."""
     mpp: float = Field(default=8.0, gt=0)
     """Scale at which tissue is looked for (µm/px)."""
     min_area_um2: float = Field(default=10_000.0, ge=0)

@@ -47,7 +47,7 @@ class SlideInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """A whole slide, small: RGB uint8 (rows, columns, 3); pixel (r, c) averages a square of `scale_level0` level-0 px."""
+    """A whole slide, small: RGB uint8 (rows, columns, 3); a pixel averages a square of `scale_level0` level-0 px."""
 
     image: np.ndarray
     scale_level0: float

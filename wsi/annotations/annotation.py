@@ -73,7 +73,7 @@ class Annotation:
         outlines = tuple(
             o for found in _FORMATS[path.suffix.lower()].read(content, path) for o in _repaired(found, path)
         )
-        known = {name.casefold(): meaning for name, meaning in groups.items()}
+        known: dict[str, GroupMeaning] = {name.casefold(): meaning for name, meaning in groups.items()}
         unknown = sorted({o.group for o in outlines if o.group.casefold() not in known})
         if unknown:
             found = sorted({o.group for o in outlines})

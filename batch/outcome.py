@@ -1,0 +1,67 @@
+"""What became of each slide of a batch, and of the batch."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from ..wsi import whole_file
+
+__all__ = ["BatchSummary", "SlideOutcome", "SlideStatus"]
+
+SlideStatus = Literal["done", "skipped", "partial", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideOutcome:
+    """One slide: skipped = its output was there already; partial = done but for some pixels nobody can read."""
+
+    slide: str
+    status: SlideStatus
+    reason: str = ""
+    seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    """What was made, in the stage's own words: {"tumor": 300, "normal": 300}."""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSummary:
+    """All slides of one run, in the order of the cohort."""
+
+    outcomes: tuple[SlideOutcome, ...]
+
+    @property
+    def exit_status(self) -> int:
+        """0: all good; 1: nothing could be done; 2: finished, but some slides failed or are partial."""
+        statuses = Counter(outcome.status for outcome in self.outcomes)
+        if statuses["failed"] == len(self.outcomes):
+            return 1
+        return 2 if statuses["failed"] or statuses["partial"] else 0
+
+    def of_status(self, status: SlideStatus) -> tuple[SlideOutcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.status == status)
+
+    def total(self, count: str) -> int:
+        return sum(outcome.counts.get(count, 0) for outcome in self.outcomes)
+
+    def headline(self) -> str:
+        """One line: "25 slides: 24 done, 0 skipped, 0 partial, 1 failed"."""
+        numbers = (f"{len(self.of_status(status))} {status}" for status in ("done", "skipped", "partial", "failed"))
+        return f"{len(self.outcomes)} slides: {', '.join(numbers)}"
+
+    def save(self, folder: Path) -> None:
+        """Write summary.csv, and failures.txt with the tracebacks where a slide failed."""
+        rows = [
+            {"slide": o.slide, "status": o.status, "reason": o.reason, "seconds": round(o.seconds, 2), **o.counts}
+            for o in self.outcomes
+        ]
+        with whole_file(folder / "summary.csv") as partial:
+            pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
+        failures = [f"{o.slide}\n{o.traceback}" for o in self.outcomes if o.traceback]
+        (folder / "failures.txt").unlink(missing_ok=True)
+        if failures:
+            with whole_file(folder / "failures.txt") as partial:
+                partial.write_text("\n".join(failures), encoding="utf-8")

@@ -1,0 +1,103 @@
+"""The same work on every slide: here or in worker processes; a slide that fails is recorded and the others go on."""
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+import dask
+from dask.distributed import Client, LocalCluster, as_completed
+
+from ..wsi import GigaslideError
+from .outcome import BatchSummary, SlideOutcome
+from .settings import BatchSettings
+
+__all__ = ["run_slides"]
+
+logger = logging.getLogger(__name__)
+
+
+class HasId(Protocol):
+    """Anything that stands for one slide."""
+
+    @property
+    def id(self) -> str: ...
+
+
+SlideT = TypeVar("SlideT", bound=HasId)
+
+
+def run_slides(
+    work: Callable[[SlideT], SlideOutcome],
+    slides: Sequence[SlideT],
+    settings: BatchSettings,
+    *,
+    on_outcome: Callable[[SlideOutcome], None] | None = None,
+) -> BatchSummary:
+    """Do the work on every slide, one task a slide, on Dask's local cluster.
+
+    work is a picklable callable; whatever it raises becomes the outcome "failed" of its slide. on_outcome hears of
+    each slide as it ends.
+    """
+    cores = os.cpu_count() or 1
+    workers = min(cores if settings.workers is None else settings.workers, len(slides))
+    guarded = partial(_guarded, work)
+    results = map(guarded, slides) if workers == 0 else _on_cluster(guarded, slides, workers, settings)
+    outcomes = {}
+    for outcome in results:
+        outcomes[outcome.slide] = outcome
+        if on_outcome is not None:
+            on_outcome(outcome)
+    return BatchSummary(outcomes=tuple(outcomes[slide.id] for slide in slides))
+
+
+def _on_cluster(
+    guarded: Callable[[SlideT], SlideOutcome], slides: Sequence[SlideT], workers: int, settings: BatchSettings
+) -> Iterator[SlideOutcome]:
+    memory = "auto" if settings.memory_gb is None else int(settings.memory_gb * 1e9)
+    options = {
+        "distributed.worker.daemon": True,
+        "distributed.scheduler.allowed-failures": 2,
+        # The cluster serves this process alone; nothing listens beyond the machine.
+        "distributed.admin.log-format": "%(name)s: %(message)s",
+    }
+    with (
+        dask.config.set(options),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=memory,
+            dashboard_address=None,
+            host="127.0.0.1",
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        names = {client.submit(guarded, slide, pure=False, key=f"slide-{slide.id}"): slide.id for slide in slides}
+        for future in as_completed(names):
+            if future.status == "finished":
+                yield future.result()
+            else:
+                error = future.exception()
+                yield SlideOutcome(slide=names[future], status="failed", reason=f"its worker died: {error}")
+
+
+def _guarded(work: Callable[[SlideT], SlideOutcome], slide: SlideT) -> SlideOutcome:
+    start = time.perf_counter()
+    try:
+        return work(slide)
+    except Exception as error:
+        # The one place where everything is caught: a slide must never stop the others.
+        expected = isinstance(error, GigaslideError)
+        reason = str(error) if expected else f"{type(error).__name__}: {error}"
+        logger.warning("%s failed: %s", slide.id, reason)
+        return SlideOutcome(
+            slide=slide.id,
+            status="failed",
+            reason=reason,
+            seconds=time.perf_counter() - start,
+            traceback=traceback.format_exc(),
+        )

@@ -1,0 +1,63 @@
+"""Settings of the patching room."""
+
+from pydantic import Field, model_validator
+
+from ..wsi import GroupMeaning, Settings, TissueSettings
+
+__all__ = ["AugmentSettings", "TileSettings"]
+
+
+class TileSettings(Settings):
+    """Which patches are taken from which slides. The defaults are those of Liu et al. 2017 where it gives any."""
+
+    mpp: float = Field(default=0.25, gt=0)
+    """Scale of the patches (µm/px); 0.25 is 40X, 0.5 is 20X."""
+    patch_px: int = Field(default=299, ge=75)
+    """Side of a patch, the network's input (px); 75, 139, 171, 299 … (11 mod 32) waste no pixel in Inception."""
+    centre_px: int = Field(default=128, ge=1)
+    """Side of the centre square that gives the label (px); 128 suits a patch of 299, 64 one of 139."""
+    stride_px: int | None = Field(default=None, ge=1)
+    """Distance of neighbouring patches (px); by default the centre's side, then halved up to twice until a slide fills
+    its quota."""
+    margin_px: int = Field(default=8, ge=0)
+    """Extra px stored on each side of a patch, the room for jitter."""
+    tumor_per_slide: int = Field(default=300, ge=0)
+    """At most so many tumour patches from a slide, drawn at random."""
+    normal_per_slide: int = Field(default=300, ge=0)
+    """At most so many normal patches from a slide, drawn at random; tumour slides give them too."""
+    min_tissue: float = Field(default=0.1, ge=0, le=1)
+    """Least share of tissue in the centre square."""
+    tissue: TissueSettings = TissueSettings()
+    splits: tuple[str, ...] = ("train", "validation")
+    """Sides of the split that are tiled; test slides are only needed by predict."""
+    slide_mpp: float | None = Field(default=None, gt=0)
+    """µm/px for slides whose file and cohort row do not say it."""
+    allow_upsampling: bool = False
+    """Accept slides that are coarser than mpp."""
+    groups: dict[str, GroupMeaning] = {}
+    """What further annotation groups mean, by name: tumor, exclusion or other."""
+    seed: int = 0
+    """Seed of the random choice; the draw of a slide depends on this and its id alone."""
+
+    @model_validator(mode="after")
+    def _centre_fits(self) -> "TileSettings":
+        if self.centre_px > self.patch_px:
+            raise ValueError(f"centre_px {self.centre_px} is larger than patch_px {self.patch_px}")
+        return self
+
+
+class AugmentSettings(Settings):
+    """Random changes of a training patch (Liu et al. 2017; TF-Slim's order of the colours)."""
+
+    jitter_px: int = Field(default=8, ge=0)
+    """The patch moves by up to so much in x and in y (px); not more than the store's margin."""
+    orientations: bool = True
+    """Draw one of 4 rotations × mirrored or not."""
+    brightness: float = Field(default=64 / 255, ge=0)
+    """Added to all channels: up to ± this, of a full scale of 1."""
+    saturation: float = Field(default=0.25, ge=0, le=1)
+    """Saturation is multiplied by 1 ± up to this."""
+    hue: float = Field(default=0.04, ge=0, le=0.5)
+    """Hue is turned by up to ± this part of a turn."""
+    contrast: float = Field(default=0.75, ge=0, le=1)
+    """Distance from the patch's mean colour is multiplied by 1 ± up to this."""

@@ -1,0 +1,134 @@
+"""From slides to a patch store: one slide, then a cohort."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from shapely.geometry import MultiPolygon
+
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
+from ..wsi import (
+    DEFAULT_GROUPS,
+    Annotation,
+    AnnotationError,
+    Cohort,
+    CohortSlide,
+    Recipe,
+    SettingsError,
+    Slide,
+    file_identity,
+    open_slide,
+    tissue_mask,
+)
+from .select import Candidates, candidates, choose, slide_rng
+from .settings import TileSettings
+from .store import PatchStore, slide_attributes, write_slide
+
+__all__ = ["tile_cohort", "tile_slide"]
+
+logger = logging.getLogger(__name__)
+
+READ_AT_ONCE = 64  # patches asked of the slide in one call: near ones share reads, and memory stays small
+
+
+def tile_cohort(
+    cohort: Cohort,
+    store: Path,
+    settings: TileSettings,
+    batch: BatchSettings,
+    *,
+    on_outcome: Callable[[SlideOutcome], None] | None = None,
+) -> BatchSummary:
+    """Tile the labelled slides of the wanted splits into a store; slides whose recipe is unchanged are skipped.
+
+    Raises:
+        SettingsError: no slide to tile.
+    """
+    slides = [slide for slide in cohort if slide.split in settings.splits and slide.label]
+    if not slides:
+        wanted = ", ".join(settings.splits)
+        raise SettingsError(
+            f"no slide to tile: none has a label and a split among {wanted}; fill in the cohort's columns"
+        )
+    rows = {s.id: {"label": s.label, "patient": s.patient, "split": s.split} for s in slides}
+    PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
+    summary = run_slides(partial(tile_slide, store=store, settings=settings), slides, batch, on_outcome=on_outcome)
+    summary.save(store)
+    return summary
+
+
+def tile_slide(slide: CohortSlide, *, store: Path, settings: TileSettings) -> SlideOutcome:
+    """Tile one slide into its group of the store, or leave the group that was made by the same recipe."""
+    start = time.perf_counter()
+    recipe = _recipe(slide, settings)
+    folder = store / slide.id
+    changed = ""
+    if (folder / "zarr.json").exists():
+        found = slide_attributes(folder)
+        differences = Recipe.from_json(found["recipe"]).differences(recipe)
+        if not differences:
+            return SlideOutcome(slide=slide.id, status="skipped", reason="unchanged", counts=found["counts"])
+        changed = f"made again: {'; '.join(differences)}"
+        logger.info("%s: %s", slide.id, changed)
+    with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=settings.slide_mpp) as opened:
+        tumor = _tumor(slide, settings)
+        tissue = tissue_mask(opened, settings.tissue)
+        found = candidates(opened, tissue, tumor, settings)
+        chosen = choose(found, slide_rng(settings.seed, slide.id), settings)
+        side = settings.patch_px + 2 * settings.margin_px
+        patches = {name: (rows, _patches(opened, rows, side, settings)) for name, rows in chosen.items()}
+        counts = write_slide(folder, recipe=recipe, classes=patches, patch_px=side)
+    reasons = [changed, "no tissue" if tissue.is_empty else "" if len(found) else "no window fits over its tissue"]
+    unreadable = sum(len(rows) for rows in chosen.values()) - sum(counts.values())
+    if unreadable:
+        reasons.append(f"{unreadable} patches could not be read")
+    return SlideOutcome(
+        slide=slide.id,
+        status="partial" if unreadable else "done",
+        reason="; ".join(filter(None, reasons)),
+        seconds=time.perf_counter() - start,
+        counts=counts,
+    )
+
+
+def _recipe(slide: CohortSlide, settings: TileSettings) -> Recipe:
+    # Patient and split are not part of it: a slide moves to another side of the split without being tiled again.
+    return Recipe(
+        stage="tile",
+        settings=settings.model_dump(mode="json", exclude={"splits"}),
+        inputs={
+            "slide": file_identity(slide.path) if slide.path.exists() else str(slide.path),
+            "annotation": file_identity(slide.annotation) if slide.annotation and slide.annotation.exists() else None,
+            "label": slide.label,
+            "mpp": slide.mpp,
+        },
+    )
+
+
+def _tumor(slide: CohortSlide, settings: TileSettings) -> MultiPolygon:
+    if slide.annotation is None:
+        if slide.label == "tumor":
+            raise AnnotationError(
+                f"{slide.path}: labelled tumor but has no annotation; give one in the cohort, or leave the label empty"
+            )
+        return MultiPolygon()
+    tumor = Annotation.load(slide.annotation, groups={**DEFAULT_GROUPS, **settings.groups}).tumor
+    if (slide.label == "tumor") == tumor.is_empty:
+        says = "no tumour" if tumor.is_empty else "tumour"
+        raise AnnotationError(f"{slide.annotation}: shows {says}, but the slide is labelled {slide.label}; correct one")
+    return tumor
+
+
+def _patches(slide: Slide, rows: Candidates, side: int, settings: TileSettings) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(rows), READ_AT_ONCE):
+        part = rows.xy[start : start + READ_AT_ONCE]
+        windows = dict(
+            slide.read_windows(part, size=side, mpp=settings.mpp, allow_upsampling=settings.allow_upsampling)
+        )
+        for index in range(len(part)):
+            window = windows[index]
+            if window is not None:
+                yield start + index, window
