@@ -1,0 +1,19 @@
+"""Made slides whose truth is known: for the demo, the tests and the benchmarks."""
+
+from .anatomy import Anatomy
+from .cohort import annotate, make_cohort, make_slide, write_cohort
+from .lesions import Lesion
+from .plan import PhantomSlide, plan_cohort
+from .settings import PhantomSettings
+
+__all__ = [
+    "Anatomy",
+    "Lesion",
+    "PhantomSettings",
+    "PhantomSlide",
+    "annotate",
+    "make_cohort",
+    "make_slide",
+    "plan_cohort",
+    "write_cohort",
+]

@@ -1,0 +1,134 @@
+"""Phantom slides on disk: the TIFF, its annotation, its recipe, and the table of them all."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from shapely.geometry import Polygon
+
+from ..wsi import Annotation, Cohort, CohortSlide, Outline, Recipe, StoreError
+from .lesions import Lesion
+from .painter import BLOCK_PX, Painter
+from .plan import PhantomSlide, plan_cohort
+from .pyramid import PyramidSpec, write_pyramid
+from .settings import PhantomSettings
+
+logger = logging.getLogger(__name__)
+
+DRAWING = 1
+"""Number of the drawing; raised when the same plan would give other pixels, so that old slides are made again."""
+
+
+def make_cohort(out: Path, settings: PhantomSettings, *, on_slide: Callable[[str], None] | None = None) -> Path:
+    """Make every slide of a cohort, one after the other, and its table.
+
+    To work in parallel, map `make_slide` over `plan_cohort(settings)` and call `write_cohort` at the end.
+
+    Args:
+        out: Folder for `slides/`, `annotations/` and `cohort.csv`.
+        settings: What to make.
+        on_slide: Called with the id of every finished slide.
+
+    Returns:
+        The path of `cohort.csv`.
+    """
+    plans = plan_cohort(settings)
+    for plan in plans:
+        make_slide(plan, out)
+        if on_slide:
+            on_slide(plan.slide_id)
+    return write_cohort(plans, out)
+
+
+def make_slide(plan: PhantomSlide, out: Path, *, block_px: int = BLOCK_PX) -> bool:
+    """Write one slide and, where it holds tumour, its annotation; False if it was there, made by the same recipe.
+
+    Args:
+        plan: From `plan_cohort`.
+        out: The cohort's folder.
+        block_px: Side of the squares painted at a time, a multiple of four tiles; it changes the memory, not a byte.
+    """
+    slide_path, annotation_path, recipe_path = _paths(plan, out)
+    recipe = Recipe(stage="phantom", settings=plan.as_settings(), inputs={"drawing": DRAWING})
+    if _is_made(plan, recipe, out):
+        logger.info("%s: kept, made by the same recipe", plan.slide_id)
+        return False
+    # The recipe comes last and goes first: it never stands beside a slide that it does not describe.
+    recipe_path.unlink(missing_ok=True)
+    painter = Painter(plan)
+    spec = PyramidSpec(
+        width_px=plan.width_px, height_px=plan.height_px, mpp=plan.mpp, tile_px=plan.tile_px,
+        jpeg_quality=plan.jpeg_quality, block_px=block_px, description=f"gigaslide phantom {plan.slide_id}",
+    )  # fmt: skip
+    write_pyramid(slide_path, spec, painter.region)
+    if plan.label == "tumor":
+        annotation_path.parent.mkdir(parents=True, exist_ok=True)
+        annotate(painter.anatomy.lesions).save(annotation_path)
+    else:
+        annotation_path.unlink(missing_ok=True)
+    recipe.save(recipe_path)
+    logger.info("%s: %d × %d px, %s", plan.slide_id, plan.width_px, plan.height_px, plan.label)
+    return True
+
+
+def write_cohort(plans: list[PhantomSlide], out: Path) -> Path:
+    """Write `cohort.csv` for slides that have been made; its path."""
+    rows = []
+    for plan in plans:
+        slide_path, annotation_path, _ = _paths(plan, out)
+        rows.append(
+            CohortSlide(
+                id=plan.slide_id,
+                path=slide_path,
+                annotation=annotation_path if plan.label == "tumor" else None,
+                label=plan.label,
+                patient=plan.patient,
+                split=plan.split,
+            )
+        )
+    path = out / "cohort.csv"
+    Cohort.of_rows(rows).save(path)
+    return path
+
+
+def annotate(lesions: tuple[Lesion, ...]) -> Annotation:
+    """The truth as it would be drawn: tumour in the groups _0 and _1, what is cut out of it in _2.
+
+    Coordinates are rounded to a hundredth of a pixel.
+    """
+    outlines = []
+    for number, lesion in enumerate(lesions):
+        shell = _rounded(lesion.polygon.exterior)
+        outlines.append(Outline(name=f"Lesion {number}", group=f"_{number % 2}", polygon=shell))
+        outlines += [
+            Outline(name=f"Island {number}.{hole} ({content})", group="_2", polygon=_rounded(ring))
+            for hole, (content, ring) in enumerate(zip(lesion.islands, lesion.polygon.interiors, strict=True))
+        ]
+    return Annotation(outlines=tuple(outlines))
+
+
+def _is_made(plan: PhantomSlide, recipe: Recipe, out: Path) -> bool:
+    slide_path, annotation_path, recipe_path = _paths(plan, out)
+    if not slide_path.exists() or (plan.label == "tumor" and not annotation_path.exists()):
+        return False
+    try:
+        found = Recipe.load(recipe_path)
+    except StoreError as error:
+        logger.warning("%s: made again: %s", plan.slide_id, error)
+        return False
+    if found is None:
+        return False
+    changes = found.differences(recipe)
+    if changes:
+        logger.warning("%s: made again, the recipe changed: %s", plan.slide_id, "; ".join(changes))
+    return not changes
+
+
+def _paths(plan: PhantomSlide, out: Path) -> tuple[Path, Path, Path]:
+    name = plan.slide_id
+    return out / "slides" / f"{name}.tif", out / "annotations" / f"{name}.xml", out / "recipes" / f"{name}.json"
+
+
+def _rounded(ring) -> Polygon:
+    return Polygon(np.round(np.asarray(ring.coords), 2))

@@ -1,0 +1,94 @@
+"""Which slides a cohort has: label, patient, split and size of each, before anything is drawn."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from .lattice import key_of
+from .settings import PhantomSettings
+
+Label = Literal["tumor", "normal"]
+Split = Literal["train", "validation", "test"]
+SPLIT_SHARES: dict[Split, float] = {"train": 0.5, "test": 1 / 3, "validation": 1 / 6}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomSlide:
+    """One slide to be made: all that its pixels depend on, and its place in the cohort."""
+
+    slide_id: str
+    label: Label
+    patient: str
+    split: Split
+    seed: int
+    index: int
+    width_px: int
+    height_px: int
+    mpp: float
+    tile_px: int = 256
+    jpeg_quality: int = 85
+
+    def key(self, *purpose: object) -> int:
+        """The key of this slide's randomness for a purpose."""
+        return key_of(self.seed, self.index, *purpose)
+
+    def rng(self, *purpose: object) -> np.random.Generator:
+        """A generator for what is drawn once a slide."""
+        return np.random.default_rng(self.key(*purpose))
+
+    def as_settings(self) -> dict[str, Any]:
+        """What a recipe must compare."""
+        return asdict(self)
+
+
+def plan_cohort(settings: PhantomSettings) -> list[PhantomSlide]:
+    """The slides of a cohort, split by patient with the labels in equal shares on every side.
+
+    A patient has slides of one label. With fewer than three patients of a label, the later splits go without it.
+    """
+    tumor_slides = round(settings.slides * settings.tumor_share)
+    counts: list[tuple[Label, int]] = [("tumor", tumor_slides), ("normal", settings.slides - tumor_slides)]
+    patients: list[tuple[Label, Split, int]] = []
+    for label, slides in counts:
+        sizes = [
+            min(settings.slides_per_patient, slides - first) for first in range(0, slides, settings.slides_per_patient)
+        ]
+        patients += [(label, split, size) for split, size in zip(_splits(len(sizes)), sizes, strict=True)]
+    # Shuffled, so that neither the number of a patient nor that of a slide tells the label.
+    order = np.random.default_rng(key_of(settings.seed, "patients")).permutation(len(patients))
+    plans: list[PhantomSlide] = []
+    for number, chosen in enumerate(order, start=1):
+        label, split, size = patients[chosen]
+        plans += [_slide(settings, label, f"patient_{number:03d}", split, len(plans) + k) for k in range(size)]
+    return plans
+
+
+def _slide(settings: PhantomSettings, label: Label, patient: str, split: Split, index: int) -> PhantomSlide:
+    return PhantomSlide(
+        slide_id=f"phantom_{index + 1:03d}",
+        label=label,
+        patient=patient,
+        split=split,
+        seed=settings.seed,
+        index=index,
+        width_px=settings.size_px,
+        height_px=settings.size_px,
+        mpp=settings.mpp,
+        tile_px=settings.tile_px,
+        jpeg_quality=settings.jpeg_quality,
+    )
+
+
+def _splits(patients: int) -> list[Split]:
+    """A split for each patient of one label, the shares kept at every length of the list."""
+    given = dict.fromkeys(SPLIT_SHARES, 0)
+    for count in range(1, patients + 1):
+        # Whoever is furthest behind its share is next; ties go to the larger split, which stands first.
+        behind = max(SPLIT_SHARES, key=lambda split: SPLIT_SHARES[split] * count - given[split])
+        given[behind] += 1
+    for split, short in given.items():
+        if patients >= len(given) and not short:
+            given[max(given, key=lambda name: given[name])] -= 1
+            given[split] += 1
+    return [split for split, count in given.items() for _ in range(count)]

@@ -1,0 +1,66 @@
+"""From amounts of haematoxylin and eosin to the colours of one scanner: Beer-Lambert, a white point, grain.
+
+Amounts are uint8 in hundredths of optical density of the pure stain (`AMOUNT_PER_OD`).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .plan import PhantomSlide
+
+AMOUNT_PER_OD = 100
+_GRAIN_SIDE_PX = 509  # a prime, so that the grain's period never falls in with tiles or blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stain:
+    """How one slide was stained and scanned."""
+
+    haematoxylin: tuple[float, float, float]
+    """Optical density in red, green, blue of a unit of haematoxylin."""
+    eosin: tuple[float, float, float]
+    """Optical density in red, green, blue of a unit of eosin."""
+    white: tuple[float, float, float]
+    """Red, green, blue of empty glass, grey levels."""
+    blur_px: float
+    """Standard deviation of the optics' blur."""
+    grain: NDArray[np.int16]
+    """Sensor noise (side, side, 3), grey levels."""
+
+    @classmethod
+    def of_slide(cls, plan: PhantomSlide) -> "Stain":
+        """The stain and the scanner of a slide; they vary from slide to slide."""
+        rng = plan.rng("stain")
+
+        def vector(red: float, green: float, blue: float, strength: float) -> tuple[float, float, float]:
+            tilted = np.array([red, green, blue]) * rng.uniform(0.88, 1.12, 3)
+            return tuple(tilted / np.linalg.norm(tilted) * strength)
+
+        warmth = rng.uniform(-4, 4)
+        grain = rng.normal(0, rng.uniform(1.0, 2.2), (_GRAIN_SIDE_PX, _GRAIN_SIDE_PX, 3))
+        return cls(
+            haematoxylin=vector(0.61, 0.71, 0.33, rng.uniform(0.8, 1.2)),
+            eosin=vector(0.12, 0.89, 0.37, rng.uniform(0.8, 1.15)),
+            white=tuple(np.clip(rng.uniform(236, 246) + np.array([warmth, rng.uniform(-3, 1), -warmth]), 0, 252)),
+            blur_px=float(rng.uniform(0.3, 0.55)) / plan.mpp,
+            grain=np.rint(grain).astype(np.int16),
+        )
+
+    @cached_property
+    def colours(self) -> NDArray[np.uint8]:
+        """Colour of every pair of amounts: row 256 × haematoxylin + eosin."""
+        amount = np.arange(256) / AMOUNT_PER_OD
+        density = (
+            amount[:, None, None] * np.array(self.haematoxylin) + amount[None, :, None] * np.array(self.eosin)
+        ).reshape(-1, 3)
+        return np.rint(np.array(self.white) * 10.0**-density).astype(np.uint8)
+
+    def develop(self, amounts: NDArray[np.uint8], *, x: int, y: int) -> NDArray[np.uint8]:
+        """RGB (rows, columns, 3) of amounts (rows, columns, 2) whose top left lies at level-0 px (x, y)."""
+        rgb = self.colours[amounts[..., 0].astype(np.uint16) * np.uint16(256) + amounts[..., 1]]
+        rows = (y + np.arange(rgb.shape[0])) % _GRAIN_SIDE_PX
+        columns = (x + np.arange(rgb.shape[1])) % _GRAIN_SIDE_PX
+        return np.clip(rgb + self.grain[rows[:, None], columns[None, :]], 0, 255).astype(np.uint8)
