@@ -1,1 +1,17 @@
+"""A heatmap and detections from a model and slides."""
 
+from .detect import detections_of, find_peaks
+from .predict import predict_cohort
+from .score import Predict, WindowModel, orientation_mean, score_slide
+from .settings import PredictSettings
+
+__all__ = [
+    "Predict",
+    "PredictSettings",
+    "WindowModel",
+    "detections_of",
+    "find_peaks",
+    "orientation_mean",
+    "predict_cohort",
+    "score_slide",
+]

@@ -1,1 +1,20 @@
+"""A model from a store."""
 
+from typing import TYPE_CHECKING, Any
+
+from .batches import Batch, Sampler, prefetched
+from .settings import TrainSettings
+
+if TYPE_CHECKING:
+    from .loop import TrainOutcome, train
+
+__all__ = ["Batch", "Sampler", "TrainOutcome", "TrainSettings", "prefetched", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # Keras takes seconds to import: whoever only makes settings does not pay for it.
+    if name in ("TrainOutcome", "train"):
+        from importlib import import_module
+
+        return getattr(import_module(".loop", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,33 @@
+"""Settings of the inference room."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..wsi import Settings, TissueSettings
+
+__all__ = ["PredictSettings"]
+
+
+class PredictSettings(Settings):
+    """How a model is slid over a slide, and how its heatmap becomes detections (Liu et al. 2017)."""
+
+    stride_px: int | None = Field(default=None, ge=1)
+    """Side of a heatmap cell (px at the model's µm/px); by default the centre square the model was trained on."""
+    orientations: Literal[1, 8] = 8
+    """Average over the 8 rotations and mirrorings of each window, or take it as it is."""
+    batch: int = Field(default=64, ge=1)
+    """Windows a call of the network, orientations counted."""
+    min_tissue: float = Field(default=0.1, ge=0, le=1)
+    """Cells with a smaller share of tissue are background."""
+    tissue: TissueSettings = TissueSettings()
+    radius_um: float = Field(default=192.0, gt=0)
+    """Around a detection all cells are silenced up to this distance (µm): the paper's 6 cells of 128 px at 0.25 µm/px."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """A cell becomes a detection only above this probability."""
+    splits: tuple[str, ...] = ("test",)
+    """Sides of the split that are predicted; in a cohort without splits, all slides."""
+    slide_mpp: float | None = Field(default=None, gt=0)
+    """µm/px for slides whose file and cohort row do not say it."""
+    allow_upsampling: bool = False
+    """Accept slides that are coarser than the model's µm/px."""
