@@ -1,1 +1,37 @@
+"""Figures and a report from heatmaps, detections and annotations; anybody's prediction can be scored."""
 
+from .auc import Pairs, Roc, roc
+from .bootstrap import Estimate, Resampling
+from .evaluate import Evaluation, evaluate
+from .figures import Figures
+from .froc import DEFINITIONS, Froc, FrocDefinition, froc_curve
+from .judgement import Judgement, SlideStatus
+from .lesions import LesionMeasures, Lesions, label_lesions, lesions_of_annotation
+from .settings import EvaluateSettings
+from .verdicts import SlideVerdicts, Verdict, Verdicts, judge_detections
+
+__all__ = [
+    "DEFINITIONS",
+    "Estimate",
+    "EvaluateSettings",
+    "Evaluation",
+    "Figures",
+    "Froc",
+    "FrocDefinition",
+    "Judgement",
+    "LesionMeasures",
+    "Lesions",
+    "Pairs",
+    "Resampling",
+    "Roc",
+    "SlideStatus",
+    "SlideVerdicts",
+    "Verdict",
+    "Verdicts",
+    "evaluate",
+    "froc_curve",
+    "judge_detections",
+    "label_lesions",
+    "lesions_of_annotation",
+    "roc",
+]

@@ -1,0 +1,149 @@
+"""From a cohort and a folder of predictions to a folder with a report: slide by slide, whole or not at all."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from ..wsi import (
+    Cohort,
+    CohortSlide,
+    GigaslideError,
+    Recipe,
+    ScoreError,
+    SettingsError,
+    gigaslide_version,
+    whole_folder,
+)
+from . import tables
+from .figures import Figures, figures_of
+from .judgement import Judgement, SlideStatus, judge_slide
+from .report import report_html
+from .settings import EvaluateSettings
+
+__all__ = ["Evaluation", "evaluate"]
+
+logger = logging.getLogger(__name__)
+
+STAGE = "evaluate"
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "shapely")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Figures of a cohort, and what became of each of its slides."""
+
+    figures: Figures
+    judgements: tuple[Judgement, ...]
+    """One a slide, in the cohort's order."""
+    out: Path
+
+    def of_status(self, *statuses: SlideStatus) -> tuple[Judgement, ...]:
+        return tuple(j for j in self.judgements if j.status in statuses)
+
+    @property
+    def exit_status(self) -> int:
+        """0: every slide is in the figures; 1: none is; 2: some are left out or partial."""
+        if not any(j.in_figures for j in self.judgements):
+            return 1
+        good = (SlideStatus.EVALUATED, SlideStatus.NO_TISSUE)
+        return 0 if all(j.status in good for j in self.judgements) else 2
+
+
+def evaluate(
+    cohort: Cohort,
+    predictions: Path,
+    out: Path,
+    settings: EvaluateSettings,
+    *,
+    on_slide: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Judge `predictions/<slide id>/heatmap.zarr` and `detections.csv`, and write the folder out.
+
+    A slide that cannot be judged is left out and listed with its reason. on_slide is told each id when it is done.
+
+    Raises:
+        SettingsError: no slides of that split, or out holds something else than an evaluation.
+        ScoreError: no folder of predictions.
+    """
+    slides = [slide for slide in cohort if not settings.split or slide.split == settings.split]
+    _check(slides, cohort, predictions, out, settings)
+    judgements = []
+    for slide in slides:
+        judgements.append(_tried(slide, predictions, settings))
+        if on_slide is not None:
+            on_slide(slide.id)
+    evaluation = Evaluation(figures=figures_of(judgements, settings), judgements=tuple(judgements), out=out)
+    recipe = _recipe(judgements, settings)
+    with whole_folder(out) as partial:
+        _write(evaluation, recipe, settings, partial)
+    logger.info("%s: %d of %d slides in the figures", out, sum(j.in_figures for j in judgements), len(judgements))
+    return evaluation
+
+
+def _check(slides: list[CohortSlide], cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> None:
+    if not slides:
+        found = ", ".join(sorted({s.split or "(none)" for s in cohort}))
+        raise SettingsError(
+            f"no slide of the cohort has split {settings.split!r}; there are {found}; an empty split takes every slide"
+        )
+    if not predictions.is_dir():
+        raise ScoreError(f"{predictions}: no such folder of predictions; predict the slides first")
+    # The folder is replaced as a whole, so it must be ours.
+    if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or _is_ours(out))):
+        raise SettingsError(f"{out}: holds something else than an evaluation; give a new folder")
+
+
+def _is_ours(out: Path) -> bool:
+    recipe = Recipe.load(out / "recipe.json")
+    return recipe is not None and recipe.stage == STAGE
+
+
+def _tried(slide: CohortSlide, predictions: Path, settings: EvaluateSettings) -> Judgement:
+    try:
+        return judge_slide(slide, predictions, settings)
+    except GigaslideError as error:
+        logger.warning("%s: left out: %s", slide.id, error)
+        reason = str(error)
+    except Exception as error:  # a fault of ours must not cost the other slides
+        logger.exception("%s: left out", slide.id)
+        reason = f"{type(error).__name__}: {error}"
+    return Judgement(slide=slide, status=SlideStatus.FAILED, reason=reason)
+
+
+def _recipe(judgements: list[Judgement], settings: EvaluateSettings) -> Recipe:
+    return Recipe(
+        stage=STAGE,
+        settings=settings.model_dump(mode="json"),
+        inputs={j.slide.id: j.inputs or {"left out": j.reason} for j in judgements},
+        made_with={"gigaslide": gigaslide_version(), **{name: version(name) for name in LIBRARIES}},
+    )
+
+
+def _write(evaluation: Evaluation, recipe: Recipe, settings: EvaluateSettings, folder: Path) -> None:
+    judgements, figures = evaluation.judgements, evaluation.figures
+    contents = {
+        "slides": tables.slides_table(judgements),
+        "lesions": tables.lesions_table(judgements),
+        "detections": tables.detections_table(judgements),
+        "froc": tables.froc_table(figures),
+        "roc": tables.roc_table(figures),
+    }
+    for name, table in contents.items():
+        _save(table, folder / f"{name}.csv")
+    metrics = tables.metrics(figures)
+    metrics["slides"] = tables.slide_rows(judgements)
+    metrics["settings"] = recipe.settings
+    text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "metrics.json").write_text(text, encoding="utf-8")
+    html = report_html(judgements, figures, settings=settings, made_with=recipe.made_with)
+    (folder / "report.html").write_text(html, encoding="utf-8")
+    recipe.save(folder / "recipe.json")
+
+
+def _save(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, lineterminator="\n")

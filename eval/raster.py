@@ -1,0 +1,90 @@
+"""Polygons as masks.
+
+Frames: polygons in level-0 px (x, y); raster px (row, column) are `pixel_level0` level-0 px wide, origin (0, 0).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+__all__ = ["Window", "clusters", "rasterise"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A rectangle of raster px: rows [row, row + rows), columns [column, column + columns)."""
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.row, self.row + self.rows), slice(self.column, self.column + self.columns)
+
+
+def rasterise(parts: np.ndarray, window: Window, *, pixel_level0: float) -> np.ndarray:
+    """Mask of polygons that do not overlap: bool (rows, columns) of the window.
+
+    A raster px is inside if its centre is; besides, the px that holds a polygon's inner point is, so that no polygon
+    vanishes for being small. Runs along rows and counts crossings: its cost is that of the outline, not outline × area.
+    """
+    corner = np.array([window.column, window.row])
+    rings = shapely.get_rings(parts)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    points = points / pixel_level0 - corner - 0.5  # now the centre of px (r, c) is the point (c, r)
+    same = ring[1:] == ring[:-1]
+    crossings = _crossings(points[:-1][same], points[1:][same], window)
+    toggles = np.zeros((window.rows, window.columns + 1), np.uint8)
+    np.add.at(toggles, crossings, 1)  # may wrap; parity does not
+    mask = (np.add.accumulate(toggles, axis=1, dtype=np.uint8)[:, :-1] & 1).astype(bool)
+    inner = shapely.get_coordinates(shapely.point_on_surface(parts)) / pixel_level0 - corner
+    column, row = np.floor(inner).astype(np.int64).T
+    there = (row >= 0) & (row < window.rows) & (column >= 0) & (column < window.columns)
+    mask[row[there], column[there]] = True
+    return mask
+
+
+def _crossings(start: np.ndarray, end: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, columns) where each edge crosses each row of centres: the first px at or right of the crossing."""
+    top = np.minimum(start[:, 1], end[:, 1])
+    bottom = np.maximum(start[:, 1], end[:, 1])
+    first = np.clip(np.ceil(top), 0, window.rows).astype(np.int64)
+    count = np.clip(np.ceil(bottom), 0, window.rows).astype(np.int64) - first
+    edge = np.repeat(np.arange(len(start)), count)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    (x0, y0), (x1, y1) = start[edge].T, end[edge].T
+    x = x0 + (row - y0) * (x1 - x0) / (y1 - y0)
+    return row, np.clip(np.ceil(x), 0, window.columns).astype(np.int64)
+
+
+def clusters(bounds: np.ndarray, *, margin_px: int, shape: tuple[int, int]) -> list[tuple[np.ndarray, Window]]:
+    """Polygons that may touch once each has grown by margin_px, as (indices, window) with windows that do not touch.
+
+    bounds is (N, 4) x, y, x, y in raster px; shape is the whole raster's (rows, columns), to which windows are cut.
+    """
+    boxes = np.concatenate([np.floor(bounds[:, :2]) - margin_px, np.ceil(bounds[:, 2:]) + margin_px], axis=1)
+    group = np.arange(len(boxes))
+    while True:
+        squares = shapely.box(*boxes.T)
+        one, other = shapely.STRtree(squares).query(squares, predicate="intersects")
+        touching = coo_array((np.ones(len(one)), (one, other)), shape=(len(boxes), len(boxes)))
+        count, merged = connected_components(touching, directed=False)
+        group = merged[group]
+        if count == len(boxes):
+            break
+        bigger = np.tile([np.inf, np.inf, -np.inf, -np.inf], (count, 1))
+        np.minimum.at(bigger[:, :2], merged, boxes[:, :2])
+        np.maximum.at(bigger[:, 2:], merged, boxes[:, 2:])
+        boxes = bigger
+    limit = np.array([shape[1], shape[0], shape[1], shape[0]])
+    found = []
+    for index, (x0, y0, x1, y1) in enumerate(np.clip(boxes, 0, limit).astype(np.int64).tolist()):
+        if x1 > x0 and y1 > y0:
+            window = Window(row=y0, column=x0, rows=y1 - y0, columns=x1 - x0)
+            found.append((np.flatnonzero(group == index), window))
+    return found

@@ -1,0 +1,42 @@
+"""What an evaluation may be asked: which slides, what counts as a lesion, how sure the figures are."""
+
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from ..wsi import GroupMeaning, Settings
+
+__all__ = ["EvaluateSettings"]
+
+
+class EvaluateSettings(Settings):
+    """Figures and a report from predictions and annotations."""
+
+    split: Literal["train", "validation", "test", ""] = "test"
+    """Slides of this split are evaluated; empty: every slide of the cohort."""
+    groups: dict[str, GroupMeaning] = Field(default_factory=dict)
+    """What further annotation groups mean (tumor, exclusion, other), beside the ones known already."""
+    lesion_mpp: float = Field(default=7.776, gt=0)
+    """Scale of the mask in which lesions are labelled (µm/px); CAMELYON16 takes level 5, 0.243 × 32."""
+    growth_um: float = Field(default=37.5, ge=0)
+    """Annotated tumour grows by this much on each side (µm), so that pieces closer than twice that are one lesion."""
+    itc_um: float = Field(default=275.0, ge=0)
+    """Lesions whose longest axis, growth included, is shorter are isolated tumour cells: neither hit nor miss (µm)."""
+    false_positives_per_slide: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    """Where sensitivity is read off the FROC curve (false positives per slide); the FROC score is the mean."""
+    resamples: int = Field(default=2000, ge=0)
+    """Bootstrap resamples behind every interval; 0: no intervals."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Coverage of the intervals (share)."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the bootstrap."""
+    picture_px: int = Field(default=600, ge=64, le=4000)
+    """Longer side of the slide pictures in the report (px)."""
+
+    @field_validator("false_positives_per_slide")
+    @classmethod
+    def _ascending(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if not rates or rates[0] <= 0 or any(b <= a for a, b in pairwise(rates)):
+            raise ValueError(f"false positives per slide must be positive and ascending, not {rates}")
+        return rates

@@ -1,0 +1,42 @@
+"""What is known to be tumour on one slide."""
+
+from dataclasses import dataclass
+
+from shapely.geometry import MultiPolygon
+
+from ..wsi import DEFAULT_GROUPS, Annotation, AnnotationError, CohortSlide
+from .lesions import Lesions, lesions_of_annotation
+from .settings import EvaluateSettings
+
+__all__ = ["Truth"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Outlines and the lesions they make; known, or not."""
+
+    tumor: MultiPolygon
+    """Level-0 px; empty on a normal slide."""
+    lesions: Lesions | None
+    """None on a normal slide."""
+    is_outlined: bool
+    """False on a tumour slide that nobody outlined: its detections and patches cannot be judged."""
+
+    @classmethod
+    def of_slide(
+        cls, slide: CohortSlide, *, slide_size: tuple[int, int], slide_mpp: float, settings: EvaluateSettings
+    ) -> "Truth":
+        """Read the annotation; a normal slide needs none.
+
+        Raises:
+            AnnotationError: it cannot be read, or holds tumour on a slide that the cohort calls normal.
+        """
+        tumor = MultiPolygon()
+        if slide.annotation is not None:
+            tumor = Annotation.load(slide.annotation, groups={**DEFAULT_GROUPS, **settings.groups}).tumor
+        if tumor.is_empty:
+            return cls(tumor=tumor, lesions=None, is_outlined=slide.label == "normal")
+        if slide.label == "normal":
+            raise AnnotationError(f"{slide.annotation}: holds tumour, but the cohort says normal; correct one of them")
+        lesions = lesions_of_annotation(tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings)
+        return cls(tumor=tumor, lesions=lesions, is_outlined=True)
