@@ -20,6 +20,7 @@ from .heatmap import CellStatus, Heatmap
 from .labels import tumor_fractions
 from .orientation import ORIENTATIONS, oriented
 from .outputs import whole_file, whole_folder
+from .propose import propose_cohort
 from .recipe import Recipe, file_identity, gigaslide_version
 from .settings import Settings, TissueSettings
 from .slide import Overview, Slide, SlideInfo, open_slide
@@ -63,6 +64,7 @@ __all__ = [
     "gigaslide_version",
     "open_slide",
     "oriented",
+    "propose_cohort",
     "row_column",
     "tissue_in_image",
     "tissue_mask",
