@@ -154,15 +154,17 @@ class Anatomy:
         )
         centres = centres.only(centres.mark(0) < self.character.follicles)
         radii_px = self.px(1) * centres.between(1, low_um, high_um)
-        nearest = np.full((grid.y.size, grid.x.size), 9.0, np.float32)
+        nearest_squared = np.full((grid.y.size, grid.x.size), 81.0, np.float32)
         for x, y, radius_px, flat in zip(centres.x, centres.y, radii_px, centres.between(2, 0.75, 1.0), strict=True):
-            dx, dy = (grid.x - x)[None, :] / radius_px, (grid.y - y)[:, None] / (radius_px * flat)
-            nearest = np.minimum(nearest, np.hypot(dx, dy).astype(np.float32))
+            across = ((grid.x - x) / radius_px).astype(np.float32) ** 2
+            down = ((grid.y - y) / (radius_px * flat)).astype(np.float32) ** 2
+            np.minimum(nearest_squared, across[None, :] + down[:, None], out=nearest_squared)
+        nearest = np.sqrt(nearest_squared)
         nearest += 0.13 * noise(plan.key("follicle outline"), grid, period_px=self.px(70))
         # A follicle needs lymphoid tissue around it: it thins out where that ends.
         within = np.clip((1 - nearest) * 6, 0, 1) * np.clip(lymphoid * 2.5, 0, 1)
         germinal = np.clip((0.58 - nearest) * 7, 0, 1) * within
-        return within - germinal, germinal
+        return (within - germinal).astype(np.float32), germinal.astype(np.float32)
 
     def _lesion_masks(self, grid: Grid) -> tuple[Mask, Mask]:
         lesion = np.zeros((grid.y.size, grid.x.size), bool)

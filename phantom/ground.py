@@ -85,19 +85,24 @@ class Ground:
 
     def _fibres_at(self, flow: Flow) -> Floats:
         # Folded back onto the texture first: cv2.remap keeps places as 16-bit integers.
-        u, v = (_enlarged(coordinate) % _FIBRE_SIDE_PX for coordinate in (flow.u, flow.v))
-        return cv2.remap(self._fibres, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        u, v = (_folded(_enlarged(coordinate), _FIBRE_SIDE_PX) for coordinate in (flow.u, flow.v))
+        return np.asarray(cv2.remap(self._fibres, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
     def _mottle_at(self, grid: Grid, shape: tuple[int, ...]) -> Floats:
         corner_x, corner_y = round(grid.x[0] - FINE_STEP_PX / 2), round(grid.y[0] - FINE_STEP_PX / 2)
         rows = (corner_y + np.arange(shape[0])) % _MOTTLE_SIDE_PX
         columns = (corner_x + np.arange(shape[1])) % _MOTTLE_SIDE_PX
-        return self._mottle[rows[:, None], columns[None, :]]
+        return np.take(self._mottle[rows], columns, axis=1)
 
 
 def _enlarged(samples: Floats) -> Floats:
     size = (samples.shape[1] * FINE_STEP_PX, samples.shape[0] * FINE_STEP_PX)
-    return cv2.resize(samples, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(samples, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _folded(values: Floats, period_px: int) -> Floats:
+    """Values modulo the period; NumPy's own is ten times slower on floats."""
+    return values - np.float32(period_px) * np.floor(values * np.float32(1 / period_px))
 
 
 def _texture(rng: np.random.Generator, side_px: int, *, along_px: float, across_px: float) -> Floats:

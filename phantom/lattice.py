@@ -43,8 +43,8 @@ class Grid:
     def over(cls, *, x: int, y: int, width: int, height: int, step: int) -> "Grid":
         """Samples `step` px apart whose footprints tile the rectangle; width and height are multiples of `step`."""
         return cls(
-            x=x + step * (np.arange(width // step) + 0.5),
-            y=y + step * (np.arange(height // step) + 0.5),
+            x=x + step * (np.arange(width // step, dtype=np.float64) + 0.5),
+            y=y + step * (np.arange(height // step, dtype=np.float64) + 0.5),
         )
 
 
@@ -55,8 +55,13 @@ def noise(key: int, grid: Grid, *, period_px: float) -> Floats:
     lattice_columns = first_column + np.arange(columns[-1] + 4)
     lattice_rows = first_row + np.arange(rows[-1] + 4)
     values = uniform(key, lattice_columns[None, :], lattice_rows[:, None]) * 2 - 1
-    tall = sum(down[tap][:, None] * values[rows + tap] for tap in range(4))
-    return np.float32(_B_SPLINE_NOISE_GAIN) * sum(across[tap][None, :] * tall[:, columns + tap] for tap in range(4))
+    tall = np.zeros((rows.size, lattice_columns.size), np.float32)
+    for tap in range(4):
+        tall += down[tap][:, None] * values[rows + tap]
+    wide = np.zeros((rows.size, columns.size), np.float32)
+    for tap in range(4):
+        wide += across[tap][None, :] * tall[:, columns + tap]
+    return wide * np.float32(_B_SPLINE_NOISE_GAIN)
 
 
 def fractal(key: int, grid: Grid, *, longest_px: float, shortest_px: float) -> Floats:

@@ -87,7 +87,7 @@ class Painter:
         if shade is not None:
             light = 255 - shade[inner, inner]
             rgb = cv2.multiply(rgb, cv2.merge([light, light, light]), scale=1 / 255)
-        return rgb
+        return np.asarray(rgb, np.uint8)
 
     def _tissue(self, place: Compartments, grid: Grid, *, x: int, y: int) -> NDArray[np.uint8]:
         """Amounts of both stains, (rows, columns, 2), blurred as the optics do."""
@@ -106,7 +106,8 @@ class Painter:
         haematoxylin = np.maximum(filled[..., 0], canvas.nuclei[..., 0])
         uncovered = 255 - cv2.convertScaleAbs(canvas.nuclei[..., 1], alpha=0.45)
         eosin = cv2.multiply(filled[..., 1], uncovered, scale=1 / 255)
-        return cv2.GaussianBlur(cv2.merge([haematoxylin, eosin]), (0, 0), self._stain.blur_px)
+        blurred = cv2.GaussianBlur(cv2.merge([haematoxylin, eosin]), (0, 0), self._stain.blur_px)
+        return np.asarray(blurred, np.uint8)
 
     def _surroundings(self, x: int, y: int, side: int) -> Surroundings:
         reach_px = _ceil_to(self.anatomy.px(REACH_UM), WIDE_STEP_PX)

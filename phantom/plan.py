@@ -29,6 +29,11 @@ class PhantomSlide:
     tile_px: int = 256
     jpeg_quality: int = 85
 
+    @property
+    def id(self) -> str:
+        """What a batch calls it."""
+        return self.slide_id
+
     def key(self, *purpose: object) -> int:
         """The key of this slide's randomness for a purpose."""
         return key_of(self.seed, self.index, *purpose)
@@ -54,7 +59,8 @@ def plan_cohort(settings: PhantomSettings) -> list[PhantomSlide]:
         sizes = [
             min(settings.slides_per_patient, slides - first) for first in range(0, slides, settings.slides_per_patient)
         ]
-        patients += [(label, split, size) for split, size in zip(_splits(len(sizes)), sizes, strict=True)]
+        for split, size in zip(_splits(len(sizes)), sizes, strict=True):
+            patients.append((label, split, size))
     # Shuffled, so that neither the number of a patient nor that of a slide tells the label.
     order = np.random.default_rng(key_of(settings.seed, "patients")).permutation(len(patients))
     plans: list[PhantomSlide] = []

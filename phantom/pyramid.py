@@ -8,6 +8,7 @@ Frame: px of the level named; level k + 1 has a quarter of the side of level k, 
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ..wsi import ceil_div, whole_file
+from ..wsi import SettingsError, ceil_div, whole_file
 
 DOWNSAMPLE = 4
 _SMALLEST_LEVEL_PX = 512
@@ -42,8 +43,15 @@ class PyramidSpec:
     tile_px: int
     jpeg_quality: int
     block_px: int
-    """Side of the squares asked of the painter; a multiple of four tiles. It changes the memory, not the pixels."""
+    """Side of the squares asked of the painter, a multiple of a tile's; it changes the memory, not the pixels."""
     description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.tile_px % 16 or self.block_px % self.tile_px:
+            raise SettingsError(
+                f"tiles of {self.tile_px} px in blocks of {self.block_px} px: a tile's side must be a multiple of 16, "
+                "a block's a multiple of the tile's; take 256 and 1024"
+            )
 
     def level_sizes(self) -> list[tuple[int, int]]:
         """(width, height) of every level, the last of at most _SMALLEST_LEVEL_PX."""
@@ -59,7 +67,7 @@ def write_pyramid(path: Path, spec: PyramidSpec, paint: PaintRegion) -> None:
     sizes = spec.level_sizes()
     with whole_file(path) as partial:
         levels = [_WaitingLevel(size, spec, folder=partial.parent) for size in sizes[1:]]
-        for level, below in zip(levels, levels[1:], strict=False):
+        for level, below in pairwise(levels):
             level.below = below
         # JPEG is a tenth of the pixels; BigTIFF from a third of the limit on leaves room for noise nobody foresaw.
         big = spec.width_px * spec.height_px > _CLASSIC_TIFF_BYTES // 3
@@ -157,22 +165,24 @@ def _tile_rows(pixels: Pixels, spec: PyramidSpec) -> Iterator[list[bytes]]:
     padded = _padded(pixels, side)
     for y in range(0, padded.shape[0], side):
         yield [
-            imagecodecs.jpeg8_encode(
-                np.ascontiguousarray(padded[y : y + side, x : x + side]),
-                level=spec.jpeg_quality,
-                colorspace="rgb",
-                outcolorspace="ycbcr",
-                subsampling="420",
-            )
+            _jpeg(padded[y : y + side, x : x + side], quality=spec.jpeg_quality)
             for x in range(0, padded.shape[1], side)
         ]
+
+
+def _jpeg(tile: Pixels, *, quality: int) -> bytes:
+    contiguous = np.ascontiguousarray(tile)
+    return bytes(
+        imagecodecs.jpeg8_encode(contiguous, level=quality, colorspace="rgb", outcolorspace="ycbcr", subsampling="420")
+    )
 
 
 def _averaged(pixels: Pixels) -> Pixels:
     """Means of DOWNSAMPLE × DOWNSAMPLE px."""
     padded = _padded(pixels, DOWNSAMPLE)
     height, width = padded.shape[:2]
-    return cv2.resize(padded, (width // DOWNSAMPLE, height // DOWNSAMPLE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(padded, (width // DOWNSAMPLE, height // DOWNSAMPLE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
 def _padded(pixels: Pixels, multiple_px: int) -> Pixels:

@@ -1,8 +1,8 @@
 """What a cohort of phantom slides should be like."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ..wsi import Settings
 
@@ -28,15 +28,8 @@ class PhantomSettings(Settings):
     slides_per_patient: Annotated[int, Field(ge=1)] = 2
     """Slides of one patient; they share a label and never part between splits."""
 
-    tile_px: Annotated[int, Field(ge=64, le=1024)] = 256
-    """Side of a tile in the TIFF, px; a multiple of 16."""
+    tile_px: Literal[128, 256, 512, 1024] = 256
+    """Side of a tile in the TIFF, px."""
 
     jpeg_quality: Annotated[int, Field(ge=30, le=100)] = 85
     """JPEG quality of the tiles, 1 to 100."""
-
-    @field_validator("tile_px")
-    @classmethod
-    def _is_multiple_of_16(cls, tile_px: int) -> int:
-        if tile_px % 16:
-            raise ValueError(f"a TIFF tile's side is a multiple of 16 px, {tile_px} is not: take {tile_px // 16 * 16}")
-        return tile_px

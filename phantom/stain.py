@@ -6,6 +6,7 @@ Amounts are uint8 in hundredths of optical density of the pure stain (`AMOUNT_PE
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +14,7 @@ from .plan import PhantomSlide
 
 AMOUNT_PER_OD = 100
 _GRAIN_SIDE_PX = 509  # a prime, so that the grain's period never falls in with tiles or blocks
+_GRAIN_TILES = 4  # repeats side by side, so that any block up to 3 sides is a slice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +29,8 @@ class Stain:
     """Red, green, blue of empty glass, grey levels."""
     blur_px: float
     """Standard deviation of the optics' blur."""
-    grain: NDArray[np.int16]
-    """Sensor noise (side, side, 3), grey levels."""
+    grain: NDArray[np.int8]
+    """Sensor noise (rows, columns, 3), grey levels, repeating every _GRAIN_SIDE_PX."""
 
     @classmethod
     def of_slide(cls, plan: PhantomSlide) -> "Stain":
@@ -46,21 +48,25 @@ class Stain:
             eosin=vector(0.12, 0.89, 0.37, rng.uniform(0.8, 1.15)),
             white=tuple(np.clip(rng.uniform(236, 246) + np.array([warmth, rng.uniform(-3, 1), -warmth]), 0, 252)),
             blur_px=float(rng.uniform(0.3, 0.55)) / plan.mpp,
-            grain=np.rint(grain).astype(np.int16),
+            grain=np.tile(np.rint(grain).astype(np.int8), (_GRAIN_TILES, _GRAIN_TILES, 1)),
         )
 
     @cached_property
-    def colours(self) -> NDArray[np.uint8]:
-        """Colour of every pair of amounts: row 256 × haematoxylin + eosin."""
+    def colours(self) -> NDArray[np.uint32]:
+        """Colour of every pair of amounts, at 256 × haematoxylin + eosin: bytes red, green, blue and one to spare."""
         amount = np.arange(256) / AMOUNT_PER_OD
         density = (
             amount[:, None, None] * np.array(self.haematoxylin) + amount[None, :, None] * np.array(self.eosin)
         ).reshape(-1, 3)
-        return np.rint(np.array(self.white) * 10.0**-density).astype(np.uint8)
+        rgb = np.rint(np.array(self.white) * 10.0**-density).astype(np.uint8)
+        return np.pad(rgb, ((0, 0), (0, 1))).view(np.uint32).ravel()
 
     def develop(self, amounts: NDArray[np.uint8], *, x: int, y: int) -> NDArray[np.uint8]:
         """RGB (rows, columns, 3) of amounts (rows, columns, 2) whose top left lies at level-0 px (x, y)."""
-        rgb = self.colours[amounts[..., 0].astype(np.uint16) * np.uint16(256) + amounts[..., 1]]
-        rows = (y + np.arange(rgb.shape[0])) % _GRAIN_SIDE_PX
-        columns = (x + np.arange(rgb.shape[1])) % _GRAIN_SIDE_PX
-        return np.clip(rgb + self.grain[rows[:, None], columns[None, :]], 0, 255).astype(np.uint8)
+        height, width = amounts.shape[:2]
+        pairs = amounts[..., 0].astype(np.intp) * 256 + amounts[..., 1]
+        packed = np.take(self.colours, pairs).view(np.uint8).reshape(height, width, 4)
+        rgb = np.ascontiguousarray(packed[..., :3])
+        top, left = y % _GRAIN_SIDE_PX, x % _GRAIN_SIDE_PX
+        grain = self.grain[top : top + height, left : left + width]
+        return np.asarray(cv2.add(rgb, grain, dtype=cv2.CV_8U), np.uint8)

@@ -173,13 +173,13 @@ def dirt(anatomy: Anatomy, grid: Grid, shape: tuple[int, ...], *, x: int, y: int
                 _ellipse(centre, axes * (3 if is_shadow else 1), rng.uniform(0, np.pi)),
                 grey[n] * (0.15 if is_shadow else 1),
             )
-    return cv2.GaussianBlur(shade, (0, 0), max(0.6, anatomy.px(0.6)))
+    return np.asarray(cv2.GaussianBlur(shade, (0, 0), max(0.6, anatomy.px(0.6))), np.uint8)
 
 
 def _ellipse(centre, axes: NDArray, angle: float) -> NDArray[np.float64]:
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     # A little waviness: nothing in tissue is an ellipse.
-    wave = 1 + 0.06 * np.cos(3 * turn + centre[0]) + 0.04 * np.cos(5 * turn + centre[1])
+    wave = 1 + 0.06 * np.cos(3 * turn + 7 * angle + axes[0]) + 0.04 * np.cos(5 * turn + 9 * angle + axes[1])
     along, beside = axes[0] * wave * np.cos(turn), axes[1] * wave * np.sin(turn)
     return np.stack(
         [
