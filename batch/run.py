@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
-import dask
+import dask.config
 from dask.distributed import Client, LocalCluster, as_completed
 
 from ..wsi import GigaslideError
@@ -70,7 +70,7 @@ def _on_cluster(
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=memory,
-            dashboard_address=None,
+            dashboard_address="",
             host="127.0.0.1",
             silence_logs=logging.ERROR,
         ) as cluster,

@@ -1,11 +1,12 @@
-"""From slides to predictions on disk: PREDICTIONS/<slide>/{heatmap.zarr, detections.csv, recipe.json}."""
+"""From slides to predictions on disk: PREDICTIONS/<slide>/{heatmap.zarr, heatmap.png, detections.csv, recipe.json}."""
 
 import logging
 import time
 from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 
-from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, SlideStatus, run_slides
 from ..models import ModelCard
 from ..wsi import (
     CellStatus,
@@ -20,6 +21,7 @@ from ..wsi import (
     whole_folder,
 )
 from .detect import detections_of
+from .picture import draw_heatmap
 from .score import WindowModel, score_slide
 from .settings import PredictSettings
 
@@ -27,7 +29,8 @@ __all__ = ["predict_cohort"]
 
 logger = logging.getLogger(__name__)
 
-HEATMAP, DETECTIONS, RECIPE = "heatmap.zarr", "detections.csv", "recipe.json"
+HEATMAP, DETECTIONS, PICTURE, RECIPE = "heatmap.zarr", "detections.csv", "heatmap.png", "recipe.json"
+COUNTED = {"cells": CellStatus.SCORED, "unreadable": CellStatus.UNREADABLE, "nan": CellStatus.FAILED}
 
 
 def predict_cohort(
@@ -37,11 +40,13 @@ def predict_cohort(
     settings: PredictSettings,
     *,
     on_outcome: Callable[[SlideOutcome], None] | None = None,
-    on_windows: Callable[[int, int], None] | None = None,
+    on_slide: Callable[[int], None] | None = None,
+    on_windows: Callable[[int], None] | None = None,
 ) -> BatchSummary:
     """Predict the slides of the wanted splits, one after the other: the network itself uses every core.
 
-    Slides whose recipe is unchanged are skipped; the network is loaded only if there is one to predict.
+    Slides whose recipe is unchanged are skipped; the network is loaded only if there is one to predict. on_slide hears
+    how many windows a slide has, on_windows how many more were scored.
 
     Raises:
         SettingsError: no slide to predict.
@@ -54,7 +59,8 @@ def predict_cohort(
         raise SettingsError(f"no slide to predict: none has its split among {wanted}; see --splits")
     card = ModelCard.load(model_folder)
     card.check_weights(model_folder)
-    work = _Work(card, model_folder, out, settings, on_windows)
+    score = partial(score_slide, settings=settings, on_slide=on_slide, on_windows=on_windows)
+    work = _Work(card, model_folder, out, settings, score)
     summary = run_slides(work, slides, BatchSettings(workers=0), on_outcome=on_outcome)
     summary.save(out)
     made = [Detections.load(out / slide.id / DETECTIONS) for slide in slides if (out / slide.id / DETECTIONS).exists()]
@@ -66,21 +72,9 @@ class _Work:
     """The work on one slide; holds the loaded network between slides."""
 
     def __init__(
-        self,
-        card: ModelCard,
-        model_folder: Path,
-        out: Path,
-        settings: PredictSettings,
-        on_windows: Callable[[int, int], None] | None,
+        self, card: ModelCard, model_folder: Path, out: Path, settings: PredictSettings, score: Callable[..., Heatmap]
     ) -> None:
-        self.card, self.model_folder, self.out, self.settings, self.on_windows = (
-            card,
-            model_folder,
-            out,
-            settings,
-            on_windows,
-        )
-        self._model: WindowModel | None = None
+        self.card, self.model_folder, self.out, self.settings, self.score = card, model_folder, out, settings, score
 
     def __call__(self, slide: CohortSlide) -> SlideOutcome:
         start = time.perf_counter()
@@ -89,20 +83,19 @@ class _Work:
         found = Recipe.load(folder / RECIPE)
         differences = found.differences(recipe) if found else []
         if found and not differences:
-            return _outcome(Heatmap.load(folder / HEATMAP), status="skipped", reason="unchanged")
-        if differences:
-            logger.info("%s: made again: %s", slide.id, "; ".join(differences))
+            heatmap = Heatmap.load(folder / HEATMAP)
+            return _outcome(heatmap, Detections.load(folder / DETECTIONS), status="skipped", reasons=["unchanged"])
         with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
             opened.scale(self.card.mpp, allow_upsampling=self.settings.allow_upsampling)  # refuse before loading
-            heatmap = score_slide(
-                opened, self._loaded(), self.settings, slide_id=slide.id, on_windows=self.on_windows
-            )
-        detections = detections_of(heatmap, self.settings)
-        with whole_folder(folder) as partial_folder:
-            heatmap.save(partial_folder / HEATMAP)
-            detections.save(partial_folder / DETECTIONS)
-            recipe.save(partial_folder / RECIPE)
-        return _outcome(heatmap, seconds=time.perf_counter() - start, detections=len(detections))
+            heatmap = self.score(opened, self.model, slide_id=slide.id)
+            detections = detections_of(heatmap, self.settings)
+            with whole_folder(folder) as beside:
+                heatmap.save(beside / HEATMAP)
+                detections.save(beside / DETECTIONS)
+                draw_heatmap(opened, heatmap, beside / PICTURE)
+                recipe.save(beside / RECIPE)
+        reasons = [f"made again: {'; '.join(differences)}"] if differences else []
+        return _outcome(heatmap, detections, reasons=reasons, seconds=time.perf_counter() - start)
 
     def _recipe(self, slide: CohortSlide) -> Recipe:
         identity = file_identity(slide.path) if slide.path.exists() else str(slide.path)
@@ -112,34 +105,40 @@ class _Work:
             inputs={"slide": identity, "mpp": slide.mpp, "model": self.card.weights_sha256},
         )
 
-    def _loaded(self) -> WindowModel:
-        if self._model is None:
-            # The one place of this room where Keras comes in.
-            from ..models import load_classifier
+    @cached_property
+    def model(self) -> WindowModel:
+        # The one place of this room where Keras comes in.
+        from ..models import load_classifier
 
-            self._model = WindowModel(
-                predict=load_classifier(self.model_folder),
-                side_px=self.card.patch_px,
-                centre_px=self.card.centre_px,
-                mpp=self.card.mpp,
-                hash=self.card.weights_sha256,
-            )
-        return self._model
+        return WindowModel(
+            predict=load_classifier(self.model_folder),
+            side_px=self.card.patch_px,
+            centre_px=self.card.centre_px,
+            mpp=self.card.mpp,
+            hash=self.card.weights_sha256,
+        )
 
 
-def _outcome(heatmap: Heatmap, *, status: str = "", reason: str = "", seconds: float = 0.0, **counts: int) -> SlideOutcome:
-    scored, unreadable, nan = (
-        heatmap.count(which) for which in (CellStatus.SCORED, CellStatus.UNREADABLE, CellStatus.FAILED)
-    )
-    reasons = [reason, "no tissue" if heatmap.count(CellStatus.BACKGROUND) == heatmap.status.size else ""]
-    if unreadable:
-        reasons.append(f"{unreadable} cells could not be read")
-    if nan:
-        reasons.append(f"the model gave NaN for {nan} cells")
+def _outcome(
+    heatmap: Heatmap,
+    detections: Detections,
+    *,
+    status: SlideStatus | None = None,
+    reasons: list[str],
+    seconds: float = 0.0,
+) -> SlideOutcome:
+    counts = {name: heatmap.count(which) for name, which in COUNTED.items()}
+    if heatmap.count(CellStatus.BACKGROUND) == heatmap.status.size:
+        reasons.append("no tissue")
+    if counts["unreadable"]:
+        reasons.append(f"{counts['unreadable']} cells could not be read")
+    if counts["nan"]:
+        reasons.append(f"the model gave NaN for {counts['nan']} cells")
+    found = "partial" if counts["unreadable"] or counts["nan"] else "done"
     return SlideOutcome(
         slide=heatmap.slide,
-        status="skipped" if status == "skipped" else "partial" if unreadable or nan else "done",
-        reason="; ".join(filter(None, reasons)),
+        status=status or found,
+        reason="; ".join(reasons),
         seconds=seconds,
-        counts={"cells": scored, "unreadable": unreadable, "nan": nan, **counts},
+        counts={**counts, "detections": len(detections)},
     )

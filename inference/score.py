@@ -31,11 +31,12 @@ def score_slide(
     settings: PredictSettings,
     *,
     slide_id: str,
-    on_windows: Callable[[int, int], None] | None = None,
+    on_slide: Callable[[int], None] | None = None,
+    on_windows: Callable[[int], None] | None = None,
 ) -> Heatmap:
     """Slide the model over the tissue of a slide. Windows at the border are padded with the slide's background.
 
-    on_windows hears (windows scored now, windows in all). Cells without tissue, cells that cannot be read and cells
+    on_slide hears how many windows there are, on_windows how many were scored now. Cells without tissue, cells that cannot be read and cells
     where the model gave NaN are marked as such and have no probability.
 
     Raises:
@@ -48,6 +49,8 @@ def score_slide(
     status = _tissue_cells(slide, grid, settings)
     probability = np.full(status.shape, np.nan, np.float32)
     cells = np.argwhere(status == CellStatus.NOT_YET)
+    if on_slide is not None:
+        on_slide(len(cells))
     windows = slide.read_windows(
         grid.windows_xy(cells), size=model.side_px, mpp=model.mpp, allow_upsampling=settings.allow_upsampling
     )
@@ -63,7 +66,7 @@ def score_slide(
         failed = np.where(readable, CellStatus.FAILED, CellStatus.UNREADABLE)
         status[at] = np.where(np.isnan(scores), failed, CellStatus.SCORED)
         if on_windows is not None:
-            on_windows(len(rows), len(cells))
+            on_windows(len(rows))
     return Heatmap(
         slide=slide_id,
         probability=probability,

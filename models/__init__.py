@@ -1,5 +1,6 @@
 """Networks, and the files they live in."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .card import CARD, WEIGHTS, ModelCard, hash_of
@@ -22,11 +23,18 @@ __all__ = [
 ]
 
 
+_IN_KERAS = {
+    "Classifier": ".folder",
+    "Width": ".inception",
+    "build_classifier": ".inception",
+    "load_classifier": ".folder",
+    "parameter_counts": ".inception",
+    "write_card": ".folder",
+}
+
+
 def __getattr__(name: str) -> Any:
     # Keras takes seconds to import: whoever only reads a card does not pay for it.
-    from . import folder, inception
-
-    for module in (folder, inception):
-        if name in module.__all__:
-            return getattr(module, name)
+    if name in _IN_KERAS:
+        return getattr(import_module(_IN_KERAS[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

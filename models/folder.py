@@ -52,7 +52,14 @@ def load_classifier(folder: Path) -> Classifier:
 
 
 def write_card(
-    folder: Path, network: keras.Model, *, width: Any, patch_px: int, centre_px: int, mpp: float, training: dict[str, Any]
+    folder: Path,
+    network: keras.Model,
+    *,
+    width: Any,
+    patch_px: int,
+    centre_px: int,
+    mpp: float,
+    training: dict[str, Any],
 ) -> ModelCard:
     """Describe the weights that lie in folder as `model.weights.h5`."""
     card = ModelCard(

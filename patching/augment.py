@@ -1,4 +1,4 @@
-"""Random changes of one training patch: place, orientation and colour. Pure: a patch and a generator in, a patch out."""
+"""Random changes of one training patch: place, orientation and colour. Pure: a patch in, a patch out."""
 
 from dataclasses import dataclass
 

@@ -82,7 +82,7 @@ def _at_stride(
 def _inside(slide: Slide, grid: CellGrid, cells: np.ndarray, *, margin_px: int) -> np.ndarray:
     start = grid.windows_xy(cells, margin_px=margin_px)
     end = start + (grid.spec.side_px + 2 * margin_px) * grid.scale.level0
-    return ((start >= 0) & (end <= (slide.info.width, slide.info.height))).all(axis=1)
+    return np.all((start >= 0) & (end <= (slide.info.width, slide.info.height)), axis=1)
 
 
 def choose(found: Candidates, rng: np.random.Generator, settings: TileSettings) -> dict[str, Candidates]:

@@ -34,7 +34,7 @@ class TileSettings(Settings):
     """µm/px for slides whose file and cohort row do not say it."""
     allow_upsampling: bool = False
     """Accept slides that are coarser than mpp."""
-    groups: dict[str, GroupMeaning] = {}
+    groups: dict[str, GroupMeaning] = Field(default_factory=dict)
     """What further annotation groups mean, by name: tumor, exclusion or other."""
     seed: int = 0
     """Seed of the random choice; the draw of a slide depends on this and its id alone."""

@@ -7,7 +7,7 @@ STORE/<slide>/{tumor,normal}/{xy, tumor_fraction, tissue_fraction}
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ def write_slide(
     folder: Path,
     *,
     recipe: Recipe,
-    classes: dict[str, tuple[Candidates, Iterable[tuple[int, np.ndarray]]]],
+    classes: Mapping[str, tuple[Candidates, Iterable[tuple[int, np.ndarray]]]],
     patch_px: int,
 ) -> dict[str, int]:
     """Write one slide's group, whole or not at all; return the number of patches by class.

@@ -1,5 +1,6 @@
 """A model from a store."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .batches import Batch, Sampler, prefetched
@@ -14,7 +15,5 @@ __all__ = ["Batch", "Sampler", "TrainOutcome", "TrainSettings", "prefetched", "t
 def __getattr__(name: str) -> Any:
     # Keras takes seconds to import: whoever only makes settings does not pay for it.
     if name in ("TrainOutcome", "train"):
-        from importlib import import_module
-
         return getattr(import_module(".loop", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

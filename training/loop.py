@@ -83,6 +83,7 @@ class _Run:
         self.step = 0
         self.history: list[HistoryRow] = []
         self.figures: dict[str, float] = {}
+        self._since: list[tuple[float, float]] = []  # loss and accuracy of each step after the last validation
         self._checks(store)
         common: dict[str, Any] = {"store": store, "patch_px": self.tiles.patch_px, "seed": settings.seed}
         self.sampler = Sampler(split="train", batch=settings.batch, augment=settings.augment, **common)
@@ -154,6 +155,7 @@ class _Run:
     def learn(self, batch: Batch) -> None:
         """One step, and a validation with its checkpoint when it is due."""
         self.network.optimizer.learning_rate = self._learning_rate()
+        self.network.reset_metrics()
         loss, accuracy = (float(x) for x in self.network.train_on_batch(batch.patches, batch.labels))
         if not math.isfinite(loss):
             raise ModelError(
@@ -161,11 +163,13 @@ class _Run:
                 f"--learning-rate and train again (the last checkpoint is in {self.checkpoint})"
             )
         self.step += 1
-        self.figures = {**self.figures, "loss": loss, "accuracy": accuracy}
+        self._since.append((loss, accuracy))
+        mean_loss, mean_accuracy = np.mean(self._since, axis=0)
+        self.figures = {**self.figures, "loss": float(mean_loss), "accuracy": float(mean_accuracy)}
         due = max(1, self.settings.validate_every // self.settings.batch)
         if self.step % due == 0 or self.step == self.steps:
-            self._validate(loss, accuracy)
-            self.network.reset_metrics()
+            self._validate(float(mean_loss), float(mean_accuracy))
+            self._since.clear()
 
     def _learning_rate(self) -> float:
         examples = self.step * self.settings.batch

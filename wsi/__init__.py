@@ -20,6 +20,7 @@ from .heatmap import CellStatus, Heatmap
 from .labels import tumor_fractions
 from .orientation import ORIENTATIONS, oriented
 from .outputs import whole_file, whole_folder
+from .picture import colour_map, heatmap_over, shrunk
 from .propose import propose_cohort
 from .recipe import Recipe, file_identity, gigaslide_version
 from .settings import Settings, TissueSettings
@@ -59,13 +60,16 @@ __all__ = [
     "UnreadableRegionError",
     "WindowSpec",
     "ceil_div",
+    "colour_map",
     "file_identity",
     "floor_div",
     "gigaslide_version",
+    "heatmap_over",
     "open_slide",
     "oriented",
     "propose_cohort",
     "row_column",
+    "shrunk",
     "tissue_in_image",
     "tissue_mask",
     "tumor_fractions",

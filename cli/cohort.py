@@ -1,0 +1,23 @@
+"""`gigaslide cohort`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..wsi import propose_cohort
+
+__all__ = ["cohort"]
+
+
+def cohort(
+    folder: Annotated[Path, Parameter(help="Folder with slides, and with annotations of the same names.")], /
+) -> int:
+    """Propose a cohort CSV on standard output from a folder of slides: gigaslide cohort DIR > cohort.csv.
+
+    Knows CAMELYON16's two layouts. Read the table before you use it: labels and splits are proposals.
+    """
+    # The CSV may be saved anywhere, so its paths are absolute.
+    propose_cohort(folder).write(sys.stdout, None)
+    return 0

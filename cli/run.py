@@ -1,0 +1,32 @@
+"""`gigaslide run`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..batch import BatchSettings
+from ..eval import EvaluateSettings
+from ..inference import PredictSettings
+from ..patching import TileSettings
+from ..training import TrainSettings
+from ..wsi import Cohort
+from .stages import Plan, run_stages
+
+__all__ = ["run"]
+
+
+def run(
+    cohort: Annotated[Path, Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp.")],
+    out: Annotated[Path, Parameter(help="Folder for the store, the model, the predictions and the report.")],
+    /,
+    *,
+    tile: Annotated[TileSettings, Parameter(name="*")] = TileSettings(),
+    train: TrainSettings = TrainSettings(),
+    predict: PredictSettings = PredictSettings(),
+    evaluate: EvaluateSettings = EvaluateSettings(),
+    batch: BatchSettings = BatchSettings(),
+) -> int:
+    """Run every stage: tile, train, predict, evaluate. Run it again to go on where it stopped."""
+    plan = Plan(tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch)
+    return run_stages(Cohort.load(cohort), out, plan)

@@ -1,0 +1,66 @@
+"""What a person sees while a command works: bars, log lines above them, and the table at the end."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from ..batch import BatchSummary, SlideOutcome
+
+__all__ = ["bar", "say", "show_logs", "show_summary", "slide_bar"]
+
+STAGE_WIDTH = 9
+
+
+def say(line: str = "") -> None:
+    """Print a line of results."""
+    print(line, flush=True)
+
+
+class _AboveBars(logging.Handler):
+    """Writes log lines above the bars; of other libraries only what is a warning or worse."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith("gigaslide") or record.levelno >= logging.WARNING:
+            tqdm.write(self.format(record), file=sys.stderr)
+
+
+def show_logs(*, verbose: bool) -> None:
+    """Show warnings of every library, and with verbose what gigaslide is doing."""
+    handler = _AboveBars()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("gigaslide").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+@contextmanager
+def bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
+    """A bar named after the stage."""
+    width = None if sys.stderr.isatty() else 100
+    with tqdm(total=total, desc=f"{stage:<{STAGE_WIDTH}}", unit=unit, ncols=width, mininterval=0.5) as progress:
+        yield progress
+
+
+@contextmanager
+def slide_bar(stage: str, total: int) -> Iterator[Callable[[SlideOutcome], None]]:
+    """A bar that counts slides as they end, and how many did not go well."""
+    bad = 0
+    with bar(stage, total, " slides") as progress:
+
+        def ended(outcome: SlideOutcome) -> None:
+            nonlocal bad
+            bad += outcome.status in ("failed", "partial")
+            progress.set_postfix_str(f"{bad} failed or partial" if bad else "")
+            progress.update()
+
+        yield ended
+
+
+def show_summary(stage: str, summary: BatchSummary) -> None:
+    """The headline, and a line for every slide that failed or is partial."""
+    say(f"{stage:<{STAGE_WIDTH}} {summary.headline()}")
+    for outcome in summary.outcomes:
+        if outcome.status in ("failed", "partial"):
+            say(f"{'':<{STAGE_WIDTH}} {outcome.status}: {outcome.slide}: {outcome.reason}")

@@ -1,0 +1,126 @@
+"""Each stage as the commands share it: a bar, one call, its table. A stage imports its room when it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
+from ..wsi import Cohort
+from .show import bar, say, show_summary, slide_bar
+
+if TYPE_CHECKING:
+    from ..eval import EvaluateSettings
+    from ..inference import PredictSettings
+    from ..patching import TileSettings
+    from ..phantom import PhantomSettings, PhantomSlide
+    from ..training import TrainSettings
+
+__all__ = ["Plan", "evaluate_stage", "phantom_stage", "predict_stage", "run_stages", "tile_stage", "train_stage"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The settings of every stage of a run."""
+
+    tile: TileSettings
+    train: TrainSettings
+    predict: PredictSettings
+    evaluate: EvaluateSettings
+    batch: BatchSettings
+
+
+def run_stages(cohort: Cohort, out: Path, plan: Plan) -> int:
+    """Every stage into out/{store, model, predictions, report}; the worst exit status, 1 as soon as nothing is left."""
+    tiled = tile_stage(cohort, out / "store", plan.tile, plan.batch)
+    if tiled == 1:
+        return 1
+    train_stage(out / "store", out / "model", plan.train)
+    predicted = predict_stage(cohort, out / "model", out / "predictions", plan.predict)
+    if predicted == 1:
+        return 1
+    return max(tiled, predicted, evaluate_stage(cohort, out / "predictions", out / "report", plan.evaluate))
+
+
+def phantom_stage(out: Path, settings: PhantomSettings, batch: BatchSettings) -> tuple[Path, BatchSummary]:
+    """The path of the phantoms' cohort.csv, and what became of each."""
+    from ..phantom import plan_cohort, write_cohort
+
+    plans = plan_cohort(settings)
+    with slide_bar("phantom", len(plans)) as ended:
+        summary = run_slides(partial(_draw, out=out), plans, batch, on_outcome=ended)
+    show_summary("phantom", summary)
+    return write_cohort(plans, out), summary
+
+
+def _draw(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
+    from ..phantom import make_slide
+
+    return SlideOutcome(slide=plan.id, status="done" if make_slide(plan, out) else "skipped")
+
+
+def tile_stage(cohort: Cohort, store: Path, settings: TileSettings, batch: BatchSettings) -> int:
+    from ..patching import tile_cohort
+
+    wanted = sum(slide.split in settings.splits and bool(slide.label) for slide in cohort)
+    with slide_bar("tile", wanted) as ended:
+        summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended)
+    show_summary("tile", summary)
+    say(f"{'':<9} {summary.total('tumor')} tumour and {summary.total('normal')} normal patches in {store}")
+    return summary.exit_status
+
+
+def train_stage(store: Path, folder: Path, settings: TrainSettings) -> None:
+    from ..patching import PatchStore
+
+    opened = PatchStore(store)
+    opened.attributes  # noqa: B018  (a missing store is told before the seconds that Keras takes to load)
+    from ..training import train
+
+    with bar("train", settings.examples, " patches") as progress:
+
+        def stepped(examples: int, figures: dict[str, float]) -> None:
+            progress.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
+            progress.update(min(examples, settings.examples) - progress.n)
+
+        outcome = train(opened, folder, settings, on_step=stepped)
+        if not outcome.trained:
+            progress.update(settings.examples)
+    best = outcome.best
+    what = "trained" if outcome.trained else "unchanged"
+    say(f"{'train':<9} {what}; best validation patch AUC {best.validation_auc:.3f} after {best.examples} examples")
+    say(f"{'':<9} model in {folder}")
+
+
+def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSettings) -> int:
+    from ..inference import predict_cohort
+
+    with bar("predict", 0, " windows") as progress:
+
+        def found(windows: int) -> None:
+            progress.total = (progress.total or 0) + windows
+            progress.refresh()
+
+        summary = predict_cohort(
+            cohort,
+            model,
+            out,
+            settings,
+            on_slide=found,
+            on_windows=lambda count: progress.update(count) and None,
+            on_outcome=lambda outcome: progress.set_postfix_str(outcome.slide),
+        )
+    show_summary("predict", summary)
+    say(f"{'':<9} {summary.total('cells')} cells, {summary.total('detections')} detections in {out}")
+    return summary.exit_status
+
+
+def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> int:
+    from ..eval import evaluate
+
+    with bar("evaluate", sum(s.split == settings.split or not settings.split for s in cohort), " slides") as progress:
+        evaluation = evaluate(cohort, predictions, out, settings, on_slide=lambda _: progress.update() and None)
+    say(f"{'evaluate':<9} {evaluation}")
+    return evaluation.exit_status

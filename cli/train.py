@@ -1,0 +1,23 @@
+"""`gigaslide train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..training import TrainSettings
+from .stages import train_stage
+
+__all__ = ["train"]
+
+
+def train(
+    store: Annotated[Path, Parameter(help="Patch store made by gigaslide tile.")],
+    model: Annotated[Path, Parameter(help="Model folder to make; a stopped training goes on.")],
+    /,
+    *,
+    settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
+) -> int:
+    """Train a model on a patch store; keeps the best and the last weights, the card and the training curve."""
+    train_stage(store, model, settings)
+    return 0

@@ -1,0 +1,21 @@
+"""The picture beside a heatmap: the slide, and the slide under its probabilities."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..wsi import Heatmap, Slide, heatmap_over, shrunk
+
+__all__ = ["draw_heatmap"]
+
+PICTURE_PX = 1200
+
+
+def draw_heatmap(slide: Slide, heatmap: Heatmap, path: Path) -> None:
+    """Write a PNG: left the slide, right its heatmap in viridis (dark 0, yellow 1), hatched where nothing is known."""
+    longest_um = max(slide.size) * slide.info.mpp
+    overview = shrunk(slide.overview(longest_um / PICTURE_PX), PICTURE_PX)
+    gap = np.full((overview.image.shape[0], 12, 3), 255, np.uint8)
+    both = np.concatenate([overview.image, gap, heatmap_over(overview, heatmap)], axis=1)
+    cv2.imwrite(str(path), both[..., ::-1])

@@ -1,0 +1,51 @@
+"""A heatmap seen over its slide. Picture px are `scale` level-0 px wide."""
+
+import cv2
+import matplotlib
+import numpy as np
+
+from .heatmap import CellStatus, Heatmap
+from .slide import Overview
+
+__all__ = ["colour_map", "heatmap_over", "shrunk"]
+
+HATCH_PX = 6
+
+
+def colour_map(probability: np.ndarray) -> np.ndarray:
+    """RGB uint8 of probabilities in [0, 1], readable by colour-blind people."""
+    return (matplotlib.colormaps["viridis"](probability)[..., :3] * 255).astype(np.uint8)
+
+
+def shrunk(overview: Overview, picture_px: int) -> Overview:
+    """The overview with its longer side at most picture_px."""
+    height, width = overview.image.shape[:2]
+    factor = min(1.0, picture_px / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    image = cv2.resize(overview.image, size, interpolation=cv2.INTER_AREA)
+    return Overview(image=image, scale_level0=overview.scale_level0 * width / size[0])
+
+
+def heatmap_over(overview: Overview, heatmap: Heatmap) -> np.ndarray:
+    """The slide in pale grey; colour where a cell was scored, hatched where one should have been, bare elsewhere.
+
+    RGB uint8, the shape of the overview's image.
+    """
+    image, scale = overview.image, overview.scale_level0
+    height, width = image.shape[:2]
+    rows, columns = heatmap.status.shape
+    origin_x, origin_y = heatmap.origin_level0
+    row = np.floor(((np.arange(height) + 0.5) * scale - origin_y) / heatmap.stride_level0).astype(np.int64)
+    column = np.floor(((np.arange(width) + 0.5) * scale - origin_x) / heatmap.stride_level0).astype(np.int64)
+    inside = ((row >= 0) & (row < rows))[:, None] & ((column >= 0) & (column < columns))
+    cell = np.ix_(np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1))
+    status = np.where(inside, heatmap.status[cell], CellStatus.BACKGROUND)
+    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.float32)
+    pale = 255 - (255 - grey) * 0.8
+    scored = (status == CellStatus.SCORED)[..., None]
+    colour = colour_map(np.nan_to_num(heatmap.probability)[cell])
+    result = np.where(scored, 0.3 * pale + 0.7 * colour, pale)
+    lost = np.isin(status, (CellStatus.UNREADABLE, CellStatus.FAILED, CellStatus.NOT_YET))
+    stripes = (np.add.outer(np.arange(height), np.arange(width)) % HATCH_PX) < 2
+    result[lost] = np.where(stripes[lost, None], 40.0, 245.0)
+    return np.ascontiguousarray(np.rint(result).astype(np.uint8))
