@@ -13,11 +13,13 @@ from .lesions import Lesions
 from .truth import Truth
 from .verdicts import SlideVerdicts, Verdict
 
-__all__ = ["COLOURS", "Pictures", "colour_map", "slide_pictures"]
+__all__ = ["COLOURS", "Pictures", "colours_of_bar", "slide_pictures"]
 
 # RGB. Safe for colour-blind eyes: they differ in lightness, and no two that must be told apart differ in hue only.
 COLOURS = {"lesion": (0, 60, 170), "itc": (200, 90, 0), "halo": (255, 255, 255), "mark": (20, 20, 20)}
 HATCH_PX = 6
+OPACITY = 0.7  # of the heatmap over the slide
+SCALE_BARS_UM = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 SHIFT = 4  # cv2 draws in 1/16 px
 JPEG_QUALITY = 82
 
@@ -32,9 +34,15 @@ class Pictures:
     height: int
 
 
-def colour_map(probability: np.ndarray) -> np.ndarray:
+def _colour_map(probability: np.ndarray) -> np.ndarray:
     """RGB uint8 of probabilities in [0, 1]."""
     return (matplotlib.colormaps["viridis"](probability)[..., :3] * 255).astype(np.uint8)
+
+
+def colours_of_bar() -> list[list[int]]:
+    """RGB from probability 0 to 1 as they look over pale tissue."""
+    pale = 225
+    return np.rint((1 - OPACITY) * pale + OPACITY * _colour_map(np.linspace(0, 1, 11))).astype(int).tolist()
 
 
 def slide_pictures(
@@ -51,6 +59,7 @@ def slide_pictures(
     outlined = image.copy()
     if truth.lesions is not None:
         _draw_outlines(outlined, truth.tumor, truth.lesions, scale=scale)
+    _draw_scale_bar(outlined, pixel_um=scale * heatmap.slide_mpp)
     heated = _heated(image, heatmap, scale=scale)
     _draw_detections(heated, detections, verdicts, scale=scale)
     height, width = image.shape[:2]
@@ -96,8 +105,8 @@ def _heated(image: np.ndarray, heatmap: Heatmap, *, scale: float) -> np.ndarray:
     grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.float32)
     pale = 255 - (255 - grey) * 0.8
     scored = (status == CellStatus.SCORED)[..., None]
-    colour = colour_map(np.nan_to_num(heatmap.probability)[cell])
-    result = np.where(scored, 0.3 * pale + 0.7 * colour, pale)
+    colour = _colour_map(np.nan_to_num(heatmap.probability)[cell])
+    result = np.where(scored, (1 - OPACITY) * pale + OPACITY * colour, pale)
     lost = np.isin(status, (CellStatus.UNREADABLE, CellStatus.FAILED, CellStatus.NOT_YET))
     stripes = (np.add.outer(np.arange(height), np.arange(width)) % HATCH_PX) < 2
     result[lost] = np.where(stripes[lost, None], 40.0, 245.0)
@@ -119,6 +128,21 @@ def _draw_detections(
                 cv2.line(image, (x - 6, y + 6), (x + 6, y - 6), rgb, thickness, cv2.LINE_AA)
             else:
                 cv2.rectangle(image, (x - 6, y - 6), (x + 6, y + 6), rgb, thickness, cv2.LINE_AA)
+
+
+def _draw_scale_bar(image: np.ndarray, *, pixel_um: float) -> None:
+    """The longest round length below a quarter of the width, at the bottom left."""
+    height, width = image.shape[:2]
+    fitting = [um for um in SCALE_BARS_UM if um / pixel_um <= width / 4]
+    if not fitting:
+        return
+    um = fitting[-1]
+    end = (12 + round(um / pixel_um), height - 12)
+    words = f"{um / 1000:g} mm"  # the font knows no µ
+    for rgb, thickness in ((COLOURS["halo"], 6), (COLOURS["mark"], 3)):
+        cv2.line(image, (12, height - 12), end, rgb, thickness)
+    for rgb, thickness in ((COLOURS["halo"], 4), (COLOURS["mark"], 1)):
+        cv2.putText(image, words, (12, height - 20), cv2.FONT_HERSHEY_SIMPLEX, 0.45, rgb, thickness, cv2.LINE_AA)
 
 
 def _jpeg(image: np.ndarray) -> bytes:

@@ -54,7 +54,7 @@ def froc_plot(figures: Figures, *, confidence: float) -> str:
     """Lesion sensitivity over false positives per slide, on a log axis, with the points of the score."""
     froc = figures.froc["gigaslide"].curve
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes()
+        figure, axes = _axes(height=6.0)
         band = figures.froc_band
         if froc.undefined:
             axes.text(0.5, 0.5, f"not defined: {froc.undefined}", ha="center", transform=axes.transAxes)
@@ -77,7 +77,7 @@ def froc_plot(figures: Figures, *, confidence: float) -> str:
         axes.minorticks_off()
         axes.set(xlim=(band.rates[0], band.rates[-1]), ylim=(0, 1.01), title="FROC")
         axes.set(xlabel="false positives per slide (log scale)", ylabel="share of lesions found")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, -0.52), frameon=False, fontsize=8.5)
+        figure.legend(loc="outside lower left", frameon=False, fontsize=8.5)
         return _svg(figure)
 
 
@@ -87,8 +87,8 @@ def _draw_references(axes: Axes) -> None:
         axes.axhline(score, color=GREY, linewidth=0.9, linestyle=(0, dashes), label=f"{words}: {score:.3f}")
 
 
-def _axes() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.8, 4.8), layout="constrained")
+def _axes(*, height: float = 4.8) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.8, height), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(True, color="#e5e7eb", linewidth=0.7)
     axes.set_axisbelow(True)

@@ -7,13 +7,12 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
-import numpy as np
 
 from ..wsi import CellStatus
 from .bootstrap import Estimate, Resampling
 from .figures import Figures
 from .judgement import Judgement
-from .pictures import COLOURS, colour_map
+from .pictures import COLOURS, colours_of_bar
 from .plots import froc_plot, roc_plot
 from .settings import EvaluateSettings
 from .tables import slide_counts
@@ -93,5 +92,4 @@ def _caution(resampling: Resampling) -> str:
 
 
 def _gradient() -> str:
-    stops = colour_map(np.linspace(0, 1, 11)).tolist()
-    return ", ".join("rgb({},{},{})".format(*rgb) for rgb in stops)
+    return ", ".join("rgb({},{},{})".format(*rgb) for rgb in colours_of_bar())
