@@ -15,7 +15,7 @@ from .plan import PhantomSlide
 
 Mask = NDArray[np.bool_]
 _FOLLICLE_UM = (75.0, 210.0)
-_SECTION_UM = 9000.0
+_SECTION_UM = 15_000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,9 @@ class Anatomy:
             inside = 1 - np.hypot(along / long_px, across / short_px)
             depth_px = np.maximum(depth_px, (inside * short_px).astype(np.float32))
         longest_px = min(self.plan.width_px, self.plan.height_px, self.px(_SECTION_UM)) / 2.5
-        rough = fractal(self.plan.key("outline"), grid, longest_px=longest_px, shortest_px=self.px(6))
+        # Octaves finer than the grid would tell nothing, and on a whole slide cost gigabytes.
+        shortest_px = max(self.px(6), float(grid.x[1] - grid.x[0]))
+        rough = fractal(self.plan.key("outline"), grid, longest_px=longest_px, shortest_px=shortest_px)
         depth_px = depth_px + rough * np.float32(0.16 * longest_px)
         # Tissue keeps away from the slide's border, without a straight edge.
         across = np.minimum(grid.x, self.plan.width_px - grid.x)[None, :]

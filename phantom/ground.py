@@ -77,7 +77,7 @@ class Ground:
         eosin += (0.17 + 0.04 * clouds) * place.lymphoid
         eosin += (0.05 * place.germinal + 0.04 * septa).astype(np.float32)
         eosin += (self._tumor_eosin + 0.06 * clouds) * place.nest
-        eosin += (0.40 + 0.08 * clouds) * place.necrosis + 0.3 * place.fat
+        eosin += (0.40 + 0.08 * clouds) * place.necrosis + 0.24 * place.fat
         haze = 0.045 * collagen + (0.10 + 0.03 * place.germinal) * place.lymphoid
         haze = haze + self._tumor_haze * place.nest + 0.06 * place.necrosis + 0.03 * place.fat
         mottle = 0.5 + place.lymphoid * 0.9 + place.nest * 1.0 + place.necrosis * 2.2
