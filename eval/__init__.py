@@ -2,10 +2,10 @@
 
 from .auc import Pairs, Roc, roc
 from .bootstrap import Estimate, Resampling
-from .evaluate import Evaluation, evaluate
+from .evaluation import Evaluation, evaluate
 from .figures import Figures
 from .froc import DEFINITIONS, Froc, FrocDefinition, froc_curve
-from .judgement import Judgement, SlideStatus
+from .judgement import Judgement, JudgementStatus
 from .lesions import LesionMeasures, Lesions, label_lesions, lesions_of_annotation
 from .settings import EvaluateSettings
 from .verdicts import SlideVerdicts, Verdict, Verdicts, judge_detections
@@ -19,12 +19,12 @@ __all__ = [
     "Froc",
     "FrocDefinition",
     "Judgement",
+    "JudgementStatus",
     "LesionMeasures",
     "Lesions",
     "Pairs",
     "Resampling",
     "Roc",
-    "SlideStatus",
     "SlideVerdicts",
     "Verdict",
     "Verdicts",

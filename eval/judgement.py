@@ -27,7 +27,7 @@ from .settings import EvaluateSettings
 from .truth import Truth
 from .verdicts import SlideVerdicts, judge_detections
 
-__all__ = ["Judgement", "Patches", "SlideStatus", "judge_slide"]
+__all__ = ["Judgement", "JudgementStatus", "Patches", "judge_slide"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ CELLS_AT_ONCE = 50_000  # squares asked of the polygons in one call
 SAME_MPP = 0.03  # heatmap and slide may differ by this much in µm/px
 
 
-class SlideStatus(StrEnum):
+class JudgementStatus(StrEnum):
     """What an evaluation made of a slide. The first three are in the figures, the others are left out."""
 
     EVALUATED = "evaluated"
@@ -49,7 +49,7 @@ class SlideStatus(StrEnum):
     NO_LABEL = "no label"
 
 
-IN_FIGURES = (SlideStatus.EVALUATED, SlideStatus.PARTIAL, SlideStatus.NO_TISSUE)
+IN_FIGURES = (JudgementStatus.EVALUATED, JudgementStatus.PARTIAL, JudgementStatus.NO_TISSUE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Judgement:
     """Everything an evaluation knows of one slide. What is None could not be known; `reason` and `notes` say why."""
 
     slide: CohortSlide
-    status: SlideStatus
+    status: JudgementStatus
     reason: str = ""
     """Why the slide is left out."""
     notes: tuple[str, ...] = ()
@@ -108,10 +108,10 @@ def judge_slide(slide: CohortSlide, predictions: Path, settings: EvaluateSetting
     folder = predictions / slide.id
     if not (folder / "heatmap.zarr").exists():
         reason = f"no prediction at {slide.id}/heatmap.zarr; predict this slide and evaluate again"
-        return Judgement(slide=slide, status=SlideStatus.MISSING, reason=reason)
+        return Judgement(slide=slide, status=JudgementStatus.MISSING, reason=reason)
     if not slide.label:
         reason = "the cohort does not say tumor or normal; fill in its label column"
-        return Judgement(slide=slide, status=SlideStatus.NO_LABEL, reason=reason)
+        return Judgement(slide=slide, status=JudgementStatus.NO_LABEL, reason=reason)
     heatmap, detections = _load_prediction(folder, slide)
     truth = Truth.of_slide(slide, slide_size=heatmap.slide_size, slide_mpp=heatmap.slide_mpp, settings=settings)
     verdicts = judge_detections(detections, truth.lesions) if truth.is_outlined else None
@@ -178,10 +178,10 @@ def _not_looked_at(heatmap: Heatmap) -> list[str]:
     return notes + ([f"{failed} cells where the model gave NaN"] if failed else [])
 
 
-def _status(heatmap: Heatmap) -> SlideStatus:
+def _status(heatmap: Heatmap) -> JudgementStatus:
     if _not_looked_at(heatmap):
-        return SlideStatus.PARTIAL
-    return SlideStatus.EVALUATED if heatmap.scored.any() else SlideStatus.NO_TISSUE
+        return JudgementStatus.PARTIAL
+    return JudgementStatus.EVALUATED if heatmap.scored.any() else JudgementStatus.NO_TISSUE
 
 
 def _patches(heatmap: Heatmap, tumor: MultiPolygon) -> Patches:

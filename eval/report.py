@@ -42,6 +42,7 @@ def report_html(
         cells=_cells(used),
         statuses=Counter(str(j.status) for j in judgements),
         models=sorted({j.model_hash for j in used}),
+        used_splits=any(j.slide.split for j in judgements),
         caution=_caution(figures.resampling),
         unpictured=sum(j.pictures is None for j in used),
         roc_svg=roc_plot(figures),

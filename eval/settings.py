@@ -14,7 +14,7 @@ class EvaluateSettings(Settings):
     """Figures and a report from predictions and annotations."""
 
     split: Literal["train", "validation", "test", ""] = "test"
-    """Slides of this split are evaluated; empty: every slide of the cohort."""
+    """Slides of this split are evaluated; empty, or in a cohort without splits: every slide."""
     groups: dict[str, GroupMeaning] = Field(default_factory=dict)
     """What further annotation groups mean (tumor, exclusion, other), beside the ones known already."""
     lesion_mpp: float = Field(default=7.776, gt=0)

@@ -21,7 +21,7 @@ from ..wsi import (
 )
 from . import tables
 from .figures import Figures, figures_of
-from .judgement import Judgement, SlideStatus, judge_slide
+from .judgement import Judgement, JudgementStatus, judge_slide
 from .report import report_html
 from .settings import EvaluateSettings
 
@@ -42,7 +42,7 @@ class Evaluation:
     """One a slide, in the cohort's order."""
     out: Path
 
-    def of_status(self, *statuses: SlideStatus) -> tuple[Judgement, ...]:
+    def of_status(self, *statuses: JudgementStatus) -> tuple[Judgement, ...]:
         return tuple(j for j in self.judgements if j.status in statuses)
 
     @property
@@ -50,7 +50,7 @@ class Evaluation:
         """0: every slide is in the figures; 1: none is; 2: some are left out or partial."""
         if not any(j.in_figures for j in self.judgements):
             return 1
-        good = (SlideStatus.EVALUATED, SlideStatus.NO_TISSUE)
+        good = (JudgementStatus.EVALUATED, JudgementStatus.NO_TISSUE)
         return 0 if all(j.status in good for j in self.judgements) else 2
 
 
@@ -70,7 +70,8 @@ def evaluate(
         SettingsError: no slides of that split, or out holds something else than an evaluation.
         ScoreError: no folder of predictions.
     """
-    slides = [slide for slide in cohort if not settings.split or slide.split == settings.split]
+    has_splits = any(slide.split for slide in cohort)
+    slides = [s for s in cohort if not settings.split or not has_splits or s.split == settings.split]
     _check(slides, cohort, predictions, out, settings)
     judgements = []
     for slide in slides:
@@ -112,7 +113,7 @@ def _tried(slide: CohortSlide, predictions: Path, settings: EvaluateSettings) ->
     except Exception as error:  # a fault of ours must not cost the other slides
         logger.exception("%s: left out", slide.id)
         reason = f"{type(error).__name__}: {error}"
-    return Judgement(slide=slide, status=SlideStatus.FAILED, reason=reason)
+    return Judgement(slide=slide, status=JudgementStatus.FAILED, reason=reason)
 
 
 def _recipe(judgements: list[Judgement], settings: EvaluateSettings) -> Recipe:
