@@ -1,5 +1,6 @@
 """Things with an outline of their own: fat cells, vessels, ducts, the lumens of tumour glands, dirt on the glass."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -75,12 +76,45 @@ def paint_fat(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> None:
             _fill(canvas.empty, np.asarray(cell.exterior.coords) - [canvas.x, canvas.y], 255)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Tube:
+    """A vessel or a duct cut across; canvas px."""
+
+    centre: tuple[float, float]
+    inner_px: NDArray[np.float64]
+    """Half axes of the bore."""
+    wall_px: float
+    angle: float
+    is_duct: bool
+    is_bloody: bool
+    rng: np.random.Generator
+
+    @property
+    def bore(self) -> NDArray[np.float64]:
+        return _ellipse(self.centre, self.inner_px, self.angle)
+
+    @property
+    def wall(self) -> NDArray[np.float64]:
+        return _ellipse(self.centre, self.inner_px + self.wall_px, self.angle)
+
+
 def paint_tubes(
     anatomy: Anatomy, around: Surroundings, canvas: Canvas, *, lining: StampSet, epithelium: StampSet
 ) -> None:
     """Vessels (thin wall, flat nuclei, sometimes blood) and ducts (tall even epithelium: the benign decoy)."""
-    plan = anatomy.plan
-    points = scatter(plan.key("tubes"), around.grid, spacing_px=anatomy.px(150), margin_px=0, jitter=0.8)
+    for tube in _tubes(anatomy, around, canvas):
+        _fill_amounts(canvas, tube.wall, (14, 30) if tube.is_duct else (6, 52))
+        _fill(canvas.empty, tube.bore, 255)
+        if tube.is_bloody:
+            _paint_blood(anatomy, canvas, tube)
+        if tube.is_duct:
+            _line_wall(canvas, epithelium, tube, spacing_px=anatomy.px(5.6))
+        else:
+            _line_wall(canvas, lining, tube, spacing_px=anatomy.px(16))
+
+
+def _tubes(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> Iterator[_Tube]:
+    points = scatter(anatomy.plan.key("tubes"), around.grid, spacing_px=anatomy.px(150), margin_px=0, jitter=0.8)
     place = around.place
     collagen = (around.value(place.lymphoid, points) < 0.35) & (around.value(place.depth_um, points) > 70)
     free = ~around.value(place.fat | place.lesion | place.necrosis, points)
@@ -90,48 +124,40 @@ def paint_tubes(
     inner_um = np.where(is_duct, 8 + 30 * wide, 5 + 38 * wide)
     wall_um = np.where(is_duct, 15 + 6 * points.mark(3), 2.5 + 7 * points.mark(3))
     flat, angle, is_bloody = points.between(4, 0.5, 1.0), points.mark(5) * np.pi, points.mark(6) < 0.45
-    for n in range(len(points)):
-        centre = (points.x[n] - canvas.x, points.y[n] - canvas.y)
-        inner = np.array([inner_um[n], inner_um[n] * flat[n]]) / plan.mpp
-        outer = inner + wall_um[n] / plan.mpp
-        rng = np.random.default_rng(int(points.mark(7)[n] * 2**24))
-        _fill_amounts(canvas, _ellipse(centre, outer, angle[n]), (14, 30) if is_duct[n] else (6, 52))
-        bore = _ellipse(centre, inner, angle[n])
-        _fill(canvas.empty, bore, 255)
-        if is_bloody[n] and not is_duct[n]:
-            _paint_blood(anatomy, canvas, bore, centre, inner, rng)
-        _line_wall(
-            canvas, epithelium if is_duct[n] else lining, centre, inner, outer, angle[n], rng,
-            spacing_px=anatomy.px(5.6 if is_duct[n] else 16), across=bool(is_duct[n]),
-        )  # fmt: skip
+    for n, seed in enumerate(points.mark(7)):
+        yield _Tube(
+            centre=(points.x[n] - canvas.x, points.y[n] - canvas.y),
+            inner_px=np.array([inner_um[n], inner_um[n] * flat[n]]) / anatomy.plan.mpp,
+            wall_px=anatomy.px(wall_um[n]),
+            angle=angle[n],
+            is_duct=bool(is_duct[n]),
+            is_bloody=bool(is_bloody[n] and not is_duct[n]),
+            rng=np.random.default_rng(int(seed * 2**24)),
+        )
 
 
-def _paint_blood(anatomy, canvas: Canvas, bore, centre, inner, rng: np.random.Generator) -> None:
-    count = int(np.prod(inner) * anatomy.plan.mpp**2 / 9)
-    radius = np.sqrt(rng.uniform(0, 0.8, count))
-    turn = rng.uniform(0, 2 * np.pi, count)
-    _fill(canvas.empty, bore, 110)
-    for x, y in zip(
-        centre[0] + inner.min() * radius * np.cos(turn), centre[1] + inner.min() * radius * np.sin(turn), strict=True
-    ):
+def _paint_blood(anatomy: Anatomy, canvas: Canvas, tube: _Tube) -> None:
+    """Red cells in the bore, pale plasma between them."""
+    _fill(canvas.empty, tube.bore, 110)
+    count = int(np.prod(tube.inner_px) * anatomy.plan.mpp**2 / 9)
+    radius = np.sqrt(tube.rng.uniform(0, 0.8, count)) * tube.inner_px.min()
+    turn = tube.rng.uniform(0, 2 * np.pi, count)
+    for x, y in zip(tube.centre[0] + radius * np.cos(turn), tube.centre[1] + radius * np.sin(turn), strict=True):
         cell = _ellipse((x, y), np.array([3.2, 2.8]) / anatomy.plan.mpp, 0.0)
-        _fill_amounts(canvas, cell, (2, int(rng.integers(70, 95))))
+        _fill_amounts(canvas, cell, (2, int(tube.rng.integers(70, 95))))
         _fill(canvas.empty, cell, 0)
 
 
-def _line_wall(
-    canvas: Canvas, stamps: StampSet, centre, inner, outer, angle: float, rng: np.random.Generator,
-    *, spacing_px: float, across: bool,
-) -> None:  # fmt: skip
-    """Nuclei in the wall, along it or across it."""
-    middle = inner + (outer - inner) * (0.62 if across else 0.5)
+def _line_wall(canvas: Canvas, stamps: StampSet, tube: _Tube, *, spacing_px: float) -> None:
+    """Nuclei in the wall: along it in a vessel, across it in a duct."""
+    middle = tube.inner_px + tube.wall_px * (0.62 if tube.is_duct else 0.5)
     count = max(3, round(np.pi * middle.sum() / spacing_px))
-    turn = 2 * np.pi * (np.arange(count) + rng.uniform(-0.25, 0.25, count)) / count
+    turn = 2 * np.pi * (np.arange(count) + tube.rng.uniform(-0.25, 0.25, count)) / count
     along, beside = middle[0] * np.cos(turn), middle[1] * np.sin(turn)
-    x = centre[0] + along * np.cos(angle) - beside * np.sin(angle)
-    y = centre[1] + along * np.sin(angle) + beside * np.cos(angle)
-    tangent = np.arctan2(middle[1] * np.cos(turn), -middle[0] * np.sin(turn)) + angle
-    stamps.place(canvas.nuclei, x, y, tangent + (np.pi / 2 if across else 0), rng.random(count))
+    x = tube.centre[0] + along * np.cos(tube.angle) - beside * np.sin(tube.angle)
+    y = tube.centre[1] + along * np.sin(tube.angle) + beside * np.cos(tube.angle)
+    direction = np.arctan2(middle[1] * np.cos(turn), -middle[0] * np.sin(turn)) + tube.angle
+    stamps.place(canvas.nuclei, x, y, direction + (np.pi / 2 if tube.is_duct else 0), tube.rng.random(count))
 
 
 def paint_lumens(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> None:
@@ -176,7 +202,7 @@ def dirt(anatomy: Anatomy, grid: Grid, shape: tuple[int, ...], *, x: int, y: int
     return np.asarray(cv2.GaussianBlur(shade, (0, 0), max(0.6, anatomy.px(0.6))), np.uint8)
 
 
-def _ellipse(centre, axes: NDArray, angle: float) -> NDArray[np.float64]:
+def _ellipse(centre: Sequence[float] | NDArray, axes: NDArray, angle: float) -> NDArray[np.float64]:
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     # A little waviness: nothing in tissue is an ellipse.
     wave = 1 + 0.06 * np.cos(3 * turn + 7 * angle + axes[0]) + 0.04 * np.cos(5 * turn + 9 * angle + axes[1])
