@@ -115,20 +115,7 @@ def judge_slide(slide: CohortSlide, predictions: Path, settings: EvaluateSetting
     heatmap, detections = _load_prediction(folder, slide)
     truth = Truth.of_slide(slide, slide_size=heatmap.slide_size, slide_mpp=heatmap.slide_mpp, settings=settings)
     verdicts = judge_detections(detections, truth.lesions) if truth.is_outlined else None
-    pictures, trouble = None, ""
-    try:
-        overview = _overview(slide, heatmap, picture_px=settings.picture_px)
-        pictures = slide_pictures(
-            overview,
-            heatmap=heatmap,
-            truth=truth,
-            detections=detections,
-            verdicts=verdicts,
-            picture_px=settings.picture_px,
-        )
-    except SlideError as error:  # the figures need no pixels
-        logger.warning("%s: no picture: %s", slide.id, error)
-        trouble = f"no picture: {error}"
+    pictures, trouble = _pictures(slide, heatmap, truth, detections, verdicts, picture_px=settings.picture_px)
     unlined = "" if truth.is_outlined else "tumour is not outlined: in the slide figures only"
     return Judgement(
         slide=slide,
@@ -160,6 +147,27 @@ def _load_prediction(folder: Path, slide: CohortSlide) -> tuple[Heatmap, Detecti
     if not scored.size and heatmap.count(CellStatus.BACKGROUND) < heatmap.status.size:
         raise ScoreError(f"{folder}: no cell could be scored, so the slide has no score; predict it again")
     return heatmap, detections
+
+
+def _pictures(
+    slide: CohortSlide,
+    heatmap: Heatmap,
+    truth: Truth,
+    detections: Detections,
+    verdicts: SlideVerdicts | None,
+    *,
+    picture_px: int,
+) -> tuple[Pictures | None, str]:
+    """The pictures, or why there are none: the figures need no pixels."""
+    try:
+        overview = _overview(slide, heatmap, picture_px=picture_px)
+    except SlideError as error:
+        logger.warning("%s: no picture: %s", slide.id, error)
+        return None, f"no picture: {error}"
+    pictures = slide_pictures(
+        overview, heatmap=heatmap, truth=truth, detections=detections, verdicts=verdicts, picture_px=picture_px
+    )
+    return pictures, ""
 
 
 def _overview(slide: CohortSlide, heatmap: Heatmap, *, picture_px: int) -> Overview:

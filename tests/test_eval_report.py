@@ -61,15 +61,15 @@ class Bench:
         self.rows.append(row)
         return row
 
-    def predict(self, name: str, *, hot=(), cold=(), failed=(), background=(), points=(), **changes) -> None:
-        """hot: (row, column) with p = 0.9; the others are 0.1. points: (x, y, p)."""
+    def predict(self, name: str, *, hot=(), cold=(), points=(), **changes) -> None:
+        """hot, cold, failed, background: (row, column); p = 0.9, 0 or NaN; the others 0.1. points: (x, y, p)."""
         status = np.full((ROWS, COLUMNS), CellStatus.SCORED, np.uint8)
         probability = np.full((ROWS, COLUMNS), 0.1, np.float32)
         for cells, value in ((hot, 0.9), (cold, 0.0)):
             for cell in cells:
                 probability[cell] = value
-        for cells, kind in ((failed, CellStatus.FAILED), (background, CellStatus.BACKGROUND)):
-            for cell in cells:
+        for kind in (CellStatus.FAILED, CellStatus.BACKGROUND):
+            for cell in changes.pop(kind.name.lower(), ()):
                 status[cell] = kind
         probability[status != CellStatus.SCORED] = np.nan
         fields = {
