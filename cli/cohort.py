@@ -18,6 +18,6 @@ def cohort(
 
     Knows CAMELYON16's two layouts. Read the table before you use it: labels and splits are proposals.
     """
-    # The CSV may be saved anywhere, so its paths are absolute.
-    propose_cohort(folder).write(sys.stdout, None)
+    # Relative to where the user stands: that is where `> cohort.csv` puts the file.
+    propose_cohort(folder).write(sys.stdout, Path.cwd())
     return 0

@@ -1,7 +1,9 @@
 """What a person sees while a command works: bars, log lines above them, and the table at the end."""
 
 import logging
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,7 +11,7 @@ from tqdm import tqdm
 
 from ..batch import BatchSummary, SlideOutcome
 
-__all__ = ["bar", "say", "show_logs", "show_summary", "slide_bar"]
+__all__ = ["bar", "hushed", "say", "show_logs", "show_summary", "slide_bar"]
 
 STAGE_WIDTH = 9
 
@@ -64,3 +66,22 @@ def show_summary(stage: str, summary: BatchSummary) -> None:
     for outcome in summary.outcomes:
         if outcome.status in ("failed", "partial"):
             say(f"{'':<{STAGE_WIDTH}} {outcome.status}: {outcome.slide}: {outcome.reason}")
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep TensorFlow's greetings, which it writes past Python's logging, off the terminal; show them on an error."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(kept, aside.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

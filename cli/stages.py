@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import Cohort
-from .show import bar, say, show_summary, slide_bar
+from .show import bar, hushed, say, show_summary, slide_bar
 
 if TYPE_CHECKING:
     from ..eval import EvaluateSettings
@@ -77,7 +77,8 @@ def train_stage(store: Path, folder: Path, settings: TrainSettings) -> None:
 
     opened = PatchStore(store)
     opened.attributes  # noqa: B018  (a missing store is told before the seconds that Keras takes to load)
-    from ..training import train
+    with hushed():
+        from ..training import train
 
     with bar("train", settings.examples, " patches") as progress:
 
@@ -95,7 +96,8 @@ def train_stage(store: Path, folder: Path, settings: TrainSettings) -> None:
 
 
 def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSettings) -> int:
-    from ..inference import predict_cohort
+    with hushed():
+        from ..inference import predict_cohort
 
     with bar("predict", 0, " windows") as progress:
 
@@ -109,7 +111,7 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
             out,
             settings,
             on_slide=found,
-            on_windows=lambda count: progress.update(count) and None,
+            on_windows=progress.update,
             on_outcome=lambda outcome: progress.set_postfix_str(outcome.slide),
         )
     show_summary("predict", summary)

@@ -40,8 +40,8 @@ def predict_cohort(
     settings: PredictSettings,
     *,
     on_outcome: Callable[[SlideOutcome], None] | None = None,
-    on_slide: Callable[[int], None] | None = None,
-    on_windows: Callable[[int], None] | None = None,
+    on_slide: Callable[[int], object] | None = None,
+    on_windows: Callable[[int], object] | None = None,
 ) -> BatchSummary:
     """Predict the slides of the wanted splits, one after the other: the network itself uses every core.
 

@@ -31,8 +31,8 @@ def score_slide(
     settings: PredictSettings,
     *,
     slide_id: str,
-    on_slide: Callable[[int], None] | None = None,
-    on_windows: Callable[[int], None] | None = None,
+    on_slide: Callable[[int], object] | None = None,
+    on_windows: Callable[[int], object] | None = None,
 ) -> Heatmap:
     """Slide the model over the tissue of a slide. Windows at the border are padded with the slide's background.
 

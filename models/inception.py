@@ -27,7 +27,8 @@ def build_classifier(*, width: Width, patch_px: int, classes: int = 2) -> keras.
     """
     if patch_px < LEAST_PX:
         raise ModelError(f"InceptionV3 needs patches of at least {LEAST_PX} px, not {patch_px}; set patch_px")
-    base = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(patch_px, patch_px, 3))
+    shape = (patch_px, patch_px, 3)
+    base = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=shape)  # pyright: ignore[reportArgumentType]
     if width == "small":
         base = keras.models.clone_model(base, clone_function=_narrow)
     inputs = keras.Input((patch_px, patch_px, 3), name="patch")

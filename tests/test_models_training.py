@@ -1,0 +1,189 @@
+"""The network, its folder, the batches, and one short training with everything that follows from it."""
+
+import json
+import logging
+
+import keras
+import numpy as np
+import pytest
+from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
+from gigaslide.batch import BatchSettings
+from gigaslide.models import CARD, WEIGHTS, ModelCard, build_classifier, load_classifier, parameter_counts
+from gigaslide.patching import CLASSES, AugmentSettings, PatchStore, TileSettings, centre_crop, tile_cohort
+from gigaslide.training import Sampler, TrainSettings, prefetched, train
+from gigaslide.wsi import Cohort, CohortSlide, ModelError, SettingsError
+
+TILES = TileSettings(mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=20, normal_per_slide=20)
+SHORT = TrainSettings(
+    examples=96, batch=16, validate_every=48, validation_patches=32, cooldown=0.5, augment=AugmentSettings(jitter_px=4)
+)
+
+
+def tumor_slide(folder, name, seed, split) -> CohortSlide:
+    path = write_tiff(folder / f"{name}.tif", stained_slide(seed))
+    annotation = folder / f"{name}.geojson"
+    annotation.write_text(json.dumps(geojson(TUMOR_RINGS)))
+    return CohortSlide(id=name, path=path, annotation=annotation, label="tumor", patient=name, split=split)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> PatchStore:
+    folder = tmp_path_factory.mktemp("store")
+    normal = CohortSlide(
+        id="n", path=write_tiff(folder / "n.tif", stained_slide(3)), label="normal", patient="n", split="train"
+    )
+    rows = [tumor_slide(folder, "a", 1, "train"), normal, tumor_slide(folder, "v", 2, "validation")]
+    tile_cohort(Cohort.of_rows(rows), folder / "store", TILES, BatchSettings(workers=0))
+    return PatchStore(folder / "store")
+
+
+@pytest.fixture(scope="module")
+def trained(store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    return folder, train(store, folder, SHORT)
+
+
+@pytest.mark.parametrize(("width", "all_of_them", "trained"), [("full", 21_806_882, None), ("small", 283_759, 279_791)])
+def test_parameter_counts_are_the_papers(width, all_of_them, trained):
+    counts = parameter_counts(build_classifier(width=width, patch_px=299))
+    assert counts["all"] == all_of_them
+    assert trained in (None, counts["trained"])
+
+
+def test_too_small_patches_are_refused():
+    with pytest.raises(ModelError, match="at least 75 px"):
+        build_classifier(width="small", patch_px=74)
+
+
+def sampler(store, **changes) -> Sampler:
+    common = {"store": store, "split": "train", "batch": 16, "patch_px": 75, "seed": 4, "augment": None}
+    return Sampler(**{**common, **changes})
+
+
+def test_batches_are_balanced_by_class_then_by_slide(store):
+    batches = [sampler(store).draw(number) for number in range(40)]
+    assert all(batch.labels.sum() == 8 for batch in batches)
+    held = {
+        (slide.id, name): store.read(slide.id, name, np.arange(slide.counts[name]))
+        for slide in store.slides
+        for name in CLASSES
+        if slide.counts[name]
+    }
+    first = {}
+    for key, patches in held.items():
+        for patch in patches:
+            first[centre_crop(patch, side_px=75).tobytes()] = key
+    seen = {key: 0 for key in held}
+    for batch in batches:
+        for patch, label in zip(batch.patches, batch.labels, strict=True):
+            slide, name = first[patch.tobytes()]  # a patch that is not in the store has no key
+            assert CLASSES[label] == name
+            seen[slide, name] += 1
+    assert seen["a", "tumor"] == 320
+    assert abs(seen["a", "normal"] - seen["n", "normal"]) < 80  # 320 draws over two slides: 4.5 standard deviations
+    assert not any(slide == "v" for (slide, _), count in seen.items() if count)
+
+
+def test_batches_do_not_depend_on_threads_or_start(store):
+    augmented = sampler(store, augment=AugmentSettings(jitter_px=4))
+    one = [batch.patches.tobytes() for batch in prefetched(augmented, start=0, stop=6, threads=1)]
+    three = [batch.patches.tobytes() for batch in prefetched(augmented, start=2, stop=6, threads=3)]
+    assert one[2:] == three
+    assert len(set(one)) == 6
+
+
+def test_training_writes_a_whole_model_folder(trained, store):
+    folder, outcome = trained
+    assert outcome.trained
+    names = {path.name for path in folder.iterdir()}
+    assert names == {CARD, WEIGHTS, "last.weights.h5", "history.csv", "training_curve.png", "recipe.json"}
+    card = ModelCard.load(folder)
+    assert (card.patch_px, card.centre_px, card.mpp, card.classes) == (75, 32, 0.5, ("normal", "tumor"))
+    assert card.training["settings"]["examples"] == 96
+    assert not list(folder.parent.glob(".*"))
+
+
+def test_training_again_is_recognised_and_a_change_is_not(trained, store, caplog):
+    folder, _ = trained
+    before = (folder / WEIGHTS).stat().st_mtime_ns
+    again = train(store, folder, SHORT)
+    assert not again.trained
+    assert (folder / WEIGHTS).stat().st_mtime_ns == before
+    from gigaslide.training.loop import _Run
+
+    with caplog.at_level(logging.WARNING):
+        changed = _Run(store, folder, SHORT.model_copy(update={"learning_rate": 0.01}))
+    assert changed.finished is None
+    assert "settings.learning_rate: 0.05 → 0.01" in caplog.text
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(trained, store, tmp_path):
+    """Fault 40: the same steps and data, and on a CPU the same weights as an uninterrupted run."""
+    folder, outcome = trained
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_a_checkpoint(examples, _figures):
+        if examples > 48:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(store, tmp_path / "model", SHORT, on_step=stop_after_a_checkpoint)
+    assert not (tmp_path / "model").exists()
+    seen = []
+    resumed = train(store, tmp_path / "model", SHORT, on_step=lambda examples, _: seen.append(examples))
+    assert seen[0] == 64
+    assert resumed.best.examples == outcome.best.examples
+    whole, again = (build_classifier(width="small", patch_px=75) for _ in range(2))
+    whole.load_weights(folder / "last.weights.h5")
+    again.load_weights(tmp_path / "model" / "last.weights.h5")
+    for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_classifier_gives_one_tumor_probability_a_patch(trained):
+    classifier = load_classifier(trained[0])
+    patches = np.random.default_rng(0).integers(0, 256, (6, 75, 75, 3), dtype=np.uint8)
+    scores = classifier(patches)
+    assert scores.shape == (6,)
+    assert scores.dtype == np.float32
+    network = build_classifier(width="small", patch_px=75)
+    network.load_weights(trained[0] / WEIGHTS)
+    np.testing.assert_allclose(scores, keras.ops.convert_to_numpy(network(patches))[:, 1], atol=1e-5)
+    with pytest.raises(ModelError, match="patches of 75 × 75"):
+        classifier(np.zeros((1, 76, 75, 3), np.uint8))
+
+
+def test_fault_43_weights_of_another_training_are_refused(trained, tmp_path):
+    for name in (CARD, WEIGHTS):
+        (tmp_path / name).write_bytes((trained[0] / name).read_bytes())
+    (tmp_path / WEIGHTS).write_bytes((trained[0] / WEIGHTS).read_bytes() + b"x")
+    with pytest.raises(ModelError, match="card and weights must come from one training"):
+        load_classifier(tmp_path)
+    (tmp_path / CARD).write_text("{}")
+    with pytest.raises(ModelError, match="not a model folder"):
+        load_classifier(tmp_path)
+
+
+def test_fault_41_one_class_or_an_empty_fold_is_refused_before_training(store, tmp_path):
+    with pytest.raises(SettingsError, match="no normal patch in split 'test'"):
+        sampler(store, split="test").check()
+    rows = [tumor_slide(tmp_path, "t", 5, "train")]
+    only = TILES.model_copy(update={"normal_per_slide": 0})
+    tile_cohort(Cohort.of_rows(rows), tmp_path / "store", only, BatchSettings(workers=0))
+    with pytest.raises(SettingsError, match="no normal patch in split 'train'"):
+        train(PatchStore(tmp_path / "store"), tmp_path / "model", SHORT)
+    assert not (tmp_path / "model").exists()
+
+
+def test_jitter_beyond_the_margin_is_refused(store, tmp_path):
+    with pytest.raises(SettingsError, match="margin"):
+        train(store, tmp_path / "model", SHORT.model_copy(update={"augment": AugmentSettings(jitter_px=5)}))
+
+
+def test_fault_39_nan_loss_stops_and_keeps_the_checkpoint(store, tmp_path):
+    wild = SHORT.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ModelError, match="lower --learning-rate"):
+        train(store, tmp_path / "model", wild)
+    assert not (tmp_path / "model").exists()
