@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 SNAP = 0.03  # a level within 3 % of the wanted µm/px is read as it is
 PLAUSIBLE_MPP = (0.02, 40.0)  # outside it the number is a unit error, not a microscope
 BLOCK_PX = 1024  # level px: windows that start within one such square are cut from a single read
+UNSEEN_PX = 1 / 256  # level-0 px: a shift by less than this changes no pixel
 STRIP_PX = 2**24  # pixels a strip of `overview` may hold: 64 MB as RGBA
 
 
@@ -159,12 +160,18 @@ class Slide:
         scale = self.scale(mpp, allow_upsampling=allow_upsampling)
         corners = np.rint(np.asarray(xy, np.float64).reshape(-1, 2) / scale.level_downsample).astype(np.int64)
         side = max(1, round(size * scale.resample))
-        block_px = max(BLOCK_PX, side)
+        # Off whole px OpenSlide blends neighbours, by a share that depends on where a read starts. There every window
+        # is read alone, at a half to a third of the speed, so that its pixels depend on its own place only.
+        block_px = max(BLOCK_PX, side) if self._falls_on_whole_px(scale.level) else 1
         blocks: dict[tuple[int, int], list[int]] = {}
         for index, (x, y) in enumerate(corners):
             blocks.setdefault((floor_div(y, block_px), floor_div(x, block_px)), []).append(index)
         for _, members in sorted(blocks.items()):
             yield from self._cut(corners, members, side=side, size=size, level=scale.level)
+
+    def _falls_on_whole_px(self, level: int) -> bool:
+        downsample = self.info.level_downsamples[level]
+        return abs(downsample - round(downsample)) * max(self.info.level_sizes[level]) < UNSEEN_PX
 
     def _cut(self, corners, members, *, side: int, size: int, level: int) -> Iterator[tuple[int, np.ndarray | None]]:
         left, top = corners[members].min(axis=0)
