@@ -1,0 +1,453 @@
+"""Pixels of slides against arrays and formulas known beforehand."""
+
+import logging
+import os
+import pickle
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import openslide
+import pytest
+from conftest import HEIGHT, MPP, WIDTH, block_means, halved, position_coded, tile_place, wave, wave_slide, write_tiff
+from gigaslide.wsi import Region, SlideError, SpacingError, UnreadableRegionError, open_slide
+from gigaslide.wsi import slide as slide_module
+
+
+def crops(pixels: np.ndarray, xy: np.ndarray, size: int, background: int = 255) -> np.ndarray:
+    """Windows cut out of an array that was first laid on a far larger sheet of background."""
+    reach = 600
+    sheet = np.full((pixels.shape[0] + 2 * reach, pixels.shape[1] + 2 * reach, 3), background, np.uint8)
+    sheet[reach : reach + pixels.shape[0], reach : reach + pixels.shape[1]] = pixels
+    return np.stack([sheet[reach + y : reach + y + size, reach + x : reach + x + size] for x, y in xy])
+
+
+def windows_of(path: Path, xy, *, size: int, mpp: float = MPP, **options) -> list[np.ndarray | None]:
+    with open_slide(path, **options) as slide:
+        found = dict(slide.read_windows(np.asarray(xy), size=size, mpp=mpp))
+    assert sorted(found) == list(range(len(xy)))
+    return [found[index] for index in range(len(xy))]
+
+
+def offset_level0(window: np.ndarray, *, x: float, y: float, px_level0: float) -> tuple[float, float]:
+    """By how many level-0 px (x, y) a window of the wave lies off its place: least squares on the wave's slopes."""
+    rows, columns = np.mgrid[: window.shape[0], : window.shape[1]] + 0.5
+    at_x, at_y = x + columns * px_level0, y + rows * px_level0
+    slope_x = (wave(at_x + 0.5, at_y) - wave(at_x - 0.5, at_y)).ravel()
+    slope_y = (wave(at_x, at_y + 0.5) - wave(at_x, at_y - 0.5)).ravel()
+    matrix = np.stack([slope_x, slope_y, np.ones_like(slope_x)], axis=1)
+    (dx, dy, _), *_ = np.linalg.lstsq(matrix, (window - wave(at_x, at_y)).ravel(), rcond=None)
+    return float(dx), float(dy)
+
+
+INSIDE = [(0, 0), (1, 0), (0, 1), (255, 255), (256, 511), (700, 300), (1023, 1024), (1025, 70), (1530, 1126)]
+OVER_THE_BORDER = [(1400, 1000), (-40, 30), (30, -40), (-298, -298), (1500, -250), (-299, 5), (1531, 3), (3, 1127)]
+PLACES = np.array([*INSIDE, *OVER_THE_BORDER])
+
+
+def test_windows_at_level_0_are_the_pixels_themselves(coded_slide):
+    expected = crops(position_coded(), PLACES, 299)
+    for index, window in enumerate(windows_of(coded_slide, PLACES, size=299)):
+        assert window.dtype == np.uint8
+        assert np.array_equal(window, expected[index]), f"window at {PLACES[index]}"
+
+
+def test_outside_the_slide_is_background_not_black(coded_slide):
+    (window,) = windows_of(coded_slide, [(WIDTH - 10, HEIGHT - 20)], size=64)
+    assert (window[20:] == 255).all()
+    assert (window[:, 10:] == 255).all()
+    assert not (window[:20, :10] == 255).all(axis=2).any()
+
+
+@pytest.mark.parametrize("mpp", [0.5, 0.73, 1.0, 1.37])
+def test_pixels_of_a_window_do_not_depend_on_its_company(coded_slide, mpp):
+    rng = np.random.default_rng(3)
+    xy = np.stack([rng.integers(-90, WIDTH, 40), rng.integers(-90, HEIGHT, 40)], axis=1)
+    together = windows_of(coded_slide, xy, size=75, mpp=mpp)
+    alone = [windows_of(coded_slide, xy[i : i + 1], size=75, mpp=mpp)[0] for i in range(len(xy))]
+    order = rng.permutation(len(xy))
+    shuffled = windows_of(coded_slide, xy[order], size=75, mpp=mpp)
+    for index in range(len(xy)):
+        assert np.array_equal(together[index], alone[index])
+    for position, index in enumerate(order):
+        assert np.array_equal(shuffled[position], alone[index])
+
+
+def test_no_windows_is_no_work_and_repeated_ones_are_given_twice(coded_slide):
+    assert windows_of(coded_slide, np.zeros((0, 2), int), size=30) == []
+    first, second = windows_of(coded_slide, [(77, 33), (77, 33)], size=30)
+    assert np.array_equal(first, position_coded()[33:63, 77:107])
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("mpp", [0.25, 0.31, 0.37, 0.5, 0.6, 0.93, 1.3, 2.0, 3.1])
+def test_any_mpp_shows_the_right_place_and_colour(wave_file, mpp):
+    with open_slide(wave_file) as slide:
+        scale = slide.scale(mpp)
+        size = 101
+        side = size * scale.level0
+        places = [(0, 0), (1203, 505), (2023 - side - 2, 1507 - side - 2), (2023 - side - 2, 3), (5, 1507 - side - 2)]
+        xy = np.floor(places).astype(int)
+        for index, window in slide.read_windows(xy, size=size, mpp=mpp):
+            x, y = xy[index]
+            rows, columns = np.mgrid[:size, :size] + 0.5
+            expected = wave(x + columns * scale.level0, y + rows * scale.level0)
+            # Windows start on whole level px, and their side is a whole number of them: ± half of one each.
+            allowed_px = 0.75 * scale.level_downsample
+            dx, dy = offset_level0(window, x=x, y=y, px_level0=scale.level0)
+            assert abs(dx) <= allowed_px + 0.3
+            assert abs(dy) <= allowed_px + 0.3
+            steepest = np.hypot(100 / 97, 100 / 61)
+            assert np.abs(window - expected).max() <= steepest * 2 * allowed_px + 3
+        assert scale.mpp == pytest.approx(mpp, rel=0.03)
+        assert scale.level0 == pytest.approx(scale.mpp / 0.25, rel=1e-3)
+
+
+def test_the_check_of_places_sees_one_pixel():
+    pixels = wave_slide(400, 300)
+    dx, dy = offset_level0(pixels[52:152, 41:141], x=40, y=50, px_level0=1.0)
+    assert (dx, dy) == pytest.approx((1, 2), abs=0.05)
+
+
+def test_scale_takes_the_coarsest_level_that_is_fine_enough(coded_slide):
+    with open_slide(coded_slide) as slide:
+        info = slide.info
+        found = {mpp: slide.scale(mpp) for mpp in (0.486, 0.5, 0.514, 0.6, 0.969, 0.98, 1.0, 1.02, 1.5, 2.0, 2.2, 80)}
+    assert [s.level for s in found.values()] == [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
+    assert info.level_downsamples[1:] == pytest.approx((2, 4), rel=3e-3)
+    snapped = {0.486, 0.5, 0.514, 0.98, 1.0, 1.02, 2.0}
+    for mpp, scale in found.items():
+        assert scale.requested_mpp == mpp
+        if mpp in snapped:
+            assert scale.resample == 1.0
+            assert scale.mpp == info.mpp * info.level_downsamples[scale.level]
+        else:
+            assert scale.mpp == mpp
+            assert scale.level0 == pytest.approx(mpp / 0.5)
+            assert scale.resample == pytest.approx(mpp / 0.5 / info.level_downsamples[scale.level])
+
+
+def test_finer_than_the_slide_is_refused_with_advice(coded_slide):
+    with open_slide(coded_slide) as slide:
+        with pytest.raises(
+            SpacingError, match=r"coded\.tif: 0\.25 µm/px was asked for but the slide holds 0\.5"
+        ) as info:
+            slide.scale(0.25)
+        assert "--allow-upsampling" in str(info.value)
+        with pytest.raises(SpacingError):
+            next(slide.read_windows(np.array([(0, 0)]), size=10, mpp=0.25))
+        scale = slide.scale(0.25, allow_upsampling=True)
+        assert (scale.level, scale.level0, scale.mpp) == (0, 0.5, 0.25)
+        for absurd in (0, -1, float("nan"), float("inf")):
+            with pytest.raises(SpacingError, match=r"coded\.tif"):
+                slide.scale(absurd)
+
+
+def test_upsampled_windows_show_the_right_place(wave_file):
+    with open_slide(wave_file) as slide:
+        ((_, window),) = slide.read_windows(np.array([(811, 407)]), size=90, mpp=0.125, allow_upsampling=True)
+    assert offset_level0(window, x=811, y=407, px_level0=0.5) == pytest.approx((0, 0), abs=0.1)
+
+
+def test_read_region_agrees_with_the_array_and_with_windows(coded_slide, wave_file):
+    with open_slide(coded_slide) as slide:
+        region = slide.read_region(Region(x=-7, y=1100, width=91, height=44), mpp=MPP)
+        assert np.array_equal(region[:27, 7:], position_coded()[1100:, :84])
+        assert (region[27:] == 255).all()
+        assert (region[:, :7] == 255).all()
+        assert region.shape == (44, 91, 3)
+    with open_slide(wave_file) as slide:
+        region = slide.read_region(Region(x=900, y=1300, width=600, height=300), mpp=0.75)
+        assert region.shape == (100, 200, 3)
+        assert offset_level0(region, x=900, y=1300, px_level0=3.0) == pytest.approx((0, 0), abs=1.3)
+
+
+def test_read_level_counts_in_level_px(coded_slide):
+    level1 = block_means(position_coded(), columns=766, rows=564)
+    with open_slide(coded_slide) as slide:
+        cut = slide.read_level(0, x=333, y=222, width=50, height=20)
+        assert np.array_equal(cut, position_coded()[222:242, 333:383])
+        # The location is told in level-0 px, so at a reduced level whole px are met only near the corner.
+        assert np.array_equal(slide.read_level(1, x=0, y=0, width=70, height=40), level1[:40, :70])
+
+
+def test_info_says_size_spacing_and_levels(coded_slide):
+    with open_slide(coded_slide) as slide:
+        info = slide.info
+        assert slide.size == (WIDTH, HEIGHT) == (info.width, info.height)
+        assert info.level_sizes == ((1531, 1127), (766, 564), (383, 282))
+        assert (info.mpp, info.mpp_source, info.background) == (pytest.approx(0.5), "file", (255, 255, 255))
+        assert info.path == coded_slide
+
+
+def test_slide_pickles_as_its_path(coded_slide):
+    with open_slide(coded_slide, mpp=0.4) as slide:
+        content = pickle.dumps(slide)
+        copy = pickle.loads(content)
+    assert len(content) < 1000
+    with copy:  # the first one is closed
+        assert copy.info == slide.info
+        assert copy.info.mpp == 0.4
+        ((_, window),) = copy.read_windows(np.array([(100, 900)]), size=64, mpp=0.4)
+    assert np.array_equal(window, position_coded()[900:964, 100:164])
+
+
+def test_overview_does_not_depend_on_its_strips(tmp_path, monkeypatch):
+    path = write_tiff(tmp_path / "even.tif", position_coded(1536, 1152), level_sizes=((768, 576),))
+    with open_slide(path) as slide:
+        whole = [slide.overview(mpp) for mpp in (0.5, 1.0, 3.0, 7.5)]
+        monkeypatch.setattr(slide_module, "STRIP_PX", 50_000)
+        in_strips = [slide.overview(mpp) for mpp in (0.5, 1.0, 3.0, 7.5)]
+    for one, other in zip(whole, in_strips, strict=True):
+        assert np.array_equal(one.image, other.image)
+    assert np.array_equal(whole[0].image, position_coded(1536, 1152))
+    assert [overview.scale_level0 for overview in whole] == [1, 2, 6, 14]
+
+
+@pytest.mark.parametrize("mpp", [1.0, 3.0, 4.0, 8.0, 20.0])
+def test_overview_is_an_area_mean_of_the_whole_slide(wave_file, mpp):
+    with open_slide(wave_file) as slide:
+        overview = slide.overview(mpp)
+    assert overview.scale_level0 == pytest.approx(mpp / 0.25, rel=0.35)
+    assert overview.scale_level0 <= mpp / 0.25 * 1.002
+    rows, columns = overview.image.shape[:2]
+    assert 2023 <= columns * overview.scale_level0 + 4 < 2023 + overview.scale_level0 + 8
+    assert 1507 <= rows * overview.scale_level0 + 4 < 1507 + overview.scale_level0 + 8
+    inner = overview.image[: rows - 2, : columns - 2]
+    if min(inner.shape[:2]) > 50:
+        dx, dy = offset_level0(inner, x=0, y=0, px_level0=overview.scale_level0)
+        assert max(abs(dx), abs(dy)) < 1.0
+    half = overview.scale_level0 / 2
+    at_y, at_x = (np.mgrid[: rows - 2, : columns - 2] + 0.5) * overview.scale_level0
+    # The mean of a wave over a square is the wave, flattened by sin(u) / u in each direction.
+    expected = np.stack(
+        [
+            128 + 100 * np.sin(at_x / 97) * np.sinc(half / 97 / np.pi),
+            128 + 100 * np.cos(at_y / 61) * np.sinc(half / 61 / np.pi),
+            128 + 100 * np.sin(at_x / 233 + at_y / 171) * np.sinc(half / 233 / np.pi) * np.sinc(half / 171 / np.pi),
+        ],
+        axis=2,
+    )
+    assert np.abs(inner - expected).max() < 4
+
+
+def test_alpha_is_laid_on_the_background_pixel_by_pixel():
+    rng = np.random.default_rng(1)
+    rgba = rng.integers(0, 256, (5, 7, 4), dtype=np.uint8)
+    rgba[0, 0], rgba[1, 1] = (10, 20, 30, 0), (10, 20, 30, 255)
+    background = (200, 100, 50)
+    laid = slide_module._onto_background(rgba, background)
+    for row in range(5):
+        for column in range(7):
+            *rgb, alpha = map(int, rgba[row, column])
+            exact = [(c * alpha + b * (255 - alpha)) / 255 for c, b in zip(rgb, background, strict=True)]
+            assert np.abs(laid[row, column] - exact).max() <= 0.501
+    assert laid[0, 0].tolist() == [200, 100, 50]
+    assert laid[1, 1].tolist() == [10, 20, 30]
+
+
+def corrupted(path: Path, index: int) -> Path:
+    """Overwrite one JPEG tile of level 0 with bytes that no decoder takes."""
+    offset, length = tile_place(path, index)
+    with path.open("rb+") as file:
+        file.seek(offset)
+        file.write(bytes(length))
+    return path
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory) -> tuple[Path, Path]:
+    """A JPEG slide of 6 × 5 tiles, and a copy whose tile in row 2, column 1 cannot be decoded."""
+    folder = tmp_path_factory.mktemp("damaged")
+    pixels = wave_slide(WIDTH, HEIGHT)
+    good = write_tiff(folder / "good.tif", pixels, jpeg=True)
+    return good, corrupted(write_tiff(folder / "bad.tif", pixels, jpeg=True), 2 * 6 + 1)
+
+
+def test_fault_03_corrupt_tile(damaged, caplog):
+    good, bad = damaged
+    rng = np.random.default_rng(8)
+    xy = np.stack([rng.integers(-50, WIDTH, 120), rng.integers(-50, HEIGHT, 120)], axis=1)
+    # Just beside the damaged tile, x 256–511 and y 512–767, and just over its edge.
+    xy = np.concatenate([xy, [(256 - 99, 600), (256 - 98, 600), (512, 600), (511, 600), (300, 512 - 99), (300, 768)]])
+    touches = ((xy + 99 > (256, 512)) & (xy < (512, 768))).all(axis=1)
+    assert touches[-6:].tolist() == [False, True, False, True, False, False]
+    assert 3 < touches.sum() < 30
+    expected = windows_of(good, xy, size=99)
+    with caplog.at_level(logging.WARNING):
+        for index, window in enumerate(windows_of(bad, xy, size=99)):
+            assert (window is None) == touches[index], xy[index]
+            if window is not None:
+                assert np.array_equal(window, expected[index])
+    assert len(caplog.messages) == touches.sum()
+    assert all("bad.tif" in message for message in caplog.messages)
+
+
+def test_fault_04_handle_is_reopened_after_a_corrupt_tile(damaged, monkeypatch):
+    good, bad = damaged
+    opened = []
+    monkeypatch.setattr(slide_module, "_open_handle", lambda path: opened.append(path) or openslide.OpenSlide(path))
+    with open_slide(bad) as slide, open_slide(good) as sound:
+        with pytest.raises(UnreadableRegionError, match=r"bad\.tif: cannot decode level 0, x 300, y 600, 20 × 10 px"):
+            slide.read_level(0, x=300, y=600, width=20, height=10)
+        for k in range(1000):
+            cut = slide.read_level(0, x=k, y=k // 3, width=5, height=3)
+            if k % 50 == 0:
+                assert np.array_equal(cut, sound.read_level(0, x=k, y=k // 3, width=5, height=3))
+    assert len(opened) == 3
+
+
+def test_fault_02_truncated_slide(tmp_path):
+    path = write_tiff(tmp_path / "whole.tif", wave_slide(WIDTH, HEIGHT), jpeg=True)
+    content = bytearray(path.read_bytes())
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(content[: len(content) * 7 // 10])
+    with pytest.raises(SlideError, match=r"cut\.tif: not a slide, or a damaged one"):
+        open_slide(cut)  # the smallest level is gone: OpenSlide misses it when it opens
+
+
+def test_fault_02_lost_end_of_a_level(tmp_path):
+    sizes = halved((WIDTH, HEIGHT), 1)
+    path = write_tiff(tmp_path / "whole.tif", wave_slide(WIDTH, HEIGHT), level_sizes=sizes, jpeg=True)
+    places = [tile_place(path, index) for index in range(30)]
+    content = bytearray(path.read_bytes())
+    first_lost = places[21][0]
+    content[first_lost : sum(places[29])] = bytes(sum(places[29]) - first_lost)
+    torn = tmp_path / "torn.tif"
+    torn.write_bytes(content)
+    xy = np.array([(256 * (i % 6) + 20, 256 * (i // 6) + 10) for i in range(30)])
+    expected = windows_of(path, xy, size=64)
+    for index, window in enumerate(windows_of(torn, xy, size=64)):
+        assert (window is None) == (index >= 21)
+        assert window is None or np.array_equal(window, expected[index])
+
+
+def _patch_counts(path: Path, index: int) -> None:
+    """Set one entry of TileByteCounts and TileOffsets of the first page to zero: a sparse tile."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        for name in ("TileByteCounts", "TileOffsets"):
+            tag = tiff.pages[0].tags[name]
+            size = {3: 2, 4: 4, 16: 8}[int(tag.dtype)]
+            places = tag.valueoffset + size * index, size
+            with path.open("rb+") as file:
+                file.seek(places[0])
+                file.write(bytes(places[1]))
+
+
+def test_fault_05_sparse_tile_is_background(tmp_path):
+    path = write_tiff(tmp_path / "sparse.tif", position_coded())
+    _patch_counts(path, 1 * 6 + 3)  # x 768–1023, y 256–511
+    expected = position_coded()
+    expected[256:512, 768:1024] = 255
+    xy = np.array([(700, 200), (768, 256), (900, 450), (0, 0)])
+    for index, window in enumerate(windows_of(path, xy, size=150)):
+        x, y = xy[index]
+        assert np.array_equal(window, expected[y : y + 150, x : x + 150])
+
+
+def test_fault_06_directory_loop_ends(tmp_path):
+    path = write_tiff(tmp_path / "loop.tif", position_coded(), level_sizes=halved((WIDTH, HEIGHT), 2))
+    content = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * entries, first)  # the first directory is followed by itself
+    path.write_bytes(content)
+    start = time.perf_counter()
+    try:
+        with open_slide(path) as slide:  # what OpenSlide makes of it may be one level, never more
+            assert len(slide.info.level_sizes) == 1
+    except SlideError:
+        pass
+    assert time.perf_counter() - start < 5
+
+
+def test_fault_01_empty_file_and_other_files_that_are_no_slides(make_file, tmp_path):
+    with pytest.raises(SlideError, match=r"empty\.tif: not a slide: the file is empty"):
+        open_slide(make_file("empty.tif", b""))
+    with pytest.raises(SlideError, match=r"text\.svs: not a slide"):
+        open_slide(make_file("text.svs", "hello"))
+    with pytest.raises(SlideError, match=r"gone\.svs: no such file"):
+        open_slide(tmp_path / "gone.svs")
+    with pytest.raises(SlideError, match="not a slide"):
+        open_slide(tmp_path)
+    with pytest.raises(OSError, match="not a slide"):  # what a stranger would catch
+        open_slide(make_file("other.tif", b"II*\0" + bytes(100)))
+
+
+def test_fault_08_missing_mpp_is_asked_for_and_may_be_given(tmp_path):
+    path = write_tiff(tmp_path / "no unit.tif", position_coded(), mpp=None)
+    with pytest.raises(
+        SpacingError, match=r"no unit\.tif: the file does not say its µm/px; give it in the cohort's mpp"
+    ):
+        open_slide(path)
+    for options in ({"mpp": 0.3}, {"fallback_mpp": 0.3}, {"mpp": 0.3, "fallback_mpp": 9.0}):
+        with open_slide(path, **options) as slide:
+            assert (slide.info.mpp, slide.info.mpp_source) == (0.3, "given")
+
+
+def test_given_mpp_wins_over_the_file_and_fallback_does_not(coded_slide):
+    with open_slide(coded_slide, mpp=0.25) as slide:
+        assert (slide.info.mpp, slide.info.mpp_source) == (0.25, "given")
+    with open_slide(coded_slide, fallback_mpp=0.25) as slide:
+        assert (slide.info.mpp, slide.info.mpp_source) == (pytest.approx(0.5), "file")
+
+
+@pytest.mark.parametrize("mpp", [0.0, -0.5, float("nan"), float("inf"), 50.0, 1e-4])
+def test_fault_09_absurd_mpp_is_refused(coded_slide, mpp):
+    with pytest.raises(SpacingError, match=r"coded\.tif.*cohort's mpp column"):
+        open_slide(coded_slide, mpp=mpp)
+
+
+def test_fault_09_mpp_that_differs_in_x_and_y(tmp_path):
+    path = write_tiff(tmp_path / "oblong.tif", position_coded(), mpp=(0.5, 0.6))
+    with pytest.raises(SpacingError, match=r"oblong\.tif: the file says 0\.5 µm/px in x and 0\.6 in y"):
+        open_slide(path)
+    with open_slide(path, mpp=0.55) as slide:
+        assert slide.info.mpp == 0.55
+    near = write_tiff(tmp_path / "near.tif", position_coded(), mpp=(0.50, 0.51))
+    with open_slide(near) as slide:
+        assert slide.info.mpp == pytest.approx(0.505, rel=1e-4)
+    far_off = write_tiff(tmp_path / "km.tif", position_coded(), mpp=50.0)
+    with pytest.raises(SpacingError, match=r"km\.tif"):
+        open_slide(far_off)
+
+
+def test_fault_10_one_level_only(tmp_path):
+    path = write_tiff(tmp_path / "flat.tif", wave_slide(1531, 1127), mpp=0.25)
+    with open_slide(path) as slide:
+        scale = slide.scale(2.0)
+        assert (scale.level, scale.level0) == (0, pytest.approx(8.0))
+        ((_, window),) = slide.read_windows(np.array([(701, 203)]), size=97, mpp=2.0)
+    assert offset_level0(window, x=701, y=203, px_level0=8.0) == pytest.approx((0, 0), abs=0.3)
+
+
+def test_fault_10_downsample_of_57_375(tmp_path):
+    path = write_tiff(tmp_path / "odd.tif", wave_slide(2295, 1721), mpp=0.25, level_sizes=((40, 30),))
+    with open_slide(path) as slide:
+        assert slide.info.level_downsamples[1] == pytest.approx(57.37, abs=0.02)
+        scale = slide.scale(57.375 * 0.25)
+        assert (scale.level, scale.resample) == (1, 1.0)
+        ((_, window),) = slide.read_windows(np.array([(57.375 * 12, 57.375 * 9)]), size=20, mpp=57.375 * 0.25)
+        direct = slide.read_level(1, x=12, y=9, width=20, height=20)
+        between = slide.scale(20.0)
+        assert (between.level, between.level0) == (1, pytest.approx(80.0))
+    expected = block_means(wave_slide(2295, 1721), columns=40, rows=30)[9:29, 12:32]
+    assert np.array_equal(window, direct)
+    # OpenSlide's downsample is one mean of x and y, so it may blend neighbours by a few hundredths.
+    assert np.abs(window.astype(int) - expected).max() <= 6
+
+
+def test_fault_48_slides_in_a_loop_leave_no_open_files(coded_slide):
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the listing itself needs one
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("this system does not tell its open files")
+    before = open_files()
+    for _ in range(100):
+        with open_slide(coded_slide) as slide:
+            slide.read_level(0, x=10, y=10, width=5, height=5)
+    assert open_files() <= before
