@@ -175,10 +175,10 @@ def coded_slide(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def wave_file(tmp_path_factory) -> Path:
-    """The smooth one, 2023 × 1507 px at 0.25 µm/px, three levels by 2 and then 4."""
+    """The smooth one, 2025 × 1511 px at 0.25 µm/px, three levels by 2 and then 4."""
     folder = tmp_path_factory.mktemp("wave")
-    sizes = ((1012, 754), (253, 189))
-    return write_tiff(folder / "wave.tif", wave_slide(2023, 1507), mpp=0.25, level_sizes=sizes)
+    sizes = ((1013, 756), (253, 189))
+    return write_tiff(folder / "wave.tif", wave_slide(2025, 1511), mpp=0.25, level_sizes=sizes)
 
 
 @pytest.fixture
