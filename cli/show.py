@@ -6,12 +6,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
 from ..batch import BatchSummary, SlideOutcome
 
-__all__ = ["bar", "hushed", "say", "show_logs", "show_summary", "slide_bar"]
+__all__ = ["bar", "hushed", "say", "show_figures", "show_logs", "show_summary", "slide_bar"]
 
 STAGE_WIDTH = 9
 
@@ -66,6 +67,24 @@ def show_summary(stage: str, summary: BatchSummary) -> None:
     for outcome in summary.outcomes:
         if outcome.status in ("failed", "partial"):
             say(f"{'':<{STAGE_WIDTH}} {outcome.status}: {outcome.slide}: {outcome.reason}")
+
+
+def show_figures(metrics: dict[str, Any]) -> None:
+    """Patch AUC, slide AUC and FROC with their 95 % intervals, and sensitivity at each rate of false positives."""
+    froc = metrics["froc"]["gigaslide"]
+    figures = {"patch AUC": metrics["patch_auc"], "slide AUC": metrics["slide_auc"], "FROC score": froc["score"]}
+    for name, figure in figures.items():
+        say(f"{'':<{STAGE_WIDTH}} {name:<11} {_figure(figure, metrics['settings']['confidence'])}")
+    for rate, figure in froc["sensitivity_at_false_positives_per_slide"].items():
+        say(f"{'':<{STAGE_WIDTH}}   sensitivity at {rate:>4} false positives a slide: {_figure(figure, None)}")
+
+
+def _figure(figure: dict[str, Any], confidence: float | None) -> str:
+    if figure["value"] is None:
+        return f"not defined: {figure['undefined']}"
+    if figure["low"] is None or confidence is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f}  ({confidence:.0%} interval {figure['low']:.3f} to {figure['high']:.3f})"
 
 
 @contextmanager

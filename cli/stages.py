@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import Cohort
-from .show import bar, hushed, say, show_summary, slide_bar
+from .show import bar, hushed, say, show_figures, show_summary, slide_bar
 
 if TYPE_CHECKING:
     from ..eval import EvaluateSettings
@@ -120,9 +120,17 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
 
 
 def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> int:
-    from ..eval import evaluate
+    from ..eval import evaluate, find_evaluation
 
-    with bar("evaluate", sum(s.split == settings.split or not settings.split for s in cohort), " slides") as progress:
-        evaluation = evaluate(cohort, predictions, out, settings, on_slide=lambda _: progress.update() and None)
-    say(f"{'evaluate':<9} {evaluation}")
-    return evaluation.exit_status
+    metrics = find_evaluation(cohort, predictions, out, settings)
+    what = "evaluated" if metrics is None else "unchanged"
+    if metrics is None:
+        slides = sum(slide.split == settings.split or not settings.split for slide in cohort)
+        with bar("evaluate", slides, " slides") as progress:
+            evaluate(cohort, predictions, out, settings, on_slide=lambda _: progress.update())
+        metrics = find_evaluation(cohort, predictions, out, settings) or {}
+    slides = sum(slide["score"] is not None for slide in metrics["slides"])
+    say(f"{'evaluate':<9} {what}; {slides} of {len(metrics['slides'])} slides in the figures")
+    show_figures(metrics)
+    say(f"{'':<9} {out / 'report.html'}")
+    return metrics["exit_status"]

@@ -2,7 +2,7 @@
 
 from .auc import Pairs, Roc, roc
 from .bootstrap import Estimate, Resampling
-from .evaluation import Evaluation, evaluate
+from .evaluation import Evaluation, evaluate, find_evaluation
 from .figures import Figures
 from .froc import DEFINITIONS, Froc, FrocDefinition, froc_curve
 from .judgement import Judgement, JudgementStatus
@@ -29,6 +29,7 @@ __all__ = [
     "Verdict",
     "Verdicts",
     "evaluate",
+    "find_evaluation",
     "froc_curve",
     "judge_detections",
     "label_lesions",

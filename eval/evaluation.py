@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ from ..wsi import (
     Recipe,
     ScoreError,
     SettingsError,
+    file_identity,
     gigaslide_version,
     whole_folder,
 )
@@ -25,7 +27,7 @@ from .judgement import Judgement, JudgementStatus, judge_slide
 from .report import report_html
 from .settings import EvaluateSettings
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "find_evaluation"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ def evaluate(
     out: Path,
     settings: EvaluateSettings,
     *,
-    on_slide: Callable[[str], None] | None = None,
+    on_slide: Callable[[str], object] | None = None,
 ) -> Evaluation:
     """Judge `predictions/<slide id>/heatmap.zarr` and `detections.csv`, and write the folder out.
 
@@ -70,8 +72,7 @@ def evaluate(
         SettingsError: no slides of that split, or out holds something else than an evaluation.
         ScoreError: no folder of predictions.
     """
-    has_splits = any(slide.split for slide in cohort)
-    slides = [s for s in cohort if not settings.split or not has_splits or s.split == settings.split]
+    slides = _wanted(cohort, settings)
     _check(slides, cohort, predictions, out, settings)
     judgements = []
     for slide in slides:
@@ -79,11 +80,24 @@ def evaluate(
         if on_slide is not None:
             on_slide(slide.id)
     evaluation = Evaluation(figures=figures_of(judgements, settings), judgements=tuple(judgements), out=out)
-    recipe = _recipe(judgements, settings)
+    recipe = _recipe(slides, predictions, settings)
     with whole_folder(out) as partial:
         _write(evaluation, recipe, settings, partial)
     logger.info("%s: %d of %d slides in the figures", out, sum(j.in_figures for j in judgements), len(judgements))
     return evaluation
+
+
+def find_evaluation(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> dict[str, Any] | None:
+    """The metrics.json of an evaluation in out that `evaluate` would only repeat; None where there is none."""
+    found = Recipe.load(out / "recipe.json")
+    if found is None or found.differences(_recipe(_wanted(cohort, settings), predictions, settings)):
+        return None
+    return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+
+
+def _wanted(cohort: Cohort, settings: EvaluateSettings) -> list[CohortSlide]:
+    has_splits = any(slide.split for slide in cohort)
+    return [s for s in cohort if not settings.split or not has_splits or s.split == settings.split]
 
 
 def _check(slides: list[CohortSlide], cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> None:
@@ -116,13 +130,24 @@ def _tried(slide: CohortSlide, predictions: Path, settings: EvaluateSettings) ->
     return Judgement(slide=slide, status=JudgementStatus.FAILED, reason=reason)
 
 
-def _recipe(judgements: list[Judgement], settings: EvaluateSettings) -> Recipe:
+def _recipe(slides: list[CohortSlide], predictions: Path, settings: EvaluateSettings) -> Recipe:
     return Recipe(
         stage=STAGE,
         settings=settings.model_dump(mode="json"),
-        inputs={j.slide.id: j.inputs or {"left out": j.reason} for j in judgements},
+        inputs={slide.id: _inputs(slide, predictions / slide.id) for slide in slides},
         made_with={"gigaslide": gigaslide_version(), **{name: version(name) for name in LIBRARIES}},
     )
+
+
+def _inputs(slide: CohortSlide, folder: Path) -> dict[str, Any]:
+    read = {
+        "slide": slide.path,
+        "annotation": slide.annotation,
+        "heatmap": folder / "heatmap.zarr" / "zarr.json",
+        "detections": folder / "detections.csv",
+    }
+    files = {name: file_identity(path) if path and path.exists() else None for name, path in read.items()}
+    return {"label": slide.label, "patient": slide.patient, "mpp": slide.mpp, **files}
 
 
 def _write(evaluation: Evaluation, recipe: Recipe, settings: EvaluateSettings, folder: Path) -> None:
@@ -139,6 +164,7 @@ def _write(evaluation: Evaluation, recipe: Recipe, settings: EvaluateSettings, f
     metrics = tables.metrics(figures)
     metrics["slides"] = tables.slide_rows(judgements)
     metrics["settings"] = recipe.settings
+    metrics["exit_status"] = evaluation.exit_status
     text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "metrics.json").write_text(text, encoding="utf-8")
     html = report_html(judgements, figures, settings=settings, made_with=recipe.made_with)

@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from shapely.geometry import MultiPolygon
@@ -17,7 +16,6 @@ from ..wsi import (
     Overview,
     ScoreError,
     SlideError,
-    file_identity,
     open_slide,
     tumor_fractions,
 )
@@ -81,8 +79,6 @@ class Judgement:
     verdicts: SlideVerdicts | None = None
     lesions: LesionMeasures | None = None
     pictures: Pictures | None = None
-    inputs: dict[str, Any] | None = None
-    """Identity of what was read."""
     model_hash: str = ""
 
     @property
@@ -128,7 +124,6 @@ def judge_slide(slide: CohortSlide, predictions: Path, settings: EvaluateSetting
         verdicts=verdicts,
         lesions=truth.lesions.measures if truth.lesions else None,
         pictures=pictures,
-        inputs=_inputs(slide, folder),
         model_hash=heatmap.model_hash,
     )
 
@@ -204,11 +199,3 @@ def _patches(heatmap: Heatmap, tumor: MultiPolygon) -> Patches:
         is_tumor=truth[heatmap.scored],
         tumor_not_scored=int((truth & ~heatmap.scored).sum()),
     )
-
-
-def _inputs(slide: CohortSlide, folder: Path) -> dict[str, Any]:
-    return {
-        "heatmap": file_identity(folder / "heatmap.zarr" / "zarr.json"),
-        "detections": file_identity(folder / "detections.csv"),
-        "annotation": file_identity(slide.annotation) if slide.annotation else None,
-    }

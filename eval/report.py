@@ -7,12 +7,13 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
+import numpy as np
 
-from ..wsi import CellStatus
+from ..wsi import CellStatus, heatmap_colours
 from .bootstrap import Estimate, Resampling
 from .figures import Figures
 from .judgement import Judgement
-from .pictures import COLOURS, colours_of_bar
+from .pictures import COLOURS
 from .plots import froc_plot, roc_plot
 from .settings import EvaluateSettings
 from .tables import slide_counts
@@ -93,4 +94,6 @@ def _caution(resampling: Resampling) -> str:
 
 
 def _gradient() -> str:
-    return ", ".join("rgb({},{},{})".format(*rgb) for rgb in colours_of_bar())
+    return ", ".join(
+        "rgb({},{},{})".format(*rgb) for rgb in np.rint(heatmap_colours(np.linspace(0, 1, 11))).astype(int).tolist()
+    )

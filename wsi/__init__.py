@@ -20,7 +20,7 @@ from .heatmap import CellStatus, Heatmap
 from .labels import tumor_fractions
 from .orientation import ORIENTATIONS, oriented
 from .outputs import whole_file, whole_folder
-from .picture import colour_map, heatmap_over, shrunk
+from .picture import heatmap_colours, heatmap_over, shrunk
 from .propose import propose_cohort
 from .recipe import Recipe, file_identity, gigaslide_version
 from .settings import Settings, TissueSettings
@@ -60,10 +60,10 @@ __all__ = [
     "UnreadableRegionError",
     "WindowSpec",
     "ceil_div",
-    "colour_map",
     "file_identity",
     "floor_div",
     "gigaslide_version",
+    "heatmap_colours",
     "heatmap_over",
     "open_slide",
     "oriented",

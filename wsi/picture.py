@@ -7,14 +7,20 @@ import numpy as np
 from .heatmap import CellStatus, Heatmap
 from .slide import Overview
 
-__all__ = ["colour_map", "heatmap_over", "shrunk"]
+__all__ = ["heatmap_colours", "heatmap_over", "shrunk"]
 
 HATCH_PX = 6
+OPACITY = 0.7  # of the heatmap over the slide
+PALE_TISSUE = 225.0
 
 
-def colour_map(probability: np.ndarray) -> np.ndarray:
-    """RGB uint8 of probabilities in [0, 1], readable by colour-blind people."""
-    return (matplotlib.colormaps["viridis"](probability)[..., :3] * 255).astype(np.uint8)
+def heatmap_colours(probability: np.ndarray) -> np.ndarray:
+    """RGB float in [0, 255] of probabilities as they look over pale tissue; readable by colour-blind people."""
+    return _over(np.full((*probability.shape, 3), PALE_TISSUE), probability)
+
+
+def _over(pale: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    return (1 - OPACITY) * pale + OPACITY * 255 * matplotlib.colormaps["viridis"](probability)[..., :3]
 
 
 def shrunk(overview: Overview, picture_px: int) -> Overview:
@@ -43,8 +49,7 @@ def heatmap_over(overview: Overview, heatmap: Heatmap) -> np.ndarray:
     grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.float32)
     pale = 255 - (255 - grey) * 0.8
     scored = (status == CellStatus.SCORED)[..., None]
-    colour = colour_map(np.nan_to_num(heatmap.probability)[cell])
-    result = np.where(scored, 0.3 * pale + 0.7 * colour, pale)
+    result = np.where(scored, _over(pale, np.nan_to_num(heatmap.probability)[cell]), pale)
     lost = np.isin(status, (CellStatus.UNREADABLE, CellStatus.FAILED, CellStatus.NOT_YET))
     stripes = (np.add.outer(np.arange(height), np.arange(width)) % HATCH_PX) < 2
     result[lost] = np.where(stripes[lost, None], 40.0, 245.0)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from shapely.geometry import Polygon, mapping, shape
 
@@ -61,10 +62,13 @@ def _polygons(geometry: dict | None, path: Path, name: str) -> list[Polygon]:
     if not geometry:
         return []
     try:
-        parsed = shape(geometry)
+        with np.errstate(invalid="ignore"):
+            parsed = shape(geometry)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
         raise AnnotationError(f"{path}: the geometry of {name!r} is damaged: {error!r}") from error
     parts = [p for p in shapely.get_parts(parsed) if isinstance(p, Polygon) and not p.is_empty]
+    if not np.isfinite(shapely.get_coordinates(parts)).all():
+        raise AnnotationError(f"{path}: a coordinate of {name!r} is not finite; export it from QuPath again")
     if not parts:
         logger.info("%s: %s %r encloses nothing and is passed over", path, parsed.geom_type, name)
     return parts
