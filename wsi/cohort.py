@@ -95,18 +95,27 @@ class Cohort:
 
     def save(self, path: Path) -> None:
         """Write the CSV; paths inside its folder become relative to it."""
-        folder = path.resolve().parent
+        folder = _plain(path).parent
         with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             self.write(file, folder)
 
     def write(self, file, folder: Path) -> None:
         """Write the CSV to an open text file; paths inside folder become relative to it."""
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for slide in self.slides:
-            annotation = "" if slide.annotation is None else _relative(slide.annotation, folder)
-            mpp = "" if slide.mpp is None else slide.mpp
-            writer.writerow([_relative(slide.path, folder), annotation, slide.label, slide.patient, slide.split, mpp])
+        rows = [
+            [
+                _relative(slide.path, folder),
+                "" if slide.annotation is None else _relative(slide.annotation, folder),
+                slide.label,
+                slide.patient,
+                slide.split,
+                "" if slide.mpp is None else str(slide.mpp),
+            ]
+            for slide in self.slides
+        ]
+        # Unquoted, a space at the start and a bare carriage return are lost when the table is read.
+        odd = any(cell.startswith(" ") or "\r" in cell for row in rows for cell in row)
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL)
+        writer.writerows([COLUMNS, *rows])
 
 
 def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
@@ -160,5 +169,10 @@ def _safe_id(name: str) -> str:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    resolved = path.resolve()
-    return str(resolved.relative_to(folder)) if resolved.is_relative_to(folder) else str(resolved)
+    path, folder = _plain(path), _plain(folder)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def _plain(path: Path) -> Path:
+    # Absolute and without "..", but links stay: a link's name is the slide's name, its target's often a number.
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
