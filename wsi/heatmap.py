@@ -112,7 +112,12 @@ class Heatmap:
                 raise StoreError(f"{path}: not a heatmap of format {FORMAT}")
             for name in ("origin_level0", "slide_size"):
                 attributes[name] = tuple(attributes[name])
-            arrays: Any = {name: group[name][:] for name in ("probability", "status")}
+            arrays: Any = {}
+            for name in ("probability", "status"):
+                # A missing chunk would read as "not yet", which is a statement too.
+                if group[name].nchunks_initialized < group[name].nchunks:
+                    raise StoreError(f"{path}: chunks of {name} are missing; predict this slide again")
+                arrays[name] = group[name][:]
             return cls(**attributes, **arrays)
         except StoreError:
             raise
