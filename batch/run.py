@@ -70,7 +70,7 @@ def _on_cluster(
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=memory,
-            dashboard_address="",
+            dashboard_address="127.0.0.1:0",  # empty would be port 8787 on every network of the machine
             host="127.0.0.1",
             silence_logs=logging.ERROR,
         ) as cluster,
