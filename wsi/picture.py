@@ -29,7 +29,8 @@ def shrunk(overview: Overview, picture_px: int) -> Overview:
     factor = min(1.0, picture_px / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     image = cv2.resize(overview.image, size, interpolation=cv2.INTER_AREA)
-    return Overview(image=image, scale_level0=overview.scale_level0 * width / size[0])
+    unreadable = cv2.resize(overview.unreadable.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    return Overview(image=image, scale_level0=overview.scale_level0 * width / size[0], unreadable=unreadable)
 
 
 def heatmap_over(overview: Overview, heatmap: Heatmap) -> np.ndarray:

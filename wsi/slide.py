@@ -25,6 +25,7 @@ SNAP = 0.03  # a level within 3 % of the wanted µm/px is read as it is
 PLAUSIBLE_MPP = (0.02, 40.0)  # outside it the number is a unit error, not a microscope
 BLOCK_PX = 1024  # level px: windows that start within one such square are cut from a single read
 UNSEEN_PX = 1 / 256  # level-0 px: a shift by less than this changes no pixel
+LOST_PX = 64  # level px: how closely `overview` closes in on damage
 STRIP_PX = 2**24  # pixels a strip of `overview` may hold: 64 MB as RGBA
 
 
@@ -52,6 +53,8 @@ class Overview:
 
     image: np.ndarray
     scale_level0: float
+    unreadable: np.ndarray
+    """(rows, columns) bool: pixels, shown as background, whose part of the file could not be decoded."""
 
 
 def open_slide(path: str | Path, *, mpp: float | None = None, fallback_mpp: float | None = None) -> "Slide":
@@ -199,12 +202,37 @@ class Slide:
         width, height = info.level_sizes[level]
         columns = ceil_div(width, factor)
         strip_rows = max(1, floor_div(STRIP_PX, columns * factor * factor))
-        strips = []
+        strips, lost = [], []
         for row in range(0, ceil_div(height, factor), strip_rows):
             rows = min(strip_rows, ceil_div(height, factor) - row)
-            strip = self.read_level(level, x=0, y=row * factor, width=columns * factor, height=rows * factor)
+            strip = np.full((rows * factor, columns * factor, 3), info.background, np.uint8)
+            damage = np.zeros(strip.shape[:2], np.uint8)
+            self._read_what_can_be_read(level, strip, damage, x=0, y=row * factor)
             strips.append(_resize(strip, (columns, rows)))
-        return Overview(image=np.concatenate(strips), scale_level0=factor * info.level_downsamples[level])
+            lost.append(damage.reshape(rows, factor, columns, factor).any(axis=(1, 3)))
+        return Overview(
+            image=np.concatenate(strips),
+            scale_level0=factor * info.level_downsamples[level],
+            unreadable=np.concatenate(lost),
+        )
+
+    def _read_what_can_be_read(self, level: int, image: np.ndarray, damage: np.ndarray, *, x: int, y: int) -> None:
+        """Fill image from (x, y) on, level px; halve what cannot be decoded down to LOST_PX, then mark it in damage."""
+        height, width = damage.shape
+        try:
+            image[:] = self.read_level(level, x=x, y=y, width=width, height=height)
+        except UnreadableRegionError as error:
+            if max(width, height) <= LOST_PX:
+                logger.warning("%s", error)
+                damage[:] = 1
+            elif width >= height:
+                half = width // 2
+                self._read_what_can_be_read(level, image[:, :half], damage[:, :half], x=x, y=y)
+                self._read_what_can_be_read(level, image[:, half:], damage[:, half:], x=x + half, y=y)
+            else:
+                half = height // 2
+                self._read_what_can_be_read(level, image[:half], damage[:half], x=x, y=y)
+                self._read_what_can_be_read(level, image[half:], damage[half:], x=x, y=y + half)
 
     @cached_property
     def size(self) -> tuple[int, int]:

@@ -52,9 +52,9 @@ def tissue_mask(slide: Slide, settings: TissueSettings) -> TissueMask:
     """The tissue of a slide. A slide without any gives an empty mask: a result, not an error."""
     overview = slide.overview(settings.mpp)
     mpp = slide.info.mpp * overview.scale_level0
-    return TissueMask(
-        mask=tissue_in_image(overview.image, mpp=mpp, settings=settings), scale_level0=overview.scale_level0
-    )
+    found = tissue_in_image(overview.image, mpp=mpp, settings=settings)
+    # Damage counts as tissue: whoever reads there at full size learns whether it can be read, and says so.
+    return TissueMask(mask=found | overview.unreadable, scale_level0=overview.scale_level0)
 
 
 def tissue_in_image(image: np.ndarray, *, mpp: float, settings: TissueSettings) -> np.ndarray:
