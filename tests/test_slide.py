@@ -284,6 +284,22 @@ def test_fault_03_corrupt_tile(damaged, caplog):
     assert all("bad.tif" in message for message in caplog.messages)
 
 
+def test_fault_03_overview_of_a_slide_with_a_corrupt_tile(damaged):
+    good, bad = damaged
+    with open_slide(good) as slide:
+        whole = slide.overview(2.0)
+    with open_slide(bad) as slide:
+        torn = slide.overview(2.0)
+    assert not whole.unreadable.any()
+    # x 256–511, y 512–767 at 4 level-0 px a pixel; at most 64 px more on each side are given up.
+    rows, columns = np.nonzero(torn.unreadable)
+    assert torn.unreadable[128:192, 64:128].all()
+    assert 128 - 16 <= rows.min() <= rows.max() < 192 + 16
+    assert 64 - 16 <= columns.min() <= columns.max() < 128 + 16
+    assert (torn.image[128:192, 64:128] == 255).all()
+    assert np.array_equal(torn.image[~torn.unreadable], whole.image[~torn.unreadable])
+
+
 def test_fault_04_handle_is_reopened_after_a_corrupt_tile(damaged, monkeypatch):
     good, bad = damaged
     opened = []
