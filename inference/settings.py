@@ -18,7 +18,7 @@ class PredictSettings(Settings):
     """Average over the 8 rotations and mirrorings of each window, or take it as it is."""
     batch: int = Field(default=64, ge=1)
     """Windows a call of the network, orientations counted."""
-    min_tissue: float = Field(default=0.1, ge=0, le=1)
+    min_tissue: float = Field(default=0.5, ge=0, le=1)
     """Cells with a smaller share of tissue are background."""
     tissue: TissueSettings = TissueSettings()
     radius_um: float = Field(default=192.0, gt=0)

@@ -25,7 +25,7 @@ class TileSettings(Settings):
     """At most so many tumour patches from a slide, drawn at random."""
     normal_per_slide: int = Field(default=300, ge=0)
     """At most so many normal patches from a slide, drawn at random; tumour slides give them too."""
-    min_tissue: float = Field(default=0.1, ge=0, le=1)
+    min_tissue: float = Field(default=0.5, ge=0, le=1)
     """Least share of tissue in the centre square."""
     tissue: TissueSettings = TissueSettings()
     splits: tuple[str, ...] = ("train", "validation")

@@ -1,0 +1,121 @@
+"""Every stage on one large phantom pair: seconds, patches per second and peak memory, each stage in its own process.
+
+    python benchmarks/stages.py [--size-px 20000] [--work FOLDER]
+
+Prints a table. Figures of a busy machine are only as good as the machine is quiet: run it alone, and compare runs of
+one machine only.
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# Four slides are the least that give both classes in training and validation; the large one of each stage is measured.
+PHANTOM = {"slides": 4, "slides_per_patient": 1, "mpp": 0.5, "seed": 0}
+
+
+def draw(work: Path, size_px: int) -> dict[str, float]:
+    from gigaslide.phantom import PhantomSettings, make_slide, plan_cohort, write_cohort
+
+    plans = plan_cohort(PhantomSettings(size_px=size_px, **PHANTOM))
+    for plan in plans:
+        make_slide(plan, work)
+    write_cohort(plans, work)
+    return {"patches": 0, "megapixels": len(plans) * size_px**2 / 1e6}
+
+
+def cohort(work: Path):
+    """All four slides, two to train on and two to validate on, whatever the phantoms' own split."""
+    from dataclasses import replace
+
+    from gigaslide.wsi import Cohort
+
+    found = Cohort.load(work / "cohort.csv")
+    seen: dict[str, int] = {}
+    rows = []
+    for slide in found:
+        seen[slide.label] = seen.get(slide.label, 0) + 1
+        rows.append(replace(slide, split="train" if seen[slide.label] == 1 else "validation"))
+    return Cohort.of_rows(rows)
+
+
+def tile(work: Path, _size_px: int) -> dict[str, float]:
+    from gigaslide.batch import BatchSettings
+    from gigaslide.patching import TileSettings, tile_cohort
+
+    settings = TileSettings(mpp=0.5, tumor_per_slide=1000, normal_per_slide=1000)
+    summary = tile_cohort(cohort(work), work / "store", settings, BatchSettings(workers=0))
+    return {"patches": summary.total("tumor") + summary.total("normal")}
+
+
+def train(work: Path, _size_px: int) -> dict[str, float]:
+    from gigaslide.patching import PatchStore
+    from gigaslide.training import TrainSettings, train
+
+    settings = TrainSettings(examples=1280, validate_every=1280, validation_patches=128)
+    train(PatchStore(work / "store"), work / "model", settings)
+    return {"patches": settings.examples}
+
+
+def predict(work: Path, _size_px: int) -> dict[str, float]:
+    from gigaslide.inference import PredictSettings, predict_cohort
+    from gigaslide.wsi import Cohort
+
+    one = [slide for slide in cohort(work) if slide.label == "tumor"][:1]
+    settings = PredictSettings(splits=("train", "validation"), orientations=1)
+    summary = predict_cohort(Cohort.of_rows(one), work / "model", work / "predictions", settings)
+    return {"patches": summary.total("cells")}
+
+
+def evaluate(work: Path, _size_px: int) -> dict[str, float]:
+    from gigaslide.eval import EvaluateSettings, evaluate
+
+    evaluation = evaluate(cohort(work), work / "predictions", work / "report", EvaluateSettings(split=""))
+    return {"patches": evaluation.figures.tumor_patches + evaluation.figures.normal_patches}
+
+
+STAGES = {"phantom": draw, "tile": tile, "train": train, "predict": predict, "evaluate": evaluate}
+
+
+def measure(stage: str, work: Path, size_px: int) -> None:
+    """Run one stage in this process and print what it took as one line of JSON."""
+    start = time.perf_counter()
+    made = STAGES[stage](work, size_px)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    sys.stdout.write(json.dumps({"stage": stage, "seconds": seconds, "peak_gb": peak, **made}) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size-px", type=int, default=20_000, help="side of each phantom (level-0 px)")
+    parser.add_argument("--work", type=Path, help="folder for what is made; a temporary one by default")
+    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stage:
+        measure(options.stage, options.work, options.size_px)
+        return
+    work = options.work or Path(tempfile.mkdtemp(prefix="gigaslide-bench-"))
+    out = sys.stdout
+    out.write(f"four phantoms of {options.size_px} × {options.size_px} px at 0.5 µm/px, one process a stage\n")
+    out.write(f"{'stage':<10}{'seconds':>9}{'patches':>9}{'patches/s':>11}{'peak GB':>9}\n")
+    for stage in STAGES:
+        command = [sys.executable, __file__, "--stage", stage, "--work", str(work), "--size-px", str(options.size_px)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        rate = f"{row['patches'] / row['seconds']:>11.1f}" if row["patches"] else f"{'':>11}"
+        note = f"  {row['megapixels'] / row['seconds']:.1f} Mpx/s" if "megapixels" in row else ""
+        out.write(f"{stage:<10}{row['seconds']:>9.1f}{row['patches']:>9.0f}{rate}{row['peak_gb']:>9.2f}{note}\n")
+        out.flush()
+    if options.work is None:
+        shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()
