@@ -36,8 +36,8 @@ def score_slide(
 ) -> Heatmap:
     """Slide the model over the tissue of a slide. Windows at the border are padded with the slide's background.
 
-    on_slide hears how many windows there are, on_windows how many were scored now. Cells without tissue, cells that cannot be read and cells
-    where the model gave NaN are marked as such and have no probability.
+    on_slide hears how many windows there are, on_windows how many were scored now. Cells without tissue,
+    cells that cannot be read and cells where the model gave NaN are marked as such and have no probability.
 
     Raises:
         SpacingError: the slide is coarser than the model's µm/px.

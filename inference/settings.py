@@ -22,7 +22,7 @@ class PredictSettings(Settings):
     """Cells with a smaller share of tissue are background."""
     tissue: TissueSettings = TissueSettings()
     radius_um: float = Field(default=192.0, gt=0)
-    """Around a detection all cells are silenced up to this distance (µm): the paper's 6 cells of 128 px at 0.25 µm/px."""
+    """Around a detection all cells are silenced up to this distance (µm): 6 of the paper's cells of 32 µm."""
     threshold: float = Field(default=0.5, ge=0, le=1)
     """A cell becomes a detection only above this probability."""
     splits: tuple[str, ...] = ("test",)

@@ -5,7 +5,7 @@ import pytest
 from conftest import HEIGHT, MPP, WIDTH, position_coded, stained_slide, tile_place, write_tiff
 from gigaslide.inference import PredictSettings, WindowModel, detections_of, find_peaks, orientation_mean, score_slide
 from gigaslide.inference.predict import _outcome
-from gigaslide.wsi import CellStatus, Heatmap, SpacingError, oriented, open_slide
+from gigaslide.wsi import CellStatus, Heatmap, SpacingError, open_slide, oriented
 
 SIDE, CENTRE = 75, 32
 

@@ -73,7 +73,7 @@ def test_batches_are_balanced_by_class_then_by_slide(store):
     for key, patches in held.items():
         for patch in patches:
             first[centre_crop(patch, side_px=75).tobytes()] = key
-    seen = {key: 0 for key in held}
+    seen = dict.fromkeys(held, 0)
     for batch in batches:
         for patch, label in zip(batch.patches, batch.labels, strict=True):
             slide, name = first[patch.tobytes()]  # a patch that is not in the store has no key
@@ -121,14 +121,14 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained, store, tmp_path
     """Fault 40: the same steps and data, and on a CPU the same weights as an uninterrupted run."""
     folder, outcome = trained
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop_after_a_checkpoint(examples, _figures):
         if examples > 48:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(store, tmp_path / "model", SHORT, on_step=stop_after_a_checkpoint)
     assert not (tmp_path / "model").exists()
     seen = []

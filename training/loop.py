@@ -10,7 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,11 @@ class _Run:
     def resume(self) -> None:
         """Build the network; take up the last checkpoint where it was made by the same recipe."""
         keras.utils.set_random_seed(self.settings.seed)
-        self.network = build_classifier(width=self.settings.width, patch_px=self.tiles.patch_px)
+        self.network = build_classifier(
+            width=self.settings.width,
+            patch_px=self.tiles.patch_px,
+            batch_norm_momentum=self.settings.batch_norm_momentum,
+        )
         self.network.compile(
             optimizer=keras.optimizers.RMSprop(
                 learning_rate=self.settings.learning_rate,
@@ -228,7 +232,7 @@ class _Run:
                     "backend": keras.backend.backend(),
                     "keras": keras.__version__,
                     "optimiser": "RMSProp of Keras 3 (epsilon inside the root, mean square from zero)",
-                    "best": {k: v for k, v in vars(best).items()},
+                    "best": asdict(best),
                 },
             )
         shutil.rmtree(self.checkpoint)

@@ -15,7 +15,7 @@ class TrainSettings(Settings):
 
     width: Literal["full", "small"] = "small"
     """Network: full = InceptionV3 (21.8 million parameters), small = the paper's of 0.3 million."""
-    examples: int = Field(default=30_000, ge=1)
+    examples: int = Field(default=45_000, ge=1)
     """Patches the network sees in all, repeats counted."""
     batch: int = Field(default=32, ge=2)
     """Patches a step."""
@@ -23,7 +23,7 @@ class TrainSettings(Settings):
     """Learning rate at the start; the paper's for random weights."""
     halve_every: int = Field(default=2_000_000, ge=1)
     """The learning rate is halved after every so many examples."""
-    cooldown: float = Field(default=0.25, ge=0, le=1)
+    cooldown: float = Field(default=0.4, ge=0, le=1)
     """Last part of the training over which the learning rate falls to a hundredth; 0 = never, as in the paper, whose
     trainings are long enough without."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -32,7 +32,9 @@ class TrainSettings(Settings):
     """Decay of RMSProp's mean square."""
     epsilon: float = Field(default=1.0, gt=0)
     """Added to RMSProp's mean square under the root."""
-    validate_every: int = Field(default=4_000, ge=1)
+    batch_norm_momentum: float = Field(default=0.95, ge=0, lt=1)
+    """How slowly batch normalisation's running statistics follow; TF-Slim's 0.9997 suits millions of steps."""
+    validate_every: int = Field(default=5_000, ge=1)
     """Examples between two validations, each with a checkpoint."""
     validation_patches: int = Field(default=768, ge=2)
     """Patches of the validation slides that are scored each time, half of each class, always the same."""
