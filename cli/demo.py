@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from ..batch import BatchSettings
 from ..eval import EvaluateSettings
 from ..inference import PredictSettings
-from ..patching import TileSettings
+from ..patching import AugmentSettings, TileSettings
 from ..phantom import PhantomSettings
 from ..training import TrainSettings
 from ..wsi import Cohort
@@ -37,10 +37,11 @@ def demo(
     # the paper's 128 px at 0.25 µm/px.
     plan = Plan(
         tile=TileSettings(mpp=0.5, patch_px=139, centre_px=64, tumor_per_slide=400, normal_per_slide=400, seed=seed),
-        train=TrainSettings(examples=24_000, seed=seed),
+        # The paper's colours take far more examples to learn through than minutes allow.
+        train=TrainSettings(examples=20_000, augment=AugmentSettings(brightness=0.1, contrast=0.3), seed=seed),
         predict=PredictSettings(),
         evaluate=EvaluateSettings(seed=seed),
         batch=batch,
     )
-    cohort, _ = phantom_stage(out / "phantoms", PhantomSettings(seed=seed), batch)
+    cohort, _ = phantom_stage(out / "phantoms", PhantomSettings(size_px=4000, seed=seed), batch)
     return run_stages(Cohort.load(cohort), out, plan)
