@@ -61,3 +61,8 @@ class AugmentSettings(Settings):
     """Hue is turned by up to ± this part of a turn."""
     contrast: float = Field(default=0.75, ge=0, le=1)
     """Distance from the patch's mean colour is multiplied by 1 ± up to this."""
+
+    def milder(self, share: float) -> "AugmentSettings":
+        """The same with every colour range at a share (0 to 1) of its size."""
+        colours = ("brightness", "saturation", "hue", "contrast")
+        return self.model_copy(update={name: getattr(self, name) * share for name in colours})

@@ -32,6 +32,8 @@ class Sampler:
     seed: int
     augment: AugmentSettings | None
     """None: the middle of the patch as it is."""
+    warm_up: int = 0
+    """The colour changes grow from none at batch 0 to their full size at this batch."""
 
     def check(self) -> None:
         """Raises SettingsError unless both classes have patches on this side of the split."""
@@ -49,23 +51,29 @@ class Sampler:
         """Batch `number`: as many tumour as normal patches, slides uniformly, patches of a slide uniformly."""
         rng = np.random.default_rng([self.seed, number])
         labels = rng.permutation(np.arange(self.batch) % len(CLASSES))
+        augment = self._augment_of(number)
         patches = np.empty((self.batch, self.patch_px, self.patch_px, 3), np.uint8)
         for position, label in enumerate(labels):
             slides = self._by_class[label]
             slide = slides[rng.integers(len(slides))]
             index = rng.integers(slide.counts[CLASSES[label]])
             stored = self.store.read(slide.id, CLASSES[label], np.array([index]))[0]
-            patches[position] = self._prepared(stored, rng)
+            patches[position] = self._prepared(stored, rng, augment)
         return Batch(patches, labels)
 
     @property
     def _by_class(self) -> list[list[SlidePatches]]:
         return [self._slides(name) for name in CLASSES]
 
-    def _prepared(self, stored: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if self.augment is None:
+    def _augment_of(self, number: int) -> AugmentSettings | None:
+        if self.augment is None or number >= self.warm_up:
+            return self.augment
+        return self.augment.milder(number / self.warm_up)
+
+    def _prepared(self, stored: np.ndarray, rng: np.random.Generator, augment: AugmentSettings | None) -> np.ndarray:
+        if augment is None:
             return centre_crop(stored, side_px=self.patch_px)
-        return draw_augmentation(rng, self.augment).apply(stored, side_px=self.patch_px)
+        return draw_augmentation(rng, augment).apply(stored, side_px=self.patch_px)
 
 
 def prefetched(sampler: Sampler, *, start: int, stop: int, threads: int = 2) -> Iterator[Batch]:

@@ -86,7 +86,13 @@ class _Run:
         self._since: list[tuple[float, float]] = []  # loss and accuracy of each step after the last validation
         self._checks(store)
         common: dict[str, Any] = {"store": store, "patch_px": self.tiles.patch_px, "seed": settings.seed}
-        self.sampler = Sampler(split="train", batch=settings.batch, augment=settings.augment, **common)
+        self.sampler = Sampler(
+            split="train",
+            batch=settings.batch,
+            augment=settings.augment,
+            warm_up=math.ceil(settings.colour_warm_up * self.steps),
+            **common,
+        )
         self.validation = Sampler(split="validation", batch=settings.validation_patches, augment=None, **common)
         self.sampler.check()
         self.validation.check()

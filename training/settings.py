@@ -15,7 +15,7 @@ class TrainSettings(Settings):
 
     width: Literal["full", "small"] = "small"
     """Network: full = InceptionV3 (21.8 million parameters), small = the paper's of 0.3 million."""
-    examples: int = Field(default=45_000, ge=1)
+    examples: int = Field(default=40_000, ge=1)
     """Patches the network sees in all, repeats counted."""
     batch: int = Field(default=32, ge=2)
     """Patches a step."""
@@ -39,5 +39,8 @@ class TrainSettings(Settings):
     validation_patches: int = Field(default=768, ge=2)
     """Patches of the validation slides that are scored each time, half of each class, always the same."""
     augment: AugmentSettings = AugmentSettings()
+    colour_warm_up: float = Field(default=0.5, ge=0, le=1)
+    """First part of training over which the colour changes grow from none to their full size; 0 = full at once, as in
+    the paper, whose millions of examples can afford the slow start."""
     seed: int = 0
     """Seed of the first weights, of the order of the patches and of their augmentation."""
