@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .allocator import keep_large_buffers
 from .card import CARD, WEIGHTS, ModelCard, hash_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = [
     "Width",
     "build_classifier",
     "hash_of",
+    "keep_large_buffers",
     "load_classifier",
     "parameter_counts",
     "write_card",

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..wsi import ModelError
 
@@ -39,6 +39,13 @@ class ModelCard(BaseModel):
     training: dict[str, Any]
     """Settings, recipe and figures of the training; for readers, never used."""
     weights_sha256: str
+
+    @field_validator("classes")
+    @classmethod
+    def _knows_tumor(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if "tumor" not in classes:
+            raise ValueError(f"one of the classes must be called tumor, they are {classes}")
+        return classes
 
     @classmethod
     def load(cls, folder: Path) -> "ModelCard":

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from ..wsi import ModelError
+from .allocator import keep_large_buffers
 from .card import CARD, WEIGHTS, ModelCard, hash_of
 from .inception import build_classifier, parameter_counts
 
@@ -41,6 +42,7 @@ def load_classifier(folder: Path) -> Classifier:
     Raises:
         ModelError: card or weights missing, damaged or not of one training.
     """
+    keep_large_buffers()
     card = ModelCard.load(folder)
     card.check_weights(folder)
     network = build_classifier(width=card.width, patch_px=card.patch_px, classes=len(card.classes))
