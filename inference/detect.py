@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..wsi import Detections, Heatmap
+from ..wsi import Detections, Heatmap, floor_div
 from .settings import PredictSettings
 
 __all__ = ["detections_of", "find_peaks"]
@@ -27,7 +27,8 @@ def find_peaks(probability: np.ndarray, *, radius_cells: float, threshold: float
     """
     cells = np.argwhere(probability > threshold)
     order = np.argsort(-probability[tuple(cells.T)], kind="stable")
-    reach = int(radius_cells)
+    radius_cells += 1e-6  # 6 cells that come out as 5.9999999 are 6
+    reach = floor_div(radius_cells, 1)
     offset = np.arange(-reach, reach + 1)
     disc = np.hypot(*np.meshgrid(offset, offset)) <= radius_cells
     silenced = np.zeros(np.add(probability.shape, 2 * reach), bool)

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..wsi import Heatmap, Slide, heatmap_over, shrunk
+from ..wsi import Heatmap, Slide, StoreError, heatmap_over, shrunk
 
 __all__ = ["draw_heatmap"]
 
@@ -18,4 +18,7 @@ def draw_heatmap(slide: Slide, heatmap: Heatmap, path: Path) -> None:
     overview = shrunk(slide.overview(longest_um / PICTURE_PX), PICTURE_PX)
     gap = np.full((overview.image.shape[0], 12, 3), 255, np.uint8)
     both = np.concatenate([overview.image, gap, heatmap_over(overview, heatmap)], axis=1)
-    cv2.imwrite(str(path), both[..., ::-1])
+    done, png = cv2.imencode(".png", both[..., ::-1])
+    if not done:
+        raise StoreError(f"{path}: a picture of shape {both.shape} could not be written as PNG")
+    path.write_bytes(png.tobytes())

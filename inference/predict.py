@@ -1,12 +1,13 @@
 """From slides to predictions on disk: PREDICTIONS/<slide>/{heatmap.zarr, heatmap.png, detections.csv, recipe.json}."""
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 
-from ..batch import BatchSettings, BatchSummary, SlideOutcome, SlideStatus, run_slides
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..models import ModelCard
 from ..wsi import (
     CellStatus,
@@ -14,8 +15,11 @@ from ..wsi import (
     CohortSlide,
     Detections,
     Heatmap,
+    ModelError,
     Recipe,
+    ScoreError,
     SettingsError,
+    StoreError,
     file_identity,
     open_slide,
     whole_folder,
@@ -29,6 +33,7 @@ __all__ = ["predict_cohort"]
 
 logger = logging.getLogger(__name__)
 
+STAGE = "predict"
 HEATMAP, DETECTIONS, PICTURE, RECIPE = "heatmap.zarr", "detections.csv", "heatmap.png", "recipe.json"
 COUNTED = {"cells": CellStatus.SCORED, "unreadable": CellStatus.UNREADABLE, "nan": CellStatus.FAILED}
 
@@ -63,7 +68,7 @@ def predict_cohort(
     work = _Work(card, model_folder, out, settings, score)
     summary = run_slides(work, slides, BatchSettings(workers=0), on_outcome=on_outcome)
     summary.save(out)
-    made = [Detections.load(out / slide.id / DETECTIONS) for slide in slides if (out / slide.id / DETECTIONS).exists()]
+    made = [Detections.load(out / o.slide / DETECTIONS) for o in summary.outcomes if o.status != "failed"]
     Detections.concatenate(made).save(out / DETECTIONS)
     return summary
 
@@ -80,11 +85,16 @@ class _Work:
         start = time.perf_counter()
         recipe = self._recipe(slide)
         folder = self.out / slide.id
-        found = Recipe.load(folder / RECIPE)
+        found = _recipe_in(folder)
         differences = found.differences(recipe) if found else []
         if found and not differences:
-            heatmap = Heatmap.load(folder / HEATMAP)
-            return _outcome(heatmap, Detections.load(folder / DETECTIONS), status="skipped", reasons=["unchanged"])
+            try:
+                return _outcome(Heatmap.load(folder / HEATMAP), Detections.load(folder / DETECTIONS), unchanged=True)
+            except (StoreError, ScoreError) as error:
+                differences = [str(error)]
+        if differences and slide.path.exists():
+            # A failure from here on must not leave what another model or another file gave.
+            shutil.rmtree(folder)
         with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
             opened.scale(self.card.mpp, allow_upsampling=self.settings.allow_upsampling)  # refuse before loading
             heatmap = self.score(opened, self.model, slide_id=slide.id)
@@ -94,24 +104,38 @@ class _Work:
                 detections.save(beside / DETECTIONS)
                 draw_heatmap(opened, heatmap, beside / PICTURE)
                 recipe.save(beside / RECIPE)
-        reasons = [f"made again: {'; '.join(differences)}"] if differences else []
-        return _outcome(heatmap, detections, reasons=reasons, seconds=time.perf_counter() - start)
+        why = f"made again: {'; '.join(differences)}" if differences else ""
+        return _outcome(heatmap, detections, why=why, seconds=time.perf_counter() - start)
 
     def _recipe(self, slide: CohortSlide) -> Recipe:
         identity = file_identity(slide.path) if slide.path.exists() else str(slide.path)
         return Recipe(
-            stage="predict",
+            stage=STAGE,
             settings=self.settings.model_dump(mode="json", exclude={"splits", "batch"}),
-            inputs={"slide": identity, "mpp": slide.mpp, "model": self.card.weights_sha256},
+            inputs={
+                "slide": identity,
+                "mpp": slide.mpp,
+                "model": self.card.model_dump(mode="json", exclude={"training"}),
+            },
         )
 
-    @cached_property
+    @property
     def model(self) -> WindowModel:
+        if isinstance(self._loaded, ModelError):
+            raise self._loaded
+        return self._loaded
+
+    @cached_property
+    def _loaded(self) -> WindowModel | ModelError:
         # The one place of this room where Keras comes in.
         from ..models import load_classifier
 
+        try:
+            predict = load_classifier(self.model_folder)
+        except ModelError as error:  # kept, so that it is built once and not for each slide again
+            return error
         return WindowModel(
-            predict=load_classifier(self.model_folder),
+            predict=predict,
             side_px=self.card.patch_px,
             centre_px=self.card.centre_px,
             mpp=self.card.mpp,
@@ -119,14 +143,23 @@ class _Work:
         )
 
 
+def _recipe_in(folder: Path) -> Recipe | None:
+    found = Recipe.load(folder / RECIPE)
+    is_free = not folder.exists() or not any(folder.iterdir())
+    if is_free or (found is not None and found.stage == STAGE):
+        return found
+    raise SettingsError(f"{folder}: holds something else than a prediction; give another output folder")
+
+
 def _outcome(
     heatmap: Heatmap,
     detections: Detections,
     *,
-    status: SlideStatus | None = None,
-    reasons: list[str],
+    unchanged: bool = False,
+    why: str = "",
     seconds: float = 0.0,
 ) -> SlideOutcome:
+    reasons = ["unchanged" if unchanged else why]
     counts = {name: heatmap.count(which) for name, which in COUNTED.items()}
     if heatmap.count(CellStatus.BACKGROUND) == heatmap.status.size:
         reasons.append("no tissue")
@@ -134,11 +167,11 @@ def _outcome(
         reasons.append(f"{counts['unreadable']} cells could not be read")
     if counts["nan"]:
         reasons.append(f"the model gave NaN for {counts['nan']} cells")
-    found = "partial" if counts["unreadable"] or counts["nan"] else "done"
+    lost = counts["unreadable"] or counts["nan"]
     return SlideOutcome(
         slide=heatmap.slide,
-        status=status or found,
-        reason="; ".join(reasons),
+        status="partial" if lost else "skipped" if unchanged else "done",
+        reason="; ".join(filter(None, reasons)),
         seconds=seconds,
         counts={**counts, "detections": len(detections)},
     )

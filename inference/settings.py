@@ -25,7 +25,7 @@ class PredictSettings(Settings):
     """Around a detection all cells are silenced up to this distance (µm): 6 of the paper's cells of 32 µm."""
     threshold: float = Field(default=0.5, ge=0, le=1)
     """A cell becomes a detection only above this probability."""
-    splits: tuple[str, ...] = ("test",)
+    splits: tuple[Literal["train", "validation", "test"], ...] = ("test",)
     """Sides of the split that are predicted; in a cohort without splits, all slides."""
     slide_mpp: float | None = Field(default=None, gt=0)
     """µm/px for slides whose file and cohort row do not say it."""

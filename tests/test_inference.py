@@ -79,7 +79,7 @@ def test_fault_44_nan_is_marked_and_never_zero(tmp_path):
     assert np.isnan(heatmap.probability[heatmap.status == CellStatus.FAILED]).all()
     assert np.isnan(heatmap.probability[heatmap.status == CellStatus.BACKGROUND]).all()
     assert not np.isnan(heatmap.probability[heatmap.scored]).any()
-    outcome = _outcome(heatmap, detections_of(heatmap, PredictSettings()), reasons=[])
+    outcome = _outcome(heatmap, detections_of(heatmap, PredictSettings()))
     assert outcome.status == "partial"
     assert f"NaN for {nan} cells" in outcome.reason
 
@@ -130,7 +130,7 @@ def test_fault_12_no_tissue_is_a_result(tmp_path):
     with open_slide(path) as slide:
         heatmap = score_slide(slide, model(position_score), PredictSettings(), slide_id="s")
     assert (heatmap.status == CellStatus.BACKGROUND).all()
-    outcome = _outcome(heatmap, detections_of(heatmap, PredictSettings()), reasons=[])
+    outcome = _outcome(heatmap, detections_of(heatmap, PredictSettings()))
     assert (outcome.status, outcome.reason, outcome.counts["cells"]) == ("done", "no tissue", 0)
 
 
