@@ -66,16 +66,21 @@ def _at_stride(
     scale = slide.scale(settings.mpp, allow_upsampling=settings.allow_upsampling)
     spec = WindowSpec(side_px=settings.patch_px, centre_px=settings.centre_px, stride_px=stride, mpp=scale.mpp)
     grid = spec.grid(width_level0=slide.info.width, height_level0=slide.info.height, scale=scale)
-    cells = grid.cells()
-    cells = cells[_inside(slide, grid, cells, margin_px=settings.margin_px)]
-    tissue_fraction = tissue.fraction(grid.centres_xy(cells), side_level0=grid.centre_level0)
-    over_tissue = tissue_fraction >= max(settings.min_tissue, 1e-6)
-    cells = cells[over_tissue]
+    least = max(settings.min_tissue, 1e-6)
+    kept, shares = [], []
+    # Most of a slide is glass: in parts, so that memory goes with the tissue.
+    for cells in grid.cells_in_parts():
+        share = tissue.fraction(grid.centres_xy(cells), side_level0=grid.centre_level0)
+        over_tissue = np.flatnonzero(share >= least)
+        rows = over_tissue[_inside(slide, grid, cells[over_tissue], margin_px=settings.margin_px)]
+        kept.append(cells[rows])
+        shares.append(share[rows])
+    cells = np.concatenate(kept)
     corners = grid.centres_xy(cells)
     return Candidates(
         xy=grid.windows_xy(cells, margin_px=settings.margin_px),
         tumor_fraction=tumor_fractions(tumor, corners, side_level0=grid.centre_level0, side_px=settings.centre_px),
-        tissue_fraction=tissue_fraction[over_tissue],
+        tissue_fraction=np.concatenate(shares),
     )
 
 

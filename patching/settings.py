@@ -1,5 +1,7 @@
 """Settings of the patching room."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from ..wsi import GroupMeaning, Settings, TissueSettings
@@ -28,7 +30,7 @@ class TileSettings(Settings):
     min_tissue: float = Field(default=0.5, ge=0, le=1)
     """Least share of tissue in the centre square."""
     tissue: TissueSettings = TissueSettings()
-    splits: tuple[str, ...] = ("train", "validation")
+    splits: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation")
     """Sides of the split that are tiled; test slides are only needed by predict."""
     slide_mpp: float | None = Field(default=None, gt=0)
     """µm/px for slides whose file and cohort row do not say it."""
@@ -36,7 +38,7 @@ class TileSettings(Settings):
     """Accept slides that are coarser than mpp."""
     groups: dict[str, GroupMeaning] = Field(default_factory=dict)
     """What further annotation groups mean, by name: tumor, exclusion or other."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the random choice; the draw of a slide depends on this and its id alone."""
 
     @model_validator(mode="after")

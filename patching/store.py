@@ -7,6 +7,7 @@ STORE/<slide>/{tumor,normal}/{xy, tumor_fraction, tissue_fraction}
 """
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +17,16 @@ from typing import Any
 import numpy as np
 import tensorstore
 import zarr
+from pydantic import ValidationError
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from ..wsi import Recipe, StoreError, whole_file, whole_folder
+from ..wsi import Recipe, SettingsError, StoreError, refuse_foreign_folder, restore_folder, whole_file, whole_folder
 from .select import Candidates
+from .settings import TileSettings
 
-__all__ = ["CLASSES", "PatchStore", "SlidePatches", "write_slide"]
+__all__ = ["CLASSES", "PatchStore", "SlidePatches", "find_slide", "write_slide"]
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "gigaslide-patches/1"
 CLASSES = ("normal", "tumor")
@@ -40,13 +45,19 @@ def write_slide(
 
     classes gives, by class, the candidates and an iterable of (row among them, (P, P, 3) uint8 patch) in rising
     order; rows it leaves out (unreadable) are left out of the store. patch_px is P, margin included.
+
+    Raises:
+        SettingsError: folder holds something else than a slide's group.
     """
-    with whole_folder(folder) as partial:
+    find_slide(folder)
+    with whole_folder(folder, known_by="zarr.json") as partial:
         group = zarr.create_group(partial, zarr_format=3)
         counts = {}
         for name, (rows, patches) in classes.items():
             counts[name] = _write_class(group.create_group(name), rows, patches, patch_px)
-        group.attrs.update({"recipe": recipe.to_json(), "counts": counts, "patch_px": patch_px})
+        unreadable = sum(len(rows) for rows, _ in classes.values()) - sum(counts.values())
+        made = {"counts": counts, "unreadable": unreadable, "patch_px": patch_px}
+        group.attrs.update({"recipe": recipe.to_json(), **made})
     return counts
 
 
@@ -105,7 +116,13 @@ class PatchStore:
 
     @staticmethod
     def describe(path: Path, *, settings: dict[str, Any], slides: dict[str, dict[str, str]]) -> None:
-        """Write the store's own zarr.json: the settings all slides share; label, patient and split by slide id."""
+        """Write the store's own zarr.json: the settings all slides share; label, patient and split by slide id.
+
+        Raises:
+            SettingsError: path holds another Zarr group.
+        """
+        if (path / "zarr.json").exists() and FORMAT.split("/")[0].encode() not in (path / "zarr.json").read_bytes():
+            raise SettingsError(f"{path}: holds a zarr.json that is no patch store's; give another folder")
         attributes = {"format": FORMAT, "settings": settings, "slides": slides}
         metadata = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
         with whole_file(path / "zarr.json") as partial:
@@ -119,11 +136,13 @@ class PatchStore:
             StoreError: no store there, or one of another format.
         """
         try:
-            attributes = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
-        except (OSError, ValueError, KeyError) as error:
-            raise StoreError(f"{self.path}: not a patch store ({error}); make one with gigaslide tile") from error
+            attributes = _attributes(self.path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{self.path}: not a patch store ({error!r}); make one with gigaslide tile") from error
         if attributes.get("format") != FORMAT:
             raise StoreError(f"{self.path}: not a patch store of format {FORMAT}; tile again")
+        if not (isinstance(attributes.get("settings"), dict) and isinstance(attributes.get("slides"), dict)):
+            raise StoreError(f"{self.path}: a patch store without settings or slides; tile again")
         return attributes
 
     @property
@@ -132,18 +151,39 @@ class PatchStore:
         return self.attributes["settings"]
 
     @cached_property
+    def tile_settings(self) -> TileSettings:
+        """The same, checked.
+
+        Raises:
+            StoreError: another version of gigaslide wrote settings that this one does not know.
+        """
+        try:
+            return TileSettings.model_validate(self.settings)
+        except ValidationError as error:
+            raise StoreError(f"{self.path}: tiled with settings of another version ({error}); tile again") from error
+
+    @cached_property
     def slides(self) -> tuple[SlidePatches, ...]:
-        """Slides that are in the store, in the order of the cohort; those that failed are not there."""
+        """Slides tiled with the store's settings, in the order they were listed; those that failed are not there.
+
+        A group that other settings made, left where tiling stopped half-way, is left out with a warning.
+        """
         return tuple(self._slides())
 
     def _slides(self) -> Iterator[SlidePatches]:
         for slide_id, row in self.attributes["slides"].items():
-            if (self.path / slide_id / "zarr.json").exists():
-                counts = self._slide_attributes(slide_id)["counts"]
-                yield SlidePatches(id=slide_id, patient=row["patient"], split=row["split"], counts=counts)
+            if not (self.path / slide_id / "zarr.json").exists():
+                continue
+            found = _slide_attributes(self.path / slide_id)
+            if not self._fits(found):
+                logger.warning("%s: %s was tiled with other settings and is left out; tile again", self.path, slide_id)
+                continue
+            yield SlidePatches(id=slide_id, patient=row["patient"], split=row["split"], counts=found["counts"])
 
-    def _slide_attributes(self, slide_id: str) -> dict[str, Any]:
-        return slide_attributes(self.path / slide_id)
+    def _fits(self, found: dict[str, Any]) -> bool:
+        wanted = {name: value for name, value in self.settings.items() if name != "splits"}
+        side_px = self.tile_settings.patch_px + 2 * self.tile_settings.margin_px
+        return found["recipe"]["settings"] == wanted and found["patch_px"] == side_px
 
     def count(self, name: str, *, split: str) -> int:
         return sum(slide.counts.get(name, 0) for slide in self.slides if slide.split == split)
@@ -178,13 +218,30 @@ class PatchStore:
         return PatchStore, (self.path,)
 
 
-def slide_attributes(folder: Path) -> dict[str, Any]:
-    """The attributes of one slide's group: recipe, counts, patch_px.
+def find_slide(folder: Path) -> dict[str, Any] | None:
+    """The attributes of one slide's group: recipe, counts, unreadable, patch_px; None where there is none yet.
 
     Raises:
+        SettingsError: folder holds something else.
         StoreError: its zarr.json is damaged.
     """
+    restore_folder(folder)
+    refuse_foreign_folder(folder, known_by="zarr.json")
+    return _slide_attributes(folder) if (folder / "zarr.json").exists() else None
+
+
+def _slide_attributes(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["attributes"]
-    except (OSError, ValueError, KeyError) as error:
-        raise StoreError(f"{folder}: damaged group ({error}); remove it and tile again") from error
+        found = _attributes(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{folder}: damaged group ({error!r}); remove it and tile again") from error
+    if not (isinstance(found.get("recipe"), dict) and {"counts", "patch_px"} <= found.keys()):
+        raise SettingsError(f"{folder}: a Zarr group, but not of patches; it is left as it is, give another store")
+    return found
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    attributes = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+    if not isinstance(attributes, dict):
+        raise TypeError("the attributes are no object")
+    return attributes

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from shapely.geometry import MultiPolygon
@@ -19,13 +20,15 @@ from ..wsi import (
     Recipe,
     SettingsError,
     Slide,
+    StoreError,
     file_identity,
     open_slide,
+    remove_folder,
     tissue_mask,
 )
 from .select import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
-from .store import PatchStore, slide_attributes, write_slide
+from .store import PatchStore, find_slide, write_slide
 
 __all__ = ["tile_cohort", "tile_slide"]
 
@@ -53,11 +56,40 @@ def tile_cohort(
         raise SettingsError(
             f"no slide to tile: none has a label and a split among {wanted}; fill in the cohort's columns"
         )
-    rows = {s.id: {"label": s.label, "patient": s.patient, "split": s.split} for s in slides}
+    rows = {
+        **_listed_before(store, cohort, {slide.id for slide in slides}),
+        **{slide.id: _row(slide) for slide in slides},
+    }
     PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
     summary = run_slides(partial(tile_slide, store=store, settings=settings), slides, batch, on_outcome=on_outcome)
     summary.save(store)
     return summary
+
+
+def _row(slide: CohortSlide) -> dict[str, str]:
+    return {"label": slide.label, "patient": slide.patient, "split": slide.split}
+
+
+def _listed_before(store: Path, cohort: Cohort, wanted: set[str]) -> dict[str, dict[str, str]]:
+    """Rows of an earlier run that stay: wanted slides, and tiled ones of which this cohort says nothing else."""
+    try:
+        rows = PatchStore(store).attributes["slides"]
+    except StoreError:
+        return {}  # none yet, or of an older format
+    known = {slide.id for slide in cohort}
+    side = {slide.patient: slide.split for slide in cohort if slide.patient and slide.split}
+    kept = {}
+    for slide_id, row in rows.items():
+        if slide_id in wanted:
+            kept[slide_id] = row
+        elif slide_id in known or not (store / slide_id / "zarr.json").exists():
+            continue
+        elif side.get(row["patient"], row["split"]) != row["split"]:
+            # Its patches stay; listed, they would let training see a patient that the cohort keeps for another side.
+            logger.warning("%s: %s leaves the list: its patient %s moved", store, slide_id, row["patient"])
+        else:
+            kept[slide_id] = row
+    return kept
 
 
 def tile_slide(slide: CohortSlide, *, store: Path, settings: TileSettings) -> SlideOutcome:
@@ -66,25 +98,26 @@ def tile_slide(slide: CohortSlide, *, store: Path, settings: TileSettings) -> Sl
     recipe = _recipe(slide, settings)
     folder = store / slide.id
     changed = ""
-    if (folder / "zarr.json").exists():
-        found = slide_attributes(folder)
+    found = find_slide(folder)
+    if found is not None:
         differences = Recipe.from_json(found["recipe"]).differences(recipe)
         if not differences:
-            return SlideOutcome(slide=slide.id, status="skipped", reason="unchanged", counts=found["counts"])
+            return _unchanged(slide, found)
         changed = f"made again: {'; '.join(differences)}"
         logger.info("%s: %s", slide.id, changed)
+        remove_folder(folder)  # should the new one fail, nothing of another recipe stands in for it
     with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=settings.slide_mpp) as opened:
         tumor = _tumor(slide, settings)
         tissue = tissue_mask(opened, settings.tissue)
-        found = candidates(opened, tissue, tumor, settings)
-        chosen = choose(found, slide_rng(settings.seed, slide.id), settings)
+        windows = candidates(opened, tissue, tumor, settings)
+        chosen = choose(windows, slide_rng(settings.seed, slide.id), settings)
         side = settings.patch_px + 2 * settings.margin_px
         patches = {name: (rows, _patches(opened, rows, side, settings)) for name, rows in chosen.items()}
         counts = write_slide(folder, recipe=recipe, classes=patches, patch_px=side)
-    reasons = [changed, "no tissue" if tissue.is_empty else "" if len(found) else "no window fits over its tissue"]
+    reasons = [changed, "no tissue" if tissue.is_empty else "" if len(windows) else "no window fits over its tissue"]
     unreadable = sum(len(rows) for rows in chosen.values()) - sum(counts.values())
     if unreadable:
-        reasons.append(f"{unreadable} patches could not be read")
+        reasons.append(_lost(unreadable))
     return SlideOutcome(
         slide=slide.id,
         status="partial" if unreadable else "done",
@@ -92,6 +125,21 @@ def tile_slide(slide: CohortSlide, *, store: Path, settings: TileSettings) -> Sl
         seconds=time.perf_counter() - start,
         counts=counts,
     )
+
+
+def _unchanged(slide: CohortSlide, found: dict[str, Any]) -> SlideOutcome:
+    unreadable = found.get("unreadable", 0)
+    return SlideOutcome(
+        slide=slide.id,
+        # What is lost is lost the second time too, and the exit status must say so again.
+        status="partial" if unreadable else "skipped",
+        reason=f"unchanged; {_lost(unreadable)}" if unreadable else "unchanged",
+        counts=found["counts"],
+    )
+
+
+def _lost(unreadable: int) -> str:
+    return f"{unreadable} patches could not be read"
 
 
 def _recipe(slide: CohortSlide, settings: TileSettings) -> Recipe:

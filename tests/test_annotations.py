@@ -309,8 +309,29 @@ BROKEN = {
         "is not finite",
     ),
     "overflow in json": ("a.geojson", json.dumps(geojson([(SQUARE, [])])).replace("300.0", "1e999"), "is not finite"),
+    "unknown encoding": ("a.xml", '<?xml version="1.0" encoding="foo"?><ASAP_Annotations/>', "not an ASAP annotation"),
+    "properties in a list": (
+        "a.geojson",
+        json.dumps({"type": "Feature", "geometry": None, "properties": ["Tumor"]}),
+        "properties are not an object",
+    ),
+    "properties of words": (
+        "a.geojson",
+        json.dumps({"type": "Feature", "geometry": None, "properties": "Tumor"}),
+        "properties are not an object",
+    ),
     "wrong suffix": ("a.txt", "hello", "an annotation is .xml"),
 }
+
+
+def test_tumour_in_collections_of_collections_is_kept(make_file):
+    multi = {"type": "MultiPolygon", "coordinates": [[[*SQUARE, SQUARE[0]]], [[(x + 500, y) for x, y in SQUARE]]]}
+    line = {"type": "LineString", "coordinates": [[0, 0], [5, 5]]}
+    inner = {"type": "GeometryCollection", "geometries": [multi, line]}
+    for geometry, count in ((inner, 2), ({"type": "GeometryCollection", "geometries": [inner, line]}, 2)):
+        annotation = Annotation.load(make_file("a.geojson", json.dumps(feature(geometry, **NEW))))
+        assert len(annotation.outlines) == count
+        assert annotation.tumor.area == 2 * 200 * 50
 
 
 @pytest.mark.parametrize("case", BROKEN)

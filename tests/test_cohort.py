@@ -115,6 +115,25 @@ def test_fault_14_same_name_in_two_folders_gets_distinct_ids(tmp_path):
     assert [slide.id for slide in turned] == ids[::-1]
 
 
+def test_unrelated_slide_renames_no_outputs(tmp_path):
+    lines = ["data/one/a.tif,,,,,", "data/two/a.tif,,,,,"]
+    first = [slide.id for slide in Cohort.load(table(tmp_path, *lines))]
+    assert len(set(first)) == 2
+    more = Cohort.load(table(tmp_path, "/elsewhere/b.tif,,,,,", *lines, "c.tif,,,,,"))
+    assert [slide.id for slide in more] == ["b", *first, "c"]
+    fewer = [row(str(tmp_path / line.split(",")[0])) for line in lines]
+    assert [slide.id for slide in Cohort.of_rows(fewer, base=tmp_path)] == first
+    (tmp_path / "moved").mkdir()
+    assert [slide.id for slide in Cohort.load(table(tmp_path / "moved", *lines))] == first
+
+
+@pytest.mark.parametrize("letter", ["n", "é", "切", "𠀋"])
+def test_ids_fit_a_file_name_in_bytes(letter):
+    (slide,) = as_cohort(row(f"/x/a{letter * 200}.tif"))
+    assert 147 <= len(slide.id.encode()) <= 150
+    assert slide.id == "a" + letter * (len(slide.id) - 1)
+
+
 def test_names_that_become_alike_when_made_safe_stay_apart():
     names = ["a b.tif", "a?b.tif", "n" * 200 + "1.tif", "n" * 200 + "2.tif"]
     ids = [slide.id for slide in as_cohort(*(row(f"/x/{name}") for name in names))]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import shapely
 from conftest import TUMOR_RINGS, brute_fraction
+from gigaslide.wsi import labels as labels_module
 from gigaslide.wsi import tumor_fractions
 from shapely.geometry import MultiPolygon, Polygon
 
@@ -76,6 +77,20 @@ def test_overlap_of_two_parts_in_one_square_is_counted_once_each():
     parts = MultiPolygon([shapely.box(0, 0, 10, 64), shapely.box(30, 0, 40, 64), shapely.box(30, 100, 40, 164)])
     shares = tumor_fractions(parts, np.array([(0.0, 0.0)]), side_level0=64, side_px=64)
     assert shares[0] == pytest.approx(20 / 64)
+
+
+def test_only_squares_near_the_tumour_become_polygons_and_only_some_at_a_time(monkeypatch):
+    xy = np.concatenate([squares(64, 300), squares(64, 300, seed=1) + np.array([5000, 0]), [(820 + 420, 300)]])
+    whole = tumor_fractions(multi(TUMOR_RINGS), xy, side_level0=64, side_px=32)
+    made: list[int] = []
+    box = shapely.box
+    monkeypatch.setattr(shapely, "box", lambda *sides: made.append(len(sides[0])) or box(*sides))
+    monkeypatch.setattr(labels_module, "AT_ONCE", 70)
+    in_parts = tumor_fractions(multi(TUMOR_RINGS), xy, side_level0=64, side_px=32)
+    assert np.array_equal(whole, in_parts)
+    assert max(made) <= 70
+    assert 100 < sum(made) <= 301
+    assert not whole[300:600].any()
 
 
 def test_no_tumour_and_no_squares():

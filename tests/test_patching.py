@@ -23,8 +23,18 @@ from conftest import (
     write_tiff,
 )
 from gigaslide.batch import BatchSettings, BatchSummary
-from gigaslide.patching import CLASSES, PatchStore, TileSettings, tile_cohort
-from gigaslide.wsi import Annotation, Cohort, CohortSlide, SettingsError, StoreError, open_slide
+from gigaslide.patching import CLASSES, PatchStore, TileSettings, tile_cohort, tile_slide
+from gigaslide.patching.select import candidates
+from gigaslide.wsi import (
+    Annotation,
+    CellGrid,
+    Cohort,
+    CohortSlide,
+    SettingsError,
+    StoreError,
+    open_slide,
+    tissue_mask,
+)
 from pydantic import ValidationError
 
 HERE = BatchSettings(workers=0)
@@ -459,6 +469,136 @@ def test_fault_09_too_coarse_a_slide_is_refused_unless_wanted(cohort, tmp_path):
     assert (allowed.status, allowed.counts["normal"]) == ("done", 3)
 
 
+def test_partial_slide_stays_partial_when_it_is_unchanged(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", stained_slide(1), jpeg=True)
+    offset, length = tile_place(path, 1 * 6 + 2)
+    with path.open("rb+") as file:
+        file.seek(offset)
+        file.write(bytes(length))
+    slide = as_cohort(CohortSlide(id="a", path=path, label="normal", split="train"))
+    first, second = (tile(slide, tmp_path / "store", normal_per_slide=2000, stride_px=32) for _ in range(2))
+    assert (first.exit_status, second.exit_status) == (2, 2)
+    (before,), (after,) = first.outcomes, second.outcomes
+    assert before.status == after.status == "partial"
+    assert after.reason == f"unchanged; {before.reason}"
+    assert after.counts == before.counts
+
+
+def test_slides_of_other_settings_are_left_out_and_said(cohort, copied, caplog):
+    # As a run with other settings leaves it that is stopped after its first slide.
+    changed = SETTINGS.model_copy(update={"mpp": 1.0, "normal_per_slide": 3})
+    rows = copied.attributes["slides"]
+    PatchStore.describe(copied.path, settings=changed.model_dump(mode="json"), slides=rows)
+    tile_slide(cohort.slides[1], store=copied.path, settings=changed)
+    store = PatchStore(copied.path)
+    assert [(slide.id, slide.counts["normal"]) for slide in store.slides] == [("well", 3)]
+    assert store.count("tumor", split="train") == 0
+    told = [m for m in caplog.messages if "tiled with other settings and is left out" in m]
+    assert [name for name in ("ill", "ill_2") if any(f" {name} was" in m for m in told)] == ["ill", "ill_2"]
+    assert len(told) == 2
+
+
+def test_other_splits_alone_are_no_other_settings(copied):
+    rows, settings = copied.attributes["slides"], SETTINGS.model_copy(update={"splits": ("train",)})
+    PatchStore.describe(copied.path, settings=settings.model_dump(mode="json"), slides=rows)
+    assert len(PatchStore(copied.path).slides) == 3
+
+
+def test_patches_of_another_size_are_left_out(copied, caplog):
+    path = copied.path / "well" / "zarr.json"
+    plain = json.loads(path.read_text())
+    plain["attributes"]["patch_px"] += 2
+    path.write_text(json.dumps(plain))
+    assert [slide.id for slide in PatchStore(copied.path).slides] == ["ill", "ill_2"]
+    assert "well was tiled with other settings" in caplog.text
+
+
+def test_slide_that_fails_to_be_made_again_leaves_no_group_of_the_old_recipe(cohort, copied):
+    gone = replace(cohort.slides[1], path=copied.path / "gone.tif")
+    (outcome,) = tile(Cohort(slides=(gone,)), copied.path).outcomes
+    assert outcome.status == "failed"
+    assert not (copied.path / "well").exists()
+    assert not list(copied.path.glob(".*"))
+    assert (copied.path / "ill").exists()
+
+
+def test_tiling_a_part_of_the_cohort_keeps_the_others_listed(cohort, copied):
+    tile(Cohort(slides=(replace(cohort.slides[1], patient="new"),)), copied.path)
+    assert [(s.id, s.patient) for s in PatchStore(copied.path).slides] == [
+        ("ill", "p1"),
+        ("well", "new"),
+        ("ill_2", "p3"),
+    ]
+    shutil.rmtree(copied.path / "ill")
+    tile(Cohort(slides=cohort.slides[2:3]), copied.path)
+    assert list(PatchStore(copied.path).attributes["slides"]) == ["well", "ill_2"]
+
+
+def test_slides_that_the_cohort_now_keeps_for_testing_leave_the_list(cohort, copied, caplog):
+    moved = [replace(slide, split="test") if slide.id == "ill" else slide for slide in cohort]
+    tile(Cohort(slides=tuple(moved)), copied.path)
+    assert [slide.id for slide in PatchStore(copied.path).slides] == ["well", "ill_2"]
+    # Of ill_2 the next cohort knows only that its patient is now tested.
+    tile(Cohort(slides=(cohort.slides[1], replace(cohort.slides[3], patient="p3"))), copied.path)
+    assert [slide.id for slide in PatchStore(copied.path).slides] == ["well"]
+    assert "ill_2 leaves the list: its patient p3 moved" in caplog.text
+
+
+def test_what_others_keep_in_the_store_is_left_alone(cohort, tmp_path):
+    store = tmp_path / "store"
+    mine = {"zarr.json": json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"by": "me"}}), "b.txt": ""}
+    for slide, name in zip(("ill", "well"), mine, strict=True):
+        (store / slide).mkdir(parents=True)
+        (store / slide / name).write_text(mine[name])
+    summary = tile(cohort, store, normal_per_slide=2, tumor_per_slide=2)
+    assert [o.status for o in summary.outcomes] == ["failed", "failed", "done"]
+    assert "not of patches" in summary.outcomes[0].reason
+    assert "no zarr.json" in summary.outcomes[1].reason
+    assert (store / "ill" / "zarr.json").read_text() == mine["zarr.json"]
+    assert (store / "well" / "b.txt").exists()
+    (store / "zarr.json").write_text(mine["zarr.json"])
+    with pytest.raises(SettingsError, match="no patch store's; give another folder"):
+        tile(cohort, store)
+    assert (store / "zarr.json").read_text() == mine["zarr.json"]
+
+
+def test_group_that_a_kill_had_moved_aside_is_found_again(cohort, copied):
+    (copied.path / "ill").rename(copied.path / ".ill.0123abcd.old")
+    assert {o.status for o in tile(cohort, copied.path).outcomes} == {"skipped"}
+    assert not list(copied.path.glob(".*"))
+
+
+@pytest.mark.parametrize("content", ["[]", "[1]", '{"attributes": []}', "17", '{"attributes": null}'])
+def test_json_that_is_no_store_is_a_store_error(copied, content):
+    (copied.path / "ill" / "zarr.json").write_text(content)
+    with pytest.raises(StoreError, match="ill: damaged group"):
+        _ = PatchStore(copied.path).slides
+    (copied.path / "zarr.json").write_text(content)
+    with pytest.raises(StoreError, match="not a patch store"):
+        _ = PatchStore(copied.path).attributes
+
+
+def test_settings_of_another_version_ask_to_tile_again(copied):
+    assert copied.tile_settings == SETTINGS
+    settings = {**copied.settings, "colour": "blue"}
+    PatchStore.describe(copied.path, settings=settings, slides=copied.attributes["slides"])
+    with pytest.raises(StoreError, match=r"(?s)settings of another version.*colour.*tile again"):
+        _ = PatchStore(copied.path).tile_settings
+
+
+def test_windows_over_tissue_do_not_depend_on_the_parts_they_are_sought_in(cohort, monkeypatch):
+    annotation = cohort.slides[0].annotation
+    assert annotation is not None
+    tumor, parts = Annotation.load(annotation).tumor, CellGrid.cells_in_parts
+    with open_slide(cohort.slides[0].path) as slide:
+        tissue = tissue_mask(slide, SETTINGS.tissue)
+        whole = candidates(slide, tissue, tumor, SETTINGS)
+        monkeypatch.setattr(CellGrid, "cells_in_parts", lambda grid: parts(grid, 101))
+        in_parts = candidates(slide, tissue, tumor, SETTINGS)
+    for name in ("xy", "tumor_fraction", "tissue_fraction"):
+        assert np.array_equal(getattr(whole, name), getattr(in_parts, name))
+
+
 NASTY = ["a b.tif", "quo'te\".tif", "new\nline.tif", "-dash.tif", "组织切片.tif"]
 
 
@@ -528,6 +668,12 @@ def test_nothing_to_tile_is_told_before_the_work(cohort, tmp_path):
     with pytest.raises(SettingsError, match="no slide to tile: none has a label and a split among train, validation"):
         tile(Cohort(slides=cohort.slides[3:]), tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"splits": ("train", "tests")}])
+def test_settings_refuse_negative_seeds_and_unknown_splits(wrong):
+    with pytest.raises(ValidationError):
+        TileSettings(**wrong)
 
 
 def test_settings_refuse_what_cannot_be():

@@ -4,8 +4,22 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
-from gigaslide.wsi import Recipe, StoreError, file_identity, gigaslide_version, whole_file, whole_folder
+from gigaslide.wsi import (
+    CellStatus,
+    Heatmap,
+    Recipe,
+    SettingsError,
+    StoreError,
+    file_identity,
+    gigaslide_version,
+    remove_folder,
+    restore_folder,
+    whole_file,
+    whole_folder,
+)
+from gigaslide.wsi import outputs as outputs_module
 
 
 class Stop(Exception):  # noqa: N818 - not an error of the program
@@ -75,6 +89,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 def fill(folder: Path, text: str) -> None:
     (folder / "deep").mkdir()
     (folder / "deep" / "a.txt").write_text(text)
+    (folder / "recipe.json").write_text("{}")
 
 
 def test_folder_is_whole_or_absent(tmp_path):
@@ -112,9 +127,117 @@ def test_replaced_folder_holds_nothing_of_the_old_one(tmp_path):
         (partial / "left over").write_text("old")
     with whole_folder(path) as partial:
         fill(partial, "new")
-    assert names(path) == ["deep"]
+    assert names(path) == ["deep", "recipe.json"]
     assert (path / "deep" / "a.txt").read_text() == "new"
     assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("known_by", ["recipe.json", "zarr.json"])
+def test_folder_of_somebody_else_is_refused_before_the_work_and_kept(tmp_path, known_by):
+    slide_data = tmp_path / "a"  # what an MRXS slide keeps beside a.mrxs
+    slide_data.mkdir()
+    other = {"recipe.json": "zarr.json", "zarr.json": "recipe.json"}[known_by]
+    (slide_data / other).write_text("mine")
+    entered = []
+    with (
+        pytest.raises(SettingsError, match=rf"a: .*no {known_by}.*give another one"),
+        whole_folder(slide_data, known_by=known_by),
+    ):
+        entered.append(1)
+    assert not entered
+    assert (slide_data / other).read_text() == "mine"
+    assert names(tmp_path) == ["a"]
+    (slide_data / known_by).write_text("{}")
+    with whole_folder(slide_data, known_by=known_by) as partial:
+        (partial / "new").touch()
+    assert names(slide_data) == ["new"]
+
+
+def test_file_in_the_way_of_a_folder_is_refused_and_an_empty_folder_is_not(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SettingsError, match="this is a file"), whole_folder(tmp_path / "file"):
+        pass
+    (tmp_path / "empty").mkdir()
+    with whole_folder(tmp_path / "empty") as partial:
+        fill(partial, "new")
+    assert (tmp_path / "empty" / "deep" / "a.txt").read_text() == "new"
+    assert names(tmp_path) == ["empty", "file"]
+
+
+def test_folder_that_comes_while_another_is_made_is_kept(tmp_path):
+    def late() -> None:
+        with whole_folder(tmp_path / "out") as partial:
+            fill(partial, "new")
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "mine").touch()
+
+    with pytest.raises(SettingsError):
+        late()
+    assert names(tmp_path / "out") == ["mine"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_heatmap_replaces_a_heatmap_only(tmp_path):
+    heatmap = Heatmap(
+        slide="a", probability=np.full((2, 3), 0.5, np.float32), status=np.full((2, 3), CellStatus.SCORED, np.uint8),
+        origin_level0=(0.0, 0.0), stride_level0=64.0, centre_level0=64.0, centre_px=64, slide_size=(192, 128),
+        slide_mpp=0.5, model_hash="x",
+    )  # fmt: skip
+    heatmap.save(tmp_path / "a.zarr")
+    heatmap.save(tmp_path / "a.zarr")
+    assert Heatmap.load(tmp_path / "a.zarr").slide == "a"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    with pytest.raises(SettingsError, match=r"no zarr\.json"):
+        heatmap.save(tmp_path / "mine")
+
+
+def test_kill_between_the_two_renames_loses_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "out [1]"
+    with whole_folder(path) as partial:
+        fill(partial, "old")
+    rename, done = Path.rename, []
+
+    def dies(self: Path, target: Path) -> Path:
+        if done:
+            os._exit(9)
+        done.append(target)
+        return rename(self, target)
+
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(Path, "rename", dies)
+        with whole_folder(path) as partial:
+            fill(partial, "new")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not path.exists()
+    (tmp_path / ".out [1]x.01234567.old").mkdir()  # of another output
+    restore_folder(path)
+    assert (path / "deep" / "a.txt").read_text() == "old"
+    restore_folder(tmp_path / "never was")
+    assert not (tmp_path / "never was").exists()
+
+
+def test_new_folder_that_fails_gives_back_what_a_kill_had_moved_aside(tmp_path):
+    fill_old = tmp_path / ".out.0123abcd.old"
+    fill_old.mkdir()
+    fill(fill_old, "old")
+    with pytest.raises(Stop), whole_folder(tmp_path / "out"):
+        raise Stop
+    assert (tmp_path / "out" / "deep" / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["out"]
+
+
+def test_folder_is_removed_whole(tmp_path, monkeypatch):
+    path = tmp_path / "out"
+    with whole_folder(path) as partial:
+        fill(partial, "old")
+    seen = []
+    monkeypatch.setattr(outputs_module.shutil, "rmtree", lambda gone: seen.append((gone, path.exists())))
+    remove_folder(path)
+    assert [exists for _, exists in seen] == [False]
+    assert seen[0][0].name.endswith(".partial")
 
 
 def recipe(**changes) -> Recipe:

@@ -19,7 +19,7 @@ from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, 
 from .heatmap import CellStatus, Heatmap
 from .labels import tumor_fractions
 from .orientation import ORIENTATIONS, oriented
-from .outputs import whole_file, whole_folder
+from .outputs import refuse_foreign_folder, remove_folder, restore_folder, whole_file, whole_folder
 from .picture import heatmap_colours, heatmap_over, shrunk
 from .propose import propose_cohort
 from .recipe import Recipe, file_identity, gigaslide_version
@@ -68,6 +68,9 @@ __all__ = [
     "open_slide",
     "oriented",
     "propose_cohort",
+    "refuse_foreign_folder",
+    "remove_folder",
+    "restore_folder",
     "row_column",
     "shrunk",
     "tissue_in_image",

@@ -17,6 +17,7 @@ __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 
 Label = Literal["tumor", "normal", ""]
 Split = Literal["train", "validation", "test", ""]
+ID_BYTES = 150  # of 255 that a file name may have: a hash, a suffix and the ends of unfinished files come to it
 COLUMNS = ("slide", "annotation", "label", "patient", "split", "mpp")
 
 
@@ -50,8 +51,10 @@ class Cohort:
         return Cohort(slides=tuple(slide for slide in self.slides if slide.split == split))
 
     @classmethod
-    def of_rows(cls, rows: list[CohortSlide]) -> "Cohort":
+    def of_rows(cls, rows: list[CohortSlide], *, base: Path | None = None) -> "Cohort":
         """From rows whose ids are only wishes: ids are made safe, and two files of one name get distinct ones.
+
+        Those come from the paths relative to the folder base, by default the one that holds all slides.
 
         Raises:
             SettingsError: no rows, a file listed twice, or a patient on two sides of the split.
@@ -70,7 +73,7 @@ class Cohort:
                 raise SettingsError(
                     f"cohort: patient {patient} is in {' and '.join(sorted(sides))}; a patient must be on one side only"
                 )
-        return cls(slides=_with_unique_ids(rows))
+        return cls(slides=_with_unique_ids(rows, base))
 
     @classmethod
     def load(cls, path: Path) -> "Cohort":
@@ -91,7 +94,7 @@ class Cohort:
             raise SettingsError(f"{path}: cannot be read as a cohort CSV: {error}") from error
         if not rows:
             raise SettingsError(f"{path}: the cohort has no slides; list at least one")
-        return cls.of_rows(rows)
+        return cls.of_rows(rows, base=path.parent)
 
     def save(self, path: Path) -> None:
         """Write the CSV; paths inside its folder become relative to it."""
@@ -147,16 +150,16 @@ def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
     )
 
 
-def _with_unique_ids(rows: list[CohortSlide]) -> tuple[CohortSlide, ...]:
+def _with_unique_ids(rows: list[CohortSlide], base: Path | None) -> tuple[CohortSlide, ...]:
     safe = [_safe_id(row.id) for row in rows]
     # File systems that ignore case would let "A" overwrite "a".
     uses = Counter(name.casefold() for name in safe)
-    # Relative to what all share, so that moving the cohort does not rename its outputs.
-    shared = os.path.commonpath([row.path.absolute().parent for row in rows])
+    # Relative, so that moving the cohort with its slides does not rename its outputs.
+    base = _plain(base) if base is not None else Path(os.path.commonpath([_plain(row.path).parent for row in rows]))
     slides = []
     for row, name in zip(rows, safe, strict=True):
         if uses[name.casefold()] > 1:
-            place = os.path.relpath(row.path.absolute(), shared)
+            place = os.path.relpath(_plain(row.path), base)
             name += "-" + hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         slides.append(replace(row, id=name))
     return tuple(slides)
@@ -165,7 +168,9 @@ def _with_unique_ids(rows: list[CohortSlide]) -> tuple[CohortSlide, ...]:
 def _safe_id(name: str) -> str:
     # Letters of any script stay; the rest (quotes, newlines, spaces, slashes) could end a command or a line. Zarr
     # keeps names that begin with two underscores for itself; a leading dash is an option, a leading dot is hidden.
-    return re.sub(r"[^\w.-]+", "_", name).lstrip("_.-")[:150] or "slide"
+    # File systems count the bytes of a name.
+    safe = re.sub(r"[^\w.-]+", "_", name).lstrip("_.-").encode()[:ID_BYTES]
+    return safe.decode(errors="ignore") or "slide"
 
 
 def _relative(path: Path, folder: Path) -> str:

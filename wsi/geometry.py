@@ -7,6 +7,7 @@ cells        (row, column) of a grid of windows; arrays are (row, column). `row_
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,8 +114,14 @@ class CellGrid:
 
     def cells(self) -> np.ndarray:
         """Every cell, (rows × columns, 2) int64 (row, column), row by row."""
-        rows, columns = np.divmod(np.arange(self.rows * self.columns, dtype=np.int64), self.columns)
-        return np.stack([rows, columns], axis=1)
+        return np.concatenate(list(self.cells_in_parts()))
+
+    def cells_in_parts(self, at_once: int = 2**20) -> Iterator[np.ndarray]:
+        """The same in parts of at most so many cells, for work that needs memory for each."""
+        count = self.rows * self.columns
+        for first in range(0, count, at_once):
+            numbers = np.arange(first, min(first + at_once, count), dtype=np.int64)
+            yield np.stack(np.divmod(numbers, self.columns), axis=1)
 
     def centres_xy(self, cells: np.ndarray) -> np.ndarray:
         """Top left of the labelled centre squares, (N, 2) float64 level-0 (x, y)."""

@@ -81,7 +81,7 @@ class Heatmap:
 
     def save(self, path: Path) -> None:
         """Write one Zarr v3 group, whole or not at all, with checksummed chunks."""
-        with whole_folder(path) as partial:
+        with whole_folder(path, known_by="zarr.json") as partial:
             group = zarr.create_group(partial, zarr_format=3, attributes=self._attributes())
             for name in ("probability", "status"):
                 group.create_array(

@@ -10,6 +10,8 @@ from shapely.geometry.base import BaseGeometry
 
 __all__ = ["tumor_fractions"]
 
+AT_ONCE = 100_000  # squares made polygons at a time: about 100 MB
+
 
 def tumor_fractions(tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float, side_px: int) -> np.ndarray:
     """Share of tumour pixels in squares: (N,) float32 in [0, 1]; above 0 means at least one pixel.
@@ -21,14 +23,27 @@ def tumor_fractions(tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float, 
     fractions = np.zeros(len(corners), np.float32)
     if tumor.is_empty or not len(corners):
         return fractions
-    x, y = corners.T
-    squares = shapely.box(x, y, x + side_level0, y + side_level0)
     # A tree over the parts, so that a slide with a thousand small lesions asks only the near ones.
     parts = np.asarray(tumor.geoms)
     shapely.prepare(parts)
-    square_of, part_of = shapely.STRtree(parts).query(squares, predicate="intersects")
-    for index in np.unique(square_of):
-        near = parts[part_of[square_of == index]]
+    tree = shapely.STRtree(parts)
+    start, end = np.reshape(tumor.bounds, (2, 2))
+    near = np.flatnonzero(((corners <= end) & (corners + side_level0 >= start)).all(axis=1))
+    for first in range(0, len(near), AT_ONCE):
+        rows = near[first : first + AT_ONCE]
+        fractions[rows] = _fractions(tree, corners[rows], side_level0=side_level0, side_px=side_px)
+    return fractions
+
+
+def _fractions(tree: shapely.STRtree, corners: np.ndarray, *, side_level0: float, side_px: int) -> np.ndarray:
+    fractions = np.zeros(len(corners), np.float32)
+    x, y = corners.T
+    squares = shapely.box(x, y, x + side_level0, y + side_level0)
+    square_of, part_of = tree.query(squares, predicate="intersects")
+    order = np.argsort(square_of, kind="stable")
+    found, first = np.unique(square_of[order], return_index=True)
+    for index, parts_of in zip(found, np.split(part_of[order], first[1:]), strict=True):
+        near = tree.geometries[parts_of]
         if len(near) == 1 and shapely.contains_properly(near[0], squares[index]):
             fractions[index] = 1.0
         else:

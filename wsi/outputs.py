@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all: written beside as `.partial`, closed, renamed."""
 
+import glob
 import os
 import shutil
 import uuid
@@ -7,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["PARTIAL", "whole_file", "whole_folder"]
+from .errors import SettingsError
+
+__all__ = ["PARTIAL", "refuse_foreign_folder", "remove_folder", "restore_folder", "whole_file", "whole_folder"]
 
 PARTIAL = ".partial"
+OLD = ".old"
 
 
-def _beside(path: Path) -> Path:
+def _beside(path: Path, suffix: str = PARTIAL) -> Path:
     # The leading dot hides it from folder listings; the random part keeps two writers apart.
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{suffix}")
 
 
 @contextmanager
@@ -32,21 +36,63 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; on success it becomes `path` (replacing what was there), else it is removed."""
+def whole_folder(path: Path, *, known_by: str = "recipe.json") -> Iterator[Path]:
+    """Give an empty folder to fill; on success it becomes `path`, else it is removed.
+
+    A folder that is there already is replaced only if it is empty or holds the file known_by, as our outputs do.
+
+    Raises:
+        SettingsError: something else is there.
+    """
+    restore_folder(path)
+    refuse_foreign_folder(path, known_by=known_by)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path)
     partial.mkdir()
     try:
         yield partial
         # A folder cannot be replaced in one step: the old one is moved aside first, so that a kill between the two
-        # renames leaves no output (work to do again), never a mixture.
+        # renames leaves what `restore_folder` brings back, never a mixture.
         if path.exists():
-            old = _beside(path)
+            refuse_foreign_folder(path, known_by=known_by)  # it may have come while the new one was made
+            old = _beside(path, OLD)
             path.rename(old)
             partial.rename(path)
-            shutil.rmtree(old)
+            remove_folder(old)
         else:
             partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_foreign_folder(path: Path, *, known_by: str = "recipe.json") -> None:
+    """Pass if `whole_folder` may write to path: nothing there, an empty folder, or one that holds the file known_by.
+
+    Raises:
+        SettingsError: something else is there, which nobody allowed us to remove.
+    """
+    if not path.exists() or (path / known_by).is_file():
+        return
+    if not path.is_dir():
+        raise SettingsError(f"{path}: a folder is to be written here, but this is a file; give another one")
+    if any(path.iterdir()):
+        raise SettingsError(
+            f"{path}: the folder is not empty and has no {known_by}, so it is not an earlier output and is left as it "
+            "is; give another one"
+        )
+
+
+def restore_folder(path: Path) -> None:
+    """Bring back the folder that a killed `whole_folder` had moved aside, where path is missing."""
+    if path.exists():
+        return
+    left = sorted(path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}{OLD}"), key=os.path.getmtime)
+    if left:
+        left[-1].rename(path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder: whole or gone, for it loses its name first."""
+    gone = _beside(path)
+    path.rename(gone)
+    shutil.rmtree(gone)

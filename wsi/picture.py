@@ -1,7 +1,6 @@
 """A heatmap seen over its slide. Picture px are `scale` level-0 px wide."""
 
 import cv2
-import matplotlib
 import numpy as np
 
 from .heatmap import CellStatus, Heatmap
@@ -20,6 +19,8 @@ def heatmap_colours(probability: np.ndarray) -> np.ndarray:
 
 
 def _over(pale: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    import matplotlib  # here, for every worker of a batch imports this module and few draw
+
     return (1 - OPACITY) * pale + OPACITY * 255 * matplotlib.colormaps["viridis"](probability)[..., :3]
 
 

@@ -53,7 +53,7 @@ def propose_cohort(folder: Path) -> Cohort:
     slides = _one_per_dicom_folder(slides)
     annotations = _matched(slides, drawn)
     reference: dict[str, Label] = {name: label for path in references for name, label in _reference(path)}
-    return Cohort.of_rows([_row(path, annotations.get(path), reference) for path in slides])
+    return Cohort.of_rows([_row(path, annotations.get(path), reference) for path in slides], base=folder)
 
 
 def _files(folder: Path) -> Iterator[Path]:

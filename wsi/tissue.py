@@ -32,7 +32,7 @@ class TissueMask:
     def fraction(self, xy: np.ndarray, *, side_level0: float) -> np.ndarray:
         """Share of tissue in squares with top left xy (N, 2) level-0 (x, y): (N,) float32 in [0, 1].
 
-        Counted in whole mask pixels, at least one; what lies outside the slide is not tissue.
+        Counted in whole mask pixels, at least one, of the part inside the mask; 0 where no part is.
         """
         start = np.floor(np.asarray(xy, np.float64).reshape(-1, 2) / self.scale_level0 + 0.5).astype(np.int64)
         side = max(1, round(side_level0 / self.scale_level0))
@@ -41,7 +41,7 @@ class TissueMask:
         x1, y1 = np.clip(start + side, 0, limit).T
         total = self._integral
         inside = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
-        return (inside / (side * side)).astype(np.float32)
+        return (inside / np.maximum(1, (x1 - x0) * (y1 - y0))).astype(np.float32)
 
     @property
     def is_empty(self) -> bool:

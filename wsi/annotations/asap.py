@@ -30,7 +30,7 @@ def read(content: bytes, path: Path) -> list[Outline]:
     """
     try:
         root = fromstring(content)
-    except (ElementTree.ParseError, ValueError, defusedxml.DefusedXmlException) as error:
+    except (ElementTree.ParseError, ValueError, LookupError, defusedxml.DefusedXmlException) as error:
         raise AnnotationError(f"{path}: not an ASAP annotation: {error!r}; export it from ASAP again") from error
     if root.tag != "ASAP_Annotations":
         raise AnnotationError(f"{path}: the root element is <{root.tag}>, expected <ASAP_Annotations>")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import shapely
 from shapely.geometry import Polygon, mapping, shape
+from shapely.geometry.base import BaseGeometry, BaseMultipartGeometry
 
 from ..errors import AnnotationError
 from .outline import Outline
@@ -50,6 +51,8 @@ def _features(plain: Any, path: Path) -> list[dict]:
     features = [item if item.get("type") == "Feature" else {"geometry": item} for item in plain]
     if any(not isinstance(f.get("geometry") or {}, dict) for f in features):
         raise AnnotationError(f"{path}: a feature's geometry is not an object; export it from QuPath again")
+    if any(not isinstance(f.get("properties") or {}, dict) for f in features):
+        raise AnnotationError(f"{path}: a feature's properties are not an object; export it from QuPath again")
     return features
 
 
@@ -64,13 +67,28 @@ def _polygons(geometry: dict | None, path: Path, name: str) -> list[Polygon]:
     try:
         with np.errstate(invalid="ignore"):
             parsed = shape(geometry)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+        shapely.errors.ShapelyError,
+    ) as error:
         raise AnnotationError(f"{path}: the geometry of {name!r} is damaged: {error!r}") from error
-    parts = [p for p in shapely.get_parts(parsed) if isinstance(p, Polygon) and not p.is_empty]
+    parts = [p for p in _parts(parsed) if isinstance(p, Polygon) and not p.is_empty]
     if not np.isfinite(shapely.get_coordinates(parts)).all():
         raise AnnotationError(f"{path}: a coordinate of {name!r} is not finite; export it from QuPath again")
     if not parts:
         logger.info("%s: %s %r encloses nothing and is passed over", path, parsed.geom_type, name)
+    return parts
+
+
+def _parts(geometry: BaseGeometry) -> np.ndarray:
+    parts = np.array([geometry])
+    while any(isinstance(part, BaseMultipartGeometry) for part in parts):  # a collection may hold collections
+        parts = shapely.get_parts(parts)
     return parts
 
 
