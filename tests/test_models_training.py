@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from gigaslide.batch import BatchSettings
 from gigaslide.models import CARD, WEIGHTS, ModelCard, build_classifier, load_classifier, parameter_counts
 from gigaslide.patching import CLASSES, AugmentSettings, PatchStore, TileSettings, centre_crop, tile_cohort
 from gigaslide.training import Sampler, TrainSettings, prefetched, train
+from gigaslide.training.loop import _Run
 from gigaslide.wsi import Cohort, CohortSlide, ModelError, SettingsError
 
 TILES = TileSettings(mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=20, normal_per_slide=20)
@@ -109,8 +111,6 @@ def test_training_again_is_recognised_and_a_change_is_not(trained, store, caplog
     again = train(store, folder, SHORT)
     assert not again.trained
     assert (folder / WEIGHTS).stat().st_mtime_ns == before
-    from gigaslide.training.loop import _Run
-
     with caplog.at_level(logging.WARNING):
         changed = _Run(store, folder, SHORT.model_copy(update={"learning_rate": 0.01}))
     assert changed.finished is None
@@ -182,8 +182,69 @@ def test_jitter_beyond_the_margin_is_refused(store, tmp_path):
         train(store, tmp_path / "model", SHORT.model_copy(update={"augment": AugmentSettings(jitter_px=5)}))
 
 
-def test_fault_39_nan_loss_stops_and_keeps_the_checkpoint(store, tmp_path):
-    wild = SHORT.model_copy(update={"learning_rate": 1e30})
-    with pytest.raises(ModelError, match="lower --learning-rate"):
-        train(store, tmp_path / "model", wild)
+def test_fault_39_nan_loss_stops_and_keeps_the_checkpoint(store, tmp_path, monkeypatch):
+    good = {}
+
+    def go_wild_after_a_checkpoint(run, batch):
+        if run.step == 4:
+            good.update({path.name: path.read_bytes() for path in run.checkpoint.iterdir()})
+            run.network.set_weights([weight + np.inf for weight in run.network.get_weights()])
+        learn(run, batch)
+
+    learn = _Run.learn
+    monkeypatch.setattr(_Run, "learn", go_wild_after_a_checkpoint)
+    with pytest.raises(ModelError, match=r"learning rate below 0\.05"):
+        train(store, tmp_path / "model", SHORT)
     assert not (tmp_path / "model").exists()
+    kept = {path.name: path.read_bytes() for path in (tmp_path / ".model.training").iterdir()}
+    assert kept == good
+    assert "last.weights.h5" in kept
+
+
+def test_colour_changes_grow_to_their_full_size(store):
+    full = AugmentSettings(jitter_px=0, orientations=False)
+    growing = sampler(store, augment=full, warm_up=10)
+    plain = sampler(store, augment=None)
+    assert growing.draw(0).labels.tolist() == plain.draw(0).labels.tolist()
+
+    def departure(number: int) -> float:
+        """Mean distance of each stored patch, in either class, to what became of it."""
+        stored = {
+            label: np.concatenate([
+                store.read(s.id, name, np.arange(s.counts[name])) for s in store.slides if s.counts[name]
+            ])[:, 4:-4, 4:-4].astype(float)
+            for label, name in enumerate(CLASSES)
+        }  # fmt: skip
+        batch = growing.draw(number)
+        nearest = [
+            np.abs(stored[label] - patch).mean(axis=(1, 2, 3)).min()
+            for patch, label in zip(batch.patches, batch.labels, strict=True)
+        ]
+        return float(np.mean(nearest))
+
+    start, middle, end = departure(0), departure(3), departure(10)
+    assert start < 1
+    assert start < middle < end
+    assert growing._augment_of(10) == full
+    assert growing._augment_of(5).contrast == pytest.approx(full.contrast / 2)
+
+
+def test_a_folder_of_somebody_else_is_never_trained_into(store, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "thesis.txt").write_text("years of work")
+    with pytest.raises(SettingsError, match="holds something else than a model"):
+        train(store, tmp_path / "results", SHORT)
+    assert (tmp_path / "results" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_model_without_its_weights_is_not_unchanged(trained, store, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(trained[0], copy)
+    assert _Run(store, copy, SHORT).finished is not None
+    (copy / WEIGHTS).write_bytes(b"damaged")
+    assert _Run(store, copy, SHORT).finished is None
+
+
+def test_a_copied_store_is_the_same_store(trained, store, tmp_path):
+    shutil.copytree(store.path, tmp_path / "store")
+    assert _Run(PatchStore(tmp_path / "store"), trained[0], SHORT).finished is not None

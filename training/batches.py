@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Draws batches from one side of the split. Batch `number` depends on (seed, number) alone."""
+    """Draws batches from one side of the split. Batch `number` depends on its number and these fields alone."""
 
     store: PatchStore
     split: str
@@ -61,7 +62,7 @@ class Sampler:
             patches[position] = self._prepared(stored, rng, augment)
         return Batch(patches, labels)
 
-    @property
+    @cached_property
     def _by_class(self) -> list[list[SlidePatches]]:
         return [self._slides(name) for name in CLASSES]
 

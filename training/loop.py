@@ -18,9 +18,9 @@ import keras
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
-from ..models import CARD, WEIGHTS, ModelCard, build_classifier, write_card
-from ..patching import PatchStore, TileSettings
-from ..wsi import ModelError, Recipe, SettingsError, file_identity, whole_folder
+from ..models import WEIGHTS, ModelCard, build_classifier, hash_of, keep_large_buffers, write_card
+from ..patching import PatchStore
+from ..wsi import ModelError, Recipe, SettingsError, whole_folder
 from .batches import Batch, Sampler, prefetched
 from .history import HistoryRow, draw_curve, load_history, save_history
 from .settings import TrainSettings
@@ -57,14 +57,14 @@ def train(
     with epsilon 1 its first ten or so steps were shorter by up to √2).
 
     Raises:
-        SettingsError: a class has no patches in training or validation, or the jitter exceeds the store's margin.
+        SettingsError: a class has no patches in training or validation, the jitter exceeds the store's margin, or
+            folder holds something else than a model.
         StoreError: damaged patches.
-        ModelError: the loss became NaN; the last good checkpoint stays.
+        ModelError: the loss became NaN; the last good checkpoint stays, and so does a model trained before.
     """
     run = _Run(store, folder, settings)
     if run.finished is not None:
         return run.finished
-    shutil.rmtree(folder, ignore_errors=True)
     run.resume()
     for batch in prefetched(run.sampler, start=run.step, stop=run.steps):
         run.learn(batch)
@@ -78,7 +78,7 @@ class _Run:
 
     def __init__(self, store: PatchStore, folder: Path, settings: TrainSettings) -> None:
         self.settings, self.folder = settings, folder
-        self.tiles = TileSettings.model_validate(store.settings)
+        self.tiles = store.tile_settings
         self.steps = math.ceil(settings.examples / settings.batch)
         self.step = 0
         self.history: list[HistoryRow] = []
@@ -107,27 +107,38 @@ class _Run:
             )
 
     def _recipe(self, store: PatchStore) -> Recipe:
-        slides = {s.id: {"split": s.split, "patient": s.patient, "counts": s.counts} for s in store.slides}
-        groups = {s.id: file_identity(store.path / s.id / "zarr.json") for s in store.slides}
+        # Contents, not times: a copied store is the same store. Slides that are not used may come and go.
+        used = [slide for slide in store.slides if slide.split in (self.sampler.split, self.validation.split)]
+        slides = {s.id: {"split": s.split, "group": hash_of(store.path / s.id / "zarr.json")} for s in used}
+        tiles = self.tiles.model_dump(mode="json", exclude={"splits"})
         return Recipe(
             stage="train",
             settings=self.settings.model_dump(mode="json"),
-            inputs={"tile": store.settings, "slides": slides, "groups": groups},
+            inputs={"tile": tiles, "slides": slides},
         )
 
     def _finished(self) -> TrainOutcome | None:
-        if not (self.folder / CARD).exists():
+        if not self.folder.exists() or not any(self.folder.iterdir()):
             return None
         found = Recipe.load(self.folder / "recipe.json")
-        changed = ["no recipe"] if found is None else found.differences(self.recipe)
-        if changed:
-            logger.warning("%s: trained again: %s", self.folder, "; ".join(changed[:5]))
-            return None
-        return self._outcome(trained=False)
+        if found is None or found.stage != "train":
+            raise SettingsError(f"{self.folder}: holds something else than a model; give a new folder")
+        changed = found.differences(self.recipe)
+        if not changed:
+            try:
+                return self._outcome(trained=False)
+            except ModelError as error:
+                changed = [str(error)]
+        logger.warning("%s: trained again: %s", self.folder, "; ".join(changed[:5]))
+        return None
 
     def _outcome(self, *, trained: bool) -> TrainOutcome:
+        card = ModelCard.load(self.folder)
+        card.check_weights(self.folder)
         rows = load_history(self.folder / "history.csv")
-        return TrainOutcome(card=ModelCard.load(self.folder), trained=trained, best=max(rows, key=_goodness))
+        if not rows:
+            raise ModelError(f"{self.folder}: no history.csv; train again")
+        return TrainOutcome(card=card, trained=trained, best=max(rows, key=_goodness))
 
     @property
     def checkpoint(self) -> Path:
@@ -135,6 +146,7 @@ class _Run:
 
     def resume(self) -> None:
         """Build the network; take up the last checkpoint where it was made by the same recipe."""
+        keep_large_buffers()
         keras.utils.set_random_seed(self.settings.seed)
         self.network = build_classifier(
             width=self.settings.width,
@@ -168,10 +180,7 @@ class _Run:
         self.network.reset_metrics()
         loss, accuracy = (float(x) for x in self.network.train_on_batch(batch.patches, batch.labels))
         if not math.isfinite(loss):
-            raise ModelError(
-                f"{self.folder}: the loss became {loss} after {self.step * self.settings.batch} examples; lower "
-                f"--learning-rate and train again (the last checkpoint is in {self.checkpoint})"
-            )
+            raise self._diverged(f"the loss became {loss}")
         self.step += 1
         self._since.append((loss, accuracy))
         mean_loss, mean_accuracy = np.mean(self._since, axis=0)
@@ -180,6 +189,12 @@ class _Run:
         if self.step % due == 0 or self.step == self.steps:
             self._validate(float(mean_loss), float(mean_accuracy))
             self._since.clear()
+
+    def _diverged(self, what: str) -> ModelError:
+        return ModelError(
+            f"{self.folder}: {what} after {self.step * self.settings.batch} examples; train again with a learning rate "
+            f"below {self.settings.learning_rate:g} (the last good checkpoint is in {self.checkpoint})"
+        )
 
     def _learning_rate(self) -> float:
         examples = self.step * self.settings.batch
@@ -190,6 +205,8 @@ class _Run:
 
     def _validate(self, loss: float, accuracy: float) -> None:
         scores = _scores(self.network, self.validation_batch.patches, self.settings.batch)
+        if not np.isfinite(scores).all():
+            raise self._diverged("a validation score is not a number")
         labels = self.validation_batch.labels
         row = HistoryRow(
             examples=self.step * self.settings.batch,
