@@ -12,9 +12,10 @@ from ..patching import AugmentSettings, TileSettings
 from ..phantom import PhantomSettings
 from ..training import TrainSettings
 from ..wsi import Cohort
-from .stages import Plan, phantom_stage, run_stages
+from .plan import Plan, worst
+from .stages import phantom_stage, run_stages
 
-__all__ = ["demo"]
+__all__ = ["demo", "demo_plan"]
 
 
 def demo(
@@ -33,15 +34,25 @@ def demo(
     seed: int
         Seed of the phantoms, of the choice of patches and of the training.
     """
+    phantoms, plan = demo_plan(seed, batch)
+    cohort, summary = phantom_stage(out / "phantoms", phantoms, batch)
+    if summary.exit_status == 1:
+        return 1
+    return worst([summary.exit_status, run_stages(Cohort.load(cohort), out, plan)])
+
+
+def demo_plan(seed: int, batch: BatchSettings) -> tuple[PhantomSettings, Plan]:
+    """What the demo draws and what it does with it."""
+    phantoms = PhantomSettings(size_px=4000, mpp=0.5, seed=seed)
     # 139 px at 0.5 µm/px keeps Inception's geometry and trains five times faster than 299 px; 64 px of it are 32 µm,
     # the paper's 128 px at 0.25 µm/px.
-    plan = Plan(
-        tile=TileSettings(mpp=0.5, patch_px=139, centre_px=64, tumor_per_slide=400, normal_per_slide=400, seed=seed),
+    size = {"mpp": phantoms.mpp, "patch_px": 139, "centre_px": 64}
+    plan = Plan.of(
+        tile=TileSettings(**size, tumor_per_slide=400, normal_per_slide=400, seed=seed),
         # The paper's colours take far more examples to learn through than minutes allow.
-        train=TrainSettings(examples=20_000, augment=AugmentSettings(brightness=0.1, contrast=0.3), seed=seed),
+        train=TrainSettings(examples=20_000, augment=AugmentSettings(brightness=0.1, contrast=0.3)),
         predict=PredictSettings(),
-        evaluate=EvaluateSettings(seed=seed),
+        evaluate=EvaluateSettings(),
         batch=batch,
     )
-    cohort, _ = phantom_stage(out / "phantoms", PhantomSettings(size_px=4000, seed=seed), batch)
-    return run_stages(Cohort.load(cohort), out, plan)
+    return phantoms, plan

@@ -1,5 +1,6 @@
 """`gigaslide`: the list of commands, and the one place where errors become one line and an exit status."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -7,9 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from cyclopts.config import Yaml
+from cyclopts.config import Dict
+
+from .faults import config_of, in_box, os_line, settings_line
 
 __all__ = ["main"]
+
+logger = logging.getLogger(__name__)
 
 # Commands are imported when they are used: `gigaslide --help` must not wait for TensorFlow, Dask or OpenSlide.
 COMMANDS = {
@@ -28,16 +33,25 @@ HELP = """Find tumour in gigapixel pathology slides: tiling, training, heatmaps,
 Every command takes --config FILE (YAML, a section for each command; options win) and --verbose."""
 
 
-def _app() -> App:
-    app = App(name="gigaslide", help=HELP, version=version("gigaslide"), help_format="plaintext")
+def _app(used: str) -> App:
+    app = App(
+        name="gigaslide",
+        help=HELP,
+        version=version("gigaslide"),
+        help_format="markdown",
+        error_formatter=in_box,
+        default_parameter=Parameter(negative_iterable=()),
+    )
     for name, help_text in COMMANDS.items():
-        app.command(f"gigaslide.cli.{name}:{name}", name=name, help=help_text)
+        # The command in use is imported anyway, and its docstring says more than a line.
+        app.command(f"gigaslide.cli.{name}:{name}", name=name, help=None if name == used else help_text)
     return app
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status: 0 all good, 1 nothing done, 2 some slides failed or partial."""
-    app = _app()
+    given = list(sys.argv[1:] if tokens is None else tokens)
+    app = _app(next((word for word in given if word in COMMANDS), ""))
 
     @app.meta.default
     def launch(
@@ -50,10 +64,10 @@ def main(tokens: Sequence[str] | None = None) -> int:
 
             show_logs(verbose=verbose)
         if config is not None:
-            app.config = (Yaml(config, must_exist=True),)
+            app.config = (Dict(config_of(config, set(COMMANDS)), source=str(config)),)
         return app(words, exit_on_error=False, print_error=True, result_action="return_value") or 0
 
-    return _guarded(app, list(sys.argv[1:] if tokens is None else tokens))
+    return _guarded(app, given)
 
 
 def _guarded(app: App, tokens: list[str]) -> int:
@@ -67,9 +81,21 @@ def _guarded(app: App, tokens: list[str]) -> int:
         print("\nstopped; run the same command again to go on", file=sys.stderr)
         return 130
     except Exception as error:
-        from ..wsi.errors import GigaslideError
-
-        if not isinstance(error, GigaslideError):
-            raise
-        print(f"gigaslide: {error}", file=sys.stderr)
+        print(f"gigaslide: {_line(error)}", file=sys.stderr)
         return 1
+
+
+def _line(error: Exception) -> str:
+    """What to tell of an error that a person can put right; raises any other again."""
+    from pydantic import ValidationError
+
+    from ..wsi.errors import GigaslideError
+
+    if isinstance(error, GigaslideError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        return settings_line(error)
+    if isinstance(error, OSError):
+        logger.info("where it happened", exc_info=error)
+        return os_line(error)
+    raise error

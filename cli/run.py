@@ -11,7 +11,8 @@ from ..inference import PredictSettings
 from ..patching import TileSettings
 from ..training import TrainSettings
 from ..wsi import Cohort
-from .stages import Plan, run_stages
+from .plan import Plan
+from .stages import run_stages
 
 __all__ = ["run"]
 
@@ -27,6 +28,13 @@ def run(
     evaluate: EvaluateSettings = EvaluateSettings(),
     batch: BatchSettings = BatchSettings(),
 ) -> int:
-    """Run every stage: tile, train, predict, evaluate. Run it again to go on where it stopped."""
-    plan = Plan(tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch)
+    """Run every stage: tile, train, predict, evaluate. Run it again to go on where it stopped.
+
+    Options without a prefix are those of tile.
+
+    Later stages take --slide-mpp, --allow-upsampling, --tissue, --min-tissue, --groups and --seed from tile.
+
+    A stage's own option wins: --predict.min-tissue.
+    """
+    plan = Plan.of(tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch)
     return run_stages(Cohort.load(cohort), out, plan)

@@ -71,6 +71,8 @@ def show_summary(stage: str, summary: BatchSummary) -> None:
 
 def show_figures(metrics: dict[str, Any]) -> None:
     """Patch AUC, slide AUC and FROC with their 95 % intervals, and sensitivity at each rate of false positives."""
+    if len(metrics["models"]) > 1:
+        say(f"{'':<{STAGE_WIDTH}} of {len(metrics['models'])} different models: {', '.join(metrics['models'])}")
     froc = metrics["froc"]["gigaslide"]
     figures = {"patch AUC": metrics["patch_auc"], "slide AUC": metrics["slide_auc"], "FROC score": froc["score"]}
     for name, figure in figures.items():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import Cohort
+from .plan import Plan, check_cohort, slides_to_tile, worst
 from .show import bar, hushed, say, show_figures, show_summary, slide_bar
 
 if TYPE_CHECKING:
@@ -18,22 +18,16 @@ if TYPE_CHECKING:
     from ..phantom import PhantomSettings, PhantomSlide
     from ..training import TrainSettings
 
-__all__ = ["Plan", "evaluate_stage", "phantom_stage", "predict_stage", "run_stages", "tile_stage", "train_stage"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The settings of every stage of a run."""
-
-    tile: TileSettings
-    train: TrainSettings
-    predict: PredictSettings
-    evaluate: EvaluateSettings
-    batch: BatchSettings
+__all__ = ["evaluate_stage", "phantom_stage", "predict_stage", "run_stages", "tile_stage", "train_stage"]
 
 
 def run_stages(cohort: Cohort, out: Path, plan: Plan) -> int:
-    """Every stage into out/{store, model, predictions, report}; the worst exit status, 1 as soon as nothing is left."""
+    """Every stage into out/{store, model, predictions, report}; the worst exit status, 1 as soon as nothing is left.
+
+    Raises:
+        SettingsError: before any work, if the cohort lacks the slides of a stage.
+    """
+    check_cohort(cohort, plan)
     tiled = tile_stage(cohort, out / "store", plan.tile, plan.batch)
     if tiled == 1:
         return 1
@@ -41,7 +35,7 @@ def run_stages(cohort: Cohort, out: Path, plan: Plan) -> int:
     predicted = predict_stage(cohort, out / "model", out / "predictions", plan.predict)
     if predicted == 1:
         return 1
-    return max(tiled, predicted, evaluate_stage(cohort, out / "predictions", out / "report", plan.evaluate))
+    return worst([tiled, predicted, evaluate_stage(cohort, out / "predictions", out / "report", plan.evaluate)])
 
 
 def phantom_stage(out: Path, settings: PhantomSettings, batch: BatchSettings) -> tuple[Path, BatchSummary]:
@@ -64,8 +58,7 @@ def _draw(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
 def tile_stage(cohort: Cohort, store: Path, settings: TileSettings, batch: BatchSettings) -> int:
     from ..patching import tile_cohort
 
-    wanted = sum(slide.split in settings.splits and bool(slide.label) for slide in cohort)
-    with slide_bar("tile", wanted) as ended:
+    with slide_bar("tile", len(slides_to_tile(cohort, settings))) as ended:
         summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended)
     show_summary("tile", summary)
     say(f"{'':<9} {summary.total('tumor')} tumour and {summary.total('normal')} normal patches in {store}")
@@ -120,15 +113,13 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
 
 
 def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> int:
-    from ..eval import evaluate, find_evaluation
+    from ..eval import evaluate, find_evaluation, slides_to_evaluate
 
     metrics = find_evaluation(cohort, predictions, out, settings)
     what = "evaluated" if metrics is None else "unchanged"
     if metrics is None:
-        slides = sum(slide.split == settings.split or not settings.split for slide in cohort)
-        with bar("evaluate", slides, " slides") as progress:
-            evaluate(cohort, predictions, out, settings, on_slide=lambda _: progress.update())
-        metrics = find_evaluation(cohort, predictions, out, settings) or {}
+        with bar("evaluate", len(slides_to_evaluate(cohort, settings)), " slides") as progress:
+            metrics = evaluate(cohort, predictions, out, settings, on_slide=lambda _: progress.update()).metrics
     slides = sum(slide["score"] is not None for slide in metrics["slides"])
     say(f"{'evaluate':<9} {what}; {slides} of {len(metrics['slides'])} slides in the figures")
     show_figures(metrics)

@@ -2,7 +2,7 @@
 
 from .auc import Pairs, Roc, roc
 from .bootstrap import Estimate, Resampling
-from .evaluation import Evaluation, evaluate, find_evaluation
+from .evaluation import Evaluation, evaluate, find_evaluation, slides_to_evaluate
 from .figures import Figures
 from .froc import DEFINITIONS, Froc, FrocDefinition, froc_curve
 from .judgement import Judgement, JudgementStatus
@@ -35,4 +35,5 @@ __all__ = [
     "label_lesions",
     "lesions_of_annotation",
     "roc",
+    "slides_to_evaluate",
 ]

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,16 @@ from ..wsi import (
 )
 from . import tables
 from .figures import Figures, figures_of
-from .judgement import Judgement, JudgementStatus, judge_slide
+from .judgement import Judgement, JudgementStatus, judge_slide, models_of
 from .report import report_html
 from .settings import EvaluateSettings
 
-__all__ = ["Evaluation", "evaluate", "find_evaluation"]
+__all__ = ["Evaluation", "evaluate", "find_evaluation", "slides_to_evaluate"]
 
 logger = logging.getLogger(__name__)
 
 STAGE = "evaluate"
+METRICS = {"patch_auc", "slide_auc", "froc", "slides", "models", "settings", "exit_status"}
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "shapely")
 
 
@@ -42,18 +44,28 @@ class Evaluation:
     figures: Figures
     judgements: tuple[Judgement, ...]
     """One a slide, in the cohort's order."""
-    out: Path
 
-    def of_status(self, *statuses: JudgementStatus) -> tuple[Judgement, ...]:
-        return tuple(j for j in self.judgements if j.status in statuses)
+    settings: EvaluateSettings
 
     @property
     def exit_status(self) -> int:
-        """0: every slide is in the figures; 1: none is; 2: some are left out or partial."""
+        """0: every slide is in the figures; 1: none is; 2: some are left out or partial, or of different models."""
         if not any(j.in_figures for j in self.judgements):
             return 1
         good = (JudgementStatus.EVALUATED, JudgementStatus.NO_TISSUE)
-        return 0 if all(j.status in good for j in self.judgements) else 2
+        of_one_model = len(models_of(self.judgements)) == 1
+        return 0 if of_one_model and all(j.status in good for j in self.judgements) else 2
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json holds."""
+        return {
+            **tables.metrics(self.figures),
+            "slides": tables.slide_rows(self.judgements),
+            "models": models_of(self.judgements),
+            "settings": self.settings.model_dump(mode="json"),
+            "exit_status": self.exit_status,
+        }
 
 
 def evaluate(
@@ -72,30 +84,38 @@ def evaluate(
         SettingsError: no slides of that split, or out holds something else than an evaluation.
         ScoreError: no folder of predictions.
     """
-    slides = _wanted(cohort, settings)
+    slides = slides_to_evaluate(cohort, settings)
     _check(slides, cohort, predictions, out, settings)
     judgements = []
     for slide in slides:
         judgements.append(_tried(slide, predictions, settings))
         if on_slide is not None:
             on_slide(slide.id)
-    evaluation = Evaluation(figures=figures_of(judgements, settings), judgements=tuple(judgements), out=out)
+    evaluation = Evaluation(figures=figures_of(judgements, settings), judgements=tuple(judgements), settings=settings)
     recipe = _recipe(slides, predictions, settings)
     with whole_folder(out) as partial:
-        _write(evaluation, recipe, settings, partial)
+        _write(evaluation, recipe, partial)
     logger.info("%s: %d of %d slides in the figures", out, sum(j.in_figures for j in judgements), len(judgements))
     return evaluation
 
 
 def find_evaluation(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> dict[str, Any] | None:
-    """The metrics.json of an evaluation in out that `evaluate` would only repeat; None where there is none."""
+    """The metrics of an evaluation in out that `evaluate` would only repeat; None where there is no whole one."""
     found = Recipe.load(out / "recipe.json")
-    if found is None or found.differences(_recipe(_wanted(cohort, settings), predictions, settings)):
+    if found is None or found.differences(_recipe(slides_to_evaluate(cohort, settings), predictions, settings)):
         return None
-    return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    try:
+        metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        logger.warning("%s: made again: metrics.json cannot be read: %s", out, error)
+        return None
+    report = out / "report.html"
+    is_whole = isinstance(metrics, dict) and metrics.keys() >= METRICS and report.is_file() and report.stat().st_size
+    return metrics if is_whole else None
 
 
-def _wanted(cohort: Cohort, settings: EvaluateSettings) -> list[CohortSlide]:
+def slides_to_evaluate(cohort: Cohort, settings: EvaluateSettings) -> list[CohortSlide]:
+    """The slides of the split; in a cohort without splits, or if none is asked for, every slide."""
     has_splits = any(slide.split for slide in cohort)
     return [s for s in cohort if not settings.split or not has_splits or s.split == settings.split]
 
@@ -150,7 +170,7 @@ def _inputs(slide: CohortSlide, folder: Path) -> dict[str, Any]:
     return {"label": slide.label, "patient": slide.patient, "mpp": slide.mpp, **files}
 
 
-def _write(evaluation: Evaluation, recipe: Recipe, settings: EvaluateSettings, folder: Path) -> None:
+def _write(evaluation: Evaluation, recipe: Recipe, folder: Path) -> None:
     judgements, figures = evaluation.judgements, evaluation.figures
     contents = {
         "slides": tables.slides_table(judgements),
@@ -161,13 +181,9 @@ def _write(evaluation: Evaluation, recipe: Recipe, settings: EvaluateSettings, f
     }
     for name, table in contents.items():
         _save(table, folder / f"{name}.csv")
-    metrics = tables.metrics(figures)
-    metrics["slides"] = tables.slide_rows(judgements)
-    metrics["settings"] = recipe.settings
-    metrics["exit_status"] = evaluation.exit_status
-    text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(evaluation.metrics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "metrics.json").write_text(text, encoding="utf-8")
-    html = report_html(judgements, figures, settings=settings, made_with=recipe.made_with)
+    html = report_html(judgements, figures, settings=evaluation.settings, made_with=recipe.made_with)
     (folder / "report.html").write_text(html, encoding="utf-8")
     recipe.save(folder / "recipe.json")
 

@@ -1,6 +1,7 @@
 """One slide's prediction held against its truth: reads the files, asks the modules that know the rules."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +26,7 @@ from .settings import EvaluateSettings
 from .truth import Truth
 from .verdicts import SlideVerdicts, judge_detections
 
-__all__ = ["Judgement", "JudgementStatus", "Patches", "judge_slide"]
+__all__ = ["Judgement", "JudgementStatus", "Patches", "judge_slide", "models_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,11 @@ class Judgement:
     def not_looked_at(self) -> int:
         """Cells that should have a score and have none."""
         return sum((self.cells or {}).get(s, 0) for s in (CellStatus.UNREADABLE, CellStatus.FAILED, CellStatus.NOT_YET))
+
+
+def models_of(judgements: Iterable[Judgement]) -> list[str]:
+    """The models whose heatmaps are in the figures, by hash: figures of more than one speak of none."""
+    return sorted({j.model_hash for j in judgements if j.in_figures})
 
 
 def judge_slide(slide: CohortSlide, predictions: Path, settings: EvaluateSettings) -> Judgement:

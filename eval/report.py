@@ -12,7 +12,7 @@ import numpy as np
 from ..wsi import CellStatus, heatmap_colours
 from .bootstrap import Estimate, Resampling
 from .figures import Figures
-from .judgement import Judgement
+from .judgement import Judgement, models_of
 from .pictures import COLOURS
 from .plots import froc_plot, roc_plot
 from .settings import EvaluateSettings
@@ -42,7 +42,7 @@ def report_html(
         counts=slide_counts,
         cells=_cells(used),
         statuses=Counter(str(j.status) for j in judgements),
-        models=sorted({j.model_hash for j in used}),
+        models=models_of(used),
         used_splits=any(j.slide.split for j in judgements),
         caution=_caution(figures.resampling),
         unpictured=sum(j.pictures is None for j in used),

@@ -29,14 +29,17 @@ class Truth:
         """Read the annotation; a normal slide needs none.
 
         Raises:
-            AnnotationError: it cannot be read, or holds tumour on a slide that the cohort calls normal.
+            AnnotationError: it cannot be read, or contradicts the cohort's label.
         """
-        tumor = MultiPolygon()
-        if slide.annotation is not None:
-            tumor = Annotation.load(slide.annotation, groups={**DEFAULT_GROUPS, **settings.groups}).tumor
+        if slide.annotation is None:
+            return cls(tumor=MultiPolygon(), lesions=None, is_outlined=slide.label == "normal")
+        tumor = Annotation.load(slide.annotation, groups={**DEFAULT_GROUPS, **settings.groups}).tumor
+        if (slide.label == "tumor") == tumor.is_empty:
+            says = "no tumour" if tumor.is_empty else "tumour"
+            raise AnnotationError(
+                f"{slide.annotation}: shows {says}, but the slide is labelled {slide.label}; correct one of them"
+            )
         if tumor.is_empty:
-            return cls(tumor=tumor, lesions=None, is_outlined=slide.label == "normal")
-        if slide.label == "normal":
-            raise AnnotationError(f"{slide.annotation}: holds tumour, but the cohort says normal; correct one of them")
+            return cls(tumor=tumor, lesions=None, is_outlined=True)
         lesions = lesions_of_annotation(tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings)
         return cls(tumor=tumor, lesions=lesions, is_outlined=True)

@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
+from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome
 from gigaslide.cli import main
-from gigaslide.wsi import Heatmap
+from gigaslide.cli.demo import demo_plan
+from gigaslide.cli.plan import Plan, check_cohort, worst
+from gigaslide.cli.show import show_figures
+from gigaslide.cli.stages import run_stages
+from gigaslide.eval import EvaluateSettings
+from gigaslide.inference import PredictSettings
+from gigaslide.patching import TileSettings
+from gigaslide.phantom import plan_cohort
+from gigaslide.training import TrainSettings
+from gigaslide.wsi import Cohort, CohortSlide, Heatmap, SettingsError, TissueSettings
 
 SMALL = ["--mpp", "0.5", "--patch-px", "75", "--centre-px", "32", "--margin-px", "8", "--batch.workers", "0"]
 SHORT = ["--train.examples", "64", "--train.batch", "16", "--train.validation-patches", "32"]
@@ -32,7 +42,7 @@ def small_run(tmp_path_factory):
         "t0.tif,t0.geojson,tumor,a,train,",
         "t1.tif,t1.geojson,tumor,b,validation,",
         "t2.tif,t2.geojson,tumor,c,test,",
-        '"n <script>.tif",,normal,d,test,',
+        '"n <script>.tif",,normal,<script>alert(1)</script>,test,',
         "broken.tif,,normal,e,test,",
     ]
     cohort = write_cohort(folder, rows)
@@ -63,9 +73,10 @@ def test_predictions_hold_heatmap_picture_and_detections(small_run):
     assert (predictions / "detections.csv").read_text().startswith("slide,x,y,probability\n")
 
 
-def test_fault_13_and_51_markup_in_a_slide_name_is_only_text(small_run):
+def test_fault_13_and_51_markup_in_the_cohort_is_only_text(small_run):
     page = (small_run[0] / "out" / "report" / "report.html").read_text()
-    assert "n <script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert" not in page
 
 
 def test_a_second_run_skips_every_stage(small_run, capsys):
@@ -76,6 +87,7 @@ def test_a_second_run_skips_every_stage(small_run, capsys):
     assert main(command) == 2
     told = capsys.readouterr().out
     assert "train     unchanged" in told
+    assert "evaluate  unchanged" in told
     assert "2 skipped" in told
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "out" / "model").iterdir()}
     assert heatmap.stat().st_mtime_ns == made
@@ -114,7 +126,14 @@ def test_settings_come_from_yaml_and_options_win(tmp_path, capsys):
         (["predict", "nowhere", "out", "nowhere.tif"], "not a model folder"),
         (["evaluate", "nowhere.csv", "p", "r"], "nowhere.csv"),
         (["cohort", "nowhere"], "nowhere"),
-        (["tile", "--patch-px", "ten"], "ten"),
+        (["tile"], "COHORT requires an argument"),
+        (["tile", "c", "s", "--patch-px", "ten"], "--patch-px: expected a valid integer, got ten"),
+        (["tile", "c", "s", "--patch-px", "60"], "--patch-px: expected greater than or equal to 75, got 60"),
+        (["tile", "c", "s", "--tissue.mpp", "-2"], "--tissue.mpp: expected greater than 0, got -2"),
+        (["tile", "c", "s", "--centre-px", "400"], "centre_px 400 is larger than patch_px 299"),
+        (["demo", "d", "--seed", "-1"], "seed: expected greater than or equal to 0, got -1"),
+        (["phantom", "p", "--config", "nope.yaml"], "--config nope.yaml: no such file"),
+        (["phantom", "p", "--config", "."], "--config .: no such file"),
     ],
 )
 def test_wrong_input_is_one_clear_line_and_status_1(command, words, capfd, tmp_path, monkeypatch):
@@ -123,7 +142,41 @@ def test_wrong_input_is_one_clear_line_and_status_1(command, words, capfd, tmp_p
     told = capfd.readouterr()
     assert words in told.err + told.out
     assert "Traceback" not in told.err
+    assert "pydantic" not in told.err
+    assert "function-after" not in told.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("phantom:\n  slides: -3\n", "slides: expected greater than or equal to 1, got -3"),
+        ("phantom:\n  slides: many\n", "slides: expected a valid integer, got many"),
+        ("phantom:\n  slides: [\n", "line 3: cannot be read as YAML"),
+        ("- phantom\n", "expected a section for each command, got a list"),
+        ("phantum:\n  slides: 3\n", "no command is called phantum"),
+    ],
+)
+def test_a_wrong_yaml_file_is_named_with_its_fault(text, words, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(text)
+    assert main(["phantom", "out", "--config", "s.yaml"]) == 1
+    told = capfd.readouterr().err
+    assert "s.yaml" in told
+    assert words in told
+    assert "pydantic" not in told
+    assert "Traceback" not in told
+    assert not Path("out").exists()
+
+
+def test_an_output_that_cannot_be_made_is_one_line(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").write_text("")
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["phantom", "FILE/x", "--slides", "1", "--size-px", "300", "--batch.workers", "0"]) == 1
+    told = capfd.readouterr().err
+    assert "gigaslide: FILE/x: Not a directory; give another place" in told
+    assert "Traceback" not in told
 
 
 def test_fault_08_missing_spacing_says_how_to_give_it(tmp_path, capsys):
@@ -168,3 +221,115 @@ def test_every_command_explains_its_options(name, capsys):
     assert f"gigaslide {name}" in told
     if name in ("tile", "predict", "run"):
         assert "µm/px" in told
+
+
+def a_plan(**stages) -> Plan:
+    settings = {
+        "tile": TileSettings(),
+        "train": TrainSettings(),
+        "predict": PredictSettings(),
+        "evaluate": EvaluateSettings(),
+        "batch": BatchSettings(),
+    }
+    return Plan.of(**{**settings, **stages})
+
+
+def test_what_holds_for_the_slides_is_said_once():
+    grey = TissueSettings(method="grey")
+    tile = TileSettings(
+        slide_mpp=0.25, allow_upsampling=True, tissue=grey, min_tissue=0.3, groups={"Krebs": "tumor"}, seed=3
+    )
+    plan = a_plan(tile=tile, predict=PredictSettings(threshold=0.7))
+    predict, evaluate = plan.predict, plan.evaluate
+    assert (predict.slide_mpp, predict.allow_upsampling, predict.tissue, predict.min_tissue) == (0.25, True, grey, 0.3)
+    assert predict.threshold == 0.7
+    assert (evaluate.groups, evaluate.seed, plan.train.seed) == ({"Krebs": "tumor"}, 3, 3)
+
+
+def test_what_is_given_to_a_stage_wins_even_where_it_is_the_default():
+    tile = TileSettings(min_tissue=0.3, slide_mpp=0.25, seed=3)
+    plan = a_plan(tile=tile, predict=PredictSettings(min_tissue=0.5), evaluate=EvaluateSettings(seed=0))
+    assert (plan.predict.min_tissue, plan.predict.slide_mpp) == (0.5, 0.25)
+    assert (plan.evaluate.seed, plan.train.seed) == (0, 3)
+
+
+def test_run_passes_what_was_given_on_the_command_line(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("gigaslide.cli.run.run_stages", lambda cohort, out, plan: seen.append(plan) or 0)
+    cohort = str(write_cohort(tmp_path, ["t.tif,,tumor,a,train,"]))
+    options = ["--groups.Krebs", "tumor", "--slide-mpp", "0.25", "--tissue.method", "grey", "--min-tissue", "0.3"]
+    stage = ["--allow-upsampling", "--seed", "3", "--predict.min-tissue", "0.5", "--train.seed", "0"]
+    assert main(["run", cohort, str(tmp_path / "out"), *options, *stage]) == 0
+    predict, evaluate = seen[0].predict, seen[0].evaluate
+    assert (predict.slide_mpp, predict.allow_upsampling, predict.tissue.method) == (0.25, True, "grey")
+    assert predict.min_tissue == 0.5
+    assert (evaluate.groups, evaluate.seed, seen[0].train.seed) == ({"Krebs": "tumor"}, 3, 0)
+
+
+@pytest.mark.parametrize(("statuses", "expected"), [([0, 0], 0), ([0, 2], 2), ([2, 0, 1], 1), ([1, 2], 1), ([2, 2], 2)])
+def test_the_worst_status_is_1(statuses, expected):
+    assert worst(statuses) == expected
+
+
+GOOD = ["t0.tif,,tumor,a,train,", "t1.tif,,tumor,b,validation,", "t2.tif,,tumor,c,test,"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        (GOOD[:2], {}, "no slide in test to predict"),
+        (GOOD[1:], {}, "no tumor slide in train to tile"),
+        (["t0.tif,,tumor,a,train,", "n.tif,,normal,b,validation,", GOOD[2]], {}, "no tumor slide in validation"),
+        (["t.tif,,tumor,a,,"], {}, "no tumor slide in train and none in validation"),
+        (GOOD, {"evaluate": EvaluateSettings(split="validation")}, "the split to evaluate, validation"),
+        ([*GOOD[:2], "t2.tif,,,c,test,"], {}, "has a label"),
+    ],
+)
+def test_a_cohort_that_lacks_a_stage_s_slides_is_refused_before_any_work(rows, options, words, tmp_path):
+    cohort = Cohort.load(write_cohort(tmp_path, rows))
+    with pytest.raises(SettingsError, match=words):
+        run_stages(cohort, tmp_path / "out", a_plan(**options))
+    assert not (tmp_path / "out").exists()
+    check_cohort(Cohort.load(write_cohort(tmp_path, GOOD)), a_plan())
+
+
+def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
+    cohort = write_cohort(tmp_path, GOOD[:2])
+    code = (
+        f"import sys; from gigaslide.cli import main; status = main(['run', {str(cohort)!r}, 'nowhere']);"
+        "sys.exit(10 * status + bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 10, done.stderr
+    assert "no slide in test to predict" in done.stderr
+
+
+def test_the_demo_keeps_the_papers_sizes_and_one_seed():
+    phantoms, plan = demo_plan(5, BatchSettings())
+    assert (plan.tile.patch_px, plan.tile.centre_px, plan.tile.mpp) == (139, 64, phantoms.mpp)
+    assert {phantoms.seed, plan.tile.seed, plan.train.seed, plan.evaluate.seed} == {5}
+    rows = [
+        CohortSlide(id=p.id, path=Path(f"{p.id}.tif"), label=p.label, patient=p.patient, split=p.split)
+        for p in plan_cohort(phantoms)
+    ]
+    check_cohort(Cohort.of_rows(rows), plan)
+
+
+def test_a_phantom_that_failed_counts_in_the_demo(tmp_path, monkeypatch):
+    summary = BatchSummary(
+        outcomes=(SlideOutcome(slide="p", status="done"), SlideOutcome(slide="q", status="failed", reason="disk"))
+    )
+    cohort = write_cohort(tmp_path, GOOD)
+    monkeypatch.setattr("gigaslide.cli.demo.phantom_stage", lambda *_: (cohort, summary))
+    monkeypatch.setattr("gigaslide.cli.demo.run_stages", lambda *_: 0)
+    assert main(["demo", str(tmp_path / "out")]) == 2
+
+
+def test_figures_of_two_models_are_told_on_the_terminal(capsys):
+    figure = {"value": 0.5, "low": None, "high": None}
+    froc = {"gigaslide": {"score": figure, "sensitivity_at_false_positives_per_slide": {}}}
+    metrics = {"patch_auc": figure, "slide_auc": figure, "froc": froc, "settings": {"confidence": 0.95}}
+    show_figures({**metrics, "models": ["abc"]})
+    assert "models" not in capsys.readouterr().out
+    show_figures({**metrics, "models": ["abc", "def"]})
+    assert "2 different models: abc, def" in capsys.readouterr().out

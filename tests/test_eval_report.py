@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from gigaslide.eval import EvaluateSettings, JudgementStatus, evaluate
+from gigaslide.eval import EvaluateSettings, JudgementStatus, evaluate, find_evaluation, slides_to_evaluate
 from gigaslide.eval.plots import froc_plot, roc_plot
 from gigaslide.wsi import (
     Annotation,
@@ -331,7 +332,7 @@ def test_fault_51_names_are_escaped_and_the_report_stands_alone(real_bench):
 def test_a_missing_prediction_is_listed_and_stops_nothing(plain):
     plain.slide("lost", "tumor", tumor=(LESION,))
     got = plain.evaluate()
-    assert got.of_status(JudgementStatus.MISSING)[0].slide.id == "lost"
+    assert [j.slide.id for j in got.judgements if j.status == JudgementStatus.MISSING] == ["lost"]
     assert got.exit_status == 2
     assert got.figures.countable_lesions == 1
     assert "no prediction at lost/heatmap.zarr" in Page(plain.html()).text
@@ -347,6 +348,11 @@ def broken_annotation(bench: Bench) -> None:
 
 def contradiction(bench: Bench) -> None:
     bench.rows[0] = bench.rows[0].__class__(**{**bench.rows[0].__dict__, "label": "normal"})
+
+
+def annotation_without_tumour(bench: Bench) -> None:
+    outline = Outline(name="0", group="Stroma", polygon=LESION)
+    Annotation(outlines=(outline,)).save(bench.rows[0].annotation)
 
 
 def other_slides_heatmap(bench: Bench) -> None:
@@ -380,7 +386,8 @@ def nan_detection(bench: Bench) -> None:
     ("harm", "words"),
     [
         (broken_annotation, "annotation-0.geojson"),
-        (contradiction, "the cohort says normal"),
+        (contradiction, "shows tumour, but the slide is labelled normal"),
+        (annotation_without_tumour, "shows no tumour, but the slide is labelled tumor"),
         (other_slides_heatmap, "holds the prediction of u"),
         (other_size, "the heatmap is of a slide of (700, 900) px"),
         (other_spacing, "at 1 µm/px"),
@@ -397,6 +404,50 @@ def test_a_slide_that_cannot_be_judged_is_left_out_with_its_reason(plain, harm, 
     assert words in Page(plain.html()).text
     assert (got.figures.tumor_slides, got.figures.normal_slides) == (0, 1)
     assert got.exit_status == 2
+
+
+def test_a_group_with_a_meaning_of_its_own_is_tumour(plain):
+    annotation_without_tumour(plain)
+    got = plain.evaluate(QUICK.model_copy(update={"groups": {"Stroma": "tumor"}}))
+    assert got.judgements[0].status == JudgementStatus.EVALUATED
+    assert got.figures.countable_lesions == 1
+
+
+def test_heatmaps_of_two_models_are_told_and_not_all_good(plain):
+    plain.predict("n", hot=[(9, 1)], points=[(96, 608, 0.95)], model_hash="other")
+    got = plain.evaluate()
+    assert got.metrics["models"] == ["abc", "other"]
+    assert got.exit_status == 2
+    assert "2 different models: abc, other" in Page(plain.html()).text
+
+
+def found(bench: Bench) -> dict | None:
+    return find_evaluation(Cohort(slides=tuple(bench.rows)), bench.predictions, bench.folder / "out", QUICK)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metrics.json", None),
+        ("metrics.json", "{"),
+        ("metrics.json", "[]"),
+        ("metrics.json", "{}"),
+        ("report.html", None),
+        ("report.html", ""),
+    ],
+)
+def test_a_damaged_evaluation_is_not_there(plain, name, text):
+    metrics = plain.evaluate().metrics
+    assert found(plain) == metrics == plain.metrics()
+    file = plain.folder / "out" / name
+    file.unlink() if text is None else file.write_text(text, encoding="utf-8")
+    assert found(plain) is None
+
+
+def test_a_cohort_without_splits_is_evaluated_whole(plain):
+    cohort = Cohort(slides=tuple(replace(row, split="") for row in plain.rows))
+    assert [slide.id for slide in slides_to_evaluate(cohort, QUICK)] == ["t", "n"]
+    assert slides_to_evaluate(Cohort(slides=(replace(plain.rows[0], split="train"),)), QUICK) == []
 
 
 def test_a_fault_of_ours_costs_one_slide(plain, monkeypatch):
