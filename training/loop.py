@@ -20,7 +20,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from ..models import WEIGHTS, ModelCard, build_classifier, hash_of, keep_large_buffers, write_card
 from ..patching import PatchStore
-from ..wsi import ModelError, Recipe, SettingsError, whole_folder
+from ..wsi import ModelError, Recipe, SettingsError, restore_folder, whole_folder
 from .batches import Batch, Sampler, prefetched
 from .history import HistoryRow, draw_curve, load_history, save_history
 from .settings import TrainSettings
@@ -163,6 +163,7 @@ class _Run:
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
         )
+        restore_folder(self.checkpoint)
         found = Recipe.load(self.checkpoint / "recipe.json")
         if found is not None and not found.differences(self.recipe):
             self.network.optimizer.build(self.network.trainable_variables)
