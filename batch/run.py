@@ -19,6 +19,8 @@ __all__ = ["run_slides"]
 
 logger = logging.getLogger(__name__)
 
+PACKAGE = "gigaslide"  # the logger above all of ours
+
 
 class HasId(Protocol):
     """Anything that stands for one slide."""
@@ -61,7 +63,6 @@ def _on_cluster(
     options = {
         "distributed.worker.daemon": True,
         "distributed.scheduler.allowed-failures": 2,
-        # The cluster serves this process alone; nothing listens beyond the machine.
         "distributed.admin.log-format": "%(name)s: %(message)s",
     }
     with (
@@ -71,18 +72,26 @@ def _on_cluster(
             threads_per_worker=1,
             memory_limit=memory,
             dashboard_address="127.0.0.1:0",  # empty would be port 8787 on every network of the machine
-            host="127.0.0.1",
+            host="127.0.0.1",  # the cluster serves this process alone; nothing listens beyond the machine
             silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,
     ):
-        names = {client.submit(guarded, slide, pure=False, key=f"slide-{slide.id}"): slide.id for slide in slides}
+        client.forward_logging(PACKAGE)
+        in_worker = partial(_in_worker, guarded, logging.getLogger(PACKAGE).getEffectiveLevel())
+        names = {client.submit(in_worker, slide, pure=False, key=f"slide-{slide.id}"): slide.id for slide in slides}
         for future in as_completed(names):
             if future.status == "finished":
                 yield future.result()
             else:
                 error = future.exception()
                 yield SlideOutcome(slide=names[future], status="failed", reason=f"its worker died: {error}")
+
+
+def _in_worker(guarded: Callable[[SlideT], SlideOutcome], level: int, slide: SlideT) -> SlideOutcome:
+    # Set with each slide, for a worker that takes the place of a dead one starts anew.
+    logging.getLogger(PACKAGE).setLevel(level)
+    return guarded(slide)
 
 
 def _guarded(work: Callable[[SlideT], SlideOutcome], slide: SlideT) -> SlideOutcome:

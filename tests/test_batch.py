@@ -1,6 +1,7 @@
 """The same work over many slides: whatever happens to one, the others are done, and the table says so."""
 
 import csv
+import logging
 import os
 import time
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ def work(item: Item) -> SlideOutcome:
     if item.deed == "die":
         time.sleep(0.1)
         os._exit(9)
+    if item.deed == "talk":
+        for name in ("gigaslide.wsi", "elsewhere"):
+            logging.getLogger(name).info("quiet %s", item.id)
+            logging.getLogger(name).warning("loud %s", item.id)
     if item.deed == "partial":
         return SlideOutcome(slide=item.id, status="partial", reason="3 patches could not be read", counts={"tumor": 1})
     return SlideOutcome(slide=item.id, status="done", counts={"tumor": len(item.id), "pid": os.getpid()})
@@ -93,6 +98,15 @@ def test_summary_counts_and_says(mixed):
     assert summary.total("tumor") == 1 + 2 + 2 + 1
     assert summary.total("none") == 0
     assert summary.exit_status == 2
+
+
+@pytest.mark.parametrize(("level", "words"), [(logging.INFO, ["quiet", "loud"]), (logging.WARNING, ["loud"])])
+def test_what_workers_log_is_heard_here_once_and_at_our_level(caplog, capfd, level, words):
+    caplog.set_level(level, logger="gigaslide")
+    run_slides(work, items(a="talk", b="talk"), BatchSettings(workers=1, memory_gb=1.0))
+    heard = [(record.name, record.getMessage()) for record in caplog.records if "gigaslide" in record.name]
+    assert heard == [("gigaslide.wsi", f"{word} {name}") for name in "ab" for word in words]
+    assert "gigaslide.wsi" not in capfd.readouterr().err  # nor does the worker write it a second time
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import openslide
 import pytest
 from conftest import HEIGHT, MPP, WIDTH, block_means, halved, position_coded, tile_place, wave, wave_slide, write_tiff
 from gigaslide.wsi import Region, SlideError, SpacingError, UnreadableRegionError, open_slide
+from gigaslide.wsi import overview as overview_module
 from gigaslide.wsi import slide as slide_module
 
 
@@ -144,6 +145,39 @@ def test_finer_than_the_slide_is_refused_with_advice(coded_slide):
                 slide.scale(absurd)
 
 
+@pytest.mark.parametrize(("mpp", "size"), [(3.1, 97), (2.0, 150), (0.25, 600), (1.0, 64)])
+def test_large_windows_are_read_in_strips_and_look_the_same(tmp_path, monkeypatch, mpp, size):
+    path = write_tiff(tmp_path / "flat.tif", position_coded(), mpp=0.25)
+    xy = np.array([(-100, 33), (333, -70), (700, 611)])
+    whole = windows_of(path, xy, size=size, mpp=mpp)
+    monkeypatch.setattr(slide_module, "LARGE_PX", 40_000)
+    monkeypatch.setattr(slide_module, "STRIP_PX", 30_001)
+    with open_slide(path) as slide:
+        read, sizes = slide.read_level, []
+
+        def noted(level, *, x, y, width, height):
+            sizes.append(width * height)
+            return read(level, x=x, y=y, width=width, height=height)
+
+        monkeypatch.setattr(slide, "read_level", noted)
+        found = dict(slide.read_windows(xy, size=size, mpp=mpp))
+        region = slide.read_region(Region(x=333, y=-70, width=999, height=1203), mpp=mpp)
+    assert max(sizes) <= (40_000 if mpp > 0.25 else 999 * 1203)  # what does not shrink is as large as its reading
+    for index, window in enumerate(whole):
+        assert found[index].shape == (size, size, 3)
+        assert np.abs(found[index].astype(int) - window).max() <= 1
+    assert region.shape == (round(1203 / (mpp / 0.25)), round(999 / (mpp / 0.25)), 3)
+
+
+def test_large_window_over_damage_is_lost_alone(damaged, monkeypatch, caplog):
+    monkeypatch.setattr(slide_module, "LARGE_PX", 5_000)
+    monkeypatch.setattr(slide_module, "STRIP_PX", 5_000)
+    with open_slide(damaged[1]) as slide:
+        found = dict(slide.read_windows(np.array([(300, 100), (700, 300), (200, 600)]), size=70, mpp=2.0))
+    assert [found[index] is None for index in range(3)] == [False, False, True]
+    assert len(caplog.messages) == 1
+
+
 def test_upsampled_windows_show_the_right_place(wave_file):
     with open_slide(wave_file) as slide:
         ((_, window),) = slide.read_windows(np.array([(811, 407)]), size=90, mpp=0.125, allow_upsampling=True)
@@ -197,7 +231,7 @@ def test_overview_does_not_depend_on_its_strips(tmp_path, monkeypatch):
     path = write_tiff(tmp_path / "even.tif", position_coded(1536, 1152), level_sizes=((768, 576),))
     with open_slide(path) as slide:
         whole = [slide.overview(mpp) for mpp in (0.5, 1.0, 3.0, 7.5)]
-        monkeypatch.setattr(slide_module, "STRIP_PX", 50_000)
+        monkeypatch.setattr(overview_module, "STRIP_PX", 50_000)
         in_strips = [slide.overview(mpp) for mpp in (0.5, 1.0, 3.0, 7.5)]
     for one, other in zip(whole, in_strips, strict=True):
         assert np.array_equal(one.image, other.image)

@@ -20,11 +20,12 @@ from .heatmap import CellStatus, Heatmap
 from .labels import tumor_fractions
 from .orientation import ORIENTATIONS, oriented
 from .outputs import refuse_foreign_folder, remove_folder, restore_folder, whole_file, whole_folder
+from .overview import Overview
 from .picture import heatmap_colours, heatmap_over, shrunk
 from .propose import propose_cohort
 from .recipe import Recipe, file_identity, gigaslide_version
 from .settings import Settings, TissueSettings
-from .slide import Overview, Slide, SlideInfo, open_slide
+from .slide import Slide, SlideInfo, open_slide
 from .tissue import TissueMask, tissue_in_image, tissue_mask
 
 __all__ = [

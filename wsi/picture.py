@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from .heatmap import CellStatus, Heatmap
-from .slide import Overview
+from .overview import Overview
 
 __all__ = ["heatmap_colours", "heatmap_over", "shrunk"]
 

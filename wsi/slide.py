@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 import openslide
 
 from .errors import SlideError, SpacingError, UnreadableRegionError
-from .geometry import Region, Scale, ceil_div, floor_div
+from .geometry import Region, Scale, floor_div
+from .overview import Overview, overview_of
+from .resample import mean_of_strips, resized
 
-__all__ = ["Overview", "Slide", "SlideInfo", "open_slide"]
+__all__ = ["Slide", "SlideInfo", "open_slide"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ SNAP = 0.03  # a level within 3 % of the wanted µm/px is read as it is
 PLAUSIBLE_MPP = (0.02, 40.0)  # outside it the number is a unit error, not a microscope
 BLOCK_PX = 1024  # level px: windows that start within one such square are cut from a single read
 UNSEEN_PX = 1 / 256  # level-0 px: a shift by less than this changes no pixel
-LOST_PX = 64  # level px: how closely `overview` closes in on damage
-STRIP_PX = 2**24  # pixels a strip of `overview` may hold: 64 MB as RGBA
+LARGE_PX = 2**23  # level px: a larger rectangle is read in strips; blocks hold up to four times as much, 250 MB
+STRIP_PX = 2**22  # level px of such a strip: under 200 MB with all copies of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +46,6 @@ class SlideInfo:
     background: tuple[int, int, int]
     """RGB under transparent pixels and outside the slide."""
     vendor: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Overview:
-    """A whole slide, small: RGB uint8 (rows, columns, 3); a pixel averages a square of `scale_level0` level-0 px."""
-
-    image: np.ndarray
-    scale_level0: float
-    unreadable: np.ndarray
-    """(rows, columns) bool: pixels, shown as background, whose part of the file could not be decoded."""
 
 
 def open_slide(path: str | Path, *, mpp: float | None = None, fallback_mpp: float | None = None) -> "Slide":
@@ -143,14 +134,23 @@ class Slide:
         scale = self.scale(mpp, allow_upsampling=allow_upsampling)
         size = (round(region.width / scale.level0), round(region.height / scale.level0))
         d = scale.level_downsample
-        cover = self.read_level(
-            scale.level,
-            x=round(region.x / d),
-            y=round(region.y / d),
-            width=max(1, round(region.width / d)),
-            height=max(1, round(region.height / d)),
+        corner = round(region.x / d), round(region.y / d)
+        cover = max(1, round(region.width / d)), max(1, round(region.height / d))
+        return self._read_resized(scale.level, corner, cover, (max(1, size[0]), max(1, size[1])))
+
+    def _read_resized(
+        self, level: int, corner: tuple[int, int], cover: tuple[int, int], size: tuple[int, int]
+    ) -> np.ndarray:
+        """A rectangle, corner (x, y) and cover (width, height) in level px, resized to size (width, height)."""
+        (x, y), (width, height) = corner, cover
+        if width * height <= LARGE_PX or size[0] >= width or size[1] >= height:
+            return resized(self.read_level(level, x=x, y=y, width=width, height=height), size)
+        rows = max(1, floor_div(STRIP_PX, width))
+        strips = (
+            self.read_level(level, x=x, y=y + top, width=width, height=min(rows, height - top))
+            for top in range(0, height, rows)
         )
-        return _resize(cover, (max(1, size[0]), max(1, size[1])))
+        return mean_of_strips(strips, height=height, size=size)
 
     def read_windows(
         self, xy: np.ndarray, *, size: int, mpp: float, allow_upsampling: bool = False
@@ -165,7 +165,9 @@ class Slide:
         side = max(1, round(size * scale.resample))
         # Off whole px OpenSlide blends neighbours, by a share that depends on where a read starts. There every window
         # is read alone, at a half to a third of the speed, so that its pixels depend on its own place only.
-        block_px = max(BLOCK_PX, side) if self._falls_on_whole_px(scale.level) else 1
+        # So is a large one, which goes in strips.
+        shares = side * side <= LARGE_PX and self._falls_on_whole_px(scale.level)
+        block_px = max(BLOCK_PX, side) if shares else 1
         blocks: dict[tuple[int, int], list[int]] = {}
         for index, (x, y) in enumerate(corners):
             blocks.setdefault((floor_div(y, block_px), floor_div(x, block_px)), []).append(index)
@@ -177,62 +179,31 @@ class Slide:
         return abs(downsample - round(downsample)) * max(self.info.level_sizes[level]) < UNSEEN_PX
 
     def _cut(self, corners, members, *, side: int, size: int, level: int) -> Iterator[tuple[int, np.ndarray | None]]:
+        if len(members) == 1:
+            yield members[0], self._window(corners[members[0]], side=side, size=size, level=level)
+            return
         left, top = corners[members].min(axis=0)
         width, height = corners[members].max(axis=0) + side - (left, top)
         try:
             block = self.read_level(level, x=left, y=top, width=width, height=height)
-        except UnreadableRegionError as error:
-            if len(members) == 1:
-                logger.warning("%s", error)
-                yield members[0], None
-                return
+        except UnreadableRegionError:
             for member in members:  # one by one, so that only windows that touch the damage are lost
-                yield from self._cut(corners, [member], side=side, size=size, level=level)
+                yield member, self._window(corners[member], side=side, size=size, level=level)
             return
         for member in members:
             x, y = corners[member] - (left, top)
-            yield member, _resize(block[y : y + side, x : x + side], (size, size))
+            yield member, resized(block[y : y + side, x : x + side], (size, size))
+
+    def _window(self, corner: np.ndarray, *, side: int, size: int, level: int) -> np.ndarray | None:
+        try:
+            return self._read_resized(level, (int(corner[0]), int(corner[1])), (side, side), (size, size))
+        except UnreadableRegionError as error:
+            logger.warning("%s", error)
+            return None
 
     def overview(self, mpp: float) -> Overview:
         """The whole slide at about mpp µm/px or a little finer, area-averaged, read in strips of bounded memory."""
-        info = self.info
-        wanted = max(1.0, mpp / info.mpp)
-        level = max(i for i, d in enumerate(info.level_downsamples) if d <= wanted * 1.001)
-        factor = max(1, floor_div(wanted * 1.001, info.level_downsamples[level]))
-        width, height = info.level_sizes[level]
-        columns = ceil_div(width, factor)
-        strip_rows = max(1, floor_div(STRIP_PX, columns * factor * factor))
-        strips, lost = [], []
-        for row in range(0, ceil_div(height, factor), strip_rows):
-            rows = min(strip_rows, ceil_div(height, factor) - row)
-            strip = np.full((rows * factor, columns * factor, 3), info.background, np.uint8)
-            damage = np.zeros(strip.shape[:2], np.uint8)
-            self._read_what_can_be_read(level, strip, damage, x=0, y=row * factor)
-            strips.append(_resize(strip, (columns, rows)))
-            lost.append(damage.reshape(rows, factor, columns, factor).any(axis=(1, 3)))
-        return Overview(
-            image=np.concatenate(strips),
-            scale_level0=factor * info.level_downsamples[level],
-            unreadable=np.concatenate(lost),
-        )
-
-    def _read_what_can_be_read(self, level: int, image: np.ndarray, damage: np.ndarray, *, x: int, y: int) -> None:
-        """Fill image from (x, y) on, level px; halve what cannot be decoded down to LOST_PX, then mark it in damage."""
-        height, width = damage.shape
-        try:
-            image[:] = self.read_level(level, x=x, y=y, width=width, height=height)
-        except UnreadableRegionError as error:
-            if max(width, height) <= LOST_PX:
-                logger.warning("%s", error)
-                damage[:] = 1
-            elif width >= height:
-                half = width // 2
-                self._read_what_can_be_read(level, image[:, :half], damage[:, :half], x=x, y=y)
-                self._read_what_can_be_read(level, image[:, half:], damage[:, half:], x=x + half, y=y)
-            else:
-                half = height // 2
-                self._read_what_can_be_read(level, image[:half], damage[:half], x=x, y=y)
-                self._read_what_can_be_read(level, image[half:], damage[half:], x=x, y=y + half)
+        return overview_of(self, mpp)
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -260,9 +231,8 @@ def _open_handle(path: Path) -> openslide.OpenSlide:
 def _describe(path: Path, handle: openslide.OpenSlide, *, mpp: float | None, fallback_mpp: float | None) -> SlideInfo:
     properties = handle.properties
     colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
-    given = mpp if mpp is not None else None
-    in_file = _mpp_of_file(path, properties) if given is None else None
-    spacing = given if given is not None else in_file if in_file is not None else fallback_mpp
+    in_file = _mpp_of_file(path, properties) if mpp is None else None
+    spacing = next((value for value in (mpp, in_file, fallback_mpp) if value is not None), None)
     if spacing is None:
         raise SpacingError(
             f"{path}: the file does not say its µm/px; give it in the cohort's mpp column or with --slide-mpp"
@@ -306,12 +276,3 @@ def _onto_background(rgba: np.ndarray, background: tuple[int, int, int]) -> np.n
         return np.ascontiguousarray(rgb)
     opacity = alpha.astype(np.float32) / 255
     return np.rint(rgb * opacity + np.asarray(background, np.float32) * (1 - opacity)).astype(np.uint8)
-
-
-def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """To size (width, height): area average when it shrinks, linear when it grows."""
-    height, width = image.shape[:2]
-    if (width, height) == size:
-        return image
-    shrinks = size[0] <= width and size[1] <= height
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
