@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -206,3 +208,8 @@ def test_bad_detections_are_named_errors(tmp_path, content, words):
 def test_columns_of_different_length_are_refused():
     with pytest.raises(ScoreError, match="different length"):
         Detections(slide=np.array(["a"]), x=np.zeros(2), y=np.zeros(1), probability=np.zeros(1))
+
+
+def test_workers_do_not_pay_for_matplotlib():
+    code = "import sys, gigaslide.batch, gigaslide.patching; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
