@@ -1,10 +1,10 @@
 """Settings of the inference room."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..wsi import Settings, TissueSettings
+from ..wsi import Number, Settings, TissueSettings
 
 __all__ = ["PredictSettings"]
 
@@ -14,7 +14,7 @@ class PredictSettings(Settings):
 
     stride_px: int | None = Field(default=None, ge=1)
     """Side of a heatmap cell (px at the model's µm/px); by default the centre square the model was trained on."""
-    orientations: Literal[1, 8] = 8
+    orientations: Annotated[Literal[1, 8], Number] = 8
     """Average over the 8 rotations and mirrorings of each window, or take it as it is."""
     batch: int = Field(default=64, ge=1)
     """Windows a call of the network, orientations counted."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..wsi import Settings
+from ..wsi import Number, Settings
 
 
 class PhantomSettings(Settings):
@@ -28,7 +28,7 @@ class PhantomSettings(Settings):
     slides_per_patient: Annotated[int, Field(ge=1)] = 2
     """Slides of one patient; they share a label and never part between splits."""
 
-    tile_px: Literal[128, 256, 512, 1024] = 256
+    tile_px: Annotated[Literal[128, 256, 512, 1024], Number] = 256
     """Side of a tile in the TIFF, px."""
 
     jpeg_quality: Annotated[int, Field(ge=30, le=100)] = 85

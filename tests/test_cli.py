@@ -333,3 +333,13 @@ def test_figures_of_two_models_are_told_on_the_terminal(capsys):
     assert "models" not in capsys.readouterr().out
     show_figures({**metrics, "models": ["abc", "def"]})
     assert "2 different models: abc, def" in capsys.readouterr().out
+
+
+def test_choices_among_numbers_are_taken_as_words(tmp_path, capsys):
+    arguments = ["--slides", "1", "--size-px", "400", "--tile-px", "128", "--batch.workers", "0"]
+    assert main(["phantom", str(tmp_path / "out"), *arguments]) == 0
+    assert main(["predict", "nowhere", str(tmp_path / "p"), "s.tif", "--orientations", "1"]) == 1
+    assert "not a model folder" in capsys.readouterr().err
+    assert main(["predict", "nowhere", str(tmp_path / "p"), "s.tif", "--orientations", "3"]) == 1
+    told = capsys.readouterr()
+    assert "1 or 8" in told.err + told.out

@@ -24,7 +24,7 @@ from .overview import Overview
 from .picture import heatmap_colours, heatmap_over, shrunk
 from .propose import propose_cohort
 from .recipe import Recipe, file_identity, gigaslide_version
-from .settings import Settings, TissueSettings
+from .settings import Number, Settings, TissueSettings
 from .slide import Slide, SlideInfo, open_slide
 from .tissue import TissueMask, tissue_in_image, tissue_mask
 
@@ -43,6 +43,7 @@ __all__ = [
     "GroupMeaning",
     "Heatmap",
     "ModelError",
+    "Number",
     "Outline",
     "Overview",
     "Recipe",

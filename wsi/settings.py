@@ -2,9 +2,12 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Settings", "TissueSettings"]
+__all__ = ["Number", "Settings", "TissueSettings"]
+
+Number = BeforeValidator(lambda value: int(value) if isinstance(value, str) and value.isdecimal() else value)
+"""Marks a Literal of numbers, which would else refuse the command line's words: Annotated[Literal[1, 8], Number]."""
 
 
 class Settings(BaseModel):
