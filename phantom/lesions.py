@@ -15,7 +15,6 @@ from .plan import PhantomSlide
 ANNOTATION_SLACK_UM = 3.0
 """Tumour nuclei have their centres this far inside the outline, as a careful hand draws it around whole cells."""
 CLUSTER_BELOW_UM = 200.0
-MACRO_FROM_UM = 2000.0
 _GAP_UM = 120.0
 
 IslandContent = Literal["tissue", "fat", "necrosis"]
