@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from gigaslide.wsi import Cohort, CohortSlide
+from gigaslide.wsi import Cohort, CohortSlide, open_slide
 
 WIDTH, HEIGHT, MPP = 1531, 1127, 0.5
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -71,6 +71,25 @@ def write_tiff(
         for columns, rows in level_sizes:
             tiff.write(block_means(pixels, columns=columns, rows=rows), subfiletype=1, **options)
     return path
+
+
+def windows_of(path: Path, xy, *, size: int, mpp: float = MPP, **options) -> list[np.ndarray | None]:
+    """Windows of the slide in that file, in the order asked for; None where one cannot be read."""
+    with open_slide(path, **options) as slide:
+        found = dict(slide.read_windows(np.asarray(xy), size=size, mpp=mpp))
+    assert sorted(found) == list(range(len(xy)))
+    return [found[index] for index in range(len(xy))]
+
+
+def offset_level0(window: np.ndarray, *, x: float, y: float, px_level0: float) -> tuple[float, float]:
+    """By how many level-0 px (x, y) a window of the wave lies off its place: least squares on the wave's slopes."""
+    rows, columns = np.mgrid[: window.shape[0], : window.shape[1]] + 0.5
+    at_x, at_y = x + columns * px_level0, y + rows * px_level0
+    slope_x = (wave(at_x + 0.5, at_y) - wave(at_x - 0.5, at_y)).ravel()
+    slope_y = (wave(at_x, at_y + 0.5) - wave(at_x, at_y - 0.5)).ravel()
+    matrix = np.stack([slope_x, slope_y, np.ones_like(slope_x)], axis=1)
+    (dx, dy, _), *_ = np.linalg.lstsq(matrix, (window - wave(at_x, at_y)).ravel(), rcond=None)
+    return float(dx), float(dy)
 
 
 def tile_place(path: Path, index: int, *, page: int = 0) -> tuple[int, int]:
