@@ -1,0 +1,147 @@
+"""Which slides an evaluation takes, and those it must leave out: each with its reason, and none stops the others."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from gigaslide.eval import EvaluateSettings, JudgementStatus, evaluate, slides_to_evaluate
+from gigaslide.wsi import Annotation, CellStatus, Cohort, CohortSlide, Heatmap, Outline, ScoreError, SettingsError
+from predictions import HEIGHT, LESION, QUICK, WIDTH, Bench, Page
+
+
+def test_a_missing_prediction_is_listed_and_stops_nothing(plain):
+    plain.slide("lost", "tumor", tumor=(LESION,))
+    got = plain.evaluate()
+    assert [j.slide.id for j in got.judgements if j.status == JudgementStatus.MISSING] == ["lost"]
+    assert got.exit_status == 2
+    assert got.figures.countable_lesions == 1
+    assert "no prediction at lost/heatmap.zarr" in Page(plain.html()).text
+    row = plain.table("slides").iloc[2]
+    assert row["status"] == "missing"
+    assert np.isnan(row["score"])
+    assert pd.isna(row["lesions"])
+
+
+def broken_annotation(bench: Bench) -> None:
+    bench.rows[0].annotation.write_text("{", encoding="utf-8")
+
+
+def contradiction(bench: Bench) -> None:
+    bench.rows[0] = bench.rows[0].__class__(**{**bench.rows[0].__dict__, "label": "normal"})
+
+
+def annotation_without_tumour(bench: Bench) -> None:
+    outline = Outline(name="0", group="Stroma", polygon=LESION)
+    Annotation(outlines=(outline,)).save(bench.rows[0].annotation)
+
+
+def other_slides_heatmap(bench: Bench) -> None:
+    bench.predict("t", slide="u")
+
+
+def other_size(bench: Bench) -> None:
+    bench.predict("t", slide_size=(HEIGHT, WIDTH))
+
+
+def other_spacing(bench: Bench) -> None:
+    bench.predict("t", slide_mpp=1.0)
+
+
+def unfinished(bench: Bench) -> None:
+    heatmap = Heatmap.load(bench.predictions / "t" / "heatmap.zarr")
+    status, probability = heatmap.status.copy(), heatmap.probability.copy()
+    status[0, 0], probability[0, 0] = CellStatus.NOT_YET, np.nan
+    bench.predict("t", status=status, probability=probability)
+
+
+def no_detections_file(bench: Bench) -> None:
+    (bench.predictions / "t" / "detections.csv").unlink()
+
+
+def nan_detection(bench: Bench) -> None:
+    (bench.predictions / "t" / "detections.csv").write_text("slide,x,y,probability\nt,1,2,nan\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (broken_annotation, "annotation-0.geojson"),
+        (contradiction, "shows tumour, but the slide is labelled normal"),
+        (annotation_without_tumour, "shows no tumour, but the slide is labelled tumor"),
+        (other_slides_heatmap, "holds the prediction of u"),
+        (other_size, "the heatmap is of a slide of (700, 900) px"),
+        (other_spacing, "at 1 µm/px"),
+        (unfinished, "not finished, 1 cells to go"),
+        (no_detections_file, "detections.csv"),
+        (nan_detection, "probability nan"),
+    ],
+)
+def test_a_slide_that_cannot_be_judged_is_left_out_with_its_reason(plain, harm, words):
+    harm(plain)
+    got = plain.evaluate()
+    assert got.judgements[0].status == JudgementStatus.FAILED
+    assert words in got.judgements[0].reason
+    assert words in Page(plain.html()).text
+    assert (got.figures.tumor_slides, got.figures.normal_slides) == (0, 1)
+    assert got.exit_status == 2
+
+
+def test_a_group_with_a_meaning_of_its_own_is_tumour(plain):
+    annotation_without_tumour(plain)
+    got = plain.evaluate(QUICK.model_copy(update={"groups": {"Stroma": "tumor"}}))
+    assert got.judgements[0].status == JudgementStatus.EVALUATED
+    assert got.figures.countable_lesions == 1
+
+
+def test_a_fault_of_ours_costs_one_slide(plain, monkeypatch):
+    def judge(slide, *_):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("gigaslide.eval.evaluation.judge_slide", judge, raising=True)
+    got = plain.evaluate()
+    assert [j.reason for j in got.judgements] == ["ZeroDivisionError: oh"] * 2
+    assert got.exit_status == 1
+    assert "0 of 2 slides" in Page(plain.html()).text
+
+
+def test_a_slide_that_cannot_be_opened_has_figures_but_no_picture(plain):
+    before = plain.evaluate().figures
+    plain.rows[0].path.unlink()
+    got = plain.evaluate()
+    assert got.judgements[0].pictures is None
+    assert got.figures.patch_auc == before.patch_auc
+    assert "no such file" in Page(plain.html()).text
+
+
+def test_slides_without_label_are_left_out(plain):
+    plain.slide("x", "")
+    plain.predict("x")
+    assert plain.evaluate().judgements[2].status == JudgementStatus.NO_LABEL
+
+
+def test_only_the_split_is_evaluated(plain):
+    plain.rows[1] = CohortSlide(**{**plain.rows[1].__dict__, "split": "validation"})
+    assert [j.slide.id for j in plain.evaluate().judgements] == ["t"]
+    assert len(plain.evaluate(EvaluateSettings(split="", resamples=9)).judgements) == 2
+    with pytest.raises(SettingsError, match="there are test, validation"):
+        plain.evaluate(EvaluateSettings(split="train"))
+
+
+def test_a_cohort_without_splits_is_evaluated_whole(plain):
+    cohort = Cohort(slides=tuple(replace(row, split="") for row in plain.rows))
+    assert [slide.id for slide in slides_to_evaluate(cohort, QUICK)] == ["t", "n"]
+    assert slides_to_evaluate(Cohort(slides=(replace(plain.rows[0], split="train"),)), QUICK) == []
+
+
+def test_heatmaps_of_two_models_are_told_and_not_all_good(plain):
+    plain.predict("n", hot=[(9, 1)], points=[(96, 608, 0.95)], model_hash="other")
+    got = plain.evaluate()
+    assert got.metrics["models"] == ["abc", "other"]
+    assert got.exit_status == 2
+    assert "2 different models: abc, other" in Page(plain.html()).text
+
+
+def test_no_predictions_at_all_is_an_error(plain, tmp_path):
+    with pytest.raises(ScoreError, match="predict the slides first"):
+        evaluate(Cohort(slides=tuple(plain.rows)), tmp_path / "none", tmp_path / "out", QUICK)

@@ -1,0 +1,170 @@
+"""Tiling again: what is kept, what is made again and said, and what a stopped run leaves."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import zarr
+from conftest import as_cohort, stained_slide, tile_place, write_tiff
+from gigaslide.patching import PatchStore
+from gigaslide.wsi import Cohort, CohortSlide, SettingsError
+from tiling import SIDE, content_hash, made_slide, tile
+
+
+def test_resume_skips_what_is_unchanged(cohort, copied):
+    before = content_hash(copied)
+    stamps = {path: path.stat().st_mtime_ns for path in copied.path.rglob("c/**/*")}
+    summary = tile(cohort, copied.path)
+    assert {o.status for o in summary.outcomes} == {"skipped"}
+    assert {o.slide: o.counts for o in summary.outcomes} == {s.id: s.counts for s in copied.slides}
+    assert summary.exit_status == 0
+    assert {path: path.stat().st_mtime_ns for path in copied.path.rglob("c/**/*")} == stamps
+    assert content_hash(PatchStore(copied.path)) == before
+
+
+def test_changed_setting_is_made_again_and_said(cohort, copied):
+    summary = tile(cohort, copied.path, tumor_per_slide=7)
+    assert {o.status for o in summary.outcomes} == {"done"}
+    assert all("made again: settings.tumor_per_slide: 40 → 7" in o.reason for o in summary.outcomes)
+    assert {s.id: s.counts["tumor"] for s in PatchStore(copied.path).slides} == {"ill": 7, "well": 0, "ill_2": 7}
+
+
+def test_changed_split_or_patient_alone_is_not_made_again(cohort, copied):
+    moved = [replace(slide, split="validation", patient="q") if slide.id == "ill" else slide for slide in cohort]
+    summary = tile(as_cohort(*moved), copied.path)
+    assert {o.status for o in summary.outcomes} == {"skipped"}
+    (ill,) = (slide for slide in PatchStore(copied.path).slides if slide.id == "ill")
+    assert (ill.split, ill.patient) == ("validation", "q")
+
+
+def test_further_splits_only_add_slides(cohort, copied):
+    summary = tile(cohort, copied.path, splits=("train", "validation", "test"))
+    assert {o.slide: o.status for o in summary.outcomes} == {
+        "ill": "skipped",
+        "well": "skipped",
+        "ill_2": "skipped",
+        "held_out": "done",
+    }
+
+
+def test_fault_16_replaced_slide_is_made_again_and_said(tmp_path):
+    slide = made_slide(tmp_path, "a.tif", seed=1, label="normal", split="train")
+    store = tmp_path / "store"
+    tile(as_cohort(slide), store, normal_per_slide=5)
+    write_tiff(slide.path, stained_slide(8))
+    (outcome,) = tile(as_cohort(slide), store, normal_per_slide=5).outcomes
+    assert outcome.status == "done"
+    assert "made again: inputs.slide." in outcome.reason
+    group = zarr.open_group(store / "a" / "normal", mode="r")
+    x, y = group["xy"][0].tolist()
+    assert np.array_equal(group["images"][0], stained_slide(8)[y : y + SIDE, x : x + SIDE])
+
+
+def test_partial_slide_stays_partial_when_it_is_unchanged(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", stained_slide(1), jpeg=True)
+    offset, length = tile_place(path, 1 * 6 + 2)
+    with path.open("rb+") as file:
+        file.seek(offset)
+        file.write(bytes(length))
+    slide = as_cohort(CohortSlide(id="a", path=path, label="normal", split="train"))
+    first, second = (tile(slide, tmp_path / "store", normal_per_slide=2000, stride_px=32) for _ in range(2))
+    assert (first.exit_status, second.exit_status) == (2, 2)
+    (before,), (after,) = first.outcomes, second.outcomes
+    assert before.status == after.status == "partial"
+    assert after.reason == f"unchanged; {before.reason}"
+    assert after.counts == before.counts
+
+
+def test_slide_that_fails_to_be_made_again_leaves_no_group_of_the_old_recipe(cohort, copied):
+    gone = replace(cohort.slides[1], path=copied.path / "gone.tif")
+    (outcome,) = tile(Cohort(slides=(gone,)), copied.path).outcomes
+    assert outcome.status == "failed"
+    assert not (copied.path / "well").exists()
+    assert not list(copied.path.glob(".*"))
+    assert (copied.path / "ill").exists()
+
+
+def test_tiling_a_part_of_the_cohort_keeps_the_others_listed(cohort, copied):
+    tile(Cohort(slides=(replace(cohort.slides[1], patient="new"),)), copied.path)
+    assert [(s.id, s.patient) for s in PatchStore(copied.path).slides] == [
+        ("ill", "p1"),
+        ("well", "new"),
+        ("ill_2", "p3"),
+    ]
+    shutil.rmtree(copied.path / "ill")
+    tile(Cohort(slides=cohort.slides[2:3]), copied.path)
+    assert list(PatchStore(copied.path).attributes["slides"]) == ["well", "ill_2"]
+
+
+def test_slides_that_the_cohort_now_keeps_for_testing_leave_the_list(cohort, copied, caplog):
+    moved = [replace(slide, split="test") if slide.id == "ill" else slide for slide in cohort]
+    tile(Cohort(slides=tuple(moved)), copied.path)
+    assert [slide.id for slide in PatchStore(copied.path).slides] == ["well", "ill_2"]
+    # Of ill_2 the next cohort knows only that its patient is now tested.
+    tile(Cohort(slides=(cohort.slides[1], replace(cohort.slides[3], patient="p3"))), copied.path)
+    assert [slide.id for slide in PatchStore(copied.path).slides] == ["well"]
+    assert "ill_2 leaves the list: its patient p3 moved" in caplog.text
+
+
+def test_what_others_keep_in_the_store_is_left_alone(cohort, tmp_path):
+    store = tmp_path / "store"
+    mine = {"zarr.json": json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"by": "me"}}), "b.txt": ""}
+    for slide, name in zip(("ill", "well"), mine, strict=True):
+        (store / slide).mkdir(parents=True)
+        (store / slide / name).write_text(mine[name])
+    summary = tile(cohort, store, normal_per_slide=2, tumor_per_slide=2)
+    assert [o.status for o in summary.outcomes] == ["failed", "failed", "done"]
+    assert "not of patches" in summary.outcomes[0].reason
+    assert "no zarr.json" in summary.outcomes[1].reason
+    assert (store / "ill" / "zarr.json").read_text() == mine["zarr.json"]
+    assert (store / "well" / "b.txt").exists()
+    (store / "zarr.json").write_text(mine["zarr.json"])
+    with pytest.raises(SettingsError, match="no patch store's; give another folder"):
+        tile(cohort, store)
+    assert (store / "zarr.json").read_text() == mine["zarr.json"]
+
+
+def test_group_that_a_kill_had_moved_aside_is_found_again(cohort, copied):
+    (copied.path / "ill").rename(copied.path / ".ill.0123abcd.old")
+    assert {o.status for o in tile(cohort, copied.path).outcomes} == {"skipped"}
+    assert not list(copied.path.glob(".*"))
+
+
+def test_fault_29_leftovers_of_a_killed_writer_are_not_slides(cohort, copied):
+    left = copied.path / ".ill.0123abcd.partial"
+    shutil.copytree(copied.path / "ill", left)
+    assert [slide.id for slide in PatchStore(copied.path).slides] == ["ill", "well", "ill_2"]
+    shutil.rmtree(copied.path / "ill")
+    assert [slide.id for slide in PatchStore(copied.path).slides] == ["well", "ill_2"]
+    summary = tile(cohort, copied.path)
+    assert [o.status for o in summary.outcomes] == ["done", "skipped", "skipped"]
+
+
+def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled, tmp_path, monkeypatch):
+    from gigaslide.patching import tile as tile_module
+
+    class Killed(BaseException):
+        pass
+
+    expected = content_hash(tiled[0])
+    patches = tile_module._patches
+    for stop_after in (0, 1, 39, 40, 60, 130):
+        left = [stop_after]
+
+        def stopping(*args, left=left):
+            for item in patches(*args):
+                if left[0] == 0:
+                    raise Killed
+                left[0] -= 1
+                yield item
+
+        monkeypatch.setattr(tile_module, "_patches", stopping)
+        store = tmp_path / f"store {stop_after}"
+        with pytest.raises(Killed):
+            tile(cohort, store)
+        monkeypatch.setattr(tile_module, "_patches", patches)
+        tile(cohort, store)
+        assert content_hash(PatchStore(store)) == expected
+        assert not list(store.glob(".*"))
