@@ -1,0 +1,6 @@
+"""Open files that give a slide's pixels tile by tile, one module per kind of file."""
+
+from .opening import open_reader
+from .pyramid import Pyramid, PyramidLevel, TileReader
+
+__all__ = ["Pyramid", "PyramidLevel", "TileReader", "open_reader"]

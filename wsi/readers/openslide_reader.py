@@ -1,0 +1,132 @@
+"""Slides through OpenSlide: the authority on formats, levels, µm/px and bounds, and the reader of last resort."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import openslide
+
+from ..errors import SlideError, UnreadableRegionError
+from ..geometry import Region
+from .pyramid import Pyramid, PyramidLevel
+
+__all__ = ["OpenSlideReader", "onto_background"]
+
+TILE_PX = 512  # level px, where the file's own tiles are of no use as a grid
+USEFUL_TILE_PX = (128, 1024)
+
+
+class OpenSlideReader:
+    """Reads each tile of a fixed grid alone.
+
+    Off whole level-0 px OpenSlide blends neighbours, by a share that depends on where a read starts; since every tile
+    starts where its grid says, the same pixels come for every window.
+    """
+
+    name = "OpenSlide"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._handle = _opened(path)
+        self.pyramid = _pyramid(self._handle)
+
+    def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
+        shape = self.pyramid.levels[level]
+        x, y = column * shape.tile_width, row * shape.tile_height
+        size = min(shape.tile_width, shape.width - x), min(shape.tile_height, shape.height - y)
+        location = round(x * shape.downsample), round(y * shape.downsample)
+        with self._lock:
+            handle = self._handle
+        try:
+            rgba = np.asarray(handle.read_region(location, level, size))
+        except openslide.OpenSlideError as error:
+            raise UnreadableRegionError(str(error)) from error
+        return onto_background(rgba, self.pyramid.background)
+
+    def region_at_level0(self, x: int, y: int, *, level: int, size: tuple[int, int]) -> np.ndarray:
+        """OpenSlide's own read_region, on the background: what the other readers are held against."""
+        try:
+            rgba = np.asarray(self._handle.read_region((x, y), level, size))
+        except openslide.OpenSlideError as error:
+            raise UnreadableRegionError(str(error)) from error
+        return onto_background(rgba, self.pyramid.background)
+
+    def reopen(self) -> None:
+        # An OpenSlide handle answers nothing after its first error. The old one is left to its last user to free.
+        fresh = _opened(self._path)
+        with self._lock:
+            self._handle = fresh
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+def _opened(path: Path) -> openslide.OpenSlide:
+    try:
+        return openslide.OpenSlide(path)
+    except openslide.OpenSlideUnsupportedFormatError as error:
+        raise SlideError(f"{path}: not a slide that OpenSlide can read; see docs/formats.md") from error
+    except (openslide.OpenSlideError, OSError) as error:
+        raise SlideError(f"{path}: not a slide, or a damaged one: {error}") from error
+
+
+def _pyramid(handle: openslide.OpenSlide) -> Pyramid:
+    properties = handle.properties
+    colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
+    offset = tuple(_number(properties.get(f"hamamatsu.{axis}OffsetFromSlideCentre")) for axis in "XY")
+    return Pyramid(
+        levels=tuple(_level(handle, number) for number in range(handle.level_count)),
+        mpp_xy=_mpp(properties),
+        background=(int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16)),
+        vendor=properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
+        bounds=_bounds(properties),
+        offset_nm_xy=None if offset[0] is None or offset[1] is None else (offset[0], offset[1]),
+    )
+
+
+def _level(handle: openslide.OpenSlide, number: int) -> PyramidLevel:
+    (width, height), downsample = handle.level_dimensions[number], handle.level_downsamples[number]
+    ratio = handle.dimensions[0] / width, handle.dimensions[1] / height
+    # Where the format tells no downsample OpenSlide takes the mean of these two; then each axis has its own.
+    own = abs((ratio[0] + ratio[1]) / 2 / downsample - 1) < 1e-9
+    tile = [_number(handle.properties.get(f"openslide.level[{number}].tile-{side}")) for side in ("width", "height")]
+    useful = all(px is not None and USEFUL_TILE_PX[0] <= px <= USEFUL_TILE_PX[1] for px in tile)
+    tile_width, tile_height = (round(px or 0) for px in tile) if useful else (TILE_PX, TILE_PX)
+    return PyramidLevel(
+        width=width,
+        height=height,
+        tile_width=tile_width,
+        tile_height=tile_height,
+        downsample=downsample,
+        downsample_xy=ratio if own else (downsample, downsample),
+    )
+
+
+def _mpp(properties) -> tuple[float, float] | None:
+    x, y = (_number(properties.get(name)) for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y))
+    return None if x is None or y is None else (x, y)
+
+
+def _bounds(properties) -> Region | None:
+    found = [_number(properties.get(f"openslide.bounds-{side}")) for side in ("x", "y", "width", "height")]
+    x, y, width, height = (None if number is None else round(number) for number in found)
+    if x is None or y is None or width is None or height is None:
+        return None
+    return Region(x=x, y=y, width=width, height=height)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def onto_background(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
+    """RGBA laid on a colour: outside the scan OpenSlide gives transparent black, which looks like tissue."""
+    rgb, alpha = rgba[..., :3], rgba[..., 3:]
+    if alpha.min() == 255:
+        return np.ascontiguousarray(rgb)
+    opacity = alpha.astype(np.float32) / 255
+    return np.rint(rgb * opacity + np.asarray(background, np.float32) * (1 - opacity)).astype(np.uint8)
