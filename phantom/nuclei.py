@@ -20,40 +20,41 @@ ANGLES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class NucleusKind:
-    """How the nuclei of one kind of cell look. Lengths in µm, densities in units of pure haematoxylin."""
+    """How the nuclei of one kind of cell look. Lengths in µm, densities in units of pure haematoxylin.
+
+    The defaults are what most kinds share; a kind says what sets it apart.
+    """
 
     length_um: float
     width_um: float
     spread: float
     """Relative standard deviation of the size."""
-    density: float
+    density: float = 0.72
     density_spread: float
     irregularity: float
     """Relative standard deviation of the outline's radius."""
-    chromatin: float
+    chromatin: float = 0.2
     """Relative contrast of the grain inside."""
     vesicular: float
     """How much paler the inside is than the rim, 0 to 1."""
-    nucleoli: float
+    nucleoli: float = 0
     """Mean number of nucleoli."""
 
 
 LYMPHOCYTE = NucleusKind(
     length_um=6.6, width_um=6.2, spread=0.07, density=0.86, density_spread=0.14,
-    irregularity=0.05, chromatin=0.42, vesicular=0.12, nucleoli=0,
+    irregularity=0.05, chromatin=0.42, vesicular=0.12,
 )  # fmt: skip
 CENTROBLAST = NucleusKind(
     length_um=9.4, width_um=8.6, spread=0.08, density=0.58, density_spread=0.10,
     irregularity=0.04, chromatin=0.25, vesicular=0.35, nucleoli=0.8,
 )  # fmt: skip
 FIBROBLAST = NucleusKind(
-    length_um=15.0, width_um=3.2, spread=0.18, density=0.72, density_spread=0.16,
-    irregularity=0.06, chromatin=0.2, vesicular=0.1, nucleoli=0,
-)  # fmt: skip
+    length_um=15.0, width_um=3.2, spread=0.18, density_spread=0.16, irregularity=0.06, vesicular=0.1
+)
 DUCT_CELL = NucleusKind(
-    length_um=9.5, width_um=6.4, spread=0.07, density=0.72, density_spread=0.08,
-    irregularity=0.035, chromatin=0.2, vesicular=0.15, nucleoli=0.2,
-)  # fmt: skip
+    length_um=9.5, width_um=6.4, spread=0.07, density_spread=0.08, irregularity=0.035, vesicular=0.15, nucleoli=0.2
+)
 
 
 def tumor_nucleus(rng: np.random.Generator) -> NucleusKind:
