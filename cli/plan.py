@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ..wsi import Cohort, CohortSlide, Settings, SettingsError
+from ..wsi import Cohort, Settings, SettingsError
 
 if TYPE_CHECKING:
     from ..batch import BatchSettings
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..patching import TileSettings
     from ..training import TrainSettings
 
-__all__ = ["Plan", "check_cohort", "shared", "slides_to_predict", "slides_to_tile", "worst"]
+__all__ = ["Plan", "check_cohort", "shared", "worst"]
 
 StageSettings = TypeVar("StageSettings", bound=Settings)
 
@@ -66,15 +66,6 @@ def worst(statuses: Iterable[int]) -> int:
     return max(statuses, key=BY_SEVERITY.index)
 
 
-def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:
-    return [slide for slide in cohort if slide.split in settings.splits and slide.label]
-
-
-def slides_to_predict(cohort: Cohort, settings: PredictSettings) -> list[CohortSlide]:
-    has_splits = any(slide.split for slide in cohort)
-    return [slide for slide in cohort if slide.split in settings.splits or not has_splits]
-
-
 def check_cohort(cohort: Cohort, plan: Plan) -> None:
     """Refuse a cohort that would end a run after hours: every stage must have slides.
 
@@ -84,6 +75,8 @@ def check_cohort(cohort: Cohort, plan: Plan) -> None:
         SettingsError: no tumour slide to train or to validate on, or nothing to predict or to evaluate.
     """
     from ..eval import slides_to_evaluate
+    from ..inference import slides_to_predict
+    from ..patching import slides_to_tile
 
     with_tumor = {slide.split for slide in slides_to_tile(cohort, plan.tile) if slide.label == "tumor"}
     missing = [split for split in ("train", "validation") if split not in with_tumor]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import Cohort
-from .plan import Plan, check_cohort, slides_to_tile, worst
+from .plan import Plan, check_cohort, worst
 from .show import bar, hushed, say, show_figures, show_summary, slide_bar
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _draw(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
 
 
 def tile_stage(cohort: Cohort, store: Path, settings: TileSettings, batch: BatchSettings) -> int:
-    from ..patching import tile_cohort
+    from ..patching import slides_to_tile, tile_cohort
 
     with slide_bar("tile", len(slides_to_tile(cohort, settings))) as ended:
         summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended)

@@ -116,8 +116,7 @@ def find_evaluation(cohort: Cohort, predictions: Path, out: Path, settings: Eval
 
 def slides_to_evaluate(cohort: Cohort, settings: EvaluateSettings) -> list[CohortSlide]:
     """The slides of the split; in a cohort without splits, or if none is asked for, every slide."""
-    has_splits = any(slide.split for slide in cohort)
-    return [s for s in cohort if not settings.split or not has_splits or s.split == settings.split]
+    return [s for s in cohort if not settings.split or not cohort.has_splits or s.split == settings.split]
 
 
 def _check(slides: list[CohortSlide], cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> None:

@@ -1,7 +1,7 @@
 """A heatmap and detections from a model and slides."""
 
 from .detect import detections_of, find_peaks
-from .predict import predict_cohort
+from .predict import predict_cohort, slides_to_predict
 from .score import Predict, WindowModel, orientation_mean, score_slide
 from .settings import PredictSettings
 
@@ -14,4 +14,5 @@ __all__ = [
     "orientation_mean",
     "predict_cohort",
     "score_slide",
+    "slides_to_predict",
 ]

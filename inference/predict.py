@@ -29,7 +29,7 @@ from .picture import draw_heatmap
 from .score import WindowModel, score_slide
 from .settings import PredictSettings
 
-__all__ = ["predict_cohort"]
+__all__ = ["predict_cohort", "slides_to_predict"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,7 @@ def predict_cohort(
         SettingsError: no slide to predict.
         ModelError: the model folder is damaged.
     """
-    has_splits = any(slide.split for slide in cohort)
-    slides = [slide for slide in cohort if slide.split in settings.splits or not has_splits]
+    slides = slides_to_predict(cohort, settings)
     if not slides:
         wanted = ", ".join(settings.splits)
         raise SettingsError(f"no slide to predict: none has its split among {wanted}; see --splits")
@@ -71,6 +70,11 @@ def predict_cohort(
     made = [Detections.load(out / o.slide / DETECTIONS) for o in summary.outcomes if o.status != "failed"]
     Detections.concatenate(made).save(out / DETECTIONS)
     return summary
+
+
+def slides_to_predict(cohort: Cohort, settings: PredictSettings) -> list[CohortSlide]:
+    """The slides of the wanted splits; in a cohort without splits, every slide."""
+    return [slide for slide in cohort if slide.split in settings.splits or not cohort.has_splits]
 
 
 class _Work:

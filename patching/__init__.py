@@ -3,7 +3,7 @@
 from .augment import Augmentation, centre_crop, draw_augmentation
 from .settings import AugmentSettings, TileSettings
 from .store import CLASSES, PatchStore, SlidePatches
-from .tile import tile_cohort, tile_slide
+from .tile import slides_to_tile, tile_cohort, tile_slide
 
 __all__ = [
     "CLASSES",
@@ -14,6 +14,7 @@ __all__ = [
     "TileSettings",
     "centre_crop",
     "draw_augmentation",
+    "slides_to_tile",
     "tile_cohort",
     "tile_slide",
 ]

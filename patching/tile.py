@@ -30,7 +30,7 @@ from .select import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 from .store import PatchStore, find_slide, write_slide
 
-__all__ = ["tile_cohort", "tile_slide"]
+__all__ = ["slides_to_tile", "tile_cohort", "tile_slide"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def tile_cohort(
     Raises:
         SettingsError: no slide to tile.
     """
-    slides = [slide for slide in cohort if slide.split in settings.splits and slide.label]
+    slides = slides_to_tile(cohort, settings)
     if not slides:
         wanted = ", ".join(settings.splits)
         raise SettingsError(
@@ -64,6 +64,11 @@ def tile_cohort(
     summary = run_slides(partial(tile_slide, store=store, settings=settings), slides, batch, on_outcome=on_outcome)
     summary.save(store)
     return summary
+
+
+def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:
+    """The labelled slides of the wanted splits."""
+    return [slide for slide in cohort if slide.split in settings.splits and slide.label]
 
 
 def _row(slide: CohortSlide) -> dict[str, str]:

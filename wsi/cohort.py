@@ -47,6 +47,11 @@ class Cohort:
     def __len__(self) -> int:
         return len(self.slides)
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether any slide has a side; where none has, prediction and evaluation take every slide."""
+        return any(slide.split for slide in self.slides)
+
     def of_split(self, split: Split) -> "Cohort":
         return Cohort(slides=tuple(slide for slide in self.slides if slide.split == split))
 
