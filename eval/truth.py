@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shapely.geometry import MultiPolygon
 
-from ..wsi import DEFAULT_GROUPS, Annotation, AnnotationError, CohortSlide
+from ..wsi import CohortSlide
 from .lesions import Lesions, lesions_of_annotation
 from .settings import EvaluateSettings
 
@@ -31,14 +31,9 @@ class Truth:
         Raises:
             AnnotationError: it cannot be read, or contradicts the cohort's label.
         """
-        if slide.annotation is None:
+        tumor = slide.load_tumor(settings.groups)
+        if tumor is None:
             return cls(tumor=MultiPolygon(), lesions=None, is_outlined=slide.label == "normal")
-        tumor = Annotation.load(slide.annotation, groups={**DEFAULT_GROUPS, **settings.groups}).tumor
-        if (slide.label == "tumor") == tumor.is_empty:
-            says = "no tumour" if tumor.is_empty else "tumour"
-            raise AnnotationError(
-                f"{slide.annotation}: shows {says}, but the slide is labelled {slide.label}; correct one of them"
-            )
         if tumor.is_empty:
             return cls(tumor=tumor, lesions=None, is_outlined=True)
         lesions = lesions_of_annotation(tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings)

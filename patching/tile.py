@@ -12,8 +12,6 @@ from shapely.geometry import MultiPolygon
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import (
-    DEFAULT_GROUPS,
-    Annotation,
     AnnotationError,
     Cohort,
     CohortSlide,
@@ -162,17 +160,12 @@ def _recipe(slide: CohortSlide, settings: TileSettings) -> Recipe:
 
 
 def _tumor(slide: CohortSlide, settings: TileSettings) -> MultiPolygon:
-    if slide.annotation is None:
-        if slide.label == "tumor":
-            raise AnnotationError(
-                f"{slide.path}: labelled tumor but has no annotation; give one in the cohort, or leave the label empty"
-            )
-        return MultiPolygon()
-    tumor = Annotation.load(slide.annotation, groups={**DEFAULT_GROUPS, **settings.groups}).tumor
-    if (slide.label == "tumor") == tumor.is_empty:
-        says = "no tumour" if tumor.is_empty else "tumour"
-        raise AnnotationError(f"{slide.annotation}: shows {says}, but the slide is labelled {slide.label}; correct one")
-    return tumor
+    tumor = slide.load_tumor(settings.groups)
+    if tumor is None and slide.label == "tumor":
+        raise AnnotationError(
+            f"{slide.path}: labelled tumor but has no annotation; give one in the cohort, or leave the label empty"
+        )
+    return tumor or MultiPolygon()
 
 
 def _patches(slide: Slide, rows: Candidates, side: int, settings: TileSettings) -> Iterator[tuple[int, np.ndarray]]:

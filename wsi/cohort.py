@@ -5,12 +5,15 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from .errors import SettingsError
+from shapely.geometry import MultiPolygon
+
+from .annotations import DEFAULT_GROUPS, Annotation, GroupMeaning
+from .errors import AnnotationError, SettingsError
 from .outputs import whole_file
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
@@ -33,6 +36,22 @@ class CohortSlide:
     split: Split = ""
     mpp: float | None = None
     """µm per level-0 px; overrides what the file says."""
+
+    def load_tumor(self, further_groups: Mapping[str, GroupMeaning]) -> MultiPolygon | None:
+        """Tumour drawn on a labelled slide, level-0 px; None where the row has no annotation.
+
+        Raises:
+            AnnotationError: the annotation cannot be read, or contradicts the label.
+        """
+        if self.annotation is None:
+            return None
+        tumor = Annotation.load(self.annotation, groups={**DEFAULT_GROUPS, **further_groups}).tumor
+        if (self.label == "tumor") == tumor.is_empty:
+            says = "no tumour" if tumor.is_empty else "tumour"
+            raise AnnotationError(
+                f"{self.annotation}: shows {says}, but the slide is labelled {self.label}; correct one of them"
+            )
+        return tumor
 
 
 @dataclass(frozen=True, kw_only=True)
