@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
@@ -40,12 +40,23 @@ def _app(used: str) -> App:
         version=version("gigaslide"),
         help_format="markdown",
         error_formatter=in_box,
-        default_parameter=Parameter(negative_iterable=()),
+        default_parameter=Parameter(negative_iterable=(), show_default=_in_words),
     )
     for name, help_text in COMMANDS.items():
         # The command in use is imported anyway, and its docstring says more than a line.
         app.command(f"gigaslide.cli.{name}:{name}", name=name, help=None if name == used else help_text)
     return app
+
+
+def _in_words(default: Any) -> str | None:
+    """A default as the help shows it; None where there is nothing to show."""
+    if default is None or default == {}:
+        return None
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, float):
+        return f"{default:g}"
+    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ class EvaluateSettings(Settings):
     split: Literal["train", "validation", "test", ""] = "test"
     """Slides of this split are evaluated; empty, or in a cohort without splits: every slide."""
     groups: dict[str, GroupMeaning] = Field(default_factory=dict)
-    """What further annotation groups mean (tumor, exclusion, other), beside the ones known already."""
+    """What further annotation groups mean, by name: tumor, exclusion or other; as in --groups.Stroma other."""
     lesion_mpp: float = Field(default=7.776, gt=0)
     """Scale of the mask in which lesions are labelled (µm/px); CAMELYON16 takes level 5, 0.243 × 32."""
     growth_um: float = Field(default=37.5, ge=0)
@@ -24,7 +24,8 @@ class EvaluateSettings(Settings):
     itc_um: float = Field(default=275.0, ge=0)
     """Lesions whose longest axis, growth included, is shorter are isolated tumour cells: neither hit nor miss (µm)."""
     false_positives_per_slide: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-    """Where sensitivity is read off the FROC curve (false positives per slide); the FROC score is the mean."""
+    """Where sensitivity is read off the FROC curve (false positives per slide), ascending, the option repeated for
+    each; the FROC score is the mean."""
     resamples: int = Field(default=2000, ge=0)
     """Bootstrap resamples behind every interval; 0: no intervals."""
     confidence: float = Field(default=0.95, gt=0, lt=1)

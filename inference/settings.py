@@ -17,7 +17,7 @@ class PredictSettings(Settings):
     orientations: Annotated[Literal[1, 8], Number] = 8
     """Average over the 8 rotations and mirrorings of each window, or take it as it is."""
     batch: int = Field(default=64, ge=1)
-    """Windows a call of the network, orientations counted."""
+    """Windows in a call of the network; the orientations of a window count one each."""
     min_tissue: float = Field(default=0.5, ge=0, le=1)
     """Cells with a smaller share of tissue are background."""
     tissue: TissueSettings = TissueSettings()
@@ -26,7 +26,7 @@ class PredictSettings(Settings):
     threshold: float = Field(default=0.5, ge=0, le=1)
     """A cell becomes a detection only above this probability."""
     splits: tuple[Literal["train", "validation", "test"], ...] = ("test",)
-    """Sides of the split that are predicted; in a cohort without splits, all slides."""
+    """Sides of the split that are predicted, the option repeated for each; in a cohort without splits, all."""
     slide_mpp: float | None = Field(default=None, gt=0)
     """µm/px for slides whose file and cohort row do not say it."""
     allow_upsampling: bool = False

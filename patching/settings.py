@@ -31,13 +31,13 @@ class TileSettings(Settings):
     """Least share of tissue in the centre square."""
     tissue: TissueSettings = TissueSettings()
     splits: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation")
-    """Sides of the split that are tiled; test slides are only needed by predict."""
+    """Sides of the split that are tiled, the option repeated for each; test slides are only needed by predict."""
     slide_mpp: float | None = Field(default=None, gt=0)
     """µm/px for slides whose file and cohort row do not say it."""
     allow_upsampling: bool = False
     """Accept slides that are coarser than mpp."""
     groups: dict[str, GroupMeaning] = Field(default_factory=dict)
-    """What further annotation groups mean, by name: tumor, exclusion or other."""
+    """What further annotation groups mean, by name: tumor, exclusion or other; as in --groups.Stroma other."""
     seed: int = Field(default=0, ge=0)
     """Seed of the random choice; the draw of a slide depends on this and its id alone."""
 

@@ -219,6 +219,7 @@ def test_every_command_explains_its_options(name, capsys):
     assert main([name, "--help"]) == 0
     told = capsys.readouterr().out
     assert f"gigaslide {name}" in told
+    assert not [code for code in ("None]", "False]", "('", "{}") if code in told]
     if name in ("tile", "predict", "run"):
         assert "µm/px" in told
 

@@ -21,7 +21,7 @@ class TrainSettings(Settings):
     examples: int = Field(default=40_000, ge=1)
     """Patches the network sees in all, repeats counted."""
     batch: int = Field(default=32, ge=2)
-    """Patches a step."""
+    """Patches in a step of the training."""
     learning_rate: float = Field(default=0.05, gt=0)
     """Learning rate at the start; the paper's for random weights."""
     halve_every: int = Field(default=2_000_000, ge=1)
