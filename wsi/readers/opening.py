@@ -1,4 +1,4 @@
-"""Which reader a file gets: the fastest one that gives OpenSlide's pixels."""
+"""Which reader a file gets: the fastest one that gives OpenSlide's pixels, and others for what OpenSlide refuses."""
 
 import logging
 from dataclasses import replace
@@ -9,8 +9,10 @@ import tifffile
 from ..errors import SlideError
 from .bytes_of import LocalBytes
 from .openslide_reader import OpenSlideReader
+from .picture_reader import PICTURE_SUFFIXES, picture_of_file, picture_of_tiff
 from .probe import difference_from_openslide
 from .pyramid import Pyramid, PyramidLevel, TileReader
+from .tiff_directories import brightfield_page, page_mpp_xy, tiff_slide, tiff_vendor
 from .tiff_reader import TiffLevel, TiffReader, tiff_level
 
 __all__ = ["open_reader"]
@@ -18,6 +20,7 @@ __all__ = ["open_reader"]
 logger = logging.getLogger(__name__)
 
 NATIVE_VENDORS = {"generic-tiff", "aperio", "philips", "leica"}
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def open_reader(path: Path) -> tuple[TileReader, str]:
@@ -30,9 +33,21 @@ def open_reader(path: Path) -> tuple[TileReader, str]:
         raise SlideError(f"{path}: no such file; check the cohort's slide column")
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path}: not a slide: the file is empty; copy it again")
-    authority = OpenSlideReader(path)
-    if authority.pyramid.vendor not in NATIVE_VENDORS:
-        return authority, f"{authority.pyramid.vendor} slides are read by OpenSlide"
+    try:
+        authority = OpenSlideReader(path)
+    except SlideError as refusal:
+        return _without_openslide(path, refusal)
+    try:
+        return _beside_openslide(path, authority)
+    except BaseException:
+        authority.close()
+        raise
+
+
+def _beside_openslide(path: Path, authority: OpenSlideReader) -> tuple[TileReader, str]:
+    vendor = authority.pyramid.vendor
+    if vendor not in NATIVE_VENDORS:
+        return authority, f"{vendor} slides are read by OpenSlide"
     native = _native(path, authority.pyramid)
     if isinstance(native, str):
         return authority, native
@@ -41,15 +56,23 @@ def open_reader(path: Path) -> tuple[TileReader, str]:
         native.close()
         return authority, different
     authority.close()
-    return native, "compared tiles are equal to OpenSlide's"
+    unseen = len(native.levels) - len(authority.pyramid.levels)
+    return native, "compared tiles are equal to OpenSlide's" + (f", which misses {unseen} level(s)" if unseen else "")
 
 
 def _native(path: Path, pyramid: Pyramid) -> TiffReader | str:
     """The file's own tiles, or why they cannot be used."""
     try:
         with tifffile.TiffFile(path) as tiff:
+            if tiff.is_ome:
+                brightfield_page(tiff)
+                slide = tiff_slide(tiff)
+                if len(slide.levels) >= len(pyramid.levels):
+                    return TiffReader(LocalBytes(path), slide.levels, slide.pyramid)
             found = [_matching(tiff, level) for level in pyramid.levels]
-    except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except SlideError as error:
+        raise SlideError(f"{path}: {error}") from error
+    except Exception as error:  # directories of random bytes meet errors of all kinds
         logger.info("%s: its TIFF directories cannot be read: %s", path, error)
         return f"its TIFF directories cannot be read: {error}"
     places, levels = [], []
@@ -75,3 +98,37 @@ def _matching(tiff: tifffile.TiffFile, level: PyramidLevel) -> tuple[TiffLevel, 
             if place is not None:
                 return place, page.tilewidth, page.tilelength
     return None
+
+
+def _without_openslide(path: Path, refusal: SlideError) -> tuple[TileReader, str]:
+    if not path.is_file():
+        raise refusal
+    with path.open("rb") as file:
+        signature = file.read(4)
+    try:
+        # Only by their names: what a MIRAX slide calls .mrxs is a small JPEG too.
+        if path.suffix.casefold() in PICTURE_SUFFIXES:
+            return picture_of_file(path), "a picture, decoded whole"
+        if signature not in TIFF_SIGNATURES:
+            raise refusal
+        return _by_directories(path)
+    except SlideError as error:
+        if error is refusal:
+            raise
+        raise SlideError(f"{path}: {error}") from error
+
+
+def _by_directories(path: Path) -> tuple[TileReader, str]:
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = brightfield_page(tiff)
+            if page.is_tiled and page.planarconfig == 1:
+                slide = tiff_slide(tiff)
+                note = f"OpenSlide refuses the file; its own directories hold {len(slide.levels)} level(s)"
+                return TiffReader(LocalBytes(path), slide.levels, slide.pyramid), note
+            picture = picture_of_tiff(page, mpp_xy=page_mpp_xy(tiff), vendor=tiff_vendor(tiff))
+            return picture, "a TIFF without tiles, decoded whole"
+    except SlideError:
+        raise
+    except Exception as error:  # directories of random bytes meet errors of all kinds
+        raise SlideError(f"not a slide, or a damaged one: its TIFF directories cannot be read: {error!r}") from error

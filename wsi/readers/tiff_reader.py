@@ -9,6 +9,7 @@ import simplejpeg
 import tifffile
 
 from ..errors import UnreadableRegionError
+from ..geometry import ceil_div
 from .bytes_of import ByteSource
 from .pyramid import Pyramid
 
@@ -17,6 +18,8 @@ __all__ = ["TiffLevel", "TiffReader", "tiff_level"]
 # The Adobe marker that says "these three components are RGB": where TIFF says so, the JPEG inside often does not.
 RGB_MARKER = bytes.fromhex("ffee000e") + b"Adobe" + bytes([0, 100, 0, 0, 0, 0, 0])
 LARGEST_TILE_BYTES = 2**28  # compressed; more is damage, not a tile
+LARGEST_TILE_PX = 2**24
+MOST_TILES = 2**26  # 1 GB of places
 
 Decode = Callable[[bytes, int], np.ndarray | None]
 
@@ -72,10 +75,14 @@ def tiff_level(page: tifffile.TiffPage) -> TiffLevel | None:
     rgb = page.samplesperpixel == 3 and page.bitspersample == 8 and page.planarconfig == 1
     if not (page.is_tiled and rgb and page.photometric in (2, 6) and page.imagedepth == 1):
         return None
+    # A damaged directory may ask for tiles of any size, or for any number of them.
+    if not (0 < page.tilewidth * page.tilelength <= LARGEST_TILE_PX and page.imagewidth and page.imagelength):
+        return None
+    columns, rows = ceil_div(page.imagewidth, page.tilewidth), ceil_div(page.imagelength, page.tilelength)
+    if columns * rows > MOST_TILES:
+        return None
     # Both attributes are read from the file when first asked for.
     offsets, counts = np.array(page.dataoffsets, np.int64), np.array(page.databytecounts, np.int64)
-    columns = -(-page.imagewidth // page.tilewidth)
-    rows = -(-page.imagelength // page.tilelength)
     if not len(offsets) == len(counts) == rows * columns:
         return None
     return TiffLevel(offsets=offsets, counts=counts, columns=columns, decode=_decoder(page))

@@ -1,0 +1,114 @@
+"""Small images that are no slides: PNG, JPEG, and TIFF without tiles. Decoded once, whole, and cut into tiles."""
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import simplejpeg
+import tifffile
+
+from ..errors import SlideError
+from .pyramid import Pyramid, PyramidLevel
+
+__all__ = ["MOST_PX", "PICTURE_SUFFIXES", "PictureReader", "picture_of_file", "picture_of_tiff"]
+
+TILE_PX = 512
+MOST_PX = 2**27  # 134 million px, 400 MB as RGB: more is a slide without tiles, or a bomb
+PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg"))
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class PictureReader:
+    """An image in memory: (rows, columns, 3) uint8 RGB, one level."""
+
+    name = "picture in memory"
+
+    def __init__(self, pixels: np.ndarray, *, mpp_xy: tuple[float, float] | None, vendor: str) -> None:
+        self._pixels = pixels
+        height, width = pixels.shape[:2]
+        level = PyramidLevel(
+            width=width,
+            height=height,
+            tile_width=TILE_PX,
+            tile_height=TILE_PX,
+            downsample=1.0,
+            downsample_xy=(1.0, 1.0),
+        )
+        self.pyramid = Pyramid(levels=(level,), mpp_xy=mpp_xy, vendor=vendor)
+
+    def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
+        if level:
+            raise IndexError(f"level {level} of a picture, which has one")
+        y, x = row * TILE_PX, column * TILE_PX
+        return np.ascontiguousarray(self._pixels[y : y + TILE_PX, x : x + TILE_PX])
+
+    def reopen(self) -> None: ...
+
+    def close(self) -> None:
+        self._pixels = self._pixels[:0]
+
+
+def picture_of_file(path: Path) -> PictureReader:
+    """A PNG or JPEG file, pixels as they are stored. What its header says of size in print is no µm/px.
+
+    Raises:
+        SlideError: not RGB, too large, or damaged. Its message is the reason alone.
+    """
+    content = path.read_bytes()
+    try:
+        pixels = _png(content) if content.startswith(PNG) else _jpeg(content)
+    except SlideError:
+        raise
+    except Exception as error:  # libpng, libjpeg and their wrappers have errors of their own
+        raise SlideError(f"a damaged picture: {error}; copy it again") from error
+    return PictureReader(pixels, mpp_xy=None, vendor="picture")
+
+
+def picture_of_tiff(page: tifffile.TiffPage, *, mpp_xy: tuple[float, float] | None, vendor: str) -> PictureReader:
+    """An 8-bit RGB image of a TIFF in strips, or with its channels apart.
+
+    Raises:
+        SlideError: too large, or damaged. Its message is the reason alone.
+    """
+    _check_size(page.imagewidth, page.imagelength)
+    # tifffile fills what lies past the end of a file with zeros.
+    ends = np.add(page.dataoffsets, page.databytecounts)
+    if not len(ends) or max(ends) > page.parent.filehandle.size:
+        raise SlideError("a damaged picture: the file ends before its pixels do; copy it again")
+    try:
+        pixels = np.asarray(page.asarray())
+    except Exception as error:  # each of a dozen decoders has errors of its own
+        raise SlideError(f"a damaged picture: {error}; copy it again") from error
+    if page.planarconfig == 2:
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.shape != (page.imagelength, page.imagewidth, 3) or pixels.dtype != np.uint8:
+        raise SlideError(f"its pixels decode to {pixels.dtype} {pixels.shape}, expected uint8 RGB")
+    return PictureReader(np.ascontiguousarray(pixels), mpp_xy=mpp_xy, vendor=vendor)
+
+
+def _png(content: bytes) -> np.ndarray:
+    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
+    _check_size(width, height)
+    pixels = imagecodecs.png_decode(content)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        raise SlideError(f"not a brightfield picture: {pixels.dtype} {pixels.shape}, expected 8-bit RGB")
+    if pixels.shape[2] == 3:
+        return pixels
+    opacity = pixels[..., 3:].astype(np.float32) / 255
+    return np.rint(pixels[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
+
+
+def _jpeg(content: bytes) -> np.ndarray:
+    height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+    _check_size(int(width), int(height))
+    if colours not in ("RGB", "YCbCr"):
+        raise SlideError(f"not a brightfield picture: its colours are {colours}, expected RGB")
+    return simplejpeg.decode_jpeg(content)
+
+
+def _check_size(width: int, height: int) -> None:
+    if not 0 < width * height <= MOST_PX:
+        raise SlideError(
+            f"a picture of {width} × {height} px, which is decoded whole and may have {MOST_PX} px; "
+            "convert it to a tiled TIFF"
+        )
