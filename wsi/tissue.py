@@ -5,17 +5,21 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from skimage.filters import threshold_otsu
-from skimage.morphology import remove_small_holes, remove_small_objects
 
+from .geometry import floor_div
 from .settings import TissueSettings
 from .slide import Slide
+from .stain import OpticalDensity, glass_colour
 
 __all__ = ["TissueMask", "tissue_in_image", "tissue_mask"]
 
 GREY_LIMIT = 0.8  # Liu et al. 2017: background where grey > 0.8
-GLASS_GREY = 0.75  # pixels at least this bright may be glass
-DENSITY_LIMITS = (0.05, 0.12)  # below, the shadow of glass; above, nobody doubts it is tissue
+PALE_CHROMA = 0.045  # below, colour alone does not tell tissue from a tint, and texture must
+PALE_TEXTURE = 0.004  # of density; glass has 0.001 and the slope of a shadow 0.002, faint mucus 0.005
+TEXTURE_UM = 40.0  # side of the square in which texture is looked for
+LINE_UM = 56.0  # a piece nowhere this wide is a fibre or the edge of a cover glass
+INK_UM2 = 30_000.0  # a pen is broader; less may be a few blue nuclei or a pool of blood
+INK_RIM_UM = 40.0  # side of the square by which ink grows: its blurred border is no tissue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,22 +63,61 @@ def tissue_mask(slide: Slide, settings: TissueSettings) -> TissueMask:
 
 def tissue_in_image(image: np.ndarray, *, mpp: float, settings: TissueSettings) -> np.ndarray:
     """Tissue in an RGB uint8 (rows, columns, 3) image of mpp µm/px: bool (rows, columns)."""
-    found = _dense(image) if settings.method == "density" else _grey(image) <= GREY_LIMIT
+    if settings.method == "grey":
+        found = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) <= GREY_LIMIT * 255
+    else:
+        found = _stained(np.ascontiguousarray(image), mpp, settings)
     pixel_um2 = mpp * mpp
-    found = remove_small_objects(found, max_size=round(settings.min_area_um2 / pixel_um2))
-    return remove_small_holes(found, max_size=round(settings.min_hole_um2 / pixel_um2))
+    found = _without_small(found, max_px=round(settings.min_area_um2 / pixel_um2))
+    return ~_without_small(~found, max_px=round(settings.min_hole_um2 / pixel_um2))
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+def _stained(image: np.ndarray, mpp: float, settings: TissueSettings) -> np.ndarray:
+    density = OpticalDensity.of(image, glass_colour(image))
+    found = density.is_coloured & ((density.chroma > PALE_CHROMA) | (_texture(density.mean, mpp) > PALE_TEXTURE))
+    if settings.cut_ink:
+        strokes = _without_small(density.is_ink, max_px=round(INK_UM2 / (mpp * mpp)))
+        if strokes.any():
+            ink = _pieces_with(strokes, density.may_be_ink | strokes)
+            found &= ~_dilated(ink, px=_odd(INK_RIM_UM / mpp))
+    return _pieces_with(_eroded(found, px=_odd(LINE_UM / mpp)), found)
 
 
-def _dense(image: np.ndarray) -> np.ndarray:
-    bright = image[_grey(image) >= GLASS_GREY]
-    # A field cut out of tissue has no glass at all: then white is the best guess.
-    has_glass = len(bright) >= 0.005 * image.shape[0] * image.shape[1]
-    glass = np.percentile(bright, 90, axis=0) if has_glass else np.full(3, 255.0)
-    density = -np.log10((image.astype(np.float32) + 1) / (glass.astype(np.float32) + 1)).mean(axis=2)
-    density = cv2.GaussianBlur(density, (0, 0), 1.0)
-    otsu = threshold_otsu(density) if density.min() < density.max() else 0.0
-    return density > np.clip(otsu, *DENSITY_LIMITS)
+def _texture(density: np.ndarray, mpp: float) -> np.ndarray:
+    """Standard deviation in a square of TEXTURE_UM.
+
+    Its logarithm is the local entropy of values spread normally, without the bins whose borders, crossed by noise,
+    give flat glass an entropy of one bit.
+    """
+    side = (max(3, _odd(TEXTURE_UM / mpp)),) * 2
+    mean, square = cv2.blur(density, side), cv2.sqrBoxFilter(density, cv2.CV_32F, side)
+    return np.sqrt(np.maximum(square - mean * mean, 0))
+
+
+def _without_small(mask: np.ndarray, *, max_px: int) -> np.ndarray:
+    """The pieces, connected by sides, of more than max_px pixels."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=4)
+    is_kept = stats[:, cv2.CC_STAT_AREA] > max_px
+    is_kept[0] = False
+    return is_kept[np.asarray(labels, np.int32)]
+
+
+def _pieces_with(seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The pieces of mask, connected by sides or corners, that hold a seed; seeds lie in mask."""
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    is_kept = np.zeros(count, bool)
+    is_kept[np.asarray(labels, np.int32)[seeds]] = True
+    is_kept[0] = False
+    return is_kept[np.asarray(labels, np.int32)]
+
+
+def _eroded(mask: np.ndarray, *, px: int) -> np.ndarray:
+    return cv2.erode(mask.view(np.uint8), np.ones((px, px), np.uint8)).view(bool)
+
+
+def _dilated(mask: np.ndarray, *, px: int) -> np.ndarray:
+    return cv2.dilate(mask.view(np.uint8), np.ones((px, px), np.uint8)).view(bool)
+
+
+def _odd(px: float) -> int:
+    return 2 * floor_div(px, 2) + 1
