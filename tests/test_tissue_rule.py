@@ -96,7 +96,7 @@ PRESENT: dict[str, Callable[[], np.ndarray]] = {
     "tinted glass and padding": padded,
     "shadow across tissue": lambda: on_glass(stained(DISC) + ramp(0.1)[..., None]),
     "blue lymph node": lambda: on_glass(stained(DISC, 0.8, np.array([0.66, 0.64, 0.3]))),
-    "blood": lambda: on_glass(stained(DISC, 0.7, np.array([0.18, 0.75, 0.45]))),
+    "blood": lambda: on_glass(stained(DISC, 0.7, np.array([0.20, 0.75, 0.60]))),
 }
 ABSENT: dict[str, Callable[[], np.ndarray]] = {
     "glass": lambda: on_glass(0.0),
@@ -144,6 +144,10 @@ def test_field_without_glass_is_tissue_where_it_is_palest_too():
     amount = 0.1 + 0.4 * DISC
     field = on_glass((amount * texture(1))[..., None] * EOSIN)
     assert found_in(field).mean() > 0.98
+
+
+def test_edge_of_dark_tissue_does_not_bleed_onto_glass():
+    assert found_in(on_glass(stained(DISC, 0.8))).sum() == pytest.approx(DISC.sum(), rel=0.01)
 
 
 def test_holes_larger_than_the_setting_stay():
