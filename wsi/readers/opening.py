@@ -10,7 +10,7 @@ from ..errors import SlideError
 from .bytes_of import LocalBytes
 from .openslide_reader import OpenSlideReader
 from .picture_reader import PICTURE_SUFFIXES, picture_of_file, picture_of_tiff
-from .probe import difference_from_openslide
+from .probe import compare
 from .pyramid import Pyramid, PyramidLevel, TileReader
 from .tiff_directories import brightfield_page, page_mpp_xy, tiff_slide, tiff_vendor
 from .tiff_reader import TiffLevel, TiffReader, tiff_level
@@ -20,6 +20,8 @@ __all__ = ["open_reader"]
 logger = logging.getLogger(__name__)
 
 NATIVE_VENDORS = {"generic-tiff", "aperio", "philips", "leica"}
+EQUAL = "compared tiles are equal to OpenSlide's"
+FEW = 4  # tiles: when fewer are lost it may be by damage, however alike the reasons are
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -51,25 +53,33 @@ def _beside_openslide(path: Path, authority: OpenSlideReader) -> tuple[TileReade
     native = _native(path, authority.pyramid)
     if isinstance(native, str):
         return authority, native
-    different = difference_from_openslide(native, authority)
-    if different:
-        native.close()
-        return authority, different
-    authority.close()
-    unseen = len(native.levels) - len(authority.pyramid.levels)
-    return native, "compared tiles are equal to OpenSlide's" + (f", which misses {unseen} level(s)" if unseen else "")
+    found = compare(native, authority)
+    if not found.difference and found.equal > len(found.missed):
+        authority.close()
+        unseen = len(native.levels) - len(authority.pyramid.levels)
+        return native, EQUAL + (f", which misses {unseen} level(s)" if unseen else "")
+    native.close()
+    if found.missed:
+        count = f"{len(found.missed)} of {len(found.missed) + found.equal} compared tiles"
+        return authority, f"{count} are decoded by OpenSlide alone: {found.missed[0]}"
+    if not found.difference and len(found.lost) >= FEW and len(set(found.lost)) == 1:
+        lenient = _native(path, authority.pyramid, strict=False)
+        if isinstance(lenient, TiffReader) and not compare(lenient, authority).lost:
+            authority.close()
+            return lenient, f"libjpeg warns of every tile ({found.lost[0]}), so that damage in one would not be seen"
+    return authority, found.difference or "no tile could be decoded both ways"
 
 
-def _native(path: Path, pyramid: Pyramid) -> TiffReader | str:
+def _native(path: Path, pyramid: Pyramid, *, strict: bool = True) -> TiffReader | str:
     """The file's own tiles, or why they cannot be used."""
     try:
         with tifffile.TiffFile(path) as tiff:
             if tiff.is_ome:
                 brightfield_page(tiff)
-                slide = tiff_slide(tiff)
+                slide = tiff_slide(tiff, strict=strict)
                 if len(slide.levels) >= len(pyramid.levels):
                     return TiffReader(LocalBytes(path), slide.levels, slide.pyramid)
-            found = [_matching(tiff, level) for level in pyramid.levels]
+            found = [_matching(tiff, level, strict=strict) for level in pyramid.levels]
     except SlideError as error:
         raise SlideError(f"{path}: {error}") from error
     except Exception as error:  # directories of random bytes meet errors of all kinds
@@ -85,7 +95,7 @@ def _native(path: Path, pyramid: Pyramid) -> TiffReader | str:
     return TiffReader(LocalBytes(path), places, replace(pyramid, levels=tuple(levels)))
 
 
-def _matching(tiff: tifffile.TiffFile, level: PyramidLevel) -> tuple[TiffLevel, int, int] | None:
+def _matching(tiff: tifffile.TiffFile, level: PyramidLevel, *, strict: bool) -> tuple[TiffLevel, int, int] | None:
     for page in (page.aspage() for page in tiff.pages):
         # Philips gives its pages' sizes in whole tiles, and the true ones elsewhere.
         whole = tiff.is_philips and (
@@ -94,7 +104,7 @@ def _matching(tiff: tifffile.TiffFile, level: PyramidLevel) -> tuple[TiffLevel, 
             and 0 <= page.imagelength - level.height < page.tilelength
         )
         if whole or (page.imagewidth, page.imagelength) == (level.width, level.height):
-            place = tiff_level(page)
+            place = tiff_level(page, strict=strict)
             if place is not None:
                 return place, page.tilewidth, page.tilelength
     return None

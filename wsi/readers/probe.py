@@ -1,5 +1,8 @@
 """Does a fast reader give OpenSlide's pixels, bit for bit? A few tiles of every level are decoded both ways."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..errors import UnreadableRegionError
@@ -7,53 +10,95 @@ from .openslide_reader import OpenSlideReader
 from .pyramid import PyramidLevel
 from .tiff_reader import TiffReader
 
-__all__ = ["difference_from_openslide"]
+__all__ = ["Comparison", "compare"]
 
 TILES = 10  # compared when a slide is opened: 10 to 40 ms
 UNSEEN_PX = 1 / 512  # level px: OpenSlide blends by less than one grey level there
 
 
-def difference_from_openslide(reader: TiffReader, authority: OpenSlideReader) -> str | None:
-    """None where all compared tiles are equal, else which one is not, or why none could be compared.
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What came of some tiles decoded both ways."""
 
-    Tiles that neither can decode are damage, not difference, and are passed over. Where most are taken by OpenSlide
-    alone, the writer was a sloppy one: libjpeg warns of each of its tiles.
-    """
-    compared, refused, reason = 0, 0, ""
+    equal: int
+    difference: str | None = None
+    """Which tile differs and by how much; the comparison ends there."""
+    missed: tuple[str, ...] = ()
+    """Why the fast reader could not decode tiles that OpenSlide decodes."""
+    lost: tuple[str, ...] = ()
+    """Why it could not decode tiles that OpenSlide cannot decode either: damage, and no difference."""
+
+
+def compare(reader: TiffReader, authority: OpenSlideReader) -> Comparison:
+    """Decode the fullest, the last and some other tiles of each level both ways."""
+    equal = 0
+    missed, lost = [], []
     known = authority.pyramid.levels  # of an OME-TIFF OpenSlide sees the first level only
-    for level, shape in enumerate(reader.pyramid.levels[: len(known)]):
-        if (shape.width, shape.height) != (known[level].width, known[level].height):
-            return f"level {level} has another size than OpenSlide's"
-        for row, column in _chosen(reader, level, max(1, TILES // len(known))):
-            cut = _whole_px_part(shape, row, column)
-            if cut is None:
-                continue
-            (x, y), (width, height) = cut
-            left, top = x - column * shape.tile_width, y - row * shape.tile_height
-            place = round(x * shape.downsample), round(y * shape.downsample)
-            try:
-                expected = authority.region_at_level0(*place, level=level, size=(width, height))
-            except UnreadableRegionError:
-                continue
-            try:
-                tile = reader.tile(level, row, column)
-            except UnreadableRegionError as error:
-                refused, reason = refused + 1, str(error)
-                continue
-            if tile is None:
-                tile = np.full((top + height, left + width, 3), reader.pyramid.background, np.uint8)
-            found = tile[top : top + height, left : left + width]
-            if not np.array_equal(found, expected):
-                off = "another size" if found.shape != expected.shape else f"{_largest(found, expected)} grey levels"
-                return f"level {level}, tile row {row}, column {column} differs from OpenSlide's by {off}"
-            compared += 1
-    if refused > compared:
-        return f"{refused} of {refused + compared} compared tiles are decoded by OpenSlide alone: {reason}"
-    return None if compared else "no tile could be decoded both ways"
+    for level, (mine, its) in enumerate(zip(reader.pyramid.levels, known, strict=False)):
+        if (mine.width, mine.height) != (its.width, its.height):
+            return Comparison(equal=equal, difference=f"level {level} has another size than OpenSlide's")
+    for part in _parts(reader, len(known)):
+        expected = _by_openslide(authority, part)
+        try:
+            found = part.of_tile(reader)
+        except UnreadableRegionError as error:
+            (lost if expected is None else missed).append(str(error))
+            continue
+        if expected is None:
+            continue
+        if not np.array_equal(found, expected):
+            off = "another size" if found.shape != expected.shape else f"{_largest(found, expected)} grey levels"
+            return Comparison(equal=equal, difference=f"{part} differs from OpenSlide's by {off}")
+        equal += 1
+    return Comparison(equal=equal, missed=tuple(missed), lost=tuple(lost))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """A part of a tile that begins on whole level-0 px: its place in the tile, all in level px."""
+
+    level: int
+    row: int
+    column: int
+    shape: PyramidLevel
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"level {self.level}, tile row {self.row}, column {self.column}"
+
+    def of_tile(self, reader: TiffReader) -> np.ndarray:
+        tile = reader.tile(self.level, self.row, self.column)
+        if tile is None:
+            return np.full((self.height, self.width, 3), reader.pyramid.background, np.uint8)
+        return tile[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def _by_openslide(authority: OpenSlideReader, part: _Part) -> np.ndarray | None:
+    x = round((part.column * part.shape.tile_width + part.left) * part.shape.downsample)
+    y = round((part.row * part.shape.tile_height + part.top) * part.shape.downsample)
+    try:
+        return authority.region_at_level0(x, y, level=part.level, size=(part.width, part.height))
+    except UnreadableRegionError:
+        return None
 
 
 def _largest(one: np.ndarray, other: np.ndarray) -> int:
     return int(np.abs(one.astype(np.int16) - other).max())
+
+
+def _parts(reader: TiffReader, levels: int) -> Iterator[_Part]:
+    for level, shape in enumerate(reader.pyramid.levels[:levels]):
+        for row, column in _chosen(reader, level, max(1, TILES // levels)):
+            across = _whole_px(column * shape.tile_width, shape.tile_width, shape.width, shape.downsample)
+            down = _whole_px(row * shape.tile_height, shape.tile_height, shape.height, shape.downsample)
+            if across and down:
+                (left, width), (top, height) = across, down
+                yield _Part(
+                    level=level, row=row, column=column, shape=shape, left=left, top=top, width=width, height=height
+                )
 
 
 def _chosen(reader: TiffReader, level: int, count: int) -> list[tuple[int, int]]:
@@ -65,19 +110,10 @@ def _chosen(reader: TiffReader, level: int, count: int) -> list[tuple[int, int]]
     return [(row, column) for row, column in places if column < shape.columns]
 
 
-def _whole_px_part(shape: PyramidLevel, row: int, column: int) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """The (x, y) and (width, height), level px, of a part of a tile that begins on whole level-0 px."""
-    starts, sizes = [], []
-    for start, step, end in (
-        (column * shape.tile_width, shape.tile_width, shape.width),
-        (row * shape.tile_height, shape.tile_height, shape.height),
-    ):
-        stop = min(start + step, end)
-        candidates = np.arange(start, stop)
-        off = np.abs(np.rint(candidates * shape.downsample) / shape.downsample - candidates)
-        fit = candidates[off < UNSEEN_PX]
-        if not len(fit):
-            return None
-        starts.append(int(fit[0]))
-        sizes.append(stop - int(fit[0]))
-    return (starts[0], starts[1]), (sizes[0], sizes[1])
+def _whole_px(start: int, step: int, end: int, downsample: float) -> tuple[int, int] | None:
+    """How far behind start (level px) the first px lies that begins on a whole level-0 px, and how many follow."""
+    stop = min(start + step, end)
+    candidates = np.arange(start, stop)
+    off = np.abs(np.rint(candidates * downsample) / downsample - candidates)
+    fit = candidates[off < UNSEEN_PX]
+    return (int(fit[0]) - start, stop - int(fit[0])) if len(fit) else None

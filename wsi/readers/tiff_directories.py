@@ -23,6 +23,7 @@ __all__ = ["TiffSlide", "brightfield_page", "page_mpp_xy", "tiff_slide", "tiff_v
 logger = logging.getLogger(__name__)
 
 MOST_DIRECTORIES = 1000
+ROUNDED_PX = 1.5  # level px: by so much a level's width or height may be off
 LAID_OUT_ELSEWHERE = {"ndpi": "Hamamatsu NDPI", "scn": "Leica SCN", "bif": "Ventana BIF"}
 UNITS = {2: "inch", 3: "cm"}  # TIFF's ResolutionUnit
 PHILIPS_LEVELS = ".//DataObject[@ObjectType='PixelDataRepresentation']/Attribute[@Name='DICOM_PIXEL_SPACING']"
@@ -36,8 +37,8 @@ class TiffSlide:
     levels: tuple[TiffLevel, ...]
 
 
-def tiff_slide(tiff: tifffile.TiffFile) -> TiffSlide:
-    """The slide of an open TIFF; directories that are lost or fit nowhere are left out.
+def tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlide:
+    """The slide of an open TIFF; directories that are lost or fit nowhere are left out. strict: see `tiff_level`.
 
     Raises:
         SlideError: no brightfield slide, or none without OpenSlide. Its message is the reason alone.
@@ -46,7 +47,7 @@ def tiff_slide(tiff: tifffile.TiffFile) -> TiffSlide:
     for flag, words in LAID_OUT_ELSEWHERE.items():
         if flag in tiff.flags:
             raise SlideError(f"a damaged slide: only OpenSlide knows the layout of {words}, and it refuses the file")
-    place = tiff_level(first)
+    place = tiff_level(first, strict=strict)
     if place is None:
         raise SlideError("not a slide, or a damaged one: its first image has no tiles that can be read")
     whole = first.imagewidth, first.imagelength
@@ -57,7 +58,7 @@ def tiff_slide(tiff: tifffile.TiffFile) -> TiffSlide:
         size = page.imagewidth, page.imagelength
         if told:
             size = whole[0] // told, whole[1] // told
-        place = tiff_level(page) if _fits(size, levels[-1][0], whole) else None
+        place = tiff_level(page, strict=strict) if _fits(size, levels[-1][0], whole) else None
         if place is not None:
             levels.append((_level(page, size, whole, told), place))
     pyramid = Pyramid(
@@ -144,8 +145,9 @@ def _fits(size: tuple[int, int], finer: PyramidLevel, whole: tuple[int, int]) ->
     """Whether an image of that size shows the whole slide, smaller than the level before."""
     if not (0 < size[0] < finer.width and 0 < size[1] <= finer.height):
         return False
-    downsample = (whole[0] / size[0] + whole[1] / size[1]) / 2
-    return all(abs(length / downsample - px) <= 1.5 for length, px in zip(whole, size, strict=True))
+    least = max(length / (px + ROUNDED_PX) for length, px in zip(whole, size, strict=True))
+    most = min(length / max(px - ROUNDED_PX, 0.1) for length, px in zip(whole, size, strict=True))
+    return least <= most
 
 
 def _level(page: tifffile.TiffPage, size: tuple[int, int], whole: tuple[int, int], told: float | None) -> PyramidLevel:

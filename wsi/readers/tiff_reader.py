@@ -70,8 +70,8 @@ class TiffReader:
         self._source.close()
 
 
-def tiff_level(page: tifffile.TiffPage) -> TiffLevel | None:
-    """The tiles of a page; None where it is no tiled 8-bit RGB image."""
+def tiff_level(page: tifffile.TiffPage, *, strict: bool = True) -> TiffLevel | None:
+    """The tiles of a page; None where it is no tiled 8-bit RGB image. strict: what libjpeg warns of is damage."""
     rgb = page.samplesperpixel == 3 and page.bitspersample == 8 and page.planarconfig == 1
     if not (page.is_tiled and rgb and page.photometric in (2, 6) and page.imagedepth == 1):
         return None
@@ -85,15 +85,15 @@ def tiff_level(page: tifffile.TiffPage) -> TiffLevel | None:
     offsets, counts = np.array(page.dataoffsets, np.int64), np.array(page.databytecounts, np.int64)
     if not len(offsets) == len(counts) == rows * columns:
         return None
-    return TiffLevel(offsets=offsets, counts=counts, columns=columns, decode=_decoder(page))
+    return TiffLevel(offsets=offsets, counts=counts, columns=columns, decode=_decoder(page, strict=strict))
 
 
-def _decoder(page: tifffile.TiffPage) -> Decode:
+def _decoder(page: tifffile.TiffPage, *, strict: bool) -> Decode:
     tables = page.jpegtables
     if page.compression == 7:
         marker = RGB_MARKER if page.photometric == 2 else b""
         head = b"\xff\xd8" + marker + (tables[2:-2] if tables else b"")
-        return _jpeg_decoder(head if len(head) > 2 else b"", (page.tilelength, page.tilewidth, 3))
+        return _jpeg_decoder(head if len(head) > 2 else b"", (page.tilelength, page.tilewidth, 3), strict=strict)
     decode: Any = page.decode
 
     def by_tifffile(content: bytes, index: int) -> np.ndarray | None:
@@ -108,11 +108,11 @@ def _decoder(page: tifffile.TiffPage) -> Decode:
     return by_tifffile
 
 
-def _jpeg_decoder(head: bytes, shape: tuple[int, int, int]) -> Decode:
-    """JPEG by libjpeg-turbo, with its warnings as errors: OpenSlide and imagecodecs let half a tile pass as data."""
+def _jpeg_decoder(head: bytes, shape: tuple[int, int, int], *, strict: bool) -> Decode:
+    """JPEG by libjpeg-turbo; strict as OpenSlide is. Where a warning is none, half a tile can pass for a whole one."""
 
     def by_libjpeg(content: bytes, index: int) -> np.ndarray | None:
-        tile = simplejpeg.decode_jpeg(head + content[2:] if head else content)
+        tile = simplejpeg.decode_jpeg(head + content[2:] if head else content, strict=strict)
         if tile.shape != shape:
             raise UnreadableRegionError(f"decoded to {tile.shape}, expected {shape}")
         return tile
