@@ -9,6 +9,9 @@ import numpy as np
 import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from shapely.geometry import MultiPolygon
+
+from ..wsi import PolygonRaster
 
 __all__ = ["Window", "clusters", "rasterise"]
 
@@ -31,35 +34,16 @@ def rasterise(parts: np.ndarray, window: Window, *, pixel_level0: float) -> np.n
     """Mask of polygons that do not overlap: bool (rows, columns) of the window.
 
     A raster px is inside if its centre is; besides, the px that holds a polygon's inner point is, so that no polygon
-    vanishes for being small. Runs along rows and counts crossings: its cost is that of the outline, not outline × area.
+    vanishes for being small.
     """
-    corner = np.array([window.column, window.row])
-    rings = shapely.get_rings(parts)
-    points, ring = shapely.get_coordinates(rings, return_index=True)
-    points = points / pixel_level0 - corner - 0.5  # now the centre of px (r, c) is the point (c, r)
-    same = ring[1:] == ring[:-1]
-    crossings = _crossings(points[:-1][same], points[1:][same], window)
-    toggles = np.zeros((window.rows, window.columns + 1), np.uint8)
-    np.add.at(toggles, crossings, 1)  # may wrap; parity does not
-    mask = (np.add.accumulate(toggles, axis=1, dtype=np.uint8)[:, :-1] & 1).astype(bool)
-    inner = shapely.get_coordinates(shapely.point_on_surface(parts)) / pixel_level0 - corner
+    corner = window.column * pixel_level0, window.row * pixel_level0
+    raster = PolygonRaster(MultiPolygon(list(parts)))
+    mask = raster.window(corner, px_level0=pixel_level0, shape=(window.rows, window.columns))
+    inner = shapely.get_coordinates(shapely.point_on_surface(parts)) / pixel_level0 - (window.column, window.row)
     column, row = np.floor(inner).astype(np.int64).T
     there = (row >= 0) & (row < window.rows) & (column >= 0) & (column < window.columns)
     mask[row[there], column[there]] = True
     return mask
-
-
-def _crossings(start: np.ndarray, end: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, columns) where each edge crosses each row of centres: the first px at or right of the crossing."""
-    top = np.minimum(start[:, 1], end[:, 1])
-    bottom = np.maximum(start[:, 1], end[:, 1])
-    first = np.clip(np.ceil(top), 0, window.rows).astype(np.int64)
-    count = np.clip(np.ceil(bottom), 0, window.rows).astype(np.int64) - first
-    edge = np.repeat(np.arange(len(start)), count)
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    (x0, y0), (x1, y1) = start[edge].T, end[edge].T
-    x = x0 + (row - y0) * (x1 - x0) / (y1 - y0)
-    return row, np.clip(np.ceil(x), 0, window.columns).astype(np.int64)
 
 
 def clusters(bounds: np.ndarray, *, margin_px: int, shape: tuple[int, int]) -> list[tuple[np.ndarray, Window]]:

@@ -1,12 +1,14 @@
 """Shares of tumour against two other ways of counting: a ray and its crossings, and matplotlib's paths."""
 
+import time
+
 import matplotlib.path
 import numpy as np
 import pytest
 import shapely
-from conftest import TUMOR_RINGS, brute_fraction
+from conftest import REAL_DATA, TUMOR_RINGS, brute_fraction, even_odd
+from gigaslide.wsi import Annotation, PolygonRaster, tumor_fractions
 from gigaslide.wsi import labels as labels_module
-from gigaslide.wsi import tumor_fractions
 from shapely.geometry import MultiPolygon, Polygon
 
 
@@ -79,18 +81,74 @@ def test_overlap_of_two_parts_in_one_square_is_counted_once_each():
     assert shares[0] == pytest.approx(20 / 64)
 
 
-def test_only_squares_near_the_tumour_become_polygons_and_only_some_at_a_time(monkeypatch):
+def reference(tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float, side_px: int) -> np.ndarray:
+    """Every centre of every square asked of the exact predicate, slowly."""
+    shapely.prepare(tumor)
+    centres = (np.arange(side_px) + 0.5) * (side_level0 / side_px)
+    return np.array(
+        [shapely.contains_xy(tumor, *np.meshgrid(x + centres, y + centres)).mean() for x, y in xy], np.float32
+    )
+
+
+def test_a_square_does_not_know_of_the_others(monkeypatch):
     xy = np.concatenate([squares(64, 300), squares(64, 300, seed=1) + np.array([5000, 0]), [(820 + 420, 300)]])
+    xy[:200, 1] = np.round(xy[:200, 1], -2)  # many in rows
     whole = tumor_fractions(multi(TUMOR_RINGS), xy, side_level0=64, side_px=32)
-    made: list[int] = []
-    box = shapely.box
-    monkeypatch.setattr(shapely, "box", lambda *sides: made.append(len(sides[0])) or box(*sides))
     monkeypatch.setattr(labels_module, "AT_ONCE", 70)
+    monkeypatch.setattr(labels_module, "AT_ONCE_PX", 3 * 32**2)
     in_parts = tumor_fractions(multi(TUMOR_RINGS), xy, side_level0=64, side_px=32)
+    alone = [tumor_fractions(multi(TUMOR_RINGS), one, side_level0=64, side_px=32)[0] for one in xy[:50]]
     assert np.array_equal(whole, in_parts)
-    assert max(made) <= 70
-    assert 100 < sum(made) <= 301
+    assert np.array_equal(whole[:50], alone)
     assert not whole[300:600].any()
+
+
+def test_centres_on_lines_and_corners_are_told_exactly():
+    """Outlines on whole px, windows whose centres fall on whole px: half of all lines go through centres."""
+    rng = np.random.default_rng(4)
+    steps = [shapely.box(x, y, x + w, y + h) for x, y, w, h in rng.integers(1, 60, (150, 4)) * (7, 7, 1, 1)]
+    hull = [Polygon(rng.integers(0, 400, (3, 2))) for _ in range(12)]
+    pieces = shapely.union_all([*steps, *(triangle for triangle in hull if triangle.is_valid)])
+    tumor = MultiPolygon([p for p in shapely.get_parts(pieces) if isinstance(p, Polygon)])
+    xy = rng.integers(-20, 400, (400, 2)).astype(np.float64)
+    for side_level0, side_px in ((32, 16), (33, 11), (20, 20), (16, 32)):
+        shares = tumor_fractions(tumor, xy, side_level0=side_level0, side_px=side_px)
+        assert np.array_equal(shares, reference(tumor, xy, side_level0=side_level0, side_px=side_px))
+
+
+@pytest.mark.parametrize("px_level0", [1.0, 2.0, 3.7, 57.375])
+def test_windows_of_a_raster_are_parts_of_one_another(px_level0):
+    raster = PolygonRaster(multi(TUMOR_RINGS))
+    columns, rows = int(1400 / px_level0) + 3, int(900 / px_level0) + 2
+    whole = raster.window((0.0, 0.0), px_level0=px_level0, shape=(rows, columns))
+    y, x = (np.mgrid[:rows, :columns] + 0.5) * px_level0
+    other = whole != even_odd(TUMOR_RINGS, x, y)  # which counts one side's line as inside
+    assert shapely.distance(multi(TUMOR_RINGS).boundary, shapely.points(x[other], y[other])).max(initial=0) < 1e-9
+    assert not whole[other].any()
+    assert whole.any()
+    row, column = rows // 3, columns // 4
+    corner = column * px_level0, row * px_level0
+    part = raster.window(corner, px_level0=px_level0, shape=(rows // 2, columns // 3))
+    assert np.array_equal(part, whole[row : row + rows // 2, column : column + columns // 3])
+
+
+def test_a_raster_of_nothing_and_one_too_large():
+    assert not PolygonRaster(MultiPolygon()).window((0.0, 0.0), px_level0=1.0, shape=(5, 7)).any()
+    with pytest.raises(ValueError, match="ask for parts"):
+        PolygonRaster(multi(TUMOR_RINGS)).window((0.0, 0.0), px_level0=1.0, shape=(97_792, 221_184))
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL_DATA.exists(), reason="no ../shared/data beside the repository")
+def test_a_whole_slide_with_71000_vertices_takes_seconds():
+    tumor = Annotation.load(REAL_DATA / "camelyon16" / "lesion_annotations" / "tumor_047.xml").tumor
+    xy = np.stack(np.meshgrid(np.arange(0, 97_792, 256.0), np.arange(0, 221_184, 256.0)), -1).reshape(-1, 2)
+    start = time.process_time()
+    shares = tumor_fractions(tumor, xy, side_level0=256, side_px=128)
+    assert time.process_time() - start < 15  # 1 s where nothing else runs
+    assert (shares == 1).sum() > 7000
+    some = np.random.default_rng(0).choice(np.flatnonzero((shares > 0) & (shares < 1)), 40, replace=False)
+    assert np.array_equal(shares[some], reference(tumor, xy[some], side_level0=256, side_px=128))
 
 
 def test_no_tumour_and_no_squares():
@@ -99,8 +157,6 @@ def test_no_tumour_and_no_squares():
 
 
 def test_thousand_lesions_and_many_squares_are_quick():
-    import time
-
     rng = np.random.default_rng(1)
     centres = rng.uniform(0, 90_000, (1000, 2))
     lesions = MultiPolygon(list(shapely.union_all(shapely.buffer(shapely.points(centres), 150)).geoms))

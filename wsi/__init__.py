@@ -1,6 +1,6 @@
 """One slide: its pixels, its tissue, what is drawn on it, and what a model says of it."""
 
-from .annotations import DEFAULT_GROUPS, Annotation, GroupMeaning, Outline
+from .annotations import DEFAULT_GROUPS, Annotation, GroupMeaning, Outline, SlideFrame
 from .cohort import Cohort, CohortSlide
 from .detections import Detections
 from .errors import (
@@ -23,6 +23,7 @@ from .outputs import refuse_foreign_folder, remove_folder, restore_folder, whole
 from .overview import Overview
 from .picture import heatmap_colours, heatmap_over, shrunk
 from .propose import propose_cohort
+from .raster import PolygonRaster
 from .recipe import Recipe, file_identity, gigaslide_version
 from .settings import Number, Settings, TissueSettings
 from .slide import Slide, SlideInfo, open_slide
@@ -46,6 +47,7 @@ __all__ = [
     "Number",
     "Outline",
     "Overview",
+    "PolygonRaster",
     "Recipe",
     "Region",
     "Scale",
@@ -54,6 +56,7 @@ __all__ = [
     "SettingsError",
     "Slide",
     "SlideError",
+    "SlideFrame",
     "SlideInfo",
     "SpacingError",
     "StoreError",

@@ -45,7 +45,10 @@ class CohortSlide:
         """
         if self.annotation is None:
             return None
-        tumor = Annotation.load(self.annotation, groups={**DEFAULT_GROUPS, **further_groups}).tumor
+        groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **further_groups}
+        # Heatmaps may be scored where their slides are not; most formats do not ask for the slide.
+        slide = self.path if self.path.exists() else None
+        tumor = Annotation.load(self.annotation, groups=groups, slide=slide).tumor
         if (self.label == "tumor") == tumor.is_empty:
             says = "no tumour" if tumor.is_empty else "tumour"
             raise AnnotationError(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from .annotations import ANNOTATION_SUFFIXES
 from .cohort import Cohort, CohortSlide, Label, Split
 from .errors import SettingsError
 
@@ -18,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 # What OpenSlide reads, by its own list of formats.
 SLIDE_SUFFIXES = frozenset(".tif .tiff .svs .ndpi .mrxs .scn .bif .vms .vmu .svslide .czi .dcm".split())  # noqa: SIM905
-ANNOTATION_SUFFIXES = (".xml", ".geojson", ".json")  # the first one wins where a slide has several
 PATIENTS = (re.compile(r"(patient_\d+)(?=_)"), re.compile(r"(tcga-\w\w-\w{4})(?=-|$)"))
 CAMELYON16_NAME = re.compile(r"(normal|tumor|test)_\d{3}")
 
@@ -102,6 +102,7 @@ def _matched(slides: list[Path], drawn: list[Path]) -> dict[Path, Path]:
             found.setdefault(candidates[shared.index(max(shared))], []).append(path)
     matched = {}
     for slide, paths in found.items():
+        # The first suffix wins where a slide has several.
         paths.sort(key=lambda path: (-_shared_parts(path, slide), ANNOTATION_SUFFIXES.index(path.suffix.casefold())))
         matched[slide] = paths[0]
         for other in paths[1:]:

@@ -1,5 +1,7 @@
 """What is drawn on a slide: named polygons with holes, one module per file format."""
 
-from .annotation import DEFAULT_GROUPS, Annotation, GroupMeaning, Outline
+from .annotation import ANNOTATION_SUFFIXES, DEFAULT_GROUPS, Annotation, GroupMeaning
+from .frame import SlideFrame
+from .outline import Outline
 
-__all__ = ["DEFAULT_GROUPS", "Annotation", "GroupMeaning", "Outline"]
+__all__ = ["ANNOTATION_SUFFIXES", "DEFAULT_GROUPS", "Annotation", "GroupMeaning", "Outline", "SlideFrame"]

@@ -1,6 +1,5 @@
 """Polygons drawn on a slide, what their groups mean, and the tumour they add up to. Level-0 px throughout."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,29 +8,41 @@ from types import MappingProxyType
 from typing import Literal
 
 import shapely
-from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry import MultiPolygon
 
 from ..errors import AnnotationError
 from ..outputs import whole_file
-from . import asap, geojson
+from . import asap, geojson, halo, imagescope, mask, ndpa
+from .elements import parse
+from .frame import SlideFrame
 from .outline import Outline
+from .repair import polygons_in, repaired
 
-__all__ = ["DEFAULT_GROUPS", "Annotation", "GroupMeaning", "Outline"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["ANNOTATION_SUFFIXES", "DEFAULT_GROUPS", "Annotation", "GroupMeaning"]
 
 GroupMeaning = Literal["tumor", "exclusion", "other"]
 
 # CAMELYON16: _0 and _1 tumour, _2 cut out of it. CAMELYON17: metastases, normal. QuPath's own class names.
+# Masks: CAMELYON16's, and the 255 of those that know only two values; see mask.
 _MEANINGS: dict[GroupMeaning, tuple[str, ...]] = {
-    "tumor": ("_0", "_1", "tumor", "tumour", "metastases", "metastasis", "carcinoma", "cancer", "lesion"),
+    "tumor": (
+        "_0", "_1", "tumor", "tumour", "metastases", "metastasis", "carcinoma", "cancer", "lesion",
+        "mask-2", "mask-255",
+    ),
     "exclusion": ("_2", "exclusion", "exclude", "hole", "ignore*"),
-    "other": ("normal", "none", "other", "stroma", "tissue", "region*", "necrosis", "immune cells", ""),
-}
+    "other": (
+        "normal", "none", "other", "stroma", "tissue", "region*", "necrosis", "immune cells", "", "mask-1",
+    ),
+}  # fmt: skip
 DEFAULT_GROUPS: Mapping[str, GroupMeaning] = MappingProxyType(
     {name: meaning for meaning, names in _MEANINGS.items() for name in names}
 )
-_FORMATS = {".xml": asap, ".geojson": geojson, ".json": geojson}
+_JSON = (".geojson", ".json")
+_XML = (".xml", ".annotations", ".ndpa")
+_MASK = (".tif", ".tiff")
+LARGEST_BYTES = 2**29  # some ten million vertices
+ANNOTATION_SUFFIXES = (".xml", *_JSON, ".annotations", ".ndpa")
+"""Of files that can be nothing else; a TIFF may be a mask or a slide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,33 +57,29 @@ class Annotation:
         """Tumour groups less exclusions, level-0 px; empty where none is drawn."""
         drawn = shapely.union_all([o.polygon for o in self.outlines if self._meaning(o) == "tumor"])
         cut = shapely.union_all([o.polygon for o in self.outlines if self._meaning(o) == "exclusion"])
-        return _polygons(drawn.difference(cut))
+        return polygons_in(drawn.difference(cut))
 
     def _meaning(self, outline: Outline) -> GroupMeaning:
         return self.groups[outline.group.casefold()]
 
     @classmethod
-    def load(cls, path: Path, *, groups: Mapping[str, GroupMeaning] = DEFAULT_GROUPS) -> "Annotation":
-        """Read ASAP XML (.xml) or QuPath GeoJSON (.geojson, .json).
+    def load(
+        cls,
+        path: Path,
+        *,
+        groups: Mapping[str, GroupMeaning] = DEFAULT_GROUPS,
+        slide: SlideFrame | Path | None = None,
+    ) -> "Annotation":
+        """Read ASAP, ImageScope or HALO XML, NDPA, QuPath GeoJSON or a label mask (TIFF).
 
-        Polygons that cross themselves are repaired, and the change in area is logged.
+        Polygons that cross themselves are repaired, and the change in area is logged. slide is what it was drawn on:
+        an NDPA cannot do without, a mask of another size than the slide is fitted to it, others do not ask.
 
         Raises:
             AnnotationError: not such a file, or a group that `groups` does not know; the message lists the groups.
+            SlideError: the slide is needed and cannot be opened.
         """
-        if path.suffix.lower() not in _FORMATS:
-            raise AnnotationError(
-                f"{path}: an annotation is .xml (ASAP), .geojson or .json (QuPath), not {path.suffix!r}"
-            )
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise AnnotationError(f"{path}: cannot be read: {error}; check the cohort's annotation column") from error
-        if not content.strip():
-            raise AnnotationError(f"{path}: the annotation file is empty; export it again")
-        outlines = tuple(
-            o for found in _FORMATS[path.suffix.lower()].read(content, path) for o in _repaired(found, path)
-        )
+        outlines = tuple(repaired(_read(path, slide), path))
         known: dict[str, GroupMeaning] = {name.casefold(): meaning for name, meaning in groups.items()}
         unknown = sorted({o.group for o in outlines if o.group.casefold() not in known})
         if unknown:
@@ -83,36 +90,48 @@ class Annotation:
             )
         return cls(outlines=outlines, groups=known)
 
-    def save(self, path: Path) -> None:
-        """Write ASAP XML or QuPath GeoJSON, by the suffix; holes become what the format has for them."""
-        writer = _FORMATS.get(path.suffix.lower())
-        if writer is None:
-            raise AnnotationError(f"{path}: write annotations as .xml (ASAP) or .geojson (QuPath)")
-        content = writer.write(self.outlines)
+    def save(self, path: Path, *, xml: Literal["asap", "imagescope"] = "asap") -> None:
+        """Write QuPath GeoJSON or XML, by the suffix; holes become what the format has for them."""
+        suffix = path.suffix.lower()
+        if suffix == ".xml":
+            content = {"asap": asap, "imagescope": imagescope}[xml].write(self.outlines)
+        elif suffix in _JSON:
+            content = geojson.write(self.outlines)
+        else:
+            raise AnnotationError(f"{path}: write annotations as .xml (ASAP, ImageScope) or .geojson (QuPath)")
         with whole_file(path) as partial:
             partial.write_bytes(content)
 
 
-def _repaired(outline: Outline, path: Path) -> list[Outline]:
-    polygon = outline.polygon
-    if polygon.is_valid:
-        return [outline] if polygon.area > 0 else _dropped(outline, path)
-    parts = _polygons(shapely.make_valid(polygon)).geoms
-    area = sum(part.area for part in parts)
-    # Hand-drawn outlines touch themselves all the time; only a change that matters deserves a warning.
-    level = logging.WARNING if abs(area - polygon.area) > 0.01 * max(area, polygon.area) else logging.INFO
-    logger.log(level, "%s: outline %r crossed itself: area %.0f → %.0f px²", path, outline.name, polygon.area, area)
-    if not area:
-        return _dropped(outline, path)
-    return [Outline(name=outline.name, group=outline.group, polygon=part) for part in parts]
+def _read(path: Path, slide: SlideFrame | Path | None) -> list[Outline]:
+    suffix = path.suffix.lower()
+    if suffix in _MASK:
+        return mask.read(path, _frame(slide))
+    if suffix not in (*_JSON, *_XML):
+        raise AnnotationError(
+            f"{path}: an annotation is .xml (ASAP, ImageScope), .geojson or .json (QuPath), .annotations (HALO), "
+            f".ndpa (Hamamatsu) or .tif (a mask), not {path.suffix!r}"
+        )
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise AnnotationError(f"{path}: over {LARGEST_BYTES / 2**20:.0f} MB of annotations; split or simplify them")
+        content = path.read_bytes()
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read: {error}; check the cohort's annotation column") from error
+    if not content.strip():
+        raise AnnotationError(f"{path}: the annotation file is empty; export it again")
+    if suffix in _JSON:
+        return geojson.read(content, path)
+    root = parse(content, path)
+    if root.tag == asap.ROOT:
+        return asap.read(root, path)
+    if root.tag == imagescope.ROOT:
+        return (halo if halo.is_halo(root) else imagescope).read(root, path)
+    if root.tag == ndpa.ROOT:
+        return ndpa.read(root, path, _frame(slide))
+    roots = f"<{asap.ROOT}> (ASAP), <{imagescope.ROOT}> (ImageScope, HALO) or <{ndpa.ROOT}> (NDPA)"
+    raise AnnotationError(f"{path}: the root element is <{root.tag}>, expected {roots}")
 
 
-def _dropped(outline: Outline, path: Path) -> list[Outline]:
-    logger.warning("%s: outline %r has no area and is left out", path, outline.name)
-    return []
-
-
-def _polygons(geometry) -> MultiPolygon:
-    parts = shapely.get_parts(geometry) if geometry is not None else []
-    flat = [p for part in parts for p in shapely.get_parts(part)]
-    return MultiPolygon([p for p in flat if isinstance(p, Polygon) and p.area > 0])
+def _frame(slide: SlideFrame | Path | None) -> SlideFrame | None:
+    return SlideFrame.of_file(slide) if isinstance(slide, Path) else slide

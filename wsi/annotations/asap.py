@@ -1,97 +1,80 @@
 """ASAP XML: level-0 px, rings not closed, no holes: what is cut out is a polygon of another group, painted later."""
 
 import logging
-import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
 
-import defusedxml
-from defusedxml.ElementTree import fromstring
+import numpy as np
+import shapely
 from shapely.geometry import Polygon
 
-from ..errors import AnnotationError
+from .elements import Element, printable
+from .holes import without_holes
 from .outline import Outline
+from .shapes import Kind, polygon_of
 
-__all__ = ["read", "write"]
+__all__ = ["HOLE_GROUP", "ROOT", "read", "write"]
 
 logger = logging.getLogger(__name__)
 
-_CLOSED = {"polygon", "spline", "rectangle"}
-_COLOURS = {"_0": "#F4FA58", "_1": "#F4FA58", "_2": "#64FE2E"}
+ROOT = "ASAP_Annotations"
 HOLE_GROUP = "_2"
+_KINDS: dict[str, Kind] = {"polygon": "polygon", "rectangle": "rectangle", "spline": "spline"}
+_COLOURS = {"_0": "#F4FA58", "_1": "#F4FA58", "_2": "#64FE2E"}
 
 
-def read(content: bytes, path: Path) -> list[Outline]:
-    """The closed shapes of an ASAP file; dots, point sets and measurements enclose nothing and are passed over.
-
-    Raises:
-        AnnotationError: not XML, another kind of XML, entities in it, or a coordinate that is no number.
-    """
-    try:
-        root = fromstring(content)
-    except (ElementTree.ParseError, ValueError, LookupError, defusedxml.DefusedXmlException) as error:
-        raise AnnotationError(f"{path}: not an ASAP annotation: {error!r}; export it from ASAP again") from error
-    if root.tag != "ASAP_Annotations":
-        raise AnnotationError(f"{path}: the root element is <{root.tag}>, expected <ASAP_Annotations>")
+def read(root: Element, path: Path) -> list[Outline]:
+    """The closed shapes; dots, point sets and measurements enclose nothing and are passed over."""
     outlines = []
     for element in root.iter("Annotation"):
-        name, kind = element.get("Name", ""), element.get("Type", "").lower()
-        if kind not in _CLOSED:
+        name, kind = element.attributes.get("Name", ""), element.attributes.get("Type", "").lower()
+        if kind not in _KINDS:
             logger.info("%s: %s %r encloses nothing and is passed over", path, kind or "shape", name)
             continue
-        points = _points(element, path)
-        if len(points) < 3:
-            logger.warning("%s: outline %r has %d points and is left out", path, name, len(points))
-            continue
-        outlines.append(Outline(name=name, group=element.get("PartOfGroup", ""), polygon=Polygon(points)))
+        lists = [child.vertices for child in element.iter("Coordinates")]
+        points = np.concatenate([element.vertices, *lists])
+        polygon = polygon_of(_KINDS[kind], points, path=path, name=name)
+        if polygon is not None:
+            outlines.append(Outline(name=name, group=element.attributes.get("PartOfGroup", ""), polygon=polygon))
     return outlines
 
 
-def _points(element: ElementTree.Element, path: Path) -> list[tuple[float, float]]:
-    points = []
-    for position, c in enumerate(element.iter("Coordinate")):
-        try:
-            order = float(c.get("Order", position))
-            # Some files were written where the decimal sign is a comma.
-            x, y = (float(c.attrib[axis].replace(",", ".")) for axis in "XY")
-        except (KeyError, ValueError) as error:
-            raise AnnotationError(
-                f"{path}: a coordinate of {element.get('Name')!r} is not a number: {c.attrib}"
-            ) from error
-        if not (math.isfinite(x) and math.isfinite(y)):
-            raise AnnotationError(f"{path}: a coordinate of {element.get('Name')!r} is not finite: {c.attrib}")
-        points.append((order, x, y))
-    points.sort(key=lambda point: point[0])
-    return [(x, y) for _, x, y in points]
+def write(outlines: Sequence[Outline]) -> bytes:
+    """An ASAP file; holes are polygons of group _2, which CAMELYON16 and `read` cut out of the tumour.
 
-
-def write(outlines: Iterable[Outline]) -> bytes:
-    """An ASAP file; holes are written as polygons of group _2, which CAMELYON16 and `read` cut out of the tumour."""
-    root = ElementTree.Element("ASAP_Annotations")
-    annotations = ElementTree.SubElement(root, "Annotations")
-    groups: dict[str, None] = {}
-    rings = []
-    for outline in outlines:
-        rings.append((outline.name, outline.group, outline.polygon.exterior))
-        rings += [(f"{outline.name} hole {i}", HOLE_GROUP, hole) for i, hole in enumerate(outline.polygon.interiors)]
-    for name, group, ring in rings:
-        groups[group] = None
-        _write_ring(annotations, name, group, ring)
+    Where that would cut away what is drawn inside a hole, the polygon is written in pieces.
+    """
+    drawn, groups = [], {}
+    for outline, holes in without_holes(outlines):
+        drawn += _ring(outline.name, outline.group, outline.polygon)
+        groups[outline.group] = None
+        for number, hole in enumerate(holes):
+            drawn += _ring(f"{outline.name} hole {number}", HOLE_GROUP, hole)
+            groups[HOLE_GROUP] = None
     # ASAP rejects a file that uses a group it does not list.
-    listed = ElementTree.SubElement(root, "AnnotationGroups")
-    for group in groups:
-        element = ElementTree.SubElement(listed, "Group", Name=group, PartOfGroup="None", Color=_colour(group))
-        ElementTree.SubElement(element, "Attributes")
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    listed = [
+        f'    <Group Name={_quoted(group)} PartOfGroup="None" Color="{_colour(group)}"><Attributes /></Group>'
+        for group in groups
+    ]
+    lines = ['<?xml version="1.0" encoding="utf-8"?>', f"<{ROOT}>", "  <Annotations>", *drawn, "  </Annotations>"]
+    lines += ["  <AnnotationGroups>", *listed, "  </AnnotationGroups>", f"</{ROOT}>", ""]
+    return "\n".join(lines).encode()
 
 
-def _write_ring(parent: ElementTree.Element, name: str, group: str, ring) -> None:
-    attributes = {"Name": name, "Type": "Polygon", "PartOfGroup": group, "Color": _colour(group)}
-    coordinates = ElementTree.SubElement(ElementTree.SubElement(parent, "Annotation", attributes), "Coordinates")
-    for order, (x, y) in enumerate(list(ring.coords)[:-1]):
-        ElementTree.SubElement(coordinates, "Coordinate", Order=str(order), X=f"{x:.4f}", Y=f"{y:.4f}")
+def _ring(name: str, group: str, polygon: Polygon) -> list[str]:
+    corners = shapely.get_coordinates(polygon.exterior)[:-1].tolist()
+    return [
+        f'    <Annotation Name={_quoted(name)} Type="Polygon" PartOfGroup={_quoted(group)} Color="{_colour(group)}">',
+        "      <Coordinates>",
+        *(f'        <Coordinate Order="{i}" X="{x:.4f}" Y="{y:.4f}" />' for i, (x, y) in enumerate(corners)),
+        "      </Coordinates>",
+        "    </Annotation>",
+    ]
+
+
+def _quoted(word: str) -> str:
+    return quoteattr(printable(word))
 
 
 def _colour(group: str) -> str:

@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry, BaseMultipartGeometry
 
 from ..errors import AnnotationError
 from .outline import Outline
+from .shapes import check_coordinates
 
 __all__ = ["read", "write"]
 
@@ -78,8 +79,7 @@ def _polygons(geometry: dict | None, path: Path, name: str) -> list[Polygon]:
     ) as error:
         raise AnnotationError(f"{path}: the geometry of {name!r} is damaged: {error!r}") from error
     parts = [p for p in _parts(parsed) if isinstance(p, Polygon) and not p.is_empty]
-    if not np.isfinite(shapely.get_coordinates(parts)).all():
-        raise AnnotationError(f"{path}: a coordinate of {name!r} is not finite; export it from QuPath again")
+    check_coordinates(shapely.get_coordinates(parts), path=path, name=name)
     if not parts:
         logger.info("%s: %s %r encloses nothing and is passed over", path, parsed.geom_type, name)
     return parts

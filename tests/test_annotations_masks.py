@@ -1,0 +1,144 @@
+"""Label masks: raster to polygons and back is the same raster, at every level and any size of strip."""
+
+import resource
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+import shapely
+import tifffile
+from gigaslide.wsi import DEFAULT_GROUPS, Annotation, AnnotationError, PolygonRaster, SlideFrame
+from gigaslide.wsi.annotations import mask as mask_module
+from scipy import ndimage
+from shapely.geometry import MultiPolygon
+
+
+def ragged(seed: int = 0, shape: tuple[int, int] = (301, 437)) -> np.ndarray:
+    """Pieces of 1 and 2 with holes, islands in holes, px that meet by their corners, and px at the border."""
+    rng = np.random.default_rng(seed)
+    labels = np.where(ndimage.gaussian_filter(rng.normal(size=shape), 4) > 0.01, 2, 0).astype(np.uint8)
+    labels[50:90, 30:100][::2, ::2] = 1
+    labels[rng.random(shape) < 0.02] = 1
+    labels[-1, -9:], labels[0, :7] = 2, 1
+    return labels
+
+
+def write(path, labels, *levels, **options):
+    options = {"tile": (64, 80), "compression": "deflate", **options}
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(labels, metadata=None, subifds=0, **options)
+        for level in levels:
+            tiff.write(level, subfiletype=1, metadata=None, **options)
+    return path
+
+
+def drawn_again(annotation: Annotation, value: int, shape: tuple[int, int], *, px_level0: float = 1.0) -> np.ndarray:
+    # Pieces touch where px meet by their corners, never more.
+    pieces = MultiPolygon([o.polygon for o in annotation.outlines if o.group == f"mask-{value}"])
+    return PolygonRaster(pieces).window((0.0, 0.0), px_level0=px_level0, shape=shape)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"tile": None, "rowsperstrip": 37}, {"compression": "lzw"}, {"tile": (16, 16)}]
+)
+def test_raster_to_polygons_to_raster_is_the_same(tmp_path, options, monkeypatch):
+    monkeypatch.setattr(mask_module, "BLOCK_PX", 437 * 11)
+    labels = ragged()
+    annotation = Annotation.load(write(tmp_path / "mask.tif", labels, **options))
+    for value in (1, 2):
+        assert np.array_equal(drawn_again(annotation, value, labels.shape), labels == value)
+    pieces = [o.polygon for o in annotation.outlines if o.group == "mask-2"]
+    assert shapely.is_valid(np.array(pieces)).all()
+    assert len(pieces) == ndimage.label(labels == 2)[1]  # pyright: ignore
+    assert any(len(piece.interiors) for piece in pieces)
+    assert annotation.tumor.area == (labels == 2).sum()
+
+
+def test_the_finest_level_that_is_small_enough_is_read(tmp_path, monkeypatch):
+    labels = ragged(1, (303, 439))
+    reduced = labels[::4, ::4]
+    path = write(tmp_path / "mask.tif", labels, labels[::2, ::2], reduced)
+    monkeypatch.setattr(mask_module, "LARGEST_PX", reduced.size + 5)
+    annotation = Annotation.load(path)
+    assert np.array_equal(drawn_again(annotation, 2, reduced.shape, px_level0=4.0), reduced == 2)
+    monkeypatch.setattr(mask_module, "LARGEST_PX", reduced.size - 5)
+    with pytest.raises(AnnotationError, match="no level of 439 × 303 px"):
+        Annotation.load(path)
+
+
+def test_a_small_mask_is_fitted_to_its_slide(tmp_path):
+    labels = np.zeros((90, 130), np.uint8)
+    labels[10:30, 50:90] = 255
+    path = write(tmp_path / "mask.tif", labels)
+    frame = SlideFrame(width=130 * 32, height=90 * 32)
+    assert Annotation.load(path, slide=frame).tumor.bounds == (50 * 32, 10 * 32, 90 * 32, 30 * 32)
+    assert Annotation.load(path).tumor.bounds == (50, 10, 90, 30)
+    padded = SlideFrame(width=129, height=89)
+    assert Annotation.load(path, slide=padded).tumor.bounds == (50, 10, 90, 30)
+    with pytest.raises(AnnotationError, match="their shapes differ"):
+        Annotation.load(path, slide=SlideFrame(width=900, height=1300))
+
+
+def test_what_values_mean(tmp_path):
+    labels = ragged(2)
+    assert not Annotation.load(write(tmp_path / "a.tif", (labels == 2) * np.uint8(255))).tumor.is_empty
+    binary = write(tmp_path / "b.tif", (labels == 2).astype(np.uint8))
+    with pytest.raises(AnnotationError, match="unknown group 'binary-1'"):
+        Annotation.load(binary)
+    assert Annotation.load(binary, groups={**DEFAULT_GROUPS, "binary-1": "tumor"}).tumor.area == (labels == 2).sum()
+    with pytest.raises(AnnotationError, match="unknown group 'mask-7'"):
+        Annotation.load(write(tmp_path / "c.tif", labels + np.where(labels == 2, 5, 0).astype(np.uint8)))
+    assert not Annotation.load(write(tmp_path / "d.tif", labels * 0)).outlines
+
+
+def test_what_is_no_mask_is_refused(tmp_path, coded_slide):
+    rng = np.random.default_rng(0)
+    with pytest.raises(AnnotationError, match="3 channels of uint8"):
+        Annotation.load(coded_slide)
+    with pytest.raises(AnnotationError, match="more than 16 values"):
+        Annotation.load(write(tmp_path / "a.tif", rng.integers(0, 256, (90, 130), np.uint8)))
+    with pytest.raises(AnnotationError, match="1 channels of float32"):
+        Annotation.load(write(tmp_path / "b.tif", rng.random((90, 130), np.float32)))
+    with pytest.raises(AnnotationError, match=r"gone\.tif: cannot be read"):
+        Annotation.load(tmp_path / "gone.tif")
+
+
+def bomb(path, *, claimed: tuple[int, int] | None = None):
+    """A mask whose first tile unpacks to a gigabyte, or that claims to be of a size that it is not."""
+    write(path, np.ones((256, 320), np.uint8))
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        tags = tiff.pages[0].tags
+        places = {name: tags[name].valueoffset for name in ("TileOffsets", "TileByteCounts")}
+        sizes = {name: tags[name].valueoffset for name in ("ImageWidth", "ImageLength", "TileWidth", "TileLength")}
+    if claimed is None:
+        packer = zlib.compressobj(1)
+        packed = b"".join(packer.compress(bytes(2**24)) for _ in range(64)) + packer.flush()
+        struct.pack_into("<I", content, places["TileOffsets"], len(content))
+        struct.pack_into("<I", content, places["TileByteCounts"], len(packed))
+        content += packed
+    else:
+        for name, number in zip(sizes, [*claimed] * 2, strict=True):
+            struct.pack_into("<H", content, sizes[name], number)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("claimed", [None, (65520, 65520), (23040, 23040)])
+def test_fault_52_a_bomb_as_a_mask_is_refused_in_little_memory(tmp_path, claimed):
+    path = bomb(tmp_path / "bomb.tif", claimed=claimed)
+    assert path.stat().st_size < 6e6
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(AnnotationError, match=r"bomb\.tif"):
+        Annotation.load(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+    assert time.process_time() - start < 2
+
+
+def test_fault_52_noise_as_a_mask_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(mask_module, "MOST_CORNERS", 1000)
+    noise = (np.random.default_rng(0).random((300, 400)) < 0.5).astype(np.uint8)
+    with pytest.raises(AnnotationError, match="too ragged"):
+        Annotation.load(write(tmp_path / "noise.tif", noise))

@@ -1,0 +1,61 @@
+"""Hamamatsu NDPA: nm from the centre of the glass; what px those are only the slide can say."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from shapely.geometry import Polygon
+
+from ..errors import AnnotationError
+from .elements import Element, number
+from .frame import SlideFrame
+from .outline import Outline
+from .shapes import check_coordinates, ellipse, polygon_of
+
+__all__ = ["ROOT", "read"]
+
+logger = logging.getLogger(__name__)
+
+ROOT = "annotations"
+
+
+def read(root: Element, path: Path, frame: SlideFrame | None) -> list[Outline]:
+    """The closed shapes; the group is the title, or the colour where there is no title.
+
+    Raises:
+        AnnotationError: no frame, or one that does not say where the slide lies on the glass.
+    """
+    if frame is None:
+        raise AnnotationError(f"{path}: an NDPA cannot be read without its slide; pass slide=, the NDPI's path")
+    scale, middle = map(np.array, frame.px_of_nm(path))
+    outlines = []
+    for view in root.iter("ndpviewstate"):
+        unit = view.text_of("coordformat")
+        if unit not in ("nanometers", ""):
+            raise AnnotationError(
+                f"{path}: coordinates in {unit!r}, expected nanometers; export it from NDP.view again"
+            )
+        for drawn in view.children_of("annotation"):
+            name = view.text_of("title")
+            polygon = _polygon(drawn, scale, middle, path=path, name=name)
+            if polygon is not None:
+                group = name or drawn.attributes.get("color", "")
+                outlines.append(Outline(name=name, group=group, polygon=polygon))
+    return outlines
+
+
+def _polygon(drawn: Element, scale: np.ndarray, middle: np.ndarray, *, path: Path, name: str) -> Polygon | None:
+    kind = drawn.attributes.get("type", "").lower()
+    if kind == "circle":
+        try:
+            x, y, radius = (number(drawn.text_of(tag)) for tag in ("x", "y", "radius"))
+        except ValueError as error:
+            raise AnnotationError(f"{path}: the circle {name!r} has no centre or radius") from error
+        centre, radii = np.array([x, y]) * scale + middle, abs(radius) * scale
+        check_coordinates(np.array([centre, radii]), path=path, name=name)
+        return Polygon(ellipse(centre, radii))
+    lists = drawn.children_of("pointlist")
+    if kind != "freehand" or not lists or drawn.text_of("closed") == "0":
+        logger.info("%s: %s %r encloses nothing and is passed over", path, kind or "shape", name)
+        return None
+    return polygon_of("polygon", lists[0].vertices * scale + middle, path=path, name=name)

@@ -1,0 +1,193 @@
+"""Polygons as pixels, any window at any scale: never a mask of the whole slide.
+
+The rule: a raster px is inside if its centre lies inside the polygons; on their line does not count.
+
+Frames: polygons and corners in level-0 px (x, y); raster px (row, column) are `px_level0` level-0 px wide.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon
+
+__all__ = ["PolygonRaster"]
+
+RUN = 64  # edges that share one box in the tree
+AT_ONCE_PX = 2**24  # of windows drawn together; about ten times as many bytes
+LARGEST_PX = 2**28  # of one window
+ROWS_AT_ONCE = 2**20
+DOUBT_PX = 1e-6  # raster px: nearer to a line than this, the exact test decides
+
+
+class PolygonRaster:
+    """Polygons that do not overlap, ready to be drawn in many windows.
+
+    A window's rows are scanned: each edge that crosses a row of centres turns inside into outside, so that the cost is
+    that of the edges beside the windows, not of their px times the outline.
+    """
+
+    def __init__(self, polygons: MultiPolygon) -> None:
+        self.polygons = polygons
+        shapely.prepare(polygons)
+        points, ring = shapely.get_coordinates(shapely.get_rings(list(polygons.geoms)), return_index=True)
+        same = ring[1:] == ring[:-1]
+        self._start, self._end, ring = points[:-1][same], points[1:][same], ring[1:][same]
+        # Runs of neighbouring edges, none over two rings, so that their boxes are small.
+        place = np.arange(len(ring)) - np.searchsorted(ring, ring)
+        self._first = np.flatnonzero(place % RUN == 0)
+        self._tree = shapely.STRtree(self._boxes())
+
+    def _boxes(self) -> np.ndarray:
+        if not len(self._first):
+            return np.zeros(0, object)
+        low = np.minimum.reduceat(np.minimum(self._start, self._end), self._first)
+        high = np.maximum.reduceat(np.maximum(self._start, self._end), self._first)
+        return shapely.box(*low.T, *high.T)
+
+    def near_lines(self, boxes: np.ndarray) -> np.ndarray:
+        """Which boxes may meet a line: (N,) shapely boxes → (N,) bool. The others are inside or outside as a whole."""
+        near = np.zeros(len(boxes), bool)
+        near[self._tree.query(boxes)[0]] = True
+        return near
+
+    def window(self, corner: tuple[float, float], *, px_level0: float, shape: tuple[int, int]) -> np.ndarray:
+        """Mask of one window: bool (rows, columns); corner is its top left (x, y), level-0 px.
+
+        Raises:
+            ValueError: more than 2**28 px; ask for parts of it.
+        """
+        if shape[0] * shape[1] > LARGEST_PX:
+            raise ValueError(f"a window of {shape} px is too large to draw at once; ask for parts, or a coarser scale")
+        x, y = corner
+        return self.windows(np.array([x], np.float64), float(y), px_level0=px_level0, shape=shape)[0]
+
+    def windows(self, x: np.ndarray, y: float, *, px_level0: float, shape: tuple[int, int]) -> np.ndarray:
+        """Masks of windows of one shape and one top y: (N,) left x, level-0 px → bool (N, rows, columns)."""
+        if not len(x) or not len(self._start):
+            return np.zeros((len(x), *shape), bool)
+        grid = _Grid(x=x, y=y, px_level0=px_level0, shape=shape)
+        start, end = self._edges(grid)
+        crossings = _crossings(start, end, grid)
+        mask, doubtful = _scanned(crossings, grid)
+        doubtful = np.unique(np.concatenate([doubtful, *_on_rows(start, end, grid)]))
+        if len(doubtful):
+            window, row, column = np.unravel_index(doubtful, mask.shape)
+            at = grid.centres_x(window, column), grid.centres_y[row]
+            mask[window, row, column] = shapely.contains_xy(self.polygons, *at)
+        return mask
+
+    def _edges(self, grid: "_Grid") -> tuple[np.ndarray, np.ndarray]:
+        """(starts, ends) of at least all edges left of the windows' right ends that cross their rows."""
+        left = self.polygons.bounds[0]
+        right = max(left, float(grid.x.max()) + grid.width)
+        runs = np.sort(self._tree.query(shapely.box(left, grid.centres_y[0], right, grid.centres_y[-1])))
+        ends = np.append(self._first[1:], len(self._start))
+        edges = _ranges(self._first[runs], ends[runs] - self._first[runs])[1]
+        return self._start[edges], self._end[edges]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Grid:
+    """Windows of one shape side by side, or one over the other, with the same rows."""
+
+    x: np.ndarray
+    y: float
+    px_level0: float
+    shape: tuple[int, int]
+
+    @property
+    def width(self) -> float:
+        return self.shape[1] * self.px_level0
+
+    @property
+    def centres_y(self) -> np.ndarray:
+        """Level-0 y of the rows of centres."""
+        return self.y + (np.arange(self.shape[0]) + 0.5) * self.px_level0
+
+    def centres_x(self, window: np.ndarray, column: np.ndarray) -> np.ndarray:
+        return self.x[window] + (column + 0.5) * self.px_level0
+
+    def columns(self, window: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Where level-0 x lie among a window's columns, float: n is the centre of column n."""
+        return (x - self.x[window]) / self.px_level0 - 0.5
+
+    def doubt(self, x: np.ndarray) -> float:
+        """How many px a computed crossing may be off, and some more."""
+        farthest = max(np.abs(x).max(initial=0), np.abs(self.x).max())
+        return DOUBT_PX + 1e-12 * float(farthest) / self.px_level0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Crossings:
+    """Where edges cross rows of centres, by row and then from left to right."""
+
+    row: np.ndarray
+    x: np.ndarray
+
+
+def _crossings(start: np.ndarray, end: np.ndarray, grid: _Grid) -> _Crossings:
+    centres = grid.centres_y
+    # From its upper end to before its lower one, so that two edges that meet on a row are crossed once or twice
+    # there, as the line goes through or turns back.
+    first = np.searchsorted(centres, np.minimum(start[:, 1], end[:, 1]))
+    last = np.searchsorted(centres, np.maximum(start[:, 1], end[:, 1]))
+    edge, row = _ranges(first, last - first)
+    (x0, y0), (x1, y1) = start[edge].T, end[edge].T
+    x = x0 + (centres[row] - y0) * (x1 - x0) / (y1 - y0)
+    order = np.lexsort((x, row))
+    return _Crossings(row=row[order], x=x[order])
+
+
+def _scanned(crossings: _Crossings, grid: _Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the windows, and the px in them, as flat indices, too near to a crossing to tell."""
+    rows, columns = grid.shape
+    bounds = np.searchsorted(crossings.row, np.arange(rows + 1))
+    # One number for row and x finds all windows' parts of all rows at once. It loses some digits of x: what it puts
+    # on the wrong side of a window's end is clipped to that end.
+    low, span = crossings.x.min(initial=grid.x[0]), np.ptp(crossings.x) + 1 if len(crossings.x) else 1.0
+
+    def key(row: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return row + np.clip((x - low) / span, 0, 1) * 0.5
+
+    keys = key(crossings.row, crossings.x)
+    row = np.tile(np.arange(rows), len(grid.x))
+    left = np.repeat(grid.x, rows)
+    first = np.clip(np.searchsorted(keys, key(row, left)), bounds[row], bounds[row + 1])
+    last = np.clip(np.searchsorted(keys, key(row, left + grid.width), side="right"), first, bounds[row + 1])
+    toggles = np.zeros((len(row), columns + 1), np.uint8)
+    toggles[:, 0] = (first - bounds[row]) & 1
+    line, crossing = _ranges(first, last - first)
+    place = grid.columns(line // rows, crossings.x[crossing])
+    np.add.at(toggles, (line, np.clip(np.ceil(place), 0, columns).astype(np.int64)), 1)  # may wrap; parity does not
+    mask = (np.add.accumulate(toggles, axis=1, dtype=np.uint8)[:, :-1] & 1).astype(bool)
+    nearest = np.rint(place)
+    doubt = (np.abs(place - nearest) <= grid.doubt(crossings.x)) & (nearest >= 0) & (nearest < columns)
+    doubtful = line[doubt] * columns + nearest[doubt].astype(np.int64)
+    return mask.reshape(len(grid.x), rows, columns), doubtful
+
+
+def _on_rows(start: np.ndarray, end: np.ndarray, grid: _Grid) -> Iterator[np.ndarray]:
+    """Px, as flat indices, whose centres may be touched by corners and level edges that lie exactly on a row."""
+    (rows, columns), centres = grid.shape, grid.centres_y
+    row = np.minimum(np.searchsorted(centres, start[:, 1]), rows - 1)
+    on = centres[row] == start[:, 1]
+    row, left = row[on], start[on, 0]
+    right = np.where(start[on, 1] == end[on, 1], end[on, 0], left)
+    left, right = np.minimum(left, right), np.maximum(left, right)
+    doubt = grid.doubt(right)
+    some = max(1, ROWS_AT_ONCE // max(1, len(row)))
+    for begin in range(0, len(grid.x) if len(row) else 0, some):
+        window = np.arange(begin, min(begin + some, len(grid.x)))[:, None]
+        first = np.clip(np.ceil(grid.columns(window, left) - doubt), 0, columns).astype(np.int64)
+        last = np.clip(np.floor(grid.columns(window, right) + doubt) + 1, first, columns).astype(np.int64)
+        line = (window * rows + row).ravel()
+        which, column = _ranges(first.ravel(), (last - first).ravel())
+        yield line[which] * columns + column
+
+
+def _ranges(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ranges written out: which range each number is of, and the numbers."""
+    which = np.repeat(np.arange(len(first)), count)
+    return which, np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count) + first[which]
