@@ -27,6 +27,7 @@ from .raster import PolygonRaster
 from .recipe import Recipe, file_identity, gigaslide_version
 from .settings import Number, Settings, TissueSettings
 from .slide import Slide, SlideInfo, open_slide
+from .tiles import UnreadableTile
 from .tissue import TissueMask, tissue_in_image, tissue_mask
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "TissueMask",
     "TissueSettings",
     "UnreadableRegionError",
+    "UnreadableTile",
     "WindowSpec",
     "ceil_div",
     "file_identity",

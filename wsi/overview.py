@@ -1,24 +1,18 @@
 """A whole slide as one small image."""
 
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
-from .errors import UnreadableRegionError
 from .geometry import ceil_div, floor_div
-from .resample import resized
-
-if TYPE_CHECKING:
-    from .slide import Slide
+from .layers import rectangle
+from .readers import PyramidLevel
+from .tiles import SlideTiles, UnreadableTile
 
 __all__ = ["Overview", "overview_of"]
 
-logger = logging.getLogger(__name__)
-
-LOST_PX = 64  # level px: how closely it closes in on damage
-STRIP_PX = 2**24  # pixels a strip may hold: 64 MB as RGBA
+STRIP_PX = 2**24  # pixels a strip may hold: 48 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,46 +25,31 @@ class Overview:
     """(rows, columns) bool: pixels, shown as background, whose part of the file could not be decoded."""
 
 
-def overview_of(slide: "Slide", mpp: float) -> Overview:
-    """The whole slide at about mpp µm/px or a little finer, area-averaged, read in strips of bounded memory."""
-    info = slide.info
-    wanted = max(1.0, mpp / info.mpp)
-    level = max(i for i, d in enumerate(info.level_downsamples) if d <= wanted * 1.001)
-    factor = max(1, floor_div(wanted * 1.001, info.level_downsamples[level]))
-    width, height = info.level_sizes[level]
-    columns = ceil_div(width, factor)
+def overview_of(tiles: SlideTiles, *, coarser: float) -> Overview:
+    """The whole slide at `coarser` level-0 px a pixel or a little finer, area-averaged, in strips of bounded memory."""
+    levels = tiles.levels
+    number = max(i for i, level in enumerate(levels) if level.downsample <= max(1.0, coarser) * 1.001)
+    level = levels[number]
+    factor = max(1, floor_div(max(1.0, coarser) * 1.001, level.downsample))
+    columns, all_rows = ceil_div(level.width, factor), ceil_div(level.height, factor)
     strip_rows = max(1, floor_div(STRIP_PX, columns * factor * factor))
     strips, lost = [], []
-    for row in range(0, ceil_div(height, factor), strip_rows):
-        rows = min(strip_rows, ceil_div(height, factor) - row)
-        strip = np.full((rows * factor, columns * factor, 3), info.background, np.uint8)
-        damage = np.zeros(strip.shape[:2], np.uint8)
-        _read_what_can_be_read(slide, level, strip, damage, x=0, y=row * factor)
-        strips.append(resized(strip, (columns, rows)))
+    for row in range(0, all_rows, strip_rows):
+        rows, top = min(strip_rows, all_rows - row), row * factor
+        strip = rectangle(tiles.layer(number), 0, top, columns * factor, rows * factor)
+        strips.append(cv2.resize(strip, (columns, rows), interpolation=cv2.INTER_AREA) if factor > 1 else strip)
+        torn = tiles.lost(number, 0, top, columns * factor, rows * factor)
+        damage = _damage(torn, level, top=top, shape=strip.shape[:2])
         lost.append(damage.reshape(rows, factor, columns, factor).any(axis=(1, 3)))
     return Overview(
-        image=np.concatenate(strips),
-        scale_level0=factor * info.level_downsamples[level],
-        unreadable=np.concatenate(lost),
+        image=np.concatenate(strips), scale_level0=factor * level.downsample, unreadable=np.concatenate(lost)
     )
 
 
-def _read_what_can_be_read(
-    slide: "Slide", level: int, image: np.ndarray, damage: np.ndarray, *, x: int, y: int
-) -> None:
-    """Fill image from (x, y) on, level px; halve what cannot be decoded down to LOST_PX, then mark it in damage."""
-    height, width = damage.shape
-    try:
-        image[:] = slide.read_level(level, x=x, y=y, width=width, height=height)
-    except UnreadableRegionError as error:
-        if max(width, height) <= LOST_PX:
-            logger.warning("%s", error)
-            damage[:] = 1
-        elif width >= height:
-            half = width // 2
-            _read_what_can_be_read(slide, level, image[:, :half], damage[:, :half], x=x, y=y)
-            _read_what_can_be_read(slide, level, image[:, half:], damage[:, half:], x=x + half, y=y)
-        else:
-            half = height // 2
-            _read_what_can_be_read(slide, level, image[:half], damage[:half], x=x, y=y)
-            _read_what_can_be_read(slide, level, image[half:], damage[half:], x=x, y=y + half)
+def _damage(lost: list[UnreadableTile], level: PyramidLevel, *, top: int, shape: tuple[int, int]) -> np.ndarray:
+    """Level px of a strip of that shape, from row top on, that unreadable tiles cover: bool."""
+    damage = np.zeros(shape, bool)
+    for tile in lost:
+        x, y = tile.column * level.tile_width, tile.row * level.tile_height - top
+        damage[max(0, y) : max(0, y + level.tile_height), x : x + level.tile_width] = True
+    return damage

@@ -3,7 +3,6 @@
 Frames: everything public is level-0 px; `level px` appears only in `read_level`. See `geometry`.
 """
 
-import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,30 +10,28 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import openslide
 
-from .errors import SlideError, SpacingError, UnreadableRegionError
-from .geometry import Region, Scale, floor_div
+from .errors import SpacingError, UnreadableRegionError
+from .geometry import Region, Scale
+from .layers import Layer, rectangle, resampled_layer
 from .overview import Overview, overview_of
-from .resample import mean_of_strips, resized
+from .readers import Pyramid, open_reader
+from .tiles import SlideTiles, UnreadableTile
+from .windows import windows_of_layer
 
 __all__ = ["Slide", "SlideInfo", "open_slide"]
 
-logger = logging.getLogger(__name__)
-
 SNAP = 0.03  # a level within 3 % of the wanted µm/px is read as it is
 PLAUSIBLE_MPP = (0.02, 40.0)  # outside it the number is a unit error, not a microscope
-BLOCK_PX = 1024  # level px: windows that start within one such square are cut from a single read
-UNSEEN_PX = 1 / 256  # level-0 px: a shift by less than this changes no pixel
-LARGE_PX = 2**23  # level px: a larger rectangle is read in strips; blocks hold up to four times as much, 250 MB
-STRIP_PX = 2**22  # level px of such a strip: under 200 MB with all copies of it
+UNEQUAL_MPP = 0.05  # µm/px in x and y that differ by more are an error of the file
+RESAMPLED_STRIPE_PX = 8192  # window px: the tiles under so much of a row fit the slide's cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlideInfo:
     """What a slide says of itself. Sizes in level-0 px; `mpp` is µm per level-0 px, the mean of x and y."""
 
-    path: Path
+    path: Path | str
     width: int
     height: int
     mpp: float
@@ -46,27 +43,55 @@ class SlideInfo:
     background: tuple[int, int, int]
     """RGB under transparent pixels and outside the slide."""
     vendor: str
+    reader: str
+    """What reads its pixels."""
+    reader_reason: str
+    """Why it is this reader and no other."""
+    bounds: Region | None
+    """Where the scanned part lies, if the file tells."""
 
 
 def open_slide(path: str | Path, *, mpp: float | None = None, fallback_mpp: float | None = None) -> "Slide":
-    """Open a slide through OpenSlide.
+    """Open a slide by its fastest reader that gives OpenSlide's pixels; see docs/formats.md.
 
     mpp overrides what the file says (µm per level-0 px); fallback_mpp is used only where the file says nothing.
+    path may be a URL (s3://, gs://, https://).
 
     Raises:
         SlideError: no such file, or not a slide.
         SpacingError: no µm/px anywhere, an absurd one, or x and y that differ by more than 5 %.
     """
-    return Slide(Path(path), mpp=mpp, fallback_mpp=fallback_mpp)
+    is_url = isinstance(path, str) and "://" in path
+    return Slide(path if is_url else Path(path), mpp=mpp, fallback_mpp=fallback_mpp)
 
 
 class Slide:
-    """An open slide. Pickles as its path, so each process opens its own handle; one handle serves one thread."""
+    """An open slide. Pickles as its path, so each process opens its own handle."""
 
-    def __init__(self, path: Path, *, mpp: float | None = None, fallback_mpp: float | None = None) -> None:
+    def __init__(self, path: Path | str, *, mpp: float | None = None, fallback_mpp: float | None = None) -> None:
         self._arguments = (path, mpp, fallback_mpp)
-        self._handle = _open_handle(path)
-        self.info = _describe(path, self._handle, mpp=mpp, fallback_mpp=fallback_mpp)
+        self._reader, reason = open_reader(path)
+        pyramid = self._reader.pyramid
+        try:
+            spacing, source = _spacing(path, pyramid, mpp=mpp, fallback_mpp=fallback_mpp)
+        except SpacingError:
+            self._reader.close()
+            raise
+        self.info = SlideInfo(
+            path=path,
+            width=pyramid.levels[0].width,
+            height=pyramid.levels[0].height,
+            mpp=spacing,
+            mpp_source=source,
+            level_downsamples=tuple(level.downsample for level in pyramid.levels),
+            level_sizes=tuple((level.width, level.height) for level in pyramid.levels),
+            background=pyramid.background,
+            vendor=pyramid.vendor,
+            reader=self._reader.name,
+            reader_reason=reason,
+            bounds=pyramid.bounds,
+        )
+        self._tiles = SlideTiles(self._reader, name=str(path))
 
     def __reduce__(self):
         return _reopen, self._arguments
@@ -78,7 +103,17 @@ class Slide:
         self.close()
 
     def close(self) -> None:
-        self._handle.close()
+        self._reader.close()
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in level-0 px."""
+        return self.info.width, self.info.height
+
+    @property
+    def unreadable(self) -> tuple[UnreadableTile, ...]:
+        """Tiles that were asked for so far and could not be decoded, by level, row and column."""
+        return tuple(tile for _, tile in sorted(self._tiles.unreadable.items()))
 
     def scale(self, mpp: float, *, allow_upsampling: bool = False) -> Scale:
         """How windows of mpp µm/px are read from this slide: from the coarsest level that is fine enough.
@@ -117,121 +152,86 @@ class Slide:
         Raises:
             UnreadableRegionError: the file's pixels there cannot be decoded.
         """
-        downsample = self.info.level_downsamples[level]
-        location = (round(x * downsample), round(y * downsample))
-        try:
-            rgba = np.asarray(self._handle.read_region(location, level, (width, height)))
-        except openslide.OpenSlideError as error:
-            # An OpenSlide handle answers nothing after its first error until it is reopened.
-            self._handle.close()
-            self._handle = _open_handle(self.info.path)
-            at = f"level {level}, x {location[0]}, y {location[1]}, {width} × {height} px"
-            raise UnreadableRegionError(f"{self.info.path}: cannot decode {at}: {error}") from error
-        return _onto_background(rgba, self.info.background)
+        image = rectangle(self._tiles.layer(level), x, y, width, height)
+        self._refuse(self._tiles.lost(level, x, y, width, height))
+        return image
 
     def read_region(self, region: Region, *, mpp: float, allow_upsampling: bool = False) -> np.ndarray:
-        """A level-0 rectangle at mpp µm/px: (rows, columns, 3) uint8 RGB, padded with background outside the slide."""
-        scale = self.scale(mpp, allow_upsampling=allow_upsampling)
-        size = (round(region.width / scale.level0), round(region.height / scale.level0))
-        d = scale.level_downsample
-        corner = round(region.x / d), round(region.y / d)
-        cover = max(1, round(region.width / d)), max(1, round(region.height / d))
-        return self._read_resized(scale.level, corner, cover, (max(1, size[0]), max(1, size[1])))
+        """A level-0 rectangle at mpp µm/px: (rows, columns, 3) uint8 RGB, padded with background outside the slide.
 
-    def _read_resized(
-        self, level: int, corner: tuple[int, int], cover: tuple[int, int], size: tuple[int, int]
-    ) -> np.ndarray:
-        """A rectangle, corner (x, y) and cover (width, height) in level px, resized to size (width, height)."""
-        (x, y), (width, height) = corner, cover
-        if width * height <= LARGE_PX or size[0] >= width or size[1] >= height:
-            return resized(self.read_level(level, x=x, y=y, width=width, height=height), size)
-        rows = max(1, floor_div(STRIP_PX, width))
-        strips = (
-            self.read_level(level, x=x, y=y + top, width=width, height=min(rows, height - top))
-            for top in range(0, height, rows)
-        )
-        return mean_of_strips(strips, height=height, size=size)
+        It begins on the whole window px nearest to the region's corner.
+
+        Raises:
+            UnreadableRegionError: the file's pixels there cannot be decoded.
+        """
+        scale = self.scale(mpp, allow_upsampling=allow_upsampling)
+        step = self._window_px(scale)
+        x, y = round(region.x / step[0]), round(region.y / step[1])
+        width, height = max(1, round(region.width / step[0])), max(1, round(region.height / step[1]))
+        image = rectangle(self._layer(scale), x, y, width, height)
+        self._refuse(self._lost(scale, x, y, width, height))
+        return image
 
     def read_windows(
-        self, xy: np.ndarray, *, size: int, mpp: float, allow_upsampling: bool = False
+        self, xy: np.ndarray, *, size: int, mpp: float, allow_upsampling: bool = False, threads: int = 1
     ) -> Iterator[tuple[int, np.ndarray | None]]:
         """Square windows, in an order of the slide's choosing: yields (index into xy, window).
 
         xy is (N, 2) integer level-0 (x, y) top left; size is the side in window px. A window is (size, size, 3)
-        uint8 RGB, None where its pixels could not be decoded. Its pixels do not depend on the other windows.
+        uint8 RGB, None where its pixels could not be decoded. It is read-only and shares memory with its neighbours:
+        copy what you keep. It begins on the whole window px nearest to its corner, and its pixels do not depend on
+        the other windows.
+
+        Every tile of the file is decoded once for all the windows that touch it, on up to threads threads. Memory is
+        at most 256 MB, and a few windows more where one is larger than 2000 px; benchmarks/reading.py measures it.
         """
         scale = self.scale(mpp, allow_upsampling=allow_upsampling)
-        corners = np.rint(np.asarray(xy, np.float64).reshape(-1, 2) / scale.level_downsample).astype(np.int64)
-        side = max(1, round(size * scale.resample))
-        # Off whole px OpenSlide blends neighbours, by a share that depends on where a read starts. There every window
-        # is read alone, at a half to a third of the speed, so that its pixels depend on its own place only.
-        # So is a large one, which goes in strips.
-        shares = side * side <= LARGE_PX and self._falls_on_whole_px(scale.level)
-        block_px = max(BLOCK_PX, side) if shares else 1
-        blocks: dict[tuple[int, int], list[int]] = {}
-        for index, (x, y) in enumerate(corners):
-            blocks.setdefault((floor_div(y, block_px), floor_div(x, block_px)), []).append(index)
-        for _, members in sorted(blocks.items()):
-            yield from self._cut(corners, members, side=side, size=size, level=scale.level)
-
-    def _falls_on_whole_px(self, level: int) -> bool:
-        downsample = self.info.level_downsamples[level]
-        return abs(downsample - round(downsample)) * max(self.info.level_sizes[level]) < UNSEEN_PX
-
-    def _cut(self, corners, members, *, side: int, size: int, level: int) -> Iterator[tuple[int, np.ndarray | None]]:
-        if len(members) == 1:
-            yield members[0], self._window(corners[members[0]], side=side, size=size, level=level)
-            return
-        left, top = corners[members].min(axis=0)
-        width, height = corners[members].max(axis=0) + side - (left, top)
-        try:
-            block = self.read_level(level, x=left, y=top, width=width, height=height)
-        except UnreadableRegionError:
-            for member in members:  # one by one, so that only windows that touch the damage are lost
-                yield member, self._window(corners[member], side=side, size=size, level=level)
-            return
-        for member in members:
-            x, y = corners[member] - (left, top)
-            yield member, resized(block[y : y + side, x : x + side], (size, size))
-
-    def _window(self, corner: np.ndarray, *, side: int, size: int, level: int) -> np.ndarray | None:
-        try:
-            return self._read_resized(level, (int(corner[0]), int(corner[1])), (side, side), (size, size))
-        except UnreadableRegionError as error:
-            logger.warning("%s", error)
-            return None
+        corners = np.rint(np.asarray(xy, np.float64).reshape(-1, 2) / self._window_px(scale)).astype(np.int64)
+        resampled = scale.resample != 1
+        layer = self._layer(scale, cached=resampled)
+        stripe_px = RESAMPLED_STRIPE_PX if resampled else None
+        for index, window in windows_of_layer(layer, corners, side=size, threads=threads, stripe_px=stripe_px):
+            x, y = corners[index].tolist()
+            yield index, None if self._lost(scale, x, y, size, size) else window
 
     def overview(self, mpp: float) -> Overview:
         """The whole slide at about mpp µm/px or a little finer, area-averaged, read in strips of bounded memory."""
-        return overview_of(self, mpp)
+        return overview_of(self._tiles, coarser=mpp / self.info.mpp)
 
-    @cached_property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in level-0 px."""
-        return self.info.width, self.info.height
+    def _window_px(self, scale: Scale) -> tuple[float, float]:
+        """Level-0 px per window px in x and in y."""
+        across, down = self._reader.pyramid.levels[scale.level].downsample_xy
+        return (across, down) if scale.resample == 1 else (scale.level0, scale.level0)
+
+    def _ratio(self, scale: Scale) -> tuple[float, float]:
+        """Level px per window px in x and in y."""
+        across, down = self._reader.pyramid.levels[scale.level].downsample_xy
+        return (1.0, 1.0) if scale.resample == 1 else (scale.level0 / across, scale.level0 / down)
+
+    def _layer(self, scale: Scale, *, cached: bool = True) -> Layer:
+        level = self._tiles.layer(scale.level, cached=cached)
+        return level if scale.resample == 1 else resampled_layer(level, self._ratio(scale))
+
+    def _lost(self, scale: Scale, x: int, y: int, width: int, height: int) -> list[UnreadableTile]:
+        across, down = self._ratio(scale)
+        return self._tiles.lost(scale.level, x * across, y * down, width * across, height * down)
+
+    def _refuse(self, lost: list[UnreadableTile]) -> None:
+        if lost:
+            first = lost[0]
+            raise UnreadableRegionError(
+                f"{self.info.path}: cannot decode level {first.level}, tile row {first.row}, column {first.column} "
+                f"({len(lost)} such tiles here): {first.reason}"
+            )
 
 
-def _reopen(path: Path, mpp: float | None, fallback_mpp: float | None) -> Slide:
+def _reopen(path: Path | str, mpp: float | None, fallback_mpp: float | None) -> Slide:
     return Slide(path, mpp=mpp, fallback_mpp=fallback_mpp)
 
 
-def _open_handle(path: Path) -> openslide.OpenSlide:
-    if not path.exists():
-        raise SlideError(f"{path}: no such file; check the cohort's slide column")
-    if path.is_file() and path.stat().st_size == 0:
-        raise SlideError(f"{path}: not a slide: the file is empty; copy it again")
-    try:
-        return openslide.OpenSlide(path)
-    except openslide.OpenSlideUnsupportedFormatError as error:
-        raise SlideError(f"{path}: not a slide that OpenSlide can read; see openslide.org/formats") from error
-    except (openslide.OpenSlideError, OSError) as error:
-        raise SlideError(f"{path}: not a slide, or a damaged one: {error}") from error
-
-
-def _describe(path: Path, handle: openslide.OpenSlide, *, mpp: float | None, fallback_mpp: float | None) -> SlideInfo:
-    properties = handle.properties
-    colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
-    in_file = _mpp_of_file(path, properties) if mpp is None else None
+def _spacing(path: Path | str, pyramid: Pyramid, *, mpp: float | None, fallback_mpp: float | None) -> tuple[float, str]:
+    """µm per level-0 px, and where it comes from."""
+    in_file = _mpp_of_file(path, pyramid) if mpp is None else None
     spacing = next((value for value in (mpp, in_file, fallback_mpp) if value is not None), None)
     if spacing is None:
         raise SpacingError(
@@ -242,37 +242,16 @@ def _describe(path: Path, handle: openslide.OpenSlide, *, mpp: float | None, fal
             f"{path}: {spacing} µm/px is not between {PLAUSIBLE_MPP[0]} and {PLAUSIBLE_MPP[1]}; "
             "give the right one in the cohort's mpp column"
         )
-    return SlideInfo(
-        path=path,
-        width=handle.dimensions[0],
-        height=handle.dimensions[1],
-        mpp=spacing,
-        mpp_source="file" if in_file is not None else "given",
-        level_downsamples=tuple(handle.level_downsamples),
-        level_sizes=tuple(handle.level_dimensions),
-        background=(int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16)),
-        vendor=properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
-    )
+    return spacing, "file" if in_file is not None else "given"
 
 
-def _mpp_of_file(path: Path, properties) -> float | None:
-    try:
-        x = float(properties[openslide.PROPERTY_NAME_MPP_X])
-        y = float(properties[openslide.PROPERTY_NAME_MPP_Y])
-    except (KeyError, ValueError):
+def _mpp_of_file(path: Path | str, pyramid: Pyramid) -> float | None:
+    if pyramid.mpp_xy is None:
         return None
-    if not (x > 0 and y > 0 and abs(x - y) <= 0.05 * max(x, y)):
+    x, y = pyramid.mpp_xy
+    if not (x > 0 and y > 0 and abs(x - y) <= UNEQUAL_MPP * max(x, y)):
         raise SpacingError(
             f"{path}: the file says {x:g} µm/px in x and {y:g} in y, which differ by more than 5 % or are absurd; "
             "give the right one in the cohort's mpp column"
         )
     return (x + y) / 2
-
-
-def _onto_background(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    # Outside the scan OpenSlide gives transparent black, which looks like tissue.
-    rgb, alpha = rgba[..., :3], rgba[..., 3:]
-    if alpha.min() == 255:
-        return np.ascontiguousarray(rgb)
-    opacity = alpha.astype(np.float32) / 255
-    return np.rint(rgb * opacity + np.asarray(background, np.float32) * (1 - opacity)).astype(np.uint8)

@@ -30,8 +30,9 @@ class LocalBytes:
         return os.pread(self._file.fileno(), length, offset)
 
     def reopen(self) -> None:
-        # A reader in another thread may be inside a read: the old file closes when the last one lets go of it.
-        self._file = self._path.open("rb", buffering=0)
+        # The fresh file takes the old one's number, whatever other threads are reading from it.
+        with self._path.open("rb", buffering=0) as fresh:
+            os.dup2(fresh.fileno(), self._file.fileno(), inheritable=False)
 
     def close(self) -> None:
         self._file.close()

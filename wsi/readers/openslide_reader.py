@@ -1,6 +1,7 @@
 """Slides through OpenSlide: the authority on formats, levels, µm/px and bounds, and the reader of last resort."""
 
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -27,36 +28,32 @@ class OpenSlideReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
         self._handle = _opened(path)
+        self._alone = threading.Lock()
+        self._has_failed = False
         self.pyramid = _pyramid(self._handle)
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
         shape = self.pyramid.levels[level]
         x, y = column * shape.tile_width, row * shape.tile_height
         size = min(shape.tile_width, shape.width - x), min(shape.tile_height, shape.height - y)
-        location = round(x * shape.downsample), round(y * shape.downsample)
-        with self._lock:
-            handle = self._handle
-        try:
-            rgba = np.asarray(handle.read_region(location, level, size))
-        except openslide.OpenSlideError as error:
-            raise UnreadableRegionError(str(error)) from error
-        return onto_background(rgba, self.pyramid.background)
+        return self.region_at_level0(round(x * shape.downsample), round(y * shape.downsample), level=level, size=size)
 
     def region_at_level0(self, x: int, y: int, *, level: int, size: tuple[int, int]) -> np.ndarray:
         """OpenSlide's own read_region, on the background: what the other readers are held against."""
-        try:
-            rgba = np.asarray(self._handle.read_region((x, y), level, size))
-        except openslide.OpenSlideError as error:
-            raise UnreadableRegionError(str(error)) from error
+        # On a damaged slide one thread reads at a time, or the error of one would spoil the handle of another.
+        with self._alone if self._has_failed else nullcontext():
+            try:
+                rgba = np.asarray(self._handle.read_region((x, y), level, size))
+            except openslide.OpenSlideError as error:
+                # A handle answers nothing after its first error. The old one is left to its last user to free.
+                self._has_failed = True
+                self._handle = _opened(self._path)
+                raise UnreadableRegionError(str(error)) from error
         return onto_background(rgba, self.pyramid.background)
 
     def reopen(self) -> None:
-        # An OpenSlide handle answers nothing after its first error. The old one is left to its last user to free.
-        fresh = _opened(self._path)
-        with self._lock:
-            self._handle = fresh
+        """Nothing: a handle that failed has been replaced."""
 
     def close(self) -> None:
         self._handle.close()
