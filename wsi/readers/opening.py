@@ -8,6 +8,7 @@ import tifffile
 
 from ..errors import SlideError
 from .bytes_of import LocalBytes
+from .omezarr_reader import ome_zarr_in_folder
 from .openslide_reader import OpenSlideReader
 from .picture_reader import PICTURE_SUFFIXES, picture_of_file, picture_of_tiff
 from .probe import compare
@@ -33,6 +34,8 @@ def open_reader(path: Path) -> tuple[TileReader, str]:
     """
     if not path.exists():
         raise SlideError(f"{path}: no such file; check the cohort's slide column")
+    if path.is_dir():
+        return _folder(path), "OME-Zarr, by its own chunks"
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path}: not a slide: the file is empty; copy it again")
     try:
@@ -44,6 +47,15 @@ def open_reader(path: Path) -> tuple[TileReader, str]:
     except BaseException:
         authority.close()
         raise
+
+
+def _folder(path: Path) -> TileReader:
+    if not any((path / name).exists() for name in ("zarr.json", ".zgroup")):
+        raise SlideError(f"{path}: not a slide: a folder that is no OME-Zarr; give a file, of DICOM one of its files")
+    try:
+        return ome_zarr_in_folder(path)
+    except SlideError as error:
+        raise SlideError(f"{path}: {error}") from error
 
 
 def _beside_openslide(path: Path, authority: OpenSlideReader) -> tuple[TileReader, str]:

@@ -1,0 +1,183 @@
+"""OME-Zarr (NGFF 0.4 on Zarr v2, 0.5 on Zarr v3): a level is an array, and its chunks are the tiles."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore
+import zarr
+from zarr.abc.store import Store
+
+from ..errors import SlideError, UnreadableRegionError
+from ..geometry import ceil_div
+from .pyramid import Pyramid, PyramidLevel
+from .units import um_of
+
+__all__ = ["OmeZarrReader", "ome_zarr_in_folder", "ome_zarr_in_store"]
+
+SMALLEST_TILE_PX = 256  # smaller chunks are read several at a time
+LARGEST_TILE_PX = 2**26  # 200 MB as RGB
+
+Fetch = Callable[[tuple[slice | int, ...]], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZarrLevel:
+    """One array: how its parts are fetched, and which of its axes is which."""
+
+    fetch: Fetch
+    axes: tuple[str, ...]
+    """"c", "y" and "x" in the array's order; others, which have one entry, by their own names."""
+    fill_value: int
+
+
+class OmeZarrReader:
+    """An OME-Zarr image's chunks as tiles; one that was never written is background."""
+
+    name = "OME-Zarr chunks"
+
+    def __init__(self, levels: Sequence[ZarrLevel], pyramid: Pyramid) -> None:
+        self._levels = tuple(levels)
+        self.pyramid = pyramid
+
+    def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
+        shape, place = self.pyramid.levels[level], self._levels[level]
+        y, x = row * shape.tile_height, column * shape.tile_width
+        part = {"c": slice(0, 3), "y": slice(y, min(y + shape.tile_height, shape.height))}
+        part["x"] = slice(x, min(x + shape.tile_width, shape.width))
+        try:
+            pixels = place.fetch(tuple(part.get(axis, 0) for axis in place.axes))
+        except Exception as error:  # stores and codecs have errors of their own
+            raise UnreadableRegionError(str(error) or repr(error)) from error
+        order = [axis for axis in place.axes if axis in part]
+        tile = np.ascontiguousarray(pixels.transpose([order.index(axis) for axis in "yxc"]))
+        # Zarr says of a chunk that is not there only that it reads as this value; a slide has no such tile.
+        return None if (tile == place.fill_value).all() else tile
+
+    def reopen(self) -> None:
+        """Nothing: every chunk is opened anew."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def ome_zarr_in_folder(path: Path) -> OmeZarrReader:
+    """The image in a folder, its chunks read by TensorStore.
+
+    Raises:
+        SlideError: no OME-Zarr, or no brightfield image. Its message is the reason alone.
+    """
+
+    def fetch_from(array: zarr.Array) -> Fetch:
+        driver = {2: "zarr", 3: "zarr3"}[array.metadata.zarr_format]
+        kvstore = {"driver": "file", "path": f"{(path / array.path).resolve()}/"}
+        store = tensorstore.open({"driver": driver, "kvstore": kvstore}, open=True, read=True).result()
+        return lambda part: np.asarray(store[part].read().result())
+
+    return _described(lambda: zarr.open_group(path, mode="r"), fetch_from)
+
+
+def ome_zarr_in_store(store: Store) -> OmeZarrReader:
+    """The same in any store of zarr-python's, its chunks read by zarr-python."""
+    return _described(lambda: zarr.open_group(store, mode="r"), lambda array: lambda part: np.asarray(array[part]))
+
+
+def _described(open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.Array], Fetch]) -> OmeZarrReader:
+    try:
+        group = open_group()
+        attributes, group = _image(group)
+        multiscale = attributes["multiscales"][0]
+        axes = tuple(axis["name"] for axis in multiscale["axes"])
+        arrays = [group[dataset["path"]] for dataset in multiscale["datasets"]]
+        scales = [_scale(dataset, multiscale, len(axes)) for dataset in multiscale["datasets"]]
+        arrays = [_brightfield(array, axes) for array in arrays]
+        mpp_xy = _mpp_xy(multiscale["axes"], scales[0])
+        levels = [ZarrLevel(fetch=fetch_from(a), axes=axes, fill_value=int(a.fill_value or 0)) for a in arrays]
+    except SlideError:
+        raise
+    except Exception as error:  # a folder of anything meets errors of all kinds
+        raise SlideError(f"not an OME-Zarr image, or a damaged one: {error!r}") from error
+    fill = levels[0].fill_value
+    pyramid = Pyramid(
+        levels=tuple(
+            _level(array, axes, scale, arrays[0], scales[0]) for array, scale in zip(arrays, scales, strict=True)
+        ),
+        mpp_xy=mpp_xy,
+        background=(fill, fill, fill) if fill else (255, 255, 255),
+        vendor="ome-zarr",
+    )
+    return OmeZarrReader(levels, pyramid)
+
+
+def _image(group: zarr.Group) -> tuple[Mapping[str, Any], zarr.Group]:
+    """The attributes that say what the image is, and the group they stand in."""
+    attributes = _ngff(group)
+    if "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
+        inner = group["0"]  # bioformats2raw numbers the images of a file; the first one is the slide
+        if isinstance(inner, zarr.Group):
+            attributes, group = _ngff(inner), inner
+    if "multiscales" not in attributes:
+        raise SlideError("not an OME-Zarr image: its attributes hold no multiscales; give the folder of the image")
+    return attributes, group
+
+
+def _ngff(group: zarr.Group) -> Mapping[str, Any]:
+    plain = group.attrs.asdict()
+    inside = plain.get("ome")  # where NGFF 0.5 has what 0.4 has in the open
+    return inside if isinstance(inside, dict) else plain
+
+
+def _brightfield(array: zarr.Array | zarr.Group, axes: tuple[str, ...]) -> zarr.Array:
+    if not isinstance(array, zarr.Array) or len(axes) != array.ndim or not {"x", "y"} <= set(axes):
+        raise SlideError(f"not an OME-Zarr image: axes {', '.join(axes)} do not fit its array")
+    if array.dtype != np.uint8:
+        raise SlideError(f"not a brightfield slide: its pixels are {array.dtype}, expected uint8")
+    lengths = dict(zip(axes, array.shape, strict=True))
+    if lengths.get("c") != 3:
+        raise SlideError(f"not a brightfield slide: {lengths.get('c', 1)} channel(s), expected red, green and blue")
+    for axis, length in lengths.items():
+        if axis not in "cyx" and length != 1:
+            raise SlideError(f"not a brightfield slide: a stack of {length} planes in {axis}")
+    return array
+
+
+def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: int) -> np.ndarray:
+    """The size of a px along each axis, in the axes' units."""
+    size = np.ones(axes)
+    for transforms in (dataset.get("coordinateTransformations"), multiscale.get("coordinateTransformations")):
+        for transform in transforms or ():
+            if transform.get("type") == "scale":
+                size = size * np.asarray(transform["scale"], float)
+    return size
+
+
+def _mpp_xy(axes: Sequence[Mapping[str, Any]], scale: np.ndarray) -> tuple[float, float] | None:
+    um = {axis["name"]: um_of(float(size), axis.get("unit")) for axis, size in zip(axes, scale, strict=True)}
+    return None if um["x"] is None or um["y"] is None else (um["x"], um["y"])
+
+
+def _level(
+    array: zarr.Array, axes: tuple[str, ...], scale: np.ndarray, first: zarr.Array, first_scale: np.ndarray
+) -> PyramidLevel:
+    at_x, at_y = axes.index("x"), axes.index("y")
+    tile = []
+    for axis in (at_x, at_y):
+        chunk = array.chunks[axis]
+        tile.append(chunk * ceil_div(SMALLEST_TILE_PX, chunk))
+    if tile[0] * tile[1] > LARGEST_TILE_PX:
+        raise SlideError(f"its chunks have {tile[0]} × {tile[1]} px; write it with chunks of some hundred px")
+    ratio = []
+    for axis in (at_x, at_y):
+        told, counted = scale[axis] / first_scale[axis], first.shape[axis] / array.shape[axis]
+        # Some writers give every level the first one's scale: told is believed where the sizes allow it.
+        ratio.append(float(told) if abs(array.shape[axis] - first.shape[axis] / told) < 2 else counted)
+    return PyramidLevel(
+        width=array.shape[at_x],
+        height=array.shape[at_y],
+        tile_width=tile[0],
+        tile_height=tile[1],
+        downsample=(ratio[0] + ratio[1]) / 2,
+        downsample_xy=(ratio[0], ratio[1]),
+    )
