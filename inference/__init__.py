@@ -2,7 +2,7 @@
 
 from .detect import detections_of, find_peaks
 from .predict import predict_cohort, slides_to_predict
-from .score import Predict, WindowModel, orientation_mean, score_slide
+from .score import Predict, WindowModel, heatmap_grid, orientation_mean, score_slide, tissue_cells
 from .settings import PredictSettings
 
 __all__ = [
@@ -11,8 +11,10 @@ __all__ = [
     "WindowModel",
     "detections_of",
     "find_peaks",
+    "heatmap_grid",
     "orientation_mean",
     "predict_cohort",
     "score_slide",
     "slides_to_predict",
+    "tissue_cells",
 ]

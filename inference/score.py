@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..wsi import ORIENTATIONS, CellGrid, CellStatus, Heatmap, Slide, WindowSpec, oriented, tissue_mask
+from ..wsi import ORIENTATIONS, CellGrid, CellStatus, Heatmap, Slide, TissueMask, WindowSpec, oriented, tissue_mask
 from .settings import PredictSettings
 
-__all__ = ["Predict", "WindowModel", "orientation_mean", "score_slide"]
+__all__ = ["Predict", "WindowModel", "heatmap_grid", "orientation_mean", "score_slide", "tissue_cells"]
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """(N, side_px, side_px, 3) uint8 RGB → (N,) probabilities in [0, 1], NaN where it cannot say."""
@@ -42,11 +42,8 @@ def score_slide(
     Raises:
         SpacingError: the slide is coarser than the model's µm/px.
     """
-    scale = slide.scale(model.mpp, allow_upsampling=settings.allow_upsampling)
-    stride = settings.stride_px or model.centre_px
-    spec = WindowSpec(side_px=model.side_px, centre_px=model.centre_px, stride_px=stride, mpp=scale.mpp)
-    grid = spec.grid(width_level0=slide.info.width, height_level0=slide.info.height, scale=scale)
-    status = _tissue_cells(slide, grid, settings)
+    grid = heatmap_grid(slide, settings, side_px=model.side_px, centre_px=model.centre_px, mpp=model.mpp)
+    status = tissue_cells(grid, tissue_mask(slide, settings.tissue), settings)
     probability = np.full(status.shape, np.nan, np.float32)
     cells = np.argwhere(status == CellStatus.NOT_YET)
     if on_slide is not None:
@@ -81,8 +78,20 @@ def score_slide(
     )
 
 
-def _tissue_cells(slide: Slide, grid: CellGrid, settings: PredictSettings) -> np.ndarray:
-    tissue = tissue_mask(slide, settings.tissue)
+def heatmap_grid(slide: Slide, settings: PredictSettings, *, side_px: int, centre_px: int, mpp: float) -> CellGrid:
+    """The cells of a slide's heatmap for a model of that geometry.
+
+    Raises:
+        SpacingError: the slide is coarser than mpp.
+    """
+    scale = slide.scale(mpp, allow_upsampling=settings.allow_upsampling)
+    stride = settings.stride_px or centre_px
+    spec = WindowSpec(side_px=side_px, centre_px=centre_px, stride_px=stride, mpp=scale.mpp)
+    return spec.grid(width_level0=slide.info.width, height_level0=slide.info.height, scale=scale)
+
+
+def tissue_cells(grid: CellGrid, tissue: TissueMask, settings: PredictSettings) -> np.ndarray:
+    """Status of every cell before any is scored: (rows, columns) uint8, not yet over tissue, else background."""
     fraction = tissue.fraction(grid.centres_xy(grid.cells()), side_level0=grid.centre_level0)
     has_tissue = fraction.reshape(grid.rows, grid.columns) >= max(settings.min_tissue, 1e-6)
     return np.where(has_tissue, CellStatus.NOT_YET, CellStatus.BACKGROUND).astype(np.uint8)

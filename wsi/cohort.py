@@ -111,6 +111,15 @@ class Cohort:
         Raises:
             SettingsError: not such a table, or a value outside the allowed ones; the message names the row.
         """
+        return cls.of_rows(cls.rows_of(path), base=path.parent)
+
+    @staticmethod
+    def rows_of(path: Path) -> list[CohortSlide]:
+        """The rows of the same table as they stand: ids are the files' names, and no row is compared with another.
+
+        Raises:
+            SettingsError: as for `load`, but for what rows say together.
+        """
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file, skipinitialspace=True)
@@ -121,7 +130,7 @@ class Cohort:
             raise SettingsError(f"{path}: cannot be read as a cohort CSV: {error}") from error
         if not rows:
             raise SettingsError(f"{path}: the cohort has no slides; list at least one")
-        return cls.of_rows(rows, base=path.parent)
+        return rows
 
     def save(self, path: Path) -> None:
         """Write the CSV; paths inside its folder become relative to it."""

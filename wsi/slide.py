@@ -40,6 +40,8 @@ class SlideInfo:
     level_downsamples: tuple[float, ...]
     level_sizes: tuple[tuple[int, int], ...]
     """(width, height) of each level in that level's px."""
+    level_tiles: tuple[tuple[int, int], ...]
+    """(width, height) of the tiles each level is decoded by, in that level's px."""
     background: tuple[int, int, int]
     """RGB under transparent pixels and outside the slide."""
     vendor: str
@@ -85,6 +87,7 @@ class Slide:
             mpp_source=source,
             level_downsamples=tuple(level.downsample for level in pyramid.levels),
             level_sizes=tuple((level.width, level.height) for level in pyramid.levels),
+            level_tiles=tuple((level.tile_width, level.tile_height) for level in pyramid.levels),
             background=pyramid.background,
             vendor=pyramid.vendor,
             reader=self._reader.name,
