@@ -53,10 +53,20 @@ def rectangle(layer: Layer, x: int, y: int, width: int, height: int) -> np.ndarr
 
 
 def laid_out(
-    layer: Layer, tiles: dict[tuple[int, int], np.ndarray | None], x: int, y: int, width: int, height: int
+    layer: Layer,
+    tiles: dict[tuple[int, int], np.ndarray | None],
+    x: int,
+    y: int,
+    width: int,
+    height: int,
+    *,
+    onto: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The same from tiles that were fetched before; where one is missing it shows the background."""
-    image = np.empty((height, width, 3), np.uint8)
+    """The same from tiles that were fetched before, onto an array of that shape or a fresh one.
+
+    Where a tile is missing it shows the background.
+    """
+    image = np.empty((height, width, 3), np.uint8) if onto is None else onto
     rows, columns = layer.tiles_under(x, y, width, height)
     inside = x >= 0 and y >= 0 and x + width <= layer.width and y + height <= layer.height
     if not inside or any(tiles.get((row, column)) is None for row in rows for column in columns):

@@ -194,8 +194,10 @@ class Slide:
         layer = self._layer(scale, cached=resampled)
         stripe_px = RESAMPLED_STRIPE_PX if resampled else None
         for index, window in windows_of_layer(layer, corners, side=size, threads=threads, stripe_px=stripe_px):
-            x, y = corners[index].tolist()
-            yield index, None if self._lost(scale, x, y, size, size) else window
+            if self._tiles.unreadable and self._lost(scale, *corners[index].tolist(), size, size):
+                yield index, None
+            else:
+                yield index, window
 
     def overview(self, mpp: float) -> Overview:
         """The whole slide at about mpp µm/px or a little finer, area-averaged, read in strips of bounded memory."""

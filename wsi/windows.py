@@ -5,6 +5,7 @@ are laid side by side once and the windows are views into it. Tiles that the nex
 last of them has passed. Blocks go row by row through stripes narrow enough that what is kept stays under FRONT_BYTES.
 """
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ __all__ = ["windows_of_layer"]
 BLOCK_PX = 1024
 FRONT_BYTES = 128 * 2**20  # tiles kept for the blocks below; a slide under 55 000 px is one stripe at 299 px windows
 BLOCKS_AHEAD = 3  # decoded while the caller works on the one before them
+SHEETS_KEPT = 3
 TILES_AT_ONCE = 4  # decoded by one call of a thread: handing over costs 50 µs, a tile of 256 px 200 to 500
 
 Tiles = dict[tuple[int, int], np.ndarray | None]
@@ -36,6 +38,23 @@ class _Block:
     tiles: list[tuple[int, int]]
 
 
+class _Sheets:
+    """Memory for blocks, used again once nobody holds a window of it: fresh pages would cost as much as decoding."""
+
+    def __init__(self) -> None:
+        self._buffers: list[np.ndarray] = []
+
+    def take(self, height: int, width: int) -> np.ndarray:
+        size = height * width * 3
+        for buffer in self._buffers:
+            # Held by the list, this loop and the call alone: no view of it is left.
+            if len(buffer) >= size and sys.getrefcount(buffer) == 3:
+                return buffer[:size].reshape(height, width, 3)
+        buffer = np.empty(size, np.uint8)
+        self._buffers = [*self._buffers, buffer][-SHEETS_KEPT:]
+        return buffer.reshape(height, width, 3)
+
+
 def windows_of_layer(
     layer: Layer, corners: np.ndarray, *, side: int, threads: int = 1, stripe_px: int | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -50,11 +69,12 @@ def windows_of_layer(
     step -= step % BLOCK_PX
     stripe_of = np.floor_divide(corners[:, 0], step)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tiles") if threads > 1 else None
+    sheets = _Sheets()
     try:
         for stripe in np.unique(stripe_of):
             blocks = _blocks(layer, corners, np.flatnonzero(stripe_of == stripe), side=side)
             for block, tiles in _with_tiles(layer, blocks, pool):
-                yield from _cut(layer, corners, block, tiles, side=side)
+                yield from _cut(layer, corners, block, tiles, side=side, sheets=sheets)
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
@@ -120,7 +140,7 @@ def _fetched(layer: Layer, tiles: list[tuple[int, int]], pool: ThreadPoolExecuto
 
 
 def _cut(
-    layer: Layer, corners: np.ndarray, block: _Block, tiles: Tiles, *, side: int
+    layer: Layer, corners: np.ndarray, block: _Block, tiles: Tiles, *, side: int, sheets: _Sheets
 ) -> Iterator[tuple[int, np.ndarray]]:
     places = zip(block.members.tolist(), corners[block.members].tolist(), strict=True)
     if len(block.members) * side * side < block.width * block.height:  # few and far between: laid out one by one
@@ -129,7 +149,8 @@ def _cut(
             window.flags.writeable = False
             yield member, window
         return
-    sheet = laid_out(layer, tiles, block.x, block.y, block.width, block.height)
+    sheet = sheets.take(block.height, block.width)
+    laid_out(layer, tiles, block.x, block.y, block.width, block.height, onto=sheet)
     sheet.flags.writeable = False
     for member, (x, y) in places:
         left, top = x - block.x, y - block.y
