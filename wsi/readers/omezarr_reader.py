@@ -79,9 +79,13 @@ def ome_zarr_in_folder(path: Path) -> OmeZarrReader:
     return _described(lambda: zarr.open_group(path, mode="r"), fetch_from)
 
 
-def ome_zarr_in_store(store: Store) -> OmeZarrReader:
-    """The same in any store of zarr-python's, its chunks read by zarr-python."""
-    return _described(lambda: zarr.open_group(store, mode="r"), lambda array: lambda part: np.asarray(array[part]))
+def ome_zarr_in_store(store: Store, retried: Callable[[Callable[[], Any]], Any]) -> OmeZarrReader:
+    """The same in any store of zarr-python's; retried calls what it is given, again where that fails."""
+
+    def fetch_from(array: zarr.Array) -> Fetch:
+        return lambda part: np.asarray(retried(lambda: array[part]))
+
+    return _described(lambda: retried(lambda: zarr.open_group(store, mode="r")), fetch_from)
 
 
 def _described(open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.Array], Fetch]) -> OmeZarrReader:

@@ -7,14 +7,16 @@ from pathlib import Path
 import tifffile
 
 from ..errors import SlideError
+from ..location import Location, is_url
 from .bytes_of import LocalBytes
 from .omezarr_reader import ome_zarr_in_folder
 from .openslide_reader import OpenSlideReader
 from .picture_reader import PICTURE_SUFFIXES, picture_of_file, picture_of_tiff
 from .probe import compare
 from .pyramid import Pyramid, PyramidLevel, TileReader
+from .remote import open_remote
 from .tiff_directories import brightfield_page, page_mpp_xy, tiff_slide, tiff_vendor
-from .tiff_reader import TiffLevel, TiffReader, tiff_level
+from .tiff_reader import TIFF_SIGNATURES, TiffLevel, TiffReader, tiff_level
 
 __all__ = ["open_reader"]
 
@@ -23,15 +25,17 @@ logger = logging.getLogger(__name__)
 NATIVE_VENDORS = {"generic-tiff", "aperio", "philips", "leica"}
 EQUAL = "compared tiles are equal to OpenSlide's"
 FEW = 4  # tiles: when fewer are lost it may be by damage, however alike the reasons are
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_reader(path: Path) -> tuple[TileReader, str]:
-    """An open file's reader, and in words why it is this one.
+def open_reader(location: Location) -> tuple[TileReader, str]:
+    """The reader of the slide at a path or URL, and in words why it is this one.
 
     Raises:
         SlideError: no such file, or not a slide.
     """
+    if isinstance(location, str) and is_url(location):
+        return open_remote(location)
+    path = Path(location)
     if not path.exists():
         raise SlideError(f"{path}: no such file; check the cohort's slide column")
     if path.is_dir():

@@ -46,7 +46,7 @@ def tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlide:
     first = brightfield_page(tiff)
     for flag, words in LAID_OUT_ELSEWHERE.items():
         if flag in tiff.flags:
-            raise SlideError(f"a damaged slide: only OpenSlide knows the layout of {words}, and it refuses the file")
+            raise SlideError(f"the tiles of {words} lie where only OpenSlide finds them")
     place = tiff_level(first, strict=strict)
     if place is None:
         raise SlideError("not a slide, or a damaged one: its first image has no tiles that can be read")

@@ -13,10 +13,11 @@ from ..geometry import ceil_div
 from .bytes_of import ByteSource
 from .pyramid import Pyramid
 
-__all__ = ["TiffLevel", "TiffReader", "tiff_level"]
+__all__ = ["TIFF_SIGNATURES", "TiffLevel", "TiffReader", "tiff_level"]
 
 # The Adobe marker that says "these three components are RGB": where TIFF says so, the JPEG inside often does not.
 RGB_MARKER = bytes.fromhex("ffee000e") + b"Adobe" + bytes([0, 100, 0, 0, 0, 0, 0])
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, in both orders of bytes
 LARGEST_TILE_BYTES = 2**28  # compressed; more is damage, not a tile
 LARGEST_TILE_PX = 2**24
 MOST_TILES = 2**26  # 1 GB of places

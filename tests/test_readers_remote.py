@@ -1,0 +1,249 @@
+"""Slides in a bucket and on a web server that the tests start: the same pixels, and only the bytes that are needed."""
+
+import gc
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from conftest import write_tiff
+from gigaslide.wsi import SlideError, UnreadableRegionError, open_slide
+from gigaslide.wsi.location import exists, name_of, remote_identity
+from gigaslide.wsi.readers import open_reader, remote
+from test_readers_omezarr import write_ome_zarr
+from test_readers_tiff import APERIO, stained, whole_level, write_levels, write_ome
+
+s3fs = pytest.importorskip("s3fs")
+moto_app = pytest.importorskip("moto.moto_server.werkzeug_app")
+WIDTH, HEIGHT = 3001, 2207
+SIZES = ((3001, 2207), (1501, 1104), (751, 552))
+JPEG = {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2), "description": APERIO}
+
+
+class Bucket:
+    """An S3 server with one bucket, which counts what it sends."""
+
+    def __init__(self) -> None:
+        from werkzeug.serving import make_server
+
+        self.sent, self.requests = 0, 0
+        app = moto_app.DomainDispatcherApplication(moto_app.create_backend_app)
+        self._server = make_server("127.0.0.1", 0, self._counted(app), threaded=True)
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def _counted(self, app):
+        def counted(environ, start_response) -> Iterator[bytes]:
+            self.requests += 1
+            for part in app(environ, start_response):
+                self.sent += len(part)
+                yield part
+
+        return counted
+
+    def upload(self, path: Path, key: str) -> str:
+        s3fs.S3FileSystem(skip_instance_cache=True).put(str(path), f"slides/{key}", recursive=path.is_dir())
+        return f"s3://slides/{key}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def hang_up(file_systems: type) -> None:
+    """Let go of connections that are kept for the process's whole life; zarr-python never closes its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        file_systems.clear_instance_cache()
+        gc.collect()
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    with pytest.MonkeyPatch.context() as patch:
+        served = Bucket()
+        for name, value in {
+            "AWS_ENDPOINT_URL": served.address,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir("slides")
+        yield served
+        served.close()
+        hang_up(s3fs.S3FileSystem)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> Path:
+    return write_levels(tmp_path_factory.mktemp("local") / "slide.svs", stained(WIDTH, HEIGHT), SIZES, **JPEG)
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr(remote, "PAUSES_S", (0.0, 0.0))
+
+
+def test_ten_windows_of_a_slide_in_a_bucket_cost_little_more_than_their_tiles(bucket, local):
+    url = bucket.upload(local, "a folder/slide 切片.svs")
+    whole = local.stat().st_size
+    assert whole > 2_000_000
+    rng = np.random.default_rng(4)
+    xy = np.stack([rng.integers(0, WIDTH - 200, 10), rng.integers(0, HEIGHT - 200, 10)], axis=1)
+    with open_slide(local) as slide:
+        expected = dict(slide.read_windows(xy, size=150, mpp=slide.info.mpp))
+    bucket.sent = bucket.requests = 0
+    with open_slide(url) as slide:
+        opening = bucket.sent
+        found = dict(slide.read_windows(xy, size=150, mpp=slide.info.mpp))
+        assert slide.info.path == url
+        assert slide.info.reader_reason.startswith("read in place by byte ranges; not compared")
+    tiles = {(row, column) for x, y in xy for row in (y // 240, (y + 149) // 240)
+             for column in (x // 256, (x + 149) // 256)}  # fmt: skip
+    for index, window in expected.items():
+        assert np.array_equal(found[index], window)
+    assert opening <= 4 * remote.BLOCK_BYTES
+    # A tile has its share of the whole file, which has coarser levels too, give or take half of it.
+    assert bucket.sent - opening <= 1.5 * len(tiles) * whole / (12 * 10)
+    assert bucket.requests <= 8 + len(tiles)
+
+
+@pytest.mark.parametrize("kind", ["plain", "aperio", "ome"])
+def test_levels_and_pixels_are_the_local_files(bucket, local, tmp_path, kind):
+    path = {
+        "plain": lambda: write_tiff(tmp_path / "plain.tif", stained(900, 700), level_sizes=((450, 350),)),
+        "aperio": lambda: local,
+        "ome": lambda: write_ome(tmp_path / "slide.ome.tif", stained(900, 700), ((900, 700), (450, 350))),
+    }[kind]()
+    reader, _ = open_reader(bucket.upload(path, path.name))
+    with closing(reader), closing(open_reader(path)[0]) as expected:
+        assert reader.pyramid == expected.pyramid
+        assert np.array_equal(whole_level(reader, 1), whole_level(expected, 1))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_ome_zarr_in_a_bucket(bucket, tmp_path, version):
+    path = write_ome_zarr(tmp_path / "slide.ome.zarr", version=version, chunk=(256, 256))
+    url = bucket.upload(path, f"version {version}.ome.zarr")
+    assert exists(url)
+    assert remote_identity(url)["name"] == f"version {version}.ome.zarr"
+    reader, why = open_reader(url)
+    with closing(reader), closing(open_reader(path)[0]) as expected:
+        assert (reader.name, why[:13]) == ("OME-Zarr chunks", "read in place")
+        assert reader.pyramid == expected.pyramid
+        bucket.requests = 0
+        assert np.array_equal(reader.tile(0, 1, 2), expected.tile(0, 1, 2))
+        assert bucket.requests <= 2  # zarr-python asks for the size first
+        assert np.array_equal(whole_level(reader, 1), whole_level(expected, 1))
+
+
+def test_what_must_be_copied_first_is_said(bucket, tmp_path):
+    (tmp_path / "slide.mrxs").write_bytes(b"\xff\xd8\xff" + bytes(500))
+    with pytest.raises(SlideError, match=r"s3://slides/slide\.mrxs: only TIFF-based.*copy it to a local disk first"):
+        open_reader(bucket.upload(tmp_path / "slide.mrxs", "slide.mrxs"))
+    with pytest.raises(SlideError, match=r"s3://slides/gone\.tif: no such object"):
+        open_reader("s3://slides/gone.tif")
+    with pytest.raises(SlideError, match=r"s3://slides/gone\.zarr"):
+        open_reader("s3://slides/gone.zarr")
+    with pytest.raises(SlideError, match=r"nowhere://a/b\.tif: .*use s3://, gs:// or https://"):
+        open_reader("nowhere://a/b.tif")
+    assert not exists("s3://slides/gone.tif")
+
+
+def test_missing_package_is_named(monkeypatch):
+    lost = {"class": "not_there.FileSystem", "err": "Install nothere to access it"}
+    monkeypatch.setitem(fsspec.available_protocols.__globals__["known_implementations"], "nothere", lost)
+    with pytest.raises(SlideError, match=r"nothere://a/b\.tif: .*Install nothere.*pip install 'gigaslide\[remote\]'"):
+        open_reader("nothere://a/b.tif")
+
+
+def test_fault_31_reads_that_fail_are_tried_again_and_no_level_is_lost(bucket, local, monkeypatch, quick):
+    url = bucket.upload(local, "flaky.svs")
+    read, failures = remote.RemoteBytes.read, iter([])
+
+    def flaky(self, offset, length):
+        cat_file = self._files.cat_file
+
+        def cut_off(*args, **options):
+            if next(failures, False):
+                raise ConnectionResetError("cut off")
+            return cat_file(*args, **options)
+
+        monkeypatch.setattr(self._files, "cat_file", cut_off)
+        try:
+            return read(self, offset, length)
+        finally:
+            monkeypatch.setattr(self._files, "cat_file", cat_file)
+
+    monkeypatch.setattr(remote.RemoteBytes, "read", flaky)
+    failures = iter([True, True, False] * 6)
+    with closing(open_reader(url)[0]) as reader:
+        assert len(reader.pyramid.levels) == 3
+        assert reader.tile(0, 3, 3) is not None
+        failures = iter([True] * 3)
+        with pytest.raises(UnreadableRegionError, match="cut off"):
+            reader.tile(0, 3, 3)
+        assert reader.tile(0, 3, 3) is not None
+    failures = iter([False, False] + [True] * 30)
+    with pytest.raises(SlideError, match=r"flaky\.svs: cannot be read: ConnectionResetError"):
+        open_reader(url)
+
+
+class WebServer(BaseHTTPRequestHandler):
+    """Serves one file; by ranges where asked for under /ranges."""
+
+    content = b""
+
+    def do_GET(self) -> None:
+        start, end = 0, len(self.content)
+        by_ranges = self.path.startswith("/ranges")
+        if by_ranges and "Range" in self.headers:
+            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+            start, end = int(first), min(int(last) + 1, end)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(self.content)}")
+        else:
+            self.send_response(200)
+        if by_ranges:
+            self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(end - start))
+        self.send_header("ETag", '"first"')
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(self.content[start:end])
+
+    do_HEAD = do_GET  # noqa: N815 - the names are http.server's
+
+    def log_message(self, format: str, *args) -> None:  # noqa: A002
+        pass
+
+
+def test_slide_on_a_web_server(local):
+    pytest.importorskip("aiohttp")
+    WebServer.content = local.read_bytes()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), WebServer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    try:
+        url = f"{address}/ranges/slide%20a.svs?signature=x"
+        assert name_of(url) == "slide a.svs"
+        assert remote_identity(url) == {"name": "slide a.svs", "bytes": local.stat().st_size, "modified": "first"}
+        with closing(open_reader(url)[0]) as reader, closing(open_reader(local)[0]) as expected:
+            assert reader.pyramid == expected.pyramid
+            assert np.array_equal(whole_level(reader, 2), whole_level(expected, 2))
+        with pytest.raises(SlideError, match="its server gives no byte ranges; copy it to a local disk first"):
+            open_reader(f"{address}/whole/slide.svs")
+    finally:
+        hang_up(fsspec.get_filesystem_class("http"))
+        server.shutdown()
+        thread.join()
+        server.server_close()
