@@ -53,6 +53,24 @@ def test_fault_19_bow_tie_is_repaired_and_told(make_file, caplog):
     assert any("'tie' crossed itself: area 0 → 10000 px²" in message for message in caplog.messages)
 
 
+def test_fault_19_what_is_drawn_around_twice_is_inside(make_file, caplog):
+    twice = [(0.0, 0.0), (300.0, 0.0), (300.0, 200.0), (20.0, 200.0), (20.0, -5.0), (-20.0, -5.0), (-20.0, 9.0)]
+    with caplog.at_level(logging.INFO, logger="gigaslide"):
+        tumor = Annotation.load(make_file("a.xml", asap_xml([("over", "_0", twice)]))).tumor
+    assert shapely.contains_xy(tumor, 100, 100)
+    assert tumor.area == pytest.approx(shapely.Polygon(twice).buffer(0).area, rel=0.1)
+    assert any("'over' crossed itself" in message for message in caplog.messages)
+
+
+def test_fault_19_a_scribble_is_repaired_or_refused_in_seconds(make_file):
+    points = np.random.default_rng(0).uniform(0, 1e5, (20_000, 2)).round(1)
+    start = time.process_time()
+    assert Annotation.load(make_file("few.xml", asap_xml([("few", "_0", points[:200].tolist())]))).tumor.is_valid
+    with pytest.raises(AnnotationError, match=r"'many' crosses itself about \d+ times"):
+        Annotation.load(make_file("many.xml", asap_xml([("many", "_0", points.tolist())])))
+    assert time.process_time() - start < 10
+
+
 def test_fault_19_degenerate_outlines_are_left_out_and_told(make_file, caplog):
     line = [(0.0, 0.0), (50.0, 50.0), (100.0, 100.0)]
     xml = asap_xml([("flat", "_0", line), ("two", "_0", line[:2]), ("none", "_0", []), ("good", "_0", SQUARE)])

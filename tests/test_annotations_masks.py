@@ -64,7 +64,7 @@ def test_the_finest_level_that_is_small_enough_is_read(tmp_path, monkeypatch):
     annotation = Annotation.load(path)
     assert np.array_equal(drawn_again(annotation, 2, reduced.shape, px_level0=4.0), reduced == 2)
     monkeypatch.setattr(mask_module, "LARGEST_PX", reduced.size - 5)
-    with pytest.raises(AnnotationError, match="no level of 439 × 303 px"):
+    with pytest.raises(AnnotationError, match="no level of the 439 × 303 px"):
         Annotation.load(path)
 
 
@@ -142,3 +142,7 @@ def test_fault_52_noise_as_a_mask_is_refused(tmp_path, monkeypatch):
     noise = (np.random.default_rng(0).random((300, 400)) < 0.5).astype(np.uint8)
     with pytest.raises(AnnotationError, match="too ragged"):
         Annotation.load(write(tmp_path / "noise.tif", noise))
+    smooth = np.zeros((150, 200), np.uint8)
+    smooth[20:90, 30:150] = 2
+    path = write(tmp_path / "noisy.tif", noise, smooth)
+    assert Annotation.load(path).tumor.bounds == (60, 40, 300, 180)  # of the coarser level

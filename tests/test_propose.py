@@ -58,6 +58,13 @@ def test_annotations_match_by_stem_without_case(tmp_path):
     }  # fmt: skip
 
 
+def test_annotations_of_halo_and_hamamatsu_are_found(tmp_path):
+    touch(tmp_path, "slide.ndpi", "slide.ndpi.ndpa", "other.svs", "other.annotations", "both.svs", "both.xml")
+    touch(tmp_path, "both.annotations")
+    found = {name: slide.annotation and slide.annotation.name for name, slide in proposed(tmp_path).items()}
+    assert found == {"slide.ndpi": "slide.ndpi.ndpa", "other.svs": "other.annotations", "both.svs": "both.xml"}
+
+
 def test_of_two_slides_of_one_name_the_nearer_gets_the_annotation(tmp_path, caplog):
     touch(
         tmp_path,

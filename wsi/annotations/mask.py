@@ -4,6 +4,7 @@ Frames: mask px (row, column) of one level; lattice points are the corners of px
 outlines are in level-0 px of the slide.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from .outline import Outline
 
 __all__ = ["read"]
 
+logger = logging.getLogger(__name__)
+
 LARGEST_PX = 2**29  # the finest level up to this is read: 8 px wide for 100 000 × 200 000 px, some seconds
 LARGEST_TILE_BYTES = 2**27  # of one tile or strip, decoded; a mask in one piece may have 11 000 × 11 000 px
-MOST_CORNERS = 2**21  # of outlines: about 1 GB while they are joined
+MOST_CORNERS = 2**20  # of outlines: about 1.5 GB and 10 s while they are joined
 MOST_VALUES = 16  # in one mask; more is a picture
 MOST_LEVELS = 64
 BLOCK_PX = 2**22  # compared at a time
@@ -51,8 +54,7 @@ def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
     """
     try:
         with tifffile.TiffFile(path) as tiff:
-            page, scale = _level(tiff, path, frame)
-            corners = _corners(_blocks(tiff, page, path), path)
+            corners, scale = _of_some_level(tiff, path, frame)
     except AnnotationError:
         raise
     except OSError as error:
@@ -67,8 +69,10 @@ def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
     return outlines
 
 
-def _level(tiff: tifffile.TiffFile, path: Path, frame: SlideFrame | None) -> tuple[Any, tuple[float, float]]:
-    """The finest level that is small enough, and the (x, y) level-0 px of the slide that its px are wide."""
+def _of_some_level(
+    tiff: tifffile.TiffFile, path: Path, frame: SlideFrame | None
+) -> tuple[dict[int, _Corners], tuple[float, float]]:
+    """From the finest level that is small and smooth enough; the (x, y) level-0 px of the slide its px are wide."""
     first: Any = tiff.pages[0]
     width, height = first.imagewidth, first.imagelength
     if first.samplesperpixel != 1 or first.dtype is None or first.dtype.kind not in "bui":
@@ -76,19 +80,22 @@ def _level(tiff: tifffile.TiffFile, path: Path, frame: SlideFrame | None) -> tup
             f"{path}: {first.samplesperpixel} channels of {first.dtype}, expected one channel of whole numbers; "
             "an image is not a mask"
         )
-    page = next((level for level in _levels(tiff) if level.imagewidth * level.imagelength <= LARGEST_PX), None)
-    if page is None:
-        raise AnnotationError(
-            f"{path}: no level of {width} × {height} px mask is under {LARGEST_PX:.2g} px; write it with a pyramid"
-        )
-    block = page.tilewidth * page.tilelength if page.is_tiled else page.imagewidth * page.rowsperstrip
-    if block * page.dtype.itemsize > LARGEST_TILE_BYTES:
-        raise AnnotationError(f"{path}: tiles or strips of {block} px are too large to decode; write it with tiles")
     fit_x, fit_y = _fit(path, (width, height), frame)
-    return page, (
-        fit_x * _downsample(width, page.imagewidth),
-        fit_y * _downsample(height, page.imagelength),
-    )
+    said = f"no level of the {width} × {height} px mask is under {LARGEST_PX:.2g} px; write it with a pyramid"
+    for page in _levels(tiff):
+        if page.imagewidth * page.imagelength > LARGEST_PX:
+            continue
+        block = page.tilewidth * page.tilelength if page.is_tiled else page.imagewidth * page.rowsperstrip
+        if block * page.dtype.itemsize > LARGEST_TILE_BYTES:
+            said = f"tiles or strips of {block} px are too large to decode; write it with tiles"
+            continue
+        corners = _corners(_blocks(tiff, page), path)
+        if corners is not None:
+            across, down = _downsample(width, page.imagewidth), _downsample(height, page.imagelength)
+            return corners, (fit_x * across, fit_y * down)
+        said = f"its outlines have over {MOST_CORNERS} corners: too ragged; smooth it, or write it with a pyramid"
+        logger.info("%s: too ragged at %d × %d px; a coarser level is tried", path, page.imagewidth, page.imagelength)
+    raise AnnotationError(f"{path}: {said}")
 
 
 def _levels(tiff: tifffile.TiffFile) -> Iterator[Any]:
@@ -127,7 +134,7 @@ def _fit(path: Path, size: tuple[int, int], frame: SlideFrame | None) -> tuple[f
     return x, y
 
 
-def _blocks(tiff: tifffile.TiffFile, page: Any, path: Path) -> Iterator[np.ndarray]:
+def _blocks(tiff: tifffile.TiffFile, page: Any) -> Iterator[np.ndarray]:
     """Rows from top to bottom, each block as wide as the level."""
     offsets, counts = page.dataoffsets, page.databytecounts
     rows, columns = page.chunks[-2:] if page.is_tiled else (page.rowsperstrip, page.imagewidth)
@@ -150,7 +157,8 @@ def _blocks(tiff: tifffile.TiffFile, page: Any, path: Path) -> Iterator[np.ndarr
         yield from (strip[start : start + height] for start in range(0, len(strip), height))
 
 
-def _corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, _Corners]:
+def _corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, _Corners] | None:
+    """Corners by value; None where there are too many."""
     found: dict[int, list[np.ndarray]] = {}
     above, top, count = None, 0, 0
     for block in _with_a_row_below(blocks):
@@ -164,9 +172,10 @@ def _corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, _Corners]:
             points[0] += top
             found.setdefault(value, []).append(points)
             count += points.shape[1]
-        if len(found) > MOST_VALUES or count > MOST_CORNERS:
-            said = f"more than {MOST_VALUES} values" if len(found) > MOST_VALUES else f"over {MOST_CORNERS} corners"
-            raise AnnotationError(f"{path}: {said}: a picture and not a label mask, or too ragged; export it coarser")
+        if len(found) > MOST_VALUES:
+            raise AnnotationError(f"{path}: more than {MOST_VALUES} values: a picture and not a label mask")
+        if count > MOST_CORNERS:
+            return None
         above, top = block[-1:], top + len(block)
     return {
         value: _Corners(row=points[0], column=points[1], is_double=points[2] > 0, is_inside=points[3] > 0)
