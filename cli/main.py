@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 COMMANDS = {
     "demo": "Make phantom slides and run every stage on them, in minutes.",
     "run": "Run every stage: tile, train, predict, evaluate.",
+    "doctor": "Look whether a cohort is fit for a long run, and what that would take.",
     "cohort": "Propose a cohort CSV from a folder of slides.",
     "tile": "Extract balanced patches from annotated slides into a patch store.",
     "train": "Train a model on a patch store.",

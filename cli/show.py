@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..batch import BatchSummary, SlideOutcome
 
-__all__ = ["bar", "hushed", "say", "show_figures", "show_logs", "show_summary", "slide_bar"]
+__all__ = ["bar", "findings_only", "hushed", "say", "show_figures", "show_logs", "show_summary", "slide_bar"]
 
 STAGE_WIDTH = 9
 
@@ -36,6 +36,19 @@ def show_logs(*, verbose: bool) -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("gigaslide").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+@contextmanager
+def findings_only() -> Iterator[None]:
+    """Keep warnings off the terminal where every one of them is a finding of the table that follows."""
+    logger = logging.getLogger("gigaslide")
+    before = logger.level
+    if before == logging.WARNING:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
-from ..wsi import Cohort
+from ..wsi import Cohort, refuse_foreign_folder
 from .plan import Plan, check_cohort, worst
-from .show import bar, hushed, say, show_figures, show_summary, slide_bar
+from .show import bar, findings_only, hushed, say, show_figures, show_summary, slide_bar
 
 if TYPE_CHECKING:
+    from ..doctor import DoctorSettings
     from ..eval import EvaluateSettings
     from ..inference import PredictSettings
     from ..patching import TileSettings
     from ..phantom import PhantomSettings, PhantomSlide
     from ..training import TrainSettings
 
-__all__ = ["evaluate_stage", "phantom_stage", "predict_stage", "run_stages", "tile_stage", "train_stage"]
+__all__ = [
+    "doctor_stage",
+    "evaluate_stage",
+    "phantom_stage",
+    "predict_stage",
+    "run_stages",
+    "tile_stage",
+    "train_stage",
+]
 
 
 def run_stages(cohort: Cohort, out: Path, plan: Plan) -> int:
@@ -36,6 +46,20 @@ def run_stages(cohort: Cohort, out: Path, plan: Plan) -> int:
     if predicted == 1:
         return 1
     return worst([tiled, predicted, evaluate_stage(cohort, out / "predictions", out / "report", plan.evaluate)])
+
+
+def doctor_stage(path: Path, out: Path, settings: DoctorSettings, batch: BatchSettings) -> int:
+    from ..doctor import check_up, checkup_lines, cohort_of, save_checkup
+
+    refuse_foreign_folder(out, known_by="checkup.json")
+    cohort, known = cohort_of(path)
+    with findings_only(), slide_bar("doctor", len(cohort)) as ended:
+        checkup = check_up(cohort, settings, batch, name=str(path), known=known, on_outcome=ended)
+    for line in checkup_lines(checkup, width=shutil.get_terminal_size((100, 24)).columns):
+        say(line)
+    page = save_checkup(checkup, out)
+    say(f"\n{page}")
+    return checkup.exit_status
 
 
 def phantom_stage(out: Path, settings: PhantomSettings, batch: BatchSettings) -> tuple[Path, BatchSummary]:

@@ -19,12 +19,13 @@ import tensorstore
 import zarr
 from pydantic import ValidationError
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import MemoryStore
 
 from ..wsi import Recipe, SettingsError, StoreError, refuse_foreign_folder, restore_folder, whole_file, whole_folder
 from .select import Candidates
 from .settings import TileSettings
 
-__all__ = ["CLASSES", "PatchStore", "SlidePatches", "find_slide", "write_slide"]
+__all__ = ["CLASSES", "PatchStore", "SlidePatches", "find_slide", "stored_bytes", "write_slide"]
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,14 @@ def _write_class(group: zarr.Group, rows: Candidates, patches: Iterable[tuple[in
         array = _create(group, name, values.shape, values.dtype.name, chunks=(max(1, len(values)), *values.shape[1:]))
         array[:] = values
     return len(kept)
+
+
+def stored_bytes(patches: np.ndarray) -> int:
+    """What (N, P, P, 3) uint8 patches would take in a store (bytes): they are written to one in memory."""
+    group = zarr.create_group(MemoryStore(), zarr_format=3)
+    images = _create(group, "images", patches.shape, "uint8", chunks=(1, *patches.shape[1:]), shards=patches.shape)
+    images[:] = patches
+    return images.nbytes_stored()
 
 
 def _create(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str, **layout: Any) -> zarr.Array:

@@ -19,7 +19,8 @@ FLOORS = {
     "training": {"wsi", "batch", "patching", "models"},
     "inference": {"wsi", "batch", "patching", "models"},
     "eval": {"wsi"},
-    "cli": {"wsi", "phantom", "batch", "patching", "models", "training", "inference", "eval"},
+    "doctor": {"wsi", "batch", "patching", "training", "inference", "eval"},
+    "cli": {"wsi", "phantom", "batch", "patching", "models", "training", "inference", "eval", "doctor"},
 }
 KERAS_ROOMS = {"models", "training", "inference"}
 KERAS = {"keras", "tensorflow", "tf_keras", "openvino"}
