@@ -143,7 +143,7 @@ def _whole(geometry) -> list:
 
 
 def _on_tissue(tumor: MultiPolygon, tissue: TissueMask) -> float | None:
-    drawn = PolygonRaster(tumor).window((0.0, 0.0), px_level0=tissue.scale_level0, shape=tissue.mask.shape)
-    if not drawn.any() or tissue.is_empty:
+    if tumor.is_empty or tissue.is_empty:
         return None
-    return float(tissue.mask[drawn].mean())
+    drawn = PolygonRaster(tumor).window((0.0, 0.0), px_level0=tissue.scale_level0, shape=tissue.mask.shape)
+    return float(tissue.mask[drawn].mean()) if drawn.any() else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..wsi import ceil_div
 from .settings import DoctorSettings
+from .words import about, counted
 
 if TYPE_CHECKING:
     from .checkup import SlideCheckup
@@ -23,6 +24,7 @@ TRAINED_PER_S = {"small": 26.0, "full": 2.0}
 PARAMETERS = {"small": 283_759, "full": 21_806_882}
 WEIGHTS_BYTES = 4 * 4  # float32; the best weights, and the last ones with RMSProp's two moments
 CELL_BYTES = 5  # of a heatmap: probability and status, before compression
+DISK_BYTES_PER_S = 200e6  # written; a plain SSD, or a good network folder
 PICTURE_BYTES = 1_000_000  # of a slide with its heatmap over it, at most about so much
 
 
@@ -58,14 +60,16 @@ def _tile(slides: Sequence["SlideCheckup"], *, workers: int) -> StageEstimate:
         slide.tissue_seconds + tile.search_seconds + tile.patches * (tile.patch_seconds or 0) for slide, tile in work
     )
     at_once = max(1, min(workers, len(work)))
+    size = sum(tile.patches * (tile.patch_bytes or 0) for _, tile in work)
     return StageEstimate(
         stage="tile",
         slides=len(work),
         items=sum(tile.patches for _, tile in work),
         unit="patches",
-        bytes=sum(tile.patches * (tile.patch_bytes or 0) for _, tile in work),
-        hours=seconds / at_once / 3600,
-        basis=f"patches read and compressed on each slide; {at_once} slides at a time",
+        bytes=size,
+        hours=(seconds / at_once + size / DISK_BYTES_PER_S) / 3600,
+        basis=f"some patches of each slide, read and compressed, {counted(at_once, 'slide')} at a time; "
+        f"a disk that writes {DISK_BYTES_PER_S / 1e6:g} MB a second",
     )
 
 
@@ -82,7 +86,7 @@ def _train(slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores:
         unit="examples",
         bytes=PARAMETERS[train.width] * WEIGHTS_BYTES if can_train else 0,
         hours=seconds / 3600 if can_train else 0,
-        basis=f"the {train.width} network at {TRAINED_PER_S[train.width] * pace:.2g} patches a second, not tried here",
+        basis=f"the {train.width} network at {about(TRAINED_PER_S[train.width] * pace)} patches a second, not tried",
     )
 
 
@@ -103,8 +107,8 @@ def _predict(slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, core
         unit="windows",
         bytes=sum(predict.cells * CELL_BYTES + PICTURE_BYTES for _, predict in work),
         hours=(reading + windows / rate) / 3600,
-        basis=f"the {width} network at {rate:.2g} windows a second in {settings.predict.orientations} orientation"
-        f"{'s' if settings.predict.orientations > 1 else ''}, not tried here; decoding as measured",
+        basis=f"the {width} network at {about(rate)} windows a second, not tried, "
+        f"{counted(settings.predict.orientations, 'orientation')} each; decoding as measured",
     )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from shapely.geometry import MultiPolygon
 
 from ..batch import SlideOutcome
-from ..wsi import CohortSlide, Slide, SlideError, SpacingError, TissueMask, open_slide, tissue_mask
+from ..wsi import CohortSlide, Location, Slide, SlideError, SpacingError, TissueMask, open_slide, tissue_mask
 from .checkup import SlideCheckup
 from .drawn import Drawn, check_drawn, load_drawn
-from .findings import Finding, told, warning
-from .pixels import PixelFacts, check_pixels, overview_mpx, sample_tiles
+from .findings import Finding, error, told, warning
+from .pixels import COPY_AGAIN, PixelFacts, check_pixels, overview_mpx, sample_tiles
 from .settings import DoctorSettings
 from .work import TileWork, predict_work, tile_work
 
@@ -93,6 +93,9 @@ def _seen(
     if tissue is not None:
         checkup, more = _work(checkup, slide, patient, tissue, drawn, settings)
         findings += more
+    if slide.unreadable and not lost:
+        says = f"{len(slide.unreadable)} tiles could not be decoded where tissue was looked for or patches were tried"
+        findings.append(error("tiles", says, COPY_AGAIN))
     return replace(checkup, findings=tuple(findings))
 
 
@@ -135,7 +138,7 @@ def _quota(tile: TileWork | None, row: CohortSlide, tissue: TissueMask) -> list[
     return []
 
 
-def _fingerprint(path: Path) -> str:
+def _fingerprint(path: Location) -> str:
     """Of the file's size, start, middle and end; empty for what is no local file."""
     if not (isinstance(path, Path) and path.is_file()):
         return ""

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..wsi import CohortSlide, Slide, SlideError, SlideInfo, TissueMask, UnreadableRegionError, ceil_div, open_slide
-from .findings import Finding, note, warning
-from .findings import error as error_finding
+from .findings import Finding, error, note, warning
 from .settings import DoctorSettings, SampleSettings
 
-__all__ = ["PixelFacts", "TileSample", "check_pixels", "overview_mpx", "sample_tiles"]
+__all__ = ["COPY_AGAIN", "PixelFacts", "TileSample", "check_pixels", "overview_mpx", "sample_tiles"]
 
 OPENSLIDE = "OpenSlide"
 LARGE_MPX = 64.0  # an overview that reads more takes seconds
-UNLIKE = 0.03  # µm/px of cohort and file that differ by more read other levels
+UNLIKE = 0.03  # share by which two µm/px may differ and read the same level
 POWER_OF_TWO = 0.02  # a level's size is rounded up: 513.1 is still 512
 TILES_LOOKED_UP = 2**18
+COPY_AGAIN = "copy the file again; the run would go on without what cannot be read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +89,13 @@ def _spacing(info: SlideInfo, row: CohortSlide, settings: DoctorSettings) -> Ite
         else:
             yield note("µm/px", f"{info.mpp:g} µm/px is given by {by}")
     wanted = settings.tile.mpp
-    if info.mpp * (1 - 0.03) > wanted:
+    if info.mpp * (1 - UNLIKE) > wanted:
         says = f"holds {info.mpp:g} µm/px, coarser than the {wanted:g} asked for"
         if settings.tile.allow_upsampling:
             yield warning("scale", f"{says}; it will be enlarged, with no more detail", "expect lower figures on it")
         else:
             advice = f"ask for --mpp {info.mpp:.4g} or coarser, leave the slide out, or pass --allow-upsampling"
-            yield error_finding("scale", says, advice)
+            yield error("scale", says, advice)
 
 
 def _mpp_of_file(row: CohortSlide) -> float | None:
@@ -145,7 +145,7 @@ def sample_tiles(slide: Slide, tissue: TissueMask | None, settings: SampleSettin
         f"{len(lost)} of {sampled} sampled tiles ({len(lost) / sampled:.0%}) cannot be decoded, the first on level "
         f"{first.level}, row {first.row}, column {first.column}: {first.reason}"
     )
-    return sample, [error_finding("tiles", says, "copy the file again; the run goes on without what cannot be read")]
+    return sample, [error("tiles", says, COPY_AGAIN)]
 
 
 def _spread(

@@ -1,11 +1,13 @@
 """The check-up as lines for a terminal: slides worst first, then what is between them, then the estimates."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 from .checkup import CohortCheckup, SlideCheckup
-from .findings import Finding
-from .words import about, about_bytes, about_hours, figure, printable
+from .findings import BY_SEVERITY, Finding
+from .words import about, about_bytes, about_hours, area, counted, figure, printable
 
 __all__ = ["checkup_lines"]
 
@@ -20,8 +22,8 @@ def checkup_lines(checkup: CohortCheckup, *, width: int) -> Iterator[str]:
     yield ""
     counts = ((checkup.count("error"), "with errors"), (checkup.count("warning"), "with warnings"))
     told = ", ".join(f"{count} {words}" for count, words in (*counts, (checkup.count(None), "good")))
-    yield f"{len(checkup.slides)} slides: {told}"
-    for finding in checkup.findings:
+    yield f"{counted(len(checkup.slides), 'slide')}: {told}"
+    for finding in sorted([*checkup.findings, *_alike(checkup)], key=lambda f: BY_SEVERITY.index(f.severity)):
         yield from _finding(finding, width)
     yield ""
     yield from _sides(checkup)
@@ -48,17 +50,18 @@ def _slides(checkup: CohortCheckup, width: int) -> Iterator[str]:
         yield f"{'':<8}and {good - GOOD_LINES} more good ones"
 
 
-def _columns(width: int):
+def _columns(width: int) -> tuple[tuple[str, int, Callable[[SlideCheckup], Any]], ...]:
+    """Name, width and what stands there."""
     narrow = (
-        ("µm/px", 6, lambda slide: figure(slide.pixels and slide.pixels.mpp, ".4g")),
-        ("mm²", 5, lambda slide: figure(slide.tissue_mm2, ".3g")),
+        ("mm²", 6, lambda slide: area(slide.tissue_mm2)),
         ("patches", 7, lambda slide: figure(slide.tile and slide.tile.patches, ",")),
     )
     if width < WIDE:
         return narrow
     wider = (
-        ("tumour mm²", 10, lambda slide: figure(slide.annotation and slide.annotation.tumor_mm2, ".3g")),
+        ("tumour mm²", 10, lambda slide: area(slide.annotation and slide.annotation.tumor_mm2)),
         ("windows", 9, lambda slide: figure(slide.predict and slide.predict.windows, ",")),
+        ("µm/px", 6, lambda slide: figure(slide.pixels and slide.pixels.mpp, ".4g")),
         ("Mpx/s", 5, lambda slide: figure(slide.tiles and slide.tiles.mpx_per_s, ".0f")),
     )
     return (*narrow, *wider)
@@ -69,7 +72,18 @@ def _says(slide: SlideCheckup) -> str:
         return ""
     first = slide.by_severity[0]
     more = sum(finding.severity == first.severity for finding in slide.findings) - 1
-    return printable(f"{f'(+{more}) ' if more else ''}{first.check}: {first.says}")
+    return printable(f"{f'(+{more}) ' if more else ''}{first.says}")
+
+
+def _alike(checkup: CohortCheckup) -> Iterator[Finding]:
+    """Errors and warnings of slides, those of one kind told once, in the words of the first."""
+    kinds: dict[tuple[str, ...], list[tuple[str, Finding]]] = {}
+    for slide in checkup.worst_first:
+        for finding in slide.findings:
+            if finding.severity != "note":
+                kinds.setdefault((finding.severity, finding.check, finding.advice), []).append((slide.id, finding))
+    for same in kinds.values():
+        yield replace(same[0][1], slides=tuple(slide_id for slide_id, _ in same))
 
 
 def _finding(finding: Finding, width: int) -> Iterator[str]:
@@ -91,7 +105,7 @@ def _sides(checkup: CohortCheckup) -> Iterator[str]:
 
 
 def _estimates(checkup: CohortCheckup, width: int) -> Iterator[str]:
-    yield _cut(f"About, on this machine's {checkup.cores} cores without a GPU:", width)
+    yield _cut(f"About, on this machine's {checkup.cores} cores, without a GPU:", width)
     yield f"{'stage':<12}{'slides':>8}{'count':>12}  {'of':<9}{'disk':>9}{'time':>12}"
     for one in checkup.estimates:
         yield (

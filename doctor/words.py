@@ -1,6 +1,6 @@
 """Figures as a person reads them, on the terminal and on the page."""
 
-__all__ = ["about", "about_bytes", "about_hours", "figure", "printable"]
+__all__ = ["about", "about_bytes", "about_hours", "area", "counted", "figure", "printable"]
 
 
 def about(value: float) -> str:
@@ -29,6 +29,14 @@ def about_hours(hours: float) -> str:
 
 def figure(value: float | None, form: str = "") -> str:
     return "–" if value is None else format(value, form)
+
+
+def area(mm2: float | None) -> str:
+    return "<0.001" if mm2 and mm2 < 0.001 else figure(mm2, ".3g")
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def printable(text: str) -> str:
