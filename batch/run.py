@@ -1,5 +1,6 @@
 """The same work on every slide: here or in worker processes; a slide that fails is recorded and the others go on."""
 
+import copy
 import logging
 import os
 import time
@@ -77,21 +78,45 @@ def _on_cluster(
         ) as cluster,
         Client(cluster) as client,
     ):
-        client.forward_logging(PACKAGE)
         in_worker = partial(_in_worker, guarded, logging.getLogger(PACKAGE).getEffectiveLevel())
         names = {client.submit(in_worker, slide, pure=False, key=f"slide-{slide.id}"): slide.id for slide in slides}
         for future in as_completed(names):
             if future.status == "finished":
-                yield future.result()
+                outcome, records = future.result()
+                for record in records:
+                    logging.getLogger(record.name).handle(record)
+                yield outcome
             else:
                 error = future.exception()
                 yield SlideOutcome(slide=names[future], status="failed", reason=f"its worker died: {error}")
 
 
-def _in_worker(guarded: Callable[[SlideT], SlideOutcome], level: int, slide: SlideT) -> SlideOutcome:
+class _Kept(logging.Handler):
+    """Records of one slide, on their way home. Dask's own forwarding drops what comes as the cluster closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        plain = copy.copy(record)  # what it was called with need not pickle
+        plain.msg, plain.args = self.format(record), None
+        plain.exc_info = plain.exc_text = plain.stack_info = None
+        self.records.append(plain)
+
+
+def _in_worker(
+    guarded: Callable[[SlideT], SlideOutcome], level: int, slide: SlideT
+) -> tuple[SlideOutcome, list[logging.LogRecord]]:
+    """What the slide came to and what was logged of it from that level on."""
+    ours, kept = logging.getLogger(PACKAGE), _Kept()
     # Set with each slide, for a worker that takes the place of a dead one starts anew.
-    logging.getLogger(PACKAGE).setLevel(level)
-    return guarded(slide)
+    ours.setLevel(level)
+    ours.addHandler(kept)
+    try:
+        return guarded(slide), kept.records
+    finally:
+        ours.removeHandler(kept)
 
 
 def _guarded(work: Callable[[SlideT], SlideOutcome], slide: SlideT) -> SlideOutcome:
