@@ -18,6 +18,7 @@ from ..wsi import (
     Recipe,
     ScoreError,
     SettingsError,
+    exists,
     file_identity,
     gigaslide_version,
     whole_folder,
@@ -165,7 +166,7 @@ def _inputs(slide: CohortSlide, folder: Path) -> dict[str, Any]:
         "heatmap": folder / "heatmap.zarr" / "zarr.json",
         "detections": folder / "detections.csv",
     }
-    files = {name: file_identity(path) if path and path.exists() else None for name, path in read.items()}
+    files = {name: file_identity(path) if path and exists(path) else None for name, path in read.items()}
     return {"label": slide.label, "patient": slide.patient, "mpp": slide.mpp, **files}
 
 

@@ -20,6 +20,7 @@ from ..wsi import (
     ScoreError,
     SettingsError,
     StoreError,
+    exists,
     file_identity,
     open_slide,
     whole_folder,
@@ -96,7 +97,7 @@ class _Work:
                 return _outcome(Heatmap.load(folder / HEATMAP), Detections.load(folder / DETECTIONS), unchanged=True)
             except (StoreError, ScoreError) as error:
                 differences = [str(error)]
-        if differences and slide.path.exists():
+        if differences and exists(slide.path):
             # A failure from here on must not leave what another model or another file gave.
             shutil.rmtree(folder)
         with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
@@ -112,7 +113,7 @@ class _Work:
         return _outcome(heatmap, detections, why=why, seconds=time.perf_counter() - start)
 
     def _recipe(self, slide: CohortSlide) -> Recipe:
-        identity = file_identity(slide.path) if slide.path.exists() else str(slide.path)
+        identity = file_identity(slide.path) if exists(slide.path) else str(slide.path)
         return Recipe(
             stage=STAGE,
             settings=self.settings.model_dump(mode="json", exclude={"splits", "batch"}),

@@ -19,6 +19,7 @@ from ..wsi import (
     SettingsError,
     Slide,
     StoreError,
+    exists,
     file_identity,
     open_slide,
     remove_folder,
@@ -151,7 +152,7 @@ def _recipe(slide: CohortSlide, settings: TileSettings) -> Recipe:
         stage="tile",
         settings=settings.model_dump(mode="json", exclude={"splits"}),
         inputs={
-            "slide": file_identity(slide.path) if slide.path.exists() else str(slide.path),
+            "slide": file_identity(slide.path) if exists(slide.path) else str(slide.path),
             "annotation": file_identity(slide.annotation) if slide.annotation and slide.annotation.exists() else None,
             "label": slide.label,
             "mpp": slide.mpp,

@@ -1,9 +1,6 @@
 """Slides in a bucket and on a web server that the tests start: the same pixels, and only the bytes that are needed."""
 
-import gc
 import threading
-import warnings
-from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,6 +8,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from bucket import hang_up
 from conftest import write_tiff
 from gigaslide.wsi import SlideError, UnreadableRegionError, open_slide
 from gigaslide.wsi.location import exists, name_of, remote_identity
@@ -18,68 +16,9 @@ from gigaslide.wsi.readers import open_reader, remote
 from test_readers_omezarr import write_ome_zarr
 from test_readers_tiff import APERIO, stained, whole_level, write_levels, write_ome
 
-s3fs = pytest.importorskip("s3fs")
-moto_app = pytest.importorskip("moto.moto_server.werkzeug_app")
 WIDTH, HEIGHT = 3001, 2207
 SIZES = ((3001, 2207), (1501, 1104), (751, 552))
 JPEG = {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2), "description": APERIO}
-
-
-class Bucket:
-    """An S3 server with one bucket, which counts what it sends."""
-
-    def __init__(self) -> None:
-        from werkzeug.serving import make_server
-
-        self.sent, self.requests = 0, 0
-        app = moto_app.DomainDispatcherApplication(moto_app.create_backend_app)
-        self._server = make_server("127.0.0.1", 0, self._counted(app), threaded=True)
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def _counted(self, app):
-        def counted(environ, start_response) -> Iterator[bytes]:
-            self.requests += 1
-            for part in app(environ, start_response):
-                self.sent += len(part)
-                yield part
-
-        return counted
-
-    def upload(self, path: Path, key: str) -> str:
-        s3fs.S3FileSystem(skip_instance_cache=True).put(str(path), f"slides/{key}", recursive=path.is_dir())
-        return f"s3://slides/{key}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def hang_up(file_systems: type) -> None:
-    """Let go of connections that are kept for the process's whole life; zarr-python never closes its own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        file_systems.clear_instance_cache()
-        gc.collect()
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with pytest.MonkeyPatch.context() as patch:
-        served = Bucket()
-        for name, value in {
-            "AWS_ENDPOINT_URL": served.address,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            patch.setenv(name, value)
-        s3fs.S3FileSystem(skip_instance_cache=True).mkdir("slides")
-        yield served
-        served.close()
-        hang_up(s3fs.S3FileSystem)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from .errors import (
 from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
 from .heatmap import CellStatus, Heatmap
 from .labels import tumor_fractions
+from .location import Location, exists
 from .orientation import ORIENTATIONS, oriented
 from .outputs import refuse_foreign_folder, remove_folder, restore_folder, whole_file, whole_folder
 from .overview import Overview
@@ -44,6 +45,7 @@ __all__ = [
     "GigaslideError",
     "GroupMeaning",
     "Heatmap",
+    "Location",
     "ModelError",
     "Number",
     "Outline",
@@ -67,6 +69,7 @@ __all__ = [
     "UnreadableTile",
     "WindowSpec",
     "ceil_div",
+    "exists",
     "file_identity",
     "floor_div",
     "gigaslide_version",

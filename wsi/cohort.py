@@ -14,6 +14,7 @@ from shapely.geometry import MultiPolygon
 
 from .annotations import DEFAULT_GROUPS, Annotation, GroupMeaning
 from .errors import AnnotationError, SettingsError
+from .location import Location, exists, location_of, name_of
 from .outputs import whole_file
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
@@ -29,7 +30,7 @@ class CohortSlide:
     """One row. `id` names the slide's outputs: unique in the cohort and safe as a file name."""
 
     id: str
-    path: Path
+    path: Location
     annotation: Path | None = None
     label: Label = ""
     patient: str = ""
@@ -47,7 +48,7 @@ class CohortSlide:
             return None
         groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **further_groups}
         # Heatmaps may be scored where their slides are not; most formats do not ask for the slide.
-        slide = self.path if self.path.exists() else None
+        slide = self.path if exists(self.path) else None
         tumor = Annotation.load(self.annotation, groups=groups, slide=slide).tumor
         if (self.label == "tumor") == tumor.is_empty:
             says = "no tumour" if tumor.is_empty else "tumour"
@@ -106,7 +107,7 @@ class Cohort:
     def load(cls, path: Path) -> "Cohort":
         """Read a CSV with the columns slide, annotation, label, patient, split, mpp; only slide is needed.
 
-        Relative paths are relative to the CSV. Further columns are left alone.
+        A slide is a path or a URL. Relative paths are relative to the CSV. Further columns are left alone.
 
         Raises:
             SettingsError: not such a table, or a value outside the allowed ones; the message names the row.
@@ -174,9 +175,9 @@ def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
         mpp = float(value("mpp")) if value("mpp") else None
     except ValueError as error:
         raise SettingsError(f"{csv_path}, line {line}: mpp is {value('mpp')!r}; give µm/px as a number") from error
-    slide = csv_path.parent / str(row["slide"])
+    slide = location_of(str(row["slide"]), csv_path.parent)
     return CohortSlide(
-        id=slide.stem,
+        id=Path(name_of(slide)).stem,
         path=slide,
         annotation=csv_path.parent / value("annotation") if value("annotation") else None,
         label=choice("label", get_args(Label)),  # pyright: ignore[reportArgumentType]
@@ -191,11 +192,12 @@ def _with_unique_ids(rows: list[CohortSlide], base: Path | None) -> tuple[Cohort
     # File systems that ignore case would let "A" overwrite "a".
     uses = Counter(name.casefold() for name in safe)
     # Relative, so that moving the cohort with its slides does not rename its outputs.
-    base = _plain(base) if base is not None else Path(os.path.commonpath([_plain(row.path).parent for row in rows]))
+    folders = [_plain(row.path).parent for row in rows if isinstance(row.path, Path)]
+    base = _plain(base) if base is not None else Path(os.path.commonpath(folders)) if folders else Path()
     slides = []
     for row, name in zip(rows, safe, strict=True):
         if uses[name.casefold()] > 1:
-            place = os.path.relpath(_plain(row.path), base)
+            place = os.path.relpath(_plain(row.path), base) if isinstance(row.path, Path) else row.path
             name += "-" + hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         slides.append(replace(row, id=name))
     return tuple(slides)
@@ -209,7 +211,9 @@ def _safe_id(name: str) -> str:
     return safe.decode(errors="ignore") or "slide"
 
 
-def _relative(path: Path, folder: Path) -> str:
+def _relative(path: Location, folder: Path) -> str:
+    if isinstance(path, str):
+        return path
     path, folder = _plain(path), _plain(folder)
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 

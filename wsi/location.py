@@ -8,11 +8,11 @@ import fsspec
 
 from .errors import SlideError
 
-__all__ = ["Location", "exists", "file_system", "is_url", "location_of", "name_of", "remote_identity"]
+__all__ = ["ZARR_METADATA", "Location", "exists", "file_system", "is_url", "location_of", "name_of", "remote_identity"]
 
 Location = Path | str
 """A str is a URL: a Path would take one of its slashes."""
-ZARR_METADATA = ("zarr.json", ".zattrs")
+ZARR_METADATA = ("zarr.json", ".zattrs")  # what tells of a whole folder of chunks
 CHANGES = ("ETag", "etag", "md5Hash", "LastModified", "updated", "last_modified", "mtime")
 """What file systems call the sign that an object was replaced, the surest first."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import StoreError
+from .location import ZARR_METADATA, Location, remote_identity
 from .outputs import whole_file
 
 __all__ = ["Recipe", "file_identity", "gigaslide_version"]
@@ -23,11 +24,16 @@ def gigaslide_version() -> str:
         return "unknown"
 
 
-def file_identity(path: Path) -> dict[str, Any]:
-    """Name, size and time of last change (UTC) of a file: cheap on a slide of 4 GB, and changed when it is replaced."""
-    stat = path.stat()
+def file_identity(location: Location) -> dict[str, Any]:
+    """Name, size and time of last change (UTC) of a file: cheap on a slide of 4 GB, and changed when it is replaced.
+
+    Of a URL the service's own sign of change (an ETag), of a Zarr folder its metadata's size and time.
+    """
+    if isinstance(location, str):
+        return remote_identity(location)
+    stat = next(filter(Path.is_file, (location / name for name in ZARR_METADATA)), location).stat()
     modified = datetime.fromtimestamp(stat.st_mtime_ns / 1e9, UTC).isoformat(timespec="microseconds")
-    return {"name": path.name, "bytes": stat.st_size, "modified": modified}
+    return {"name": location.name, "bytes": stat.st_size, "modified": modified}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import shapely
 from shapely.geometry import MultiPolygon
 
 from ..errors import AnnotationError
+from ..location import Location
 from ..outputs import whole_file
 from . import asap, geojson, halo, imagescope, mask, ndpa
 from .elements import parse
@@ -68,7 +69,7 @@ class Annotation:
         path: Path,
         *,
         groups: Mapping[str, GroupMeaning] = DEFAULT_GROUPS,
-        slide: SlideFrame | Path | None = None,
+        slide: SlideFrame | Location | None = None,
     ) -> "Annotation":
         """Read ASAP, ImageScope or HALO XML, NDPA, QuPath GeoJSON or a label mask (TIFF).
 
@@ -103,7 +104,7 @@ class Annotation:
             partial.write_bytes(content)
 
 
-def _read(path: Path, slide: SlideFrame | Path | None) -> list[Outline]:
+def _read(path: Path, slide: SlideFrame | Location | None) -> list[Outline]:
     suffix = path.suffix.lower()
     if suffix in _MASK:
         return mask.read(path, _frame(slide))
@@ -133,5 +134,5 @@ def _read(path: Path, slide: SlideFrame | Path | None) -> list[Outline]:
     raise AnnotationError(f"{path}: the root element is <{root.tag}>, expected {roots}")
 
 
-def _frame(slide: SlideFrame | Path | None) -> SlideFrame | None:
-    return SlideFrame.of_file(slide) if isinstance(slide, Path) else slide
+def _frame(slide: SlideFrame | Location | None) -> SlideFrame | None:
+    return SlideFrame.of_file(slide) if isinstance(slide, Path | str) else slide

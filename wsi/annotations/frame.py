@@ -6,6 +6,7 @@ from pathlib import Path
 import openslide
 
 from ..errors import AnnotationError, SlideError
+from ..location import Location
 from ..slide import open_slide
 
 __all__ = ["SlideFrame"]
@@ -23,7 +24,7 @@ class SlideFrame:
     """(x, y) of the image's centre, measured from the centre of the glass."""
 
     @classmethod
-    def of_file(cls, path: Path) -> "SlideFrame":
+    def of_file(cls, path: Location) -> "SlideFrame":
         """Read it from a slide.
 
         Raises:

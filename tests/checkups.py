@@ -1,0 +1,70 @@
+"""Cohorts of made slides for the doctor, and what it says of them."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from conftest import HEIGHT, TUMOR_RINGS, WIDTH, geojson, halved, stained_slide, write_tiff
+from gigaslide.batch import BatchSettings
+from gigaslide.doctor import CohortCheckup, DoctorSettings, Finding, check_up, cohort_of
+from gigaslide.patching import TileSettings
+from gigaslide.wsi import Cohort, CohortSlide
+
+TILE = TileSettings(
+    mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=40, normal_per_slide=50, min_tissue=0.3
+)
+LEVELS = halved((WIDTH, HEIGHT), 2)
+HEAD = "slide,annotation,label,patient,split,mpp\n"
+
+
+def drawn(path: Path, rings: list[tuple[list, list]] = TUMOR_RINGS, *, group: str = "Tumor") -> Path:
+    """An annotation beside a slide."""
+    annotation = path.with_suffix(".geojson")
+    annotation.write_text(json.dumps(geojson(rings, group=group)))
+    return annotation
+
+
+def slide(path: Path, seed: int = 0, *, tumor: bool = False, **options) -> CohortSlide:
+    """A made slide as a training row of its own patient."""
+    write_tiff(path, stained_slide(seed), **{"level_sizes": LEVELS, **options})
+    return CohortSlide(
+        id=path.stem,
+        path=path,
+        annotation=drawn(path) if tumor else None,
+        label="tumor" if tumor else "normal",
+        patient=path.stem,
+        split="train",
+    )
+
+
+def settings(**changes) -> DoctorSettings:
+    tile = {name: changes.pop(name) for name in list(changes) if name in TileSettings.model_fields}
+    return DoctorSettings(tile=TILE.model_copy(update=tile), **changes)
+
+
+def checked(cohort: Cohort, *, known: Iterable[Finding] = (), **changes) -> CohortCheckup:
+    return check_up(cohort, settings(**changes), BatchSettings(workers=0), name="cohort", known=list(known))
+
+
+def checked_csv(folder: Path, rows: list[str]) -> CohortCheckup:
+    path = folder / "cohort.csv"
+    path.write_text(HEAD + "\n".join(rows) + "\n")
+    cohort, known = cohort_of(path)
+    return checked(cohort, known=known)
+
+
+def alone(row: CohortSlide, **changes) -> list[tuple[str, str, str]]:
+    """(severity, check, words) of all that is found on one slide."""
+    [checkup] = checked(Cohort(slides=(row,)), **changes).slides
+    return [(found.severity, found.check, found.says) for found in checkup.findings]
+
+
+def write_good_cohort(folder: Path) -> Path:
+    """Six slides without fault: of each side, one with tumour and one without."""
+    rows = []
+    for number, side in enumerate(("train", "validation", "test")):
+        for kind, seed in (("tumor", 2 * number), ("normal", 2 * number + 1)):
+            row = slide(folder / f"{side}-{kind}.tif", seed, tumor=kind == "tumor")
+            rows.append(f"{row.path.name},{row.annotation.name if row.annotation else ''},{kind},p{seed},{side},")
+    (folder / "cohort.csv").write_text(HEAD + "\n".join(rows) + "\n")
+    return folder / "cohort.csv"
