@@ -194,10 +194,9 @@ class Slide:
         layer = self._layer(scale, cached=resampled)
         stripe_px = RESAMPLED_STRIPE_PX if resampled else None
         for index, window in windows_of_layer(layer, corners, side=size, threads=threads, stripe_px=stripe_px):
-            if self._tiles.unreadable and self._lost(scale, *corners[index].tolist(), size, size):
-                yield index, None
-            else:
-                yield index, window
+            x, y = corners[index].tolist()
+            lost = bool(self._tiles.unreadable) and bool(self._lost(scale, x, y, size, size))
+            yield index, None if lost else window
 
     def overview(self, mpp: float) -> Overview:
         """The whole slide at about mpp µm/px or a little finer, area-averaged, read in strips of bounded memory."""
