@@ -5,7 +5,7 @@ are laid side by side once and the windows are views into it. Tiles that the nex
 last of them has passed. Blocks go row by row through stripes narrow enough that what is kept stays under FRONT_BYTES.
 """
 
-import sys
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,17 +42,19 @@ class _Sheets:
     """Memory for blocks, used again once nobody holds a window of it: fresh pages would cost as much as decoding."""
 
     def __init__(self) -> None:
-        self._buffers: list[np.ndarray] = []
+        self._free: list[bytearray] = []
 
     def take(self, height: int, width: int) -> np.ndarray:
         size = height * width * 3
-        for buffer in self._buffers:
-            # Held by the list, this loop and the call alone: no view of it is left.
-            if len(buffer) >= size and sys.getrefcount(buffer) == 3:
-                return buffer[:size].reshape(height, width, 3)
-        buffer = np.empty(size, np.uint8)
-        self._buffers = [*self._buffers, buffer][-SHEETS_KEPT:]
-        return buffer.reshape(height, width, 3)
+        fits = next((place for place, memory in enumerate(self._free) if len(memory) >= size), None)
+        memory = bytearray(size) if fits is None else self._free.pop(fits)
+        # Every window is a view of this array and holds it: when it goes, the last window has gone.
+        lease = np.frombuffer(memory, np.uint8)
+        weakref.finalize(lease, self._give_back, memory).atexit = False
+        return lease[:size].reshape(height, width, 3)
+
+    def _give_back(self, memory: bytearray) -> None:
+        self._free = [*self._free, memory][-SHEETS_KEPT:]
 
 
 def windows_of_layer(
@@ -67,7 +69,7 @@ def windows_of_layer(
         return
     step = stripe_px or max(BLOCK_PX, floor_div(FRONT_BYTES, 3 * (side + 2 * layer.tile_height)))
     step -= step % BLOCK_PX
-    stripe_of = np.floor_divide(corners[:, 0], step)
+    stripe_of = np.floor_divide(np.maximum(corners[:, 0], 0), step)  # left of the slide there is nothing to keep
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tiles") if threads > 1 else None
     sheets = _Sheets()
     try:
