@@ -196,16 +196,19 @@ def test_fault_22_deep_nesting_is_refused(make_file):
     assert time.perf_counter() - start < 5
 
 
+VERTICES = 150_000  # benchmarks/annotations.py goes up to a million
+
+
 @pytest.mark.parametrize("name", ["many.geojson", "many.xml"])
-def test_fault_22_a_million_vertices_take_seconds_and_little_memory(tmp_path, name):
-    angles = np.arange(1_000_000) * (2 * np.pi / 1_000_000)
+def test_fault_22_many_vertices_take_little_time_and_memory_each(tmp_path, name):
+    angles = np.arange(VERTICES) * (2 * np.pi / VERTICES)
     ring = np.stack([5e4 + 4e4 * np.cos(angles), 5e4 + 3e4 * np.sin(angles)], axis=1).round(2)
     Annotation(outlines=(outline(ring, name="big"),)).save(tmp_path / name)
     start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tumor = Annotation.load(tmp_path / name).tumor
-    assert time.process_time() - start < 30  # 3 to 6 s where nothing else runs
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # kB
-    assert shapely.get_num_coordinates(tumor) > 999_000
+    assert time.process_time() - start < 30e-6 * VERTICES  # 3 to 6 µs each where nothing else runs
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < VERTICES  # kB
+    assert shapely.get_num_coordinates(tumor) > 0.999 * VERTICES
     assert tumor.area == pytest.approx(np.pi * 4e4 * 3e4, rel=1e-4)
 
 

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import openslide
-
-from ..errors import AnnotationError, SlideError
+from ..errors import AnnotationError
 from ..location import Location
-from ..slide import open_slide
+from ..readers import open_reader
 
 __all__ = ["SlideFrame"]
 
@@ -30,21 +28,15 @@ class SlideFrame:
         Raises:
             SlideError: no such file, or not a slide.
         """
-        with open_slide(path, fallback_mpp=1.0) as slide:
-            info = slide.info
-        frame = cls(width=info.width, height=info.height)
-        if info.vendor != "hamamatsu":
-            return frame
-        try:
-            with openslide.OpenSlide(path) as handle:
-                said = handle.properties
-                nm_x, nm_y = (1000 * float(said[f"openslide.mpp-{axis}"]) for axis in "xy")
-                x, y = (float(said[f"hamamatsu.{axis}OffsetFromSlideCentre"]) for axis in "XY")
-        except (KeyError, ValueError):
-            return frame
-        except openslide.OpenSlideError as error:
-            raise SlideError(f"{path}: cannot be opened: {error}") from error
-        return cls(width=info.width, height=info.height, nm_per_px=(nm_x, nm_y), centre_nm=(x, y))
+        reader, _ = open_reader(path)
+        reader.close()
+        pyramid = reader.pyramid
+        return cls(
+            width=pyramid.levels[0].width,
+            height=pyramid.levels[0].height,
+            nm_per_px=None if pyramid.mpp_xy is None else (pyramid.mpp_xy[0] * 1000, pyramid.mpp_xy[1] * 1000),
+            centre_nm=pyramid.offset_nm_xy,
+        )
 
     def px_of_nm(self, path: Path) -> tuple[tuple[float, float], tuple[float, float]]:
         """((x, y) px per nm, (x, y) level-0 px of the glass's centre), for the annotation at path.
