@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= demo-out
 SEED ?= 0
+MINUTES ?= 10
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real lint format bench clean
+.PHONY: help demo test test-real fuzz lint format bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,9 @@ test: $(READY)  ## run the tests
 
 test-real: $(READY)  ## run the reduced real run on ../shared/data
 	$(BIN)/python -m pytest -m real_run
+
+fuzz: $(READY)  ## change bytes of slides and annotations at random (MINUTES=10)
+	$(BIN)/python -W ignore tests/fuzz.py --minutes $(MINUTES)
 
 lint: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

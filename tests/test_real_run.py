@@ -1,6 +1,6 @@
 """The reduced real run: real tissue, real outlines, patients split, from the CSV to the report in minutes.
 
-It shows that the way holds on real input; what a full training reaches is told in the README's own words, not here.
+It shows that the way holds on real input and that a training of minutes learns; it says nothing of a full one.
 """
 
 import json
@@ -17,21 +17,23 @@ pytestmark = [
 ]
 
 
+LEAST_PATCH_AUC = 0.7  # swapped labels would give less than 0.3, no learning 0.5
+
+
 def reduced_cohort() -> Cohort:
-    """Two training slides of each kind, one validation slide of each, four test slides of two patients."""
-    wanted = {"patient_01_slide_1", "patient_02_slide_4", "patient_05_slide_1", "patient_09_slide_1"}
-    wanted |= {"patient_03_slide_2", "patient_15_slide_1", "patient_10_slide_1", "patient_11_slide_1"}
+    """All slides to learn from, and of the test patients two slides with tumour and two without."""
     slides = list(Cohort.load(REAL_DATA / "colon" / "cohort.csv"))
-    normal_tests = [s for s in slides if s.split == "test" and s.label == "normal"][:2]
-    return Cohort.of_rows([s for s in slides if s.id in wanted] + normal_tests)
+    tests = {"patient_10_slide_1", "patient_11_slide_1"}
+    tests |= {slide.id for slide in [s for s in slides if s.split == "test" and s.label == "normal"][:2]}
+    return Cohort.of_rows([slide for slide in slides if slide.split != "test" or slide.id in tests])
 
 
 def test_from_real_slides_to_a_report(tmp_path):
     cohort = reduced_cohort()
     cohort.save(tmp_path / "cohort.csv")
-    tiles = "--mpp 1.2412 --patch-px 139 --centre-px 64 --tumor-per-slide 150 --normal-per-slide 150"
-    training = "--train.examples 3200 --train.validate-every 1600 --train.validation-patches 128"
-    gentle = "--train.augment.brightness 0 --train.augment.contrast 0.2 --evaluate.resamples 200"
+    tiles = "--mpp 1.3 --patch-px 139 --centre-px 64 --tumor-per-slide 150 --normal-per-slide 150"
+    training = "--train.examples 9600 --train.validate-every 4800 --train.validation-patches 256"
+    gentle = "--train.augment.brightness 0.1 --train.augment.contrast 0.3 --evaluate.resamples 200"
     places = ["run", str(tmp_path / "cohort.csv"), str(tmp_path / "out")]
     status = main([*places, *tiles.split(), *training.split(), *gentle.split()])
     assert status == 0
@@ -40,7 +42,7 @@ def test_from_real_slides_to_a_report(tmp_path):
     assert metrics["counts"]["normal_slides"] == 2
     for name in ("patch_auc", "slide_auc"):
         assert 0 <= metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"] <= 1
-    # So short a training teaches little, so nothing is asked of the figures but that they rest on the right truth.
+    assert metrics["patch_auc"]["value"] >= LEAST_PATCH_AUC
     assert metrics["counts"]["tumor_patches"] > 20
     assert metrics["counts"]["normal_patches"] > 20
     for slide in cohort.of_split("test"):
