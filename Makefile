@@ -25,7 +25,7 @@ demo: $(READY)  ## draw phantom slides, then tile, train, predict and evaluate (
 	$(BIN)/gigaslide demo $(OUT) --seed $(SEED)
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-real: $(READY)  ## run the reduced real run on ../shared/data
 	$(BIN)/python -m pytest -m real_run

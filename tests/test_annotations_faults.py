@@ -21,10 +21,10 @@ def test_fault_17_billion_laughs_is_refused_at_once(make_file):
     xml = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY l0 "lol">{entities}]><ASAP_Annotations>&l11;</ASAP_Annotations>'
     path = make_file("bomb.xml", xml)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(AnnotationError, match=r"bomb\.xml"):
         Annotation.load(path)
-    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 1
     assert peak < 100e6
@@ -89,10 +89,10 @@ def test_fault_19_open_ring_in_geojson_is_closed_or_refused(make_file):
 def test_fault_20_far_outside_makes_no_giant_mask(make_file):
     far = [(0.0, 0.0), (9e7, 0.0), (9e7, 9e7), (0.0, 9e7)]
     tumor = Annotation.load(make_file("a.xml", asap_xml([("far", "_0", far)]))).tumor
-    start = time.perf_counter()
+    start = time.process_time()
     shares = tumor_fractions(tumor, np.array([(100.0, 200.0), (-60.0, 5.0)]), side_level0=128, side_px=128)
     assert shares == pytest.approx([1, (68 / 128)])
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("name", ["a.xml", "a.geojson"])
@@ -185,7 +185,7 @@ def test_fault_21_utf_16_is_read_or_refused_never_normal(make_file):
 
 
 def test_fault_22_deep_nesting_is_refused(make_file):
-    start = time.perf_counter()
+    start = time.process_time()
     nested = "[" * 10_000 + "]" * 10_000
     for name, content in (
         ("deep.geojson", f'{{"type": "Polygon", "coordinates": {nested}}}'),
@@ -193,7 +193,7 @@ def test_fault_22_deep_nesting_is_refused(make_file):
     ):
         with pytest.raises(AnnotationError, match=name):
             Annotation.load(make_file(name, content))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 VERTICES = 150_000  # benchmarks/annotations.py goes up to a million

@@ -161,7 +161,7 @@ def test_thousand_lesions_and_many_squares_are_quick():
     centres = rng.uniform(0, 90_000, (1000, 2))
     lesions = MultiPolygon(list(shapely.union_all(shapely.buffer(shapely.points(centres), 150)).geoms))
     xy = rng.uniform(0, 90_000, (20_000, 2))
-    start = time.perf_counter()
+    start = time.process_time()
     shares = tumor_fractions(lesions, xy, side_level0=128, side_px=128)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert 0.005 < (shares > 0).mean() < 0.05

@@ -179,14 +179,14 @@ def test_fault_06_directory_loop_ends(tmp_path, to, cut):
     path = looped(write_levels(tmp_path / "loop.tif", PIXELS, **DEFLATE), to=to)
     if cut:  # OpenSlide refuses it, and the directories are all there is
         patched_tag(path, "Compression", {0: 33003}, page=1)
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with closing(open_reader(path)[0]) as reader:
             assert len(reader.pyramid.levels) <= 3
             assert np.array_equal(whole_level(reader, 0), PIXELS)
     except SlideError:
         pass
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("page", [0, 1, 2])
@@ -196,14 +196,14 @@ def test_fault_06_level_of_no_size_or_an_absurd_one(tmp_path, page, side, px):
     small = PIXELS[:520, :600]
     path = write_levels(tmp_path / "level.tif", small, ((600, 520), (300, 260), (150, 130)), **DEFLATE)
     patched_tag(path, side, {0: px}, page=page)
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with closing(open_reader(path)[0]) as reader:
             assert all(level.width > 0 and level.height > 0 for level in reader.pyramid.levels)
             reader.tile(0, 0, 0)
     except SlideError:
         pass
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("sizes", [((2295, 1721), (40, 30)), ((2295, 1721),), ((900, 7), (300, 2))])

@@ -64,11 +64,11 @@ def test_fault_54_changed_bytes_never_crash_or_hang(tmp_path, kind):
     for number in range(CHANGES):
         path = tmp_path / f"{number} {kind}"
         path.write_bytes(changed(content, rng))
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             read_all(path)
         except SlideError as error:
             refusals.append((path, error))
-        assert time.perf_counter() - start < LIMIT_S, path.name
+        assert time.process_time() - start < LIMIT_S, path.name
         path.unlink()
     assert all(str(path) in str(error) for path, error in refusals)

@@ -206,13 +206,13 @@ def test_fault_06_directory_loop_ends(tmp_path):
     (entries,) = struct.unpack_from("<H", content, first)
     struct.pack_into("<I", content, first + 2 + 12 * entries, first)  # the first directory is followed by itself
     path.write_bytes(content)
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with open_slide(path) as slide:  # what OpenSlide makes of it may be one level, never more
             assert len(slide.info.level_sizes) == 1
     except SlideError:
         pass
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_fault_01_empty_file_and_other_files_that_are_no_slides(make_file, tmp_path):
