@@ -179,13 +179,13 @@ def test_slide_pickles_as_its_path(coded_slide):
     assert np.array_equal(window, position_coded()[900:964, 100:164])
 
 
-def test_overview_does_not_depend_on_its_strips(tmp_path, monkeypatch):
+def test_overview_does_not_depend_on_its_blocks(tmp_path, monkeypatch):
     path = write_tiff(tmp_path / "even.tif", position_coded(1536, 1152), level_sizes=((768, 576),))
     with open_slide(path) as slide:
         whole = [slide.overview(mpp) for mpp in (0.5, 1.0, 3.0, 7.5)]
-        monkeypatch.setattr(overview_module, "STRIP_PX", 50_000)
-        in_strips = [slide.overview(mpp) for mpp in (0.5, 1.0, 3.0, 7.5)]
-    for one, other in zip(whole, in_strips, strict=True):
+        monkeypatch.setattr(overview_module, "BLOCK_PX", 200)
+        in_blocks = [slide.overview(mpp) for mpp in (0.5, 1.0, 3.0, 7.5)]
+    for one, other in zip(whole, in_blocks, strict=True):
         assert np.array_equal(one.image, other.image)
     assert np.array_equal(whole[0].image, position_coded(1536, 1152))
     assert [overview.scale_level0 for overview in whole] == [1, 2, 6, 14]

@@ -14,7 +14,7 @@ from shapely.geometry import MultiPolygon
 
 from .annotations import DEFAULT_GROUPS, Annotation, GroupMeaning
 from .errors import AnnotationError, SettingsError
-from .location import Location, exists, location_of, name_of
+from .location import Location, location_of, name_of
 from .outputs import whole_file
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
@@ -47,9 +47,8 @@ class CohortSlide:
         if self.annotation is None:
             return None
         groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **further_groups}
-        # Heatmaps may be scored where their slides are not; most formats do not ask for the slide.
-        slide = self.path if exists(self.path) else None
-        tumor = Annotation.load(self.annotation, groups=groups, slide=slide).tumor
+        # Heatmaps may be scored where their slides are not: only masks and NDPA ask for the slide.
+        tumor = Annotation.load(self.annotation, groups=groups, slide=self.path).tumor
         if (self.label == "tumor") == tumor.is_empty:
             says = "no tumour" if tumor.is_empty else "tumour"
             raise AnnotationError(

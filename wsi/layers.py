@@ -16,7 +16,7 @@ from .geometry import ceil_div, floor_div
 __all__ = ["Layer", "laid_out", "rectangle", "resampled_layer"]
 
 RESAMPLED_TILE_PX = 512
-RESAMPLED_SOURCE_PX = 2048  # side of what one resampled tile is made of: 12 MB, however coarse the scale
+RESAMPLED_SOURCE_PX = 2048  # side of what one resampled tile is made of: 12 MB, up to a ratio of 256
 
 
 @dataclass(frozen=True, kw_only=True)

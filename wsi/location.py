@@ -8,7 +8,17 @@ import fsspec
 
 from .errors import SlideError
 
-__all__ = ["ZARR_METADATA", "Location", "exists", "file_system", "is_url", "location_of", "name_of", "remote_identity"]
+__all__ = [
+    "ZARR_METADATA",
+    "Location",
+    "exists",
+    "file_system",
+    "is_url",
+    "location_of",
+    "name_of",
+    "remote_identity",
+    "shown",
+]
 
 Location = Path | str
 """A str is a URL: a Path would take one of its slashes."""
@@ -26,6 +36,16 @@ def location_of(text: str, folder: Path) -> Location:
     if text.startswith("file://"):
         return Path(unquote(urlsplit(text).path))
     return text.strip().rstrip("/") if is_url(text) else folder / text
+
+
+def shown(location: Location) -> str:
+    """A location for people: of a URL neither the password nor the query, which may be a signature."""
+    if not is_url(location):
+        return str(location)
+    parts = urlsplit(str(location))
+    if parts.scheme not in ("http", "https"):
+        return str(location)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def name_of(location: Location) -> str:
@@ -48,10 +68,10 @@ def file_system(url: str) -> tuple[Any, str]:
         return fsspec.url_to_fs(url)
     except ImportError as error:
         raise SlideError(
-            f"{url}: reading it in place needs a package more ({error}); pip install 'gigaslide[remote]'"
+            f"{shown(url)}: reading it in place needs a package more ({error}); pip install 'gigaslide[remote]'"
         ) from error
     except ValueError as error:
-        raise SlideError(f"{url}: {error}; use s3://, gs:// or https://, or copy the slide first") from error
+        raise SlideError(f"{shown(url)}: {error}; use s3://, gs:// or https://, or copy the slide first") from error
 
 
 def exists(location: Location) -> bool:

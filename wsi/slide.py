@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from .errors import SpacingError, UnreadableRegionError
-from .geometry import Region, Scale
-from .layers import Layer, rectangle, resampled_layer
+from .geometry import Region, Scale, floor_div
+from .layers import RESAMPLED_TILE_PX, Layer, rectangle, resampled_layer
+from .location import location_of, shown
 from .overview import Overview, overview_of
 from .readers import Pyramid, open_reader
-from .tiles import SlideTiles, UnreadableTile
+from .tiles import CACHE_BYTES, SlideTiles, UnreadableTile
 from .windows import windows_of_layer
 
 __all__ = ["Slide", "SlideInfo", "open_slide"]
@@ -24,7 +25,6 @@ __all__ = ["Slide", "SlideInfo", "open_slide"]
 SNAP = 0.03  # a level within 3 % of the wanted µm/px is read as it is
 PLAUSIBLE_MPP = (0.02, 40.0)  # outside it the number is a unit error, not a microscope
 UNEQUAL_MPP = 0.05  # µm/px in x and y that differ by more are an error of the file
-RESAMPLED_STRIPE_PX = 8192  # window px: the tiles under so much of a row fit the slide's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ def open_slide(path: str | Path, *, mpp: float | None = None, fallback_mpp: floa
         SlideError: no such file, or not a slide.
         SpacingError: no µm/px anywhere, an absurd one, or x and y that differ by more than 5 %.
     """
-    is_url = isinstance(path, str) and "://" in path
-    return Slide(path if is_url else Path(path), mpp=mpp, fallback_mpp=fallback_mpp)
+    location = location_of(path, Path()) if isinstance(path, str) else path
+    return Slide(location, mpp=mpp, fallback_mpp=fallback_mpp)
 
 
 class Slide:
@@ -94,7 +94,7 @@ class Slide:
             reader_reason=reason,
             bounds=pyramid.bounds,
         )
-        self._tiles = SlideTiles(self._reader, name=str(path))
+        self._tiles = SlideTiles(self._reader, name=shown(path))
 
     def __reduce__(self):
         return _reopen, self._arguments
@@ -126,10 +126,10 @@ class Slide:
         """
         info = self.info
         if not (math.isfinite(mpp) and mpp > 0):
-            raise SpacingError(f"{info.path}: asked for {mpp} µm/px; give a positive number")
-        if mpp < info.mpp * (1 - SNAP) and not allow_upsampling:
+            raise SpacingError(f"{shown(info.path)}: asked for {mpp} µm/px; give a positive number")
+        if info.mpp / mpp - 1 > SNAP and not allow_upsampling:
             raise SpacingError(
-                f"{info.path}: {mpp:g} µm/px was asked for but the slide holds {info.mpp:g}; "
+                f"{shown(info.path)}: {mpp:g} µm/px was asked for but the slide holds {info.mpp:g}; "
                 f"ask for {info.mpp:.4g} or coarser, or pass --allow-upsampling"
             )
         level = 0
@@ -185,21 +185,22 @@ class Slide:
         copy what you keep. It begins on the whole window px nearest to its corner, and its pixels do not depend on
         the other windows.
 
-        Every tile of the file is decoded once for all the windows that touch it, on up to threads threads. Memory is
-        at most 256 MB, and a few windows more where one is larger than 2000 px; benchmarks/reading.py measures it.
+        Every tile of the file is decoded once for all the windows that touch it, on up to threads threads; at the
+        edges of stripes (see docs/formats.md) twice, and between levels a little more often. Memory is at most 256 MB
+        where tiles have up to 1024 px and windows up to 2000.
         """
         scale = self.scale(mpp, allow_upsampling=allow_upsampling)
         corners = np.rint(np.asarray(xy, np.float64).reshape(-1, 2) / self._window_px(scale)).astype(np.int64)
         resampled = scale.resample != 1
         layer = self._layer(scale, cached=resampled)
-        stripe_px = RESAMPLED_STRIPE_PX if resampled else None
+        stripe_px = self._resampled_stripe_px(scale) if resampled else None
         for index, window in windows_of_layer(layer, corners, side=size, threads=threads, stripe_px=stripe_px):
             x, y = corners[index].tolist()
             lost = bool(self._tiles.unreadable) and bool(self._lost(scale, x, y, size, size))
             yield index, None if lost else window
 
     def overview(self, mpp: float) -> Overview:
-        """The whole slide at about mpp µm/px or a little finer, area-averaged, read in strips of bounded memory."""
+        """The whole slide at about mpp µm/px or a little finer, area-averaged, read in blocks of bounded memory."""
         return overview_of(self._tiles, coarser=mpp / self.info.mpp)
 
     def _window_px(self, scale: Scale) -> tuple[float, float]:
@@ -216,16 +217,24 @@ class Slide:
         level = self._tiles.layer(scale.level, cached=cached)
         return level if scale.resample == 1 else resampled_layer(level, self._ratio(scale))
 
+    def _resampled_stripe_px(self, scale: Scale) -> int:
+        """Window px: of so wide a stripe, the level's tiles under one row of resampled tiles fit the slide's cache."""
+        ratio = max(self._ratio(scale))
+        rows = self._reader.pyramid.levels[scale.level].tile_height + RESAMPLED_TILE_PX * ratio
+        return floor_div(CACHE_BYTES, 3 * ratio * rows)
+
     def _lost(self, scale: Scale, x: int, y: int, width: int, height: int) -> list[UnreadableTile]:
         across, down = self._ratio(scale)
-        return self._tiles.lost(scale.level, x * across, y * down, width * across, height * down)
+        reach = 0.5 if scale.resample < 1 else 0.0  # enlarging is linear between centres, which lie half a px further
+        x_px, y_px = x * across - reach, y * down - reach
+        return self._tiles.lost(scale.level, x_px, y_px, width * across + 2 * reach, height * down + 2 * reach)
 
     def _refuse(self, lost: list[UnreadableTile]) -> None:
         if lost:
             first = lost[0]
             raise UnreadableRegionError(
-                f"{self.info.path}: cannot decode level {first.level}, tile row {first.row}, column {first.column} "
-                f"({len(lost)} such tiles here): {first.reason}"
+                f"{shown(self.info.path)}: cannot decode level {first.level}, tile row {first.row}, "
+                f"column {first.column} ({len(lost)} such tiles here): {first.reason}"
             )
 
 
@@ -239,11 +248,11 @@ def _spacing(path: Path | str, pyramid: Pyramid, *, mpp: float | None, fallback_
     spacing = next((value for value in (mpp, in_file, fallback_mpp) if value is not None), None)
     if spacing is None:
         raise SpacingError(
-            f"{path}: the file does not say its µm/px; give it in the cohort's mpp column or with --slide-mpp"
+            f"{shown(path)}: the file does not say its µm/px; give it in the cohort's mpp column or with --slide-mpp"
         )
     if not (math.isfinite(spacing) and PLAUSIBLE_MPP[0] <= spacing <= PLAUSIBLE_MPP[1]):
         raise SpacingError(
-            f"{path}: {spacing} µm/px is not between {PLAUSIBLE_MPP[0]} and {PLAUSIBLE_MPP[1]}; "
+            f"{shown(path)}: {spacing} µm/px is not between {PLAUSIBLE_MPP[0]} and {PLAUSIBLE_MPP[1]}; "
             "give the right one in the cohort's mpp column"
         )
     return spacing, "file" if in_file is not None else "given"
@@ -255,7 +264,7 @@ def _mpp_of_file(path: Path | str, pyramid: Pyramid) -> float | None:
     x, y = pyramid.mpp_xy
     if not (x > 0 and y > 0 and abs(x - y) <= UNEQUAL_MPP * max(x, y)):
         raise SpacingError(
-            f"{path}: the file says {x:g} µm/px in x and {y:g} in y, which differ by more than 5 % or are absurd; "
-            "give the right one in the cohort's mpp column"
+            f"{shown(path)}: the file says {x:g} µm/px in x and {y:g} in y, which differ by more than 5 % or are "
+            "absurd; give the right one in the cohort's mpp column"
         )
     return (x + y) / 2

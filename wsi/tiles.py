@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from .errors import UnreadableRegionError
-from .geometry import Region, floor_div
+from .geometry import Region, ceil_div, floor_div
 from .layers import Layer
 from .readers import TileReader
 
@@ -21,6 +21,7 @@ __all__ = ["SlideTiles", "UnreadableTile"]
 logger = logging.getLogger(__name__)
 
 CACHE_BYTES = 64 * 2**20  # decoded tiles that are kept for the next read
+ENTRY_BYTES = 256  # of a place in the cache, without the pixels: a sparse slide has many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +66,16 @@ class SlideTiles:
         if not self.unreadable:
             return []
         shape = self._reader.pyramid.levels[level]
+        rows = range(max(0, floor_div(y, shape.tile_height)), min(shape.rows, ceil_div(y + height, shape.tile_height)))
+        columns = range(
+            max(0, floor_div(x, shape.tile_width)), min(shape.columns, ceil_div(x + width, shape.tile_width))
+        )
+        if len(rows) * len(columns) <= len(self.unreadable):
+            keys = [(level, row, column) for row in rows for column in columns]
+            return [self.unreadable[key] for key in keys if key in self.unreadable]
         with self._lock:
             known = list(self.unreadable.values())
-        return [
-            tile
-            for tile in known
-            if tile.level == level
-            and tile.column * shape.tile_width < x + width
-            and x < (tile.column + 1) * shape.tile_width
-            and tile.row * shape.tile_height < y + height
-            and y < (tile.row + 1) * shape.tile_height
-        ]
+        return [tile for tile in known if tile.level == level and tile.row in rows and tile.column in columns]
 
     def _cached(self, level: int, row: int, column: int) -> np.ndarray | None:
         key = level, row, column
@@ -87,10 +87,10 @@ class SlideTiles:
         with self._lock:
             if key not in self._cache:
                 self._cache[key] = tile
-                self._cached_bytes += 0 if tile is None else tile.nbytes
+                self._cached_bytes += _held_bytes(tile)
             while self._cached_bytes > CACHE_BYTES:
                 _, oldest = self._cache.popitem(last=False)
-                self._cached_bytes -= 0 if oldest is None else oldest.nbytes
+                self._cached_bytes -= _held_bytes(oldest)
         return tile
 
     def _tile(self, level: int, row: int, column: int) -> np.ndarray | None:
@@ -122,3 +122,7 @@ class SlideTiles:
                 self._name, level, row, column, region.x, region.y, region.width, region.height, error,
             )  # fmt: skip
             return None
+
+
+def _held_bytes(tile: np.ndarray | None) -> int:
+    return ENTRY_BYTES + (0 if tile is None else tile.nbytes)

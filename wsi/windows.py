@@ -6,6 +6,7 @@ last of them has passed. Blocks go row by row through stripes narrow enough that
 """
 
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,19 +43,22 @@ class _Sheets:
     """Memory for blocks, used again once nobody holds a window of it: fresh pages would cost as much as decoding."""
 
     def __init__(self) -> None:
-        self._free: list[bytearray] = []
+        self._free: deque[bytearray] = deque(maxlen=SHEETS_KEPT)  # given back by whichever thread drops a window
 
     def take(self, height: int, width: int) -> np.ndarray:
         size = height * width * 3
-        fits = next((place for place, memory in enumerate(self._free) if len(memory) >= size), None)
-        memory = bytearray(size) if fits is None else self._free.pop(fits)
+        memory = self._large_enough(size)
         # Every window is a view of this array and holds it: when it goes, the last window has gone.
         lease = np.frombuffer(memory, np.uint8)
-        weakref.finalize(lease, self._give_back, memory).atexit = False
+        weakref.finalize(lease, self._free.append, memory).atexit = False
         return lease[:size].reshape(height, width, 3)
 
-    def _give_back(self, memory: bytearray) -> None:
-        self._free = [*self._free, memory][-SHEETS_KEPT:]
+    def _large_enough(self, size: int) -> bytearray:
+        while self._free:
+            memory = self._free.pop()
+            if len(memory) >= size:
+                return memory
+        return bytearray(size)
 
 
 def windows_of_layer(
@@ -67,8 +71,8 @@ def windows_of_layer(
     """
     if not len(corners):
         return
-    step = stripe_px or max(BLOCK_PX, floor_div(FRONT_BYTES, 3 * (side + 2 * layer.tile_height)))
-    step -= step % BLOCK_PX
+    step = stripe_px or floor_div(FRONT_BYTES, 3 * (side + 2 * layer.tile_height))
+    step = max(BLOCK_PX, step - step % BLOCK_PX)
     stripe_of = np.floor_divide(np.maximum(corners[:, 0], 0), step)  # left of the slide there is nothing to keep
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tiles") if threads > 1 else None
     sheets = _Sheets()

@@ -61,7 +61,11 @@ class Annotation:
         return polygons_in(drawn.difference(cut))
 
     def _meaning(self, outline: Outline) -> GroupMeaning:
-        return self.groups[outline.group.casefold()]
+        return self._meanings[outline.group.casefold()]
+
+    @cached_property
+    def _meanings(self) -> dict[str, GroupMeaning]:
+        return {name.casefold(): meaning for name, meaning in self.groups.items()}
 
     @classmethod
     def load(

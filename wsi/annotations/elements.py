@@ -131,8 +131,7 @@ class _Builder:
     def _vertex(self, owner: Element, attributes: dict[str, str]) -> None:
         try:
             x, y = number(attributes["X"]), number(attributes["Y"])
-            if "Order" in attributes or owner.orders:
-                owner.orders.append(float(attributes.get("Order", len(owner.orders))))
+            owner.orders.append(float(attributes.get("Order", len(owner.orders))))
         except (KeyError, ValueError) as error:
             raise AnnotationError(f"{self._path}: a coordinate is not a number: {attributes}") from error
         owner.coordinates.extend((x, y))

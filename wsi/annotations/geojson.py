@@ -35,7 +35,7 @@ def read(content: bytes, path: Path) -> list[Outline]:
     outlines = []
     for number, feature in enumerate(_features(plain, path)):
         properties = feature.get("properties") or {}
-        group = _class_name(properties)
+        group = _class_name(properties, path)
         name = str(properties.get("name") or f"{group or 'annotation'} {number}")
         for polygon in _polygons(feature.get("geometry"), path, name):
             outlines.append(Outline(name=name, group=group, polygon=polygon))
@@ -57,9 +57,16 @@ def _features(plain: Any, path: Path) -> list[dict]:
     return features
 
 
-def _class_name(properties: dict) -> str:
+def _class_name(properties: dict, path: Path) -> str:
     classification = properties.get("classification") or ""
-    return str(classification.get("name", "") if isinstance(classification, dict) else classification)
+    if not isinstance(classification, dict):
+        return str(classification)
+    names = classification.get("names", classification.get("name"))  # QuPath writes derived classes as a list
+    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        return ": ".join(names)
+    if not isinstance(names, str):
+        raise AnnotationError(f"{path}: a class without a name: {classification}; export it from QuPath again")
+    return names
 
 
 def _polygons(geometry: dict | None, path: Path, name: str) -> list[Polygon]:

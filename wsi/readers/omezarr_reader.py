@@ -31,6 +31,8 @@ class ZarrLevel:
     axes: tuple[str, ...]
     """"c", "y" and "x" in the array's order; others, which have one entry, by their own names."""
     fill_value: int
+    chunk: tuple[int, int]
+    """(rows, columns)."""
 
 
 class OmeZarrReader:
@@ -52,9 +54,17 @@ class OmeZarrReader:
         except Exception as error:  # stores and codecs have errors of their own
             raise UnreadableRegionError(str(error) or repr(error)) from error
         order = [axis for axis in place.axes if axis in part]
-        tile = np.ascontiguousarray(pixels.transpose([order.index(axis) for axis in "yxc"]))
-        # Zarr says of a chunk that is not there only that it reads as this value; a slide has no such tile.
-        return None if (tile == place.fill_value).all() else tile
+        tile = np.array(pixels.transpose([order.index(axis) for axis in "yxc"]), order="C")
+        # Zarr says of a chunk that is not there only that it reads as this value; a slide has no such chunk.
+        unwritten = (tile == place.fill_value).all(axis=2)
+        if unwritten.all():
+            return None
+        for top in range(0, tile.shape[0], place.chunk[0]):
+            for left in range(0, tile.shape[1], place.chunk[1]):
+                chunk = slice(top, top + place.chunk[0]), slice(left, left + place.chunk[1])
+                if unwritten[chunk].all():
+                    tile[chunk] = self.pyramid.background
+        return tile
 
     def reopen(self) -> None:
         """Nothing: every chunk is opened anew."""
@@ -98,7 +108,7 @@ def _described(open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.
         scales = [_scale(dataset, multiscale, len(axes)) for dataset in multiscale["datasets"]]
         arrays = [_brightfield(array, axes) for array in arrays]
         mpp_xy = _mpp_xy(multiscale["axes"], scales[0])
-        levels = [ZarrLevel(fetch=fetch_from(a), axes=axes, fill_value=int(a.fill_value or 0)) for a in arrays]
+        levels = [_place(array, axes, fetch_from(array)) for array in arrays]
     except SlideError:
         raise
     except Exception as error:  # a folder of anything meets errors of all kinds
@@ -113,6 +123,11 @@ def _described(open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.
         vendor="ome-zarr",
     )
     return OmeZarrReader(levels, pyramid)
+
+
+def _place(array: zarr.Array, axes: tuple[str, ...], fetch: Fetch) -> ZarrLevel:
+    chunk = array.chunks[axes.index("y")], array.chunks[axes.index("x")]
+    return ZarrLevel(fetch=fetch, axes=axes, fill_value=int(array.fill_value or 0), chunk=chunk)
 
 
 def _image(group: zarr.Group) -> tuple[Mapping[str, Any], zarr.Group]:

@@ -70,15 +70,21 @@ def _beside_openslide(path: Path, authority: OpenSlideReader) -> tuple[TileReade
     native = _native(path, authority.pyramid)
     if isinstance(native, str):
         return authority, native
-    found = compare(native, authority)
+    try:
+        found = compare(native, authority)
+    except BaseException:
+        native.close()
+        raise
     if not found.difference and found.equal > len(found.missed):
         authority.close()
         unseen = len(native.levels) - len(authority.pyramid.levels)
-        return native, EQUAL + (f", which misses {unseen} level(s)" if unseen else "")
+        told = EQUAL + (f", which misses {unseen} level(s)" if unseen else "")
+        damaged = [*found.missed, *found.lost]
+        return native, told + (f"; {len(damaged)} of them are damaged: {damaged[0]}" if damaged else "")
     native.close()
     if found.missed:
         count = f"{len(found.missed)} of {len(found.missed) + found.equal} compared tiles"
-        return authority, f"{count} are decoded by OpenSlide alone: {found.missed[0]}"
+        return authority, f"{count} are decoded by OpenSlide alone, which does not tell damage: {found.missed[0]}"
     if not found.difference and len(found.lost) >= FEW and len(set(found.lost)) == 1:
         lenient = _native(path, authority.pyramid, strict=False)
         if isinstance(lenient, TiffReader) and not compare(lenient, authority).lost:

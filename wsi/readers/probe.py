@@ -91,7 +91,7 @@ def _largest(one: np.ndarray, other: np.ndarray) -> int:
 
 def _parts(reader: TiffReader, levels: int) -> Iterator[_Part]:
     for level, shape in enumerate(reader.pyramid.levels[:levels]):
-        for row, column in _chosen(reader, level, max(1, TILES // levels)):
+        for row, column in _chosen(reader, level, max(2, TILES // levels)):
             across = _whole_px(column * shape.tile_width, shape.tile_width, shape.width, shape.downsample)
             down = _whole_px(row * shape.tile_height, shape.tile_height, shape.height, shape.downsample)
             if across and down:
@@ -102,11 +102,13 @@ def _parts(reader: TiffReader, levels: int) -> Iterator[_Part]:
 
 
 def _chosen(reader: TiffReader, level: int, count: int) -> list[tuple[int, int]]:
-    """The fullest tile (white ones are all alike), the last one, and some between."""
+    """The fullest tile (white ones are all alike), the last one, one that was never written, and some between."""
     place, shape = reader.levels[level], reader.pyramid.levels[level]
     total = shape.rows * place.columns
     indices = [int(place.counts[:total].argmax()), total - 1, *np.linspace(0, total - 1, count + 1).astype(int)[1:-1]]
-    places = dict.fromkeys(divmod(int(index), place.columns) for index in indices[:count])
+    # What OpenSlide shows where no tile was written is its maker's affair: background, or a coarser level.
+    sparse = np.flatnonzero(place.counts[:total] == 0)[:1].tolist()
+    places = dict.fromkeys(divmod(int(index), place.columns) for index in [*indices[:count], *sparse])
     return [(row, column) for row, column in places if column < shape.columns]
 
 

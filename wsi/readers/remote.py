@@ -5,13 +5,14 @@ import logging
 import time
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import tifffile
 from zarr.storage import FsspecStore
 
 from ..errors import SlideError
 from ..geometry import ceil_div, floor_div
-from ..location import file_system, name_of
+from ..location import file_system, name_of, shown
 from .omezarr_reader import ome_zarr_in_store
 from .pyramid import TileReader
 from .tiff_directories import tiff_slide
@@ -44,13 +45,13 @@ def open_remote(url: str) -> tuple[TileReader, str]:
             raise SlideError(COPY)
         return _tiff(source, name_of(url)), NOT_COMPARED
     except SlideError as error:
-        raise SlideError(f"{url}: {error}") from error
+        raise SlideError(f"{shown(url)}: {error}") from error
     except ImportError as error:
-        raise SlideError(f"{url}: {error}; pip install 'gigaslide[remote]'") from error
+        raise SlideError(f"{shown(url)}: {error}; pip install 'gigaslide[remote]'") from error
     except FileNotFoundError as error:
-        raise SlideError(f"{url}: no such object; check the cohort's slide column") from error
+        raise SlideError(f"{shown(url)}: no such object; check the cohort's slide column") from error
     except Exception as error:  # every service has errors of its own
-        raise SlideError(f"{url}: cannot be read: {error!r}; try again, or copy it first") from error
+        raise SlideError(f"{shown(url)}: cannot be read: {_told(error, url)}; try again, or copy it first") from error
 
 
 def _tiff(source: "RemoteBytes", name: str) -> TiffReader:
@@ -93,8 +94,11 @@ class RemoteBytes:
         end = min(offset + length, self.size)
         if end <= offset:
             return b""
-        content = _retried(lambda: self._files.cat_file(self._path, start=offset, end=end), self._url)
-        if len(content) > end - offset:
+        return _retried(lambda: self._part(offset, end), self._url)
+
+    def _part(self, offset: int, end: int) -> bytes:
+        content = self._files.cat_file(self._path, start=offset, end=end)
+        if len(content) != end - offset:
             raise OSError(f"{len(content)} bytes came where {end - offset} were asked for")
         return content
 
@@ -157,9 +161,25 @@ def _retried(call: Callable[[], T], url: str) -> T:
     for pause_s in PAUSES_S:
         try:
             return call()
-        except (FileNotFoundError, PermissionError, ImportError, SlideError):
+        except (PermissionError, ImportError, SlideError):
             raise
+        except FileNotFoundError as error:
+            if not (url.startswith("http") and _may_pass(error)):
+                raise
+            logger.info("%s: %s; tried again in %g s", shown(url), _told(error.__cause__, url), pause_s)
+            time.sleep(pause_s)
         except Exception as error:  # every service has errors of its own
-            logger.info("%s: %r; tried again in %g s", url, error, pause_s)
+            logger.info("%s: %s; tried again in %g s", shown(url), _told(error, url), pause_s)
             time.sleep(pause_s)
     return call()
+
+
+def _may_pass(error: FileNotFoundError) -> bool:
+    """fsspec says of any answer of a web server that there is no such file; only these say so themselves."""
+    cause = error.__cause__
+    return cause is not None and getattr(cause, "status", None) not in (401, 403, 404, 410)
+
+
+def _told(error: BaseException | None, url: str) -> str:
+    text, query = repr(error).replace(url, shown(url)), urlsplit(url).query
+    return text.replace(query, "…") if query else text

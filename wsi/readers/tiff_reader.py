@@ -18,6 +18,9 @@ __all__ = ["TIFF_SIGNATURES", "TiffLevel", "TiffReader", "tiff_level"]
 # The Adobe marker that says "these three components are RGB": where TIFF says so, the JPEG inside often does not.
 RGB_MARKER = bytes.fromhex("ffee000e") + b"Adobe" + bytes([0, 100, 0, 0, 0, 0, 0])
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, in both orders of bytes
+JPEG, APERIO_YCBCR = 7, 33003  # TIFF's numbers of codecs
+JPEG2000 = (APERIO_YCBCR, 33005, 34712)
+JPEG2000_END = bytes.fromhex("ffd9")
 LARGEST_TILE_BYTES = 2**28  # compressed; more is damage, not a tile
 LARGEST_TILE_PX = 2**24
 MOST_TILES = 2**26  # 1 GB of places
@@ -76,6 +79,9 @@ def tiff_level(page: tifffile.TiffPage, *, strict: bool = True) -> TiffLevel | N
     rgb = page.samplesperpixel == 3 and page.bitspersample == 8 and page.planarconfig == 1
     if not (page.is_tiled and rgb and page.photometric in (2, 6) and page.imagedepth == 1):
         return None
+    # Only JPEG says for itself which colours it holds; luma and chroma of other codecs would pass for RGB.
+    if page.compression != JPEG and (page.photometric == 6 or page.compression == APERIO_YCBCR):
+        return None
     # A damaged directory may ask for tiles of any size, or for any number of them.
     if not (0 < page.tilewidth * page.tilelength <= LARGEST_TILE_PX and page.imagewidth and page.imagelength):
         return None
@@ -91,13 +97,17 @@ def tiff_level(page: tifffile.TiffPage, *, strict: bool = True) -> TiffLevel | N
 
 def _decoder(page: tifffile.TiffPage, *, strict: bool) -> Decode:
     tables = page.jpegtables
-    if page.compression == 7:
+    if page.compression == JPEG:
         marker = RGB_MARKER if page.photometric == 2 else b""
         head = b"\xff\xd8" + marker + (tables[2:-2] if tables else b"")
         return _jpeg_decoder(head if len(head) > 2 else b"", (page.tilelength, page.tilewidth, 3), strict=strict)
     decode: Any = page.decode
+    is_jpeg2000 = page.compression in JPEG2000
 
     def by_tifffile(content: bytes, index: int) -> np.ndarray | None:
+        # A codestream that breaks off decodes to a blurred tile, without a word.
+        if is_jpeg2000 and JPEG2000_END not in content[-4:]:
+            raise UnreadableRegionError("its JPEG-2000 codestream has no end")
         segment, _, shape = decode(content, index)
         if segment is None:
             return None
@@ -110,7 +120,7 @@ def _decoder(page: tifffile.TiffPage, *, strict: bool) -> Decode:
 
 
 def _jpeg_decoder(head: bytes, shape: tuple[int, int, int], *, strict: bool) -> Decode:
-    """JPEG by libjpeg-turbo; strict as OpenSlide is. Where a warning is none, half a tile can pass for a whole one."""
+    """JPEG by libjpeg-turbo. What it warns of is damage where strict: else half a tile can pass for a whole one."""
 
     def by_libjpeg(content: bytes, index: int) -> np.ndarray | None:
         tile = simplejpeg.decode_jpeg(head + content[2:] if head else content, strict=strict)
