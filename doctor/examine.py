@@ -9,6 +9,8 @@ from pathlib import Path
 from shapely.geometry import MultiPolygon
 
 from ..batch import SlideOutcome
+from ..inference import PredictSettings
+from ..patching import TileSettings
 from ..wsi import (
     Annotation,
     CohortSlide,
@@ -139,14 +141,22 @@ def _work(
     tumor: MultiPolygon,
     settings: DoctorSettings,
 ) -> tuple[SlideCheckup, list[Finding]]:
-    try:
-        slide.scale(settings.tile.mpp, allow_upsampling=settings.tile.allow_upsampling)
-    except SpacingError:
-        return checkup, []  # told already, and no stage can use it
     agrees = (patient.row.label == "tumor") != tumor.is_empty
-    tile = tile_work(slide, patient.row, tissue, tumor, settings) if patient.is_tiled and agrees else None
-    predict = predict_work(slide, tissue, settings) if patient.is_predicted else None
+    tile = predict = None
+    if patient.is_tiled and agrees and _fits(slide, settings.tile, settings):
+        tile = tile_work(slide, patient.row, tissue, tumor, settings)
+    if patient.is_predicted and _fits(slide, settings.predict, settings):
+        predict = predict_work(slide, tissue, settings)
     return replace(checkup, tile=tile, predict=predict), _quota(tile, patient.row, tissue)
+
+
+def _fits(slide: Slide, stage: TileSettings | PredictSettings, settings: DoctorSettings) -> bool:
+    """Whether the stage can read the slide; where it cannot, that is a finding already."""
+    try:
+        slide.scale(settings.tile.mpp, allow_upsampling=stage.allow_upsampling)
+    except SpacingError:
+        return False
+    return True
 
 
 def _quota(tile: TileWork | None, row: CohortSlide, tissue: TissueMask) -> list[Finding]:

@@ -28,7 +28,7 @@ __all__ = ["COPY_AGAIN", "PixelFacts", "TileSample", "check_pixels", "overview_m
 
 OPENSLIDE = "OpenSlide"
 LARGE_MPX = 64.0  # an overview that reads more takes seconds
-PROVEN = "compared tiles are equal"  # how a reader's reason begins where the probe found nothing
+PROVEN, REFUSED = "compared tiles are equal", "OpenSlide refuses the file"  # how a reader's reason begins
 SCANNERS_MPP = (0.1, 2.0)  # from 100X with oil to about 5X
 LARGEST_MM = 80.0  # a microscope slide is 76 mm long
 UNLIKE = 0.03  # share by which two µm/px may differ and read the same level
@@ -86,10 +86,7 @@ def overview_mpx(slide: Slide, mpp: float) -> float:
 def check_pixels(slide: Slide, row: CohortSlide, settings: DoctorSettings) -> Iterator[Finding]:
     """Findings on the reader, µm/px, levels and bounds: what is known without decoding."""
     info = slide.info
-    if info.reader == OPENSLIDE:
-        yield note("reader", f"read by OpenSlide, several times slower than native tiles: {info.reader_reason}")
-    elif not info.reader_reason.startswith(PROVEN):
-        yield note("reader", f"read as {info.reader}, not compared with OpenSlide: {info.reader_reason}")
+    yield from _reader(info)
     yield from _given(info, row)
     yield from _plausible(info)
     yield from _scale(info, settings)
@@ -97,6 +94,16 @@ def check_pixels(slide: Slide, row: CohortSlide, settings: DoctorSettings) -> It
     if info.bounds is not None and (info.bounds.width, info.bounds.height) != (info.width, info.height):
         share = info.bounds.width * info.bounds.height / (info.width * info.height)
         yield note("bounds", f"the scanned part is {share:.0%} of the slide; the rest is background")
+
+
+def _reader(info: SlideInfo) -> Iterator[Finding]:
+    why = info.reader_reason
+    if why.startswith(REFUSED):
+        yield warning("reader", f"{why}: it may be cut short", "copy the file again and compare its size")
+    elif info.reader == OPENSLIDE:
+        yield note("reader", f"read by OpenSlide, several times slower than native tiles: {why}")
+    elif not why.startswith(PROVEN):
+        yield note("reader", f"{info.reader}, not compared with OpenSlide: {why}")
 
 
 def _given(info: SlideInfo, row: CohortSlide) -> Iterator[Finding]:
