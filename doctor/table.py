@@ -14,11 +14,11 @@ GOOD_LINES = 60  # of slides without findings; the page has them all
 NAMED = 4  # slides that a finding names; the others are marked in the table
 WIDE = 110  # columns from which on there is room for more columns
 MARGIN = 8
-LEAST_WIDTH = 60
+LEAST_WIDTH = 66
 
 
 def checkup_lines(checkup: CohortCheckup, *, width: int) -> Iterator[str]:
-    """Lines of at most width characters, or of 60 on a narrower terminal."""
+    """Lines of at most width characters, or of 66 on a narrower terminal."""
     width = max(width, LEAST_WIDTH)
     yield from _slides(checkup, width)
     yield ""
