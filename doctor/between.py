@@ -78,7 +78,8 @@ def with_unlike_mpp(slides: Sequence[SlideCheckup]) -> tuple[SlideCheckup, ...]:
         return tuple(slides)
     checked = []
     for slide in slides:
-        if slide.pixels is not None and slide.pixels.mpp in unlike:
+        told = any(found.check == "µm/px" and found.severity == "warning" for found in slide.findings)
+        if slide.pixels is not None and slide.pixels.mpp in unlike and not told:
             says = f"{slide.pixels.mpp:g} µm/px, while most slides have about {middle:g}"
             advice = "look whether it is right; if not, give the right one in the mpp column"
             slide = replace(slide, findings=(*slide.findings, warning("µm/px", says, advice)))
@@ -133,11 +134,15 @@ def _training(cohort: Cohort, slides: Sequence[SlideCheckup], settings: DoctorSe
         says = f"no slide has a label and a side among {', '.join(wanted)}: nothing to tile or to train on"
         yield note("classes", says, "fill in the columns label and split, unless you only predict")
         return
-    sides = {side.split: side for side in sides_of(slides)}
+    sides = {side.split: side for side in sides_of(slides) if side.split in TRAINING_SIDES}
+    missing = [side for side in TRAINING_SIDES if side not in sides]
+    if missing:
+        says = f"no slide in {' and none in '.join(missing)}: training needs slides in train and in validation"
+        yield error("classes", says, "fill in the split column, unless you only predict")
     for kind, count in (("tumour", "tumor_patches"), ("normal", "normal_patches")):
-        bare = [side for side in TRAINING_SIDES if side not in sides or not getattr(sides[side], count)]
+        bare = [side for side in sides if not getattr(sides[side], count)]
         if bare:
-            says = f"no {kind} patch in {' and none in '.join(bare)}: training needs both classes in both"
+            says = f"no {kind} patch in {' and none in '.join(bare)}: training needs both classes on both sides"
             might = [slide for slide in slides if slide.split in bare and slide.label in ("tumor", kind)]
             broken = any(slide.worst == "error" for slide in might)
             advice = "mend the slides with errors there" if broken else "look at labels, splits and annotations"

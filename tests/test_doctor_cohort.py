@@ -110,7 +110,7 @@ def test_fault_41_one_class_only_is_an_error(pair):
     tumor, normal = pair
     checkup = checked(as_cohort(normal, replace(normal, id="v", path=tumor.path, patient="v", split="validation")))
     [found] = [found for found in checkup.findings if found.check == "classes" and found.severity == "error"]
-    assert found.says == "no tumour patch in train and none in validation: training needs both classes in both"
+    assert found.says == "no tumour patch in train and none in validation: training needs both classes on both sides"
     assert found.advice == "look at labels, splits and annotations"
     estimates = {one.stage: one for one in checkup.estimates}
     assert estimates["train"].items == 0
@@ -121,10 +121,13 @@ def test_classes_missing_because_of_broken_slides_are_told_so(pair, tmp_path):
     tumor, normal = pair
     broken = replace(tumor, path=tmp_path / "gone.tif")
     checkup = checked(as_cohort(broken, normal))
-    found = {found.says: found.advice for found in checkup.findings if found.check == "classes"}
-    assert found["no tumour patch in train and none in validation: training needs both classes in both"] == (
-        "mend the slides with errors there"
-    )
+    found = {one.says: one.advice for one in checkup.findings if (one.check, one.severity) == ("classes", "error")}
+    assert found == {
+        "no slide in validation: training needs slides in train and in validation": (
+            "fill in the split column, unless you only predict"
+        ),
+        "no tumour patch in train: training needs both classes on both sides": "mend the slides with errors there",
+    }
 
 
 def test_test_needs_slides_of_both_labels(pair):
@@ -210,8 +213,9 @@ def test_fault_14_one_name_in_two_folders_is_a_note(pair, tmp_path):
     assert all(name.startswith(f"{normal.id}-") for name in found.slides)
 
 
-def test_one_slide_of_another_scale_is_a_warning_and_many_are_not(pair):
+def test_one_slide_of_another_scale_is_a_warning_and_many_are_not(pair, monkeypatch):
     _, normal = pair
+    monkeypatch.setattr("gigaslide.doctor.pixels._mpp_of_file", lambda _: None)  # else that is the warning
 
     def mpps(*values: float) -> list[list[str]]:
         rows = [replace(normal, id=f"s{n}", mpp=mpp, split="test") for n, mpp in enumerate(values)]
