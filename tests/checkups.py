@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 from conftest import HEIGHT, TUMOR_RINGS, WIDTH, geojson, halved, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
 from gigaslide.doctor import CohortCheckup, DoctorSettings, Finding, check_up, cohort_of
@@ -67,9 +68,10 @@ def alone(row: CohortSlide, **changes) -> list[tuple[str, str, str]]:
     return [(found.severity, found.check, found.says) for found in checkup.findings]
 
 
-def write_good_cohort(folder: Path) -> Path:
-    """Six slides without fault: of each side, one with tumour and one without."""
-    rows = []
+@pytest.fixture(scope="session")
+def good(tmp_path_factory) -> Path:
+    """The table of six slides without fault, on each side one with tumour and one without; not to be changed."""
+    folder, rows = tmp_path_factory.mktemp("good"), []
     for number, side in enumerate(("train", "validation", "test")):
         for kind, seed in (("tumor", 2 * number), ("normal", 2 * number + 1)):
             row = slide(folder / f"{side}-{kind}.tif", seed, tumor=kind == "tumor")

@@ -8,18 +8,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from checkups import TILE, DeadlyPath, checked, checked_csv, settings, slide, write_good_cohort
+from checkups import TILE, DeadlyPath, checked, checked_csv, settings, slide
 from conftest import as_cohort
 from gigaslide.batch import BatchSettings
 from gigaslide.doctor import CohortCheckup, SampleSettings, Severity, SlideCheckup, check_up, cohort_of, save_checkup
 from gigaslide.patching import tile_cohort
 from gigaslide.wsi import Cohort, CohortSlide, SettingsError, TissueSettings, open_slide, tissue_mask
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory) -> Path:
-    """Six slides without fault; the folder is not to be changed."""
-    return write_good_cohort(tmp_path_factory.mktemp("good"))
 
 
 @pytest.fixture(scope="module")

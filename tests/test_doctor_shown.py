@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from checkups import HEAD, TILE, checked, drawn, slide, write_good_cohort
+from checkups import HEAD, TILE, checked, drawn, slide
 from gigaslide.cli import main
 from gigaslide.doctor import CohortCheckup, Finding, SlideCheckup, checkup_lines, save_checkup
 from gigaslide.wsi import Cohort, CohortSlide
@@ -14,11 +14,6 @@ from predictions import Page
 
 NASTY = "<script>alert('1')</script>\"&\n\x1b[31m"
 OPTIONS = [f"--{name.replace('_', '-')}={getattr(TILE, name)}" for name in sorted(TILE.model_fields_set)]
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory) -> Path:
-    return write_good_cohort(tmp_path_factory.mktemp("good"))
 
 
 @pytest.fixture(scope="module")
