@@ -13,7 +13,7 @@ from conftest import as_cohort
 from gigaslide.batch import BatchSettings
 from gigaslide.doctor import CohortCheckup, SampleSettings, Severity, SlideCheckup, check_up, cohort_of, save_checkup
 from gigaslide.patching import tile_cohort
-from gigaslide.wsi import Cohort, CohortSlide, SettingsError, TissueSettings, open_slide, tissue_mask
+from gigaslide.wsi import Cohort, CohortSlide, TissueSettings, open_slide, tissue_mask
 
 
 @pytest.fixture(scope="module")
@@ -248,12 +248,6 @@ def test_a_folder_is_a_proposed_cohort(good):
     cohort, [found] = cohort_of(good.parent)
     assert len(cohort) == 6
     assert (found.severity, found.check) == ("note", "cohort")
-
-
-def test_a_table_that_is_none_is_refused(tmp_path):
-    (tmp_path / "x.csv").write_text("name\na\n")
-    with pytest.raises(SettingsError, match="no column named slide"):
-        cohort_of(tmp_path / "x.csv")
 
 
 def test_the_json_is_the_whole_checkup(good_checkup, tmp_path):
