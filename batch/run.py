@@ -64,6 +64,8 @@ def _on_cluster(
     options = {
         "distributed.worker.daemon": True,
         "distributed.scheduler.allowed-failures": 2,
+        # A slide that waits on a worker behind one that kills it is blamed too: none waits there.
+        "distributed.scheduler.worker-saturation": 1.0,
         "distributed.admin.log-format": "%(name)s: %(message)s",
     }
     with (

@@ -6,15 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from ..wsi import Cohort, CohortSlide, propose_cohort
+from ..wsi import Cohort, CohortSlide, floor_div, propose_cohort
 from .checkup import SideFacts, SlideCheckup
 from .findings import Finding, error, note, warning
 from .settings import DoctorSettings
+from .words import counted
 
 __all__ = ["between_slides", "cohort_of", "sides_of", "with_unlike_mpp"]
 
 SIDES = ("train", "validation", "test", "")
-UNLIKE_MPP = 0.2  # share by which µm/px may be off the cohort's median
+TRAINING_SIDES = SIDES[:2]
+UNLIKE_MPP = 0.2  # share by which µm/px may be off what most slides have
 
 
 def cohort_of(path: Path) -> tuple[Cohort, list[Finding]]:
@@ -49,32 +51,37 @@ def _is_numbered(slide_id: str, row: CohortSlide) -> bool:
     return len(slide_id) > len(row.id) and slide_id[-9] == "-"
 
 
-def sides_of(cohort: Cohort) -> tuple[SideFacts, ...]:
+def sides_of(slides: Sequence[SlideCheckup]) -> tuple[SideFacts, ...]:
     """Every side that has slides, counted."""
     return tuple(
         SideFacts(
             split=side,
-            slides=len(slides),
-            tumor=sum(slide.label == "tumor" for slide in slides),
-            normal=sum(slide.label == "normal" for slide in slides),
-            patients=len({slide.patient for slide in slides} - {""}),
+            slides=len(there),
+            tumor=sum(slide.label == "tumor" for slide in there),
+            normal=sum(slide.label == "normal" for slide in there),
+            patients=len({slide.patient for slide in there} - {""}),
+            tumor_patches=sum(slide.tile.tumor_patches for slide in there if slide.tile is not None),
+            normal_patches=sum(slide.tile.normal_patches for slide in there if slide.tile is not None),
         )
         for side in SIDES
-        if len(slides := cohort.of_split(side))
+        if (there := [slide for slide in slides if slide.split == side])
     )
 
 
 def with_unlike_mpp(slides: Sequence[SlideCheckup]) -> tuple[SlideCheckup, ...]:
-    """The same slides, with a warning on those whose µm/px is far off the cohort's median."""
+    """The same slides, with a warning on one, or up to a tenth of them, whose µm/px is unlike that of the others."""
     known = [slide.pixels.mpp for slide in slides if slide.pixels is not None]
-    if not known:
+    middle = median(known or [1.0])
+    unlike = {mpp for mpp in known if abs(mpp / middle - 1) > UNLIKE_MPP}
+    # More than a few are another scanner's, which is nobody's mistake; of two slides either may be the odd one.
+    if len(known) < 3 or sum(mpp in unlike for mpp in known) > max(1, floor_div(len(known), 10)):
         return tuple(slides)
-    middle = median(known)
     checked = []
     for slide in slides:
-        if slide.pixels is not None and abs(slide.pixels.mpp / middle - 1) > UNLIKE_MPP:
-            says = f"{slide.pixels.mpp:g} µm/px, while the cohort's median is {middle:g}"
-            advice = "another scanner or magnification, or a wrong entry? Give the right one in the mpp column"
+        told = any(found.check == "µm/px" and found.severity == "warning" for found in slide.findings)
+        if slide.pixels is not None and slide.pixels.mpp in unlike and not told:
+            says = f"{slide.pixels.mpp:g} µm/px, while most slides have about {middle:g}"
+            advice = "look whether it is right; if not, give the right one in the mpp column"
             slide = replace(slide, findings=(*slide.findings, warning("µm/px", says, advice)))
         checked.append(slide)
     return tuple(checked)
@@ -104,10 +111,12 @@ def _patients(cohort: Cohort) -> Iterator[Finding]:
         if len(sides) > 1:
             ids = tuple(slide.id for slide in same if slide.split)
             says = f"patient {same[0].patient} is in {' and '.join(sides)}"
-            yield error("leak", says, "put all slides of a patient on one side; figures would be too good", slides=ids)
+            yield error(
+                "leak", says, "put all slides of a patient on one side, or figures will be too good", slides=ids
+            )
     nameless = tuple(slide.id for slide in cohort if slide.split and not slide.patient)
     if nameless:
-        says = f"{len(nameless)} of {len(cohort)} slides have a side but no patient: a leak could not be seen"
+        says = f"{len(nameless)} of {len(cohort)} slides have a side but no patient: a leak would not be seen"
         yield warning("leak", says, "fill in the patient column", slides=nameless)
 
 
@@ -125,15 +134,22 @@ def _training(cohort: Cohort, slides: Sequence[SlideCheckup], settings: DoctorSe
         says = f"no slide has a label and a side among {', '.join(wanted)}: nothing to tile or to train on"
         yield note("classes", says, "fill in the columns label and split, unless you only predict")
         return
-    for side in ("train", "validation"):
-        tiled = [slide for slide in slides if slide.split == side and slide.tile is not None]
-        for kind, count in (("tumour", "tumor_patches"), ("normal", "normal_patches")):
-            if not sum(getattr(slide.tile, count) for slide in tiled):
-                advice = "training needs both classes in train and in validation: check labels, splits and annotations"
-                yield error("classes", f"no {kind} patch in {side}", advice)
+    sides = {side.split: side for side in sides_of(slides) if side.split in TRAINING_SIDES}
+    missing = [side for side in TRAINING_SIDES if side not in sides]
+    if missing:
+        says = f"no slide in {' and none in '.join(missing)}: training needs slides in train and in validation"
+        yield error("classes", says, "fill in the split column, unless you only predict")
+    for kind, count in (("tumour", "tumor_patches"), ("normal", "normal_patches")):
+        bare = [side for side in sides if not getattr(sides[side], count)]
+        if bare:
+            says = f"no {kind} patch in {' and none in '.join(bare)}: training needs both classes on both sides"
+            might = [slide for slide in slides if slide.split in bare and slide.label in ("tumor", kind)]
+            broken = any(slide.worst == "error" for slide in might)
+            advice = "mend the slides with errors there" if broken else "look at labels, splits and annotations"
+            yield error("classes", says, advice)
     sideless = tuple(slide.id for slide in cohort if not slide.split)
     if sideless:
-        says = f"{len(sideless)} slides are on no side of the split: no stage uses them"
+        says = f"{counted(len(sideless), 'slide')} on no side of the split: no stage of a run uses what has none"
         yield warning("split", says, "fill in the split column, or leave them out", slides=sideless)
 
 

@@ -33,6 +33,8 @@ class SlideCheckup:
     tissue_mm2: float | None = None
     tissue_seconds: float = 0.0
     """Reading the overview and finding tissue in it, on one core."""
+    annotation_seconds: float = 0.0
+    """Reading the annotation and counting its lesions, on one core."""
     annotation: AnnotationFacts | None = None
     tile: TileWork | None = None
     """None where the slide is not tiled."""
@@ -40,6 +42,8 @@ class SlideCheckup:
     """None where the slide is not predicted."""
     fingerprint: str = ""
     seconds: float = 0.0
+    traceback: str = ""
+    """Where the check-up itself failed."""
 
     @classmethod
     def of_row(cls, row: CohortSlide) -> "SlideCheckup":
@@ -65,6 +69,9 @@ class SideFacts:
     normal: int
     patients: int
     """0 where no patient is given."""
+    tumor_patches: int
+    """That tiling would draw; 0 where the side is not tiled."""
+    normal_patches: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +106,7 @@ class CohortCheckup:
         return {
             "format": FORMAT,
             "exit_status": self.exit_status,
+            "counts": {"error": self.count("error"), "warning": self.count("warning"), "good": self.count(None)},
             **dataclasses.asdict(self),
             "made_with": {"gigaslide": gigaslide_version()},
         }

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ def check_up(
     batch: BatchSettings,
     *,
     name: str,
-    known: list[Finding],
+    known: Sequence[Finding],
     on_outcome: Callable[[SlideOutcome], None] | None = None,
 ) -> CohortCheckup:
     """Examine every slide of a cohort called name; known is what was found when it was loaded."""
@@ -44,7 +44,7 @@ def check_up(
         cohort=name,
         slides=slides,
         findings=(*known, *between_slides(cohort, slides, settings)),
-        sides=sides_of(cohort),
+        sides=sides_of(slides),
         estimates=estimate(slides, settings, cores=cores, workers=workers),
         cores=cores,
         settings=settings.model_dump(mode="json"),
@@ -60,8 +60,12 @@ def _patients(cohort: Cohort, settings: DoctorSettings) -> list[Patient]:
 def _checkup(outcome: SlideOutcome, row: SlideCheckup) -> SlideCheckup:
     if isinstance(outcome, ExaminedSlide):
         return outcome.checkup
-    advice = "leave the slide out, or report it with the traceback that --verbose shows"
-    return replace(row, findings=(error("crash", f"the check-up failed: {outcome.reason}", advice),))
+    if not outcome.traceback:
+        advice = "a damaged file can crash its decoder, a huge one fill the memory: copy it again, or leave it out"
+        return replace(row, findings=(error("crash", "the process that examined it died", advice),))
+    advice = "leave the slide out; please report it with the traceback in checkup.json"
+    crash = error("crash", f"the check-up failed: {outcome.reason}", advice)
+    return replace(row, findings=(crash,), traceback=outcome.traceback)
 
 
 def save_checkup(checkup: CohortCheckup, out: Path) -> Path:
@@ -71,6 +75,6 @@ def save_checkup(checkup: CohortCheckup, out: Path) -> Path:
         SettingsError: out holds something else than a check-up.
     """
     with whole_folder(out, known_by=JSON) as partial_folder:
-        (partial_folder / JSON).write_text(json.dumps(checkup.to_json(), indent=1), encoding="utf-8")
+        (partial_folder / JSON).write_text(json.dumps(checkup.to_json(), indent=1, allow_nan=False), encoding="utf-8")
         (partial_folder / PAGE).write_text(checkup_html(checkup), encoding="utf-8", errors="backslashreplace")
     return out / PAGE

@@ -20,9 +20,11 @@ from ..wsi import (
     TissueMask,
 )
 from .findings import Finding, error, told, warning
+from .heard import heard
 from .settings import DoctorSettings
+from .words import counted
 
-__all__ = ["AnnotationFacts", "Drawn", "GroupFacts", "check_drawn", "load_drawn"]
+__all__ = ["AnnotationFacts", "GroupFacts", "check_drawn", "load_drawn"]
 
 MOSTLY = 0.5
 OFF_TISSUE = 0.5
@@ -54,34 +56,26 @@ class AnnotationFacts:
     isolated_cells: int
     """Lesions too small to count."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """An annotation that could be read."""
-
-    annotation: Annotation
-
-    @property
-    def tumor(self) -> MultiPolygon:
-        return self.annotation.tumor
-
-    def facts(self, info: SlideInfo, tissue: TissueMask | None, settings: EvaluateSettings) -> AnnotationFacts:
-        outlines = self.annotation.outlines
-        counts = Counter(outline.group for outline in outlines)
-        polygons = np.array([outline.polygon for outline in outlines], object)
-        area, inside = shapely.area(polygons).sum(), shapely.area(_cut(polygons, info)).sum()
-        tumor = MultiPolygon(_whole(shapely.intersection(self.tumor, shapely.box(0, 0, info.width, info.height))))
+    @classmethod
+    def of(
+        cls, annotation: Annotation, info: SlideInfo, tissue: TissueMask | None, settings: EvaluateSettings
+    ) -> "AnnotationFacts":
+        slide = shapely.box(0, 0, info.width, info.height)
+        counts = Counter(outline.group for outline in annotation.outlines)
+        polygons = np.array([outline.polygon for outline in annotation.outlines], object)
+        area, inside = shapely.area(polygons).sum(), shapely.area(shapely.intersection(polygons, slide)).sum()
+        tumor = MultiPolygon(_whole(shapely.intersection(annotation.tumor, slide)))
         lesions = lesions_of_annotation(
             tumor, slide_size=(info.width, info.height), slide_mpp=info.mpp, settings=settings
         )
         isolated = int(lesions.measures.is_itc.sum())
-        return AnnotationFacts(
+        return cls(
             groups=tuple(
-                GroupFacts(name=name, meaning=self.annotation.groups[name.casefold()], outlines=count)
+                GroupFacts(name=name, meaning=annotation.groups[name.casefold()], outlines=count)
                 for name, count in sorted(counts.items())
             ),
             vertices=int(shapely.get_num_coordinates(polygons).sum()),
-            tumor_mm2=self.tumor.area * info.mpp**2 / 1e6,
+            tumor_mm2=annotation.tumor.area * info.mpp**2 / 1e6,
             outside_share=float(1 - inside / area) if area else 0.0,
             on_tissue_share=None if tissue is None else _on_tissue(tumor, tissue),
             lesions=len(lesions.measures) - isolated,
@@ -89,7 +83,9 @@ class Drawn:
         )
 
 
-def load_drawn(row: CohortSlide, settings: DoctorSettings, *, is_tiled: bool) -> tuple[Drawn | None, list[Finding]]:
+def load_drawn(
+    row: CohortSlide, settings: DoctorSettings, *, is_tiled: bool
+) -> tuple[Annotation | None, list[Finding]]:
     """The annotation, and findings on what stands in the file and in the cohort's row."""
     if row.annotation is None:
         if row.label != "tumor":
@@ -100,42 +96,58 @@ def load_drawn(row: CohortSlide, settings: DoctorSettings, *, is_tiled: bool) ->
         return None, [warning("annotation", f"{says}: its lesions are in no figure", "give one in the cohort")]
     groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **settings.tile.groups}
     try:
-        annotation = Annotation.load(row.annotation, groups=groups, slide=row.path)
+        with heard("gigaslide.wsi.annotations") as mended:
+            annotation = Annotation.load(row.annotation, groups=groups, slide=row.path)
     except GigaslideError as fault:
         return None, [told("annotation", fault, of=row.annotation)]
-    return Drawn(annotation=annotation), list(_label(row, annotation))
+    return annotation, [*_label(row, annotation), *_mended(row, mended)]
+
+
+def _mended(row: CohortSlide, words: list[str]) -> Iterator[Finding]:
+    if words:
+        says = f"{counted(len(words), 'outline')} mended or left out, the first: "
+        advice = "draw it anew where that is not what was meant"
+        yield warning("annotation", says + words[0].removeprefix(f"{row.annotation}: "), advice)
 
 
 def _label(row: CohortSlide, annotation: Annotation) -> Iterator[Finding]:
     is_empty = annotation.tumor.is_empty
     if row.label and (row.label == "tumor") == is_empty:
         says = f"labelled {row.label}, but the annotation shows {'no tumour' if is_empty else 'tumour'}"
-        yield error("label", says, "correct one of them; see the groups below if they are misunderstood")
+        yield error("label", says, "correct one of them, or say with --groups what its groups mean")
     elif not row.label and not is_empty:
-        yield warning("label", "tumour is annotated, but there is no label: it is not tiled", "set its label to tumor")
+        yield warning(
+            "label", "tumour is annotated, but there is no label: it is not tiled", "write tumor into its label column"
+        )
 
 
-def check_drawn(drawn: Drawn, facts: AnnotationFacts, info: SlideInfo, settings: EvaluateSettings) -> Iterator[Finding]:
+def check_drawn(
+    annotation: Annotation, facts: AnnotationFacts, info: SlideInfo, settings: EvaluateSettings
+) -> Iterator[Finding]:
     """Findings on whether the outlines belong to these pixels."""
     border = shapely.box(-OUTSIDE_PX, -OUTSIDE_PX, info.width + OUTSIDE_PX, info.height + OUTSIDE_PX)
-    polygons = [outline.polygon for outline in drawn.annotation.outlines]
+    polygons = [outline.polygon for outline in annotation.outlines]
     beyond = int((~shapely.covered_by(polygons, border)).sum())
     if beyond:
         says = f"{beyond} of {len(polygons)} outlines reach beyond the slide, {facts.outside_share:.0%} of their area"
         if facts.outside_share > MOSTLY:
-            yield error("outside", says, "is it another slide's annotation, or drawn on a reduced copy?")
+            yield error(
+                "outside", says, "look whether it is another slide's annotation, or was drawn on a reduced copy"
+            )
         else:
             yield warning("outside", says, "look whether it is this slide's annotation")
     if facts.on_tissue_share is not None and facts.on_tissue_share < OFF_TISSUE and facts.outside_share <= MOSTLY:
         says = f"only {facts.on_tissue_share:.0%} of the tumour area lies on tissue: annotation and tissue do not meet"
-        yield warning("on tissue", says, "is it another slide's annotation, or is µm/px wrong?")
+        yield warning(
+            "on tissue", says, "look whether it is another slide's annotation; if it is not, see --tissue.method"
+        )
     if facts.isolated_cells and not facts.lesions:
         says = f"all {facts.isolated_cells} lesions are shorter than {settings.itc_um:g} µm"
-        yield warning("lesions", f"{says}: isolated tumour cells, neither hit nor miss", "FROC gains nothing from it")
-
-
-def _cut(polygons: np.ndarray, info: SlideInfo) -> np.ndarray:
-    return np.asarray(shapely.intersection(polygons, shapely.box(0, 0, info.width, info.height)), object)
+        yield warning(
+            "lesions",
+            f"{says}: isolated tumour cells, neither hit nor miss",
+            "expect nothing of it in FROC, or see --evaluate.itc-um",
+        )
 
 
 def _whole(geometry) -> list:

@@ -1,7 +1,7 @@
 """What a run would take: patches, bytes and hours of each stage, from what was measured on the slides.
 
 The network was not tried. Its speed is that of 2 cores with AVX2 and patches of 299 px, taken to grow with the cores
-and to fall with the patch's area; a GPU is many times faster.
+and to fall with the patch's area; a GPU is many times faster. All else is measured on the slides themselves.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ WEIGHTS_BYTES = 4 * 4  # float32; the best weights, and the last ones with RMSPr
 CELL_BYTES = 5  # of a heatmap: probability and status, before compression
 DISK_BYTES_PER_S = 200e6  # written; a plain SSD, or a good network folder
 PICTURE_BYTES = 1_000_000  # of a slide with its heatmap over it, at most about so much
+REPORT_BYTES, REPORTED_S = 100_000, 0.1  # a slide's part of the report, and of drawing it and its intervals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ def estimate(
         _tile(slides, workers=workers),
         _train(slides, settings, cores=cores),
         _predict(slides, settings, cores=cores),
+        _evaluate(slides, settings),
     )
 
 
@@ -78,10 +80,11 @@ def _train(slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores:
     pace = _pace(settings, cores)
     validated = ceil_div(train.examples, train.validate_every) * train.validation_patches
     seconds = train.examples / (TRAINED_PER_S[train.width] * pace) + validated / (PREDICTED_PER_S[train.width] * pace)
-    can_train = any(slide.tile is not None for slide in slides)
+    used = [slide for slide in slides if slide.split == "train" and slide.tile is not None and slide.tile.patches]
+    can_train = all(sum(getattr(slide.tile, count) for slide in used) for count in ("tumor_patches", "normal_patches"))
     return StageEstimate(
         stage="train",
-        slides=sum(slide.tile is not None for slide in slides),
+        slides=len(used),
         items=train.examples if can_train else 0,
         unit="examples",
         bytes=PARAMETERS[train.width] * WEIGHTS_BYTES if can_train else 0,
@@ -109,6 +112,24 @@ def _predict(slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, core
         hours=(reading + windows / rate) / 3600,
         basis=f"the {width} network at {about(rate)} windows a second, not tried, "
         f"{counted(settings.predict.orientations, 'orientation')} each; decoding as measured",
+    )
+
+
+def _evaluate(slides: Sequence["SlideCheckup"], settings: DoctorSettings) -> StageEstimate:
+    side = settings.evaluate.split
+    used = [
+        slide
+        for slide in slides
+        if slide.predict is not None and slide.label and (not side or slide.split in (side, ""))
+    ]
+    return StageEstimate(
+        stage="evaluate",
+        slides=len(used),
+        items=sum(slide.annotation.lesions for slide in used if slide.annotation is not None),
+        unit="lesions",
+        bytes=len(used) * REPORT_BYTES,
+        hours=sum(slide.tissue_seconds + slide.annotation_seconds + REPORTED_S for slide in used) / 3600,
+        basis="overviews and annotations as read here",
     )
 
 

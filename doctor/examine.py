@@ -3,17 +3,32 @@
 import hashlib
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from shapely.geometry import MultiPolygon
 
 from ..batch import SlideOutcome
-from ..wsi import CohortSlide, Location, Slide, SlideError, SpacingError, TissueMask, open_slide, tissue_mask
+from ..inference import PredictSettings
+from ..patching import TileSettings
+from ..wsi import (
+    Annotation,
+    CohortSlide,
+    Location,
+    Slide,
+    SlideError,
+    SpacingError,
+    TissueMask,
+    open_slide,
+    tissue_mask,
+)
 from .checkup import SlideCheckup
-from .drawn import Drawn, check_drawn, load_drawn
+from .drawn import AnnotationFacts, check_drawn, load_drawn
 from .findings import Finding, error, told, warning
+from .limit import within
 from .pixels import COPY_AGAIN, PixelFacts, check_pixels, overview_mpx, sample_tiles
 from .settings import DoctorSettings
+from .words import counted
 from .work import TileWork, predict_work, tile_work
 
 __all__ = ["ExaminedSlide", "Patient", "examine_slide"]
@@ -43,21 +58,34 @@ class ExaminedSlide(SlideOutcome):
 
 def examine_slide(patient: Patient, *, settings: DoctorSettings) -> ExaminedSlide:
     """Every check on one slide; what cannot be checked because of an earlier finding is left out."""
-    start = time.perf_counter()
-    checkup = replace(SlideCheckup.of_row(patient.row), fingerprint=_fingerprint(patient.row.path))
-    drawn, findings = load_drawn(patient.row, settings, is_tiled=patient.is_tiled)
-    try:
-        slide = _opened(patient.row, settings)
-    except SlideError as fault:
-        check = "µm/px" if isinstance(fault, SpacingError) else "open"
-        checkup = replace(checkup, findings=(told(check, fault, of=patient.row.path), *findings))
-    else:
-        with slide:
-            checkup = _seen(replace(checkup, findings=tuple(findings)), slide, patient, drawn, settings)
+    start, minutes = time.perf_counter(), settings.sample.minutes
+    checkup = within(60 * minutes, partial(_examined, patient, settings))
+    if checkup is None:
+        says = f"not done after {minutes:g} min: its file, its annotation or their disk hangs"
+        advice = "copy them to a local disk; leave the slide out if it stays so; see --sample.minutes"
+        checkup = replace(SlideCheckup.of_row(patient.row), findings=(error("time", says, advice),))
     seconds = time.perf_counter() - start
     checkup = replace(checkup, seconds=seconds)
     bad = checkup.worst == "error"
     return ExaminedSlide(slide=patient.id, status="partial" if bad else "done", seconds=seconds, checkup=checkup)
+
+
+def _examined(patient: Patient, settings: DoctorSettings) -> SlideCheckup:
+    start = time.perf_counter()
+    annotation, findings = load_drawn(patient.row, settings, is_tiled=patient.is_tiled)
+    checkup = replace(
+        SlideCheckup.of_row(patient.row),
+        findings=tuple(findings),
+        fingerprint=_fingerprint(patient.row.path),
+        annotation_seconds=time.perf_counter() - start,
+    )
+    try:
+        slide = _opened(patient.row, settings)
+    except SlideError as fault:
+        check = "µm/px" if isinstance(fault, SpacingError) else "open"
+        return replace(checkup, findings=(told(check, fault, of=patient.row.path), *findings))
+    with slide:
+        return _seen(checkup, slide, patient, annotation, settings)
 
 
 def _opened(row: CohortSlide, settings: DoctorSettings) -> Slide:
@@ -65,36 +93,32 @@ def _opened(row: CohortSlide, settings: DoctorSettings) -> Slide:
 
 
 def _seen(
-    checkup: SlideCheckup, slide: Slide, patient: Patient, drawn: Drawn | None, settings: DoctorSettings
+    checkup: SlideCheckup, slide: Slide, patient: Patient, annotation: Annotation | None, settings: DoctorSettings
 ) -> SlideCheckup:
     findings = [*checkup.findings, *check_pixels(slide, patient.row, settings)]
     start = time.perf_counter()
     tissue = _tissue(slide, settings)
-    tissue_seconds = time.perf_counter() - start
+    checkup = replace(checkup, pixels=PixelFacts.of(slide.info), tissue_seconds=time.perf_counter() - start)
     if tissue is not None and tissue.is_empty:
         findings.append(warning("tissue", "no tissue found", "look at the slide; see --tissue.method if it has some"))
-    with _opened(
-        patient.row, settings
-    ) as fresh:  # nothing of it is cached, so that the speed is the disk's and the codec's
+    # Nothing of a fresh handle is cached, so that the speed is the disk's and the codec's.
+    with _opened(patient.row, settings) as fresh:
         tiles, lost = sample_tiles(fresh, tissue, settings.sample)
     findings += lost
-    facts = None
-    if drawn is not None:
-        facts = drawn.facts(slide.info, tissue, settings.evaluate)
-        findings += check_drawn(drawn, facts, slide.info, settings.evaluate)
-    checkup = replace(
-        checkup,
-        pixels=PixelFacts.of(slide.info),
-        tiles=tiles,
-        tissue_mm2=None if tissue is None else _area_mm2(tissue, slide.info.mpp),
-        tissue_seconds=tissue_seconds,
-        annotation=facts,
-    )
+    if annotation is not None:
+        start = time.perf_counter()
+        facts = AnnotationFacts.of(annotation, slide.info, tissue, settings.evaluate)
+        findings += check_drawn(annotation, facts, slide.info, settings.evaluate)
+        seconds = checkup.annotation_seconds + time.perf_counter() - start
+        checkup = replace(checkup, annotation=facts, annotation_seconds=seconds)
+    checkup = replace(checkup, tiles=tiles)
     if tissue is not None:
-        checkup, more = _work(checkup, slide, patient, tissue, drawn, settings)
+        tumor = MultiPolygon() if annotation is None else annotation.tumor
+        checkup = replace(checkup, tissue_mm2=_area_mm2(tissue, slide.info.mpp))
+        checkup, more = _work(checkup, slide, patient, tissue, tumor, settings)
         findings += more
     if slide.unreadable and not lost:
-        says = f"{len(slide.unreadable)} tiles could not be decoded where tissue was looked for or patches were tried"
+        says = f"{counted(len(slide.unreadable), 'tile')} not decoded where tissue was looked for or patches were tried"
         findings.append(error("tiles", says, COPY_AGAIN))
     return replace(checkup, findings=tuple(findings))
 
@@ -114,18 +138,25 @@ def _work(
     slide: Slide,
     patient: Patient,
     tissue: TissueMask,
-    drawn: Drawn | None,
+    tumor: MultiPolygon,
     settings: DoctorSettings,
 ) -> tuple[SlideCheckup, list[Finding]]:
-    try:
-        slide.scale(settings.tile.mpp, allow_upsampling=settings.tile.allow_upsampling)
-    except SpacingError:
-        return checkup, []  # told already, and no stage can use it
-    tumor = MultiPolygon() if drawn is None else drawn.tumor
     agrees = (patient.row.label == "tumor") != tumor.is_empty
-    tile = tile_work(slide, patient.row, tissue, tumor, settings) if patient.is_tiled and agrees else None
-    predict = predict_work(slide, tissue, settings) if patient.is_predicted else None
+    tile = predict = None
+    if patient.is_tiled and agrees and _fits(slide, settings.tile, settings):
+        tile = tile_work(slide, patient.row, tissue, tumor, settings)
+    if patient.is_predicted and _fits(slide, settings.predict, settings):
+        predict = predict_work(slide, tissue, settings)
     return replace(checkup, tile=tile, predict=predict), _quota(tile, patient.row, tissue)
+
+
+def _fits(slide: Slide, stage: TileSettings | PredictSettings, settings: DoctorSettings) -> bool:
+    """Whether the stage can read the slide; where it cannot, that is a finding already."""
+    try:
+        slide.scale(settings.tile.mpp, allow_upsampling=stage.allow_upsampling)
+    except SpacingError:
+        return False
+    return True
 
 
 def _quota(tile: TileWork | None, row: CohortSlide, tissue: TissueMask) -> list[Finding]:
@@ -139,13 +170,16 @@ def _quota(tile: TileWork | None, row: CohortSlide, tissue: TissueMask) -> list[
 
 
 def _fingerprint(path: Location) -> str:
-    """Of the file's size, start, middle and end; empty for what is no local file."""
+    """Of the file's size, start, middle and end; empty for what is no local file, and for one that cannot be read."""
     if not (isinstance(path, Path) and path.is_file()):
         return ""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        for place in (0, size // 2, max(0, size - FINGERPRINT_BYTES)):
-            file.seek(place)
-            digest.update(file.read(FINGERPRINT_BYTES))
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            digest = hashlib.sha256(str(size).encode())
+            for place in (0, size // 2, max(0, size - FINGERPRINT_BYTES)):
+                file.seek(place)
+                digest.update(file.read(FINGERPRINT_BYTES))
+    except OSError:
+        return ""  # opening it as a slide tells why
     return digest.hexdigest() if size else ""

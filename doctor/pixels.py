@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..wsi import CohortSlide, Slide, SlideError, SlideInfo, TissueMask, UnreadableRegionError, ceil_div, open_slide
+from ..wsi import (
+    CohortSlide,
+    Region,
+    Slide,
+    SlideError,
+    SlideInfo,
+    TissueMask,
+    UnreadableRegionError,
+    ceil_div,
+    open_slide,
+)
 from .findings import Finding, error, note, warning
 from .settings import DoctorSettings, SampleSettings
 
@@ -18,6 +28,9 @@ __all__ = ["COPY_AGAIN", "PixelFacts", "TileSample", "check_pixels", "overview_m
 
 OPENSLIDE = "OpenSlide"
 LARGE_MPX = 64.0  # an overview that reads more takes seconds
+PROVEN, REFUSED = "compared tiles are equal", "OpenSlide refuses the file"  # how a reader's reason begins
+SCANNERS_MPP = (0.1, 2.0)  # from 100X with oil to about 5X
+LARGEST_MM = 80.0  # a microscope slide is 76 mm long
 UNLIKE = 0.03  # share by which two µm/px may differ and read the same level
 POWER_OF_TWO = 0.02  # a level's size is rounded up: 513.1 is still 512
 TILES_LOOKED_UP = 2**18
@@ -36,6 +49,8 @@ class PixelFacts:
     reader: str
     reader_reason: str
     level_downsamples: tuple[float, ...]
+    bounds: Region | None
+    """Where the scanned part lies, if the file tells."""
 
     @classmethod
     def of(cls, info: SlideInfo) -> "PixelFacts":
@@ -48,6 +63,7 @@ class PixelFacts:
             reader=info.reader,
             reader_reason=info.reader_reason,
             level_downsamples=info.level_downsamples,
+            bounds=info.bounds,
         )
 
 
@@ -70,16 +86,27 @@ def overview_mpx(slide: Slide, mpp: float) -> float:
 def check_pixels(slide: Slide, row: CohortSlide, settings: DoctorSettings) -> Iterator[Finding]:
     """Findings on the reader, µm/px, levels and bounds: what is known without decoding."""
     info = slide.info
-    if info.reader == OPENSLIDE:
-        yield note("reader", f"read by OpenSlide, 5 to 10 times slower than native tiles: {info.reader_reason}")
-    yield from _spacing(info, row, settings)
+    yield from _reader(info)
+    yield from _given(info, row)
+    yield from _plausible(info)
+    yield from _scale(info, settings)
     yield from _levels(slide, settings)
     if info.bounds is not None and (info.bounds.width, info.bounds.height) != (info.width, info.height):
         share = info.bounds.width * info.bounds.height / (info.width * info.height)
         yield note("bounds", f"the scanned part is {share:.0%} of the slide; the rest is background")
 
 
-def _spacing(info: SlideInfo, row: CohortSlide, settings: DoctorSettings) -> Iterator[Finding]:
+def _reader(info: SlideInfo) -> Iterator[Finding]:
+    why = info.reader_reason
+    if why.startswith(REFUSED):
+        yield warning("reader", f"{why}: it may be cut short", "copy the file again and compare its size")
+    elif info.reader == OPENSLIDE:
+        yield note("reader", f"read by OpenSlide, several times slower than native tiles: {why}")
+    elif not why.startswith(PROVEN):
+        yield note("reader", f"{info.reader}, not compared with OpenSlide: {why}")
+
+
+def _given(info: SlideInfo, row: CohortSlide) -> Iterator[Finding]:
     if info.mpp_source == "given":
         by = "--slide-mpp" if row.mpp is None else "the cohort"
         said = None if row.mpp is None else _mpp_of_file(row)
@@ -88,6 +115,20 @@ def _spacing(info: SlideInfo, row: CohortSlide, settings: DoctorSettings) -> Ite
             yield warning("µm/px", f"the cohort says {info.mpp:g} µm/px, the file {said:g}", advice)
         else:
             yield note("µm/px", f"{info.mpp:g} µm/px is given by {by}")
+
+
+def _plausible(info: SlideInfo) -> Iterator[Finding]:
+    advice = "look whether it is right; if not, give the right one in the mpp column"
+    width_mm, height_mm = info.width * info.mpp / 1e3, info.height * info.mpp / 1e3
+    if not SCANNERS_MPP[0] <= info.mpp <= SCANNERS_MPP[1]:
+        low, high = SCANNERS_MPP
+        yield warning("µm/px", f"{info.mpp:g} µm/px, while slide scanners give {low:g} to {high:g}", advice)
+    elif max(width_mm, height_mm) > LARGEST_MM:
+        says = f"{info.mpp:g} µm/px makes it {width_mm:.0f} × {height_mm:.0f} mm, longer than a microscope slide"
+        yield warning("µm/px", says, advice)
+
+
+def _scale(info: SlideInfo, settings: DoctorSettings) -> Iterator[Finding]:
     wanted = settings.tile.mpp
     if info.mpp * (1 - UNLIKE) > wanted:
         says = f"holds {info.mpp:g} µm/px, coarser than the {wanted:g} asked for"

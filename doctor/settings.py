@@ -22,6 +22,8 @@ class SampleSettings(Settings):
     """Patches that are read and compressed on each slide, to learn their bytes and seconds."""
     overview_mpx: float = Field(default=400.0, gt=0)
     """Tissue is not looked for where that would read more than so much (million px)."""
+    minutes: float = Field(default=5.0, gt=0)
+    """A slide that takes longer is given up: its file or its disk hangs (minutes)."""
 
 
 class DoctorSettings(Settings):

@@ -10,11 +10,13 @@ import numpy as np
 from shapely.geometry import MultiPolygon
 
 from ..inference import heatmap_grid, tissue_cells
-from ..patching import candidates, choose, slide_rng, stored_bytes
-from ..wsi import CellStatus, CohortSlide, Slide, TissueMask
+from ..patching import Candidates, candidates, choose, slide_rng, stored_bytes
+from ..wsi import CellStatus, CohortSlide, Slide, TissueMask, ceil_div
 from .settings import DoctorSettings
 
 __all__ = ["PredictWork", "TileWork", "predict_work", "tile_work"]
+
+RUNS = 4  # of the patches that are tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +50,12 @@ class PredictWork:
 def tile_work(
     slide: Slide, row: CohortSlide, tissue: TissueMask, tumor: MultiPolygon, settings: DoctorSettings
 ) -> TileWork:
-    """The very patches that `gigaslide tile` takes; some neighbours among them are read and compressed."""
+    """The very patches that `gigaslide tile` takes; some of them are read and compressed."""
     start = time.perf_counter()
     found = candidates(slide, tissue, tumor, settings.tile)
     chosen = choose(found, slide_rng(settings.tile.seed, row.id), settings.tile)
     searched = time.perf_counter()
-    most = max(chosen.values(), key=len)
-    first = max(0, len(most) - settings.sample.patches) // 2
-    patches = _read(slide, most.xy[first : first + settings.sample.patches], settings)
+    patches = _read(slide, _some(chosen, settings.sample.patches), settings)
     size = stored_bytes(np.stack(patches)) if patches else None
     seconds = time.perf_counter() - searched
     return TileWork(
@@ -65,6 +65,15 @@ def tile_work(
         patch_seconds=seconds / len(patches) if patches else None,
         search_seconds=searched - start,
     )
+
+
+def _some(chosen: dict[str, Candidates], count: int) -> np.ndarray:
+    """(N, 2) places of up to count patches of both classes: runs of neighbours, which share tiles as in tiling."""
+    xy = np.concatenate([found.xy for found in chosen.values()])
+    run = min(len(xy), ceil_div(count, RUNS))
+    starts = np.linspace(0, len(xy) - run, RUNS).astype(np.int64)
+    rows = np.unique(starts[:, None] + np.arange(run))
+    return xy[rows][:count]
 
 
 def _read(slide: Slide, xy: np.ndarray, settings: DoctorSettings) -> list[np.ndarray]:

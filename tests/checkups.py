@@ -1,9 +1,11 @@
 """Cohorts of made slides for the doctor, and what it says of them."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 from conftest import HEIGHT, TUMOR_RINGS, WIDTH, geojson, halved, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
 from gigaslide.doctor import CohortCheckup, DoctorSettings, Finding, check_up, cohort_of
@@ -15,6 +17,13 @@ TILE = TileSettings(
 )
 LEVELS = halved((WIDTH, HEIGHT), 2)
 HEAD = "slide,annotation,label,patient,split,mpp\n"
+
+
+class DeadlyPath(type(Path())):
+    """A file that ends the process that looks at it, as a broken decoder would."""
+
+    def is_file(self, **_) -> bool:
+        os._exit(9)
 
 
 def drawn(path: Path, rings: list[tuple[list, list]] = TUMOR_RINGS, *, group: str = "Tumor") -> Path:
@@ -46,8 +55,8 @@ def checked(cohort: Cohort, *, known: Iterable[Finding] = (), **changes) -> Coho
     return check_up(cohort, settings(**changes), BatchSettings(workers=0), name="cohort", known=list(known))
 
 
-def checked_csv(folder: Path, rows: list[str]) -> CohortCheckup:
-    path = folder / "cohort.csv"
+def checked_csv(folder: Path, rows: list[str], *, name: str = "cohort.csv") -> CohortCheckup:
+    path = folder / name
     path.write_text(HEAD + "\n".join(rows) + "\n")
     cohort, known = cohort_of(path)
     return checked(cohort, known=known)
@@ -59,9 +68,10 @@ def alone(row: CohortSlide, **changes) -> list[tuple[str, str, str]]:
     return [(found.severity, found.check, found.says) for found in checkup.findings]
 
 
-def write_good_cohort(folder: Path) -> Path:
-    """Six slides without fault: of each side, one with tumour and one without."""
-    rows = []
+@pytest.fixture(scope="session")
+def good(tmp_path_factory) -> Path:
+    """The table of six slides without fault, on each side one with tumour and one without; not to be changed."""
+    folder, rows = tmp_path_factory.mktemp("good"), []
     for number, side in enumerate(("train", "validation", "test")):
         for kind, seed in (("tumor", 2 * number), ("normal", 2 * number + 1)):
             row = slide(folder / f"{side}-{kind}.tif", seed, tumor=kind == "tumor")

@@ -78,7 +78,7 @@ def parse(content: bytes, path: Path) -> Element:
     except AnnotationError:
         raise
     except (ParseError, ValueError, LookupError, defusedxml.DefusedXmlException) as error:
-        raise AnnotationError(f"{path}: not an annotation in XML: {error!r}; export it again") from error
+        raise AnnotationError(f"{path}: not an annotation in XML: {error}; export it again") from error
     return builder.root
 
 

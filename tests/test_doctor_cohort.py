@@ -1,0 +1,299 @@
+"""The doctor between slides: duplicates, leaks, classes, the exit status, and estimates against a real tiling."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from checkups import TILE, DeadlyPath, checked, checked_csv, settings, slide
+from conftest import as_cohort
+from gigaslide.batch import BatchSettings
+from gigaslide.doctor import CohortCheckup, SampleSettings, Severity, SlideCheckup, check_up, cohort_of, save_checkup
+from gigaslide.patching import tile_cohort
+from gigaslide.wsi import Cohort, CohortSlide, TissueSettings, open_slide, tissue_mask
+
+
+@pytest.fixture(scope="module")
+def good_checkup(good) -> CohortCheckup:
+    cohort, known = cohort_of(good)
+    return checked(cohort, known=known)
+
+
+@pytest.fixture(scope="module")
+def pair(good) -> tuple[CohortSlide, CohortSlide]:
+    """A tumour slide and a normal one of train."""
+    tumor, normal, *_ = Cohort.load(good)
+    return tumor, normal
+
+
+def between(checkup: CohortCheckup, severity: Severity | None = None) -> dict[str, str]:
+    """Words by check."""
+    return {found.check: found.says for found in checkup.findings if severity in (None, found.severity)}
+
+
+def test_a_good_cohort_has_no_finding(good_checkup):
+    assert good_checkup.findings == ()
+    assert [slide.findings for slide in good_checkup.slides] == [()] * 6
+    assert good_checkup.exit_status == 0
+    assert [(s.split, s.slides, s.tumor, s.normal, s.patients) for s in good_checkup.sides] == [
+        ("train", 2, 1, 1, 2),
+        ("validation", 2, 1, 1, 2),
+        ("test", 2, 1, 1, 2),
+    ]
+
+
+def test_patches_are_those_of_a_tiling_and_their_bytes_nearly(good, good_checkup, tmp_path):
+    store = tmp_path / "store"
+    summary = tile_cohort(Cohort.load(good), store, TILE, BatchSettings(workers=0))
+    by_id = {checkup.id: checkup for checkup in good_checkup.slides}
+    for outcome in summary.outcomes:
+        tile = by_id[outcome.slide].tile
+        assert outcome.counts == {"tumor": tile.tumor_patches, "normal": tile.normal_patches}
+    estimates = {one.stage: one for one in good_checkup.estimates}
+    assert estimates["tile"].items == summary.total("tumor") + summary.total("normal")
+    stored = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+    assert estimates["tile"].bytes == pytest.approx(stored, rel=0.15)
+    sides = {side.split: side.tumor_patches + side.normal_patches for side in good_checkup.sides}
+    assert (sides["train"] + sides["validation"], sides["test"]) == (estimates["tile"].items, 0)
+
+
+def test_windows_are_the_cells_over_tissue(good, good_checkup):
+    # A cell of 32 px at 0.5 µm/px is 2 × 2 px of the tissue mask, whose 8 µm are 16 px.
+    tests = [
+        (row, checkup)
+        for row, checkup in zip(Cohort.load(good), good_checkup.slides, strict=True)
+        if row.split == "test"
+    ]
+    for row, checkup in tests:
+        with open_slide(row.path) as opened:
+            mask = tissue_mask(opened, TissueSettings())
+        assert mask.scale_level0 == pytest.approx(16, rel=1e-3)
+        padded = np.pad(mask.mask, [(0, -length % 2) for length in mask.mask.shape])
+        share = padded.reshape(padded.shape[0] // 2, 2, -1, 2).mean(axis=(1, 3))
+        assert checkup.predict.windows == pytest.approx((share >= 0.5).sum(), rel=0.02)
+    assert [checkup.predict is None for checkup in good_checkup.slides] == [True] * 4 + [False] * 2
+
+
+def test_every_stage_is_estimated(good_checkup):
+    estimates = {one.stage: one for one in good_checkup.estimates}
+    assert list(estimates) == ["tile", "train", "predict", "evaluate"]
+    assert [one.slides for one in estimates.values()] == [4, 2, 2, 2]
+    assert all(one.items and one.bytes and one.hours and one.basis for one in estimates.values())
+    assert estimates["predict"].items == sum(s.predict.windows for s in good_checkup.slides if s.predict)
+    assert estimates["evaluate"].items == 1  # the other outline is isolated cells
+
+
+def test_the_network_takes_its_time_with_examples_orientations_and_cores(pair):
+    def hours(**changes) -> list[float]:
+        cohort = as_cohort(
+            *(replace(row, split=side, patient="") for row, side in zip(pair, ("train", "test"), strict=True))
+        )
+        return [one.hours for one in checked(cohort, **changes).estimates]
+
+    plain, single = hours(), hours(predict={"orientations": 1})
+    assert 0.1 < single[2] / plain[2] < 0.2  # the reading stays
+    twice = hours(train={"examples": 80_000, "validation_patches": 2, "validate_every": 80_000})
+    once = hours(train={"examples": 40_000, "validation_patches": 2, "validate_every": 40_000})
+    assert twice[1] == pytest.approx(2 * once[1], rel=0.01)
+
+
+def test_fault_41_one_class_only_is_an_error(pair):
+    tumor, normal = pair
+    checkup = checked(as_cohort(normal, replace(normal, id="v", path=tumor.path, patient="v", split="validation")))
+    [found] = [found for found in checkup.findings if found.check == "classes" and found.severity == "error"]
+    assert found.says == "no tumour patch in train and none in validation: training needs both classes on both sides"
+    assert found.advice == "look at labels, splits and annotations"
+    estimates = {one.stage: one for one in checkup.estimates}
+    assert estimates["train"].items == 0
+    assert checkup.exit_status == 2
+
+
+def test_classes_missing_because_of_broken_slides_are_told_so(pair, tmp_path):
+    tumor, normal = pair
+    broken = replace(tumor, path=tmp_path / "gone.tif")
+    checkup = checked(as_cohort(broken, normal))
+    found = {one.says: one.advice for one in checkup.findings if (one.check, one.severity) == ("classes", "error")}
+    assert found == {
+        "no slide in validation: training needs slides in train and in validation": (
+            "fill in the split column, unless you only predict"
+        ),
+        "no tumour patch in train: training needs both classes on both sides": "mend the slides with errors there",
+    }
+
+
+def test_test_needs_slides_of_both_labels(pair):
+    tumor, normal = pair
+    assert between(checked(as_cohort(tumor, normal)), "warning")["classes"] == "no slide in test: nothing to predict"
+    checkup = checked(as_cohort(tumor, replace(normal, split="test")))
+    assert "no slide labelled tumour in test" in between(checkup, "warning")["classes"]
+
+
+def test_a_cohort_without_labels_or_sides_is_only_a_note(pair):
+    cohort = as_cohort(*(replace(row, label="", split="", annotation=None, patient="") for row in pair))
+    checkup = checked(cohort)
+    assert [(found.severity, found.check) for found in checkup.findings] == [("note", "classes")]
+    assert checkup.exit_status == 0
+    assert all(slide.predict is not None for slide in checkup.slides)
+
+
+def test_a_patient_on_two_sides_is_an_error_with_the_slides(good):
+    rows = [row.replace(",p5,", ",p0,") for row in absolute(good)]
+    checkup = checked_csv(good.parent.parent, rows, name="leak.csv")
+    [leak] = [found for found in checkup.findings if found.check == "leak"]
+    assert (leak.severity, leak.says) == ("error", "patient p0 is in test and train")
+    assert leak.slides == ("train-tumor", "test-normal")
+    assert checkup.exit_status == 2
+
+
+def absolute(good: Path) -> list[str]:
+    """The rows of the good cohort with paths that hold anywhere."""
+    rows = good.read_text().splitlines()[1:]
+    return [
+        ",".join(str(good.parent / cell) if cell.endswith((".tif", ".geojson")) else cell for cell in row.split(","))
+        for row in rows
+    ]
+
+
+def test_slides_of_no_patient_and_of_no_side_are_warnings(good):
+    rows = absolute(good)
+    rows[0], rows[5] = rows[0].replace(",p0,", ",,"), rows[5].replace(",p5,test,", ",p5,,")
+    checkup = checked_csv(good.parent.parent, rows, name="nobody.csv")
+    found = {one.check: one for one in checkup.findings if one.severity == "warning"}
+    assert found["leak"].slides == ("train-tumor",)
+    assert found["leak"].says.startswith("1 of 6 slides")
+    assert found["split"].slides == ("test-normal",)
+    assert checkup.exit_status == 0
+
+
+def test_a_slide_listed_twice_is_kept_once(good):
+    rows = absolute(good)
+    checkup = checked_csv(good.parent.parent, [*rows, rows[3].replace(",validation,", ",train,")], name="twice.csv")
+    assert len(checkup.slides) == 6
+    [found] = [found for found in checkup.findings if found.check == "duplicate"]
+    assert (found.severity, "listed twice" in found.says) == ("error", True)
+    assert "validation-normal.tif" in found.says
+
+
+def test_copies_and_links_of_one_slide_are_errors(pair, tmp_path):
+    tumor, normal = pair
+    copy, link = tmp_path / "copy.tif", tmp_path / "link.tif"
+    copy.write_bytes(Path(tumor.path).read_bytes())
+    link.symlink_to(normal.path)
+    cohort = as_cohort(
+        tumor,
+        normal,
+        replace(tumor, id="copy", path=copy, split="test", patient="x"),
+        replace(normal, id="link", path=link, patient="y"),
+    )
+    found = [one for one in checked(cohort).findings if one.check == "duplicate"]
+    assert [(one.severity, one.slides) for one in found] == [
+        ("error", (tumor.id, "copy")),
+        ("error", (normal.id, "link")),
+    ]
+    assert found[0].says == "files with the same content, on the sides test and train of the split"
+    assert found[1].says == "links to one file"
+
+
+def test_fault_14_one_name_in_two_folders_is_a_note(pair, tmp_path):
+    _, normal = pair
+    other = slide(tmp_path / "b" / f"{normal.id}.tif", 77)
+    checkup = checked_csv(tmp_path, [f"{normal.path},,normal,a,train,", f"{other.path},,normal,b,train,"])
+    [found] = [found for found in checkup.findings if found.check == "names"]
+    assert found.severity == "note"
+    assert len(set(found.slides)) == 2
+    assert all(name.startswith(f"{normal.id}-") for name in found.slides)
+
+
+def test_one_slide_of_another_scale_is_a_warning_and_many_are_not(pair, monkeypatch):
+    _, normal = pair
+    monkeypatch.setattr("gigaslide.doctor.pixels._mpp_of_file", lambda _: None)  # else that is the warning
+
+    def mpps(*values: float) -> list[list[str]]:
+        rows = [replace(normal, id=f"s{n}", mpp=mpp, split="test") for n, mpp in enumerate(values)]
+        checkups = checked(Cohort(slides=tuple(rows)), allow_upsampling=True, predict={"allow_upsampling": True}).slides
+        return [[one.says for one in c.findings if "most slides" in one.says] for c in checkups]
+
+    assert mpps(0.5, 0.51, 1.9) == [[], [], ["1.9 µm/px, while most slides have about 0.51"]]
+    assert mpps(0.5, 0.5, 0.5, 0.25, 0.25) == [[]] * 5
+    assert mpps(0.5, 1.0) == [[]] * 2
+
+
+def test_exit_status_is_1_where_nothing_opens_and_2_where_some_do_not(pair, tmp_path):
+    gone = [replace(pair[0], id=name, path=tmp_path / name) for name in ("a.tif", "b.tif")]
+    assert checked(as_cohort(*gone)).exit_status == 1
+    some = checked(as_cohort(gone[0], *pair))
+    assert some.exit_status == 2
+    assert [slide.pixels is None for slide in some.slides] == [True, False, False]
+
+
+def test_a_crash_of_one_check_is_an_error_of_that_slide_alone(pair, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("by chance")
+
+    monkeypatch.setattr("gigaslide.doctor.examine.predict_work", broken)
+    tumor, normal = pair
+    [crashed, well] = checked(as_cohort(replace(tumor, split="test"), normal)).slides
+    [found] = crashed.findings
+    assert (found.severity, found.check) == ("error", "crash")
+    assert "ZeroDivisionError: by chance" in found.says
+    assert "by chance" in crashed.traceback
+    assert well.findings == ()
+    assert well.pixels is not None
+
+
+def test_a_folder_is_a_proposed_cohort(good):
+    cohort, [found] = cohort_of(good.parent)
+    assert len(cohort) == 6
+    assert (found.severity, found.check) == ("note", "cohort")
+
+
+def test_the_json_is_the_whole_checkup(good_checkup, tmp_path):
+    page = save_checkup(good_checkup, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "checkup.json").read_text())
+    assert page == tmp_path / "out" / "checkup.html"
+    assert content["exit_status"] == 0
+    assert content["counts"] == {"error": 0, "warning": 0, "good": 6}
+    assert [slide["id"] for slide in content["slides"]] == [slide.id for slide in good_checkup.slides]
+    assert content["slides"][0]["tile"]["tumor_patches"] == good_checkup.slides[0].tile.tumor_patches
+    assert content["settings"] == settings().model_dump(mode="json")
+    assert len(content["estimates"]) == 4
+
+
+def test_fault_07_a_slide_that_hangs_is_given_up(pair, tmp_path):
+    pipe = tmp_path / "hangs.tif"
+    os.mkfifo(pipe)  # opening it waits for a writer who never comes
+    hanging = replace(pair[0], id="hangs", path=pipe)
+    [hung] = checked(as_cohort(hanging), sample=SampleSettings(minutes=0.005)).slides
+    [found] = hung.findings
+    assert (found.severity, found.check) == ("error", "time")
+    assert found.says.startswith("not done after 0.005 min")
+    assert 0.3 <= hung.seconds < 5
+    with pipe.open("wb"):
+        pass  # so that the thread left behind can end
+
+
+@pytest.mark.slow
+def test_fault_07_hanging_and_crashing_slides_do_not_stop_the_others(pair, good_checkup, tmp_path):
+    pipe = tmp_path / "hangs.tif"
+    os.mkfifo(pipe)
+    hanging = replace(pair[0], id="hangs", path=pipe)
+    crashing = replace(pair[0], id="crashes", path=DeadlyPath(pair[0].path))
+    ill = settings(sample=SampleSettings(minutes=0.1))
+    # One worker, the bad ones first: what follows comes after both.
+    batch = BatchSettings(workers=1, memory_gb=1.0)
+    checkup = check_up(Cohort(slides=(hanging, crashing, *pair)), ill, batch, name="cohort", known=[])
+    told = [[(found.severity, found.check) for found in slide.findings] for slide in checkup.slides]
+    assert told == [[("error", "time")], [("error", "crash")], [], []]
+    assert checkup.exit_status == 2
+    assert checkup.slides[1].findings[0].says == "the process that examined it died"
+    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    # And what a worker sees is what is seen here.
+    assert [measured(one) for one in checkup.slides[2:]] == [measured(one) for one in good_checkup.slides[:2]]
+
+
+def measured(checkup: SlideCheckup) -> tuple:
+    tile = checkup.tile and (checkup.tile.tumor_patches, checkup.tile.normal_patches, checkup.tile.patch_bytes)
+    return checkup.pixels, checkup.tissue_mm2, checkup.annotation, checkup.fingerprint, tile
