@@ -140,8 +140,14 @@ class WebServer(BaseHTTPRequestHandler):
     """Serves one file; by ranges where asked for under /ranges."""
 
     content = b""
+    refusals = 0
+    """So many requests are answered by 503 before the next good one."""
 
     def do_GET(self) -> None:
+        if WebServer.refusals > 0:
+            WebServer.refusals -= 1
+            self.send_error(503)
+            return
         start, end = 0, len(self.content)
         by_ranges = self.path.startswith("/ranges")
         if by_ranges and "Range" in self.headers:
@@ -165,7 +171,7 @@ class WebServer(BaseHTTPRequestHandler):
         pass
 
 
-def test_slide_on_a_web_server(local):
+def test_slide_on_a_web_server(local, monkeypatch):
     pytest.importorskip("aiohttp")
     WebServer.content = local.read_bytes()
     server = ThreadingHTTPServer(("127.0.0.1", 0), WebServer)
@@ -181,7 +187,17 @@ def test_slide_on_a_web_server(local):
             assert np.array_equal(whole_level(reader, 2), whole_level(expected, 2))
         with pytest.raises(SlideError, match="its server gives no byte ranges; copy it to a local disk first"):
             open_reader(f"{address}/whole/slide.svs")
+        monkeypatch.setattr(remote, "PAUSES_S", (0.0, 0.0))
+        WebServer.refusals = 2
+        with closing(open_reader(url)[0]) as reader:
+            assert reader.pyramid == expected.pyramid
+        WebServer.refusals = 99
+        with pytest.raises(SlideError, match=r"slide%20a\.svs: ") as refusal:
+            open_reader(url.replace("http://", "http://me:s3cret@"))
+        assert "s3cret" not in str(refusal.value)
+        assert "signature=x" not in str(refusal.value)
     finally:
+        WebServer.refusals = 0
         hang_up(fsspec.get_filesystem_class("http"))
         server.shutdown()
         thread.join()

@@ -229,3 +229,12 @@ def test_alpha_is_laid_on_the_background_pixel_by_pixel():
             assert np.abs(laid[row, column] - exact).max() <= 0.501
     assert laid[0, 0].tolist() == [200, 100, 50]
     assert laid[1, 1].tolist() == [10, 20, 30]
+
+
+def test_a_little_finer_than_the_slide_is_the_slide_or_refused(coded_slide):
+    with open_slide(coded_slide) as slide:
+        for mpp in np.linspace(0.48, 0.5, 41):
+            try:
+                assert slide.scale(mpp).resample == 1
+            except SpacingError:
+                assert 0.5 / mpp > 1.03

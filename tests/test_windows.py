@@ -3,12 +3,16 @@
 import threading
 import tracemalloc
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import position_coded
+from gigaslide.wsi import Slide
 from gigaslide.wsi import windows as windows_module
 from gigaslide.wsi.layers import Layer
+from gigaslide.wsi.readers import Pyramid, PyramidLevel
+from gigaslide.wsi.tiles import SlideTiles
 from gigaslide.wsi.windows import windows_of_layer
 from test_layers import layer_of, on_sheet
 
@@ -156,3 +160,38 @@ def test_blocks_far_apart_do_not_lay_out_what_lies_between(monkeypatch):
     assert (windows[1][: 79 * 256 - 20_200] == 78).all()
     assert len(fetched) <= 6
     assert peak < 20e6
+
+
+@pytest.mark.parametrize(("tile_px", "most"), [(256, 1.2), (1024, 2.0)])
+def test_resampled_windows_decode_tiles_about_once_in_bounded_memory(tile_px, most):
+    shape = {"width": 26_000, "height": 2_600, "tile_width": tile_px, "tile_height": tile_px}
+    tile = np.full((tile_px, tile_px, 3), 90, np.uint8)
+    levels = (PyramidLevel(**shape, downsample=1.0, downsample_xy=(1.0, 1.0)),)
+    reader = MadeReader(Pyramid(levels=levels, mpp_xy=(0.25, 0.25), vendor="made"), tile)
+    slide = Slide.__new__(Slide)
+    slide._reader, slide._tiles = reader, SlideTiles(reader, name="made")
+    slide.info = SimpleNamespace(path="made", mpp=0.25, level_downsamples=(1.0,))
+    corners = np.stack(np.meshgrid(np.arange(0, 25_500, 700), np.arange(0, 2_200, 700)), axis=2).reshape(-1, 2)
+    tracemalloc.start()
+    try:
+        windows = slide.read_windows(corners, size=299, mpp=0.4)
+        assert all((window[:200, :200] == 90).all() for _, window in windows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MEMORY_BYTES
+    assert sum(reader.asked.values()) / len(reader.asked) < most
+
+
+class MadeReader:
+    """Tiles of one colour, and how often each was asked for."""
+
+    name = "made"
+
+    def __init__(self, pyramid: Pyramid, tile: np.ndarray) -> None:
+        self.pyramid, self._tile = pyramid, tile
+        self.asked: Counter = Counter()
+
+    def tile(self, level: int, row: int, column: int) -> np.ndarray:
+        self.asked[level, row, column] += 1
+        return self._tile.copy()
