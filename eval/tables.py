@@ -9,19 +9,30 @@ import pandas as pd
 
 from ..wsi import CellStatus
 from .bootstrap import Estimate
-from .figures import Figures
+from .figures import Figures, FrocFigures, SizeCounts
 from .judgement import Judgement
+from .measures import LesionMeasures
+from .slide_level import Calibration
+from .stages import CLASSES, STAGES
+from .subgroups import Subgroup
 from .verdicts import SlideVerdicts, Verdict
 
 __all__ = [
+    "calibration_table",
     "detections_table",
+    "figures_table",
     "froc_table",
     "lesions_table",
     "metrics",
+    "patients_table",
+    "plain",
+    "precision_recall_table",
     "roc_table",
     "slide_counts",
     "slide_rows",
     "slides_table",
+    "subgroup_rows",
+    "subgroups_table",
 ]
 
 
@@ -49,8 +60,11 @@ def _slide_row(judgement: Judgement) -> dict[str, Any]:
         "slide": slide.id,
         "label": slide.label,
         "patient": slide.patient,
+        **dict(slide.further),
         "status": str(judgement.status),
         "score": judgement.score,
+        "true_class": judgement.true_class,
+        "predicted_class": judgement.predicted_class,
         **slide_counts(judgement.verdicts),
         **{_cells_name(s): None if cells is None else cells[s] for s in CellStatus},
         "tumor_cells_scored": None if patches is None else int(patches.is_tumor.sum()),
@@ -87,12 +101,19 @@ def lesions_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
             "y": measures.centre_level0[:, 1],
             "area_mm2": measures.drawn_mm2,
             "longest_axis_um": measures.major_axis_um,
+            "size": measures.size,
             "kind": np.where(measures.is_itc, "itc", "countable"),
+            "left_out": np.where(measures.is_itc, _itc_words(measures), ""),
+            "raster_um": measures.raster_um,
             "best_probability": verdicts.best,
             "found": ~np.isnan(verdicts.best),
         }
         parts.append(pd.DataFrame(columns))
     return _joined(parts)
+
+
+def _itc_words(measures: LesionMeasures) -> str:
+    return f"isolated tumour cells: longest axis below {measures.rule.itc_um:g} µm, growth included"
 
 
 def detections_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
@@ -110,7 +131,20 @@ def detections_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
 
 
 _EMPTY_LESIONS = pd.DataFrame(
-    columns=["slide", "lesion", "x", "y", "area_mm2", "longest_axis_um", "kind", "best_probability", "found"]
+    columns=[
+        "slide",
+        "lesion",
+        "x",
+        "y",
+        "area_mm2",
+        "longest_axis_um",
+        "size",
+        "kind",
+        "left_out",
+        "raster_um",
+        "best_probability",
+        "found",
+    ]
 )
 _EMPTY_DETECTIONS = pd.DataFrame(columns=["slide", "x", "y", "probability", "verdict", "lesion"])
 
@@ -146,32 +180,87 @@ def roc_table(figures: Figures) -> pd.DataFrame:
     )
 
 
+def precision_recall_table(figures: Figures) -> pd.DataFrame:
+    """The slide score's precision and recall at every threshold."""
+    curve = figures.slide_precision_recall
+    return pd.DataFrame({name: getattr(curve, name) for name in ("threshold", "precision", "recall")})
+
+
+def calibration_table(figures: Figures) -> pd.DataFrame:
+    """Bins of slides and of patches; an empty bin has no mean, and no share."""
+    parts = []
+    for of, bins in (("slide", figures.slide_calibration), ("patch", figures.patch_calibration)):
+        columns = {"of": of, "from": bins.edges[:-1], "to": bins.edges[1:]}
+        for name in ("count", "mean_score", "tumor_share", "low", "high"):
+            columns[name] = getattr(bins, name)
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def figures_table(figures: Figures) -> pd.DataFrame:
+    """Every figure that has an interval, a row each."""
+    return pd.DataFrame([{"figure": name, **asdict(value)} for name, value in figures.estimates.items()])
+
+
+def patients_table(figures: Figures) -> pd.DataFrame:
+    """The pN stage of every patient whose slides all have a true and a predicted class."""
+    stages = figures.stages
+    columns = {
+        "patient": list(stages.patient),
+        "true_stage": [STAGES[index] for index in stages.true],
+        "predicted_stage": [STAGES[index] for index in stages.predicted],
+    }
+    return pd.DataFrame(columns)
+
+
+def subgroup_rows(subgroups: Sequence[Subgroup]) -> list[dict[str, Any]]:
+    """Figures of every subgroup as plain JSON."""
+    return [
+        {
+            "column": group.column,
+            "value": group.value,
+            "slides": group.slides,
+            "tumor_slides": group.tumor_slides,
+            "countable_lesions": group.countable_lesions,
+            "figures": {name: plain(value) for name, value in group.estimates.items()},
+        }
+        for group in subgroups
+    ]
+
+
+def subgroups_table(subgroups: Sequence[Subgroup]) -> pd.DataFrame:
+    """A row for each figure of each subgroup."""
+    rows = [
+        {**{k: v for k, v in row.items() if k != "figures"}, "figure": name, **figure}
+        for row in subgroup_rows(subgroups)
+        for name, figure in row["figures"].items()
+    ]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["column", "value", "slides", "figure"])
+
+
 def metrics(figures: Figures) -> dict[str, Any]:
     """Every figure, plain JSON; null where it is not defined, with the reason beside it."""
-    resampling = figures.resampling
-    counts = (
-        "tumor_slides",
-        "normal_slides",
-        "lesion_slides",
-        "countable_lesions",
-        "itc",
-        "tumor_patches",
-        "normal_patches",
-    )
+    resampling, counts = figures.resampling, {name: getattr(figures, name) for name in _FIGURE_COUNTS}
     return {
-        "patch_auc": _plain(figures.patch_auc),
-        "slide_auc": _plain(figures.slide_auc),
-        "froc": {
-            name: {
-                "score": _plain(froc.score),
-                "sensitivity_at_false_positives_per_slide": {
-                    f"{rate:g}": _plain(value) for rate, value in zip(froc.curve.rates, froc.sensitivity, strict=True)
-                },
-                "definition": froc.curve.definition.words,
-            }
-            for name, froc in figures.froc.items()
+        "patch_auc": plain(figures.patch_auc),
+        "slide_auc": plain(figures.slide_auc),
+        "froc": {name: _froc(froc) for name, froc in figures.froc.items()},
+        "figures": {name: plain(value) for name, value in figures.estimates.items()},
+        "slide_auc_delong": None if figures.slide_delong is None else asdict(figures.slide_delong),
+        "patch_average_precision": figures.patch_average_precision,
+        "calibration": {
+            "slide": _calibration(figures.slide_calibration),
+            "patch": _calibration(figures.patch_calibration),
         },
-        "counts": {name: getattr(figures, name) for name in counts},
+        "sizes": _sizes(figures.sizes),
+        "stages": {
+            "names": list(STAGES),
+            "patients": len(figures.stages.patient),
+            "patients_left_out": figures.stages.left_out,
+            "true_by_predicted": figures.stages.table()[0].astype(int).tolist(),
+            "kappa": plain(figures.estimates["stage_kappa"]),
+        },
+        "counts": counts,
         "bootstrap": {
             "resamples": len(resampling.weights),
             "unit": resampling.unit,
@@ -181,5 +270,50 @@ def metrics(figures: Figures) -> dict[str, Any]:
     }
 
 
-def _plain(value: Estimate) -> dict[str, Any]:
+_FIGURE_COUNTS = (
+    "tumor_slides",
+    "normal_slides",
+    "lesion_slides",
+    "absent_slides",
+    "countable_lesions",
+    "itc",
+    "tumor_patches",
+    "normal_patches",
+)
+
+
+def _froc(froc: FrocFigures) -> dict[str, Any]:
+    return {
+        "score": plain(froc.score),
+        "sensitivity_at_false_positives_per_slide": {
+            f"{rate:g}": plain(value) for rate, value in zip(froc.curve.rates, froc.sensitivity, strict=True)
+        },
+        "slides": froc.slides,
+        "countable_lesions": froc.countable_lesions,
+        "itc": froc.itc,
+        "definition": froc.curve.definition.words,
+        "difference": froc.difference,
+    }
+
+
+def _calibration(bins: Calibration) -> dict[str, Any]:
+    arrays = {
+        name: [None if np.isnan(value) else value for value in getattr(bins, name).tolist()]
+        for name in ("edges", "count", "mean_score", "tumor_share", "low", "high")
+    }
+    return {"brier": bins.brier, "expected_error": bins.expected_error, "bins": arrays}
+
+
+def _sizes(sizes: SizeCounts) -> dict[str, Any]:
+    names = ("lesions", "found", "found_from_threshold")
+    return {
+        "lesions": {size: dict(zip(names, counts, strict=True)) for size, counts in sizes.lesions.items()},
+        "classes": list(CLASSES),
+        "slides_by_class_and_call": sizes.slides.tolist(),
+        "slides_by_true_and_predicted_class": sizes.classes.tolist(),
+    }
+
+
+def plain(value: Estimate) -> dict[str, Any]:
+    """An estimate as plain JSON."""
     return asdict(value)

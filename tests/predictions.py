@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from gigaslide.eval import EvaluateSettings, evaluate
+from gigaslide.eval import EvaluateSettings, evaluate_cohort
 from gigaslide.wsi import Annotation, CellStatus, Cohort, CohortSlide, Detections, Heatmap, Outline
 from shapely.geometry import Polygon, box
 
@@ -75,7 +75,9 @@ class Bench:
         Detections.of_slide(name, xyp[:, :2], xyp[:, 2]).save(self.predictions / name / "detections.csv")
 
     def evaluate(self, settings: EvaluateSettings = QUICK, **options):
-        return evaluate(Cohort(slides=tuple(self.rows)), self.predictions, self.folder / "out", settings, **options)
+        return evaluate_cohort(
+            Cohort(slides=tuple(self.rows)), self.predictions, self.folder / "out", settings, **options
+        )
 
     def html(self) -> str:
         return (self.folder / "out" / "report.html").read_text(encoding="utf-8")
