@@ -13,7 +13,7 @@ import numpy as np
 
 from ..wsi import Detections, ScoreError
 
-__all__ = ["DetectionFiles", "SlideDetections"]
+__all__ = ["DetectionFiles", "SlideDetections", "csv_names"]
 
 NAMES = {
     "slide": ("slide", "image", "name", "filename"),
@@ -69,7 +69,7 @@ class DetectionFiles:
         """
         if not path.is_dir():
             return cls(path=path, by_slide=_table(path, ids), is_table=True)
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".csv" and not p.name.startswith("."))
+        files = [path / name for name in csv_names(path)]
         if len(files) == 1 and _has_slides(files[0]):
             return cls(path=files[0], by_slide=_table(files[0], ids), is_table=True)
         known = _Ids(ids)
@@ -96,6 +96,12 @@ class DetectionFiles:
             slide = known.of(str(name), f"{path}, row {rows[0] + 1}")
             by_slide[slide] = SlideDetections(detections=detections.on(name), path=path, line=rows + 1)
         return cls(path=path, by_slide=by_slide, is_table=True)
+
+
+def csv_names(folder: Path) -> list[str]:
+    """Files of a folder that may hold detections; `gigaslide predict` leaves a summary.csv that does not."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() == ".csv")
+    return [name for name in names if not name.startswith(".") and name != "summary.csv"]
 
 
 class _Ids:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..wsi import CellStatus, CohortSlide, Detections, Heatmap, ScoreError, exists, file_identity, open_slide
-from .detection_files import DetectionFiles
+from .detection_files import DetectionFiles, csv_names
 
 __all__ = ["GivenDetections", "Prediction", "Predictions", "open_predictions"]
 
@@ -57,7 +57,7 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
         return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
     if not path.is_dir():
         raise ScoreError(f"{path}: no such folder of predictions; predict the slides first")
-    if any(p.suffix.lower() == ".csv" for p in path.iterdir()) and not any(path.glob("*/heatmap.zarr")):
+    if csv_names(path) and not any(path.glob("*/heatmap.zarr")):
         return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
     return _OfHeatmaps(path)
 

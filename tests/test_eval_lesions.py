@@ -77,7 +77,7 @@ def test_outlines_are_what_ever_finer_masks_come_to(seed, count):
     twin = distance.argmin(axis=1)
     assert distance.min(axis=1).max() < 4
     assert len(set(twin.tolist())) == len(twin)
-    for name, tolerance in (("area_um2", 0.05), ("drawn_um2", 0.06), ("major_axis_um", 0.02)):
+    for name, tolerance in (("area_um2", 0.05), ("drawn_um2", 0.06), ("major_axis_um", 0.03)):
         fine_one = getattr(mask.measures, name)[twin]
         assert getattr(exact.measures, name) == pytest.approx(fine_one, rel=tolerance), name
     points = np.random.default_rng(seed).uniform((0, 0), size, (4000, 2))
