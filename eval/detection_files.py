@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class DetectionFiles:
 
     @classmethod
     def of_table(cls, detections: Detections, ids: Sequence[str]) -> "DetectionFiles":
-        """Of a table in memory, whose rows are its lines.
+        """Of a table in memory, whose rows count as its lines, from 1.
 
         Raises:
             ScoreError: detections of a slide that is not in ids.
@@ -93,7 +94,7 @@ class DetectionFiles:
         by_slide: dict[str, SlideDetections] = {}
         for name in dict.fromkeys(detections.slide.tolist()):
             rows = np.flatnonzero(detections.slide == name)
-            slide = known.of(str(name), f"{path}, row {rows[0] + 1}")
+            slide = known.of(str(name), f"{path}, line {rows[0] + 1}")
             by_slide[slide] = SlideDetections(detections=detections.on(name), path=path, line=rows + 1)
         return cls(path=path, by_slide=by_slide, is_table=True)
 
@@ -125,8 +126,7 @@ class _Ids:
         )
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     path: Path
     line: int
     slide: str

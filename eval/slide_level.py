@@ -94,6 +94,7 @@ class Calibration:
 
 def calibration(scores: np.ndarray, is_tumor: np.ndarray, *, bins: int, confidence: float) -> Calibration:
     """Calibration of scores (N,) in [0, 1] with truth (N,) bool; the last bin holds 1."""
+    scores = scores.astype(np.float64)
     edges = np.linspace(0, 1, bins + 1)
     index = np.minimum((scores * bins).astype(np.int64), bins - 1)
     count = np.bincount(index, minlength=bins)
@@ -111,6 +112,6 @@ def calibration(scores: np.ndarray, is_tumor: np.ndarray, *, bins: int, confiden
         tumor_share=share,
         low=middle - reach,
         high=middle + reach,
-        brier=float(np.mean((scores.astype(np.float64) - is_tumor) ** 2)) if total else None,
+        brier=float(np.mean((scores - is_tumor) ** 2)) if total else None,
         expected_error=float(np.nansum(np.abs(mean - share) * count) / total) if total else None,
     )

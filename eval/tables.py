@@ -231,11 +231,12 @@ def subgroup_rows(subgroups: Sequence[Subgroup]) -> list[dict[str, Any]]:
 def subgroups_table(subgroups: Sequence[Subgroup]) -> pd.DataFrame:
     """A row for each figure of each subgroup."""
     rows = [
-        {**{k: v for k, v in row.items() if k != "figures"}, "figure": name, **figure}
+        {**{k: v for k, v in row.items() if k != "figures"}, "figure": name, "estimate": figure["value"], **intervals}
         for row in subgroup_rows(subgroups)
         for name, figure in row["figures"].items()
+        for intervals in [{k: v for k, v in figure.items() if k != "value"}]
     ]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["column", "value", "slides", "figure"])
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["column", "value", "slides", "figure", "estimate"])
 
 
 def metrics(figures: Figures) -> dict[str, Any]:

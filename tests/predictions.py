@@ -29,7 +29,9 @@ class Bench:
         self.folder, self.predictions, self.rows = folder, folder / "predictions", []
         self.predictions.mkdir()
 
-    def slide(self, name: str, label: str, *, patient: str = "", tumor: tuple[Polygon, ...] = (), scan: bool = True):
+    def slide(
+        self, name: str, label: str, *, patient: str = "", tumor: tuple[Polygon, ...] = (), scan: bool = True, **fields
+    ):
         path = self.folder / "scans" / f"slide-{len(self.rows)}.tif"
         if scan:
             path.parent.mkdir(exist_ok=True)
@@ -43,7 +45,9 @@ class Bench:
             annotation = self.folder / f"annotation-{len(self.rows)}.geojson"
             outlines = tuple(Outline(name=str(i), group="Tumor", polygon=p) for i, p in enumerate(tumor))
             Annotation(outlines=outlines).save(annotation)
-        row = CohortSlide(id=name, path=path, annotation=annotation, label=label, patient=patient, split="test")
+        row = CohortSlide(
+            id=name, path=path, annotation=annotation, label=label, patient=patient, split="test", **fields
+        )
         self.rows.append(row)
         return row
 
