@@ -1,14 +1,17 @@
 """The official programs' definitions from polygon to score, against twins written from their pseudo-code, slowly."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 import tifffile
 from gigaslide.eval import (
     DEFINITIONS,
     EvaluateSettings,
+    SlideTruth,
     Truth,
     Verdicts,
+    evaluate,
     froc_curve,
     judge_detections,
     official_lesions,
@@ -197,3 +200,26 @@ def test_pieces_outside_the_slide_are_told(tmp_path):
     truth = Truth.of_slide(slide, slide_size=SIZE, slide_mpp=0.5, settings=EvaluateSettings())
     assert len(truth.lesions.measures) == 1
     assert truth.notes == ("1 outlined pieces lie outside the slide and are no lesions",)
+
+
+def test_a_sentence_says_why_a_score_differs():
+    """One lesion that E1 takes for isolated cells, and a reading that interpolates."""
+    outlines = (box(1600, 1600, 2100, 1900), box(3000, 400, 4500, 1400))
+    truth = {
+        "t": SlideTruth(size=SIZE, mpp=0.5, tumor=list(outlines)),
+        "n": SlideTruth(size=SIZE, mpp=0.5),
+    }
+    rows = [("t", 1800, 1700, 0.9), ("n", 5, 5, 0.8), ("t", 5, 5, 0.4), ("n", 9, 9, 0.2)]
+    report = evaluate(pd.DataFrame(rows, columns=["slide", "x", "y", "probability"]), truth)
+    froc = report.figures.froc
+    assert froc["gigaslide"].difference == ""
+    assert froc["gigaslide"].score.value == 0.5
+    e1 = froc["camelyon16-e1"]
+    assert (e1.countable_lesions, e1.itc, e1.score.value) == (1, 1, 0)
+    assert e1.difference == (
+        "0.500 lower than ours: -0.500 from its lesions (1 countable and 1 of isolated cells, ours 2 and 0)."
+    )
+    assert froc["liu2017"].difference == "The same score as ours, " + (
+        "counting the 2 of 3 false positives that lie on the 1 tumour-negative slides, over those instead of 2."
+    )
+    assert froc["camelyon16-e2"].difference == "The same score as ours."
