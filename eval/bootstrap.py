@@ -11,6 +11,8 @@ from scipy.stats import norm
 
 __all__ = ["Estimate", "Resampling", "Statistic"]
 
+MOST_DROPPED = 0.1  # share of resamples without a value; the others are a choice, and their spread too narrow
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -28,6 +30,8 @@ class Estimate:
     dropped: int = 0
     """Resamples in which the figure was not defined."""
     undefined: str = ""
+    note: str = ""
+    """What must be known of the interval: why there is none, or why it says little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +119,9 @@ class Resampling:
             return Estimate(value=None, undefined="not defined on these slides")
         kept = np.sort(resampled[~np.isnan(resampled)])
         dropped = len(resampled) - len(kept)
-        if not len(kept):
-            return Estimate(value=float(value), dropped=dropped)
+        if not len(kept) or dropped > MOST_DROPPED * len(resampled):
+            note = f"no interval: not defined in {dropped} of {len(resampled)} resamples" if dropped else ""
+            return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
         tails = np.array([(1 - self.confidence) / 2, (1 + self.confidence) / 2])
         low, high = np.quantile(kept, tails).tolist()
         bca = self._bca_tails(float(value), kept, left_out, tails)
@@ -129,6 +134,7 @@ class Resampling:
             bca_high=bca_high,
             resamples=len(kept),
             dropped=dropped,
+            note="every resample gives the same value: how sure it is cannot be told" if low == high else "",
         )
 
     def _bca_tails(

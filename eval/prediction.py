@@ -57,7 +57,8 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
         return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
     if not path.is_dir():
         raise ScoreError(f"{path}: no such folder of predictions; predict the slides first")
-    if csv_names(path) and not any(path.glob("*/heatmap.zarr")):
+    of_predict = (path / "summary.csv").is_file() or any(path.glob("*/heatmap.zarr"))
+    if csv_names(path) and not of_predict:
         return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
     return _OfHeatmaps(path)
 

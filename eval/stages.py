@@ -87,7 +87,8 @@ class Stages:
     def undefined(self) -> str:
         """Why there is no kappa; empty where there is."""
         if len(self.patient):
-            return ""
+            one = set(self.true.tolist()) | set(self.predicted.tolist())
+            return "all patients are of one stage, true and predicted" if len(one) == 1 else ""
         return "no patient whose slides all have a heatmap and a known class" if self.left_out else "no patients named"
 
     @classmethod

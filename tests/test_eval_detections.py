@@ -135,6 +135,13 @@ def test_a_slide_without_rows_in_a_table_has_no_detections(bench):
     assert got.figures.froc["camelyon16-e2"].score.value == 0
 
 
+def test_an_empty_folder_of_predict_is_no_table_of_nothing_found(bench):
+    given = bench_with(bench, detections="slide,x,y,probability\n", summary="slide,status\nt,failed\n")
+    got = scored(bench, given)
+    assert [j.status for j in got.judgements] == [JudgementStatus.MISSING] * 2
+    assert got.exit_status == 1
+
+
 def test_predictions_of_slides_of_another_split_are_no_error(bench):
     given = bench_with(bench, t="", n="", other="0.5,1,2\n")
     bench.slide("other", "normal")

@@ -94,6 +94,17 @@ def test_an_interval_is_the_percentiles_of_what_is_defined():
     assert (got.resamples, got.dropped) == (101, 9)
 
 
+def test_no_interval_where_many_resamples_are_not_defined_and_a_note_where_all_agree():
+    resampling = drawn(list("ab"), ["", ""], [1, 0])
+    values = np.append(np.arange(100) / 100, [np.nan] * 20)
+    got = resampling.estimate(0.5, values, np.full(2, np.nan))
+    assert (got.value, got.low, got.dropped) == (0.5, None, 20)
+    assert got.note == "no interval: not defined in 20 of 120 resamples"
+    same = resampling.estimate(1.0, np.ones(50), np.ones(2))
+    assert (same.low, same.high) == (1, 1)
+    assert "every resample gives the same value" in same.note
+
+
 def test_an_estimate_without_value_or_resamples_has_no_interval():
     resampling = drawn(list("ab"), ["", ""], [1, 0])
     nothing = Statistic(names=("froc",), of=lambda w: np.full((len(w), 1), np.nan), undefined="no lesions")

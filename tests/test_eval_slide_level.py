@@ -128,6 +128,12 @@ def test_kappa_is_not_defined_where_all_are_one_stage():
     assert np.isnan(weighted_kappa(table)).all()
 
 
+def test_patients_of_one_stage_have_no_kappa_and_the_reason():
+    stages = Stages.of(["p", "q"], ["micro", "micro"], ["micro", "micro"])
+    assert stages.undefined == "all patients are of one stage, true and predicted"
+    assert Stages.of([""], ["micro"], ["micro"]).undefined == "no patients named"
+
+
 def test_patients_with_an_unknown_class_are_left_out_and_counted():
     stages = Stages.of(["p", "p", "q", "", "r"], ["macro", "itc", "", "micro", "itc"], ["itc"] * 5)
     assert (stages.patient, stages.left_out) == (("p", "r"), 1)
