@@ -1,9 +1,9 @@
-"""Two models on the same slides: paired differences, their intervals, and how likely chance makes them."""
+"""Two models on the same slides: paired differences, their intervals, and how often chance makes as much of them."""
 
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..wsi import Cohort, Recipe, ScoreError, SettingsError, gigaslide_version, refuse_foreign_folder, whole_folder
 from .auc import DeLong, delong
-from .bootstrap import Estimate, Resampling
+from .bootstrap import Estimate, Resampling, Statistic
 from .evaluation import judge_cohort, slides_to_evaluate
 from .figures import resampling_of
 from .judgement import Judgement
@@ -25,6 +25,7 @@ __all__ = ["Comparison", "Difference", "compare", "compare_cohort"]
 logger = logging.getLogger(__name__)
 
 STAGE = "compare"
+SLACK = 1e-12  # the same difference, summed in another order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class Difference:
     second: Estimate
     difference: Estimate
     p_value: float | None
-    """Two-sided, of no difference: twice the smaller share of paired resamples on either side of 0 (a resample at 0
-    counts on both), at least 1 in so many; None without resamples."""
+    """Two-sided, of no difference, by randomisation: how often swapping the two models' predictions, patient by patient
+    (slide by slide without patients), gives at least this difference; None without resamples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,21 +97,10 @@ def compare(
         raise ScoreError(f"{names[0]} and {names[1]} have no slide in common that can be scored; nothing to compare")
     ones, twos = [a for a, _ in pairs], [b for _, b in pairs]
     resampling = resampling_of(ones, settings)
+    swapped = _swapped(resampling, seed=settings.seed)
     found: dict[str, Difference] = {}
-    for one, two in zip(statistics_of(ones, settings), statistics_of(twos, settings), strict=True):
-        a, b = resampling.estimates(one), resampling.estimates(two)
-        undefined = one.undefined or two.undefined
-        for name in one.names if undefined else ():
-            found[name] = Difference(
-                first=a[name], second=b[name], difference=Estimate(value=None, undefined=undefined), p_value=None
-            )
-        if undefined:
-            continue
-        parts = [x - y for x, y in zip(resampling.resampled(one), resampling.resampled(two), strict=True)]
-        for name, *column in zip(one.names, *(part.T for part in parts), strict=True):
-            found[name] = Difference(
-                first=a[name], second=b[name], difference=resampling.estimate(*column), p_value=_p_value(column[1])
-            )
+    for one, two, both in zip(*(statistics_of(j, settings) for j in (ones, twos, _both(ones, twos))), strict=True):
+        found |= _differences(one, two, both, resampling, swapped)
     used = {j.slide.id for j in ones}
     return Comparison(
         names=names,
@@ -130,12 +120,47 @@ def _is_tumor(slides: Sequence[Judgement]) -> np.ndarray:
     return np.array([j.is_tumor for j in slides], bool)
 
 
-def _p_value(differences: np.ndarray) -> float | None:
-    kept = differences[~np.isnan(differences)]
-    if not len(kept):
+def _both(ones: Sequence[Judgement], twos: Sequence[Judgement]) -> list[Judgement]:
+    """Each slide twice, once by each model; weights then say whose prediction is taken."""
+    # A patient's stage must not mix the models' slides.
+    apart = {j.slide.id: f"{j.slide.patient} again" if j.slide.patient else "" for j in twos}
+    return [*ones, *(replace(j, slide=replace(j.slide, patient=apart[j.slide.id])) for j in twos)]
+
+
+def _swapped(resampling: Resampling, *, seed: int) -> np.ndarray:
+    """(B, S) int64: 1 where a slide's two predictions are swapped, the same for all slides of a unit."""
+    draws, units = len(resampling.weights), len(resampling.left_out)
+    return np.random.default_rng([seed, 1]).integers(0, 2, (draws, units)) @ (1 - resampling.left_out)
+
+
+def _differences(
+    one: Statistic, two: Statistic, both: Statistic, resampling: Resampling, swapped: np.ndarray
+) -> dict[str, Difference]:
+    first, second = resampling.estimates(one), resampling.estimates(two)
+    undefined = one.undefined or two.undefined
+    if undefined:
+        none = Estimate(value=None, undefined=undefined)
+        return {n: Difference(first=first[n], second=second[n], difference=none, p_value=None) for n in one.names}
+    pairs = zip(resampling.resampled(one), resampling.resampled(two), strict=True)
+    values, resampled, left_out = (x - y for x, y in pairs)
+    by_chance = both.of(np.concatenate([1 - swapped, swapped], axis=1)) - both.of(
+        np.concatenate([swapped, 1 - swapped], axis=1)
+    )
+    return {
+        name: Difference(
+            first=first[name],
+            second=second[name],
+            difference=resampling.estimate(values[k], resampled[:, k], left_out[:, k]),
+            p_value=_p_value(float(values[k]), by_chance[:, k]),
+        )
+        for k, name in enumerate(one.names)
+    }
+
+
+def _p_value(difference: float, by_chance: np.ndarray) -> float | None:
+    if not len(by_chance) or np.isnan(difference) or np.isnan(by_chance).any():
         return None
-    smaller = min((kept <= 0).sum(), (kept >= 0).sum())
-    return float(min(1.0, 2 * (smaller + 1) / (len(kept) + 1)))
+    return float(((np.abs(by_chance) >= abs(difference) - SLACK).sum() + 1) / (len(by_chance) + 1))
 
 
 def compare_cohort(

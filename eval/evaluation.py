@@ -25,6 +25,7 @@ from ..wsi import (
 from . import tables
 from .figures import Figures, figures_of
 from .judgement import Judgement, JudgementStatus, judge_slide, models_of
+from .metrics import metrics_of, subgroup_rows
 from .prediction import Predictions, open_predictions
 from .report import report_html
 from .settings import EvaluateSettings
@@ -63,8 +64,8 @@ class Evaluation:
     def metrics(self) -> dict[str, Any]:
         """What metrics.json holds."""
         return {
-            **tables.metrics(self.figures),
-            "subgroups": tables.subgroup_rows(self.subgroups),
+            **metrics_of(self.figures),
+            "subgroups": subgroup_rows(self.subgroups),
             "slides": tables.slide_rows(self.judgements),
             "models": models_of(self.judgements),
             "settings": self.settings.model_dump(mode="json"),

@@ -23,6 +23,7 @@ from .judgement import Judgement, judge
 from .lesions import lesions_of_annotation
 from .mask_lesions import Raster, label_lesions
 from .measures import LesionRule
+from .metrics import metrics_of
 from .pixel_rules import official_lesions, official_rasters
 from .plots import draw_froc, draw_roc
 from .prediction import GivenDetections
@@ -73,7 +74,7 @@ class Report:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Every figure as plain JSON."""
-        return {**tables.metrics(self.figures), "settings": self.settings.model_dump(mode="json")}
+        return {**metrics_of(self.figures), "settings": self.settings.model_dump(mode="json")}
 
     def table(self) -> pd.DataFrame:
         """Every figure with its intervals, a row each."""

@@ -67,8 +67,14 @@ def test_differences_are_those_of_evaluations_of_the_same_drawn_slides(two_model
     by_hand = np.array([auc(scores[0], times) - auc(scores[1], times) for times in weights])
     difference = got.differences["slide_auc"].difference
     assert (difference.low, difference.high) == pytest.approx(np.quantile(by_hand, [0.025, 0.975]))
-    below = min((by_hand <= 0).sum(), (by_hand >= 0).sum())
-    assert got.differences["slide_auc"].p_value == pytest.approx(min(1, 2 * (below + 1) / 301))
+    # All 64 ways to swap the models' scores, a patient's two slides together.
+    once, chance = np.ones(12, int), []
+    for swap in np.ndindex(*[2] * 6):
+        mixed = np.where(np.repeat(swap, 2), scores[::-1], scores)
+        chance.append(abs(auc(mixed[0], once) - auc(mixed[1], once)))
+    exact = np.mean(np.array(chance) >= abs(difference.value) - 1e-9)
+    assert got.differences["slide_auc"].p_value == pytest.approx(exact, abs=0.07)  # of 300 drawn
+    assert 0.01 < exact < 0.9
     assert got.resampling.unit == "patients"
     assert got.delong.value == pytest.approx(difference.value)
 
@@ -79,6 +85,7 @@ def test_a_model_against_itself_differs_in_nothing(two_models):
     for one in got.differences.values():
         assert one.difference.value in (0, None)
         assert one.p_value in (1, None)
+    assert got.differences["froc_gigaslide"].p_value == 1
 
 
 def test_slides_that_one_model_lacks_are_left_out_of_both(two_models):
