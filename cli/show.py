@@ -123,7 +123,8 @@ def _figure(figure: dict[str, Any], confidence: float | None) -> str:
     if figure["value"] is None:
         return f"not defined: {figure['undefined']}"
     if figure["low"] is None or confidence is None:
-        return f"{figure['value']:.3f}"
+        note = figure.get("note") if confidence is not None else ""
+        return f"{figure['value']:.3f}" + (f"  ({note})" if note else "")
     return f"{figure['value']:.3f}  ({confidence:.0%} interval {figure['low']:.3f} to {figure['high']:.3f})"
 
 
