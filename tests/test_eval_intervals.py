@@ -215,9 +215,9 @@ def test_two_thousand_resamples_of_a_challenge_take_seconds():
     verdicts = big_verdicts(rng, slides=130)
     resampling = drawn([str(i) for i in range(130)], [""] * 130, ~verdicts.is_normal, resamples=2000)
     rates = np.array([0.25, 0.5, 1, 2, 4, 8])
-    start = time.perf_counter()
+    start = time.process_time()
     resampled = resampled_sensitivity(verdicts, DEFINITIONS["gigaslide"], resampling.weights, rates=rates)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     whole = resampled_sensitivity(verdicts, DEFINITIONS["gigaslide"], np.ones((1, 130), np.int64), rates=rates)[0]
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     assert (low < whole).all()

@@ -152,9 +152,9 @@ def test_a_slide_of_100_000_by_200_000_px_takes_seconds_and_no_full_size_mask(tm
     Annotation(outlines=tuple(outlines)).save(path)
     slide = CohortSlide(id="a", path=tmp_path / "a.tif", annotation=path, label="tumor")
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     truth = Truth.of_slide(slide, slide_size=(100_000, 200_000), slide_mpp=0.243, settings=SETTINGS)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert tracemalloc.get_traced_memory()[1] < 500e6
     tracemalloc.stop()
     counts = {len(lesions.measures) for lesions in (truth.lesions, *truth.official.values())}
