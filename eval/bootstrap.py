@@ -119,6 +119,9 @@ class Resampling:
             return Estimate(value=None, undefined="not defined on these slides")
         kept = np.sort(resampled[~np.isnan(resampled)])
         dropped = len(resampled) - len(kept)
+        if len(kept) and max(self.tumor_units, self.normal_units) < 2:
+            note = f"no interval: one of the {self.unit} of each kind, nothing to draw"
+            return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
         if not len(kept) or dropped > MOST_DROPPED * len(resampled):
             note = f"no interval: not defined in {dropped} of {len(resampled)} resamples" if dropped else ""
             return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)

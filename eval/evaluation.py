@@ -114,11 +114,12 @@ def judge_cohort(
     settings: EvaluateSettings,
     *,
     on_slide: Callable[[str], object] | None = None,
+    with_pictures: bool = True,
 ) -> list[Judgement]:
     """Each slide judged; one that cannot be is left out, with its reason."""
     judgements = []
     for slide in slides:
-        judgements.append(_tried(slide, predictions, settings))
+        judgements.append(_tried(slide, predictions, settings, with_pictures=with_pictures))
         if on_slide is not None:
             on_slide(slide.id)
     return judgements
@@ -163,9 +164,11 @@ def _is_ours(out: Path) -> bool:
     return recipe is not None and recipe.stage == STAGE
 
 
-def _tried(slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings) -> Judgement:
+def _tried(
+    slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings, *, with_pictures: bool
+) -> Judgement:
     try:
-        return judge_slide(slide, predictions, settings)
+        return judge_slide(slide, predictions, settings, with_pictures=with_pictures)
     except GigaslideError as error:
         logger.warning("%s: left out: %s", slide.id, error)
         reason = str(error)
@@ -198,6 +201,7 @@ def _write(evaluation: Evaluation, recipe: Recipe, folder: Path) -> None:
         "lesions": tables.lesions_table(judgements),
         "detections": tables.detections_table(judgements),
         "froc": tables.froc_table(figures),
+        "froc_band": tables.froc_band_table(figures),
         "roc": tables.roc_table(figures),
         "precision_recall": tables.precision_recall_table(figures),
         "calibration": tables.calibration_table(figures),

@@ -131,7 +131,9 @@ def models_of(judgements: Iterable[Judgement]) -> list[str]:
     return sorted({j.model_hash for j in judgements if j.in_figures and j.model_hash})
 
 
-def judge_slide(slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings) -> Judgement:
+def judge_slide(
+    slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings, *, with_pictures: bool = True
+) -> Judgement:
     """Read and judge one slide.
 
     Raises:
@@ -146,6 +148,8 @@ def judge_slide(slide: CohortSlide, predictions: Predictions, settings: Evaluate
         return Judgement(slide=slide, status=JudgementStatus.NO_LABEL, reason=reason)
     truth = Truth.of_slide(slide, slide_size=prediction.slide_size, slide_mpp=prediction.slide_mpp, settings=settings)
     judgement = judge(slide, prediction, truth, settings)
+    if not with_pictures:
+        return judgement
     pictures, trouble = _pictures(slide, prediction, truth, judgement.verdicts, picture_px=settings.picture_px)
     notes = (*judgement.notes, trouble) if trouble else judgement.notes
     return replace(judgement, notes=notes, pictures=pictures)

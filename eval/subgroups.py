@@ -13,6 +13,9 @@ from .statistics import pooled_verdicts, statistics_of
 __all__ = ["Subgroup", "check_columns", "subgroups_of"]
 
 
+OWN_COLUMNS = ("label", "patient", "split")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subgroup:
     """Slides with one value of a column; drawn among themselves for the intervals."""
@@ -32,23 +35,24 @@ def check_columns(cohort: Cohort, settings: EvaluateSettings) -> None:
     Raises:
         SettingsError: naming them, and those it has.
     """
-    known = dict.fromkeys(name for slide in cohort for name, _ in slide.further)
+    known = dict.fromkeys([*OWN_COLUMNS, *(name for slide in cohort for name, _ in slide.further)])
     missing = [name for name in settings.subgroups if name not in known]
     if missing:
-        raise SettingsError(
-            f"subgroups: the cohort has no column {', '.join(missing)}; its further columns are "
-            f"{', '.join(known) or '(none)'}"
-        )
+        raise SettingsError(f"subgroups: the cohort has no column {', '.join(missing)}; there are {', '.join(known)}")
 
 
 def subgroups_of(judgements: Sequence[Judgement], settings: EvaluateSettings) -> tuple[Subgroup, ...]:
     """Subgroups by every column asked for, values in alphabetical order."""
     used = [j for j in judgements if j.in_figures]
     return tuple(
-        _subgroup(column, value, [j for j in used if j.slide.column(column) == value], settings)
+        _subgroup(column, value, [j for j in used if _value(j, column) == value], settings)
         for column in settings.subgroups
-        for value in sorted({j.slide.column(column) for j in used})
+        for value in sorted({_value(j, column) for j in used})
     )
+
+
+def _value(judgement: Judgement, column: str) -> str:
+    return getattr(judgement.slide, column) if column in OWN_COLUMNS else judgement.slide.column(column)
 
 
 def _subgroup(column: str, value: str, slides: list[Judgement], settings: EvaluateSettings) -> Subgroup:

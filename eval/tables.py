@@ -20,6 +20,7 @@ __all__ = [
     "calibration_table",
     "detections_table",
     "figures_table",
+    "froc_band_table",
     "froc_table",
     "lesions_table",
     "patients_table",
@@ -161,6 +162,13 @@ def froc_table(figures: Figures) -> pd.DataFrame:
             "sensitivity": np.concatenate([c.sensitivity for c in curves]),
         }
     )
+
+
+def froc_band_table(figures: Figures) -> pd.DataFrame:
+    """The pointwise interval of our FROC curve; empty fields where there is none."""
+    band = figures.froc_band
+    columns = {"false_positives_per_slide": band.rates, "low": band.low, "high": band.high}
+    return pd.DataFrame(columns)
 
 
 def roc_table(figures: Figures) -> pd.DataFrame:

@@ -132,10 +132,13 @@ def test_subgroups_are_evaluations_of_their_slides(two_models):
     alone = Cohort(slides=tuple(two_models.rows[8:]))
     twin = evaluate_cohort(alone, two_models.predictions, two_models.folder / "twin", QUICK)
     assert got.subgroups[1].estimates == twin.figures.estimates
+    patients = two_models.evaluate(QUICK.model_copy(update={"subgroups": ("patient",)})).subgroups
+    assert [(g.value, g.slides) for g in patients] == [(f"p{i}", 2) for i in range(6)]
+    two_models.evaluate(asked)
     rows = two_models.table("subgroups")
     chosen = rows[(rows["value"] == "B") & (rows["figure"] == "slide_auc")]
     assert chosen["estimate"].tolist() == [twin.figures.slide_auc.value]
-    with pytest.raises(SettingsError, match="no column centre; its further columns are scanner"):
+    with pytest.raises(SettingsError, match="no column centre; there are label, patient, split, scanner"):
         two_models.evaluate(QUICK.model_copy(update={"subgroups": ("centre",)}))
 
 

@@ -89,28 +89,34 @@ def test_the_same_seed_draws_the_same_slides_in_any_order():
 
 def test_an_interval_is_the_percentiles_of_what_is_defined():
     values = np.append(np.arange(101) / 100, [np.nan] * 9)
-    got = replace(drawn(list("ab"), ["", ""], [1, 0]), confidence=0.9).estimate(0.5, values, np.full(2, np.nan))
+    got = replace(drawn(list("abcd"), [""] * 4, [1, 0, 1, 0]), confidence=0.9).estimate(0.5, values, np.full(4, np.nan))
     assert (got.low, got.high) == pytest.approx((0.05, 0.95))
     assert (got.resamples, got.dropped) == (101, 9)
 
 
 def test_no_interval_where_many_resamples_are_not_defined_and_a_note_where_all_agree():
-    resampling = drawn(list("ab"), ["", ""], [1, 0])
+    resampling = drawn(list("abcd"), [""] * 4, [1, 0, 1, 0])
     values = np.append(np.arange(100) / 100, [np.nan] * 20)
-    got = resampling.estimate(0.5, values, np.full(2, np.nan))
+    got = resampling.estimate(0.5, values, np.full(4, np.nan))
     assert (got.value, got.low, got.dropped) == (0.5, None, 20)
     assert got.note == "no interval: not defined in 20 of 120 resamples"
-    same = resampling.estimate(1.0, np.ones(50), np.ones(2))
+    same = resampling.estimate(1.0, np.ones(50), np.ones(4))
     assert (same.low, same.high) == (1, 1)
     assert "every resample gives the same value" in same.note
 
 
+def test_one_unit_of_each_kind_gives_no_interval():
+    got = drawn(list("abc"), ["p", "q", "q"], [1, 0, 0]).estimate(0.7, np.full(50, 0.7), np.full(2, 0.7))
+    assert (got.value, got.low) == (0.7, None)
+    assert got.note == "no interval: one of the patients of each kind, nothing to draw"
+
+
 def test_an_estimate_without_value_or_resamples_has_no_interval():
-    resampling = drawn(list("ab"), ["", ""], [1, 0])
+    resampling = drawn(list("abcd"), [""] * 4, [1, 0, 1, 0])
     nothing = Statistic(names=("froc",), of=lambda w: np.full((len(w), 1), np.nan), undefined="no lesions")
     none = resampling.estimates(nothing)["froc"]
     assert (none.value, none.low, none.high, none.undefined) == (None, None, None, "no lesions")
-    never = resampling.estimate(0.7, np.full(9, np.nan), np.full(2, np.nan))
+    never = resampling.estimate(0.7, np.full(9, np.nan), np.full(4, np.nan))
     assert (never.value, never.low, never.resamples, never.dropped) == (0.7, None, 0, 9)
 
 

@@ -95,7 +95,7 @@ def test_a_group_with_a_meaning_of_its_own_is_tumour(plain):
 
 
 def test_a_fault_of_ours_costs_one_slide(plain, monkeypatch):
-    def judge(slide, *_):
+    def judge(slide, *_, **__):
         raise ZeroDivisionError("oh")
 
     monkeypatch.setattr("gigaslide.eval.evaluation.judge_slide", judge, raising=True)
