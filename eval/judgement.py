@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -15,6 +16,7 @@ from ..wsi import (
     Heatmap,
     Overview,
     ScoreError,
+    Slide,
     SlideError,
     open_slide,
     tumor_fractions,
@@ -149,6 +151,7 @@ def judge_slide(
     truth = Truth.of_slide(slide, slide_size=prediction.slide_size, slide_mpp=prediction.slide_mpp, settings=settings)
     judgement = judge(slide, prediction, truth, settings)
     if not with_pictures:
+        _check_if_there(slide, prediction)
         return judgement
     pictures, trouble = _pictures(slide, prediction, truth, judgement.verdicts, picture_px=settings.picture_px)
     notes = (*judgement.notes, trouble) if trouble else judgement.notes
@@ -196,14 +199,26 @@ def _pictures(
 
 
 def _overview(slide: CohortSlide, prediction: Prediction, *, picture_px: int) -> Overview:
-    size, mpp = prediction.slide_size, prediction.slide_mpp
-    with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=mpp) as scan:
-        if scan.size != size or abs(scan.info.mpp / mpp - 1) > SAME_MPP:
-            raise ScoreError(
-                f"{slide.id}: the heatmap is of a slide of {size} px at {mpp:g} µm/px, "
-                f"but the slide has {scan.size} px at {scan.info.mpp:g}; predict it again"
-            )
+    with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=prediction.slide_mpp) as scan:
+        _check_same(scan, slide, prediction)
         return scan.overview(scan.info.mpp * max(scan.size) / picture_px)
+
+
+def _check_if_there(slide: CohortSlide, prediction: Prediction) -> None:
+    with (
+        suppress(SlideError),
+        open_slide(slide.path, mpp=slide.mpp, fallback_mpp=prediction.slide_mpp) as scan,
+    ):
+        _check_same(scan, slide, prediction)
+
+
+def _check_same(scan: Slide, slide: CohortSlide, prediction: Prediction) -> None:
+    size, mpp = prediction.slide_size, prediction.slide_mpp
+    if scan.size != size or abs(scan.info.mpp / mpp - 1) > SAME_MPP:
+        raise ScoreError(
+            f"{slide.id}: the heatmap is of a slide of {size} px at {mpp:g} µm/px, "
+            f"but the slide has {scan.size} px at {scan.info.mpp:g}; predict it again"
+        )
 
 
 def _not_looked_at(heatmap: Heatmap | None) -> list[str]:

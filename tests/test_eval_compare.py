@@ -97,6 +97,14 @@ def test_slides_that_one_model_lacks_are_left_out_of_both(two_models):
         compare(good[:1], bad, QUICK, names=("good", "bad"))
 
 
+def test_a_heatmap_of_another_slide_is_left_out_here_too(two_models):
+    two_models.predictions = two_models.folder / "bad"
+    two_models.predict("s0", slide_size=(700, 900))
+    cohort = Cohort(slides=tuple(two_models.rows))
+    paths = [two_models.folder / name for name in ("good", "bad", "out")]
+    assert compare_cohort(cohort, *paths, QUICK).left_out == ("s0",)
+
+
 def test_the_command_writes_every_difference(two_models, capsys):
     folder = two_models.folder
     Cohort(slides=tuple(two_models.rows)).save(folder / "cohort.csv")
