@@ -94,9 +94,9 @@ def predict(work: Path, _size_px: int) -> dict[str, float]:
 
 
 def evaluate(work: Path, _size_px: int) -> dict[str, float]:
-    from gigaslide.eval import EvaluateSettings, evaluate
+    from gigaslide.eval import EvaluateSettings, evaluate_cohort
 
-    evaluation = evaluate(cohort(work), work / "predictions", work / "report", EvaluateSettings(split=""))
+    evaluation = evaluate_cohort(cohort(work), work / "predictions", work / "report", EvaluateSettings(split=""))
     return {"patches": evaluation.figures.tumor_patches + evaluation.figures.normal_patches}
 
 

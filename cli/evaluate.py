@@ -14,11 +14,16 @@ __all__ = ["evaluate"]
 
 def evaluate(
     cohort: Annotated[Path, Parameter(help="Cohort CSV with the labels and annotations.")],
-    predictions: Annotated[Path, Parameter(help="Folder made by gigaslide predict.")],
+    predictions: Annotated[
+        Path,
+        Parameter(
+            help="Folder made by gigaslide predict; or anybody's detections: a folder of CSV files of a slide each "
+            "(p,x,y), or one CSV (slide,x,y,probability), level-0 px."
+        ),
+    ],
     report: Annotated[Path, Parameter(help="Folder to make: report.html, metrics.json, tables.")],
-    /,
     *,
     settings: Annotated[EvaluateSettings, Parameter(name="*")] = EvaluateSettings(),
 ) -> int:
-    """Score heatmaps and detections against annotations: patch AUC, slide AUC, FROC, with intervals, in a report."""
+    """Score heatmaps or detections against annotations: AUC, FROC and more, with intervals, in a report."""
     return evaluate_stage(Cohort.load(cohort), predictions, report, settings)

@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "Train a model on a patch store.",
     "predict": "Slide a model over slides: heatmaps and detections.",
     "evaluate": "Score heatmaps and detections against annotations: AUC, FROC, a report.",
+    "compare": "Compare two models on the same slides: paired differences.",
     "phantom": "Draw synthetic slides whose tumour is known.",
 }
 

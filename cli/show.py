@@ -12,7 +12,17 @@ from tqdm import tqdm
 
 from ..batch import BatchSummary, SlideOutcome
 
-__all__ = ["bar", "findings_only", "hushed", "say", "show_figures", "show_logs", "show_summary", "slide_bar"]
+__all__ = [
+    "bar",
+    "findings_only",
+    "hushed",
+    "say",
+    "show_comparison",
+    "show_figures",
+    "show_logs",
+    "show_summary",
+    "slide_bar",
+]
 
 STAGE_WIDTH = 9
 
@@ -94,11 +104,27 @@ def show_figures(metrics: dict[str, Any]) -> None:
         say(f"{'':<{STAGE_WIDTH}}   sensitivity at {rate:>4} false positives a slide: {_figure(figure, None)}")
 
 
+def show_comparison(metrics: dict[str, Any]) -> None:
+    """Both models and their difference, figure by figure."""
+    first, second = metrics["names"]
+    left_out = f"; left out: {', '.join(metrics['left_out'])}" if metrics["left_out"] else ""
+    say(f"{'compare':<{STAGE_WIDTH}} {first} less {second}, {len(metrics['slides'])} slides{left_out}")
+    for name, one in metrics["differences"].items():
+        found = one["difference"]
+        if found["value"] is None:
+            continue
+        interval = "" if found["low"] is None else f"  ({found['low']:+.3f} to {found['high']:+.3f})"
+        p_value = "" if one["p_value"] is None else f", p = {one['p_value']:.3f}"
+        values = f"{one['first']['value']:.3f} and {one['second']['value']:.3f}"
+        say(f"{'':<{STAGE_WIDTH}} {name}: {values}, difference {found['value']:+.3f}{interval}{p_value}")
+
+
 def _figure(figure: dict[str, Any], confidence: float | None) -> str:
     if figure["value"] is None:
         return f"not defined: {figure['undefined']}"
     if figure["low"] is None or confidence is None:
-        return f"{figure['value']:.3f}"
+        note = figure.get("note") if confidence is not None else ""
+        return f"{figure['value']:.3f}" + (f"  ({note})" if note else "")
     return f"{figure['value']:.3f}  ({confidence:.0%} interval {figure['low']:.3f} to {figure['high']:.3f})"
 
 

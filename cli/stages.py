@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import Cohort, refuse_foreign_folder
 from .plan import Plan, check_cohort, worst
-from .show import bar, findings_only, hushed, say, show_figures, show_summary, slide_bar
+from .show import bar, findings_only, hushed, say, show_comparison, show_figures, show_summary, slide_bar
 
 if TYPE_CHECKING:
     from ..doctor import DoctorSettings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..training import TrainSettings
 
 __all__ = [
+    "compare_stage",
     "doctor_stage",
     "evaluate_stage",
     "phantom_stage",
@@ -137,15 +138,26 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
 
 
 def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> int:
-    from ..eval import evaluate, find_evaluation, slides_to_evaluate
+    from ..eval import evaluate_cohort, find_evaluation, slides_to_evaluate
 
     metrics = find_evaluation(cohort, predictions, out, settings)
     what = "evaluated" if metrics is None else "unchanged"
     if metrics is None:
         with bar("evaluate", len(slides_to_evaluate(cohort, settings)), " slides") as progress:
-            metrics = evaluate(cohort, predictions, out, settings, on_slide=lambda _: progress.update()).metrics
+            metrics = evaluate_cohort(cohort, predictions, out, settings, on_slide=lambda _: progress.update()).metrics
     slides = sum(slide["score"] is not None for slide in metrics["slides"])
     say(f"{'evaluate':<9} {what}; {slides} of {len(metrics['slides'])} slides in the figures")
     show_figures(metrics)
     say(f"{'':<9} {out / 'report.html'}")
     return metrics["exit_status"]
+
+
+def compare_stage(cohort: Cohort, predictions: tuple[Path, Path], out: Path, settings: EvaluateSettings) -> int:
+    """2 where slides had to be left out."""
+    from ..eval import compare_cohort, slides_to_evaluate
+
+    with bar("compare", 2 * len(slides_to_evaluate(cohort, settings)), " slides") as progress:
+        comparison = compare_cohort(cohort, *predictions, out, settings, on_slide=lambda _: progress.update())
+    show_comparison(comparison.metrics)
+    say(f"{'':<9} {out / 'comparison.csv'}")
+    return 2 if comparison.left_out else 0

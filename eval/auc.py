@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-__all__ = ["Pairs", "Roc", "roc"]
+__all__ = ["DeLong", "Pairs", "Roc", "delong", "roc"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +74,47 @@ class Pairs:
         pairs = (weights @ self.tumor).astype(np.float64) * (weights @ self.normal)
         pairs[pairs == 0] = np.nan
         return ((weights @ self.wins) * weights).sum(axis=1) / pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeLong:
+    """An AUC, or the difference of two on the same items, by DeLong et al. 1988; items are taken as independent."""
+
+    value: float
+    variance: float
+    low: float
+    """Of the normal interval; an AUC's is cut to [0, 1]."""
+    high: float
+    p_value: float | None = None
+    """Two-sided, of no difference; None for one AUC, and where the variance is 0."""
+
+
+def delong(
+    scores: np.ndarray, is_tumor: np.ndarray, *, other: np.ndarray | None = None, confidence: float
+) -> DeLong | None:
+    """Of scores (N,), or of scores less other scores (N,) of the same items; None with fewer than two of a class."""
+    if min(is_tumor.sum(), (~is_tumor).sum()) < 2:
+        return None
+    tumor, normal = _placements(scores, is_tumor)
+    if other is not None:
+        other_tumor, other_normal = _placements(other, is_tumor)
+        tumor, normal = tumor - other_tumor, normal - other_normal
+    value = float(tumor.mean())
+    variance = float(tumor.var(ddof=1) / len(tumor) + normal.var(ddof=1) / len(normal))
+    reach = float(norm.ppf((1 + confidence) / 2)) * np.sqrt(variance)
+    low, high = value - reach, value + reach
+    if other is None:
+        return DeLong(value=value, variance=variance, low=max(0.0, low), high=min(1.0, high))
+    p_value = float(2 * norm.sf(abs(value) / np.sqrt(variance))) if variance > 0 else None
+    return DeLong(value=value, variance=variance, low=low, high=high, p_value=p_value)
+
+
+def _placements(scores: np.ndarray, is_tumor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the other class that each tumour and each normal item beats, a tie being half."""
+    tumor, normal = scores[is_tumor], scores[~is_tumor]
+
+    def share_below(points: np.ndarray, among: np.ndarray) -> np.ndarray:
+        among = np.sort(among)
+        return (np.searchsorted(among, points, "left") + np.searchsorted(among, points, "right")) / (2 * len(among))
+
+    return share_below(tumor, normal), 1 - share_below(normal, tumor)

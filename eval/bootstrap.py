@@ -1,25 +1,48 @@
-"""How sure a figure is: slides drawn again with replacement, a patient's slides together."""
+"""How sure a figure is: slides drawn again with replacement, a patient's slides together.
 
-from collections.abc import Sequence
+Percentile and BCa intervals (Efron 1987; for several strata Davison and Hinkley 1997, section 5.3).
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
-__all__ = ["Estimate", "Resampling", "estimate"]
+__all__ = ["Estimate", "Resampling", "Statistic"]
+
+MOST_DROPPED = 0.1  # share of resamples without a value; the others are a choice, and their spread too narrow
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A figure with its interval. None where it is not defined, and `undefined` says why."""
+    """A figure with its intervals. None where it is not defined, and `undefined` says why."""
 
     value: float | None
     low: float | None = None
+    """Percentile interval."""
     high: float | None = None
+    bca_low: float | None = None
+    """Bias-corrected and accelerated interval; None where the resamples do not tell it."""
+    bca_high: float | None = None
     resamples: int = 0
-    """Resamples behind the interval."""
+    """Resamples behind the intervals."""
     dropped: int = 0
     """Resamples in which the figure was not defined."""
     undefined: str = ""
+    note: str = ""
+    """What must be known of the interval: why there is none, or why it says little."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistic:
+    """Figures of any draw of the S slides: weights (B, S), how often each was drawn → (B, K), NaN where undefined."""
+
+    names: tuple[str, ...]
+    """K names."""
+    of: Callable[[np.ndarray], np.ndarray]
+    undefined: str = ""
+    """Why no draw defines it; empty if some does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +50,32 @@ class Resampling:
     """Resamples as weights (B, S) int64: how often each of S slides was drawn. The same for every figure."""
 
     weights: np.ndarray
+    left_out: np.ndarray
+    """(U, S) int64, 0 or 1: each unit left out in turn."""
+    has_tumor: np.ndarray
+    """(U,) bool: units with at least one tumour slide; drawn among themselves, as the others are."""
     unit: str
     """"patients" or "slides": what was drawn."""
-    tumor_units: int
-    """Units with at least one tumour slide; drawn among themselves, as the others are."""
-    normal_units: int
+    confidence: float
+
+    @property
+    def tumor_units(self) -> int:
+        return int(self.has_tumor.sum())
+
+    @property
+    def normal_units(self) -> int:
+        return int((~self.has_tumor).sum())
 
     @classmethod
     def draw(
-        cls, ids: Sequence[str], patients: Sequence[str], is_tumor: np.ndarray, *, resamples: int, seed: int
+        cls,
+        ids: Sequence[str],
+        patients: Sequence[str],
+        is_tumor: np.ndarray,
+        *,
+        resamples: int,
+        seed: int,
+        confidence: float = 0.95,
     ) -> "Resampling":
         """Draw patients where the cohort names any (a slide without one stands for itself), else slides.
 
@@ -54,19 +94,70 @@ class Resampling:
                 drawn[:, members] = rng.multinomial(len(members), share, size=resamples)
         return cls(
             weights=drawn[:, unit_of],
+            left_out=(np.arange(len(units))[:, None] != unit_of).astype(np.int64),
+            has_tumor=has_tumor,
             unit="patients" if by_patient else "slides",
-            tumor_units=int(has_tumor.sum()),
-            normal_units=int((~has_tumor).sum()),
+            confidence=confidence,
         )
 
+    def resampled(self, statistic: Statistic) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The figures (K,), their resamples (B, K), and with each unit left out (U, K)."""
+        whole = np.ones((1, self.weights.shape[1]), np.int64)
+        found = statistic.of(np.concatenate([whole, self.weights, self.left_out]))
+        return found[0], found[1 : 1 + len(self.weights)], found[1 + len(self.weights) :]
 
-def estimate(value: float | None, resampled: np.ndarray, *, confidence: float, undefined: str = "") -> Estimate:
-    """The percentile interval of resampled values (B,); NaN ones are dropped and counted."""
-    if value is None:
-        return Estimate(value=None, undefined=undefined)
-    kept = resampled[~np.isnan(resampled)]
-    dropped = len(resampled) - len(kept)
-    if not len(kept):
-        return Estimate(value=value, dropped=dropped)
-    low, high = np.quantile(kept, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(value=value, low=float(low), high=float(high), resamples=len(kept), dropped=dropped)
+    def estimates(self, statistic: Statistic) -> dict[str, Estimate]:
+        """Each figure of a statistic with its intervals."""
+        if statistic.undefined:
+            return {name: Estimate(value=None, undefined=statistic.undefined) for name in statistic.names}
+        columns = zip(statistic.names, *(part.T for part in self.resampled(statistic)), strict=True)
+        return {name: self.estimate(*column) for name, *column in columns}
+
+    def estimate(self, value: float, resampled: np.ndarray, left_out: np.ndarray) -> Estimate:
+        """The intervals of a value from its resamples (B,), NaN ones dropped and counted, and its (U,) jackknife."""
+        if np.isnan(value):
+            return Estimate(value=None, undefined="not defined on these slides")
+        kept = np.sort(resampled[~np.isnan(resampled)])
+        dropped = len(resampled) - len(kept)
+        if len(kept) and max(self.tumor_units, self.normal_units) < 2:
+            note = f"no interval: one of the {self.unit} of each kind, nothing to draw"
+            return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
+        if not len(kept) or dropped > MOST_DROPPED * len(resampled):
+            note = f"no interval: not defined in {dropped} of {len(resampled)} resamples" if dropped else ""
+            return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
+        tails = np.array([(1 - self.confidence) / 2, (1 + self.confidence) / 2])
+        low, high = np.quantile(kept, tails).tolist()
+        bca = self._bca_tails(float(value), kept, left_out, tails)
+        bca_low, bca_high = (None, None) if bca is None else np.quantile(kept, bca).tolist()
+        return Estimate(
+            value=float(value),
+            low=low,
+            high=high,
+            bca_low=bca_low,
+            bca_high=bca_high,
+            resamples=len(kept),
+            dropped=dropped,
+            note="every resample gives the same value: how sure it is cannot be told" if low == high else "",
+        )
+
+    def _bca_tails(
+        self, value: float, resampled: np.ndarray, left_out: np.ndarray, tails: np.ndarray
+    ) -> np.ndarray | None:
+        """Which quantiles of the resamples the BCa interval takes; None where it cannot be told."""
+        # A resample that is the value but for rounding is half below it.
+        slack = 1e-12 * max(1.0, abs(value))
+        below = np.searchsorted(resampled, [value - slack, value + slack]).mean()
+        if not 0 < below < len(resampled) or np.isnan(left_out).any():
+            return None
+        bias = norm.ppf(below / len(resampled))
+        cubes = squares = 0.0
+        for stratum in (True, False):
+            values = left_out[self.has_tumor == stratum]
+            if len(values):
+                influence = (len(values) - 1) * (values.mean() - values)
+                cubes += float((influence**3).sum()) / len(values) ** 3
+                squares += float((influence**2).sum()) / len(values) ** 2
+        acceleration = cubes / (6 * squares**1.5) if squares > 0 else 0.0
+        moved = bias + norm.ppf(tails)
+        scale = 1 - acceleration * moved
+        return norm.cdf(bias + moved / scale) if (scale > 0).all() else None

@@ -1,8 +1,8 @@
-"""From a cohort and a folder of predictions to a folder with a report: slide by slide, whole or not at all."""
+"""From a cohort and its predictions to a folder with a report: slide by slide, whole or not at all."""
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -16,7 +16,6 @@ from ..wsi import (
     CohortSlide,
     GigaslideError,
     Recipe,
-    ScoreError,
     SettingsError,
     exists,
     file_identity,
@@ -26,15 +25,18 @@ from ..wsi import (
 from . import tables
 from .figures import Figures, figures_of
 from .judgement import Judgement, JudgementStatus, judge_slide, models_of
+from .metrics import metrics_of, subgroup_rows
+from .prediction import Predictions, open_predictions
 from .report import report_html
 from .settings import EvaluateSettings
+from .subgroups import Subgroup, check_columns, subgroups_of
 
-__all__ = ["Evaluation", "evaluate", "find_evaluation", "slides_to_evaluate"]
+__all__ = ["Evaluation", "evaluate_cohort", "find_evaluation", "judge_cohort", "slides_to_evaluate"]
 
 logger = logging.getLogger(__name__)
 
 STAGE = "evaluate"
-METRICS = {"patch_auc", "slide_auc", "froc", "slides", "models", "settings", "exit_status"}
+METRICS = {"patch_auc", "slide_auc", "froc", "figures", "slides", "models", "settings", "exit_status"}
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "shapely")
 
 
@@ -47,6 +49,7 @@ class Evaluation:
     """One a slide, in the cohort's order."""
 
     settings: EvaluateSettings
+    subgroups: tuple[Subgroup, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -54,14 +57,15 @@ class Evaluation:
         if not any(j.in_figures for j in self.judgements):
             return 1
         good = (JudgementStatus.EVALUATED, JudgementStatus.NO_TISSUE)
-        of_one_model = len(models_of(self.judgements)) == 1
+        of_one_model = len(models_of(self.judgements)) <= 1
         return 0 if of_one_model and all(j.status in good for j in self.judgements) else 2
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """What metrics.json holds."""
         return {
-            **tables.metrics(self.figures),
+            **metrics_of(self.figures),
+            "subgroups": subgroup_rows(self.subgroups),
             "slides": tables.slide_rows(self.judgements),
             "models": models_of(self.judgements),
             "settings": self.settings.model_dump(mode="json"),
@@ -69,7 +73,7 @@ class Evaluation:
         }
 
 
-def evaluate(
+def evaluate_cohort(
     cohort: Cohort,
     predictions: Path,
     out: Path,
@@ -77,33 +81,56 @@ def evaluate(
     *,
     on_slide: Callable[[str], object] | None = None,
 ) -> Evaluation:
-    """Judge `predictions/<slide id>/heatmap.zarr` and `detections.csv`, and write the folder out.
+    """Judge predictions, and write the folder out.
 
-    A slide that cannot be judged is left out and listed with its reason. on_slide is told each id when it is done.
+    predictions holds `<slide id>/heatmap.zarr` and `detections.csv`, or anybody's detections as CSV: see
+    `open_predictions`. A slide that cannot be judged is left out and listed with its reason. on_slide is told each
+    id when it is done.
 
     Raises:
         SettingsError: no slides of that split, or out holds something else than an evaluation.
-        ScoreError: no folder of predictions.
+        ScoreError: no predictions, or detections that cannot be used or are of slides the cohort does not list.
     """
+    _check(cohort, out, settings)
+    opened = open_predictions(predictions, cohort)
     slides = slides_to_evaluate(cohort, settings)
-    _check(slides, cohort, predictions, out, settings)
-    judgements = []
-    for slide in slides:
-        judgements.append(_tried(slide, predictions, settings))
-        if on_slide is not None:
-            on_slide(slide.id)
-    evaluation = Evaluation(figures=figures_of(judgements, settings), judgements=tuple(judgements), settings=settings)
-    recipe = _recipe(slides, predictions, settings)
+    judgements = judge_cohort(slides, opened, settings, on_slide=on_slide)
+    evaluation = Evaluation(
+        figures=figures_of(judgements, settings),
+        judgements=tuple(judgements),
+        settings=settings,
+        subgroups=subgroups_of(judgements, settings),
+    )
+    recipe = _recipe(slides, opened, settings)
     with whole_folder(out) as partial:
         _write(evaluation, recipe, partial)
     logger.info("%s: %d of %d slides in the figures", out, sum(j.in_figures for j in judgements), len(judgements))
     return evaluation
 
 
+def judge_cohort(
+    slides: Sequence[CohortSlide],
+    predictions: Predictions,
+    settings: EvaluateSettings,
+    *,
+    on_slide: Callable[[str], object] | None = None,
+    with_pictures: bool = True,
+) -> list[Judgement]:
+    """Each slide judged; one that cannot be is left out, with its reason."""
+    judgements = []
+    for slide in slides:
+        judgements.append(_tried(slide, predictions, settings, with_pictures=with_pictures))
+        if on_slide is not None:
+            on_slide(slide.id)
+    return judgements
+
+
 def find_evaluation(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> dict[str, Any] | None:
-    """The metrics of an evaluation in out that `evaluate` would only repeat; None where there is no whole one."""
+    """The metrics in out that `evaluate_cohort` would only repeat; None where there is no whole evaluation."""
     found = Recipe.load(out / "recipe.json")
-    if found is None or found.differences(_recipe(slides_to_evaluate(cohort, settings), predictions, settings)):
+    if found is None or found.differences(
+        _recipe(slides_to_evaluate(cohort, settings), open_predictions(predictions, cohort), settings)
+    ):
         return None
     try:
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
@@ -120,14 +147,13 @@ def slides_to_evaluate(cohort: Cohort, settings: EvaluateSettings) -> list[Cohor
     return [s for s in cohort if not settings.split or not cohort.has_splits or s.split == settings.split]
 
 
-def _check(slides: list[CohortSlide], cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> None:
-    if not slides:
+def _check(cohort: Cohort, out: Path, settings: EvaluateSettings) -> None:
+    if not slides_to_evaluate(cohort, settings):
         found = ", ".join(sorted({s.split or "(none)" for s in cohort}))
         raise SettingsError(
             f"no slide of the cohort has split {settings.split!r}; there are {found}; an empty split takes every slide"
         )
-    if not predictions.is_dir():
-        raise ScoreError(f"{predictions}: no such folder of predictions; predict the slides first")
+    check_columns(cohort, settings)
     # The folder is replaced as a whole, so it must be ours.
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or _is_ours(out))):
         raise SettingsError(f"{out}: holds something else than an evaluation; give a new folder")
@@ -138,9 +164,11 @@ def _is_ours(out: Path) -> bool:
     return recipe is not None and recipe.stage == STAGE
 
 
-def _tried(slide: CohortSlide, predictions: Path, settings: EvaluateSettings) -> Judgement:
+def _tried(
+    slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings, *, with_pictures: bool
+) -> Judgement:
     try:
-        return judge_slide(slide, predictions, settings)
+        return judge_slide(slide, predictions, settings, with_pictures=with_pictures)
     except GigaslideError as error:
         logger.warning("%s: left out: %s", slide.id, error)
         reason = str(error)
@@ -150,24 +178,20 @@ def _tried(slide: CohortSlide, predictions: Path, settings: EvaluateSettings) ->
     return Judgement(slide=slide, status=JudgementStatus.FAILED, reason=reason)
 
 
-def _recipe(slides: list[CohortSlide], predictions: Path, settings: EvaluateSettings) -> Recipe:
+def _recipe(slides: list[CohortSlide], predictions: Predictions, settings: EvaluateSettings) -> Recipe:
     return Recipe(
         stage=STAGE,
         settings=settings.model_dump(mode="json"),
-        inputs={slide.id: _inputs(slide, predictions / slide.id) for slide in slides},
+        inputs={slide.id: _inputs(slide, predictions) for slide in slides},
         made_with={"gigaslide": gigaslide_version(), **{name: version(name) for name in LIBRARIES}},
     )
 
 
-def _inputs(slide: CohortSlide, folder: Path) -> dict[str, Any]:
-    read = {
-        "slide": slide.path,
-        "annotation": slide.annotation,
-        "heatmap": folder / "heatmap.zarr" / "zarr.json",
-        "detections": folder / "detections.csv",
-    }
+def _inputs(slide: CohortSlide, predictions: Predictions) -> dict[str, Any]:
+    read = {"slide": slide.path, "annotation": slide.annotation}
     files = {name: file_identity(path) if path and exists(path) else None for name, path in read.items()}
-    return {"label": slide.label, "patient": slide.patient, "mpp": slide.mpp, **files}
+    known = {"label": slide.label, "patient": slide.patient, "mpp": slide.mpp, "further": dict(slide.further)}
+    return {**known, **files, **predictions.inputs(slide)}
 
 
 def _write(evaluation: Evaluation, recipe: Recipe, folder: Path) -> None:
@@ -177,7 +201,13 @@ def _write(evaluation: Evaluation, recipe: Recipe, folder: Path) -> None:
         "lesions": tables.lesions_table(judgements),
         "detections": tables.detections_table(judgements),
         "froc": tables.froc_table(figures),
+        "froc_band": tables.froc_band_table(figures),
         "roc": tables.roc_table(figures),
+        "precision_recall": tables.precision_recall_table(figures),
+        "calibration": tables.calibration_table(figures),
+        "figures": tables.figures_table(figures),
+        "patients": tables.patients_table(figures),
+        "subgroups": tables.subgroups_table(evaluation.subgroups),
     }
     for name, table in contents.items():
         _save(table, folder / f"{name}.csv")

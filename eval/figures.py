@@ -1,18 +1,25 @@
-"""The figures of an evaluation: patch AUC, slide AUC and FROC of all slides together, each with its interval."""
+"""The figures of an evaluation: what slides, patches, lesions and patients say together, each with its interval."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import precision_recall_curve
 
-from .auc import Pairs, Roc, roc
-from .bootstrap import Estimate, Resampling, estimate
+from .auc import DeLong, Roc, delong, roc
+from .bootstrap import Estimate, Resampling
+from .differences import difference_words
 from .froc import DEFINITIONS, Froc, froc_curve, resampled_sensitivity
-from .judgement import Judgement, Patches
+from .judgement import Judgement, JudgementStatus
+from .measures import SIZES
 from .settings import EvaluateSettings
+from .slide_level import Calibration, calibration
+from .stages import CLASSES, Stages
+from .statistics import pooled_patches, pooled_verdicts, stages_of, statistics_of
 from .verdicts import Verdicts
 
-__all__ = ["Band", "Figures", "FrocFigures", "figures_of"]
+__all__ = ["Band", "Figures", "FrocFigures", "PrecisionRecall", "SizeCounts", "figures_of", "resampling_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +29,11 @@ class FrocFigures:
     curve: Froc
     score: Estimate
     sensitivity: tuple[Estimate, ...]
+    slides: int
+    countable_lesions: int
+    itc: int
+    difference: str = ""
+    """Why the score is not ours, in a sentence; empty for ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,100 +46,175 @@ class Band:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrecisionRecall:
+    """Precision and recall at every threshold (T,), ascending; empty with one class only."""
+
+    threshold: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeCounts:
+    """What was found of each size."""
+
+    lesions: dict[str, tuple[int, int, int]]
+    """By size: lesions, of them found by any detection, of them found from the slide threshold on."""
+    slides: np.ndarray
+    """(4, 2) int64: slides by true class (`CLASSES`), and whether their score is below or from the threshold on."""
+    classes: np.ndarray
+    """(4, 4) int64: slides by true class and by the class of the largest predicted lesion; those that have both."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """Every figure, and how many of what it rests on."""
 
-    patch_auc: Estimate
-    slide_auc: Estimate
+    estimates: dict[str, Estimate]
+    """All that have an interval, by name."""
+    slide_delong: DeLong | None
     froc: dict[str, FrocFigures]
     """By the name of the definition, `gigaslide` first."""
     patch_roc: Roc
     slide_roc: Roc
+    slide_precision_recall: PrecisionRecall
+    slide_calibration: Calibration
+    patch_calibration: Calibration
+    patch_average_precision: float | None
+    sizes: SizeCounts
+    stages: Stages
     froc_band: Band
     resampling: Resampling
     tumor_slides: int
     normal_slides: int
     lesion_slides: int
     """Slides whose lesions are known, normal ones included: those that FROC and patch AUC speak of."""
+    absent_slides: int
+    """Slides for which no predictions were given, counted as slides on which nothing was found."""
     countable_lesions: int
     itc: int
     tumor_patches: int
     normal_patches: int
 
+    @property
+    def patch_auc(self) -> Estimate:
+        return self.estimates["patch_auc"]
+
+    @property
+    def slide_auc(self) -> Estimate:
+        return self.estimates["slide_auc"]
+
+
+def resampling_of(slides: Sequence[Judgement], settings: EvaluateSettings) -> Resampling:
+    """The draws behind every interval."""
+    return Resampling.draw(
+        [j.slide.id for j in slides],
+        [j.slide.patient for j in slides],
+        np.array([j.is_tumor for j in slides], bool),
+        resamples=settings.resamples,
+        seed=settings.seed,
+        confidence=settings.confidence,
+    )
+
 
 def figures_of(judgements: Sequence[Judgement], settings: EvaluateSettings) -> Figures:
     """Figures of the slides that are in them, in any order."""
     slides = [j for j in judgements if j.in_figures]
+    resampling = resampling_of(slides, settings)
+    estimates: dict[str, Estimate] = {}
+    for statistic in statistics_of(slides, settings):
+        estimates |= resampling.estimates(statistic)
     is_tumor = np.array([j.is_tumor for j in slides], bool)
-    resampling = Resampling.draw(
-        [j.slide.id for j in slides],
-        [j.slide.patient for j in slides],
-        is_tumor,
-        resamples=settings.resamples,
-        seed=settings.seed,
-    )
     scores = np.array([j.score for j in slides], np.float64)
-    patches = [j.patches for j in slides]
-    slide_roc, slide_auc = _auc(scores, is_tumor, np.arange(len(slides)), "slides", resampling, settings)
-    patch_roc, patch_auc = _auc(*_pooled(patches), "patches", resampling, settings)
-    known = [(index, j.verdicts, not j.is_tumor) for index, j in enumerate(slides) if j.verdicts is not None]
-    verdicts = Verdicts.pooled([v for _, v, _ in known], is_normal=[normal for _, _, normal in known])
-    weights = resampling.weights[:, [index for index, _, _ in known]]
+    patches, patch_is_tumor, _ = pooled_patches(slides)
+    verdicts, known = pooled_verdicts(slides, "gigaslide")
+    bins = {"bins": settings.calibration_bins, "confidence": settings.confidence}
+    recall = _precision_recall(patches, patch_is_tumor)
     return Figures(
-        patch_auc=patch_auc,
-        slide_auc=slide_auc,
-        froc={name: _froc(verdicts, name, weights, settings) for name in DEFINITIONS},
-        patch_roc=patch_roc,
-        slide_roc=slide_roc,
-        froc_band=_band(verdicts, weights, settings),
+        estimates=estimates,
+        slide_delong=delong(scores, is_tumor, confidence=settings.confidence),
+        froc=_froc(judgements, estimates, settings),
+        patch_roc=roc(patches, patch_is_tumor, noun="patches"),
+        slide_roc=roc(scores, is_tumor, noun="slides"),
+        slide_precision_recall=_precision_recall(scores, is_tumor),
+        slide_calibration=calibration(scores, is_tumor, **bins),
+        patch_calibration=calibration(patches, patch_is_tumor, **bins),
+        patch_average_precision=_area(recall) if len(recall.threshold) else None,
+        sizes=_sizes(slides, settings),
+        stages=stages_of(slides),
+        froc_band=_band(verdicts, resampling.weights[:, known], settings),
         resampling=resampling,
         tumor_slides=int(is_tumor.sum()),
         normal_slides=int((~is_tumor).sum()),
         lesion_slides=len(known),
+        absent_slides=sum(j.status == JudgementStatus.ABSENT for j in slides),
         countable_lesions=verdicts.countable,
         itc=len(verdicts.best) - verdicts.countable,
-        tumor_patches=sum(int(p.is_tumor.sum()) for p in patches if p),
-        normal_patches=sum(int((~p.is_tumor).sum()) for p in patches if p),
+        tumor_patches=int(patch_is_tumor.sum()),
+        normal_patches=int((~patch_is_tumor).sum()),
     )
 
 
-def _pooled(patches: list[Patches | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    known = [(index, p) for index, p in enumerate(patches) if p is not None]
-    scores = np.concatenate([np.zeros(0, np.float32), *(p.probability for _, p in known)])
-    is_tumor = np.concatenate([np.zeros(0, bool), *(p.is_tumor for _, p in known)])
-    return scores, is_tumor, np.repeat([i for i, _ in known], [len(p.is_tumor) for _, p in known]).astype(np.int64)
+def _froc(
+    judgements: Sequence[Judgement], estimates: dict[str, Estimate], settings: EvaluateSettings
+) -> dict[str, FrocFigures]:
+    slides = [j for j in judgements if j.in_figures]
+    without = [j.slide.id for j in judgements if j.status in (JudgementStatus.MISSING, JudgementStatus.ABSENT)]
+    found: dict[str, FrocFigures] = {}
+    for name, definition in DEFINITIONS.items():
+        verdicts, known = pooled_verdicts(slides, definition.lesions)
+        counts = {
+            "slides": len(known),
+            "countable_lesions": verdicts.countable,
+            "itc": len(verdicts.best) - verdicts.countable,
+        }
+        curve = froc_curve(verdicts, definition, rates=settings.false_positives_per_slide)
+        if definition.lesions != "gigaslide" and without:
+            curve = curve.without(f"no predictions for {_some(without)}, which is an error in the official programs")
+        values = dict(zip(curve.rates, curve.at_rates, strict=False))
+        score, *sensitivity = (
+            estimates.get(f"froc_{name}{end}", Estimate(value=value, undefined=curve.undefined))
+            for end, value in [("", curve.score), *((f"_at_{r:g}", values.get(r)) for r in curve.rates)]
+        )
+        ours = found["gigaslide"].curve if found else None
+        difference = "" if ours is None else difference_words(curve, ours, verdicts=verdicts, slides=slides)
+        found[name] = FrocFigures(
+            curve=curve, score=score, sensitivity=tuple(sensitivity), difference=difference, **counts
+        )
+    return found
 
 
-def _auc(
-    scores: np.ndarray,
-    is_tumor: np.ndarray,
-    slide: np.ndarray,
-    noun: str,
-    resampling: Resampling,
-    settings: EvaluateSettings,
-) -> tuple[Roc, Estimate]:
-    curve = roc(scores, is_tumor, noun=noun)
-    pairs = Pairs.of(scores, is_tumor, slide, slides=resampling.weights.shape[1])
-    resampled = pairs.auc(resampling.weights)
-    return curve, estimate(curve.auc, resampled, confidence=settings.confidence, undefined=curve.undefined)
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _froc(verdicts: Verdicts, name: str, weights: np.ndarray, settings: EvaluateSettings) -> FrocFigures:
-    definition = DEFINITIONS[name]
-    curve = froc_curve(verdicts, definition, rates=settings.false_positives_per_slide)
-    values: tuple[float | None, ...] = curve.at_rates or (None,) * len(curve.rates)
-    resampled = np.full((0, len(curve.rates)), np.nan)
-    if definition.reading == "reachable" and not curve.undefined:
-        resampled = resampled_sensitivity(verdicts, definition, weights, rates=np.array(curve.rates))
+def _precision_recall(scores: np.ndarray, is_tumor: np.ndarray) -> PrecisionRecall:
+    if not is_tumor.any() or is_tumor.all():
+        return PrecisionRecall(threshold=np.zeros(0), precision=np.zeros(0), recall=np.zeros(0))
+    precision, recall, threshold = precision_recall_curve(is_tumor, scores)
+    return PrecisionRecall(threshold=threshold, precision=precision[:-1], recall=recall[:-1])
 
-    def of(value: float | None, column: np.ndarray) -> Estimate:
-        return estimate(value, column, confidence=settings.confidence, undefined=curve.undefined)
 
-    return FrocFigures(
-        curve=curve,
-        score=of(curve.score, resampled.mean(axis=1)),
-        sensitivity=tuple(of(value, column) for value, column in zip(values, resampled.T, strict=True)),
-    )
+def _area(curve: PrecisionRecall) -> float:
+    return float((-np.diff(curve.recall, append=0.0) * curve.precision).sum())
+
+
+def _sizes(slides: Sequence[Judgement], settings: EvaluateSettings) -> SizeCounts:
+    threshold = settings.slide_threshold
+    counts: dict[str, Counter[str]] = {size: Counter() for size in SIZES}
+    table, classes = np.zeros((len(CLASSES), 2), np.int64), np.zeros((len(CLASSES),) * 2, np.int64)
+    for j in slides:
+        if j.true_class:
+            row = CLASSES.index(j.true_class)
+            table[row, int((j.score or 0.0) >= threshold)] += 1
+            if j.predicted_class:
+                classes[row, CLASSES.index(j.predicted_class)] += 1
+        if j.lesions is None or j.verdicts is None:
+            continue
+        for size, best in zip(j.lesions.size.tolist(), j.verdicts.best.tolist(), strict=True):
+            counts[size].update({"all": 1, "any": int(best == best), "from": int(best >= threshold)})  # NaN: missed
+    lesions = {size: (one["all"], one["any"], one["from"]) for size, one in counts.items()}
+    return SizeCounts(lesions=lesions, slides=table, classes=classes)
 
 
 def _band(verdicts: Verdicts, weights: np.ndarray, settings: EvaluateSettings) -> Band:

@@ -1,21 +1,25 @@
 """FROC: lesion sensitivity against false positives per slide, by definitions that have names.
 
-The official programs disagree with each other and with the paper's words. All are one computation with three choices
-(`FrocDefinition`); which lesions and detections go in is settled before, in `lesions` and `verdicts`.
+The official programs disagree with each other and with the paper's words. All are one computation with four choices
+(`FrocDefinition`); which lesions there are by each rule is settled before, in `lesions` and `pixel_rules`.
+
+Probabilities are float64 throughout; E1 holds those of hits as float32, which can part a hit from an equal false
+positive.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from .verdicts import Verdicts
 
-__all__ = ["DEFINITIONS", "Froc", "FrocDefinition", "froc_curve", "resampled_sensitivity"]
+__all__ = ["DEFINITIONS", "Froc", "FrocDefinition", "froc_curve", "resampled_sensitivity", "undefined"]
 
 SLACK = 1e-9  # a rate such as 0.1 × 30 slides must still admit the third false positive
 CHUNK = 2**23  # entries of a (resamples, detections) array held at once
+MOST_AT_ONCE = 4096  # false positives looked at together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,8 @@ class FrocDefinition:
     """How a curve is drawn and read."""
 
     name: str
+    lesions: Literal["gigaslide", "camelyon16-e1", "camelyon16-e2"]
+    """Whose lesions are found: outlines grown exactly, or the level-5 mask of a program."""
     thresholds: Literal["every", "positive", "all but the smallest"]
     """Which of the values seen are operating points. The last loses a real one when nothing was missed."""
     slides: Literal["all", "normal"]
@@ -40,6 +46,7 @@ DEFINITIONS = {
     for definition in (
         FrocDefinition(
             name="gigaslide",
+            lesions="gigaslide",
             thresholds="every",
             slides="all",
             reading="reachable",
@@ -47,6 +54,7 @@ DEFINITIONS = {
         ),
         FrocDefinition(
             name="liu2017",
+            lesions="gigaslide",
             thresholds="every",
             slides="normal",
             reading="reachable",
@@ -54,17 +62,21 @@ DEFINITIONS = {
         ),
         FrocDefinition(
             name="camelyon16-e1",
+            lesions="camelyon16-e1",
             thresholds="all but the smallest",
             slides="all",
             reading="interpolated",
-            words="curve of Evaluation_FROC.py (2016), which drops its smallest threshold; interpolated",
+            words="lesions and curve of Evaluation_FROC.py (2016): level-5 mask, 0.243 µm/px whatever the slide, "
+            "smallest threshold dropped; interpolated, as NCRF and MONAI do",
         ),
         FrocDefinition(
             name="camelyon16-e2",
+            lesions="camelyon16-e2",
             thresholds="positive",
             slides="all",
             reading="first at least",
-            words="curve of the script shipped with the public data; first point with at least f, else the last",
+            words="lesions and curve of the script shipped with the public data: level-5 mask, true µm/px; first point "
+            "with at least f, else the last",
         ),
     )
 }
@@ -91,17 +103,24 @@ class Froc:
         """Mean sensitivity at the rates."""
         return float(np.mean(self.at_rates)) if self.at_rates else None
 
+    def without(self, reason: str) -> "Froc":
+        """The same, not defined."""
+        nothing = np.zeros(0)
+        return replace(
+            self, threshold=nothing, false_positives=nothing, sensitivity=nothing, at_rates=(), undefined=reason
+        )
+
 
 def froc_curve(verdicts: Verdicts, definition: FrocDefinition, *, rates: tuple[float, ...]) -> Froc:
     """The curve of pooled verdicts. A lesion found with p = 0 is found; a missed one has no operating point."""
-    reason = _undefined(verdicts, definition)
+    reason = undefined(verdicts, definition)
     if reason:
-        empty = np.zeros(0)
+        nothing = np.zeros(0)
         return Froc(
             definition=definition,
-            threshold=empty,
-            false_positives=empty,
-            sensitivity=empty,
+            threshold=nothing,
+            false_positives=nothing,
+            sensitivity=nothing,
             rates=rates,
             at_rates=(),
             undefined=reason,
@@ -122,7 +141,8 @@ def froc_curve(verdicts: Verdicts, definition: FrocDefinition, *, rates: tuple[f
     )
 
 
-def _undefined(verdicts: Verdicts, definition: FrocDefinition) -> str:
+def undefined(verdicts: Verdicts, definition: FrocDefinition) -> str:
+    """Why a curve is not defined; empty where it is."""
     if not len(verdicts.is_normal):
         return "no slides"
     if not len(verdicts.best):
@@ -175,16 +195,32 @@ def resampled_sensitivity(
     found = found[np.argsort(-verdicts.best[found], kind="stable")]
     # Hits above each false positive, in its order; past the last one, every hit.
     above = np.append(np.searchsorted(-verdicts.best[found], -verdicts.false_positive[order], side="left"), len(found))
+    slides = (verdicts.false_positive_slide[order], verdicts.lesion_slide[found])
     countable = verdicts.lesion_slide[~verdicts.is_itc]
     rows = []
-    step = max(1, CHUNK // (len(order) + len(found) + 1))
+    step = max(1, CHUNK // (len(found) + MOST_AT_ONCE))
     for start in range(0, len(weights), step):
-        drawn = weights[start : start + step]
+        drawn = weights[start : start + step].astype(np.int32)
         limits = (drawn @ chosen)[:, None] * rates + SLACK
-        false = drawn[:, verdicts.false_positive_slide[order]].cumsum(axis=1)
-        hits = np.pad(drawn[:, verdicts.lesion_slide[found]].cumsum(axis=1), ((0, 0), (1, 0)))
-        admitted = np.stack([np.searchsorted(row, at, side="right") for row, at in zip(false, limits, strict=True)])
+        hits = np.pad(drawn[:, slides[1]].cumsum(axis=1), ((0, 0), (1, 0)))
         lesions = drawn[:, countable].sum(axis=1, dtype=np.float64)
         lesions[(lesions == 0) | (drawn @ chosen == 0)] = np.nan
+        admitted = _admitted(drawn, slides[0], limits)
         rows.append(np.take_along_axis(hits, above[admitted], axis=1) / lesions[:, None])
     return np.concatenate(rows) if rows else np.zeros((0, len(rates)))
+
+
+def _admitted(drawn: np.ndarray, slide: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """How many of the false positives, best first, stay within limits (B, R): (B, R) int64.
+
+    slide (F,) is the slide of each. Only those below the last limit are looked at, a stretch after another.
+    """
+    admitted = np.zeros(limits.shape, np.int64)
+    before = np.zeros(len(drawn), np.int64)
+    for start in range(0, len(slide), MOST_AT_ONCE):
+        running = drawn[:, slide[start : start + MOST_AT_ONCE]].cumsum(axis=1, dtype=np.int64) + before[:, None]
+        admitted += np.stack([np.searchsorted(row, at, side="right") for row, at in zip(running, limits, strict=True)])
+        before = running[:, -1]
+        if (before > limits.max(axis=1)).all():
+            break
+    return admitted

@@ -1,10 +1,10 @@
 """One slide's prediction held against its truth: reads the files, asks the modules that know the rules."""
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
 
 import numpy as np
 from shapely.geometry import MultiPolygon
@@ -16,17 +16,21 @@ from ..wsi import (
     Heatmap,
     Overview,
     ScoreError,
+    Slide,
     SlideError,
     open_slide,
     tumor_fractions,
 )
-from .lesions import LesionMeasures
+from .measures import LesionMeasures
 from .pictures import Pictures, slide_pictures
+from .pixel_rules import OFFICIAL
+from .prediction import Prediction, Predictions
 from .settings import EvaluateSettings
+from .stages import CLASSES, predicted_class
 from .truth import Truth
 from .verdicts import SlideVerdicts, judge_detections
 
-__all__ = ["Judgement", "JudgementStatus", "Patches", "judge_slide", "models_of"]
+__all__ = ["Judgement", "JudgementStatus", "Patches", "judge", "judge_slide", "models_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,20 +39,22 @@ SAME_MPP = 0.03  # heatmap and slide may differ by this much in µm/px
 
 
 class JudgementStatus(StrEnum):
-    """What an evaluation made of a slide. The first three are in the figures, the others are left out."""
+    """What an evaluation made of a slide; `IN_FIGURES` are in the figures, the others are left out."""
 
     EVALUATED = "evaluated"
     PARTIAL = "partial"
     """Evaluated, but some cells were unreadable or the model gave NaN: they count as not looked at."""
     NO_TISSUE = "no tissue"
     MISSING = "missing"
-    """No prediction."""
+    """No prediction by `gigaslide predict`: nothing can be said of the slide."""
+    ABSENT = "absent"
+    """No file of detections: in the figures, as a slide on which nothing was found."""
     FAILED = "failed"
     """Prediction, annotation or slide cannot be used."""
     NO_LABEL = "no label"
 
 
-IN_FIGURES = (JudgementStatus.EVALUATED, JudgementStatus.PARTIAL, JudgementStatus.NO_TISSUE)
+IN_FIGURES = (JudgementStatus.EVALUATED, JudgementStatus.PARTIAL, JudgementStatus.NO_TISSUE, JudgementStatus.ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +84,13 @@ class Judgement:
     patches: Patches | None = None
     detections: Detections | None = None
     verdicts: SlideVerdicts | None = None
-    lesions: LesionMeasures | None = None
+    """By our lesions."""
+    official: Mapping[str, SlideVerdicts] = field(default_factory=dict)
+    """By the lesions of each official program."""
+    truth: Truth | None = None
+    """Without the official masks, which would not fit into memory for a whole cohort."""
+    predicted_class: str = ""
+    """Of the largest predicted lesion, one of `CLASSES`; empty without a heatmap."""
     pictures: Pictures | None = None
     model_hash: str = ""
 
@@ -91,6 +103,26 @@ class Judgement:
         return self.slide.label == "tumor"
 
     @property
+    def lesions(self) -> LesionMeasures | None:
+        """What our lesions measure; None on a normal slide, and where nothing is known."""
+        return self.truth.lesions.measures if self.truth is not None and self.truth.lesions is not None else None
+
+    @property
+    def true_class(self) -> str:
+        """Of the largest lesion, one of `CLASSES`; empty where it is not known.
+
+        The cohort's column "stage", as CAMELYON17 fills it, goes before what is outlined.
+        """
+        said = self.slide.column("stage").lower()
+        if said in CLASSES:
+            return said
+        if self.slide.label == "normal":
+            return CLASSES[0]
+        if self.lesions is None:
+            return ""
+        return max(self.lesions.size.tolist(), key=CLASSES.index, default=CLASSES[0])
+
+    @property
     def not_looked_at(self) -> int:
         """Cells that should have a score and have none."""
         return sum((self.cells or {}).get(s, 0) for s in (CellStatus.UNREADABLE, CellStatus.FAILED, CellStatus.NOT_YET))
@@ -98,96 +130,108 @@ class Judgement:
 
 def models_of(judgements: Iterable[Judgement]) -> list[str]:
     """The models whose heatmaps are in the figures, by hash: figures of more than one speak of none."""
-    return sorted({j.model_hash for j in judgements if j.in_figures})
+    return sorted({j.model_hash for j in judgements if j.in_figures and j.model_hash})
 
 
-def judge_slide(slide: CohortSlide, predictions: Path, settings: EvaluateSettings) -> Judgement:
+def judge_slide(
+    slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings, *, with_pictures: bool = True
+) -> Judgement:
     """Read and judge one slide.
 
     Raises:
         GigaslideError: prediction or annotation cannot be used, or they contradict each other or the cohort.
     """
-    folder = predictions / slide.id
-    if not (folder / "heatmap.zarr").exists():
+    prediction = predictions.of(slide)
+    if prediction is None:
         reason = f"no prediction at {slide.id}/heatmap.zarr; predict this slide and evaluate again"
         return Judgement(slide=slide, status=JudgementStatus.MISSING, reason=reason)
     if not slide.label:
         reason = "the cohort does not say tumor or normal; fill in its label column"
         return Judgement(slide=slide, status=JudgementStatus.NO_LABEL, reason=reason)
-    heatmap, detections = _load_prediction(folder, slide)
-    truth = Truth.of_slide(slide, slide_size=heatmap.slide_size, slide_mpp=heatmap.slide_mpp, settings=settings)
+    truth = Truth.of_slide(slide, slide_size=prediction.slide_size, slide_mpp=prediction.slide_mpp, settings=settings)
+    judgement = judge(slide, prediction, truth, settings)
+    if not with_pictures:
+        _check_if_there(slide, prediction)
+        return judgement
+    pictures, trouble = _pictures(slide, prediction, truth, judgement.verdicts, picture_px=settings.picture_px)
+    notes = (*judgement.notes, trouble) if trouble else judgement.notes
+    return replace(judgement, notes=notes, pictures=pictures)
+
+
+def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: EvaluateSettings) -> Judgement:
+    """Hold a prediction against the truth; no file is opened."""
+    heatmap, detections = prediction.heatmap, prediction.detections
     verdicts = judge_detections(detections, truth.lesions) if truth.is_outlined else None
-    pictures, trouble = _pictures(slide, heatmap, truth, detections, verdicts, picture_px=settings.picture_px)
-    unlined = "" if truth.is_outlined else "tumour is not outlined: in the slide figures only"
+    official = {name: judge_detections(detections, truth.official.get(name)) for name in OFFICIAL if truth.is_outlined}
+    notes = [*_not_looked_at(heatmap), *truth.notes]
+    if not truth.is_outlined:
+        notes.append("tumour is not outlined: in the slide figures only")
+    if prediction.is_absent:
+        notes.append("no predictions were given: counted as a slide on which nothing was found")
+    threshold = settings.slide_threshold
     return Judgement(
         slide=slide,
-        status=_status(heatmap),
-        notes=tuple(note for note in (*_not_looked_at(heatmap), unlined, trouble) if note),
-        score=heatmap.slide_score,
-        cells={status: heatmap.count(status) for status in CellStatus},
-        patches=_patches(heatmap, truth.tumor) if truth.is_outlined else None,
+        status=JudgementStatus.ABSENT if prediction.is_absent else _status(heatmap),
+        notes=tuple(notes),
+        score=prediction.score,
+        cells=None if heatmap is None else {status: heatmap.count(status) for status in CellStatus},
+        patches=None if heatmap is None or not truth.is_outlined else _patches(heatmap, truth.tumor),
         detections=detections,
         verdicts=verdicts,
-        lesions=truth.lesions.measures if truth.lesions else None,
-        pictures=pictures,
-        model_hash=heatmap.model_hash,
+        official=official,
+        truth=replace(truth, official={}),
+        predicted_class="" if heatmap is None else predicted_class(heatmap, threshold=threshold),
+        model_hash="" if heatmap is None else heatmap.model_hash,
     )
-
-
-def _load_prediction(folder: Path, slide: CohortSlide) -> tuple[Heatmap, Detections]:
-    heatmap = Heatmap.load(folder / "heatmap.zarr")
-    detections = Detections.load(folder / "detections.csv")
-    names = {heatmap.slide, *detections.slide.tolist()} - {slide.id}
-    if names:
-        raise ScoreError(f"{folder}: holds the prediction of {', '.join(sorted(names))}, not of {slide.id}")
-    if unfinished := heatmap.count(CellStatus.NOT_YET):
-        raise ScoreError(f"{folder}: the prediction is not finished, {unfinished} cells to go; resume it")
-    scored = heatmap.probability[heatmap.scored]
-    if ((scored < 0) | (scored > 1)).any():
-        raise ScoreError(f"{folder}: the heatmap holds values outside [0, 1]; predict this slide again")
-    if not scored.size and heatmap.count(CellStatus.BACKGROUND) < heatmap.status.size:
-        raise ScoreError(f"{folder}: no cell could be scored, so the slide has no score; predict it again")
-    return heatmap, detections
 
 
 def _pictures(
-    slide: CohortSlide,
-    heatmap: Heatmap,
-    truth: Truth,
-    detections: Detections,
-    verdicts: SlideVerdicts | None,
-    *,
-    picture_px: int,
+    slide: CohortSlide, prediction: Prediction, truth: Truth, verdicts: SlideVerdicts | None, *, picture_px: int
 ) -> tuple[Pictures | None, str]:
     """The pictures, or why there are none: the figures need no pixels."""
     try:
-        overview = _overview(slide, heatmap, picture_px=picture_px)
+        overview = _overview(slide, prediction, picture_px=picture_px)
     except SlideError as error:
         logger.warning("%s: no picture: %s", slide.id, error)
         return None, f"no picture: {error}"
-    pictures = slide_pictures(
-        overview, heatmap=heatmap, truth=truth, detections=detections, verdicts=verdicts, picture_px=picture_px
-    )
+    pictures = slide_pictures(overview, prediction=prediction, truth=truth, verdicts=verdicts, picture_px=picture_px)
     return pictures, ""
 
 
-def _overview(slide: CohortSlide, heatmap: Heatmap, *, picture_px: int) -> Overview:
-    with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=heatmap.slide_mpp) as scan:
-        if scan.size != heatmap.slide_size or abs(scan.info.mpp / heatmap.slide_mpp - 1) > SAME_MPP:
-            raise ScoreError(
-                f"{slide.id}: the heatmap is of a slide of {heatmap.slide_size} px at {heatmap.slide_mpp:g} µm/px, "
-                f"but the slide has {scan.size} px at {scan.info.mpp:g}; predict it again"
-            )
+def _overview(slide: CohortSlide, prediction: Prediction, *, picture_px: int) -> Overview:
+    with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=prediction.slide_mpp) as scan:
+        _check_same(scan, slide, prediction)
         return scan.overview(scan.info.mpp * max(scan.size) / picture_px)
 
 
-def _not_looked_at(heatmap: Heatmap) -> list[str]:
+def _check_if_there(slide: CohortSlide, prediction: Prediction) -> None:
+    with (
+        suppress(SlideError),
+        open_slide(slide.path, mpp=slide.mpp, fallback_mpp=prediction.slide_mpp) as scan,
+    ):
+        _check_same(scan, slide, prediction)
+
+
+def _check_same(scan: Slide, slide: CohortSlide, prediction: Prediction) -> None:
+    size, mpp = prediction.slide_size, prediction.slide_mpp
+    if scan.size != size or abs(scan.info.mpp / mpp - 1) > SAME_MPP:
+        raise ScoreError(
+            f"{slide.id}: the heatmap is of a slide of {size} px at {mpp:g} µm/px, "
+            f"but the slide has {scan.size} px at {scan.info.mpp:g}; predict it again"
+        )
+
+
+def _not_looked_at(heatmap: Heatmap | None) -> list[str]:
+    if heatmap is None:
+        return []
     unreadable, failed = heatmap.count(CellStatus.UNREADABLE), heatmap.count(CellStatus.FAILED)
     notes = [f"{unreadable} cells unreadable"] if unreadable else []
     return notes + ([f"{failed} cells where the model gave NaN"] if failed else [])
 
 
-def _status(heatmap: Heatmap) -> JudgementStatus:
+def _status(heatmap: Heatmap | None) -> JudgementStatus:
+    if heatmap is None:
+        return JudgementStatus.EVALUATED
     if _not_looked_at(heatmap):
         return JudgementStatus.PARTIAL
     return JudgementStatus.EVALUATED if heatmap.scored.any() else JudgementStatus.NO_TISSUE

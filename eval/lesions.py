@@ -1,129 +1,147 @@
-"""Lesions from annotated tumour, as CAMELYON16 counts them: grown, merged, isolated tumour cells set aside.
+"""Lesions from annotated tumour, exactly: outlines grown, merged, holes filled, isolated tumour cells set aside.
 
-Frames: level-0 px (x, y) outside; inside, raster px (row, column) of `pixel_level0` level-0 px, origin (0, 0).
+The rules are CAMELYON16's, held by polygons in place of a mask: no raster, so no scale to dispute.
+
+Frame: level-0 px (x, y) throughout; lengths that are told are µm.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from scipy import ndimage
+import shapely
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon
 
-from ..wsi import ceil_div, row_column
-from .raster import clusters, rasterise
+from .mask_lesions import MaskLesions, Raster, lesions_on_raster
+from .measures import LesionMeasures, LesionRule
 from .settings import EvaluateSettings
 
-__all__ = ["LesionMeasures", "Lesions", "label_lesions", "lesions_of_annotation"]
+__all__ = ["AnyLesions", "Lesions", "lesions_of_annotation"]
+
+SMOOTHED_UM = 0.25  # outlines may be off by this, one px at 40X: growing takes half the time
+QUARTER_SEGMENTS = 16  # of the circles by which outlines grow: at most 0.05 µm inside the true circle
+MOST_VERTICES = 200_000  # of smoothed outlines: some ten seconds; more are labelled on a raster
 
 
-@dataclass(frozen=True, kw_only=True)
-class LesionMeasures:
-    """One row a lesion, in the order of the labels 1..N. Lengths in raster px, `pixel_um` µm wide."""
-
-    area_px: np.ndarray
-    """(N,) int64, growth and filled holes included."""
-    drawn_px: np.ndarray
-    """(N,) int64, as annotated."""
-    major_axis_px: np.ndarray
-    """(N,) float64, 4 √(largest eigenvalue of the second central moments), growth included."""
-    centre_level0: np.ndarray
-    """(N, 2) float64 level-0 (x, y), centre of mass."""
-    pixel_um: float
-    itc_um: float
-
-    def __len__(self) -> int:
-        return len(self.area_px)
+class AnyLesions(Protocol):
+    """Lesions of one slide, however they are held; labels are 1..N."""
 
     @property
-    def is_itc(self) -> np.ndarray:
-        """(N,) bool: isolated tumour cells, too small to count as found or missed."""
-        return self.major_axis_px < self.itc_um / self.pixel_um
+    def measures(self) -> LesionMeasures: ...
 
-    @property
-    def drawn_mm2(self) -> np.ndarray:
-        return self.drawn_px * (self.pixel_um**2 / 1e6)
-
-    @property
-    def major_axis_um(self) -> np.ndarray:
-        return self.major_axis_px * self.pixel_um
+    def at(self, xy: np.ndarray) -> np.ndarray:
+        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion and outside the slide."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lesions:
-    """Lesions of one slide: labels (rows, columns) int32, 0 where there is none, and what each measures."""
+    """Lesions of one slide as outlines."""
 
-    labels: np.ndarray
-    pixel_level0: float
+    outlines: np.ndarray
+    """(N,) object: a shapely polygon each, or several that touch in points; growth included, without holes."""
     measures: LesionMeasures
 
     def at(self, xy: np.ndarray) -> np.ndarray:
-        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion and outside the slide."""
-        cells = row_column(xy, origin_level0=(0.0, 0.0), stride_level0=self.pixel_level0)
-        inside = ((cells >= 0) & (cells < self.labels.shape)).all(axis=1)
-        found = np.zeros(len(cells), np.int64)
-        found[inside] = self.labels[tuple(cells[inside].T)]
+        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion; the outline is inside."""
+        points = np.asarray(xy, np.float64).reshape(-1, 2)
+        found = np.zeros(len(points), np.int64)
+        point, lesion = shapely.STRtree(self.outlines).query(shapely.points(points))
+        for index in np.unique(lesion):
+            some = point[lesion == index]
+            shapely.prepare(self.outlines[index])
+            found[some[shapely.intersects_xy(self.outlines[index], *points[some].T)]] = index + 1
         return found
-
-
-def label_lesions(mask: np.ndarray, *, pixel_level0: float, slide_mpp: float, settings: EvaluateSettings) -> Lesions:
-    """Lesions in a tumour mask, bool (rows, columns), as the CAMELYON16 programs find them; none in an empty mask."""
-    pixel_um = slide_mpp * pixel_level0
-    labels = _grown(mask, growth_px=settings.growth_um / pixel_um)
-    return _measured(labels, mask, pixel_level0=pixel_level0, pixel_um=pixel_um, itc_um=settings.itc_um)
 
 
 def lesions_of_annotation(
     tumor: MultiPolygon, *, slide_size: tuple[int, int], slide_mpp: float, settings: EvaluateSettings
-) -> Lesions:
-    """The same from polygons in level-0 px, at `settings.lesion_mpp`; only the surroundings of tumour are computed.
+) -> Lesions | MaskLesions:
+    """Lesions of outlined tumour, level-0 px; on a raster of `settings.lesion_mpp` where it is too detailed.
 
     slide_size is (width, height) in level-0 px: as in a mask of the slide, lesions end at its border.
     """
-    pixel_level0 = settings.lesion_mpp / slide_mpp
-    shape = (ceil_div(slide_size[1], pixel_level0), ceil_div(slide_size[0], pixel_level0))
-    labels, drawn = np.zeros(shape, np.int32), np.zeros(shape, bool)
-    parts = np.asarray(tumor.geoms)
-    growth_px = settings.growth_um / settings.lesion_mpp
-    bounds = np.array([part.bounds for part in parts]).reshape(-1, 4) / pixel_level0
-    count = 0
-    for members, window in clusters(bounds, margin_px=ceil_div(growth_px, 1) + 1, shape=shape) if len(parts) else []:
-        mask = rasterise(parts[members], window, pixel_level0=pixel_level0)
-        found = _grown(mask, growth_px=growth_px)
-        drawn[window.slices] |= mask
-        labels[window.slices] += np.where(found > 0, found + count, 0).astype(np.int32)
-        count += int(found.max(initial=0))
-    return _measured(labels, drawn, pixel_level0=pixel_level0, pixel_um=settings.lesion_mpp, itc_um=settings.itc_um)
+    slide = shapely.box(0, 0, *slide_size)
+    parts = _polygons(_within(shapely.get_parts(tumor), slide))
+    smooth = shapely.simplify(parts, SMOOTHED_UM / slide_mpp, preserve_topology=False)
+    smooth = np.where(shapely.is_empty(smooth) | ~shapely.is_valid(smooth), parts, smooth)
+    rule = LesionRule(growth_um=settings.growth_um, itc_um=settings.itc_um)
+    if shapely.get_num_coordinates(smooth).sum() > MOST_VERTICES:
+        raster = Raster(pixel_level0=settings.lesion_mpp / slide_mpp, pixel_um=settings.lesion_mpp)
+        return lesions_on_raster(parts, raster, rule, slide_size=slide_size)
+    outlines = _grown(smooth, slide, growth_level0=rule.growth_um / slide_mpp)
+    return Lesions(outlines=outlines, measures=_measured(outlines, parts, rule, slide_mpp=slide_mpp))
 
 
-def _grown(mask: np.ndarray, *, growth_px: float) -> np.ndarray:
-    """Labels (rows, columns) int32 of the mask grown by less than growth_px, holes filled, 8-connected."""
-    if not mask.any():  # the distance to nothing would be measured to the corner: a lesion that nobody drew
-        return np.zeros(mask.shape, np.int32)
-    distance = np.asarray(ndimage.distance_transform_edt(~mask))
-    grown = mask | (distance < growth_px)
-    labels, _ = ndimage.label(ndimage.binary_fill_holes(grown), structure=np.ones((3, 3)))  # pyright: ignore
-    return labels
+def _polygons(geometries: np.ndarray) -> np.ndarray:
+    parts = shapely.get_parts(shapely.get_parts(geometries))
+    return parts[(shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)]
 
 
-def _measured(labels: np.ndarray, mask: np.ndarray, *, pixel_level0: float, pixel_um: float, itc_um: float) -> Lesions:
-    row, column = np.nonzero(labels)
-    label = labels[row, column]
-    count = int(labels.max(initial=0))
-    area = np.bincount(label, minlength=count + 1)[1:]
+def _within(polygons: np.ndarray, slide: shapely.Polygon) -> np.ndarray:
+    reaches_out = ~shapely.contains_properly(slide, polygons)
+    kept = polygons.copy()
+    kept[reaches_out] = shapely.intersection(polygons[reaches_out], slide)
+    return kept
 
-    def mean(value: np.ndarray) -> np.ndarray:
-        return np.bincount(label, value, count + 1)[1:] / np.maximum(area, 1)
 
-    y, x = mean(row), mean(column)
-    dy, dx = row - y[label - 1], column - x[label - 1]
-    yy, xx, xy = mean(dy * dy), mean(dx * dx), mean(dx * dy)
-    largest = (yy + xx) / 2 + np.sqrt(((yy - xx) / 2) ** 2 + xy**2)
-    measures = LesionMeasures(
-        area_px=area,
-        drawn_px=np.bincount(labels[mask], minlength=count + 1)[1:],
-        major_axis_px=4 * np.sqrt(largest),
-        centre_level0=(np.stack([x, y], axis=1) + 0.5) * pixel_level0,
-        pixel_um=pixel_um,
-        itc_um=itc_um,
+def _grown(parts: np.ndarray, slide: shapely.Polygon, *, growth_level0: float) -> np.ndarray:
+    """Outlines of lesions, from top to bottom."""
+    # What fills a hole of the drawing fills it after growth too, and there is less to grow.
+    full = shapely.polygons(shapely.get_exterior_ring(parts))
+    grown = shapely.buffer(full, growth_level0, quad_segs=QUARTER_SEGMENTS) if growth_level0 else full
+    inside = _polygons(_within(shapely.get_parts(shapely.union_all(grown)), slide))
+    filled = shapely.get_parts(shapely.union_all(shapely.polygons(shapely.get_exterior_ring(inside))))
+    # Pieces that meet in a corner are one lesion: 8-connected, as in a mask.
+    one, other = shapely.STRtree(filled).query(filled, predicate="intersects")
+    graph = coo_array((np.ones(len(one)), (one, other)), shape=(len(filled), len(filled)))
+    count, member = connected_components(graph, directed=False)
+    lesions = [shapely.union_all(filled[member == index]) for index in range(count)] if count < len(filled) else filled
+    outlines = np.array(list(lesions), object)
+    bounds = shapely.bounds(outlines).reshape(-1, 4)
+    return outlines[np.lexsort((bounds[:, 0], bounds[:, 1]))]
+
+
+def _measured(outlines: np.ndarray, drawn: np.ndarray, rule: LesionRule, *, slide_mpp: float) -> LesionMeasures:
+    area, centre, largest = _moments(outlines)
+    drawn_area = np.zeros(len(outlines))
+    lesion, part = shapely.STRtree(drawn).query(outlines) if len(drawn) else np.zeros((2, 0), np.int64)
+    inner = shapely.point_on_surface(drawn[part])
+    is_its = shapely.intersects(outlines[lesion], inner) if len(part) else np.zeros(0, bool)
+    np.add.at(drawn_area, lesion[is_its], shapely.area(drawn[part[is_its]]))
+    return LesionMeasures(
+        area_um2=area * slide_mpp**2,
+        drawn_um2=drawn_area * slide_mpp**2,
+        major_axis_um=4 * np.sqrt(largest) * slide_mpp,
+        centre_level0=centre,
+        rule=rule,
+        raster_um=0.0,
     )
-    return Lesions(labels=labels, pixel_level0=pixel_level0, measures=measures)
+
+
+def _moments(outlines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Area (N,), centre of mass (N, 2) and largest eigenvalue of the second central moments (N,), by Green's theorem.
+
+    Level-0 px, to the power that belongs to each.
+    """
+    parts, lesion = shapely.get_parts(outlines, return_index=True)
+    parts = shapely.normalize(parts)  # all rings run one way
+    points, ring = shapely.get_coordinates(shapely.get_exterior_ring(parts), return_index=True)
+    corner = shapely.bounds(outlines).reshape(-1, 4)[:, :2]
+    same = ring[1:] == ring[:-1]
+    of = lesion[ring[1:][same]]
+    (x0, y0), (x1, y1) = (points[:-1][same] - corner[of]).T, (points[1:][same] - corner[of]).T
+    cross = x0 * y1 - x1 * y0
+
+    def total(value: np.ndarray) -> np.ndarray:
+        return np.bincount(of, value * cross, len(outlines))
+
+    twice = total(np.ones(len(of)))
+    x, y = total(x0 + x1) / (3 * twice), total(y0 + y1) / (3 * twice)
+    xx = total(x0 * x0 + x0 * x1 + x1 * x1) / (6 * twice) - x * x
+    yy = total(y0 * y0 + y0 * y1 + y1 * y1) / (6 * twice) - y * y
+    xy = total(2 * x0 * y0 + x0 * y1 + x1 * y0 + 2 * x1 * y1) / (12 * twice) - x * y
+    largest = (xx + yy) / 2 + np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    return np.abs(twice) / 2, np.stack([x, y], axis=1) + corner, largest

@@ -7,8 +7,9 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon
 
-from ..wsi import Detections, Heatmap, Overview, heatmap_over, shrunk
-from .lesions import Lesions
+from ..wsi import Detections, Overview, heatmap_over, shrunk
+from .lesions import AnyLesions
+from .prediction import Prediction
 from .truth import Truth
 from .verdicts import SlideVerdicts, Verdict
 
@@ -34,26 +35,30 @@ class Pictures:
 def slide_pictures(
     overview: Overview,
     *,
-    heatmap: Heatmap,
+    prediction: Prediction,
     truth: Truth,
-    detections: Detections,
     verdicts: SlideVerdicts | None,
     picture_px: int,
 ) -> Pictures:
-    """The overview with the outlines of tumour, and the overview in grey under the heatmap and its detections."""
+    """The overview with the outlines of tumour, and in grey under the heatmap, if there is one, and detections."""
     small = shrunk(overview, picture_px)
     image, scale = small.image, small.scale_level0
     outlined = image.copy()
     if truth.lesions is not None:
         _draw_outlines(outlined, truth.tumor, truth.lesions, scale=scale)
-    _draw_scale_bar(outlined, pixel_um=scale * heatmap.slide_mpp)
-    heated = heatmap_over(small, heatmap)
-    _draw_detections(heated, detections, verdicts, scale=scale)
+    _draw_scale_bar(outlined, pixel_um=scale * prediction.slide_mpp)
+    heatmap = prediction.heatmap
+    heated = _grey(image) if heatmap is None else heatmap_over(small, heatmap)
+    _draw_detections(heated, prediction.detections, verdicts, scale=scale)
     height, width = image.shape[:2]
     return Pictures(truth=_jpeg(outlined), heatmap=_jpeg(heated), width=width, height=height)
 
 
-def _draw_outlines(image: np.ndarray, tumor: MultiPolygon, lesions: Lesions, *, scale: float) -> None:
+def _grey(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def _draw_outlines(image: np.ndarray, tumor: MultiPolygon, lesions: AnyLesions, *, scale: float) -> None:
     parts = np.asarray(tumor.geoms)
     labels = lesions.at(shapely.get_coordinates(shapely.point_on_surface(parts)))
     is_itc = np.append(False, lesions.measures.is_itc)[labels]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from .figures import Figures
 
-__all__ = ["froc_plot", "roc_plot"]
+__all__ = ["draw_froc", "draw_roc", "froc_plot", "roc_plot"]
 
 BLUE, ORANGE, GREY = "#0b4f9e", "#b35900", "#6b7280"
 # FROC scores on the CAMELYON16 test set: Liu et al. 2017 (arXiv 1703.02442), Bejnordi et al. 2017.
@@ -30,6 +30,18 @@ STYLE: dict[Any, Any] = {
 
 
 def roc_plot(figures: Figures) -> str:
+    """Slide and patch ROC in one square, as SVG."""
+    with matplotlib.rc_context(STYLE):
+        return _svg(draw_roc(figures))
+
+
+def froc_plot(figures: Figures, *, confidence: float) -> str:
+    """Lesion sensitivity over false positives per slide, on a log axis, as SVG."""
+    with matplotlib.rc_context(STYLE):
+        return _svg(draw_froc(figures, confidence=confidence))
+
+
+def draw_roc(figures: Figures) -> Figure:
     """Slide and patch ROC in one square."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
@@ -47,10 +59,10 @@ def roc_plot(figures: Figures) -> str:
         axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal", title="ROC")
         axes.set(xlabel="1 − specificity", ylabel="sensitivity")
         axes.legend(loc="lower right", frameon=False, fontsize=9)
-        return _svg(figure)
+        return figure
 
 
-def froc_plot(figures: Figures, *, confidence: float) -> str:
+def draw_froc(figures: Figures, *, confidence: float) -> Figure:
     """Lesion sensitivity over false positives per slide, on a log axis, with the points of the score."""
     froc = figures.froc["gigaslide"].curve
     with matplotlib.rc_context(STYLE):
@@ -78,7 +90,7 @@ def froc_plot(figures: Figures, *, confidence: float) -> str:
         axes.set(xlim=(band.rates[0], band.rates[-1]), ylim=(0, 1.01), title="FROC")
         axes.set(xlabel="false positives per slide (log scale)", ylabel="share of lesions found")
         figure.legend(loc="outside lower left", frameon=False, fontsize=8.5)
-        return _svg(figure)
+        return figure
 
 
 def _draw_references(axes: Axes) -> None:

@@ -31,19 +31,10 @@ class Window:
 
 
 def rasterise(parts: np.ndarray, window: Window, *, pixel_level0: float) -> np.ndarray:
-    """Mask of polygons that do not overlap: bool (rows, columns) of the window.
-
-    A raster px is inside if its centre is; besides, the px that holds a polygon's inner point is, so that no polygon
-    vanishes for being small.
-    """
+    """Mask of polygons that do not overlap: bool (rows, columns) of the window. A px is inside if its centre is."""
     corner = window.column * pixel_level0, window.row * pixel_level0
     raster = PolygonRaster(MultiPolygon(list(parts)))
-    mask = raster.window(corner, px_level0=pixel_level0, shape=(window.rows, window.columns))
-    inner = shapely.get_coordinates(shapely.point_on_surface(parts)) / pixel_level0 - (window.column, window.row)
-    column, row = np.floor(inner).astype(np.int64).T
-    there = (row >= 0) & (row < window.rows) & (column >= 0) & (column < window.columns)
-    mask[row[there], column[there]] = True
-    return mask
+    return raster.window(corner, px_level0=pixel_level0, shape=(window.rows, window.columns))
 
 
 def clusters(bounds: np.ndarray, *, margin_px: int, shape: tuple[int, int]) -> list[tuple[np.ndarray, Window]]:

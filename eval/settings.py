@@ -18,7 +18,7 @@ class EvaluateSettings(Settings):
     groups: dict[str, GroupMeaning] = Field(default_factory=dict)
     """What further annotation groups mean, by name: tumor, exclusion or other; as in --groups.Stroma other."""
     lesion_mpp: float = Field(default=7.776, gt=0)
-    """Scale of the mask in which lesions are labelled (µm/px); CAMELYON16 takes level 5, 0.243 × 32."""
+    """Scale of the mask (µm/px) in which lesions are labelled where outlines are too detailed to be grown exactly."""
     growth_um: float = Field(default=37.5, ge=0)
     """Annotated tumour grows by this much on each side (µm), so that pieces closer than twice that are one lesion."""
     itc_um: float = Field(default=275.0, ge=0)
@@ -26,6 +26,16 @@ class EvaluateSettings(Settings):
     false_positives_per_slide: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
     """Where sensitivity is read off the FROC curve (false positives per slide), ascending, the option repeated for
     each; the FROC score is the mean."""
+    slide_threshold: float = Field(default=0.5, ge=0, le=1)
+    """Slides with at least this score are called tumour; heatmap cells likewise, for the size of predicted lesions."""
+    specificities: tuple[float, ...] = (0.9, 0.95)
+    """Specificities at which the sensitivity of the slide score is told, the option repeated for each."""
+    sensitivities: tuple[float, ...] = (0.9, 0.95)
+    """Sensitivities at which the specificity of the slide score is told, the option repeated for each."""
+    calibration_bins: int = Field(default=10, ge=2, le=100)
+    """Bins of one width in which scores are held against the share of tumour."""
+    subgroups: tuple[str, ...] = ()
+    """Columns of the cohort table, such as scanner or centre, for each value of which the figures are told again."""
     resamples: int = Field(default=2000, ge=0)
     """Bootstrap resamples behind every interval; 0: no intervals."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
@@ -34,6 +44,13 @@ class EvaluateSettings(Settings):
     """Seed of the bootstrap."""
     picture_px: int = Field(default=600, ge=64, le=4000)
     """Longer side of the slide pictures in the report (px)."""
+
+    @field_validator("specificities", "sensitivities")
+    @classmethod
+    def _shares(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < share <= 1 for share in shares):
+            raise ValueError(f"shares must be above 0 and at most 1, not {shares}")
+        return shares
 
     @field_validator("false_positives_per_slide")
     @classmethod

@@ -8,20 +8,28 @@ import numpy as np
 import pandas as pd
 
 from ..wsi import CellStatus
-from .bootstrap import Estimate
 from .figures import Figures
 from .judgement import Judgement
+from .measures import LesionMeasures
+from .metrics import subgroup_rows
+from .stages import STAGES
+from .subgroups import Subgroup
 from .verdicts import SlideVerdicts, Verdict
 
 __all__ = [
+    "calibration_table",
     "detections_table",
+    "figures_table",
+    "froc_band_table",
     "froc_table",
     "lesions_table",
-    "metrics",
+    "patients_table",
+    "precision_recall_table",
     "roc_table",
     "slide_counts",
     "slide_rows",
     "slides_table",
+    "subgroups_table",
 ]
 
 
@@ -49,8 +57,11 @@ def _slide_row(judgement: Judgement) -> dict[str, Any]:
         "slide": slide.id,
         "label": slide.label,
         "patient": slide.patient,
+        **dict(slide.further),
         "status": str(judgement.status),
         "score": judgement.score,
+        "true_class": judgement.true_class,
+        "predicted_class": judgement.predicted_class,
         **slide_counts(judgement.verdicts),
         **{_cells_name(s): None if cells is None else cells[s] for s in CellStatus},
         "tumor_cells_scored": None if patches is None else int(patches.is_tumor.sum()),
@@ -87,12 +98,19 @@ def lesions_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
             "y": measures.centre_level0[:, 1],
             "area_mm2": measures.drawn_mm2,
             "longest_axis_um": measures.major_axis_um,
+            "size": measures.size,
             "kind": np.where(measures.is_itc, "itc", "countable"),
+            "left_out": np.where(measures.is_itc, _itc_words(measures), ""),
+            "raster_um": measures.raster_um,
             "best_probability": verdicts.best,
             "found": ~np.isnan(verdicts.best),
         }
         parts.append(pd.DataFrame(columns))
     return _joined(parts)
+
+
+def _itc_words(measures: LesionMeasures) -> str:
+    return f"isolated tumour cells: longest axis below {measures.rule.itc_um:g} µm, growth included"
 
 
 def detections_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
@@ -110,7 +128,20 @@ def detections_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
 
 
 _EMPTY_LESIONS = pd.DataFrame(
-    columns=["slide", "lesion", "x", "y", "area_mm2", "longest_axis_um", "kind", "best_probability", "found"]
+    columns=[
+        "slide",
+        "lesion",
+        "x",
+        "y",
+        "area_mm2",
+        "longest_axis_um",
+        "size",
+        "kind",
+        "left_out",
+        "raster_um",
+        "best_probability",
+        "found",
+    ]
 )
 _EMPTY_DETECTIONS = pd.DataFrame(columns=["slide", "x", "y", "probability", "verdict", "lesion"])
 
@@ -133,6 +164,13 @@ def froc_table(figures: Figures) -> pd.DataFrame:
     )
 
 
+def froc_band_table(figures: Figures) -> pd.DataFrame:
+    """The pointwise interval of our FROC curve; empty fields where there is none."""
+    band = figures.froc_band
+    columns = {"false_positives_per_slide": band.rates, "low": band.low, "high": band.high}
+    return pd.DataFrame(columns)
+
+
 def roc_table(figures: Figures) -> pd.DataFrame:
     """The corners of both ROC curves."""
     curves = {"slide": figures.slide_roc, "patch": figures.patch_roc}
@@ -146,40 +184,45 @@ def roc_table(figures: Figures) -> pd.DataFrame:
     )
 
 
-def metrics(figures: Figures) -> dict[str, Any]:
-    """Every figure, plain JSON; null where it is not defined, with the reason beside it."""
-    resampling = figures.resampling
-    counts = (
-        "tumor_slides",
-        "normal_slides",
-        "lesion_slides",
-        "countable_lesions",
-        "itc",
-        "tumor_patches",
-        "normal_patches",
-    )
-    return {
-        "patch_auc": _plain(figures.patch_auc),
-        "slide_auc": _plain(figures.slide_auc),
-        "froc": {
-            name: {
-                "score": _plain(froc.score),
-                "sensitivity_at_false_positives_per_slide": {
-                    f"{rate:g}": _plain(value) for rate, value in zip(froc.curve.rates, froc.sensitivity, strict=True)
-                },
-                "definition": froc.curve.definition.words,
-            }
-            for name, froc in figures.froc.items()
-        },
-        "counts": {name: getattr(figures, name) for name in counts},
-        "bootstrap": {
-            "resamples": len(resampling.weights),
-            "unit": resampling.unit,
-            "units_with_tumor": resampling.tumor_units,
-            "units_without": resampling.normal_units,
-        },
+def precision_recall_table(figures: Figures) -> pd.DataFrame:
+    """The slide score's precision and recall at every threshold."""
+    curve = figures.slide_precision_recall
+    return pd.DataFrame({name: getattr(curve, name) for name in ("threshold", "precision", "recall")})
+
+
+def calibration_table(figures: Figures) -> pd.DataFrame:
+    """Bins of slides and of patches; an empty bin has no mean, and no share."""
+    parts = []
+    for of, bins in (("slide", figures.slide_calibration), ("patch", figures.patch_calibration)):
+        columns = {"of": of, "from": bins.edges[:-1], "to": bins.edges[1:]}
+        for name in ("count", "mean_score", "tumor_share", "low", "high"):
+            columns[name] = getattr(bins, name)
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def figures_table(figures: Figures) -> pd.DataFrame:
+    """Every figure that has an interval, a row each."""
+    return pd.DataFrame([{"figure": name, **asdict(value)} for name, value in figures.estimates.items()])
+
+
+def patients_table(figures: Figures) -> pd.DataFrame:
+    """The pN stage of every patient whose slides all have a true and a predicted class."""
+    stages = figures.stages
+    columns = {
+        "patient": list(stages.patient),
+        "true_stage": [STAGES[index] for index in stages.true],
+        "predicted_stage": [STAGES[index] for index in stages.predicted],
     }
+    return pd.DataFrame(columns)
 
 
-def _plain(value: Estimate) -> dict[str, Any]:
-    return asdict(value)
+def subgroups_table(subgroups: Sequence[Subgroup]) -> pd.DataFrame:
+    """A row for each figure of each subgroup."""
+    rows = [
+        {**{k: v for k, v in row.items() if k != "figures"}, "figure": name, "estimate": figure["value"], **intervals}
+        for row in subgroup_rows(subgroups)
+        for name, figure in row["figures"].items()
+        for intervals in [{k: v for k, v in figure.items() if k != "value"}]
+    ]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["column", "value", "slides", "figure", "estimate"])

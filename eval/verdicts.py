@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from ..wsi import Detections
-from .lesions import Lesions
+from .lesions import AnyLesions
 
 __all__ = ["SlideVerdicts", "Verdict", "Verdicts", "judge_detections"]
 
@@ -49,7 +49,7 @@ class SlideVerdicts:
         return int((~self.is_itc & ~np.isnan(self.best)).sum())
 
 
-def judge_detections(detections: Detections, lesions: Lesions | None) -> SlideVerdicts:
+def judge_detections(detections: Detections, lesions: AnyLesions | None) -> SlideVerdicts:
     """Detections of one slide against its lesions; None: a slide without tumour, where each one is false."""
     probability = detections.probability
     if lesions is None:

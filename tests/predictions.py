@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from gigaslide.eval import EvaluateSettings, evaluate
+from gigaslide.eval import EvaluateSettings, evaluate_cohort
 from gigaslide.wsi import Annotation, CellStatus, Cohort, CohortSlide, Detections, Heatmap, Outline
 from shapely.geometry import Polygon, box
 
@@ -29,7 +29,9 @@ class Bench:
         self.folder, self.predictions, self.rows = folder, folder / "predictions", []
         self.predictions.mkdir()
 
-    def slide(self, name: str, label: str, *, patient: str = "", tumor: tuple[Polygon, ...] = (), scan: bool = True):
+    def slide(
+        self, name: str, label: str, *, patient: str = "", tumor: tuple[Polygon, ...] = (), scan: bool = True, **fields
+    ):
         path = self.folder / "scans" / f"slide-{len(self.rows)}.tif"
         if scan:
             path.parent.mkdir(exist_ok=True)
@@ -43,7 +45,9 @@ class Bench:
             annotation = self.folder / f"annotation-{len(self.rows)}.geojson"
             outlines = tuple(Outline(name=str(i), group="Tumor", polygon=p) for i, p in enumerate(tumor))
             Annotation(outlines=outlines).save(annotation)
-        row = CohortSlide(id=name, path=path, annotation=annotation, label=label, patient=patient, split="test")
+        row = CohortSlide(
+            id=name, path=path, annotation=annotation, label=label, patient=patient, split="test", **fields
+        )
         self.rows.append(row)
         return row
 
@@ -75,7 +79,9 @@ class Bench:
         Detections.of_slide(name, xyp[:, :2], xyp[:, 2]).save(self.predictions / name / "detections.csv")
 
     def evaluate(self, settings: EvaluateSettings = QUICK, **options):
-        return evaluate(Cohort(slides=tuple(self.rows)), self.predictions, self.folder / "out", settings, **options)
+        return evaluate_cohort(
+            Cohort(slides=tuple(self.rows)), self.predictions, self.folder / "out", settings, **options
+        )
 
     def html(self) -> str:
         return (self.folder / "out" / "report.html").read_text(encoding="utf-8")

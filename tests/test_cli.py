@@ -210,11 +210,13 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("demo", "phantom", "cohort", "tile", "train", "predict", "evaluate", "run"):
+    for name in ("demo", "phantom", "cohort", "tile", "train", "predict", "evaluate", "compare", "run"):
         assert name in done.stdout
 
 
-@pytest.mark.parametrize("name", ["demo", "phantom", "cohort", "tile", "train", "predict", "evaluate", "run"])
+@pytest.mark.parametrize(
+    "name", ["demo", "phantom", "cohort", "tile", "train", "predict", "evaluate", "compare", "run"]
+)
 def test_every_command_explains_its_options(name, capsys):
     assert main([name, "--help"]) == 0
     told = capsys.readouterr().out

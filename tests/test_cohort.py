@@ -56,6 +56,18 @@ def test_round_trip_keeps_every_field(tmp_path):
     assert rows[1][1] == "a.xml"
 
 
+def test_further_columns_are_kept_as_text_and_saved(tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_text("scanner,slide,label,centre\n X1 ,a.tif,tumor,07\n,b.tif,,3\nX2,c.tif\n", encoding="utf-8")
+    cohort = Cohort.load(path)
+    assert [slide.column("scanner") for slide in cohort] == ["X1", "", "X2"]
+    assert [slide.column("centre") for slide in cohort] == ["07", "3", ""]
+    assert cohort.slides[0].column("label") == cohort.slides[0].column("nothing") == ""
+    cohort.save(tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text().splitlines()[0].endswith("split,mpp,scanner,centre")
+    assert Cohort.load(tmp_path / "again.csv") == cohort
+
+
 def test_of_split_and_length():
     cohort = as_cohort(row("a.tif", split="train"), row("b.tif", split="test"), row("c.tif", split="train"))
     assert len(cohort) == 3

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from gigaslide.eval import (
     DEFINITIONS,
-    EvaluateSettings,
-    Lesions,
+    LesionRule,
+    MaskLesions,
+    Raster,
     SlideVerdicts,
     Verdict,
     Verdicts,
@@ -17,7 +18,7 @@ from gigaslide.wsi import Detections
 from skimage.measure import regionprops
 
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-SETTINGS = EvaluateSettings()
+RASTER = Raster(pixel_level0=32.0, pixel_um=32 * 0.243)
 
 
 def vector_a() -> Verdicts:
@@ -77,8 +78,8 @@ def mask_of(*boxes: tuple[int, int, int, int]) -> np.ndarray:
     return mask
 
 
-def labelled(mask: np.ndarray) -> Lesions:
-    return label_lesions(mask, pixel_level0=32.0, slide_mpp=0.243, settings=SETTINGS)
+def labelled(mask: np.ndarray) -> MaskLesions:
+    return label_lesions(mask, RASTER, LesionRule())
 
 
 def slide_a() -> np.ndarray:
@@ -101,17 +102,18 @@ def slide_b() -> np.ndarray:
 )
 def test_fault_47_vector_b_lesions(mask, areas, axes, itc):
     lesions = labelled(mask)
-    assert lesions.measures.area_px.tolist() == areas
-    assert lesions.measures.major_axis_px == pytest.approx(axes, abs=5e-5)
+    assert lesions.measures.area_um2 / RASTER.pixel_um**2 == pytest.approx(areas)
+    axes_px = lesions.measures.major_axis_um / RASTER.pixel_um
+    assert axes_px == pytest.approx(axes, abs=5e-5)
     assert (np.flatnonzero(lesions.measures.is_itc) + 1).tolist() == itc
     # The same from scikit-image, which the official programs call.
     twins = regionprops(lesions.labels)
-    assert lesions.measures.major_axis_px == pytest.approx([twin.axis_major_length for twin in twins])
+    assert axes_px == pytest.approx([twin.axis_major_length for twin in twins])
     centres = [((c + 0.5) * 32, (r + 0.5) * 32) for r, c in (twin.centroid for twin in twins)]
     assert lesions.measures.centre_level0 == pytest.approx(np.array(centres))
 
 
-def judged(rows: list[tuple[float, float, float]], lesions: Lesions | None) -> SlideVerdicts:
+def judged(rows: list[tuple[float, float, float]], lesions: MaskLesions | None) -> SlideVerdicts:
     p, x, y = np.array(rows).T
     return judge_detections(Detections.of_slide("s", np.stack([x, y], axis=1), p), lesions)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from gigaslide.eval import EvaluateSettings, JudgementStatus, evaluate, slides_to_evaluate
+from gigaslide.eval import EvaluateSettings, JudgementStatus, evaluate_cohort, slides_to_evaluate
 from gigaslide.wsi import Annotation, CellStatus, Cohort, CohortSlide, Heatmap, Outline, ScoreError, SettingsError
 from predictions import HEIGHT, LESION, QUICK, WIDTH, Bench, Page
 
@@ -95,7 +95,7 @@ def test_a_group_with_a_meaning_of_its_own_is_tumour(plain):
 
 
 def test_a_fault_of_ours_costs_one_slide(plain, monkeypatch):
-    def judge(slide, *_):
+    def judge(slide, *_, **__):
         raise ZeroDivisionError("oh")
 
     monkeypatch.setattr("gigaslide.eval.evaluation.judge_slide", judge, raising=True)
@@ -144,4 +144,4 @@ def test_heatmaps_of_two_models_are_told_and_not_all_good(plain):
 
 def test_no_predictions_at_all_is_an_error(plain, tmp_path):
     with pytest.raises(ScoreError, match="predict the slides first"):
-        evaluate(Cohort(slides=tuple(plain.rows)), tmp_path / "none", tmp_path / "out", QUICK)
+        evaluate_cohort(Cohort(slides=tuple(plain.rows)), tmp_path / "none", tmp_path / "out", QUICK)

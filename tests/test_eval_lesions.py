@@ -1,9 +1,14 @@
 """Lesions from polygons, against other ways to find them."""
 
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
 import shapely
-from gigaslide.eval import EvaluateSettings, label_lesions, lesions_of_annotation
+from gigaslide.eval import EvaluateSettings, LesionRule, Raster, Truth, label_lesions, lesions_of_annotation
+from gigaslide.eval.mask_lesions import lesions_on_raster
+from gigaslide.wsi import Annotation, CohortSlide, Outline
 from scipy import ndimage
 from shapely import affinity
 from shapely.geometry import MultiPolygon, Point, Polygon, box
@@ -41,44 +46,119 @@ def by_points(polygons: MultiPolygon, pixel_level0: float) -> np.ndarray:
     x, y = np.meshgrid((np.arange(columns) + 0.5) * pixel_level0, (np.arange(rows) + 0.5) * pixel_level0)
     shapely.prepare(polygons)
     mask = shapely.contains_xy(polygons, x, y)
-    for part in polygons.geoms:
-        inner = part.point_on_surface()
-        column, row = int(np.floor(inner.x / pixel_level0)), int(np.floor(inner.y / pixel_level0))
-        if 0 <= row < rows and 0 <= column < columns:
-            mask[row, column] = True
     return mask
 
 
 @pytest.mark.parametrize(("seed", "count"), [(0, 3), (1, 12), (2, 60)])
 def test_windows_of_neighbours_give_the_lesions_of_the_whole_mask(seed, count):
     polygons = _multi(random_polygons(np.random.default_rng(seed), count))
-    found = lesions_of_annotation(polygons, slide_size=SIZE, slide_mpp=MPP, settings=SETTINGS)
-    pixel_level0 = SETTINGS.lesion_mpp / MPP
-    twin = label_lesions(by_points(polygons, pixel_level0), pixel_level0=pixel_level0, slide_mpp=MPP, settings=SETTINGS)
+    raster = Raster(pixel_level0=7.776 / MPP, pixel_um=7.776)
+    found = lesions_on_raster(np.asarray(polygons.geoms), raster, LesionRule(), slide_size=SIZE)
+    twin = label_lesions(by_points(polygons, raster.pixel_level0), raster, LesionRule())
     assert found.labels.shape == twin.labels.shape
     assert ((found.labels > 0) == (twin.labels > 0)).all()
     assert len(found.measures) == len(twin.measures)
     pairs = set(zip(found.labels.ravel().tolist(), twin.labels.ravel().tolist(), strict=True))
     assert len(pairs) == len(found.measures) + 1  # the same lesions, whatever their numbers
-    assert sorted(found.measures.area_px) == sorted(twin.measures.area_px)
-    assert sorted(found.measures.drawn_px) == sorted(twin.measures.drawn_px)
+    assert sorted(found.measures.area_um2) == pytest.approx(sorted(twin.measures.area_um2))
+    assert sorted(found.measures.drawn_um2) == pytest.approx(sorted(twin.measures.drawn_um2))
+
+
+@pytest.mark.parametrize(("seed", "count"), [(0, 3), (1, 12), (2, 40)])
+def test_outlines_are_what_ever_finer_masks_come_to(seed, count):
+    """Two implementations that agree: polygons, and the distance transform of a mask of 0.8 µm/px."""
+    size = (3000, 2100)
+    polygons = _multi([affinity.scale(p, 1 / 3, 1 / 3, origin=(0, 0)) for p in _random(seed, count)])
+    exact = lesions_of_annotation(polygons, slide_size=size, slide_mpp=MPP, settings=SETTINGS)
+    fine = Raster(pixel_level0=2.0, pixel_um=2 * MPP)
+    mask = lesions_on_raster(np.asarray(polygons.geoms), fine, LesionRule(), slide_size=size)
+    assert len(exact.measures) == len(mask.measures)
+    distance = np.linalg.norm(exact.measures.centre_level0[:, None] - mask.measures.centre_level0, axis=2)
+    twin = distance.argmin(axis=1)
+    assert distance.min(axis=1).max() < 4
+    assert len(set(twin.tolist())) == len(twin)
+    for name, tolerance in (("area_um2", 0.05), ("drawn_um2", 0.06), ("major_axis_um", 0.03)):
+        fine_one = getattr(mask.measures, name)[twin]
+        assert getattr(exact.measures, name) == pytest.approx(fine_one, rel=tolerance), name
+    points = np.random.default_rng(seed).uniform((0, 0), size, (4000, 2))
+    agree = (exact.at(points) > 0) == (mask.at(points) > 0)
+    assert agree.mean() > 0.995
+    near = shapely.distance(shapely.boundary(shapely.union_all(exact.outlines)), shapely.points(points[~agree]))
+    assert near.max(initial=0) < 5
+
+
+def _random(seed: int, count: int) -> list[Polygon]:
+    return random_polygons(np.random.default_rng(seed), count)
 
 
 def test_areas_and_axes_are_those_of_buffered_polygons():
     ellipse = affinity.rotate(affinity.scale(Point(3000, 1500).buffer(1, 64), 900, 400), 30)
     square = box(6000, 4000, 7000, 4500)
-    lesions = lesions_of(ellipse, square)
-    order = np.argsort(lesions.measures.centre_level0[:, 0])
-    area_mm2 = lesions.measures.area_px[order] * SETTINGS.lesion_mpp**2 / 1e6
-    # Measured between centres of pixels, 37.5 µm is four whole pixels across a straight border and more on a slant.
-    for area, shape in zip(area_mm2, (ellipse, square), strict=True):
-        least, most = (shape.buffer(um / MPP, 64).area * MPP**2 / 1e6 for um in (3.7 * SETTINGS.lesion_mpp, 37.5))
-        assert least < area < most
-    assert lesions.measures.drawn_mm2[order] == pytest.approx(
-        [shape.area * MPP**2 / 1e6 for shape in (ellipse, square)], rel=0.02
-    )
-    assert lesions.measures.centre_level0[order] == pytest.approx(np.array([[3000, 1500], [6500, 4250]]), abs=10)
-    assert lesions.measures.major_axis_um[order][0] == pytest.approx(2 * (900 * MPP + 37.5), rel=0.02)
+    measures = lesions_of(ellipse, square).measures
+    area = [shape.buffer(37.5 / MPP, 64).area * MPP**2 for shape in (ellipse, square)]
+    assert measures.area_um2 == pytest.approx(area, rel=2e-3)
+    assert measures.drawn_um2 == pytest.approx([s.area * MPP**2 for s in (ellipse, square)])
+    assert measures.centre_level0 == pytest.approx(np.array([[3000, 1500], [6500, 4250]]), abs=1)
+    assert measures.major_axis_um[0] == pytest.approx(2 * (900 * MPP + 37.5), rel=0.02)
+
+
+def test_a_rectangles_longest_axis_is_its_own_formula():
+    """4 √(w² / 12) of a rectangle that does not grow, wherever it lies."""
+    settings = EvaluateSettings(growth_um=0)
+    lesions = lesions_of(affinity.rotate(box(4000, 3000, 5200, 3300), 25), settings=settings)
+    assert lesions.measures.major_axis_um == pytest.approx([4 * 1200 * MPP / 12**0.5], rel=1e-3)
+
+
+def test_pieces_that_meet_in_a_corner_are_one_lesion():
+    settings = EvaluateSettings(growth_um=0)
+    assert len(lesions_of(box(100, 100, 200, 200), box(200, 200, 300, 400), settings=settings).measures) == 1
+    assert len(lesions_of(box(100, 100, 200, 200), box(201, 200, 300, 400), settings=settings).measures) == 2
+
+
+def test_outlines_too_detailed_are_labelled_on_a_raster_and_it_is_said(monkeypatch):
+    ring = Point(4000, 3000).buffer(2000).difference(Point(4000, 3000).buffer(1500))
+    exact = lesions_of(ring, box(7000, 500, 8000, 1500))
+    monkeypatch.setattr("gigaslide.eval.lesions.MOST_VERTICES", 10)
+    mask = lesions_of(ring, box(7000, 500, 8000, 1500))
+    assert (exact.measures.raster_um, mask.measures.raster_um) == (0, 7.776)
+    assert sorted(mask.measures.area_um2) == pytest.approx(sorted(exact.measures.area_um2), rel=0.06)
+
+
+def test_a_ring_cut_open_by_the_border_is_not_filled():
+    cut = lesions_of(Point(0, 3000).buffer(2000).difference(Point(0, 3000).buffer(1500)))
+    assert cut.at(np.array([[200.0, 3000], [1700, 3000]])).tolist() == [0, 1]
+    whole = lesions_of(Point(3000, 3000).buffer(2000).difference(Point(3000, 3000).buffer(1500)))
+    assert whole.at(np.array([[3200.0, 3000], [4700, 3000]])).tolist() == [1, 1]
+
+
+def test_sizes_are_macro_micro_and_isolated_cells():
+    measures = lesions_of(box(500, 500, 700, 700), box(1700, 1700, 2600, 1900)).measures
+    assert measures.size.tolist() == ["itc", "micro"]
+    # 4 √(w² / 12) of the longer side, about 1.15 w: a macrometastasis from about 1.8 mm of a thin strip on.
+    assert lesions_of(box(1000, 1000, 1000 + 2100 / MPP, 1100)).measures.size.tolist() == ["macro"]
+
+
+def test_a_slide_of_100_000_by_200_000_px_takes_seconds_and_no_full_size_mask(tmp_path):
+    """71 000 vertices in the real thing; here 40 wavy outlines of 1 000, scattered over the slide."""
+    rng = np.random.default_rng(3)
+    angle = np.linspace(0, 2 * np.pi, 1000, endpoint=False)
+    outlines = []
+    for index in range(40):
+        radius = rng.uniform(200, 3000) * (1 + 0.2 * np.sin(9 * angle + index))
+        centre = rng.uniform((4000, 4000), (96_000, 196_000))
+        ring = centre + np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+        outlines.append(Outline(name=str(index), group="Tumor", polygon=Polygon(ring).buffer(0)))
+    path = tmp_path / "a.xml"
+    Annotation(outlines=tuple(outlines)).save(path)
+    slide = CohortSlide(id="a", path=tmp_path / "a.tif", annotation=path, label="tumor")
+    tracemalloc.start()
+    start = time.process_time()
+    truth = Truth.of_slide(slide, slide_size=(100_000, 200_000), slide_mpp=0.243, settings=SETTINGS)
+    assert time.process_time() - start < 20
+    assert tracemalloc.get_traced_memory()[1] < 500e6
+    tracemalloc.stop()
+    counts = {len(lesions.measures) for lesions in (truth.lesions, *truth.official.values())}
+    assert len(counts) == 1
 
 
 def test_pieces_closer_than_75_um_are_one_lesion():
@@ -90,9 +170,7 @@ def test_pieces_closer_than_75_um_are_one_lesion():
 def test_isolated_tumour_cells_are_told_by_the_longest_axis_growth_included():
     thin = box(1000, 1000, 1020, 1700)  # 8 × 294 µm
     round_ = Point(5000, 3000).buffer(150)  # 126 µm across, 201 µm grown
-    lesions = lesions_of(thin, round_)
-    order = np.argsort(lesions.measures.centre_level0[:, 0])
-    assert lesions.measures.is_itc[order].tolist() == [False, True]
+    assert lesions_of(thin, round_).measures.is_itc.tolist() == [False, True]
 
 
 def test_holes_are_filled_and_a_lesion_inside_a_hole_belongs_to_the_ring():
@@ -116,8 +194,9 @@ def test_points_are_looked_up_x_first():
 def test_no_tumour_no_lesion():
     lesions = lesions_of()
     assert len(lesions.measures) == 0
-    assert not lesions.labels.any()
-    empty = label_lesions(np.zeros((30, 40), bool), pixel_level0=32, slide_mpp=0.243, settings=SETTINGS)
+    assert lesions.at(np.array([[3.0, 4.0]])).tolist() == [0]
+    raster = Raster(pixel_level0=32, pixel_um=32 * 0.243)
+    empty = label_lesions(np.zeros((30, 40), bool), raster, LesionRule())
     assert len(empty.measures) == 0  # E1 makes one in the corner
 
 
@@ -125,11 +204,11 @@ def test_tumour_wholly_outside_the_slide_makes_no_lesion():
     assert len(lesions_of(box(20_000, 100, 21_000, 900)).measures) == 0
 
 
-def test_growth_is_strictly_less_than_the_limit():
+def test_growth_in_a_mask_is_strictly_less_than_the_limit():
     mask = np.zeros((9, 12), bool)
     mask[4, 5] = True
-    settings = EvaluateSettings(growth_um=20.0)
-    lesions = label_lesions(mask, pixel_level0=20, slide_mpp=0.5, settings=settings)  # 10 µm/px: a distance of 2 px
+    raster = Raster(pixel_level0=20, pixel_um=10)
+    lesions = label_lesions(mask, raster, LesionRule(growth_um=20.0))  # a distance of 2 px
     distance = ndimage.distance_transform_edt(~mask)
     assert (lesions.labels.astype(bool) == (distance < 2)).all()
-    assert lesions.measures.area_px.tolist() == [9]
+    assert lesions.measures.area_um2.tolist() == [900]

@@ -8,8 +8,9 @@ import tifffile
 import zarr
 from conftest import REAL_DATA, even_odd
 from gigaslide.batch import BatchSettings
+from gigaslide.eval import EvaluateSettings, Truth
 from gigaslide.patching import PatchStore, TileSettings, tile_cohort
-from gigaslide.wsi import Annotation, Cohort, SlideError, TissueSettings, open_slide, tissue_mask
+from gigaslide.wsi import Annotation, Cohort, CohortSlide, SlideError, TissueSettings, open_slide, tissue_mask
 
 pytestmark = [
     pytest.mark.real,
@@ -138,3 +139,19 @@ def test_tiling_the_real_cohort_gives_its_pixels_and_labels(tmp_path):
             # The outlines have whole coordinates, so that some pixel centres lie on a slanted line.
             assert share == pytest.approx(counted_share(outlines, x + offset, y + offset, side_px=64), abs=0.01)
             assert (share > 0) == (name == "tumor")
+
+
+@pytest.mark.parametrize(
+    ("name", "lesions", "isolated"), [("tumor_101", 5, 0), ("tumor_009", 4, 0), ("tumor_023", 4, 3)]
+)
+def test_lesions_of_camelyon16_are_as_many_by_outlines_and_by_level_5_masks(name, lesions, isolated):
+    """Real outlines, on a slide of about the largest size there is."""
+    path = REAL_DATA / "camelyon16" / "lesion_annotations" / f"{name}.xml"
+    slide = CohortSlide(id=name, path=path.with_suffix(".tif"), annotation=path, label="tumor")
+    truth = Truth.of_slide(slide, slide_size=(100_000, 222_000), slide_mpp=0.243, settings=EvaluateSettings())
+    for found in (truth.lesions, *truth.official.values()):
+        assert (len(found.measures), int(found.measures.is_itc.sum())) == (lesions, isolated)
+    places = [found.measures.centre_level0 for found in (truth.lesions, truth.official["camelyon16-e2"])]
+    distance = np.linalg.norm(places[0][:, None] - places[1], axis=2)
+    assert distance.min(axis=1).max() < 32
+    assert truth.lesions.at(places[1]).any()

@@ -37,6 +37,12 @@ class CohortSlide:
     split: Split = ""
     mpp: float | None = None
     """µm per level-0 px; overrides what the file says."""
+    further: tuple[tuple[str, str], ...] = ()
+    """Further columns of the table, (name, value), such as scanner or centre."""
+
+    def column(self, name: str) -> str:
+        """The value of a further column; empty where the table has none of that name."""
+        return dict(self.further).get(name, "")
 
     def load_tumor(self, further_groups: Mapping[str, GroupMeaning]) -> MultiPolygon | None:
         """Tumour drawn on a labelled slide, level-0 px; None where the row has no annotation.
@@ -106,7 +112,7 @@ class Cohort:
     def load(cls, path: Path) -> "Cohort":
         """Read a CSV with the columns slide, annotation, label, patient, split, mpp; only slide is needed.
 
-        A slide is a path or a URL. Relative paths are relative to the CSV. Further columns are left alone.
+        A slide is a path or a URL. Relative paths are relative to the CSV. Further columns are kept as text.
 
         Raises:
             SettingsError: not such a table, or a value outside the allowed ones; the message names the row.
@@ -140,6 +146,7 @@ class Cohort:
 
     def write(self, file, folder: Path) -> None:
         """Write the CSV to an open text file; paths inside folder become relative to it."""
+        further = list(dict.fromkeys(name for slide in self.slides for name, _ in slide.further))
         rows = [
             [
                 _relative(slide.path, folder),
@@ -148,13 +155,14 @@ class Cohort:
                 slide.patient,
                 slide.split,
                 "" if slide.mpp is None else str(slide.mpp),
+                *map(slide.column, further),
             ]
             for slide in self.slides
         ]
         # Unquoted, a space at the start and a bare carriage return are lost when the table is read.
         odd = any(cell.startswith(" ") or "\r" in cell for row in rows for cell in row)
         writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL)
-        writer.writerows([COLUMNS, *rows])
+        writer.writerows([[*COLUMNS, *further], *rows])
 
 
 def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
@@ -183,6 +191,11 @@ def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
         patient=value("patient"),
         split=choice("split", get_args(Split)),  # pyright: ignore[reportArgumentType]
         mpp=mpp,
+        further=tuple(
+            (name, (text or "").strip())
+            for name, text in row.items()
+            if name and name not in COLUMNS and not isinstance(text, list)
+        ),
     )
 
 

@@ -1,0 +1,203 @@
+"""Two models on the same slides: paired differences, their intervals, and how often chance makes as much of them."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..wsi import Cohort, Recipe, ScoreError, SettingsError, gigaslide_version, refuse_foreign_folder, whole_folder
+from .auc import DeLong, delong
+from .bootstrap import Estimate, Resampling, Statistic
+from .evaluation import judge_cohort, slides_to_evaluate
+from .figures import resampling_of
+from .judgement import Judgement
+from .prediction import open_predictions
+from .settings import EvaluateSettings
+from .statistics import statistics_of
+
+__all__ = ["Comparison", "Difference", "compare", "compare_cohort"]
+
+logger = logging.getLogger(__name__)
+
+STAGE = "compare"
+SLACK = 1e-12  # the same difference, summed in another order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One figure of the first model less that of the second."""
+
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+    p_value: float | None
+    """Two-sided, of no difference, by randomisation: how often swapping the two models' predictions, patient by patient
+    (slide by slide without patients), gives at least this difference; None without resamples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two models on the slides that both have in their figures."""
+
+    names: tuple[str, str]
+    differences: dict[str, Difference]
+    """By the name of the figure."""
+    delong: DeLong | None
+    """Of the slide AUC; slides are taken as independent."""
+    slides: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """Slides that one of the two cannot be scored on."""
+    resampling: Resampling
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """All of it as plain JSON."""
+        return {
+            "names": list(self.names),
+            "differences": {name: asdict(one) for name, one in self.differences.items()},
+            "slide_auc_delong": None if self.delong is None else asdict(self.delong),
+            "slides": list(self.slides),
+            "left_out": list(self.left_out),
+            "bootstrap": {"resamples": len(self.resampling.weights), "unit": self.resampling.unit},
+        }
+
+    def table(self) -> pd.DataFrame:
+        """A row a figure."""
+        return pd.DataFrame(
+            [
+                {
+                    "figure": name,
+                    "first": one.first.value,
+                    "second": one.second.value,
+                    **{k: v for k, v in asdict(one.difference).items() if k != "value"},
+                    "difference": one.difference.value,
+                    "p_value": one.p_value,
+                }
+                for name, one in self.differences.items()
+            ]
+        )
+
+
+def compare(
+    first: Sequence[Judgement], second: Sequence[Judgement], settings: EvaluateSettings, *, names: tuple[str, str]
+) -> Comparison:
+    """Judgements of one cohort by two models, paired by slide; every resample draws the same slides for both.
+
+    Raises:
+        ScoreError: no slide that both can be scored on.
+    """
+    others = {j.slide.id: j for j in second if j.in_figures}
+    pairs = [(j, others[j.slide.id]) for j in first if j.in_figures and j.slide.id in others]
+    if not pairs:
+        raise ScoreError(f"{names[0]} and {names[1]} have no slide in common that can be scored; nothing to compare")
+    ones, twos = [a for a, _ in pairs], [b for _, b in pairs]
+    resampling = resampling_of(ones, settings)
+    swapped = _swapped(resampling, seed=settings.seed)
+    found: dict[str, Difference] = {}
+    for one, two, both in zip(*(statistics_of(j, settings) for j in (ones, twos, _both(ones, twos))), strict=True):
+        found |= _differences(one, two, both, resampling, swapped)
+    used = {j.slide.id for j in ones}
+    return Comparison(
+        names=names,
+        differences=found,
+        delong=delong(_scores(ones), _is_tumor(ones), other=_scores(twos), confidence=settings.confidence),
+        slides=tuple(j.slide.id for j in ones),
+        left_out=tuple(sorted({j.slide.id for j in (*first, *second)} - used)),
+        resampling=resampling,
+    )
+
+
+def _scores(slides: Sequence[Judgement]) -> np.ndarray:
+    return np.array([j.score for j in slides], np.float64)
+
+
+def _is_tumor(slides: Sequence[Judgement]) -> np.ndarray:
+    return np.array([j.is_tumor for j in slides], bool)
+
+
+def _both(ones: Sequence[Judgement], twos: Sequence[Judgement]) -> list[Judgement]:
+    """Each slide twice, once by each model; weights then say whose prediction is taken."""
+    # A patient's stage must not mix the models' slides.
+    apart = {j.slide.id: f"{j.slide.patient} again" if j.slide.patient else "" for j in twos}
+    return [*ones, *(replace(j, slide=replace(j.slide, patient=apart[j.slide.id])) for j in twos)]
+
+
+def _swapped(resampling: Resampling, *, seed: int) -> np.ndarray:
+    """(B, S) int64: 1 where a slide's two predictions are swapped, the same for all slides of a unit."""
+    draws, units = len(resampling.weights), len(resampling.left_out)
+    return np.random.default_rng([seed, 1]).integers(0, 2, (draws, units)) @ (1 - resampling.left_out)
+
+
+def _differences(
+    one: Statistic, two: Statistic, both: Statistic, resampling: Resampling, swapped: np.ndarray
+) -> dict[str, Difference]:
+    first, second = resampling.estimates(one), resampling.estimates(two)
+    undefined = one.undefined or two.undefined
+    if undefined:
+        none = Estimate(value=None, undefined=undefined)
+        return {n: Difference(first=first[n], second=second[n], difference=none, p_value=None) for n in one.names}
+    pairs = zip(resampling.resampled(one), resampling.resampled(two), strict=True)
+    values, resampled, left_out = (x - y for x, y in pairs)
+    by_chance = both.of(np.concatenate([1 - swapped, swapped], axis=1)) - both.of(
+        np.concatenate([swapped, 1 - swapped], axis=1)
+    )
+    return {
+        name: Difference(
+            first=first[name],
+            second=second[name],
+            difference=resampling.estimate(values[k], resampled[:, k], left_out[:, k]),
+            p_value=_p_value(float(values[k]), by_chance[:, k]),
+        )
+        for k, name in enumerate(one.names)
+    }
+
+
+def _p_value(difference: float, by_chance: np.ndarray) -> float | None:
+    if not len(by_chance) or np.isnan(difference) or np.isnan(by_chance).any():
+        return None
+    return float(((np.abs(by_chance) >= abs(difference) - SLACK).sum() + 1) / (len(by_chance) + 1))
+
+
+def compare_cohort(
+    cohort: Cohort,
+    first: Path,
+    second: Path,
+    out: Path,
+    settings: EvaluateSettings,
+    *,
+    on_slide: Callable[[str], object] | None = None,
+) -> Comparison:
+    """Judge two sets of predictions of a cohort and write `comparison.json` and `comparison.csv` into out.
+
+    Raises:
+        SettingsError: no slides of that split, or out holds something else than a comparison.
+        ScoreError: predictions that cannot be used, or no slide that both can be scored on.
+    """
+    slides = slides_to_evaluate(cohort, settings)
+    if not slides:
+        raise SettingsError(f"no slide of the cohort has split {settings.split!r}; an empty split takes every slide")
+    refuse_foreign_folder(out)
+    one, two = (
+        judge_cohort(slides, open_predictions(path, cohort), settings, on_slide=on_slide, with_pictures=False)
+        for path in (first, second)
+    )
+    names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
+    comparison = compare(one, two, settings, names=names)
+    recipe = Recipe(
+        stage=STAGE,
+        settings=settings.model_dump(mode="json"),
+        inputs={"first": str(first), "second": str(second)},
+        made_with={"gigaslide": gigaslide_version()},
+    )
+    with whole_folder(out) as partial:
+        text = json.dumps({**comparison.metrics, "settings": recipe.settings}, indent=1, allow_nan=False)
+        (partial / "comparison.json").write_text(text, encoding="utf-8")
+        comparison.table().to_csv(partial / "comparison.csv", index=False, lineterminator="\n")
+        recipe.save(partial / "recipe.json")
+    logger.info("%s: %d slides compared", out, len(comparison.slides))
+    return comparison

@@ -1,0 +1,106 @@
+"""Lesions in a tumour mask, as the CAMELYON16 programs find them: for their definitions, and for outlines too detailed.
+
+Frames: level-0 px (x, y) outside; inside, raster px (row, column) of `pixel_level0` level-0 px, origin (0, 0).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage
+
+from ..wsi import ceil_div
+from .measures import LesionMeasures, LesionRule
+from .raster import clusters, rasterise
+
+__all__ = ["MaskLesions", "Raster", "label_lesions", "lesions_on_raster"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raster:
+    """Px of a mask, and how a point finds its px."""
+
+    pixel_level0: float
+    """Level-0 px per raster px."""
+    pixel_um: float
+    """µm per raster px, or what a program takes for it."""
+    lookup: Literal["truncate", "half to even"] = "truncate"
+    """(x, y) / px is truncated, or rounded, halves to the even px."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskLesions:
+    """Lesions of one slide: labels (rows, columns) int32, 0 where there is none, and what each measures."""
+
+    labels: np.ndarray
+    raster: Raster
+    measures: LesionMeasures
+
+    def at(self, xy: np.ndarray) -> np.ndarray:
+        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion and outside the slide."""
+        points = np.asarray(xy, np.float64).reshape(-1, 2)[:, ::-1] / self.raster.pixel_level0
+        cells = np.floor(points) if self.raster.lookup == "truncate" else np.rint(points)
+        inside = ((cells >= 0) & (cells < self.labels.shape)).all(axis=1)
+        found = np.zeros(len(cells), np.int64)
+        found[inside] = self.labels[tuple(cells[inside].astype(np.int64).T)]
+        return found
+
+
+def label_lesions(mask: np.ndarray, raster: Raster, rule: LesionRule) -> MaskLesions:
+    """Lesions in a tumour mask, bool (rows, columns); none in an empty mask, where the programs find one."""
+    labels = _grown(mask, growth_px=rule.growth_um / raster.pixel_um)
+    return MaskLesions(labels=labels, raster=raster, measures=_measured(labels, mask, raster, rule))
+
+
+def lesions_on_raster(
+    parts: np.ndarray, raster: Raster, rule: LesionRule, *, slide_size: tuple[int, int]
+) -> MaskLesions:
+    """The same from polygons (N,), level-0 px: a px is tumour if its centre is; only surroundings are computed.
+
+    slide_size is (width, height) in level-0 px: as in a mask of the slide, lesions end at its border.
+    """
+    shape = (ceil_div(slide_size[1], raster.pixel_level0), ceil_div(slide_size[0], raster.pixel_level0))
+    labels, drawn = np.zeros(shape, np.int32), np.zeros(shape, bool)
+    growth_px = rule.growth_um / raster.pixel_um
+    bounds = np.array([part.bounds for part in parts]).reshape(-1, 4) / raster.pixel_level0
+    count = 0
+    for members, window in clusters(bounds, margin_px=ceil_div(growth_px, 1) + 1, shape=shape) if len(parts) else []:
+        mask = rasterise(parts[members], window, pixel_level0=raster.pixel_level0)
+        found = _grown(mask, growth_px=growth_px)
+        drawn[window.slices] |= mask
+        labels[window.slices] += np.where(found > 0, found + count, 0).astype(np.int32)
+        count += int(found.max(initial=0))
+    return MaskLesions(labels=labels, raster=raster, measures=_measured(labels, drawn, raster, rule))
+
+
+def _grown(mask: np.ndarray, *, growth_px: float) -> np.ndarray:
+    """Labels (rows, columns) int32 of the mask grown by less than growth_px, holes filled, 8-connected."""
+    if not mask.any():  # the distance to nothing would be measured to the corner: a lesion that nobody drew
+        return np.zeros(mask.shape, np.int32)
+    distance = np.asarray(ndimage.distance_transform_edt(~mask))
+    grown = mask | (distance < growth_px)
+    labels, _ = ndimage.label(ndimage.binary_fill_holes(grown), structure=np.ones((3, 3)))  # pyright: ignore
+    return labels
+
+
+def _measured(labels: np.ndarray, mask: np.ndarray, raster: Raster, rule: LesionRule) -> LesionMeasures:
+    row, column = np.nonzero(labels)
+    label = labels[row, column]
+    count = int(labels.max(initial=0))
+    area = np.bincount(label, minlength=count + 1)[1:]
+
+    def mean(value: np.ndarray) -> np.ndarray:
+        return np.bincount(label, value, count + 1)[1:] / np.maximum(area, 1)
+
+    y, x = mean(row), mean(column)
+    dy, dx = row - y[label - 1], column - x[label - 1]
+    yy, xx, xy = mean(dy * dy), mean(dx * dx), mean(dx * dy)
+    largest = (yy + xx) / 2 + np.sqrt(((yy - xx) / 2) ** 2 + xy**2)
+    return LesionMeasures(
+        area_um2=area * raster.pixel_um**2,
+        drawn_um2=np.bincount(labels[mask], minlength=count + 1)[1:] * raster.pixel_um**2,
+        major_axis_um=4 * np.sqrt(largest) * raster.pixel_um,
+        centre_level0=(np.stack([x, y], axis=1) + 0.5) * raster.pixel_level0,
+        rule=rule,
+        raster_um=raster.pixel_um,
+    )

@@ -1,0 +1,202 @@
+"""The front door for notebooks: detections and truth in, figures and plots out, no folder needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+
+from ..wsi import AnnotationError, Cohort, CohortSlide, Detections, ScoreError, SettingsError
+from . import tables
+from .bootstrap import Estimate
+from .detection_files import DetectionFiles
+from .figures import Figures, FrocFigures, figures_of
+from .judgement import Judgement, judge
+from .lesions import lesions_of_annotation
+from .mask_lesions import Raster, label_lesions
+from .measures import LesionRule
+from .metrics import metrics_of
+from .pixel_rules import official_lesions, official_rasters
+from .plots import draw_froc, draw_roc
+from .prediction import GivenDetections
+from .settings import EvaluateSettings
+from .truth import Truth
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Report", "SlideTruth", "evaluate"]
+
+COLUMNS = ("slide", "x", "y", "probability")
+MASK_VALUES = (1, 2, 255)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideTruth:
+    """What is known of one slide, made by hand."""
+
+    size: tuple[int, int]
+    """(width, height), level-0 px."""
+    mpp: float
+    """µm per level-0 px."""
+    tumor: Polygon | MultiPolygon | Sequence[Polygon] | np.ndarray | None = None
+    """Outlines in level-0 px, or a mask (rows, columns) of the whole slide at any scale, of 0 and one of 1, 2 or 255;
+    in a mask that holds both, 2 is tumour and 1 is not. None: a normal slide."""
+    patient: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Figures of detections against truth."""
+
+    figures: Figures
+    judgements: tuple[Judgement, ...]
+    settings: EvaluateSettings
+
+    @property
+    def froc(self) -> FrocFigures:
+        """The FROC curve, its score and sensitivities by our definition; others in `figures.froc`."""
+        return self.figures.froc["gigaslide"]
+
+    @property
+    def auc(self) -> Estimate:
+        """Of the slides, by the highest probability on each."""
+        return self.figures.slide_auc
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Every figure as plain JSON."""
+        return {**metrics_of(self.figures), "settings": self.settings.model_dump(mode="json")}
+
+    def table(self) -> pd.DataFrame:
+        """Every figure with its intervals, a row each."""
+        return tables.figures_table(self.figures).set_index("figure")
+
+    def lesions(self) -> pd.DataFrame:
+        """Every lesion, and whether it was found."""
+        return tables.lesions_table(self.judgements)
+
+    def detections(self) -> pd.DataFrame:
+        """Every detection with its verdict."""
+        return tables.detections_table(self.judgements)
+
+    def plot_froc(self) -> Figure:
+        return draw_froc(self.figures, confidence=self.settings.confidence)
+
+    def plot_roc(self) -> Figure:
+        return draw_roc(self.figures)
+
+    def _repr_html_(self) -> str:
+        figures = self.figures
+        rows = [("slide AUC", self.auc), *((f"FROC, {name}", one.score) for name, one in figures.froc.items())]
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(_words(value))}</td></tr>"
+            for name, value in rows
+        )
+        counts = (
+            f"{figures.tumor_slides} tumour and {figures.normal_slides} normal slides, "
+            f"{figures.countable_lesions} lesions ({figures.itc} more of isolated tumour cells)"
+        )
+        return f"<table>{cells}</table><p>{counts}; {self.settings.confidence:.0%} bootstrap intervals</p>"
+
+
+def _words(value: Estimate) -> str:
+    if value.value is None:
+        return f"not defined: {value.undefined}"
+    interval = "" if value.low is None else f" ({value.low:.3f} to {value.high:.3f})"
+    return f"{value.value:.3f}{interval}"
+
+
+def evaluate(
+    detections: Detections | pd.DataFrame | Path | str,
+    truth: Cohort | Mapping[str, SlideTruth],
+    settings: EvaluateSettings | None = None,
+) -> Report:
+    """Score detections (level-0 px) against the truth of every slide; a slide without detections counts.
+
+    detections is a table with the columns slide, x, y and probability, or a CSV or folder of CSV files; truth is a
+    cohort, whose slides are opened for their size, or a `SlideTruth` by the slide's id.
+
+    Raises:
+        ScoreError: detections of slides without truth, outside a slide, or with a probability outside [0, 1].
+        AnnotationError: a mask of other values.
+    """
+    chosen = settings or EvaluateSettings(split="")
+    ids = [slide.id for slide in truth] if isinstance(truth, Cohort) else list(truth)
+    given = GivenDetections(_detections(detections, ids))
+    pairs = ((s, None) for s in truth) if isinstance(truth, Cohort) else _rows(truth)
+    judgements = tuple(_judged(slide, known, given, chosen) for slide, known in pairs)
+    return Report(figures=figures_of(judgements, chosen), judgements=judgements, settings=chosen)
+
+
+def _detections(given: Detections | pd.DataFrame | Path | str, ids: Sequence[str]) -> DetectionFiles:
+    if isinstance(given, str | Path):
+        return DetectionFiles.load(Path(given), ids)
+    if isinstance(given, pd.DataFrame):
+        missing = [name for name in COLUMNS if name not in given]
+        if missing:
+            raise ScoreError(f"detections: no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+        numbers = {name: given[name].to_numpy(np.float64) for name in COLUMNS[1:]}
+        given = Detections(slide=given["slide"].astype(str).to_numpy(object), **numbers)
+    return DetectionFiles.of_table(given, ids)
+
+
+def _rows(truth: Mapping[str, SlideTruth]) -> Iterator[tuple[CohortSlide, SlideTruth]]:
+    for name, known in truth.items():
+        label = "normal" if known.tumor is None else "tumor"
+        yield CohortSlide(id=name, path=Path(name), label=label, patient=known.patient), known
+
+
+def _judged(
+    slide: CohortSlide, known: SlideTruth | None, given: GivenDetections, settings: EvaluateSettings
+) -> Judgement:
+    if known is not None:
+        prediction = given.sized(slide.id, slide_size=known.size, slide_mpp=known.mpp)
+        return judge(slide, prediction, _truth(known, slide.id, settings), settings)
+    if not slide.label:
+        raise SettingsError(f"{slide.id}: the cohort does not say tumor or normal; fill in its label column")
+    prediction = given.of(slide)
+    truth = Truth.of_slide(slide, slide_size=prediction.slide_size, slide_mpp=prediction.slide_mpp, settings=settings)
+    return judge(slide, prediction, truth, settings)
+
+
+def _truth(known: SlideTruth, slide: str, settings: EvaluateSettings) -> Truth:
+    if known.tumor is None:
+        return Truth(tumor=MultiPolygon(), lesions=None, is_outlined=True)
+    if isinstance(known.tumor, np.ndarray):
+        return _truth_of_mask(known.tumor, known, slide, settings)
+    parts = known.tumor if isinstance(known.tumor, Sequence) else [known.tumor]
+    tumor = MultiPolygon(list(shapely.get_parts(shapely.union_all(parts))))
+    frame = {"slide_size": known.size, "slide_mpp": known.mpp}
+    return Truth(
+        tumor=tumor,
+        lesions=lesions_of_annotation(tumor, settings=settings, **frame),
+        is_outlined=True,
+        official=official_lesions(tumor, annotation=None, groups={}, **frame),
+    )
+
+
+def _truth_of_mask(values: np.ndarray, known: SlideTruth, slide: str, settings: EvaluateSettings) -> Truth:
+    found = [value for value in np.unique(values).tolist() if value]
+    if values.ndim != 2 or not set(found) <= set(MASK_VALUES):
+        raise AnnotationError(f"{slide}: a mask has two dimensions and values of 0, 1, 2 and 255, not {found[:5]}")
+    mask = values == found[-1] if found else np.zeros(values.shape, bool)
+    pixel = known.size[0] / values.shape[1]
+    rule = LesionRule(growth_um=settings.growth_um, itc_um=settings.itc_um)
+    return Truth(
+        tumor=MultiPolygon(),
+        lesions=label_lesions(mask, Raster(pixel_level0=pixel, pixel_um=pixel * known.mpp), rule),
+        is_outlined=True,
+        official={
+            name: label_lesions(mask, raster, LesionRule())
+            for name, raster in official_rasters(downsample=pixel, slide_mpp=known.mpp, e1_downsample=pixel).items()
+        },
+    )

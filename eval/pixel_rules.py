@@ -1,0 +1,53 @@
+"""How the official CAMELYON16 programs turn tumour into lesions: level-5 masks, each with rules of its own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import shapely
+from shapely.geometry import MultiPolygon
+
+from ..wsi import GroupMeaning
+from .level_mask import LevelMask, level_mask
+from .mask_lesions import MaskLesions, Raster, label_lesions, lesions_on_raster
+from .measures import LesionRule
+
+__all__ = ["OFFICIAL", "official_lesions", "official_rasters"]
+
+DOWNSAMPLE = 32.0  # level 5
+E1_MPP = 0.243
+OFFICIAL = ("camelyon16-e1", "camelyon16-e2")
+
+
+def official_lesions(
+    tumor: MultiPolygon,
+    *,
+    annotation: Path | None,
+    groups: Mapping[str, GroupMeaning],
+    slide_size: tuple[int, int],
+    slide_mpp: float,
+) -> dict[str, MaskLesions]:
+    """Lesions of a tumour slide as each program finds them, by its name.
+
+    A mask file speaks for itself where it has a level 5; outlines, and masks without, are drawn at 32 level-0 px: a px
+    is tumour if its centre is. E1 takes 0.243 µm per level-0 px whatever the slide, and truncates; E2 takes the true
+    µm/px and downsample, and rounds half to even. An empty mask has no lesion here; the programs find one, of isolated
+    cells, in its corner.
+    """
+    drawn = None if annotation is None else level_mask(annotation, DOWNSAMPLE, groups=groups)
+    true = drawn.downsample(slide_size) if drawn else DOWNSAMPLE
+    rasters = official_rasters(downsample=true, slide_mpp=slide_mpp)
+    return {name: _lesions(raster, drawn, tumor, slide_size) for name, raster in rasters.items()}
+
+
+def official_rasters(*, downsample: float, slide_mpp: float, e1_downsample: float = DOWNSAMPLE) -> dict[str, Raster]:
+    """What each program takes its mask's px for; downsample is the mask's own."""
+    return {
+        "camelyon16-e1": Raster(pixel_level0=e1_downsample, pixel_um=e1_downsample * E1_MPP),
+        "camelyon16-e2": Raster(pixel_level0=downsample, pixel_um=downsample * slide_mpp, lookup="half to even"),
+    }
+
+
+def _lesions(raster: Raster, drawn: LevelMask | None, tumor: MultiPolygon, slide_size: tuple[int, int]) -> MaskLesions:
+    if drawn is not None:
+        return label_lesions(drawn.tumor, raster, LesionRule())
+    return lesions_on_raster(shapely.get_parts(tumor), raster, LesionRule(), slide_size=slide_size)

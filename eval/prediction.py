@@ -1,0 +1,132 @@
+"""What a model says of a slide, wherever it stands: in our folders of heatmaps, or in anybody's files of detections."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..wsi import CellStatus, CohortSlide, Detections, Heatmap, ScoreError, exists, file_identity, open_slide
+from .detection_files import DetectionFiles, csv_names
+
+__all__ = ["GivenDetections", "Prediction", "Predictions", "open_predictions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Of one slide."""
+
+    detections: Detections
+    slide_size: tuple[int, int]
+    """(width, height), level-0 px."""
+    slide_mpp: float
+    heatmap: Heatmap | None = None
+    is_absent: bool = False
+    """No prediction was given: the slide counts as one without detections."""
+
+    @property
+    def score(self) -> float:
+        """The highest probability: of the heatmap, or where there is none of the detections; 0.0 of nothing."""
+        if self.heatmap is not None:
+            return self.heatmap.slide_score
+        return float(self.detections.probability.max(initial=0.0))
+
+
+class Predictions(Protocol):
+    """Of a cohort."""
+
+    def of(self, slide: CohortSlide) -> Prediction | None:
+        """None where there is none and nothing can be said.
+
+        Raises:
+            GigaslideError: it cannot be used.
+        """
+        ...
+
+    def inputs(self, slide: CohortSlide) -> dict[str, Any]:
+        """Which files it is read from, for the recipe."""
+        ...
+
+
+def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
+    """A folder made by `gigaslide predict`, a folder of CSV files (a slide each), or one table of detections.
+
+    Raises:
+        ScoreError: nothing of the kind, a line that cannot be used, or predictions for slides that are not listed.
+    """
+    if path.is_file():
+        return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
+    if not path.is_dir():
+        raise ScoreError(f"{path}: no such folder of predictions; predict the slides first")
+    of_predict = (path / "summary.csv").is_file() or any(path.glob("*/heatmap.zarr"))
+    if csv_names(path) and not of_predict:
+        return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
+    return _OfHeatmaps(path)
+
+
+def _identity(path: Path) -> dict[str, Any] | None:
+    return file_identity(path) if exists(path) else None
+
+
+@dataclass(frozen=True)
+class _OfHeatmaps:
+    path: Path
+
+    def of(self, slide: CohortSlide) -> Prediction | None:
+        folder = self.path / slide.id
+        if not (folder / "heatmap.zarr").exists():
+            return None
+        heatmap = Heatmap.load(folder / "heatmap.zarr")
+        detections = Detections.load(folder / "detections.csv")
+        names = {heatmap.slide, *detections.slide.tolist()} - {slide.id}
+        if names:
+            raise ScoreError(f"{folder}: holds the prediction of {', '.join(sorted(names))}, not of {slide.id}")
+        _check_heatmap(heatmap, folder)
+        return Prediction(
+            detections=detections, heatmap=heatmap, slide_size=heatmap.slide_size, slide_mpp=heatmap.slide_mpp
+        )
+
+    def inputs(self, slide: CohortSlide) -> dict[str, Any]:
+        folder = self.path / slide.id
+        read = {"heatmap": folder / "heatmap.zarr" / "zarr.json", "detections": folder / "detections.csv"}
+        return {name: _identity(path) for name, path in read.items()}
+
+
+def _check_heatmap(heatmap: Heatmap, folder: Path) -> None:
+    if unfinished := heatmap.count(CellStatus.NOT_YET):
+        raise ScoreError(f"{folder}: the prediction is not finished, {unfinished} cells to go; resume it")
+    scored = heatmap.probability[heatmap.scored]
+    if ((scored < 0) | (scored > 1)).any():
+        raise ScoreError(f"{folder}: the heatmap holds values outside [0, 1]; predict this slide again")
+    if not scored.size and heatmap.count(CellStatus.BACKGROUND) < heatmap.status.size:
+        raise ScoreError(f"{folder}: no cell could be scored, so the slide has no score; predict it again")
+
+
+@dataclass(frozen=True)
+class GivenDetections:
+    """Detections without heatmaps, of slides that are opened only for their size and µm/px."""
+
+    files: DetectionFiles
+
+    def of(self, slide: CohortSlide) -> Prediction:
+        with open_slide(slide.path, mpp=slide.mpp) as scan:
+            size, mpp = scan.size, scan.info.mpp
+        return self.sized(slide.id, slide_size=size, slide_mpp=mpp)
+
+    def sized(self, slide: str, *, slide_size: tuple[int, int], slide_mpp: float) -> Prediction:
+        """Of a slide whose size is known.
+
+        Raises:
+            ScoreError: a detection lies outside it.
+        """
+        found = self.files.by_slide.get(slide)
+        if found is None:
+            nothing, is_absent = Detections.concatenate([]), not self.files.is_table
+            return Prediction(detections=nothing, slide_size=slide_size, slide_mpp=slide_mpp, is_absent=is_absent)
+        found.check_inside(slide_size)
+        return Prediction(detections=found.detections, slide_size=slide_size, slide_mpp=slide_mpp)
+
+    def inputs(self, slide: CohortSlide) -> dict[str, Any]:
+        if self.files.is_table:
+            return {"detections": _identity(self.files.path)}
+        found = self.files.by_slide.get(slide.id)
+        return {"detections": None if found is None else _identity(found.path)}

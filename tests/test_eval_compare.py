@@ -1,0 +1,240 @@
+"""Two models, subgroups, and the front door for notebooks."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from gigaslide.cli import main
+from gigaslide.eval import (
+    EvaluateSettings,
+    SlideTruth,
+    compare,
+    compare_cohort,
+    evaluate,
+    evaluate_cohort,
+    open_predictions,
+)
+from gigaslide.eval.evaluation import judge_cohort
+from gigaslide.wsi import AnnotationError, Cohort, Detections, ScoreError, SettingsError
+from predictions import IN_LESION, LESION, Bench, Page
+from shapely.geometry import MultiPolygon, Point, box
+
+QUICK = EvaluateSettings(resamples=300, picture_px=100, seed=3)
+
+
+@pytest.fixture
+def two_models(bench: Bench) -> Bench:
+    """Twelve slides of six patients; the better model ranks them well, the other at random."""
+    rng = np.random.default_rng(4)
+    for index in range(12):
+        is_tumor = index % 2 == 0
+        centre = ("scanner", "A" if index < 8 else "B")
+        bench.slide(
+            f"s{index}", "tumor" if is_tumor else "normal", tumor=(LESION,) if is_tumor else (),
+            patient=f"p{index // 2}", scan=index == 0, further=(centre,),
+        )  # fmt: skip
+        good = 0.6 + 0.03 * index if is_tumor else 0.2 + 0.04 * index
+        for folder, p in (("good", good), ("bad", float(np.round(rng.uniform(), 2)))):
+            bench.predictions = bench.folder / folder
+            points = [(600, 200, p)] if is_tumor and p > 0.5 else [(96, 608, p)]
+            bench.predict(f"s{index}", points=points, probability=np.full((11, 15), p, np.float32))
+    return bench
+
+
+def judged(bench: Bench, name: str):
+    cohort = Cohort(slides=tuple(bench.rows))
+    return judge_cohort(bench.rows, open_predictions(bench.folder / name, cohort), QUICK)
+
+
+def test_differences_are_those_of_evaluations_of_the_same_drawn_slides(two_models):
+    good, bad = judged(two_models, "good"), judged(two_models, "bad")
+    got = compare(good, bad, QUICK, names=("good", "bad"))
+    for name in ("slide_auc", "froc_gigaslide", "patch_auc", "slide_brier"):
+        one = got.differences[name]
+        assert one.difference.value == pytest.approx(one.first.value - one.second.value)
+    # By hand: the same patients drawn for both.
+    weights = got.resampling.weights
+    scores = np.array([[j.score for j in side] for side in (good, bad)])
+    is_tumor = np.array([j.is_tumor for j in good])
+
+    def auc(scores: np.ndarray, times: np.ndarray) -> float:
+        drawn, truth = np.repeat(scores, times), np.repeat(is_tumor, times)
+        return float(np.mean([(p > n) + (p == n) / 2 for p in drawn[truth] for n in drawn[~truth]]))
+
+    by_hand = np.array([auc(scores[0], times) - auc(scores[1], times) for times in weights])
+    difference = got.differences["slide_auc"].difference
+    assert (difference.low, difference.high) == pytest.approx(np.quantile(by_hand, [0.025, 0.975]))
+    # All 64 ways to swap the models' scores, a patient's two slides together.
+    once, chance = np.ones(12, int), []
+    for swap in np.ndindex(*[2] * 6):
+        mixed = np.where(np.repeat(swap, 2), scores[::-1], scores)
+        chance.append(abs(auc(mixed[0], once) - auc(mixed[1], once)))
+    exact = np.mean(np.array(chance) >= abs(difference.value) - 1e-9)
+    assert got.differences["slide_auc"].p_value == pytest.approx(exact, abs=0.07)  # of 300 drawn
+    assert 0.01 < exact < 0.9
+    assert got.resampling.unit == "patients"
+    assert got.delong.value == pytest.approx(difference.value)
+
+
+def test_a_model_against_itself_differs_in_nothing(two_models):
+    good = judged(two_models, "good")
+    got = compare(good, good, QUICK, names=("a", "b"))
+    for one in got.differences.values():
+        assert one.difference.value in (0, None)
+        assert one.p_value in (1, None)
+    assert got.differences["froc_gigaslide"].p_value == 1
+
+
+def test_slides_that_one_model_lacks_are_left_out_of_both(two_models):
+    good, bad = judged(two_models, "good"), judged(two_models, "bad")[1:]
+    got = compare(good, bad, QUICK, names=("good", "bad"))
+    assert got.left_out == ("s0",)
+    assert len(got.slides) == 11
+    with pytest.raises(ScoreError, match="no slide in common"):
+        compare(good[:1], bad, QUICK, names=("good", "bad"))
+
+
+def test_a_heatmap_of_another_slide_is_left_out_here_too(two_models):
+    two_models.predictions = two_models.folder / "bad"
+    two_models.predict("s0", slide_size=(700, 900))
+    cohort = Cohort(slides=tuple(two_models.rows))
+    paths = [two_models.folder / name for name in ("good", "bad", "out")]
+    assert compare_cohort(cohort, *paths, QUICK).left_out == ("s0",)
+
+
+def test_the_command_writes_every_difference(two_models, capsys):
+    folder = two_models.folder
+    Cohort(slides=tuple(two_models.rows)).save(folder / "cohort.csv")
+    cohort = Cohort.load(folder / "cohort.csv")
+    assert cohort.slides[0].column("scanner") == "A"
+    for number, slide in enumerate(cohort):
+        for name in ("good", "bad"):
+            p = 0.9 if number % 2 == 0 and name == "good" else 0.1
+            path = folder / f"{name}.csv"
+            with path.open("a") as file:
+                file.write(f"{slide.id},600,200,{p}\n")
+    # Without slides nobody knows the size: all but the first are left out, and that is said.
+    command = ["compare", *(str(folder / n) for n in ("cohort.csv", "good.csv", "bad.csv", "out"))]
+    assert main([*command, "--resamples", "20"]) == 2
+    told = capsys.readouterr().out
+    assert "good.csv less bad.csv, 1 slides; left out: slide-1" in told
+    saved = json.loads((folder / "out" / "comparison.json").read_text())
+    assert saved["differences"]["froc_gigaslide"]["difference"]["value"] == 0  # found by both
+    table = pd.read_csv(folder / "out" / "comparison.csv")
+    assert set(table["figure"]) == set(saved["differences"])
+    with pytest.raises(SettingsError, match="not an earlier output"):
+        compare_cohort(cohort, folder / "good.csv", folder / "bad.csv", folder / "good", QUICK)
+
+
+def test_subgroups_are_evaluations_of_their_slides(two_models):
+    two_models.predictions = two_models.folder / "bad"
+    asked = QUICK.model_copy(update={"subgroups": ("scanner",)})
+    got = two_models.evaluate(asked)
+    assert [(g.column, g.value, g.slides, g.tumor_slides) for g in got.subgroups] == [
+        ("scanner", "A", 8, 4),
+        ("scanner", "B", 4, 2),
+    ]
+    alone = Cohort(slides=tuple(two_models.rows[8:]))
+    twin = evaluate_cohort(alone, two_models.predictions, two_models.folder / "twin", QUICK)
+    assert got.subgroups[1].estimates == twin.figures.estimates
+    patients = two_models.evaluate(QUICK.model_copy(update={"subgroups": ("patient",)})).subgroups
+    assert [(g.value, g.slides) for g in patients] == [(f"p{i}", 2) for i in range(6)]
+    two_models.evaluate(asked)
+    rows = two_models.table("subgroups")
+    chosen = rows[(rows["value"] == "B") & (rows["figure"] == "slide_auc")]
+    assert chosen["estimate"].tolist() == [twin.figures.slide_auc.value]
+    with pytest.raises(SettingsError, match="no column centre; there are label, patient, split, scanner"):
+        two_models.evaluate(QUICK.model_copy(update={"subgroups": ("centre",)}))
+
+
+TRUTH = {
+    "a": SlideTruth(size=(4000, 3000), mpp=0.5, tumor=[box(500, 400, 1500, 900), Point(3000, 2000).buffer(300)]),
+    "b": SlideTruth(size=(3000, 4000), mpp=0.5),
+    "c": SlideTruth(size=(3000, 4000), mpp=0.5),
+}
+TABLE = pd.DataFrame(
+    [("a", 1000, 600, 0.9), ("a", 3100, 2100, 0.4), ("a", 600, 1000, 0.3), ("b", 10, 20, 0.6)],
+    columns=["slide", "x", "y", "probability"],
+)
+HERE = EvaluateSettings(resamples=100, split="")
+
+
+def test_a_notebook_gets_figures_from_a_table_and_outlines():
+    report = evaluate(TABLE, TRUTH, HERE)
+    # .9 hits; .6 false: 1/3 a slide; .4 hits; .3 lies outside the box (turned over, it would hit).
+    assert report.froc.curve.sensitivity.tolist() == [1, 1, 0.5, 0.5, 0]
+    assert report.froc.curve.at_rates == (0.5, 1, 1, 1, 1, 1)
+    assert report.auc.value == 1
+    assert report.detections()["verdict"].tolist() == ["hit", "hit", "false positive", "false positive"]
+    assert report.lesions()["area_mm2"].tolist() == pytest.approx([0.125, np.pi * 0.15**2], rel=0.01)
+    assert report.metrics["counts"]["countable_lesions"] == 2
+    assert report.table().loc["froc_gigaslide", "value"] == report.froc.score.value
+    page = Page(report._repr_html_())
+    assert page.open == []
+    assert "0.917" in page.text
+    for figure in (report.plot_froc(), report.plot_roc()):
+        assert figure.axes[0].get_xlabel()
+
+
+def test_a_notebook_takes_other_forms_too(tmp_path):
+    whole = evaluate(TABLE, TRUTH, HERE).froc
+    xyp = TABLE[["x", "y"]].to_numpy(float), TABLE["probability"].to_numpy()
+    detections = replace(Detections.of_slide("", *xyp), slide=TABLE["slide"].to_numpy(object))
+    TABLE.to_csv(tmp_path / "t.csv", index=False)
+    polygon = {**TRUTH, "a": replace(TRUTH["a"], tumor=MultiPolygon(TRUTH["a"].tumor))}
+    for given, truth in ((detections, TRUTH), (str(tmp_path / "t.csv"), TRUTH), (TABLE, polygon)):
+        assert evaluate(given, truth, HERE).froc.score == whole.score
+
+
+@pytest.mark.parametrize("value", [1, 2, 255])
+def test_masks_of_any_value_are_the_same_truth(value):
+    mask = np.zeros((375, 500), np.uint8)  # 8 level-0 px wide
+    mask[50:113, 62:188] = value
+    if value == 2:
+        mask[200:300, 20:60] = 1  # tissue in CAMELYON16's masks, no tumour
+    truth = {**TRUTH, "a": replace(TRUTH["a"], tumor=mask)}
+    report = evaluate(TABLE, truth, HERE)
+    assert report.figures.countable_lesions == 1
+    assert report.detections()["verdict"].tolist()[:2] == ["hit", "false positive"]
+    assert report.lesions()["raster_um"].tolist() == [4.0]
+
+
+def test_an_empty_mask_has_no_lesion_and_odd_ones_are_refused():
+    empty = {**TRUTH, "a": replace(TRUTH["a"], tumor=np.zeros((375, 500), np.uint8))}
+    assert evaluate(TABLE, empty, HERE).froc.score.undefined == "no lesions"
+    for odd in (np.full((3, 4), 7), np.zeros((3, 4, 3), np.uint8)):
+        with pytest.raises(AnnotationError, match="a mask has two dimensions"):
+            evaluate(TABLE, {**TRUTH, "a": replace(TRUTH["a"], tumor=odd)}, HERE)
+
+
+def test_a_notebook_is_told_what_is_wrong_with_its_table():
+    with pytest.raises(ScoreError, match=r"line 5: predictions for 'z'"):
+        evaluate(pd.concat([TABLE, TABLE.tail(1).assign(slide="z")]), TRUTH, HERE)
+    with pytest.raises(ScoreError, match="no column probability"):
+        evaluate(TABLE.rename(columns={"probability": "score"}), TRUTH, HERE)
+    with pytest.raises(ScoreError, match=r"line 1: \(9999, 600\) is outside the slide of 4000 × 3000 px"):
+        evaluate(TABLE.replace(1000, 9999), TRUTH, HERE)
+    with pytest.raises(ScoreError, match="not in"):
+        evaluate(TABLE.replace(0.9, np.nan), TRUTH, HERE)
+
+
+def test_a_notebook_scores_a_cohort(bench: Bench):
+    bench.slide("t", "tumor", tumor=(LESION,))
+    bench.slide("n", "normal")
+    table = pd.DataFrame({"slide": ["t"], "x": [600.0], "y": [200.0], "probability": [0.9]})
+    report = evaluate(table, Cohort(slides=tuple(bench.rows)), HERE)
+    assert (report.froc.score.value, report.auc.value) == (1, 1)
+    bench.slide("x", "")
+    with pytest.raises(SettingsError, match="fill in its label"):
+        evaluate(table, Cohort(slides=tuple(bench.rows)), HERE)
+
+
+def test_a_heatmaps_evaluation_still_names_its_parts(plain):
+    metrics = plain.evaluate().metrics
+    assert metrics["figures"]["patch_auc"] == metrics["patch_auc"]
+    assert metrics["slide_auc_delong"] is None  # one slide of each class
+    assert len(IN_LESION) == 12
+    assert Path(plain.folder / "out" / "calibration.csv").is_file()

@@ -1,0 +1,176 @@
+"""Anybody's detections: the forms they come in, what is refused with file and line, and what an absence means."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gigaslide.cli import main
+from gigaslide.eval import DetectionFiles, EvaluateSettings, JudgementStatus, evaluate_cohort
+from gigaslide.wsi import Cohort, ScoreError
+from predictions import HEIGHT, LESION, WIDTH, Bench
+
+IDS = ["test_001", "Test_002", "n"]
+QUICK = EvaluateSettings(resamples=50, picture_px=100)
+
+
+def folder(tmp_path: Path, **files: str) -> Path:
+    path = tmp_path / "given"
+    path.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (path / f"{name}.csv").write_text(text, encoding="utf-8")
+    return path
+
+
+def found(files: DetectionFiles, slide: str) -> list[tuple]:
+    got = files.by_slide[slide].detections
+    return list(zip(got.probability.tolist(), got.x.tolist(), got.y.tolist(), strict=True))
+
+
+def test_a_file_a_slide_with_and_without_header_in_any_order_of_columns(tmp_path):
+    path = folder(
+        tmp_path,
+        test_001="0.9,100,20\n0.4, 7, 8.5\n\n",
+        test_002="\ufeffY,X,Confidence\n20,100,0.9\n",
+        n="",
+    )
+    files = DetectionFiles.load(path, IDS)
+    assert found(files, "test_001") == [(0.9, 100, 20), (0.4, 7, 8.5)]
+    assert found(files, "Test_002") == [(0.9, 100, 20)]  # case differs between CAMELYON's releases
+    assert found(files, "n") == []
+    assert not files.is_table
+
+
+@pytest.mark.parametrize("header", ["", "slide,x,y,probability\n"])
+@pytest.mark.parametrize("in_a_folder", [True, False])
+def test_one_table_of_all_slides(tmp_path, header, in_a_folder):
+    path = folder(tmp_path, all=header + "test_001.tif,100,20,0.9\nn,1,2,0.5\ntest_001,3,4,1\n")
+    files = DetectionFiles.load(path if in_a_folder else path / "all.csv", IDS)
+    assert found(files, "test_001") == [(0.9, 100, 20), (1, 3, 4)]
+    assert found(files, "n") == [(0.5, 1, 2)]
+    assert files.is_table
+    assert files.by_slide["test_001"].line.tolist() == [1 + bool(header), 3 + bool(header)]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"strange": "0.5,1,2\n"}, "strange.csv: predictions for 'strange', which the cohort does not list"),
+        ({"n": "0.5,1,2\n1.2,3,4\n"}, "n.csv, line 2: probability 1.2 is not in [0, 1]"),
+        ({"n": "p,x,y\n-0.1,3,4\n"}, "n.csv, line 2: probability -0.1"),
+        ({"n": "0.5,1,2\n\nnan,3,4\n"}, "n.csv, line 3: probability is nan"),
+        ({"n": "0.5,1,2\n0.5,inf,4\n"}, "n.csv, line 2: x is inf"),
+        ({"n": "0.5,1,2\n0.5,,4\n"}, "n.csv, line 2: x is ''"),
+        ({"n": "0.5,1,2\n0.5,1\n"}, "n.csv, line 2: 2 values, expected probability,x,y"),
+        ({"n": "p,row,column\n0.5,1,2\n"}, "n.csv, line 1: the header 'p,row,column' has no column for x, y"),
+        ({"n": "0.5,1,2\n", "N": "0.5,1,2\n"}, "speaks of slide n too"),
+        ({"all": "slide,x,y,p\nn,1,2,0.5\nwho,1,2,0.5\n"}, "all.csv, line 3: predictions for 'who'"),
+        (
+            {"n": "slide,x,y,p\nn,1,2,0.5\ntest_001,1,2,0.5\n", "test_001": "0.5,1,2\n"},
+            "n.csv, line 3: slide 'test_001'",
+        ),
+    ],
+)
+def test_bad_rows_are_refused_with_file_and_line(tmp_path, files, words):
+    with pytest.raises(ScoreError) as caught:
+        DetectionFiles.load(folder(tmp_path, **files), IDS)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def bench_with(bench: Bench, **files: str) -> Path:
+    """A tumour and a normal slide; the heatmaps are not looked at."""
+    bench.slide("t", "tumor", tumor=(LESION,), patient="p")
+    bench.slide("n", "normal", patient="q")
+    return folder(bench.folder, **files)
+
+
+def scored(bench: Bench, given: Path, settings: EvaluateSettings = QUICK):
+    return evaluate_cohort(Cohort(slides=tuple(bench.rows)), given, bench.folder / "out", settings)
+
+
+def test_given_detections_are_scored_as_those_of_a_heatmap_are(bench):
+    given = bench_with(bench, t="0.9,600,200\n0.3,200,600\n", n="0.95,96,608\n")
+    got = scored(bench, given)
+    assert got.exit_status == 0
+    for name, points in (("t", [(600, 200, 0.9), (200, 600, 0.3)]), ("n", [(96, 608, 0.95)])):
+        bench.predict(name, points=points)
+    twin = bench.evaluate(QUICK)
+    assert got.figures.froc["gigaslide"].score == twin.figures.froc["gigaslide"].score
+    assert [j.score for j in got.judgements] == [0.9, 0.95]
+    assert got.figures.patch_auc.undefined == "no patches"
+    assert got.metrics["models"] == []
+    assert [j.pictures is not None for j in got.judgements] == [True, True]
+
+
+def test_a_detection_outside_its_slide_leaves_the_slide_out_with_file_and_line(bench):
+    given = bench_with(bench, t=f"0.9,600,200\n0.3,{HEIGHT},{WIDTH - 1}\n", n="")  # turned over: y before x
+    got = scored(bench, given)
+    assert got.judgements[0].status == JudgementStatus.FAILED
+    assert f"t.csv, line 2: ({HEIGHT}, {WIDTH - 1}) is outside the slide" in got.judgements[0].reason
+    assert got.exit_status == 2
+
+
+def test_a_missing_file_is_a_counted_absence_in_ours_and_an_error_in_the_official_ones(bench):
+    given = bench_with(bench, n="0.95,96,608\n")
+    got = scored(bench, given)
+    absent = got.judgements[0]
+    assert (absent.status, absent.in_figures, absent.score) == (JudgementStatus.ABSENT, True, 0.0)
+    assert got.exit_status == 2
+    assert (got.figures.countable_lesions, got.figures.absent_slides) == (1, 1)
+    assert got.figures.froc["gigaslide"].score.value == 0
+    for name in ("camelyon16-e1", "camelyon16-e2"):
+        one = got.figures.froc[name]
+        assert one.score.value is None
+        assert "no predictions for t, which is an error in the official programs" in one.curve.undefined
+
+
+def test_a_slide_without_rows_in_a_table_has_no_detections(bench):
+    given = bench_with(bench) / "all.csv"
+    given.write_text("slide,x,y,probability\nn,96,608,0.95\n", encoding="utf-8")
+    got = scored(bench, given)
+    assert got.exit_status == 0
+    assert got.figures.absent_slides == 0
+    assert got.figures.froc["camelyon16-e2"].score.value == 0
+
+
+def test_an_empty_folder_of_predict_is_no_table_of_nothing_found(bench):
+    given = bench_with(bench, detections="slide,x,y,probability\n", summary="slide,status\nt,failed\n")
+    got = scored(bench, given)
+    assert [j.status for j in got.judgements] == [JudgementStatus.MISSING] * 2
+    assert got.exit_status == 1
+
+
+def test_predictions_of_slides_of_another_split_are_no_error(bench):
+    given = bench_with(bench, t="", n="", other="0.5,1,2\n")
+    bench.slide("other", "normal")
+    bench.rows[2] = replace(bench.rows[2], split="train")
+    assert [j.slide.id for j in scored(bench, given).judgements] == ["t", "n"]
+
+
+def test_the_command_takes_detections_by_option(bench, capsys):
+    given = bench_with(bench, t="0.9,600,200\n0.3,200,600\n", n="0.95,96,608\n")
+    Cohort(slides=tuple(bench.rows)).save(bench.folder / "cohort.csv")
+    (bench.folder / "given").rename(bench.folder / "theirs")
+    options = ["--predictions", str(bench.folder / "theirs"), "--report", str(bench.folder / "out")]
+    cohort = Cohort.load(bench.folder / "cohort.csv")
+    ids = {"slide-0": "t", "slide-1": "n"}  # ids in the table are the files' names
+    for slide in cohort:
+        (bench.folder / "theirs" / f"{ids[slide.id]}.csv").rename(bench.folder / "theirs" / f"{slide.id}.csv")
+    assert main(["evaluate", str(bench.folder / "cohort.csv"), *options, "--resamples", "20"]) == 0
+    metrics = json.loads((bench.folder / "out" / "metrics.json").read_text())
+    assert metrics["froc"]["gigaslide"]["score"]["value"] == pytest.approx(5 / 6)
+    assert "FROC score  0.833" in capsys.readouterr().out
+    (bench.folder / "theirs" / "slide-0.csv").write_text("2,1,1\n")
+    assert main(["evaluate", str(bench.folder / "cohort.csv"), *options]) == 1
+    assert "slide-0.csv, line 1: probability 2 is not in [0, 1]" in capsys.readouterr().err
+    assert given.name == "given"
+
+
+def test_long_tables_are_read_whole(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 1000, (20_000, 2))
+    text = "".join(f"n,{x},{y},0.5\n" for x, y in rows.tolist())
+    files = DetectionFiles.load(folder(tmp_path, all=text), IDS)
+    assert files.by_slide["n"].detections.x.tolist() == rows[:, 0].tolist()

@@ -1,0 +1,225 @@
+"""The official programs' definitions from polygon to score, against twins written from their pseudo-code, slowly."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+import tifffile
+from gigaslide.eval import (
+    DEFINITIONS,
+    EvaluateSettings,
+    SlideTruth,
+    Truth,
+    Verdicts,
+    evaluate,
+    froc_curve,
+    judge_detections,
+    official_lesions,
+)
+from gigaslide.wsi import Annotation, CohortSlide, Detections, Outline
+from scipy import ndimage
+from shapely.geometry import MultiPolygon, Polygon, box
+from skimage import measure
+
+RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+SIZE = (5300, 3700)  # level-0 px: 165.6 × 115.6 px at level 5
+MPP = {"camelyon16-e1": lambda _: 0.243, "camelyon16-e2": lambda mpp: mpp}
+
+
+def program(name: str, masks: list, detections: list, mpp: float) -> tuple[list, float]:
+    """Points and score as the program finds them: masks of bool at level 5 (None: normal), detections (p, x, y)."""
+    px = MPP[name](mpp) * 2**5
+    false, best, countable = [], [], 0
+    for mask, found in zip(masks, detections, strict=True):
+        if mask is None:
+            false += [p for p, _, _ in found]
+            continue
+        grown = ndimage.distance_transform_edt(~mask) < 75 / (2 * px)
+        labels = measure.label(ndimage.binary_fill_holes(grown), connectivity=2)
+        isolated = [r.label for r in measure.regionprops(labels) if r.axis_major_length < 275 / px]
+        hits = [0.0] * labels.max()
+        for p, x, y in found:
+            if name == "camelyon16-e1":
+                row, column = int(y / 32), int(x / 32)
+            else:
+                row, column = round(y / 32), round(x / 32)
+            inside = row < labels.shape[0] and column < labels.shape[1]
+            label = labels[row, column] if inside else 0
+            if label == 0:
+                false.append(p)
+            elif label not in isolated:
+                hits[label - 1] = max(hits[label - 1], p)
+        best += hits
+        countable += len(hits) - len(isolated)
+    thresholds = sorted({*false, *best})
+    thresholds = thresholds[1:] if name == "camelyon16-e1" else [t for t in thresholds if t != 0]
+    points = [(sum(p >= t for p in false) / len(masks), sum(p >= t for p in best) / countable) for t in thresholds]
+    points.append((0.0, 0.0))
+    rising = points[::-1]
+    if name == "camelyon16-e1":
+        return points, float(np.mean(np.interp(RATES, *zip(*rising, strict=True))))
+    return points, float(np.mean([next((s for f, s in rising if f >= rate), rising[-1][1]) for rate in RATES]))
+
+
+def level_5(tumor: MultiPolygon) -> np.ndarray:
+    """One question a pixel: is its centre inside?"""
+    columns, rows = (int(np.ceil(side / 32)) for side in SIZE)
+    x, y = np.meshgrid((np.arange(columns) + 0.5) * 32, (np.arange(rows) + 0.5) * 32)
+    return shapely.contains_xy(tumor, x, y)
+
+
+def blob(rng: np.random.Generator) -> Polygon:
+    angle = np.sort(rng.uniform(0, 2 * np.pi, 13))
+    radius = rng.uniform(40, 700) * rng.uniform(0.5, 1, 13)
+    centre = rng.uniform((0, 0), SIZE)
+    points = centre + np.stack([radius * np.cos(angle), 0.5 * radius * np.sin(angle)], axis=1)
+    return Polygon(points).buffer(0)
+
+
+def tumor_of(rng: np.random.Generator, count: int) -> MultiPolygon:
+    drawn = shapely.union_all([blob(rng) for _ in range(count)])
+    return MultiPolygon([p for p in shapely.get_parts(drawn) if isinstance(p, Polygon) and p.area > 0])
+
+
+def detections_on(rng: np.random.Generator, tumor: MultiPolygon | None, count: int) -> list[tuple]:
+    """Whole px, many on the borders between raster px; every third repeated, probabilities in tenths."""
+    found = [tuple(rng.integers((0, 0), SIZE).tolist()) for _ in range(count)]
+    for part in [] if tumor is None else tumor.geoms:
+        inner = part.representative_point()
+        found.append((round(inner.x) // 16 * 16, round(inner.y) // 16 * 16))
+    found = [(x, y) for x, y in found if 0 <= x < SIZE[0] and 0 <= y < SIZE[1]]
+    return [(float(rng.integers(1, 10) / 10), x, y) for x, y in [*found, *found[::3]]]
+
+
+def ours(name: str, tumors: list, detections: list, mpp: float):
+    verdicts = []
+    for tumor, found in zip(tumors, detections, strict=True):
+        rows = np.array(found, np.float64).reshape(-1, 3)
+        lesions = None
+        if tumor is not None:
+            lesions = official_lesions(tumor, annotation=None, groups={}, slide_size=SIZE, slide_mpp=mpp)[name]
+        verdicts.append(judge_detections(Detections.of_slide("s", rows[:, 1:], rows[:, 0]), lesions))
+    pooled = Verdicts.pooled(verdicts, is_normal=[tumor is None for tumor in tumors])
+    return froc_curve(pooled, DEFINITIONS[name], rates=RATES)
+
+
+@pytest.mark.parametrize("name", MPP)
+@pytest.mark.parametrize(("seed", "mpp"), [(0, 0.243), (1, 0.243), (2, 0.226), (3, 0.5), (4, 0.243), (5, 0.31)])
+def test_fault_47_curve_and_score_are_the_programs_from_the_polygons_on(name, seed, mpp):
+    rng = np.random.default_rng(seed)
+    tumors = [tumor_of(rng, 9), None, tumor_of(rng, 3), None, tumor_of(rng, 14)]
+    detections = [detections_on(rng, tumor, int(rng.integers(0, 12))) for tumor in tumors]
+    masks = [None if tumor is None else level_5(tumor) for tumor in tumors]
+    points, score = program(name, masks, detections, mpp)
+    got = ours(name, tumors, detections, mpp)
+    assert list(zip(got.false_positives.tolist(), got.sensitivity.tolist(), strict=True)) == points
+    assert got.score == pytest.approx(score)
+
+
+@pytest.mark.parametrize("name", MPP)
+def test_fault_47_no_detections_on_any_slide_and_no_normal_slide(name):
+    rng = np.random.default_rng(7)
+    tumors = [tumor_of(rng, 9), tumor_of(rng, 4)]
+    for detections in ([[], []], [detections_on(rng, tumors[0], 5), []]):
+        points, score = program(name, [level_5(t) for t in tumors], detections, 0.243)
+        got = ours(name, tumors, detections, 0.243)
+        assert list(zip(got.false_positives.tolist(), got.sensitivity.tolist(), strict=True)) == points
+        assert got.score == pytest.approx(score)
+
+
+@pytest.mark.parametrize("name", MPP)
+def test_fault_47_only_isolated_cells_only_normal_slides(name):
+    cells = MultiPolygon([box(1000, 1000, 1100, 1090)])
+    assert "only isolated" in ours(name, [cells, None], [[(0.9, 1050, 1050)], []], 0.243).undefined
+    assert ours(name, [None, None], [[(0.9, 5, 5)], []], 0.243).undefined == "no lesions"
+
+
+def test_e1_truncates_where_e2_rounds_half_to_even():
+    # The grown lesion's labels begin at some column of level 5; points beside it fall left or right of it.
+    tumor = MultiPolygon([box(1600, 1600, 3200, 2400)])
+    lesions = official_lesions(tumor, annotation=None, groups={}, slide_size=SIZE, slide_mpp=0.243)
+    e1, e2 = lesions["camelyon16-e1"], lesions["camelyon16-e2"]
+    assert (e1.labels == e2.labels).all()
+    first = int(np.flatnonzero(e1.labels[60])[0])
+    for offset, truncated, rounded in ((-0.6, 0, 0), (-0.5, 0, 1 - first % 2), (-0.4, 0, 1), (0.0, 1, 1), (0.9, 1, 1)):
+        point = np.array([[(first + offset) * 32, 60 * 32.0]])
+        assert (e1.at(point)[0], e2.at(point)[0]) == (truncated, rounded), offset
+
+
+def test_e1_takes_one_spacing_and_e2_the_slides_own():
+    tumor = MultiPolygon([box(1600, 1600, 2100, 1900)])  # 250 µm long at 0.5 µm/px, 122 µm by E1
+    lesions = official_lesions(tumor, annotation=None, groups={}, slide_size=SIZE, slide_mpp=0.5)
+    assert lesions["camelyon16-e1"].measures.is_itc.tolist() == [True]
+    assert lesions["camelyon16-e2"].measures.is_itc.tolist() == [False]
+
+
+def write_mask(path, mask: np.ndarray, *, value: int) -> None:
+    """A mask with a pyramid by 4 and 8, so that level 5's downsample is there; the last is not sampled but shifted."""
+    levels = [np.kron(mask, np.ones((32, 32), np.uint8)), np.kron(mask, np.ones((8, 8), np.uint8)), mask]
+    with tifffile.TiffWriter(path) as tiff:
+        for index, level in enumerate(levels):
+            pixels = (level * value).astype(np.uint8)
+            tiff.write(pixels, tile=(128, 128), compression="zlib", subfiletype=int(index > 0), metadata=None)
+
+
+@pytest.mark.parametrize(("value", "groups"), [(1, {"binary-1": "tumor"}), (2, {}), (255, {})])
+def test_masks_of_1_2_and_255_speak_for_themselves_at_level_5(tmp_path, value, groups):
+    mask = np.zeros((40, 70), np.uint8)
+    mask[5:18, 9:42] = 1
+    mask[25:27, 50:53] = 1
+    path = tmp_path / "mask.tif"
+    write_mask(path, mask, value=value)
+    slide = CohortSlide(id="s", path=tmp_path / "none.tif", annotation=path, label="tumor")
+    settings = EvaluateSettings(groups=groups)
+    truth = Truth.of_slide(slide, slide_size=(70 * 32, 40 * 32), slide_mpp=0.243, settings=settings)
+    assert truth.lesions.measures.is_itc.tolist() == [False, True]
+    px = 32 * 0.243
+    for lesions in truth.official.values():
+        twin = measure.label(ndimage.distance_transform_edt(mask == 0) < 37.5 / px, connectivity=2)
+        assert ((lesions.labels > 0) == (twin > 0)).all()
+        assert lesions.measures.drawn_um2 / px**2 == pytest.approx([429, 6])
+
+
+def test_an_empty_mask_makes_no_phantom_lesion(tmp_path):
+    path = tmp_path / "mask.tif"
+    write_mask(path, np.zeros((40, 70), np.uint8), value=255)
+    slide = CohortSlide(id="s", path=tmp_path / "none.tif", annotation=path, label="normal")
+    truth = Truth.of_slide(slide, slide_size=(2240, 1280), slide_mpp=0.243, settings=EvaluateSettings())
+    assert (truth.lesions, dict(truth.official)) == (None, {})
+    speck = official_lesions(  # too small for any centre of level 5: the programs see an empty mask
+        MultiPolygon([box(100, 100, 104, 104)]), annotation=None, groups={}, slide_size=SIZE, slide_mpp=0.243
+    )
+    assert [len(lesions.measures) for lesions in speck.values()] == [0, 0]
+
+
+def test_pieces_outside_the_slide_are_told(tmp_path):
+    outlines = [box(100, 100, 900, 700), box(9000, 100, 9900, 700)]
+    path = tmp_path / "a.geojson"
+    Annotation(outlines=tuple(Outline(name="", group="Tumor", polygon=p) for p in outlines)).save(path)
+    slide = CohortSlide(id="s", path=tmp_path / "none.tif", annotation=path, label="tumor")
+    truth = Truth.of_slide(slide, slide_size=SIZE, slide_mpp=0.5, settings=EvaluateSettings())
+    assert len(truth.lesions.measures) == 1
+    assert truth.notes == ("1 outlined pieces lie outside the slide and are no lesions",)
+
+
+def test_a_sentence_says_why_a_score_differs():
+    """One lesion that E1 takes for isolated cells, and a reading that interpolates."""
+    outlines = (box(1600, 1600, 2100, 1900), box(3000, 400, 4500, 1400))
+    truth = {
+        "t": SlideTruth(size=SIZE, mpp=0.5, tumor=list(outlines)),
+        "n": SlideTruth(size=SIZE, mpp=0.5),
+    }
+    rows = [("t", 1800, 1700, 0.9), ("n", 5, 5, 0.8), ("t", 5, 5, 0.4), ("n", 9, 9, 0.2)]
+    report = evaluate(pd.DataFrame(rows, columns=["slide", "x", "y", "probability"]), truth)
+    froc = report.figures.froc
+    assert froc["gigaslide"].difference == ""
+    assert froc["gigaslide"].score.value == 0.5
+    e1 = froc["camelyon16-e1"]
+    assert (e1.countable_lesions, e1.itc, e1.score.value) == (1, 1, 0)
+    assert e1.difference == (
+        "0.500 lower than ours: -0.500 from its lesions (1 countable and 1 of isolated cells, ours 2 and 0)."
+    )
+    assert froc["liu2017"].difference == "The same score as ours, " + (
+        "counting the 2 of 3 false positives that lie on the 1 tumour-negative slides, over those instead of 2."
+    )
+    assert froc["camelyon16-e2"].difference == "The same score as ours."

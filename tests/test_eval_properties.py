@@ -1,0 +1,153 @@
+"""What must hold for any verdicts: where definitions agree, where one bounds another, what changes nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gigaslide.eval import DEFINITIONS, Verdicts, froc_curve
+from gigaslide.eval.froc import resampled_sensitivity
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+BETWEEN = tuple(rate + 0.01 for rate in RATES)  # no number of false positives on six slides
+QUICK = settings(max_examples=25, deadline=None, derandomize=True)
+TENTHS = st.integers(1, 9).map(lambda n: n / 10)
+ANYWHERE = st.lists(st.tuples(TENTHS, st.integers(0, 5)), max_size=25)
+ON_NORMAL = st.lists(st.tuples(TENTHS, st.integers(3, 5)), max_size=25)
+
+
+@st.composite
+def all_verdicts(draw, false=ANYWHERE) -> Verdicts:
+    """Six slides, the last three normal; ties everywhere; at least one countable lesion."""
+    found = draw(false)
+    lesions = draw(
+        st.lists(st.tuples(st.one_of(st.none(), TENTHS), st.booleans(), st.integers(0, 2)), min_size=1, max_size=12)
+    )
+    is_itc = np.array([itc for _, itc, _ in lesions], bool)
+    is_itc[0] = False
+    return Verdicts(
+        is_normal=np.arange(6) >= 3,
+        false_positive=np.array([p for p, _ in found], np.float64),
+        false_positive_slide=np.array([slide for _, slide in found], np.int64),
+        best=np.array([np.nan if p is None else p for p, _, _ in lesions], np.float64),
+        is_itc=is_itc,
+        lesion_slide=np.array([slide for _, _, slide in lesions], np.int64),
+    )
+
+
+def at(verdicts: Verdicts, name: str, rates: tuple[float, ...] = RATES) -> np.ndarray:
+    return np.array(froc_curve(verdicts, DEFINITIONS[name], rates=rates).at_rates)
+
+
+@QUICK
+@given(all_verdicts())
+@pytest.mark.parametrize("name", ["gigaslide", "liu2017"])
+def test_curves_rise_with_false_positives_and_stay_within_what_was_found(name, verdicts):
+    froc = froc_curve(verdicts, DEFINITIONS[name], rates=RATES)
+    assert (np.diff(froc.threshold) > 0).all()
+    assert (np.diff(froc.false_positives) <= 0).all()
+    assert (np.diff(froc.sensitivity) <= 0).all()
+    assert (np.diff(froc.at_rates) >= 0).all()
+    found = (~np.isnan(verdicts.best) & ~verdicts.is_itc).sum() / verdicts.countable
+    assert froc.at_rates[0] >= 0
+    assert froc.at_rates[-1] <= found == froc.sensitivity[0]
+
+
+@QUICK
+@given(all_verdicts(), st.permutations(range(6)), st.randoms())
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_the_order_of_slides_and_of_detections_changes_nothing(name, verdicts, order, random):
+    place = np.array(order)
+    false, lesions = list(range(len(verdicts.false_positive))), list(range(len(verdicts.best)))
+    random.shuffle(false)
+    random.shuffle(lesions)
+    is_normal = np.zeros(6, bool)
+    is_normal[place] = verdicts.is_normal
+    turned = Verdicts(
+        is_normal=is_normal,
+        false_positive=verdicts.false_positive[false],
+        false_positive_slide=place[verdicts.false_positive_slide[false]],
+        best=verdicts.best[lesions],
+        is_itc=verdicts.is_itc[lesions],
+        lesion_slide=place[verdicts.lesion_slide[lesions]],
+    )
+    assert at(turned, name).tolist() == at(verdicts, name).tolist()
+
+
+@QUICK
+@given(all_verdicts(st.just([])))
+def test_without_false_positives_all_definitions_agree_where_something_was_missed(verdicts):
+    assume(np.isnan(verdicts.best[~verdicts.is_itc]).any())  # else E1 drops a real threshold
+    found = (~np.isnan(verdicts.best) & ~verdicts.is_itc).sum() / verdicts.countable
+    for name in DEFINITIONS:
+        assert at(verdicts, name) == pytest.approx(np.full(6, found)), name
+
+
+@QUICK
+@given(all_verdicts())
+def test_where_something_was_missed_the_readings_bound_each_other(verdicts):
+    """Reachable ≤ interpolated ≤ the first point with at least f: three readings of one and the same curve.
+
+    At an f that a point has exactly, the first of several such points may be a lower one.
+    """
+    assume(np.isnan(verdicts.best[~verdicts.is_itc]).any())
+    ours, e1, e2 = (at(verdicts, name, BETWEEN) for name in ("gigaslide", "camelyon16-e1", "camelyon16-e2"))
+    assert (ours <= e1 + 1e-12).all()
+    assert (e1 <= e2 + 1e-12).all()
+    curves = [froc_curve(verdicts, DEFINITIONS[name], rates=RATES) for name in ("gigaslide", "camelyon16-e2")]
+    assert curves[0].false_positives.tolist() == curves[1].false_positives.tolist()
+    assert curves[0].sensitivity.tolist() == curves[1].sensitivity.tolist()
+
+
+@QUICK
+@given(all_verdicts(ON_NORMAL))
+def test_with_false_positives_on_normal_slides_only_liu2017_is_ours_at_a_scaled_rate(verdicts):
+    scaled = tuple(rate * 3 / 6 for rate in RATES)  # three of six slides are normal
+    assert at(verdicts, "liu2017").tolist() == at(verdicts, "gigaslide", scaled).tolist()
+
+
+@QUICK
+@given(all_verdicts(), st.integers(0, 5), TENTHS)
+def test_one_more_false_positive_never_helps(verdicts, slide, p):
+    worse = replace(
+        verdicts,
+        false_positive=np.append(verdicts.false_positive, p),
+        false_positive_slide=np.append(verdicts.false_positive_slide, slide),
+    )
+    assert (at(worse, "gigaslide") <= at(verdicts, "gigaslide")).all()
+
+
+@QUICK
+@given(all_verdicts())
+def test_scores_matter_by_their_order_only(verdicts):
+    cubed = replace(verdicts, false_positive=verdicts.false_positive**3, best=verdicts.best**3)
+    for name in DEFINITIONS:
+        assert at(cubed, name).tolist() == at(verdicts, name).tolist()
+
+
+@QUICK
+@given(all_verdicts())
+@pytest.mark.parametrize("name", ["gigaslide", "liu2017"])
+def test_every_slide_drawn_once_is_the_curve_itself(name, verdicts):
+    weights = np.array([[1] * 6, [2] * 6])  # and twice is the same
+    got = resampled_sensitivity(verdicts, DEFINITIONS[name], weights, rates=np.array(RATES))
+    assert got == pytest.approx(np.stack([at(verdicts, name)] * 2))
+
+
+def test_long_lists_of_false_positives_are_looked_at_in_stretches(monkeypatch):
+    rng = np.random.default_rng(2)
+    verdicts = Verdicts(
+        is_normal=np.arange(7) >= 3,
+        false_positive=np.round(rng.uniform(size=900), 2),
+        false_positive_slide=rng.integers(0, 7, 900),
+        best=np.round(rng.uniform(size=40), 2),
+        is_itc=np.zeros(40, bool),
+        lesion_slide=rng.integers(0, 3, 40),
+    )
+    weights = rng.multinomial(7, [1 / 7] * 7, size=50)
+    rates = np.array([0.25, 1, 8, 100])
+    whole = resampled_sensitivity(verdicts, DEFINITIONS["gigaslide"], weights, rates=rates)
+    monkeypatch.setattr("gigaslide.eval.froc.MOST_AT_ONCE", 13)
+    stretched = resampled_sensitivity(verdicts, DEFINITIONS["gigaslide"], weights, rates=rates)
+    assert np.array_equal(stretched, whole, equal_nan=True)
