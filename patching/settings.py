@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from ..wsi import GroupMeaning, Settings, TissueSettings
 
@@ -21,12 +21,24 @@ class TileSettings(Settings):
     stride_px: int | None = Field(default=None, ge=1)
     """Distance of neighbouring patches (px); by default the centre's side, then halved up to twice until a slide fills
     its quota."""
+    phase_px: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
+    """By how much the grid of patches lies off the slide's corner in x and in y (px)."""
     margin_px: int = Field(default=8, ge=0)
     """Extra px stored on each side of a patch, the room for jitter."""
+    tumor_above: float = Field(default=0, ge=0, lt=1)
+    """A patch is tumour if more than this share of its centre square is: 0 = any pixel, as in the paper. With less
+    tumour than that but some, it is left out."""
+    border_um: float = Field(default=0, ge=0)
+    """Patches whose centre square comes as near to a lesion's outline as this are left out (µm); 0 = none."""
     tumor_per_slide: int = Field(default=300, ge=0)
-    """At most so many tumour patches from a slide, drawn at random."""
+    """At most so many tumour patches from a slide, drawn at random; small lesions keep all of theirs first."""
     normal_per_slide: int = Field(default=300, ge=0)
-    """At most so many normal patches from a slide, drawn at random; tumour slides give them too."""
+    """At most so many normal patches from a slide, drawn at random; tumour slides give them too, unless the cohort says
+    that not every tumour is drawn on them."""
+    tumor_per_patient: int | None = Field(default=None, ge=0)
+    """At most so many tumour patches from a patient, an equal share of it from each tumour slide."""
+    normal_per_patient: int | None = Field(default=None, ge=0)
+    """At most so many normal patches from a patient, an equal share of it from each slide."""
     min_tissue: float = Field(default=0.5, ge=0, le=1)
     """Least share of tissue in the centre square."""
     tissue: TissueSettings = TissueSettings()

@@ -79,7 +79,7 @@ def _write_class(group: zarr.Group, rows: Candidates, patches: Iterable[tuple[in
     if len(kept) < len(rows):
         images.resize((len(kept), *shape[1:]))
     held = rows.take(np.array(kept, np.int64))
-    for name in ("xy", "tumor_fraction", "tissue_fraction"):
+    for name in ("xy", "tumor_fraction", "tissue_fraction", "lesion"):
         values = getattr(held, name)
         array = _create(group, name, values.shape, values.dtype.name, chunks=(max(1, len(values)), *values.shape[1:]))
         array[:] = values

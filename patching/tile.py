@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ..wsi import (
     remove_folder,
     tissue_mask,
 )
+from .quota import Quota, quotas
 from .select import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 from .store import PatchStore, find_slide, write_slide
@@ -60,7 +62,9 @@ def tile_cohort(
         **{slide.id: _row(slide) for slide in slides},
     }
     PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
-    summary = run_slides(partial(tile_slide, store=store, settings=settings), slides, batch, on_outcome=on_outcome)
+    share = quotas(slides, settings)
+    work = [_Work(slide=slide, quota=share[slide.id]) for slide in slides]
+    summary = run_slides(partial(_tile, store=store, settings=settings), work, batch, on_outcome=on_outcome)
     summary.save(store)
     return summary
 
@@ -96,10 +100,30 @@ def _listed_before(store: Path, cohort: Cohort, wanted: set[str]) -> dict[str, d
     return kept
 
 
-def tile_slide(slide: CohortSlide, *, store: Path, settings: TileSettings) -> SlideOutcome:
-    """Tile one slide into its group of the store, or leave the group that was made by the same recipe."""
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What a worker needs to know of one slide."""
+
+    slide: CohortSlide
+    quota: Quota
+
+    @property
+    def id(self) -> str:
+        return self.slide.id
+
+
+def _tile(work: _Work, *, store: Path, settings: TileSettings) -> SlideOutcome:
+    return tile_slide(work.slide, store=store, settings=settings, quota=work.quota)
+
+
+def tile_slide(slide: CohortSlide, *, store: Path, settings: TileSettings, quota: Quota | None = None) -> SlideOutcome:
+    """Tile one slide into its group of the store, or leave the group that was made by the same recipe.
+
+    quota is the slide's share where its patient has others; by default it is reckoned as for a patient of one slide.
+    """
     start = time.perf_counter()
-    recipe = _recipe(slide, settings)
+    quota = quotas([slide], settings)[slide.id] if quota is None else quota
+    recipe = _recipe(slide, settings, quota)
     folder = store / slide.id
     changed = ""
     found = find_slide(folder)
@@ -113,8 +137,8 @@ def tile_slide(slide: CohortSlide, *, store: Path, settings: TileSettings) -> Sl
     with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=settings.slide_mpp) as opened:
         tumor = _tumor(slide, settings)
         tissue = tissue_mask(opened, settings.tissue)
-        windows = candidates(opened, tissue, tumor, settings)
-        chosen = choose(windows, slide_rng(settings.seed, slide.id), settings)
+        windows = candidates(opened, tissue, tumor, quota.applied(settings))
+        chosen = choose(windows, slide_rng(settings.seed, slide.id), quota.applied(settings))
         side = settings.patch_px + 2 * settings.margin_px
         patches = {name: (rows, _patches(opened, rows, side, settings)) for name, rows in chosen.items()}
         counts = write_slide(folder, recipe=recipe, classes=patches, patch_px=side)
@@ -146,7 +170,7 @@ def _lost(unreadable: int) -> str:
     return f"{unreadable} patches could not be read"
 
 
-def _recipe(slide: CohortSlide, settings: TileSettings) -> Recipe:
+def _recipe(slide: CohortSlide, settings: TileSettings, quota: Quota) -> Recipe:
     # Patient and split are not part of it: a slide moves to another side of the split without being tiled again.
     return Recipe(
         stage="tile",
@@ -156,6 +180,7 @@ def _recipe(slide: CohortSlide, settings: TileSettings) -> Recipe:
             "annotation": file_identity(slide.annotation) if slide.annotation and slide.annotation.exists() else None,
             "label": slide.label,
             "mpp": slide.mpp,
+            "quota": asdict(quota),
         },
     )
 
