@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "Look whether a cohort is fit for a long run, and what that would take.",
     "cohort": "Propose a cohort CSV from a folder of slides.",
     "tile": "Extract balanced patches from annotated slides into a patch store.",
+    "store": "Look at a patch store: info, verify or montage.",
     "train": "Train a model on a patch store.",
     "predict": "Slide a model over slides: heatmaps and detections.",
     "evaluate": "Score heatmaps and detections against annotations: AUC, FROC, a report.",

@@ -18,7 +18,7 @@ __all__ = ["run"]
 
 
 def run(
-    cohort: Annotated[Path, Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp.")],
+    cohort: Annotated[Path, Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp, exhaustive.")],
     out: Annotated[Path, Parameter(help="Folder for the store, the model, the predictions and the report.")],
     /,
     *,

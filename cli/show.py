@@ -12,7 +12,17 @@ from tqdm import tqdm
 
 from ..batch import BatchSummary, SlideOutcome
 
-__all__ = ["bar", "findings_only", "hushed", "say", "show_figures", "show_logs", "show_summary", "slide_bar"]
+__all__ = [
+    "bar",
+    "findings_only",
+    "hushed",
+    "say",
+    "show_figures",
+    "show_logs",
+    "show_summary",
+    "show_table",
+    "slide_bar",
+]
 
 STAGE_WIDTH = 9
 
@@ -20,6 +30,11 @@ STAGE_WIDTH = 9
 def say(line: str = "") -> None:
     """Print a line of results."""
     print(line, flush=True)
+
+
+def show_table(table: Any) -> None:
+    """A pandas table, numbers to the right; no row and no column is left out."""
+    say(table.to_string(index=False, na_rep="", max_colwidth=60))
 
 
 class _AboveBars(logging.Handler):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
-from ..wsi import Cohort, refuse_foreign_folder
+from ..wsi import Cohort, Location, refuse_foreign_folder
 from .plan import Plan, check_cohort, worst
 from .show import bar, findings_only, hushed, say, show_figures, show_summary, slide_bar
 
@@ -79,7 +79,7 @@ def _draw(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
     return SlideOutcome(slide=plan.id, status="done" if make_slide(plan, out) else "skipped")
 
 
-def tile_stage(cohort: Cohort, store: Path, settings: TileSettings, batch: BatchSettings) -> int:
+def tile_stage(cohort: Cohort, store: Location, settings: TileSettings, batch: BatchSettings) -> int:
     from ..patching import slides_to_tile, tile_cohort
 
     with slide_bar("tile", len(slides_to_tile(cohort, settings))) as ended:
@@ -89,7 +89,7 @@ def tile_stage(cohort: Cohort, store: Path, settings: TileSettings, batch: Batch
     return summary.exit_status
 
 
-def train_stage(store: Path, folder: Path, settings: TrainSettings) -> None:
+def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     from ..patching import PatchStore
 
     opened = PatchStore(store)

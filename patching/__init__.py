@@ -1,16 +1,20 @@
 """Which patches, and the Zarr store they live in."""
 
 from .augment import Augmentation, centre_crop, draw_augmentation
+from .inventory import Damage, inventory, totals, verify_store
+from .montage import montage, save_montage
 from .select import Candidates, candidates, choose, slide_rng
 from .settings import AugmentSettings, TileSettings
-from .store import CLASSES, PatchStore, SlidePatches, stored_bytes
+from .store import CLASSES, PatchStore, SlidePatches
 from .tile import slides_to_tile, tile_cohort, tile_slide
+from .write import stored_bytes
 
 __all__ = [
     "CLASSES",
     "AugmentSettings",
     "Augmentation",
     "Candidates",
+    "Damage",
     "PatchStore",
     "SlidePatches",
     "TileSettings",
@@ -18,9 +22,14 @@ __all__ = [
     "centre_crop",
     "choose",
     "draw_augmentation",
+    "inventory",
+    "montage",
+    "save_montage",
     "slide_rng",
     "slides_to_tile",
     "stored_bytes",
     "tile_cohort",
     "tile_slide",
+    "totals",
+    "verify_store",
 ]

@@ -137,6 +137,7 @@ def dealt(counts: np.ndarray, quota: int) -> np.ndarray:
     shares = np.zeros(len(counts), np.int64)
     left = quota
     for served, group in enumerate(np.argsort(counts, kind="stable")):
-        shares[group] = min(counts[group], ceil_div(left, len(counts) - served))
-        left -= shares[group]
+        share = min(int(counts[group]), ceil_div(left, len(counts) - served))
+        shares[group] = share
+        left -= share
     return shares

@@ -1,6 +1,6 @@
 """Settings of the patching room."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
@@ -52,6 +52,22 @@ class TileSettings(Settings):
     """What further annotation groups mean, by name: tumor, exclusion or other; as in --groups.Stroma other."""
     seed: int = Field(default=0, ge=0)
     """Seed of the random choice; the draw of a slide depends on this and its id alone."""
+    check_space: bool = True
+    """Begin only if the disk could hold the store with every quota filled."""
+
+    @property
+    def stored_px(self) -> int:
+        """Side of a stored patch, margin included (px)."""
+        return self.patch_px + 2 * self.margin_px
+
+    @property
+    def arrays(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one row of each array of pixels in the store."""
+        return {"images": (self.stored_px, self.stored_px, 3)}
+
+    def of_recipe(self) -> dict[str, Any]:
+        """What the patches of a slide depend on, as plain JSON."""
+        return self.model_dump(mode="json", exclude={"splits", "check_space"})
 
     @model_validator(mode="after")
     def _centre_fits(self) -> "TileSettings":

@@ -3,107 +3,54 @@
 STORE/zarr.json                     what the store is; patient, split and label of every slide
 STORE/<slide>/zarr.json             the slide's recipe and counts
 STORE/<slide>/{tumor,normal}/images (N, P, P, 3) uint8, one patch a chunk, many a shard, checksummed
-STORE/<slide>/{tumor,normal}/{xy, tumor_fraction, tissue_fraction}
+STORE/<slide>/{tumor,normal}/{xy, tumor_fraction, tissue_fraction, lesion, unreadable}
+STORE/<slide>/<further>/…           the same of patches that came later, by the name the store's zarr.json gives them
+
+Readers count readable patches only: index 0 to count - 1, those that came later behind the first.
 """
 
+import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorstore
-import zarr
 from pydantic import ValidationError
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.storage import MemoryStore
 
-from ..wsi import Recipe, SettingsError, StoreError, refuse_foreign_folder, restore_folder, whole_file, whole_folder
+from ..wsi import Location, SettingsError, StoreError
+from .place import below, kvstore, read_files, refuse_foreign, settled, write_file
 from .select import Candidates
 from .settings import TileSettings
+from .write import group_json
 
-__all__ = ["CLASSES", "PatchStore", "SlidePatches", "find_slide", "stored_bytes", "write_slide"]
+__all__ = ["CLASSES", "Part", "PatchStore", "SlidePatches", "find_slide"]
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "gigaslide-patches/1"
+FORMAT = "gigaslide-patches/2"
 CLASSES = ("normal", "tumor")
 """Class names; the position is the label."""
-SHARD_BYTES = 32 * 2**20  # uncompressed; what a writer holds in memory
+CACHE_BYTES = 64 * 2**20  # of shards' indices and some patches
 
 
-def write_slide(
-    folder: Path,
-    *,
-    recipe: Recipe,
-    classes: Mapping[str, tuple[Candidates, Iterable[tuple[int, np.ndarray]]]],
-    patch_px: int,
-) -> dict[str, int]:
-    """Write one slide's group, whole or not at all; return the number of patches by class.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One group of a slide's patches of one class, as it lies on disk."""
 
-    classes gives, by class, the candidates and an iterable of (row among them, (P, P, 3) uint8 patch) in rising
-    order; rows it leaves out (unreadable) are left out of the store. patch_px is P, margin included.
+    group: str
+    """Below the store: slide/class, or slide/further/class."""
+    count: int
+    """Readable patches."""
+    unreadable: int
 
-    Raises:
-        SettingsError: folder holds something else than a slide's group.
-    """
-    find_slide(folder)
-    with whole_folder(folder, known_by="zarr.json") as partial:
-        group = zarr.create_group(partial, zarr_format=3)
-        counts = {}
-        for name, (rows, patches) in classes.items():
-            counts[name] = _write_class(group.create_group(name), rows, patches, patch_px)
-        unreadable = sum(len(rows) for rows, _ in classes.values()) - sum(counts.values())
-        made = {"counts": counts, "unreadable": unreadable, "patch_px": patch_px}
-        group.attrs.update({"recipe": recipe.to_json(), **made})
-    return counts
-
-
-def _write_class(group: zarr.Group, rows: Candidates, patches: Iterable[tuple[int, np.ndarray]], patch_px: int) -> int:
-    shape = (len(rows), patch_px, patch_px, 3)
-    per_shard = max(1, min(len(rows), SHARD_BYTES // (patch_px * patch_px * 3)))
-    images = _create(group, "images", shape, "uint8", chunks=(1, *shape[1:]), shards=(per_shard, *shape[1:]))
-    kept: list[int] = []
-    waiting: list[np.ndarray] = []
-    for row, patch in patches:
-        kept.append(row)
-        waiting.append(patch)
-        if len(waiting) == per_shard:
-            images[len(kept) - per_shard : len(kept)] = np.stack(waiting)
-            waiting.clear()
-    if waiting:
-        images[len(kept) - len(waiting) : len(kept)] = np.stack(waiting)
-    if len(kept) < len(rows):
-        images.resize((len(kept), *shape[1:]))
-    held = rows.take(np.array(kept, np.int64))
-    for name in ("xy", "tumor_fraction", "tissue_fraction", "lesion"):
-        values = getattr(held, name)
-        array = _create(group, name, values.shape, values.dtype.name, chunks=(max(1, len(values)), *values.shape[1:]))
-        array[:] = values
-    return len(kept)
-
-
-def stored_bytes(patches: np.ndarray) -> int:
-    """What (N, P, P, 3) uint8 patches would take in a store (bytes): they are written to one in memory."""
-    group = zarr.create_group(MemoryStore(), zarr_format=3)
-    images = _create(group, "images", patches.shape, "uint8", chunks=(1, *patches.shape[1:]), shards=patches.shape)
-    images[:] = patches
-    return images.nbytes_stored()
-
-
-def _create(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str, **layout: Any) -> zarr.Array:
-    return group.create_array(
-        name,
-        shape=shape,
-        dtype=dtype,
-        compressors=[BloscCodec(cname="zstd", clevel=1), Crc32cCodec()],
-        # A missing chunk would read as zeros; written always, a missing one is damage and is told as such.
-        config={"write_empty_chunks": True},
-        **layout,
-    )
+    @property
+    def rows(self) -> int:
+        """Length of its arrays."""
+        return self.count + self.unreadable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,45 +60,63 @@ class SlidePatches:
     id: str
     patient: str
     split: str
-    counts: dict[str, int]
-    """Patches by class."""
+    label: str
+    parts: dict[str, tuple[Part, ...]]
+    """By class, in the order in which they are counted."""
+    attributes: dict[str, Any]
+    """Of its group: recipe, arrays, stain."""
+    sha256: str
+    """Of the zarr.json of all its groups: another value means other patches."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Readable patches by class."""
+        return {name: sum(part.count for part in parts) for name, parts in self.parts.items()}
+
+    @property
+    def unreadable(self) -> int:
+        return sum(part.unreadable for parts in self.parts.values() for part in parts)
 
 
 @dataclass(frozen=True)
 class PatchStore:
-    """A store opened for reading; pickles as its path."""
+    """A store opened for reading, in a folder or at a URL (s3://, gs://); pickles as its path."""
 
-    path: Path
+    path: Location
 
     @staticmethod
-    def describe(path: Path, *, settings: dict[str, Any], slides: dict[str, dict[str, str]]) -> None:
+    def describe(path: Location, *, settings: dict[str, Any], slides: dict[str, dict[str, Any]]) -> None:
         """Write the store's own zarr.json: the settings all slides share; label, patient and split by slide id.
 
         Raises:
-            SettingsError: path holds another Zarr group.
+            SettingsError: path holds another Zarr group, or a patient stands on two sides of the split.
         """
-        if (path / "zarr.json").exists() and FORMAT.split("/")[0].encode() not in (path / "zarr.json").read_bytes():
+        found = read_files(path, ["zarr.json"])[0]
+        if found is not None and FORMAT.split("/")[0].encode() not in found:
             raise SettingsError(f"{path}: holds a zarr.json that is no patch store's; give another folder")
-        attributes = {"format": FORMAT, "settings": settings, "slides": slides}
-        metadata = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-        with whole_file(path / "zarr.json") as partial:
-            partial.write_text(json.dumps(metadata, indent=1, ensure_ascii=False), encoding="utf-8")
+        leak = _leak(slides)
+        if leak:
+            raise SettingsError(f"{path}: {leak}; put the patient on one side in the cohort")
+        write_file(path, "zarr.json", group_json({"format": FORMAT, "settings": settings, "slides": slides}))
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """The store's own zarr.json.
 
         Raises:
-            StoreError: no store there, or one of another format.
+            StoreError: no store there, one of another format, or a patient on two sides of the split.
         """
         try:
-            attributes = _attributes(self.path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            attributes = _attributes(read_files(self.path, ["zarr.json"])[0])
+        except (StoreError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{self.path}: not a patch store ({error!r}); make one with gigaslide tile") from error
         if attributes.get("format") != FORMAT:
             raise StoreError(f"{self.path}: not a patch store of format {FORMAT}; tile again")
         if not (isinstance(attributes.get("settings"), dict) and isinstance(attributes.get("slides"), dict)):
             raise StoreError(f"{self.path}: a patch store without settings or slides; tile again")
+        leak = _leak(attributes["slides"])
+        if leak:
+            raise StoreError(f"{self.path}: {leak}; correct the cohort and tile again")
         return attributes
 
     @property
@@ -180,77 +145,208 @@ class PatchStore:
         return tuple(self._slides())
 
     def _slides(self) -> Iterator[SlidePatches]:
-        for slide_id, row in self.attributes["slides"].items():
-            if not (self.path / slide_id / "zarr.json").exists():
+        rows = self.attributes["slides"]
+        groups = {
+            slide_id: [slide_id, *(f"{slide_id}/{name}" for name in row.get("further", []))]
+            for slide_id, row in rows.items()
+        }
+        names = [group for of_slide in groups.values() for group in of_slide]
+        contents = dict(zip(names, read_files(self.path, [f"{name}/zarr.json" for name in names]), strict=True))
+        for slide_id, row in rows.items():
+            if contents[slide_id] is None:
                 continue
-            found = _slide_attributes(self.path / slide_id)
-            if not self._fits(found):
+            found = {
+                group: _slide_attributes(below(self.path, group), contents[group])
+                for group in groups[slide_id]
+                if contents[group] is not None
+            }
+            if not self._fits(found[slide_id]):
                 logger.warning("%s: %s was tiled with other settings and is left out; tile again", self.path, slide_id)
                 continue
-            yield SlidePatches(id=slide_id, patient=row["patient"], split=row["split"], counts=found["counts"])
+            digest = hashlib.sha256(b"".join(contents[group] or b"" for group in found))
+            yield SlidePatches(
+                id=slide_id,
+                patient=row["patient"],
+                split=row["split"],
+                label=row["label"],
+                parts={name: tuple(_parts(found, name)) for name in CLASSES},
+                attributes=found[slide_id],
+                sha256=digest.hexdigest(),
+            )
 
     def _fits(self, found: dict[str, Any]) -> bool:
-        wanted = {name: value for name, value in self.settings.items() if name != "splits"}
-        side_px = self.tile_settings.patch_px + 2 * self.tile_settings.margin_px
-        return found["recipe"]["settings"] == wanted and found["patch_px"] == side_px
+        arrays = {name: list(shape) for name, shape in self.tile_settings.arrays.items()}
+        return found["recipe"]["settings"] == self.tile_settings.of_recipe() and found["arrays"] == arrays
+
+    @cached_property
+    def _by_id(self) -> dict[str, SlidePatches]:
+        return {slide.id: slide for slide in self.slides}
+
+    def parts(self, slide_id: str, name: str) -> tuple[Part, ...]:
+        """Where a slide's patches of a class lie.
+
+        Raises:
+            StoreError: the store has no such slide or class.
+        """
+        try:
+            return self._by_id[slide_id].parts[name]
+        except KeyError as error:
+            raise StoreError(f"{self.path}: {slide_id}/{name}: no such slide or class in the store") from error
 
     def count(self, name: str, *, split: str) -> int:
         return sum(slide.counts.get(name, 0) for slide in self.slides if slide.split == split)
 
-    def read(self, slide_id: str, name: str, indices: np.ndarray) -> np.ndarray:
-        """Patches of one slide and class by index: (n, P, P, 3) uint8, margin included.
+    def read(self, slide_id: str, name: str, indices: np.ndarray, *, array: str = "images") -> np.ndarray:
+        """Patches of one slide and class by index, as NumPy would take them: (n, P, P, 3) uint8, margin included.
 
         Raises:
-            StoreError: a patch is missing or its checksum is wrong; the message names the shard.
+            StoreError: no such patch, or it is missing or its checksum is wrong; the message names the shard.
         """
+        wanted = np.asarray(indices)
+        if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+            raise StoreError(f"{self.path}: {slide_id}/{name}: indices are one row of whole numbers, not {wanted!r}")
+        self.parts(slide_id, name)
+        return self.read_many([(slide_id, name, index) for index in wanted.tolist()], array=array)
+
+    def read_many(self, wanted: Sequence[tuple[str, str, int]], *, array: str = "images") -> np.ndarray:
+        """Patches by (slide id, class, index), all asked for at once: (n, P, P, 3) uint8, margin included.
+
+        Raises:
+            StoreError: as for `read`.
+        """
+        rows = [self._row(slide_id, name, index) for slide_id, name, index in wanted]
+        by_group: dict[str, list[int]] = {}
+        for position, (group, _) in enumerate(rows):
+            by_group.setdefault(group, []).append(position)
+        reading = [
+            (group, positions, self._array(group, array)[np.array([rows[p][1] for p in positions])].read())
+            for group, positions in by_group.items()
+        ]
+        found = np.empty((len(rows), *self.tile_settings.arrays[array]), np.uint8)
+        for group, positions, future in reading:
+            found[positions] = self._settled(future, group)
+        return found
+
+    def windows(self, slide_id: str, name: str) -> Candidates:
+        """What is known of a slide's patches of one class besides their pixels, by the same index.
+
+        Raises:
+            StoreError: damaged, as for `read`.
+        """
+        found: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(Candidates)}
+        for part in self.parts(slide_id, name):
+            for field, arrays in found.items():
+                arrays.append(self.read_rows(part, field, slice(None))[self._readable(part)])
+        return Candidates(**{field: np.concatenate(arrays) for field, arrays in found.items()})
+
+    def read_rows(self, part: Part, array: str, rows: slice) -> np.ndarray:
+        """Rows of one array as they lie on disk, unreadable ones too.
+
+        Raises:
+            StoreError: as for `read`.
+        """
+        return self._settled(self._array(part.group, array)[rows].read(), part.group)
+
+    def _row(self, slide_id: str, name: str, index: int) -> tuple[str, int]:
+        """(group, row) of a patch."""
+        parts = self.parts(slide_id, name)
+        count = sum(part.count for part in parts)
+        if not -count <= index < count:
+            raise StoreError(f"{self.path}: {slide_id}/{name}: patch {index} was asked for, there are {count}")
+        place = index % count
+        for part in parts:
+            if place < part.count:
+                return part.group, int(self._readable(part)[place]) if part.unreadable else place
+            place -= part.count
+        raise AssertionError("the parts add up to the count")
+
+    def _readable(self, part: Part) -> np.ndarray:
+        """Rows of the part's readable patches, rising."""
+        if not part.unreadable:
+            return np.arange(part.rows)
+        if part.group not in self._rows:
+            rows = np.flatnonzero(~self.read_rows(part, "unreadable", slice(None)))
+            if len(rows) != part.count:
+                raise StoreError(f"{below(self.path, part.group)}: {len(rows)} readable patches, expected {part.count}")
+            self._rows[part.group] = rows
+        return self._rows[part.group]
+
+    def _settled(self, future: Any, group: str) -> np.ndarray:
         try:
-            return self._array(slide_id, name)[np.asarray(indices)].read().result()
-        except (ValueError, OSError, IndexError) as error:
-            message = f"{self.path}: {slide_id}/{name}: patches cannot be read: {error}"
-            raise StoreError(f"{message}; remove the folder {slide_id} and tile again") from error
+            return settled(future, f"{self.path}: {group}: patches cannot be read")
+        except StoreError as error:
+            raise StoreError(f"{error}; remove the folder {group.split('/')[0]} and tile again") from error
+
+    @cached_property
+    def _rows(self) -> dict[str, np.ndarray]:
+        return {}
 
     @cached_property
     def _opened(self) -> dict[tuple[str, str], Any]:
         return {}
 
-    def _array(self, slide_id: str, name: str) -> Any:
-        if (slide_id, name) not in self._opened:
+    @cached_property
+    def _context(self) -> Any:
+        return tensorstore.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
+
+    def _array(self, group: str, array: str) -> Any:
+        if (group, array) not in self._opened:
             spec = {
                 "driver": "zarr3",
-                "kvstore": {"driver": "file", "path": str((self.path / slide_id / name / "images").resolve())},
+                "kvstore": kvstore(below(self.path, group, array)),
                 "fill_missing_data_reads": False,
             }
-            self._opened[slide_id, name] = tensorstore.open(spec, open=True, read=True).result()
-        return self._opened[slide_id, name]
+            future = tensorstore.open(spec, open=True, read=True, context=self._context)
+            self._opened[group, array] = self._settled(future, group)
+        return self._opened[group, array]
 
     def __reduce__(self):
         return PatchStore, (self.path,)
 
 
-def find_slide(folder: Path) -> dict[str, Any] | None:
-    """The attributes of one slide's group: recipe, counts, unreadable, patch_px; None where there is none yet.
+def find_slide(place: Location) -> dict[str, Any] | None:
+    """The attributes of one slide's group: recipe, counts, unreadable, arrays; None where there is none yet.
 
     Raises:
-        SettingsError: folder holds something else.
+        SettingsError: something else is there.
         StoreError: its zarr.json is damaged.
     """
-    restore_folder(folder)
-    refuse_foreign_folder(folder, known_by="zarr.json")
-    return _slide_attributes(folder) if (folder / "zarr.json").exists() else None
+    refuse_foreign(place)
+    content = read_files(place, ["zarr.json"])[0]
+    return None if content is None else _slide_attributes(place, content)
 
 
-def _slide_attributes(folder: Path) -> dict[str, Any]:
+def _slide_attributes(place: Location, content: bytes | None) -> dict[str, Any]:
     try:
-        found = _attributes(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{folder}: damaged group ({error!r}); remove it and tile again") from error
-    if not (isinstance(found.get("recipe"), dict) and {"counts", "patch_px"} <= found.keys()):
-        raise SettingsError(f"{folder}: a Zarr group, but not of patches; it is left as it is, give another store")
-    return found
+        found = _attributes(content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{place}: damaged group ({error!r}); remove it and tile again") from error
+    if not (isinstance(found.get("recipe"), dict) and "counts" in found):
+        raise SettingsError(f"{place}: a Zarr group, but not of patches; it is left as it is, give another store")
+    # Stores of the format before have no `arrays`: they are made again.
+    return {"arrays": {}, "unreadable": {}, **found}
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
-    attributes = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+def _attributes(content: bytes | None) -> dict[str, Any]:
+    if content is None:
+        raise TypeError("there is no zarr.json")
+    attributes = json.loads(content.decode("utf-8"))["attributes"]
     if not isinstance(attributes, dict):
         raise TypeError("the attributes are no object")
     return attributes
+
+
+def _parts(found: dict[str, dict[str, Any]], name: str) -> Iterator[Part]:
+    for group, attributes in found.items():
+        if name in attributes["counts"]:
+            lost = attributes["unreadable"].get(name, 0)
+            yield Part(group=f"{group}/{name}", count=attributes["counts"][name], unreadable=lost)
+
+
+def _leak(slides: dict[str, dict[str, Any]]) -> str:
+    """A patient on two sides of the split, in words; empty where there is none."""
+    side: dict[str, str] = {}
+    for row in slides.values():
+        if row["patient"] and side.setdefault(row["patient"], row["split"]) != row["split"]:
+            return f"patient {row['patient']} is in {' and '.join(sorted({side[row['patient']], row['split']}))}"
+    return ""

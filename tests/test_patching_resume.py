@@ -149,7 +149,7 @@ def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled,
         pass
 
     expected = content_hash(tiled[0])
-    patches = tile_module._patches
+    patches = tile_module.read_pixels
     for stop_after in (0, 1, 39, 40, 60, 130):
         left = [stop_after]
 
@@ -160,11 +160,11 @@ def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled,
                 left[0] -= 1
                 yield item
 
-        monkeypatch.setattr(tile_module, "_patches", stopping)
+        monkeypatch.setattr(tile_module, "read_pixels", stopping)
         store = tmp_path / f"store {stop_after}"
         with pytest.raises(Killed):
             tile(cohort, store)
-        monkeypatch.setattr(tile_module, "_patches", patches)
+        monkeypatch.setattr(tile_module, "read_pixels", patches)
         tile(cohort, store)
         assert content_hash(PatchStore(store)) == expected
         assert not list(store.glob(".*"))

@@ -125,7 +125,7 @@ def test_slide_that_is_annotated_in_part_gives_tumour_only(ill, tmp_path):
     groups = tiled_arrays(slide, tmp_path / "store", tumor_per_slide=6)
     assert {name: group["images"].shape[0] for name, group in groups.items()} == {"tumor": 6, "normal": 0}
     (outcome,) = tile(as_cohort(ill), tmp_path / "store", tumor_per_slide=6).outcomes
-    assert "inputs.quota.normal: 0 → 50" in outcome.reason
+    assert "inputs.exhaustive: False → True" in outcome.reason
     assert outcome.counts["normal"] == 50
 
 

@@ -53,12 +53,13 @@ class Sampler:
         rng = np.random.default_rng([self.seed, number])
         labels = rng.permutation(np.arange(self.batch) % len(CLASSES))
         augment = self._augment_of(number)
-        patches = np.empty((self.batch, self.patch_px, self.patch_px, 3), np.uint8)
-        for position, label in enumerate(labels):
+        wanted = []
+        for label in labels:
             slides = self._by_class[label]
             slide = slides[rng.integers(len(slides))]
-            index = rng.integers(slide.counts[CLASSES[label]])
-            stored = self.store.read(slide.id, CLASSES[label], np.array([index]))[0]
+            wanted.append((slide.id, CLASSES[label], int(rng.integers(slide.counts[CLASSES[label]]))))
+        patches = np.empty((self.batch, self.patch_px, self.patch_px, 3), np.uint8)
+        for position, stored in enumerate(self.store.read_many(wanted)):
             patches[position] = self._prepared(stored, rng, augment)
         return Batch(patches, labels)
 
