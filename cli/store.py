@@ -38,9 +38,7 @@ def store(
 
 def _info(opened: PatchStore) -> int:
     table, settings = inventory(opened), opened.tile_settings
-    say(
-        f"{opened.path}: patches of {settings.patch_px} px at {settings.mpp:g} µm/px and {settings.margin_px} px around"
-    )
+    say(f"{opened.path}: patches of {settings.patch_px} + 2 × {settings.margin_px} px at {settings.mpp:g} µm/px")
     say("\nby split")
     show_table(totals(table, ["split"]))
     say("\nby patient")

@@ -19,7 +19,7 @@ class Bucket:
         app = moto.DomainDispatcherApplication(moto.create_backend_app)
         self._server = serving.make_server("127.0.0.1", 0, self._counted(app), threaded=True)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
     def _counted(self, app):
@@ -63,7 +63,7 @@ def bucket() -> Iterator[Bucket]:
             "AWS_DEFAULT_REGION": "us-east-1",
         }.items():
             patch.setenv(name, value)
-        s3fs.S3FileSystem(skip_instance_cache=True).mkdir("slides")
+        s3fs.S3FileSystem(skip_instance_cache=True).makedirs("slides", exist_ok=True)  # moto keeps it between servers
         yield served
         served.close()
         hang_up(s3fs.S3FileSystem)
