@@ -1,6 +1,6 @@
 """Which patches, and the Zarr store they live in."""
 
-from .augment import Augmentation, centre_crop, draw_augmentation
+from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
 from .inventory import Damage, inventory, totals, verify_store
 from .montage import montage, save_montage
 from .select import Candidates, candidates, choose, slide_rng
@@ -24,6 +24,7 @@ __all__ = [
     "draw_augmentation",
     "inventory",
     "montage",
+    "patch_rng",
     "save_montage",
     "slide_rng",
     "slides_to_tile",

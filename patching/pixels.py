@@ -2,20 +2,29 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from ..wsi import Slide
+from .augment import draw_augmentation, patch_rng
 from .select import Candidates
 from .settings import TileSettings
 from .write import Pixels
 
-__all__ = ["read_pixels"]
+__all__ = ["augmented_copies", "read_pixels"]
 
 READ_AT_ONCE = 64  # patches asked of the slide in one call: near ones share reads, and memory stays small
 
 
-def read_pixels(slide: Slide, rows: Candidates, settings: TileSettings) -> Iterator[tuple[int, Pixels]]:
-    """(row, pixels) in rising order; rows that cannot be read are left out. No row depends on the others."""
-    for start in range(0, len(rows), READ_AT_ONCE):
-        xy = rows.xy[start : start + READ_AT_ONCE]
+def read_pixels(
+    slide: Slide, rows: Candidates, settings: TileSettings, *, group: str, start: int = 0, stop: int | None = None
+) -> Iterator[tuple[int, Pixels]]:
+    """(row, pixels) of rows start to stop - 1 in rising order; those that cannot be read are left out.
+
+    group, slide/class, is where the rows will lie in the store. No row's pixels depend on the other rows.
+    """
+    stop = len(rows) if stop is None else stop
+    for first in range(start, stop, READ_AT_ONCE):
+        xy = rows.xy[first : min(first + READ_AT_ONCE, stop)]
         windows = dict(
             slide.read_windows(
                 xy, size=settings.stored_px, mpp=settings.mpp, allow_upsampling=settings.allow_upsampling
@@ -24,4 +33,19 @@ def read_pixels(slide: Slide, rows: Candidates, settings: TileSettings) -> Itera
         for index in range(len(xy)):
             window = windows[index]
             if window is not None:
-                yield start + index, {"images": window}
+                yield first + index, _of_row(window, settings, group=group, row=first + index)
+
+
+def _of_row(window: np.ndarray, settings: TileSettings, *, group: str, row: int) -> Pixels:
+    if not settings.copies:
+        return {"images": window}
+    return {"images": window, "augmented": augmented_copies(window, settings, group=group, row=row)}
+
+
+def augmented_copies(window: np.ndarray, settings: TileSettings, *, group: str, row: int) -> np.ndarray:
+    """Copies 0 to K - 1 of one stored patch (P, P, 3): (K, patch_px, patch_px, 3) uint8."""
+    draws = (
+        draw_augmentation(patch_rng(seed=settings.seed, group=group, row=row, copy=copy), settings.augment)
+        for copy in range(settings.copies)
+    )
+    return np.stack([draw.apply(window, side_px=settings.patch_px) for draw in draws])

@@ -9,6 +9,36 @@ from ..wsi import GroupMeaning, Settings, TissueSettings
 __all__ = ["AugmentSettings", "TileSettings"]
 
 
+class AugmentSettings(Settings):
+    """Random changes of a training patch (Liu et al. 2017; TF-Slim's order of the colours)."""
+
+    jitter_px: int = Field(default=8, ge=0)
+    """The patch moves by up to so much in x and in y (px); not more than the store's margin."""
+    orientations: bool = True
+    """Draw one of 4 rotations × mirrored or not."""
+    brightness: float = Field(default=64 / 255, ge=0)
+    """Added to all channels: up to ± this, of a full scale of 1."""
+    saturation: float = Field(default=0.25, ge=0, le=1)
+    """Saturation is multiplied by 1 ± up to this."""
+    hue: float = Field(default=0.04, ge=0, le=0.5)
+    """Hue is turned by up to ± this part of a turn."""
+    contrast: float = Field(default=0.75, ge=0, le=1)
+    """Distance from the patch's mean colour is multiplied by 1 ± up to this."""
+    stain: float = Field(default=0, ge=0, le=1)
+    """Amounts of haematoxylin and of eosin are each multiplied by 1 ± up to this; 0 = off, as in the paper."""
+    stain_shift: float = Field(default=0, ge=0, le=1)
+    """Up to ± this optical density of each stain is added everywhere; 0 = off."""
+    blur_px: float = Field(default=0, ge=0)
+    """Gaussian blur with a standard deviation from 0 to this (px); 0 = off."""
+    jpeg_quality: int = Field(default=100, ge=1, le=100)
+    """JPEG artefacts of a quality from this to 100; 100 = off."""
+
+    def milder(self, share: float) -> "AugmentSettings":
+        """The same with every colour range at a share (0 to 1) of its size."""
+        colours = ("brightness", "saturation", "hue", "contrast", "stain", "stain_shift")
+        return self.model_copy(update={name: getattr(self, name) * share for name in colours})
+
+
 class TileSettings(Settings):
     """Which patches are taken from which slides. The defaults are those of Liu et al. 2017 where it gives any."""
 
@@ -50,6 +80,10 @@ class TileSettings(Settings):
     """Accept slides that are coarser than mpp."""
     groups: dict[str, GroupMeaning] = Field(default_factory=dict)
     """What further annotation groups mean, by name: tumor, exclusion or other; as in --groups.Stroma other."""
+    copies: int = Field(default=0, ge=0)
+    """Augmented copies that are stored beside each patch; 0 = none, training draws anew each time."""
+    augment: AugmentSettings = AugmentSettings()
+    """Random changes of the copies."""
     seed: int = Field(default=0, ge=0)
     """Seed of the random choice; the draw of a slide depends on this and its id alone."""
     check_space: bool = True
@@ -63,7 +97,10 @@ class TileSettings(Settings):
     @property
     def arrays(self) -> dict[str, tuple[int, ...]]:
         """Shape of one row of each array of pixels in the store."""
-        return {"images": (self.stored_px, self.stored_px, 3)}
+        arrays: dict[str, tuple[int, ...]] = {"images": (self.stored_px, self.stored_px, 3)}
+        if self.copies:
+            arrays["augmented"] = (self.copies, self.patch_px, self.patch_px, 3)
+        return arrays
 
     def of_recipe(self) -> dict[str, Any]:
         """What the patches of a slide depend on, as plain JSON."""
@@ -73,26 +110,6 @@ class TileSettings(Settings):
     def _centre_fits(self) -> "TileSettings":
         if self.centre_px > self.patch_px:
             raise ValueError(f"centre_px {self.centre_px} is larger than patch_px {self.patch_px}")
+        if self.copies and self.augment.jitter_px > self.margin_px:
+            raise ValueError(f"a jitter of {self.augment.jitter_px} px needs as much margin_px, not {self.margin_px}")
         return self
-
-
-class AugmentSettings(Settings):
-    """Random changes of a training patch (Liu et al. 2017; TF-Slim's order of the colours)."""
-
-    jitter_px: int = Field(default=8, ge=0)
-    """The patch moves by up to so much in x and in y (px); not more than the store's margin."""
-    orientations: bool = True
-    """Draw one of 4 rotations × mirrored or not."""
-    brightness: float = Field(default=64 / 255, ge=0)
-    """Added to all channels: up to ± this, of a full scale of 1."""
-    saturation: float = Field(default=0.25, ge=0, le=1)
-    """Saturation is multiplied by 1 ± up to this."""
-    hue: float = Field(default=0.04, ge=0, le=0.5)
-    """Hue is turned by up to ± this part of a turn."""
-    contrast: float = Field(default=0.75, ge=0, le=1)
-    """Distance from the patch's mean colour is multiplied by 1 ± up to this."""
-
-    def milder(self, share: float) -> "AugmentSettings":
-        """The same with every colour range at a share (0 to 1) of its size."""
-        colours = ("brightness", "saturation", "hue", "contrast")
-        return self.model_copy(update={name: getattr(self, name) * share for name in colours})

@@ -208,21 +208,30 @@ class PatchStore:
         self.parts(slide_id, name)
         return self.read_many([(slide_id, name, index) for index in wanted.tolist()], array=array)
 
-    def read_many(self, wanted: Sequence[tuple[str, str, int]], *, array: str = "images") -> np.ndarray:
+    def read_many(
+        self, wanted: Sequence[tuple[str, str, int]], *, array: str = "images", copies: Sequence[int] | None = None
+    ) -> np.ndarray:
         """Patches by (slide id, class, index), all asked for at once: (n, P, P, 3) uint8, margin included.
 
+        With copies, one for each, and the array "augmented" those stored copies of the patches.
+
         Raises:
-            StoreError: as for `read`.
+            StoreError: as for `read`, or no such array.
         """
-        rows = [self._row(slide_id, name, index) for slide_id, name, index in wanted]
+        shape = self.tile_settings.arrays.get(array)
+        if shape is None:
+            raise StoreError(f"{self.path}: holds no {array}; tile again, with --copies for augmented patches")
+        places = [self.place(slide_id, name, index) for slide_id, name, index in wanted]
         by_group: dict[str, list[int]] = {}
-        for position, (group, _) in enumerate(rows):
+        for position, (group, _) in enumerate(places):
             by_group.setdefault(group, []).append(position)
-        reading = [
-            (group, positions, self._array(group, array)[np.array([rows[p][1] for p in positions])].read())
-            for group, positions in by_group.items()
-        ]
-        found = np.empty((len(rows), *self.tile_settings.arrays[array]), np.uint8)
+        reading = []
+        for group, positions in by_group.items():
+            at: Any = np.array([places[p][1] for p in positions])
+            if copies is not None:
+                at = at, np.array([copies[p] for p in positions])
+            reading.append((group, positions, self._array(group, array).vindex[at].read()))
+        found = np.empty((len(places), *shape[-3:]) if copies is not None else (len(places), *shape), np.uint8)
         for group, positions, future in reading:
             found[positions] = self._settled(future, group)
         return found
@@ -247,8 +256,12 @@ class PatchStore:
         """
         return self._settled(self._array(part.group, array)[rows].read(), part.group)
 
-    def _row(self, slide_id: str, name: str, index: int) -> tuple[str, int]:
-        """(group, row) of a patch."""
+    def place(self, slide_id: str, name: str, index: int) -> tuple[str, int]:
+        """(group, row) of a patch as it lies on disk, which is also what its random changes are drawn by.
+
+        Raises:
+            StoreError: no such patch.
+        """
         parts = self.parts(slide_id, name)
         count = sum(part.count for part in parts)
         if not -count <= index < count:

@@ -145,7 +145,10 @@ def tile_slide(
         remove_group(place)  # should the new one fail, nothing of another recipe stands in for it
     with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=settings.slide_mpp) as opened:
         plan = plan_slide(opened, slide, settings, quota)
-        classes = {name: (rows, read_pixels(opened, rows, settings)) for name, rows in plan.chosen.items()}
+        classes = {
+            name: (rows, read_pixels(opened, rows, settings, group=f"{slide.id}/{name}"))
+            for name, rows in plan.chosen.items()
+        }
         counts = write_slide(place, recipe=recipe, classes=classes, arrays=settings.arrays)
     unreadable = len(plan) - sum(counts.values())
     reasons = [changed, plan.reason, _lost(unreadable) if unreadable else ""]

@@ -132,7 +132,7 @@ def test_unfinished_group_in_a_bucket_is_no_slide_and_is_made_again(bucket, tmp_
     slide = made_slide(tmp_path, "ill.tif", seed=1, label="normal", patient="p1", split="train")
     url, few = "s3://slides/stores/two", {"normal_per_slide": 3}
 
-    def killed(*_):
+    def killed(*_, **__):
         raise KeyboardInterrupt
         yield
 

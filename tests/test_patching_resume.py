@@ -153,8 +153,8 @@ def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled,
     for stop_after in (0, 1, 39, 40, 60, 130):
         left = [stop_after]
 
-        def stopping(*args, left=left):
-            for item in patches(*args):
+        def stopping(*args, left=left, **options):
+            for item in patches(*args, **options):
                 if left[0] == 0:
                     raise Killed
                 left[0] -= 1

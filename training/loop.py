@@ -91,6 +91,7 @@ class _Run:
             batch=settings.batch,
             augment=settings.augment,
             warm_up=math.ceil(settings.colour_warm_up * self.steps),
+            copies=self.tiles.copies if settings.use_copies else 0,
             **common,
         )
         self.validation = Sampler(split="validation", batch=settings.validation_patches, augment=None, **common)
@@ -100,6 +101,8 @@ class _Run:
         self.finished = self._finished()
 
     def _checks(self, store: PatchStore) -> None:
+        if self.settings.use_copies and not self.tiles.copies:
+            raise SettingsError(f"{store.path}: holds no augmented copies; tile with --copies, or drop --use-copies")
         if self.settings.augment.jitter_px > self.tiles.margin_px:
             raise SettingsError(
                 f"{store.path}: jitter of {self.settings.augment.jitter_px} px needs as much margin, the store has "
