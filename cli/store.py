@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ..patching import PatchStore, inventory, montage, save_montage, totals, verify_store
+from ..patching import PatchStore, StainMethod, inventory, montage, save_montage, totals, verify_store
 from ..wsi.location import location_of
 from .show import bar, say, show_table
 
@@ -19,6 +19,7 @@ def store(
     *,
     out: Annotated[Path | None, Parameter(help="montage: the PNG to write; by default montage.png.")] = None,
     slides: Annotated[int, Parameter(help="montage: at most so many slides, spread over the store.")] = 12,
+    stain: Annotated[StainMethod | None, Parameter(help="montage: show patches normalised so.")] = None,
 ) -> int:
     """Look at a patch store.
 
@@ -30,7 +31,7 @@ def store(
         return _info(opened)
     if what == "verify":
         return _verify(opened)
-    image = montage(opened, slides=slides)
+    image = montage(opened, slides=slides, stain=stain)
     save_montage(image, out or Path("montage.png"))
     say(f"{out or Path('montage.png')}: {image.shape[1]} × {image.shape[0]} px")
     return 0

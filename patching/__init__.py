@@ -3,8 +3,9 @@
 from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
 from .inventory import Damage, inventory, totals, verify_store
 from .montage import montage, save_montage
+from .normalise import StainFit, fit_stain
 from .select import Candidates, candidates, choose, slide_rng
-from .settings import AugmentSettings, TileSettings
+from .settings import AugmentSettings, StainMethod, TileSettings
 from .store import CLASSES, PatchStore, SlidePatches
 from .tile import slides_to_tile, tile_cohort, tile_slide
 from .write import stored_bytes
@@ -17,11 +18,14 @@ __all__ = [
     "Damage",
     "PatchStore",
     "SlidePatches",
+    "StainFit",
+    "StainMethod",
     "TileSettings",
     "candidates",
     "centre_crop",
     "choose",
     "draw_augmentation",
+    "fit_stain",
     "inventory",
     "montage",
     "patch_rng",

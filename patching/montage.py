@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ..wsi import SettingsError, floor_div, whole_file
+from .settings import StainMethod
 from .store import CLASSES, PatchStore, SlidePatches
 
 __all__ = ["CLASS_COLOURS", "montage", "save_montage"]
@@ -26,6 +27,7 @@ class _Sheet:
     columns: int
     """Patches of each class in a line."""
     patch_px: int
+    stain: StainMethod | None
 
     @property
     def step(self) -> int:
@@ -43,12 +45,14 @@ class _Sheet:
         return LABEL + GAP + label * (self.columns * self.step + GAP) + column * self.step
 
 
-def montage(store: PatchStore, *, slides: int = 12, columns: int = 5, patch_px: int = 110) -> np.ndarray:
+def montage(
+    store: PatchStore, *, slides: int = 12, columns: int = 5, patch_px: int = 110, stain: StainMethod | None = None
+) -> np.ndarray:
     """One line a slide, normal patches left and tumour right: (rows, columns, 3) uint8 RGB.
 
     The slides are spread over the store and the patches over their slide, both evenly, so that two sheets of one store
     are alike. The thin square in a patch is the centre that gives the label; under it stand its share of tumour, or of
-    tissue where there is none.
+    tissue where there is none. With stain, patches are shown as that normalisation makes them.
 
     Raises:
         SettingsError: the store has no patches.
@@ -58,7 +62,7 @@ def montage(store: PatchStore, *, slides: int = 12, columns: int = 5, patch_px: 
     if not shown:
         raise SettingsError(f"{store.path}: no patch to show; see gigaslide store info")
     shown = [shown[i] for i in _spread(len(shown), slides)]
-    sheet = _Sheet(columns=columns, patch_px=patch_px)
+    sheet = _Sheet(columns=columns, patch_px=patch_px, stain=stain)
     image = np.full((HEADER + len(shown) * sheet.line + GAP, sheet.width, 3), PAPER, np.uint8)
     for label, name in enumerate(CLASSES):
         total = sum(slide.counts[name] for slide in store.slides)
@@ -84,6 +88,8 @@ def _draw_slide(image: np.ndarray, store: PatchStore, slide: SlidePatches, sheet
     for label, name in enumerate(CLASSES):
         indices = _spread(slide.counts[name], sheet.columns)
         patches = store.read(slide.id, name, np.array(indices, np.int64))
+        if sheet.stain is not None:
+            patches = store.stain(slide.id, sheet.stain).apply(patches)
         known = store.windows(slide.id, name)
         for column, (index, patch) in enumerate(zip(indices, patches, strict=True)):
             left = sheet.left(label, column)

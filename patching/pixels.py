@@ -6,12 +6,15 @@ import numpy as np
 
 from ..wsi import Slide
 from .augment import draw_augmentation, patch_rng
+from .normalise import StainFit, fit_stain
+from .plan import SlidePlan
 from .select import Candidates
 from .settings import TileSettings
 from .write import Pixels
 
-__all__ = ["augmented_copies", "read_pixels"]
+__all__ = ["augmented_copies", "fitted_stains", "read_pixels"]
 
+STAIN_PATCHES, STAIN_STEP = 48, 4  # so many patches, and every so many px of them, tell a slide's stain
 READ_AT_ONCE = 64  # patches asked of the slide in one call: near ones share reads, and memory stays small
 
 
@@ -40,6 +43,22 @@ def _of_row(window: np.ndarray, settings: TileSettings, *, group: str, row: int)
     if not settings.copies:
         return {"images": window}
     return {"images": window, "augmented": augmented_copies(window, settings, group=group, row=row)}
+
+
+def fitted_stains(slide: Slide, plan: SlidePlan, settings: TileSettings) -> list[StainFit]:
+    """The settings' stain normalisations, fitted to px of planned patches that are spread evenly over the slide."""
+    if not settings.stain:
+        return []
+    xy = np.concatenate([rows.xy for rows in plan.chosen.values()])
+    spread = np.unique(np.linspace(0, max(0, len(xy) - 1), min(len(xy), STAIN_PATCHES)).astype(np.int64))
+    windows = slide.read_windows(
+        xy[spread], size=settings.stored_px, mpp=settings.mpp, allow_upsampling=settings.allow_upsampling
+    )
+    # In the order of the plan, for the slide's own order is not promised to stay.
+    found = {index: window for index, window in windows if window is not None}
+    pixels = [np.array(found[index][::STAIN_STEP, ::STAIN_STEP]).reshape(-1, 3) for index in sorted(found)]
+    sample = np.concatenate([np.zeros((0, 3), np.uint8), *pixels])
+    return [fit_stain(sample, method) for method in settings.stain]
 
 
 def augmented_copies(window: np.ndarray, settings: TileSettings, *, group: str, row: int) -> np.ndarray:

@@ -6,7 +6,9 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from ..wsi import GroupMeaning, Settings, TissueSettings
 
-__all__ = ["AugmentSettings", "TileSettings"]
+__all__ = ["AugmentSettings", "StainMethod", "TileSettings"]
+
+StainMethod = Literal["macenko", "reinhard", "hsd"]
 
 
 class AugmentSettings(Settings):
@@ -80,6 +82,9 @@ class TileSettings(Settings):
     """Accept slides that are coarser than mpp."""
     groups: dict[str, GroupMeaning] = Field(default_factory=dict)
     """What further annotation groups mean, by name: tumor, exclusion or other; as in --groups.Stroma other."""
+    stain: tuple[StainMethod, ...] = ()
+    """Methods of stain normalisation that are fitted to each slide's tissue and kept with its patches, which stay as
+    they are; the option repeated for each."""
     copies: int = Field(default=0, ge=0)
     """Augmented copies that are stored beside each patch; 0 = none, training draws anew each time."""
     augment: AugmentSettings = AugmentSettings()

@@ -22,9 +22,10 @@ import tensorstore
 from pydantic import ValidationError
 
 from ..wsi import Location, SettingsError, StoreError
+from .normalise import StainFit
 from .place import below, kvstore, read_files, refuse_foreign, settled, write_file
 from .select import Candidates
-from .settings import TileSettings
+from .settings import StainMethod, TileSettings
 from .write import group_json
 
 __all__ = ["CLASSES", "Part", "PatchStore", "SlidePatches", "find_slide"]
@@ -247,6 +248,18 @@ class PatchStore:
             for field, arrays in found.items():
                 arrays.append(self.read_rows(part, field, slice(None))[self._readable(part)])
         return Candidates(**{field: np.concatenate(arrays) for field, arrays in found.items()})
+
+    def stain(self, slide_id: str, method: StainMethod) -> StainFit:
+        """How a slide's patches are brought to the reference's colours.
+
+        Raises:
+            StoreError: it was not fitted.
+        """
+        slide = self._by_id.get(slide_id)
+        fits = slide.attributes.get("stain", {}) if slide else {}
+        if method not in fits:
+            raise StoreError(f"{self.path}: {slide_id}: no {method} stain is kept; tile again with --stain {method}")
+        return StainFit.from_json(fits[method])
 
     def read_rows(self, part: Part, array: str, rows: slice) -> np.ndarray:
         """Rows of one array as they lie on disk, unreadable ones too.

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import Cohort, CohortSlide, Location, Recipe, SettingsError, StoreError, exists, file_identity, open_slide
-from .pixels import read_pixels
+from .pixels import fitted_stains, read_pixels
 from .place import below, read_files, remove_group, write_file
 from .plan import plan_slide
 from .quota import Quota, quotas
@@ -149,7 +149,10 @@ def tile_slide(
             name: (rows, read_pixels(opened, rows, settings, group=f"{slide.id}/{name}"))
             for name, rows in plan.chosen.items()
         }
-        counts = write_slide(place, recipe=recipe, classes=classes, arrays=settings.arrays)
+        stains = {fit.method: fit.to_json() for fit in fitted_stains(opened, plan, settings)}
+        counts = write_slide(
+            place, recipe=recipe, classes=classes, arrays=settings.arrays, attributes={"stain": stains}
+        )
     unreadable = len(plan) - sum(counts.values())
     reasons = [changed, plan.reason, _lost(unreadable) if unreadable else ""]
     return SlideOutcome(
