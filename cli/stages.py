@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
-from ..wsi import Cohort, Location, refuse_foreign_folder
+from ..wsi import Cohort, Location, SettingsError, refuse_foreign_folder
 from .plan import Plan, check_cohort, worst
 from .show import bar, findings_only, hushed, say, show_figures, show_summary, slide_bar
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from ..doctor import DoctorSettings
     from ..eval import EvaluateSettings
     from ..inference import PredictSettings
-    from ..patching import TileSettings
+    from ..patching import HardSettings, TileSettings
     from ..phantom import PhantomSettings, PhantomSlide
     from ..training import TrainSettings
 
 __all__ = [
     "doctor_stage",
     "evaluate_stage",
+    "hard_stage",
     "phantom_stage",
     "predict_stage",
     "run_stages",
@@ -86,6 +87,24 @@ def tile_stage(cohort: Cohort, store: Location, settings: TileSettings, batch: B
         summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended)
     show_summary("tile", summary)
     say(f"{'':<9} {summary.total('tumor')} tumour and {summary.total('normal')} normal patches in {store}")
+    return summary.exit_status
+
+
+def hard_stage(
+    cohort: Cohort, store: Location, heatmaps: Path, given: TileSettings, settings: HardSettings, batch: BatchSettings
+) -> int:
+    """Raises SettingsError where given, what the command line says of tiling, is not how the store was tiled."""
+    from ..patching import PatchStore, add_hard_negatives
+
+    tiled = PatchStore(store).tile_settings
+    for name in given.model_fields_set:
+        if getattr(given, name) != getattr(tiled, name):
+            option = name.replace("_", "-")
+            raise SettingsError(f"{store}: was tiled with another --{option}; leave it out with --from-heatmaps")
+    with slide_bar("tile", len(cohort)) as ended:
+        summary = add_hard_negatives(cohort, store, heatmaps, settings, batch, on_outcome=ended)
+    show_summary("tile", summary)
+    say(f"{'':<9} {summary.total('normal')} hard negatives added to {store}")
     return summary.exit_status
 
 

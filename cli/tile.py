@@ -6,10 +6,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..batch import BatchSettings
-from ..patching import TileSettings
+from ..patching import HardSettings, TileSettings
 from ..wsi import Cohort
 from ..wsi.location import location_of
-from .stages import tile_stage
+from .stages import hard_stage, tile_stage
 
 __all__ = ["tile"]
 
@@ -21,6 +21,13 @@ def tile(
     *,
     settings: Annotated[TileSettings, Parameter(name="*")] = TileSettings(),
     batch: BatchSettings = BatchSettings(),
+    from_heatmaps: Annotated[Path | None, Parameter(help="Folder of predictions: add hard negatives, no more.")] = None,
+    hard: HardSettings = HardSettings(),
 ) -> int:
-    """Extract balanced patches from annotated slides into a patch store."""
+    """Extract balanced patches from annotated slides into a patch store.
+
+    With --from-heatmaps, a store that is there gets normal patches where a model was wrong on its training slides.
+    """
+    if from_heatmaps is not None:
+        return hard_stage(Cohort.load(cohort), location_of(store, Path()), from_heatmaps, settings, hard, batch)
     return tile_stage(Cohort.load(cohort), location_of(store, Path()), settings, batch)

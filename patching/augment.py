@@ -38,12 +38,14 @@ class Augmentation:
     jpeg_quality: int = 100
     """100: not compressed."""
 
-    def apply(self, patch: np.ndarray, *, side_px: int) -> np.ndarray:
+    def apply(self, patch: np.ndarray, *, side_px: int, coarser: float = 1) -> np.ndarray:
         """One stored patch changed: (P, P, 3) uint8 with margin → (side_px, side_px, 3) uint8.
 
-        As a slide comes about: place and orientation, stain, the scanner's colours, its blur, its JPEG.
+        As a slide comes about: place and orientation, stain, the scanner's colours, its blur, its JPEG. For another
+        scale of the same patch, coarser by that factor, the same draw moves it by as many µm, to half a px.
         """
-        placed = oriented(centre_crop(patch, side_px=side_px, shift_px=self.shift_px), self.orientation)
+        shift = (round(self.shift_px[0] / coarser), round(self.shift_px[1] / coarser))
+        placed = oriented(centre_crop(patch, side_px=side_px, shift_px=shift), self.orientation)
         coloured = self._coloured(self._stained(placed))
         if self.blur_px:
             coloured = cv2.GaussianBlur(coloured, (0, 0), self.blur_px, borderType=cv2.BORDER_REFLECT_101)
@@ -113,4 +115,4 @@ def centre_crop(patch: np.ndarray, *, side_px: int, shift_px: tuple[int, int] = 
 def _compressed(patch: np.ndarray, quality: int) -> np.ndarray:
     """Through JPEG and back, with colour at half resolution as scanners have it: uint8 RGB."""
     encoded = cv2.imencode(".jpg", cv2.cvtColor(patch, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ..wsi import StoreError
-from .store import CLASSES, Part, PatchStore
+from .contents import CLASSES, Part
+from .store import PatchStore
 from .write import METADATA_ARRAYS
 
 __all__ = ["Damage", "inventory", "totals", "verify_store"]

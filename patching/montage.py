@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from ..wsi import SettingsError, floor_div, whole_file
+from .contents import CLASSES, SlidePatches
 from .settings import StainMethod
-from .store import CLASSES, PatchStore, SlidePatches
+from .store import PatchStore
 
 __all__ = ["CLASS_COLOURS", "montage", "save_montage"]
 

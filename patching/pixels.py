@@ -28,21 +28,28 @@ def read_pixels(
     stop = len(rows) if stop is None else stop
     for first in range(start, stop, READ_AT_ONCE):
         xy = rows.xy[first : min(first + READ_AT_ONCE, stop)]
-        windows = dict(
-            slide.read_windows(
-                xy, size=settings.stored_px, mpp=settings.mpp, allow_upsampling=settings.allow_upsampling
-            )
-        )
+        at_scales = {name: _windows(slide, xy, settings, mpp=mpp) for name, mpp in settings.scales.items()}
         for index in range(len(xy)):
-            window = windows[index]
-            if window is not None:
-                yield first + index, _of_row(window, settings, group=group, row=first + index)
+            pixels = {name: windows[index] for name, windows in at_scales.items()}
+            readable = {name: window for name, window in pixels.items() if window is not None}
+            # A patch of several scales is read whole or not at all.
+            if len(readable) == len(pixels):
+                yield first + index, _of_row(readable, settings, group=group, row=first + index)
 
 
-def _of_row(window: np.ndarray, settings: TileSettings, *, group: str, row: int) -> Pixels:
+def _windows(slide: Slide, xy: np.ndarray, settings: TileSettings, *, mpp: float) -> dict[int, np.ndarray | None]:
+    """By index, windows of mpp µm/px around the centres of those of the settings' mpp at level-0 xy."""
+    scales = [slide.scale(value, allow_upsampling=settings.allow_upsampling) for value in (settings.mpp, mpp)]
+    reach = settings.stored_px * (scales[1].level0 - scales[0].level0) / 2
+    corners = np.rint(xy - reach).astype(np.int64)
+    windows = slide.read_windows(corners, size=settings.stored_px, mpp=mpp, allow_upsampling=settings.allow_upsampling)
+    return dict(windows)
+
+
+def _of_row(windows: dict[str, np.ndarray], settings: TileSettings, *, group: str, row: int) -> Pixels:
     if not settings.copies:
-        return {"images": window}
-    return {"images": window, "augmented": augmented_copies(window, settings, group=group, row=row)}
+        return windows
+    return {**windows, "augmented": augmented_copies(windows["images"], settings, group=group, row=row)}
 
 
 def fitted_stains(slide: Slide, plan: SlidePlan, settings: TileSettings) -> list[StainFit]:

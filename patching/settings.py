@@ -2,11 +2,11 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from ..wsi import GroupMeaning, Settings, TissueSettings
 
-__all__ = ["AugmentSettings", "StainMethod", "TileSettings"]
+__all__ = ["AugmentSettings", "HardSettings", "StainMethod", "TileSettings"]
 
 StainMethod = Literal["macenko", "reinhard", "hsd"]
 
@@ -46,6 +46,9 @@ class TileSettings(Settings):
 
     mpp: float = Field(default=0.25, gt=0)
     """Scale of the patches (µm/px); 0.25 is 40X, 0.5 is 20X."""
+    further_mpp: tuple[PositiveFloat, ...] = ()
+    """Further scales of every patch (µm/px), around the same centre and of the same side in px; the option repeated for
+    each: 0.5 or 1 beside 0.25 for a model of several magnifications."""
     patch_px: int = Field(default=299, ge=75)
     """Side of a patch, the network's input (px); 75, 139, 171, 299 … (11 mod 32) waste no pixel in Inception."""
     centre_px: int = Field(default=128, ge=1)
@@ -100,9 +103,14 @@ class TileSettings(Settings):
         return self.patch_px + 2 * self.margin_px
 
     @property
+    def scales(self) -> dict[str, float]:
+        """µm/px of each array of patches as they are."""
+        return {"images": self.mpp, **{f"images_{mpp:g}": mpp for mpp in self.further_mpp}}
+
+    @property
     def arrays(self) -> dict[str, tuple[int, ...]]:
         """Shape of one row of each array of pixels in the store."""
-        arrays: dict[str, tuple[int, ...]] = {"images": (self.stored_px, self.stored_px, 3)}
+        arrays: dict[str, tuple[int, ...]] = dict.fromkeys(self.scales, (self.stored_px, self.stored_px, 3))
         if self.copies:
             arrays["augmented"] = (self.copies, self.patch_px, self.patch_px, 3)
         return arrays
@@ -115,6 +123,19 @@ class TileSettings(Settings):
     def _centre_fits(self) -> "TileSettings":
         if self.centre_px > self.patch_px:
             raise ValueError(f"centre_px {self.centre_px} is larger than patch_px {self.patch_px}")
+        if len(self.scales) <= len(self.further_mpp) or min(self.scales.values()) < self.mpp:
+            raise ValueError(f"further_mpp {self.further_mpp} must be coarser than mpp {self.mpp}, each once")
+        if self.copies and self.further_mpp:
+            raise ValueError("copies are kept of one scale only; draw those of several anew, or leave out further_mpp")
         if self.copies and self.augment.jitter_px > self.margin_px:
             raise ValueError(f"a jitter of {self.augment.jitter_px} px needs as much margin_px, not {self.margin_px}")
         return self
+
+
+class HardSettings(Settings):
+    """Which mistakes of a model become hard negatives."""
+
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """Least probability of a cell without tumour."""
+    per_slide: int = Field(default=100, ge=1)
+    """At most so many patches from a slide and a heatmap, the highest probabilities first."""

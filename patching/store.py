@@ -9,10 +9,7 @@ STORE/<slide>/<further>/…           the same of patches that came later, by th
 Readers count readable patches only: index 0 to count - 1, those that came later behind the first.
 """
 
-import hashlib
-import json
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -21,62 +18,16 @@ import numpy as np
 import tensorstore
 from pydantic import ValidationError
 
-from ..wsi import Location, SettingsError, StoreError
+from ..wsi import Location, StoreError
+from .contents import Part, SlidePatches, attributes_of, describe, slides_of
 from .normalise import StainFit
-from .place import below, kvstore, read_files, refuse_foreign, settled, write_file
+from .place import below, kvstore, settled
 from .select import Candidates
 from .settings import StainMethod, TileSettings
-from .write import group_json
 
-__all__ = ["CLASSES", "Part", "PatchStore", "SlidePatches", "find_slide"]
+__all__ = ["PatchStore"]
 
-logger = logging.getLogger(__name__)
-
-FORMAT = "gigaslide-patches/2"
-CLASSES = ("normal", "tumor")
-"""Class names; the position is the label."""
 CACHE_BYTES = 64 * 2**20  # of shards' indices and some patches
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One group of a slide's patches of one class, as it lies on disk."""
-
-    group: str
-    """Below the store: slide/class, or slide/further/class."""
-    count: int
-    """Readable patches."""
-    unreadable: int
-
-    @property
-    def rows(self) -> int:
-        """Length of its arrays."""
-        return self.count + self.unreadable
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlidePatches:
-    """What the store knows of one slide."""
-
-    id: str
-    patient: str
-    split: str
-    label: str
-    parts: dict[str, tuple[Part, ...]]
-    """By class, in the order in which they are counted."""
-    attributes: dict[str, Any]
-    """Of its group: recipe, arrays, stain."""
-    sha256: str
-    """Of the zarr.json of all its groups: another value means other patches."""
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Readable patches by class."""
-        return {name: sum(part.count for part in parts) for name, parts in self.parts.items()}
-
-    @property
-    def unreadable(self) -> int:
-        return sum(part.unreadable for parts in self.parts.values() for part in parts)
 
 
 @dataclass(frozen=True)
@@ -85,20 +36,7 @@ class PatchStore:
 
     path: Location
 
-    @staticmethod
-    def describe(path: Location, *, settings: dict[str, Any], slides: dict[str, dict[str, Any]]) -> None:
-        """Write the store's own zarr.json: the settings all slides share; label, patient and split by slide id.
-
-        Raises:
-            SettingsError: path holds another Zarr group, or a patient stands on two sides of the split.
-        """
-        found = read_files(path, ["zarr.json"])[0]
-        if found is not None and FORMAT.split("/")[0].encode() not in found:
-            raise SettingsError(f"{path}: holds a zarr.json that is no patch store's; give another folder")
-        leak = _leak(slides)
-        if leak:
-            raise SettingsError(f"{path}: {leak}; put the patient on one side in the cohort")
-        write_file(path, "zarr.json", group_json({"format": FORMAT, "settings": settings, "slides": slides}))
+    describe = staticmethod(describe)
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
@@ -107,18 +45,7 @@ class PatchStore:
         Raises:
             StoreError: no store there, one of another format, or a patient on two sides of the split.
         """
-        try:
-            attributes = _attributes(read_files(self.path, ["zarr.json"])[0])
-        except (StoreError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{self.path}: not a patch store ({error!r}); make one with gigaslide tile") from error
-        if attributes.get("format") != FORMAT:
-            raise StoreError(f"{self.path}: not a patch store of format {FORMAT}; tile again")
-        if not (isinstance(attributes.get("settings"), dict) and isinstance(attributes.get("slides"), dict)):
-            raise StoreError(f"{self.path}: a patch store without settings or slides; tile again")
-        leak = _leak(attributes["slides"])
-        if leak:
-            raise StoreError(f"{self.path}: {leak}; correct the cohort and tile again")
-        return attributes
+        return attributes_of(self.path)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -143,41 +70,7 @@ class PatchStore:
 
         A group that other settings made, left where tiling stopped half-way, is left out with a warning.
         """
-        return tuple(self._slides())
-
-    def _slides(self) -> Iterator[SlidePatches]:
-        rows = self.attributes["slides"]
-        groups = {
-            slide_id: [slide_id, *(f"{slide_id}/{name}" for name in row.get("further", []))]
-            for slide_id, row in rows.items()
-        }
-        names = [group for of_slide in groups.values() for group in of_slide]
-        contents = dict(zip(names, read_files(self.path, [f"{name}/zarr.json" for name in names]), strict=True))
-        for slide_id, row in rows.items():
-            if contents[slide_id] is None:
-                continue
-            found = {
-                group: _slide_attributes(below(self.path, group), contents[group])
-                for group in groups[slide_id]
-                if contents[group] is not None
-            }
-            if not self._fits(found[slide_id]):
-                logger.warning("%s: %s was tiled with other settings and is left out; tile again", self.path, slide_id)
-                continue
-            digest = hashlib.sha256(b"".join(contents[group] or b"" for group in found))
-            yield SlidePatches(
-                id=slide_id,
-                patient=row["patient"],
-                split=row["split"],
-                label=row["label"],
-                parts={name: tuple(_parts(found, name)) for name in CLASSES},
-                attributes=found[slide_id],
-                sha256=digest.hexdigest(),
-            )
-
-    def _fits(self, found: dict[str, Any]) -> bool:
-        arrays = {name: list(shape) for name, shape in self.tile_settings.arrays.items()}
-        return found["recipe"]["settings"] == self.tile_settings.of_recipe() and found["arrays"] == arrays
+        return tuple(slides_of(self.path, self.attributes["slides"], self.tile_settings))
 
     @cached_property
     def _by_id(self) -> dict[str, SlidePatches]:
@@ -236,6 +129,16 @@ class PatchStore:
         for group, positions, future in reading:
             found[positions] = self._settled(future, group)
         return found
+
+    def read_scales(self, wanted: Sequence[tuple[str, str, int]]) -> np.ndarray:
+        """Patches by (slide id, class, index) at every scale of the store, finest first: (n, scales, P, P, 3) uint8.
+
+        The scales of one patch have one centre, each to about half a px of its own.
+
+        Raises:
+            StoreError: as for `read`.
+        """
+        return np.stack([self.read_many(wanted, array=name) for name in self.tile_settings.scales], axis=1)
 
     def windows(self, slide_id: str, name: str) -> Candidates:
         """What is known of a slide's patches of one class besides their pixels, by the same index.
@@ -328,51 +231,3 @@ class PatchStore:
 
     def __reduce__(self):
         return PatchStore, (self.path,)
-
-
-def find_slide(place: Location) -> dict[str, Any] | None:
-    """The attributes of one slide's group: recipe, counts, unreadable, arrays; None where there is none yet.
-
-    Raises:
-        SettingsError: something else is there.
-        StoreError: its zarr.json is damaged.
-    """
-    refuse_foreign(place)
-    content = read_files(place, ["zarr.json"])[0]
-    return None if content is None else _slide_attributes(place, content)
-
-
-def _slide_attributes(place: Location, content: bytes | None) -> dict[str, Any]:
-    try:
-        found = _attributes(content)
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{place}: damaged group ({error!r}); remove it and tile again") from error
-    if not (isinstance(found.get("recipe"), dict) and "counts" in found):
-        raise SettingsError(f"{place}: a Zarr group, but not of patches; it is left as it is, give another store")
-    # Stores of the format before have no `arrays`: they are made again.
-    return {"arrays": {}, "unreadable": {}, **found}
-
-
-def _attributes(content: bytes | None) -> dict[str, Any]:
-    if content is None:
-        raise TypeError("there is no zarr.json")
-    attributes = json.loads(content.decode("utf-8"))["attributes"]
-    if not isinstance(attributes, dict):
-        raise TypeError("the attributes are no object")
-    return attributes
-
-
-def _parts(found: dict[str, dict[str, Any]], name: str) -> Iterator[Part]:
-    for group, attributes in found.items():
-        if name in attributes["counts"]:
-            lost = attributes["unreadable"].get(name, 0)
-            yield Part(group=f"{group}/{name}", count=attributes["counts"][name], unreadable=lost)
-
-
-def _leak(slides: dict[str, dict[str, Any]]) -> str:
-    """A patient on two sides of the split, in words; empty where there is none."""
-    side: dict[str, str] = {}
-    for row in slides.values():
-        if row["patient"] and side.setdefault(row["patient"], row["split"]) != row["split"]:
-            return f"patient {row['patient']} is in {' and '.join(sorted({side[row['patient']], row['split']}))}"
-    return ""

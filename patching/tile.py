@@ -11,13 +11,14 @@ from typing import Any
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import Cohort, CohortSlide, Location, Recipe, SettingsError, StoreError, exists, file_identity, open_slide
+from .contents import find_slide
 from .pixels import fitted_stains, read_pixels
 from .place import below, read_files, remove_group, write_file
 from .plan import plan_slide
 from .quota import Quota, quotas
 from .settings import TileSettings
 from .space import refuse_if_full, store_size
-from .store import PatchStore, find_slide
+from .store import PatchStore
 from .write import write_slide
 
 __all__ = ["slides_to_tile", "tile_cohort", "tile_slide"]
