@@ -39,7 +39,7 @@ class StainFit:
 
     def apply(self, patches: np.ndarray) -> np.ndarray:
         """(…, rows, columns, 3) uint8 RGB → the same in the reference's colours, or unchanged without a fit."""
-        if not self.parameters:
+        if not self.parameters or not patches.size:
             return patches
         rows = np.ascontiguousarray(patches).reshape(-1, 1, 3)  # OpenCV wants an image
         changed = _APPLY[self.method](rows, self.parameters)

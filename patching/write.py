@@ -132,8 +132,8 @@ def write_shard(array: Any, first: int, block: np.ndarray) -> None:
 
 def _compressed(dtype: str) -> list[dict[str, Any]]:
     size = np.dtype(dtype).itemsize
-    # Bits of like weight beside each other: on stained tissue a few per cent smaller than bytes as they are.
-    options = {"cname": "zstd", "clevel": 1, "shuffle": "bitshuffle", "typesize": size, "blocksize": 0}
+    # Shuffled bits made stained tissue 1 % smaller and a third slower to read.
+    options = {"cname": "zstd", "clevel": 1, "shuffle": "noshuffle", "typesize": size, "blocksize": 0}
     stored = {"name": "bytes", "configuration": {"endian": "little"}} if size > 1 else {"name": "bytes"}
     return [stored, {"name": "blosc", "configuration": options}, {"name": "crc32c"}]
 
@@ -177,7 +177,7 @@ def stored_bytes(patches: np.ndarray) -> int:
         dtype="uint8",
         chunks=(1, *patches.shape[1:]),
         shards=patches.shape,
-        compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
+        compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="noshuffle"), Crc32cCodec()],
         config={"write_empty_chunks": True},
     )
     images[:] = patches

@@ -139,6 +139,7 @@ def test_batches_are_changed_patch_by_patch(method):
     fit = fit_stain(image.reshape(-1, 3), method)
     batch = np.stack([image, image[::-1]])
     assert np.array_equal(fit.apply(batch), np.stack([fit.apply(patch) for patch in batch]))
+    assert fit.apply(batch[:0]).shape == (0, 150, 150, 3)  # a slide may have no patch of a class
 
 
 def test_fits_are_kept_in_the_store_and_patches_stay_as_they_are(tmp_path):
