@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
-from ..wsi import Cohort, refuse_foreign_folder
+from ..wsi import Cohort, Location, SettingsError, refuse_foreign_folder
 from .plan import Plan, check_cohort, worst
 from .show import bar, findings_only, hushed, say, show_comparison, show_figures, show_summary, slide_bar
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..doctor import DoctorSettings
     from ..eval import EvaluateSettings
     from ..inference import PredictSettings
-    from ..patching import TileSettings
+    from ..patching import HardSettings, TileSettings
     from ..phantom import PhantomSettings, PhantomSlide
     from ..training import TrainSettings
 
@@ -24,6 +24,7 @@ __all__ = [
     "compare_stage",
     "doctor_stage",
     "evaluate_stage",
+    "hard_stage",
     "phantom_stage",
     "predict_stage",
     "run_stages",
@@ -54,7 +55,7 @@ def doctor_stage(path: Path, out: Path, settings: DoctorSettings, batch: BatchSe
 
     refuse_foreign_folder(out, known_by="checkup.json")
     cohort, known = cohort_of(path)
-    with findings_only(), slide_bar("doctor", len(cohort)) as ended:
+    with findings_only(), slide_bar("doctor", len(cohort)) as (ended, _):
         checkup = check_up(cohort, settings, batch, name=str(path), known=known, on_outcome=ended)
     for line in checkup_lines(checkup, width=shutil.get_terminal_size((100, 24)).columns):
         say(line)
@@ -68,7 +69,7 @@ def phantom_stage(out: Path, settings: PhantomSettings, batch: BatchSettings) ->
     from ..phantom import plan_cohort, write_cohort
 
     plans = plan_cohort(settings)
-    with slide_bar("phantom", len(plans)) as ended:
+    with slide_bar("phantom", len(plans)) as (ended, _):
         summary = run_slides(partial(_draw, out=out), plans, batch, on_outcome=ended)
     show_summary("phantom", summary)
     return write_cohort(plans, out), summary
@@ -80,17 +81,35 @@ def _draw(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
     return SlideOutcome(slide=plan.id, status="done" if make_slide(plan, out) else "skipped")
 
 
-def tile_stage(cohort: Cohort, store: Path, settings: TileSettings, batch: BatchSettings) -> int:
+def tile_stage(cohort: Cohort, store: Location, settings: TileSettings, batch: BatchSettings) -> int:
     from ..patching import slides_to_tile, tile_cohort
 
-    with slide_bar("tile", len(slides_to_tile(cohort, settings))) as ended:
-        summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended)
+    with slide_bar("tile", len(slides_to_tile(cohort, settings)), made="patches") as (ended, made):
+        summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended, on_block=made)
     show_summary("tile", summary)
     say(f"{'':<9} {summary.total('tumor')} tumour and {summary.total('normal')} normal patches in {store}")
     return summary.exit_status
 
 
-def train_stage(store: Path, folder: Path, settings: TrainSettings) -> None:
+def hard_stage(
+    cohort: Cohort, store: Location, heatmaps: Path, given: TileSettings, settings: HardSettings, batch: BatchSettings
+) -> int:
+    """Raises SettingsError where given, what the command line says of tiling, is not how the store was tiled."""
+    from ..patching import PatchStore, add_hard_negatives
+
+    tiled = PatchStore(store).tile_settings
+    for name in given.model_fields_set:
+        if getattr(given, name) != getattr(tiled, name):
+            option = name.replace("_", "-")
+            raise SettingsError(f"{store}: was tiled with another --{option}; leave it out with --from-heatmaps")
+    with slide_bar("tile", len(cohort)) as (ended, _):
+        summary = add_hard_negatives(cohort, store, heatmaps, settings, batch, on_outcome=ended)
+    show_summary("tile", summary)
+    say(f"{'':<9} {summary.total('normal')} hard negatives added to {store}")
+    return summary.exit_status
+
+
+def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     from ..patching import PatchStore
 
     opened = PatchStore(store)

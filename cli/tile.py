@@ -6,20 +6,29 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..batch import BatchSettings
-from ..patching import TileSettings
+from ..patching import HardSettings, TileSettings
 from ..wsi import Cohort
-from .stages import tile_stage
+from ..wsi.location import location_of
+from .options import Batch
+from .stages import hard_stage, tile_stage
 
 __all__ = ["tile"]
 
 
 def tile(
-    cohort: Annotated[Path, Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp.")],
-    store: Annotated[Path, Parameter(help="Folder of the patch store; slides already in it are kept.")],
+    cohort: Annotated[Path, Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp, exhaustive.")],
+    store: Annotated[str, Parameter(help="Patch store, a folder or s3://…, gs://…; slides already in it are kept.")],
     /,
     *,
     settings: Annotated[TileSettings, Parameter(name="*")] = TileSettings(),
-    batch: BatchSettings = BatchSettings(),
+    batch: Batch = BatchSettings(),
+    from_heatmaps: Annotated[Path | None, Parameter(help="Folder of predictions: add hard negatives, no more.")] = None,
+    hard: HardSettings = HardSettings(),
 ) -> int:
-    """Extract balanced patches from annotated slides into a patch store."""
-    return tile_stage(Cohort.load(cohort), store, settings, batch)
+    """Extract balanced patches from annotated slides into a patch store.
+
+    With --from-heatmaps, a store that is there gets normal patches where a model was wrong on its training slides.
+    """
+    if from_heatmaps is not None:
+        return hard_stage(Cohort.load(cohort), location_of(store, Path()), from_heatmaps, settings, hard, batch)
+    return tile_stage(Cohort.load(cohort), location_of(store, Path()), settings, batch)

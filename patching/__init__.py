@@ -1,26 +1,44 @@
 """Which patches, and the Zarr store they live in."""
 
-from .augment import Augmentation, centre_crop, draw_augmentation
+from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
+from .contents import CLASSES, SlidePatches
+from .hard import add_hard_negatives
+from .inventory import Damage, inventory, totals, verify_store
+from .montage import montage, save_montage
+from .normalise import StainFit, fit_stain
 from .select import Candidates, candidates, choose, slide_rng
-from .settings import AugmentSettings, TileSettings
-from .store import CLASSES, PatchStore, SlidePatches, stored_bytes
+from .settings import AugmentSettings, HardSettings, StainMethod, TileSettings
+from .store import PatchStore
 from .tile import slides_to_tile, tile_cohort, tile_slide
+from .write import stored_bytes
 
 __all__ = [
     "CLASSES",
     "AugmentSettings",
     "Augmentation",
     "Candidates",
+    "Damage",
+    "HardSettings",
     "PatchStore",
     "SlidePatches",
+    "StainFit",
+    "StainMethod",
     "TileSettings",
+    "add_hard_negatives",
     "candidates",
     "centre_crop",
     "choose",
     "draw_augmentation",
+    "fit_stain",
+    "inventory",
+    "montage",
+    "patch_rng",
+    "save_montage",
     "slide_rng",
     "slides_to_tile",
     "stored_bytes",
     "tile_cohort",
     "tile_slide",
+    "totals",
+    "verify_store",
 ]

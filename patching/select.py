@@ -1,15 +1,16 @@
-"""Which windows of a slide become patches: tissue, label, quota. Arrays in, arrays out."""
+"""Which windows of a slide become patches: tissue, label, quota. Arrays in, arrays out, and no pixel is read."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from shapely.geometry import MultiPolygon
 
-from ..wsi import CellGrid, Slide, TissueMask, WindowSpec, tumor_fractions
+from ..wsi import CellGrid, Slide, TissueMask, WindowSpec, ceil_div, tumor_fractions
+from .lesions import NO_LESION, lesions_under, near_border
 from .settings import TileSettings
 
-__all__ = ["Candidates", "candidates", "choose", "slide_rng"]
+__all__ = ["Candidates", "candidates", "choose", "dealt", "slide_rng"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +23,17 @@ class Candidates:
     """(N,) float32, share of tumour in the centre square."""
     tissue_fraction: np.ndarray
     """(N,) float32, share of tissue in the centre square."""
+    lesion: np.ndarray
+    """(N,) int32, the smallest lesion that the centre square meets, by its place in the tumour; -1 for none."""
 
     @property
     def is_tumor(self) -> np.ndarray:
-        """(N,) bool: at least one pixel of the centre square is tumour (Liu et al. 2017)."""
+        """(N,) bool. What has too little tumour for the settings' rule is no candidate."""
         return self.tumor_fraction > 0
 
     def take(self, rows: np.ndarray) -> "Candidates":
-        return Candidates(
-            xy=self.xy[rows], tumor_fraction=self.tumor_fraction[rows], tissue_fraction=self.tissue_fraction[rows]
-        )
+        """Some rows, by index or as a mask."""
+        return Candidates(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def __len__(self) -> int:
         return len(self.xy)
@@ -64,7 +66,13 @@ def _at_stride(
     slide: Slide, tissue: TissueMask, tumor: MultiPolygon, settings: TileSettings, stride: int
 ) -> Candidates:
     scale = slide.scale(settings.mpp, allow_upsampling=settings.allow_upsampling)
-    spec = WindowSpec(side_px=settings.patch_px, centre_px=settings.centre_px, stride_px=stride, mpp=scale.mpp)
+    spec = WindowSpec(
+        side_px=settings.patch_px,
+        centre_px=settings.centre_px,
+        stride_px=stride,
+        mpp=scale.mpp,
+        phase_px=(settings.phase_px[0] % stride, settings.phase_px[1] % stride),
+    )
     grid = spec.grid(width_level0=slide.info.width, height_level0=slide.info.height, scale=scale)
     least = max(settings.min_tissue, 1e-6)
     kept, shares = [], []
@@ -75,13 +83,27 @@ def _at_stride(
         rows = over_tissue[_inside(slide, grid, cells[over_tissue], margin_px=settings.margin_px)]
         kept.append(cells[rows])
         shares.append(share[rows])
-    cells = np.concatenate(kept)
-    corners = grid.centres_xy(cells)
-    return Candidates(
+    return _labelled(slide, grid, np.concatenate(kept), np.concatenate(shares), tumor, settings)
+
+
+def _labelled(
+    slide: Slide, grid: CellGrid, cells: np.ndarray, shares: np.ndarray, tumor: MultiPolygon, settings: TileSettings
+) -> Candidates:
+    """Those of the cells that are clearly tumour or clearly normal."""
+    corners, side = grid.centres_xy(cells), grid.centre_level0
+    fraction = tumor_fractions(tumor, corners, side_level0=side, side_px=settings.centre_px)
+    is_clear = (fraction == 0) | (fraction > settings.tumor_above)
+    if settings.border_um > 0:
+        is_clear &= ~near_border(tumor, corners, side_level0=side, within_level0=settings.border_um / slide.info.mpp)
+    lesion = np.full(len(cells), NO_LESION, np.int32)
+    lesion[fraction > 0] = lesions_under(tumor, corners[fraction > 0], side_level0=side)
+    labelled = Candidates(
         xy=grid.windows_xy(cells, margin_px=settings.margin_px),
-        tumor_fraction=tumor_fractions(tumor, corners, side_level0=grid.centre_level0, side_px=settings.centre_px),
-        tissue_fraction=np.concatenate(shares),
+        tumor_fraction=fraction,
+        tissue_fraction=shares,
+        lesion=lesion,
     )
+    return labelled.take(is_clear)
 
 
 def _inside(slide: Slide, grid: CellGrid, cells: np.ndarray, *, margin_px: int) -> np.ndarray:
@@ -91,12 +113,31 @@ def _inside(slide: Slide, grid: CellGrid, cells: np.ndarray, *, margin_px: int) 
 
 
 def choose(found: Candidates, rng: np.random.Generator, settings: TileSettings) -> dict[str, Candidates]:
-    """At most the quota of each class, uniformly without replacement, in the slide's own order (row by row)."""
-    chosen = {}
-    for name, rows, quota in (
-        ("tumor", np.flatnonzero(found.is_tumor), settings.tumor_per_slide),
-        ("normal", np.flatnonzero(~found.is_tumor), settings.normal_per_slide),
-    ):
-        drawn = rng.choice(rows, size=min(quota, len(rows)), replace=False)
-        chosen[name] = found.take(np.sort(drawn))
-    return chosen
+    """At most the quota of each class, uniformly without replacement, in the slide's own order (row by row).
+
+    The tumour quota is dealt to the lesions evenly; what a small lesion cannot use goes to the larger ones. So every
+    patch of small lesions is kept, and those that fill the rest have equal parts.
+    """
+    is_tumor = found.is_tumor
+    numbers, counts = np.unique(found.lesion[is_tumor], return_counts=True)
+    tumor = [
+        rng.choice(np.flatnonzero(is_tumor & (found.lesion == number)), size=size, replace=False)
+        for number, size in zip(numbers, dealt(counts, settings.tumor_per_slide), strict=True)
+    ]
+    normal = np.flatnonzero(~is_tumor)
+    drawn = {
+        "tumor": np.concatenate([np.zeros(0, np.int64), *tumor]),
+        "normal": rng.choice(normal, size=min(settings.normal_per_slide, len(normal)), replace=False),
+    }
+    return {name: found.take(np.sort(rows)) for name, rows in drawn.items()}
+
+
+def dealt(counts: np.ndarray, quota: int) -> np.ndarray:
+    """Deal a quota to groups that hold so many: (G,) int64. The smallest are served whole, the rest evenly."""
+    shares = np.zeros(len(counts), np.int64)
+    left = quota
+    for served, group in enumerate(np.argsort(counts, kind="stable")):
+        share = min(int(counts[group]), ceil_div(left, len(counts) - served))
+        shares[group] = share
+        left -= share
+    return shares

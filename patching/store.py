@@ -3,156 +3,49 @@
 STORE/zarr.json                     what the store is; patient, split and label of every slide
 STORE/<slide>/zarr.json             the slide's recipe and counts
 STORE/<slide>/{tumor,normal}/images (N, P, P, 3) uint8, one patch a chunk, many a shard, checksummed
-STORE/<slide>/{tumor,normal}/{xy, tumor_fraction, tissue_fraction}
+STORE/<slide>/{tumor,normal}/{xy, tumor_fraction, tissue_fraction, lesion, unreadable}
+STORE/<slide>/<further>/…           the same of patches that came later, by the name the store's zarr.json gives them
+
+Readers count readable patches only: index 0 to count - 1, those that came later behind the first.
 """
 
-import json
-import logging
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorstore
-import zarr
 from pydantic import ValidationError
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.storage import MemoryStore
 
-from ..wsi import Recipe, SettingsError, StoreError, refuse_foreign_folder, restore_folder, whole_file, whole_folder
+from ..wsi import Location, StoreError
+from .contents import Part, SlidePatches, attributes_of, describe, slides_of
+from .normalise import StainFit
+from .place import below, kvstore, settled
 from .select import Candidates
-from .settings import TileSettings
+from .settings import StainMethod, TileSettings
 
-__all__ = ["CLASSES", "PatchStore", "SlidePatches", "find_slide", "stored_bytes", "write_slide"]
+__all__ = ["PatchStore"]
 
-logger = logging.getLogger(__name__)
-
-FORMAT = "gigaslide-patches/1"
-CLASSES = ("normal", "tumor")
-"""Class names; the position is the label."""
-SHARD_BYTES = 32 * 2**20  # uncompressed; what a writer holds in memory
-
-
-def write_slide(
-    folder: Path,
-    *,
-    recipe: Recipe,
-    classes: Mapping[str, tuple[Candidates, Iterable[tuple[int, np.ndarray]]]],
-    patch_px: int,
-) -> dict[str, int]:
-    """Write one slide's group, whole or not at all; return the number of patches by class.
-
-    classes gives, by class, the candidates and an iterable of (row among them, (P, P, 3) uint8 patch) in rising
-    order; rows it leaves out (unreadable) are left out of the store. patch_px is P, margin included.
-
-    Raises:
-        SettingsError: folder holds something else than a slide's group.
-    """
-    find_slide(folder)
-    with whole_folder(folder, known_by="zarr.json") as partial:
-        group = zarr.create_group(partial, zarr_format=3)
-        counts = {}
-        for name, (rows, patches) in classes.items():
-            counts[name] = _write_class(group.create_group(name), rows, patches, patch_px)
-        unreadable = sum(len(rows) for rows, _ in classes.values()) - sum(counts.values())
-        made = {"counts": counts, "unreadable": unreadable, "patch_px": patch_px}
-        group.attrs.update({"recipe": recipe.to_json(), **made})
-    return counts
-
-
-def _write_class(group: zarr.Group, rows: Candidates, patches: Iterable[tuple[int, np.ndarray]], patch_px: int) -> int:
-    shape = (len(rows), patch_px, patch_px, 3)
-    per_shard = max(1, min(len(rows), SHARD_BYTES // (patch_px * patch_px * 3)))
-    images = _create(group, "images", shape, "uint8", chunks=(1, *shape[1:]), shards=(per_shard, *shape[1:]))
-    kept: list[int] = []
-    waiting: list[np.ndarray] = []
-    for row, patch in patches:
-        kept.append(row)
-        waiting.append(patch)
-        if len(waiting) == per_shard:
-            images[len(kept) - per_shard : len(kept)] = np.stack(waiting)
-            waiting.clear()
-    if waiting:
-        images[len(kept) - len(waiting) : len(kept)] = np.stack(waiting)
-    if len(kept) < len(rows):
-        images.resize((len(kept), *shape[1:]))
-    held = rows.take(np.array(kept, np.int64))
-    for name in ("xy", "tumor_fraction", "tissue_fraction"):
-        values = getattr(held, name)
-        array = _create(group, name, values.shape, values.dtype.name, chunks=(max(1, len(values)), *values.shape[1:]))
-        array[:] = values
-    return len(kept)
-
-
-def stored_bytes(patches: np.ndarray) -> int:
-    """What (N, P, P, 3) uint8 patches would take in a store (bytes): they are written to one in memory."""
-    group = zarr.create_group(MemoryStore(), zarr_format=3)
-    images = _create(group, "images", patches.shape, "uint8", chunks=(1, *patches.shape[1:]), shards=patches.shape)
-    images[:] = patches
-    return images.nbytes_stored()
-
-
-def _create(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str, **layout: Any) -> zarr.Array:
-    return group.create_array(
-        name,
-        shape=shape,
-        dtype=dtype,
-        compressors=[BloscCodec(cname="zstd", clevel=1), Crc32cCodec()],
-        # A missing chunk would read as zeros; written always, a missing one is damage and is told as such.
-        config={"write_empty_chunks": True},
-        **layout,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlidePatches:
-    """What the store knows of one slide."""
-
-    id: str
-    patient: str
-    split: str
-    counts: dict[str, int]
-    """Patches by class."""
+CACHE_BYTES = 64 * 2**20  # of shards' indices and some patches
 
 
 @dataclass(frozen=True)
 class PatchStore:
-    """A store opened for reading; pickles as its path."""
+    """A store opened for reading, in a folder or at a URL (s3://, gs://); pickles as its path."""
 
-    path: Path
+    path: Location
 
-    @staticmethod
-    def describe(path: Path, *, settings: dict[str, Any], slides: dict[str, dict[str, str]]) -> None:
-        """Write the store's own zarr.json: the settings all slides share; label, patient and split by slide id.
-
-        Raises:
-            SettingsError: path holds another Zarr group.
-        """
-        if (path / "zarr.json").exists() and FORMAT.split("/")[0].encode() not in (path / "zarr.json").read_bytes():
-            raise SettingsError(f"{path}: holds a zarr.json that is no patch store's; give another folder")
-        attributes = {"format": FORMAT, "settings": settings, "slides": slides}
-        metadata = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-        with whole_file(path / "zarr.json") as partial:
-            partial.write_text(json.dumps(metadata, indent=1, ensure_ascii=False), encoding="utf-8")
+    describe = staticmethod(describe)
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """The store's own zarr.json.
 
         Raises:
-            StoreError: no store there, or one of another format.
+            StoreError: no store there, one of another format, or a patient on two sides of the split.
         """
-        try:
-            attributes = _attributes(self.path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{self.path}: not a patch store ({error!r}); make one with gigaslide tile") from error
-        if attributes.get("format") != FORMAT:
-            raise StoreError(f"{self.path}: not a patch store of format {FORMAT}; tile again")
-        if not (isinstance(attributes.get("settings"), dict) and isinstance(attributes.get("slides"), dict)):
-            raise StoreError(f"{self.path}: a patch store without settings or slides; tile again")
-        return attributes
+        return attributes_of(self.path)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -177,80 +70,167 @@ class PatchStore:
 
         A group that other settings made, left where tiling stopped half-way, is left out with a warning.
         """
-        return tuple(self._slides())
+        return tuple(slides_of(self.path, self.attributes["slides"], self.tile_settings))
 
-    def _slides(self) -> Iterator[SlidePatches]:
-        for slide_id, row in self.attributes["slides"].items():
-            if not (self.path / slide_id / "zarr.json").exists():
-                continue
-            found = _slide_attributes(self.path / slide_id)
-            if not self._fits(found):
-                logger.warning("%s: %s was tiled with other settings and is left out; tile again", self.path, slide_id)
-                continue
-            yield SlidePatches(id=slide_id, patient=row["patient"], split=row["split"], counts=found["counts"])
+    @cached_property
+    def _by_id(self) -> dict[str, SlidePatches]:
+        return {slide.id: slide for slide in self.slides}
 
-    def _fits(self, found: dict[str, Any]) -> bool:
-        wanted = {name: value for name, value in self.settings.items() if name != "splits"}
-        side_px = self.tile_settings.patch_px + 2 * self.tile_settings.margin_px
-        return found["recipe"]["settings"] == wanted and found["patch_px"] == side_px
+    def parts(self, slide_id: str, name: str) -> tuple[Part, ...]:
+        """Where a slide's patches of a class lie.
+
+        Raises:
+            StoreError: the store has no such slide or class.
+        """
+        try:
+            return self._by_id[slide_id].parts[name]
+        except KeyError as error:
+            raise StoreError(f"{self.path}: {slide_id}/{name}: no such slide or class in the store") from error
 
     def count(self, name: str, *, split: str) -> int:
         return sum(slide.counts.get(name, 0) for slide in self.slides if slide.split == split)
 
-    def read(self, slide_id: str, name: str, indices: np.ndarray) -> np.ndarray:
-        """Patches of one slide and class by index: (n, P, P, 3) uint8, margin included.
+    def read(self, slide_id: str, name: str, indices: np.ndarray, *, array: str = "images") -> np.ndarray:
+        """Patches of one slide and class by index, as NumPy would take them: (n, P, P, 3) uint8, margin included.
 
         Raises:
-            StoreError: a patch is missing or its checksum is wrong; the message names the shard.
+            StoreError: no such patch, or it is missing or its checksum is wrong; the message names the shard.
         """
+        wanted = np.asarray(indices)
+        if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+            raise StoreError(f"{self.path}: {slide_id}/{name}: indices are one row of whole numbers, not {wanted!r}")
+        self.parts(slide_id, name)
+        return self.read_many([(slide_id, name, index) for index in wanted.tolist()], array=array)
+
+    def read_many(
+        self, wanted: Sequence[tuple[str, str, int]], *, array: str = "images", copies: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Patches by (slide id, class, index), all asked for at once: (n, P, P, 3) uint8, margin included.
+
+        With copies, one for each, and the array "augmented" those stored copies of the patches.
+
+        Raises:
+            StoreError: as for `read`, or no such array.
+        """
+        shape = self.tile_settings.arrays.get(array)
+        if shape is None:
+            raise StoreError(f"{self.path}: holds no {array}; tile again, with --copies for augmented patches")
+        places = [self.place(slide_id, name, index) for slide_id, name, index in wanted]
+        by_group: dict[str, list[int]] = {}
+        for position, (group, _) in enumerate(places):
+            by_group.setdefault(group, []).append(position)
+        reading = []
+        for group, positions in by_group.items():
+            at: Any = np.array([places[p][1] for p in positions])
+            if copies is not None:
+                at = at, np.array([copies[p] for p in positions])
+            reading.append((group, positions, self._array(group, array).vindex[at].read()))
+        found = np.empty((len(places), *shape[-3:]) if copies is not None else (len(places), *shape), np.uint8)
+        for group, positions, future in reading:
+            found[positions] = self._settled(future, group)
+        return found
+
+    def read_scales(self, wanted: Sequence[tuple[str, str, int]]) -> np.ndarray:
+        """Patches by (slide id, class, index) at every scale of the store, finest first: (n, scales, P, P, 3) uint8.
+
+        The scales of one patch have one centre, each to about half a px of its own.
+
+        Raises:
+            StoreError: as for `read`.
+        """
+        return np.stack([self.read_many(wanted, array=name) for name in self.tile_settings.scales], axis=1)
+
+    def windows(self, slide_id: str, name: str) -> Candidates:
+        """What is known of a slide's patches of one class besides their pixels, by the same index.
+
+        Raises:
+            StoreError: damaged, as for `read`.
+        """
+        found: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(Candidates)}
+        for part in self.parts(slide_id, name):
+            for field, arrays in found.items():
+                arrays.append(self.read_rows(part, field, slice(None))[self._readable(part)])
+        return Candidates(**{field: np.concatenate(arrays) for field, arrays in found.items()})
+
+    def stain(self, slide_id: str, method: StainMethod) -> StainFit:
+        """How a slide's patches are brought to the reference's colours.
+
+        Raises:
+            StoreError: it was not fitted.
+        """
+        slide = self._by_id.get(slide_id)
+        fits = slide.attributes.get("stain", {}) if slide else {}
+        if method not in fits:
+            raise StoreError(f"{self.path}: {slide_id}: no {method} stain is kept; tile again with --stain {method}")
+        return StainFit.from_json(fits[method])
+
+    def read_rows(self, part: Part, array: str, rows: slice) -> np.ndarray:
+        """Rows of one array as they lie on disk, unreadable ones too.
+
+        Raises:
+            StoreError: as for `read`.
+        """
+        return self._settled(self._array(part.group, array)[rows].read(), part.group)
+
+    def place(self, slide_id: str, name: str, index: int) -> tuple[str, int]:
+        """(group, row) of a patch as it lies on disk, which is also what its random changes are drawn by.
+
+        Raises:
+            StoreError: no such patch.
+        """
+        parts = self.parts(slide_id, name)
+        count = sum(part.count for part in parts)
+        if not -count <= index < count:
+            raise StoreError(f"{self.path}: {slide_id}/{name}: patch {index} was asked for, there are {count}")
+        place = index % count
+        for part in parts:
+            if place < part.count:
+                return part.group, int(self._readable(part)[place]) if part.unreadable else place
+            place -= part.count
+        raise AssertionError("the parts add up to the count")
+
+    def _readable(self, part: Part) -> np.ndarray:
+        """Rows of the part's readable patches, rising."""
+        if not part.unreadable:
+            return np.arange(part.rows)
+        if part.group not in self._rows:
+            rows = np.flatnonzero(~self.read_rows(part, "unreadable", slice(None)))
+            if len(rows) != part.count:
+                raise StoreError(f"{below(self.path, part.group)}: {len(rows)} readable patches, expected {part.count}")
+            self._rows[part.group] = rows
+        return self._rows[part.group]
+
+    def _settled(self, future: Any, group: str) -> np.ndarray:
         try:
-            return self._array(slide_id, name)[np.asarray(indices)].read().result()
-        except (ValueError, OSError, IndexError) as error:
-            message = f"{self.path}: {slide_id}/{name}: patches cannot be read: {error}"
-            raise StoreError(f"{message}; remove the folder {slide_id} and tile again") from error
+            return settled(future, f"{self.path}: {group}: patches cannot be read")
+        except StoreError as error:
+            raise StoreError(f"{error}; remove the folder {group.split('/')[0]} and tile again") from error
+
+    @cached_property
+    def _rows(self) -> dict[str, np.ndarray]:
+        return {}
 
     @cached_property
     def _opened(self) -> dict[tuple[str, str], Any]:
         return {}
 
-    def _array(self, slide_id: str, name: str) -> Any:
-        if (slide_id, name) not in self._opened:
+    @cached_property
+    def _context(self) -> Any:
+        return tensorstore.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
+
+    def _array(self, group: str, array: str) -> Any:
+        if (group, array) not in self._opened:
             spec = {
                 "driver": "zarr3",
-                "kvstore": {"driver": "file", "path": str((self.path / slide_id / name / "images").resolve())},
+                "kvstore": kvstore(below(self.path, group, array)),
                 "fill_missing_data_reads": False,
+                # What is written stays; a look at every file for every patch costs a sixth of the time.
+                "recheck_cached_data": "open",
+                "recheck_cached_metadata": "open",
             }
-            self._opened[slide_id, name] = tensorstore.open(spec, open=True, read=True).result()
-        return self._opened[slide_id, name]
+            future = tensorstore.open(spec, open=True, read=True, context=self._context)
+            self._opened[group, array] = self._settled(future, group)
+        return self._opened[group, array]
 
     def __reduce__(self):
         return PatchStore, (self.path,)
-
-
-def find_slide(folder: Path) -> dict[str, Any] | None:
-    """The attributes of one slide's group: recipe, counts, unreadable, patch_px; None where there is none yet.
-
-    Raises:
-        SettingsError: folder holds something else.
-        StoreError: its zarr.json is damaged.
-    """
-    restore_folder(folder)
-    refuse_foreign_folder(folder, known_by="zarr.json")
-    return _slide_attributes(folder) if (folder / "zarr.json").exists() else None
-
-
-def _slide_attributes(folder: Path) -> dict[str, Any]:
-    try:
-        found = _attributes(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{folder}: damaged group ({error!r}); remove it and tile again") from error
-    if not (isinstance(found.get("recipe"), dict) and {"counts", "patch_px"} <= found.keys()):
-        raise SettingsError(f"{folder}: a Zarr group, but not of patches; it is left as it is, give another store")
-    return found
-
-
-def _attributes(folder: Path) -> dict[str, Any]:
-    attributes = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["attributes"]
-    if not isinstance(attributes, dict):
-        raise TypeError("the attributes are no object")
-    return attributes

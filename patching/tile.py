@@ -1,53 +1,49 @@
 """From slides to a patch store: one slide, then a cohort."""
 
 import logging
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from shapely.geometry import MultiPolygon
-
-from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
-from ..wsi import (
-    AnnotationError,
-    Cohort,
-    CohortSlide,
-    Recipe,
-    SettingsError,
-    Slide,
-    StoreError,
-    exists,
-    file_identity,
-    open_slide,
-    remove_folder,
-    tissue_mask,
-)
-from .select import Candidates, candidates, choose, slide_rng
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_blocks, run_folder, run_slides
+from ..wsi import Cohort, CohortSlide, Location, Recipe, SettingsError, StoreError, open_slide
+from .blocks import SlideWork, TileBlocks, lost_words, unchanged
+from .contents import find_slide
+from .pixels import fitted_stains, read_pixels
+from .place import below, read_files, remove_group, write_file
+from .plan import plan_slide, recipe_of
+from .quota import Quota, quotas
 from .settings import TileSettings
-from .store import PatchStore, find_slide, write_slide
+from .space import refuse_if_full, store_size
+from .store import PatchStore
+from .write import write_slide
 
 __all__ = ["slides_to_tile", "tile_cohort", "tile_slide"]
 
 logger = logging.getLogger(__name__)
 
-READ_AT_ONCE = 64  # patches asked of the slide in one call: near ones share reads, and memory stays small
-
 
 def tile_cohort(
     cohort: Cohort,
-    store: Path,
+    store: Location,
     settings: TileSettings,
     batch: BatchSettings,
     *,
     on_outcome: Callable[[SlideOutcome], None] | None = None,
+    on_block: Callable[[dict[str, int]], None] | None = None,
 ) -> BatchSummary:
-    """Tile the labelled slides of the wanted splits into a store; slides whose recipe is unchanged are skipped.
+    """Tile the labelled slides of the wanted splits into a store, a folder or a URL; unchanged slides are skipped.
+
+    on_outcome hears of each slide as it ends, on_block of the patches of each class as they are written to a folder.
 
     Raises:
         SettingsError: no slide to tile.
+        StoreError: the disk cannot hold what the slides may give, or is full.
+        ClusterError: another run works on the store, or workers or scheduler are gone.
+        Stopped: a signal asked to stop.
     """
     slides = slides_to_tile(cohort, settings)
     if not slides:
@@ -55,14 +51,45 @@ def tile_cohort(
         raise SettingsError(
             f"no slide to tile: none has a label and a split among {wanted}; fill in the cohort's columns"
         )
-    rows = {
-        **_listed_before(store, cohort, {slide.id for slide in slides}),
-        **{slide.id: _row(slide) for slide in slides},
-    }
-    PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
-    summary = run_slides(partial(tile_slide, store=store, settings=settings), slides, batch, on_outcome=on_outcome)
-    summary.save(store)
+    share = quotas(slides, settings)
+    work = [SlideWork(slide=slide, quota=share[slide.id]) for slide in slides]
+    if isinstance(store, Path):
+        with run_folder(store, batch) as folder:
+            _describe(cohort, slides, share, store, settings)
+            blocks = TileBlocks(store, settings)
+            return run_blocks(blocks, work, batch, folder=folder, on_outcome=on_outcome, on_block=on_block)
+    # A bucket knows no renaming: there one worker writes a slide's group from end to end.
+    _describe(cohort, slides, share, store, settings)
+    summary = run_slides(partial(_tile, store=store, settings=settings), work, batch, on_outcome=on_outcome)
+    _save(summary, store)
     return summary
+
+
+def _describe(
+    cohort: Cohort, slides: list[CohortSlide], share: dict[str, Quota], store: Location, settings: TileSettings
+) -> None:
+    """Write what the store says of itself, if the disk can hold what the slides may give."""
+    rows = _listed_before(store, cohort, {slide.id for slide in slides})
+    for slide in slides:
+        rows[slide.id] = {**rows.get(slide.id, {}), **_row(slide)}
+    if settings.check_space and isinstance(store, Path):
+        tiled = _tiled(store, share)
+        refuse_if_full(store, store_size([q for slide_id, q in share.items() if slide_id not in tiled], settings))
+    PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
+
+
+def _save(summary: BatchSummary, store: Location) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        summary.save(Path(folder))
+        for path in Path(folder).iterdir():
+            write_file(store, path.name, path.read_bytes())
+
+
+def _tiled(store: Location, slide_ids: Iterable[str]) -> set[str]:
+    """Those that have a group in the store, whoever made it."""
+    ids = list(slide_ids)
+    found = read_files(store, [f"{slide_id}/zarr.json" for slide_id in ids])
+    return {slide_id for slide_id, content in zip(ids, found, strict=True) if content is not None}
 
 
 def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:
@@ -70,11 +97,11 @@ def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:
     return [slide for slide in cohort if slide.split in settings.splits and slide.label]
 
 
-def _row(slide: CohortSlide) -> dict[str, str]:
+def _row(slide: CohortSlide) -> dict[str, Any]:
     return {"label": slide.label, "patient": slide.patient, "split": slide.split}
 
 
-def _listed_before(store: Path, cohort: Cohort, wanted: set[str]) -> dict[str, dict[str, str]]:
+def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[str, dict[str, Any]]:
     """Rows of an earlier run that stay: wanted slides, and tiled ones of which this cohort says nothing else."""
     try:
         rows = PatchStore(store).attributes["slides"]
@@ -82,11 +109,11 @@ def _listed_before(store: Path, cohort: Cohort, wanted: set[str]) -> dict[str, d
         return {}  # none yet, or of an older format
     known = {slide.id for slide in cohort}
     side = {slide.patient: slide.split for slide in cohort if slide.patient and slide.split}
-    kept = {}
+    kept, tiled = {}, _tiled(store, rows)
     for slide_id, row in rows.items():
         if slide_id in wanted:
             kept[slide_id] = row
-        elif slide_id in known or not (store / slide_id / "zarr.json").exists():
+        elif slide_id in known or slide_id not in tiled:
             continue
         elif side.get(row["patient"], row["split"]) != row["split"]:
             # Its patches stay; listed, they would let training see a patient that the cohort keeps for another side.
@@ -96,32 +123,42 @@ def _listed_before(store: Path, cohort: Cohort, wanted: set[str]) -> dict[str, d
     return kept
 
 
-def tile_slide(slide: CohortSlide, *, store: Path, settings: TileSettings) -> SlideOutcome:
-    """Tile one slide into its group of the store, or leave the group that was made by the same recipe."""
+def _tile(work: SlideWork, *, store: Location, settings: TileSettings) -> SlideOutcome:
+    return tile_slide(work.slide, store=store, settings=settings, quota=work.quota)
+
+
+def tile_slide(
+    slide: CohortSlide, *, store: Location, settings: TileSettings, quota: Quota | None = None
+) -> SlideOutcome:
+    """Tile one slide into its group of the store, or leave the group that was made by the same recipe.
+
+    quota is the slide's share where its patient has others; by default it is reckoned as for a patient of one slide.
+    """
     start = time.perf_counter()
-    recipe = _recipe(slide, settings)
-    folder = store / slide.id
+    quota = quotas([slide], settings)[slide.id] if quota is None else quota
+    recipe = recipe_of(slide, settings, quota)
+    place = below(store, slide.id)
     changed = ""
-    found = find_slide(folder)
+    found = find_slide(place)
     if found is not None:
         differences = Recipe.from_json(found["recipe"]).differences(recipe)
         if not differences:
-            return _unchanged(slide, found)
+            return unchanged(slide, found)
         changed = f"made again: {'; '.join(differences)}"
         logger.info("%s: %s", slide.id, changed)
-        remove_folder(folder)  # should the new one fail, nothing of another recipe stands in for it
+        remove_group(place)  # should the new one fail, nothing of another recipe stands in for it
     with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=settings.slide_mpp) as opened:
-        tumor = _tumor(slide, settings)
-        tissue = tissue_mask(opened, settings.tissue)
-        windows = candidates(opened, tissue, tumor, settings)
-        chosen = choose(windows, slide_rng(settings.seed, slide.id), settings)
-        side = settings.patch_px + 2 * settings.margin_px
-        patches = {name: (rows, _patches(opened, rows, side, settings)) for name, rows in chosen.items()}
-        counts = write_slide(folder, recipe=recipe, classes=patches, patch_px=side)
-    reasons = [changed, "no tissue" if tissue.is_empty else "" if len(windows) else "no window fits over its tissue"]
-    unreadable = sum(len(rows) for rows in chosen.values()) - sum(counts.values())
-    if unreadable:
-        reasons.append(_lost(unreadable))
+        plan = plan_slide(opened, slide, settings, quota)
+        classes = {
+            name: (rows, read_pixels(opened, rows, settings, group=f"{slide.id}/{name}"))
+            for name, rows in plan.chosen.items()
+        }
+        stains = {fit.method: fit.to_json() for fit in fitted_stains(opened, plan, settings)}
+        counts = write_slide(
+            place, recipe=recipe, classes=classes, arrays=settings.arrays, attributes={"stain": stains}
+        )
+    unreadable = len(plan) - sum(counts.values())
+    reasons = [changed, plan.reason, lost_words(unreadable) if unreadable else ""]
     return SlideOutcome(
         slide=slide.id,
         status="partial" if unreadable else "done",
@@ -129,53 +166,3 @@ def tile_slide(slide: CohortSlide, *, store: Path, settings: TileSettings) -> Sl
         seconds=time.perf_counter() - start,
         counts=counts,
     )
-
-
-def _unchanged(slide: CohortSlide, found: dict[str, Any]) -> SlideOutcome:
-    unreadable = found.get("unreadable", 0)
-    return SlideOutcome(
-        slide=slide.id,
-        # What is lost is lost the second time too, and the exit status must say so again.
-        status="partial" if unreadable else "skipped",
-        reason=f"unchanged; {_lost(unreadable)}" if unreadable else "unchanged",
-        counts=found["counts"],
-    )
-
-
-def _lost(unreadable: int) -> str:
-    return f"{unreadable} patches could not be read"
-
-
-def _recipe(slide: CohortSlide, settings: TileSettings) -> Recipe:
-    # Patient and split are not part of it: a slide moves to another side of the split without being tiled again.
-    return Recipe(
-        stage="tile",
-        settings=settings.model_dump(mode="json", exclude={"splits"}),
-        inputs={
-            "slide": file_identity(slide.path) if exists(slide.path) else str(slide.path),
-            "annotation": file_identity(slide.annotation) if slide.annotation and slide.annotation.exists() else None,
-            "label": slide.label,
-            "mpp": slide.mpp,
-        },
-    )
-
-
-def _tumor(slide: CohortSlide, settings: TileSettings) -> MultiPolygon:
-    tumor = slide.load_tumor(settings.groups)
-    if tumor is None and slide.label == "tumor":
-        raise AnnotationError(
-            f"{slide.path}: labelled tumor but has no annotation; give one in the cohort, or leave the label empty"
-        )
-    return tumor or MultiPolygon()
-
-
-def _patches(slide: Slide, rows: Candidates, side: int, settings: TileSettings) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(rows), READ_AT_ONCE):
-        part = rows.xy[start : start + READ_AT_ONCE]
-        windows = dict(
-            slide.read_windows(part, size=side, mpp=settings.mpp, allow_upsampling=settings.allow_upsampling)
-        )
-        for index in range(len(part)):
-            window = windows[index]
-            if window is not None:
-                yield start + index, window

@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 from conftest import position_coded
-from gigaslide.patching import Augmentation, AugmentSettings, centre_crop, draw_augmentation
+from gigaslide.patching import Augmentation, AugmentSettings, centre_crop, draw_augmentation, patch_rng
 from gigaslide.wsi import ORIENTATIONS, oriented
 
 STILL = {"shift_px": (0, 0), "orientation": 0, "brightness": 0.0, "saturation": 1.0, "hue_turn": 0.0, "contrast": 1.0}
@@ -154,3 +154,96 @@ def test_stored_patch_is_not_touched():
     before = image.copy()
     augmentation(brightness=0.1, orientation=5, contrast=1.5).apply(image, side_px=40)
     assert np.array_equal(image, before)
+
+
+def slow_stain(image: np.ndarray, factors: tuple[float, float], shifts: tuple[float, float]) -> np.ndarray:
+    """Unmix, change and mix one pixel at a time, by Cramer's rule."""
+    h, e = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
+    stains = [v / np.sqrt((v * v).sum()) for v in (h, e, np.cross(h, e))]
+    whole = np.linalg.det(np.column_stack(stains))
+    changed = np.zeros(image.shape)
+    for place in np.ndindex(*image.shape[:2]):
+        density = -np.log10((image[place].astype(float) + 1) / 256)
+        amounts = []
+        for k in range(3):
+            columns = list(stains)
+            columns[k] = density
+            amounts.append(np.linalg.det(np.column_stack(columns)) / whole)
+        amounts = [amounts[0] * factors[0] + shifts[0], amounts[1] * factors[1] + shifts[1], amounts[2]]
+        mixed = sum(amount * stain for amount, stain in zip(amounts, stains, strict=True))
+        changed[place] = 256 * 10 ** -np.array(mixed) - 1
+    return np.clip(changed, 0, 255)
+
+
+@pytest.mark.parametrize(
+    ("factors", "shifts"),
+    [((1.2, 0.9), (0.0, 0.0)), ((1.0, 1.0), (0.05, -0.02)), ((0.8, 1.15), (-0.03, 0.04)), ((1.3, 1.0), (0.0, 0.0))],
+)
+def test_stain_equals_the_slow_twin(factors, shifts):
+    image = np.random.default_rng(5).integers(20, 250, (12, 15, 3), dtype=np.uint8)[:, :12]
+    made = augmentation(stain_factors=factors, stain_shifts=shifts).apply(image, side_px=12)
+    assert np.abs(made - slow_stain(image, factors, shifts)).max() <= 1.0
+
+
+def test_more_haematoxylin_darkens_blue_nuclei_and_leaves_glass():
+    glass, nucleus = np.full((9, 9, 3), 255, np.uint8), np.full((9, 9, 3), (90, 70, 140), np.uint8)
+    more = augmentation(stain_factors=(1.3, 1.0))
+    assert np.array_equal(more.apply(glass, side_px=9), glass)
+    assert (more.apply(nucleus, side_px=9)[0, 0] < nucleus[0, 0]).all()
+
+
+def test_blur_equals_an_explicit_gaussian():
+    image = np.random.default_rng(6).integers(0, 256, (31, 31, 3), dtype=np.uint8)
+    made = augmentation(blur_px=1.2).apply(image, side_px=31)
+    reach = np.arange(-8, 9)
+    weights = np.exp(-(reach**2) / (2 * 1.2**2))
+    weights /= weights.sum()
+    expected = sum(weights[k] * image.astype(float)[8 + reach[k] : 23 + reach[k]] for k in range(17))
+    expected = sum(weights[k] * expected[:, 8 + reach[k] : 23 + reach[k]] for k in range(17))
+    assert np.abs(made[8:23, 8:23] - expected).max() <= 1.5  # OpenCV's kernel ends sooner
+
+
+def test_jpeg_artefacts_grow_as_quality_falls():
+    y, x = np.mgrid[:96, :96]
+    image = np.stack([128 + 90 * np.sin(x / 7), 128 + 90 * np.cos(y / 5), 128 + 60 * np.sin((x + y) / 9)], axis=2)
+    image = np.rint(image).astype(np.uint8)
+    off = [
+        np.abs(augmentation(jpeg_quality=q).apply(image, side_px=96) - image.astype(float)).mean() for q in (95, 60, 20)
+    ]
+    assert 0 < off[0] < off[1] < off[2] < 20
+    assert np.array_equal(augmentation(jpeg_quality=100).apply(image, side_px=96), image)
+
+
+def test_new_changes_are_off_by_default_and_fill_their_ranges_when_on():
+    rng = np.random.default_rng(0)
+    plain = [draw_augmentation(rng, AugmentSettings()) for _ in range(50)]
+    assert {(d.stain_factors, d.stain_shifts, d.blur_px, d.jpeg_quality) for d in plain} == {((1, 1), (0, 0), 0, 100)}
+    on = AugmentSettings(stain=0.2, stain_shift=0.05, blur_px=1.5, jpeg_quality=60)
+    draws = [draw_augmentation(rng, on) for _ in range(2000)]
+    factors, shifts = (np.array([getattr(d, name) for d in draws]) for name in ("stain_factors", "stain_shifts"))
+    assert 0.8 <= factors.min() < 0.805 < 1.195 < factors.max() <= 1.2
+    assert -0.05 <= shifts.min() < -0.049 < 0.049 < shifts.max() <= 0.05
+    assert abs(np.corrcoef(factors.T)[0, 1]) < 0.1
+    assert {d.jpeg_quality for d in draws} == set(range(60, 101))
+    assert 0 <= min(d.blur_px for d in draws) < 0.01 < 1.49 < max(d.blur_px for d in draws) <= 1.5
+
+
+def test_what_was_drawn_before_the_new_changes_is_drawn_still():
+    on = AugmentSettings(stain=0.2, stain_shift=0.05, blur_px=1.5, jpeg_quality=60)
+    one, other = (draw_augmentation(np.random.default_rng(7), s) for s in (AugmentSettings(), on))
+    assert (one.shift_px, one.orientation, one.contrast) == (other.shift_px, other.orientation, other.contrast)
+
+
+def test_draws_belong_to_seed_slide_row_and_copy():
+    places = [
+        (0, "a/tumor", 3, 1),
+        (1, "a/tumor", 3, 1),
+        (0, "a/normal", 3, 1),
+        (0, "a/tumor", 4, 1),
+        (0, "a/tumor", 3, 2),
+    ]
+    draws = [
+        draw_augmentation(patch_rng(seed=s, group=g, row=r, copy=c), AugmentSettings()) for s, g, r, c in places * 2
+    ]
+    assert draws[:5] == draws[5:]
+    assert len({draw.contrast for draw in draws}) == 5

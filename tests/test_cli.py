@@ -199,7 +199,7 @@ def test_cohort_proposes_a_table_that_tile_takes(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["cohort", "in"]) == 0
     table = capsys.readouterr().out
-    assert table.startswith("slide,annotation,label,patient,split,mpp\nin/A.tif,in/a.geojson,tumor,")
+    assert table.startswith("slide,annotation,label,patient,split,mpp,exhaustive\nin/A.tif,in/a.geojson,tumor,")
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy():

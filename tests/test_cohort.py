@@ -44,14 +44,15 @@ def test_only_the_slide_column_is_needed_and_others_are_left_alone(tmp_path):
 def test_round_trip_keeps_every_field(tmp_path):
     cohort = as_cohort(
         row(str(tmp_path / "in" / "a.tif"), annotation=tmp_path / "a.xml", label="tumor", patient="p", split="train"),
-        row("/elsewhere/b, with comma.tif", label="normal", mpp=0.2431),
+        row("/elsewhere/b, with comma.tif", label="normal", mpp=0.2431, exhaustive=False),
         row(str(tmp_path / 'quo"te.tif'), split="test"),
     )
     cohort.save(tmp_path / "cohort.csv")
     assert Cohort.load(tmp_path / "cohort.csv") == cohort
     with (tmp_path / "cohort.csv").open(newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["slide", "annotation", "label", "patient", "split", "mpp"]
+    assert rows[0] == ["slide", "annotation", "label", "patient", "split", "mpp", "exhaustive"]
+    assert [r[6] for r in rows[1:]] == ["", "no", ""]
     assert [r[0] for r in rows[1:]] == ["in/a.tif", "/elsewhere/b, with comma.tif", 'quo"te.tif']
     assert rows[1][1] == "a.xml"
 
@@ -162,11 +163,13 @@ def test_a_patient_on_two_sides_is_a_leak():
         ("b.tif,,,,holdout,", r"line 3: split is 'holdout'; use train, validation, test"),
         ("b.tif,,,,,fine", r"line 3: mpp is 'fine'; give µm/px as a number"),
         (",,tumor,,,", r"line 3: the slide column is empty"),
+        ("b.tif,,,,,,perhaps", r"line 3: exhaustive is 'perhaps'; use yes, no or leave it empty"),
     ],
 )
 def test_bad_values_are_told_with_their_line(tmp_path, line, words):
+    header = "slide,annotation,label,patient,split,mpp,exhaustive"
     with pytest.raises(SettingsError, match=words) as info:
-        Cohort.load(table(tmp_path, "a.tif,,,,,", line))
+        Cohort.load(table(tmp_path, "a.tif,,,,,", line, header=header))
     assert "cohort.csv" in str(info.value)
 
 

@@ -52,7 +52,17 @@ def test_fault_03_patches_on_a_corrupt_tile_are_left_out(tmp_path):
     xy, images = (zarr.open_group(first, mode="r")[name][:] for name in ("xy", "images"))
     touches = ((xy + SIDE > (512, 256)) & (xy < (768, 512))).all(axis=1)
     assert f"{touches.sum()} patches could not be read" in torn.reason
-    left_xy, left_images = (zarr.open_group(second, mode="r")[name][:] for name in ("xy", "images"))
+    held_xy, held_images, unreadable = (
+        zarr.open_group(second, mode="r")[name][:] for name in ("xy", "images", "unreadable")
+    )
+    assert unreadable.sum() == touches.sum()
+    assert not held_images[unreadable].any()
+    left_xy, left_images = held_xy[~unreadable], held_images[~unreadable]
+    read = PatchStore(bad.parent / "store")
+    assert read.slides[0].counts["normal"] == len(left_xy)
+    order = np.random.default_rng(0).permutation(len(left_xy))
+    assert np.array_equal(read.read("a", "normal", order), left_images[order])  # readers never meet the others
+    assert np.array_equal(read.windows("a", "normal").xy, left_xy)
     assert not ((left_xy + SIDE > (512, 256)) & (left_xy < (768, 512))).all(axis=1).any()
     found = dict(zip(map(tuple, left_xy.tolist()), left_images, strict=True))
     shared = [(corner, image) for corner, image in zip(map(tuple, xy.tolist()), images, strict=True) if corner in found]

@@ -147,7 +147,7 @@ def test_other_splits_alone_are_no_other_settings(copied):
 def test_patches_of_another_size_are_left_out(copied, caplog):
     path = copied.path / "well" / "zarr.json"
     plain = json.loads(path.read_text())
-    plain["attributes"]["patch_px"] += 2
+    plain["attributes"]["arrays"]["images"] = [SIDE + 2, SIDE + 2, 3]
     path.write_text(json.dumps(plain))
     assert [slide.id for slide in PatchStore(copied.path).slides] == ["ill", "ill_2"]
     assert "well was tiled with other settings" in caplog.text

@@ -127,6 +127,10 @@ def test_camelyon16_new_layout(tmp_path):
     assert 12 <= len(validation) <= 36
     assert any(name.startswith("normal") for name in validation)
     assert any(name.startswith("tumor") for name in validation)
+    in_part = sorted(int(name[-3:]) for name, slide in found.items() if not slide.exhaustive)
+    assert in_part == [10, 15, 18, 20, 25, 29, 33, 34, 44, 46, 51, 54, 55, 56]  # of 1 to 60
+    assert not found["tumor_010"].exhaustive
+    assert found["normal_010"].exhaustive
 
 
 def test_split_follows_the_patient_and_stays_when_slides_are_added(tmp_path):

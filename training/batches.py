@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..patching import CLASSES, AugmentSettings, PatchStore, SlidePatches, centre_crop, draw_augmentation
+from ..patching import CLASSES, AugmentSettings, PatchStore, SlidePatches, centre_crop, draw_augmentation, patch_rng
 from ..wsi import SettingsError
 
 __all__ = ["Batch", "Sampler", "prefetched"]
@@ -35,6 +35,9 @@ class Sampler:
     """None: the middle of the patch as it is."""
     warm_up: int = 0
     """The colour changes grow from none at batch 0 to their full size at this batch."""
+    copies: int = 0
+    """0: patches are changed anew each time they are drawn, by their place in the store and the number of the example.
+    Else one of so many copies that the store holds of each is taken as it is."""
 
     def check(self) -> None:
         """Raises SettingsError unless both classes have patches on this side of the split."""
@@ -53,13 +56,17 @@ class Sampler:
         rng = np.random.default_rng([self.seed, number])
         labels = rng.permutation(np.arange(self.batch) % len(CLASSES))
         augment = self._augment_of(number)
-        patches = np.empty((self.batch, self.patch_px, self.patch_px, 3), np.uint8)
-        for position, label in enumerate(labels):
+        wanted = []
+        for label in labels:
             slides = self._by_class[label]
             slide = slides[rng.integers(len(slides))]
-            index = rng.integers(slide.counts[CLASSES[label]])
-            stored = self.store.read(slide.id, CLASSES[label], np.array([index]))[0]
-            patches[position] = self._prepared(stored, rng, augment)
+            wanted.append((slide.id, CLASSES[label], int(rng.integers(slide.counts[CLASSES[label]]))))
+        if self.copies:
+            drawn = rng.integers(self.copies, size=self.batch).tolist()
+            return Batch(self.store.read_many(wanted, array="augmented", copies=drawn), labels)
+        patches = np.empty((self.batch, self.patch_px, self.patch_px, 3), np.uint8)
+        for position, (patch, stored) in enumerate(zip(wanted, self.store.read_many(wanted), strict=True)):
+            patches[position] = self._prepared(stored, patch, number * self.batch + position, augment)
         return Batch(patches, labels)
 
     @cached_property
@@ -71,9 +78,13 @@ class Sampler:
             return self.augment
         return self.augment.milder(number / self.warm_up)
 
-    def _prepared(self, stored: np.ndarray, rng: np.random.Generator, augment: AugmentSettings | None) -> np.ndarray:
+    def _prepared(
+        self, stored: np.ndarray, patch: tuple[str, str, int], copy: int, augment: AugmentSettings | None
+    ) -> np.ndarray:
         if augment is None:
             return centre_crop(stored, side_px=self.patch_px)
+        group, row = self.store.place(*patch)
+        rng = patch_rng(seed=self.seed, group=group, row=row, copy=copy)
         return draw_augmentation(rng, augment).apply(stored, side_px=self.patch_px)
 
 

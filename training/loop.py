@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
-from ..models import WEIGHTS, ModelCard, build_classifier, hash_of, keep_large_buffers, write_card
+from ..models import WEIGHTS, ModelCard, build_classifier, keep_large_buffers, write_card
 from ..patching import PatchStore
 from ..wsi import ModelError, Recipe, SettingsError, restore_folder, whole_folder
 from .batches import Batch, Sampler, prefetched
@@ -91,6 +91,7 @@ class _Run:
             batch=settings.batch,
             augment=settings.augment,
             warm_up=math.ceil(settings.colour_warm_up * self.steps),
+            copies=self.tiles.copies if settings.use_copies else 0,
             **common,
         )
         self.validation = Sampler(split="validation", batch=settings.validation_patches, augment=None, **common)
@@ -100,6 +101,8 @@ class _Run:
         self.finished = self._finished()
 
     def _checks(self, store: PatchStore) -> None:
+        if self.settings.use_copies and not self.tiles.copies:
+            raise SettingsError(f"{store.path}: holds no augmented copies; tile with --copies, or drop --use-copies")
         if self.settings.augment.jitter_px > self.tiles.margin_px:
             raise SettingsError(
                 f"{store.path}: jitter of {self.settings.augment.jitter_px} px needs as much margin, the store has "
@@ -109,8 +112,8 @@ class _Run:
     def _recipe(self, store: PatchStore) -> Recipe:
         # Contents, not times: a copied store is the same store. Slides that are not used may come and go.
         used = [slide for slide in store.slides if slide.split in (self.sampler.split, self.validation.split)]
-        slides = {s.id: {"split": s.split, "group": hash_of(store.path / s.id / "zarr.json")} for s in used}
-        tiles = self.tiles.model_dump(mode="json", exclude={"splits"})
+        slides = {s.id: {"split": s.split, "group": s.sha256} for s in used}
+        tiles = self.tiles.of_recipe()
         return Recipe(
             stage="train",
             settings=self.settings.model_dump(mode="json"),

@@ -42,6 +42,9 @@ class TrainSettings(Settings):
     validation_patches: int = Field(default=768, ge=2)
     """Patches of the validation slides that are scored each time, half of each class, always the same."""
     augment: AugmentSettings = AugmentSettings()
+    use_copies: bool = False
+    """Learn from the augmented copies that gigaslide tile --copies stored, in place of changing patches anew; augment
+    and colour_warm_up are then without effect."""
     colour_warm_up: float = Field(default=0.5, ge=0, le=1)
     """First part of training over which the colour changes grow from none to their full size; 0 = full at once, as in
     the paper, whose millions of examples can afford the slow start."""

@@ -22,7 +22,8 @@ __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 Label = Literal["tumor", "normal", ""]
 Split = Literal["train", "validation", "test", ""]
 ID_BYTES = 150  # of 255 that a file name may have: a hash, a suffix and the ends of unfinished files come to it
-COLUMNS = ("slide", "annotation", "label", "patient", "split", "mpp")
+COLUMNS = ("slide", "annotation", "label", "patient", "split", "mpp", "exhaustive")
+YES_NO = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,9 @@ class CohortSlide:
     def column(self, name: str) -> str:
         """The value of a further column; empty where the table has none of that name."""
         return dict(self.further).get(name, "")
+
+    exhaustive: bool = True
+    """Whether every tumour of the slide is drawn; where not, what is not drawn need not be normal."""
 
     def load_tumor(self, further_groups: Mapping[str, GroupMeaning]) -> MultiPolygon | None:
         """Tumour drawn on a labelled slide, level-0 px; None where the row has no annotation.
@@ -110,7 +114,7 @@ class Cohort:
 
     @classmethod
     def load(cls, path: Path) -> "Cohort":
-        """Read a CSV with the columns slide, annotation, label, patient, split, mpp; only slide is needed.
+        """Read a CSV with the columns slide, annotation, label, patient, split, mpp, exhaustive; only slide is needed.
 
         A slide is a path or a URL. Relative paths are relative to the CSV. Further columns are kept as text.
 
@@ -155,6 +159,7 @@ class Cohort:
                 slide.patient,
                 slide.split,
                 "" if slide.mpp is None else str(slide.mpp),
+                "" if slide.exhaustive else "no",
                 *map(slide.column, further),
             ]
             for slide in self.slides
@@ -182,6 +187,9 @@ def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
         mpp = float(value("mpp")) if value("mpp") else None
     except ValueError as error:
         raise SettingsError(f"{csv_path}, line {line}: mpp is {value('mpp')!r}; give µm/px as a number") from error
+    exhaustive = value("exhaustive").lower()
+    if exhaustive not in YES_NO:
+        raise SettingsError(f"{csv_path}, line {line}: exhaustive is {exhaustive!r}; use yes, no or leave it empty")
     slide = location_of(str(row["slide"]), csv_path.parent)
     return CohortSlide(
         id=Path(name_of(slide)).stem,
@@ -196,6 +204,7 @@ def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
             for name, text in row.items()
             if name and name not in COLUMNS and not isinstance(text, list)
         ),
+        exhaustive=YES_NO[exhaustive],
     )
 
 

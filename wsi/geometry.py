@@ -74,6 +74,8 @@ class WindowSpec:
     centre_px: int
     stride_px: int
     mpp: float
+    phase_px: tuple[int, int] = (0, 0)
+    """(x, y) by which the first cell lies off the slide's corner."""
 
     def grid(self, *, width_level0: int, height_level0: int, scale: Scale) -> "CellGrid":
         """The cells that cover a slide of that size."""
@@ -88,7 +90,7 @@ class WindowSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class CellGrid:
-    """Cells of stride × stride over a whole slide, each with its window; the origin is the slide's own.
+    """Cells of stride × stride over a whole slide, each with its window; the origin is the slide's own, or the phase.
 
     Cell (row, column) covers level-0 [column × stride, (column + 1) × stride) in x, and likewise in y. Its labelled
     centre square and its window are concentric with it (to half a window px), so the windows of border cells reach
@@ -125,11 +127,13 @@ class CellGrid:
 
     def centres_xy(self, cells: np.ndarray) -> np.ndarray:
         """Top left of the labelled centre squares, (N, 2) float64 level-0 (x, y)."""
-        offset_px = floor_div(self.spec.stride_px - self.spec.centre_px, 2)
-        return (cells[:, ::-1] * self.spec.stride_px + offset_px) * self.scale.level0
+        return (cells[:, ::-1] * self.spec.stride_px + self._centre_px()) * self.scale.level0
 
     def windows_xy(self, cells: np.ndarray, *, margin_px: int = 0) -> np.ndarray:
         """Top left of the windows, grown by margin_px on each side, (N, 2) int64 level-0 (x, y)."""
-        offset_px = floor_div(self.spec.stride_px - self.spec.centre_px, 2)
-        offset_px -= floor_div(self.spec.side_px - self.spec.centre_px, 2) + margin_px
+        offset_px = self._centre_px() - floor_div(self.spec.side_px - self.spec.centre_px, 2) - margin_px
         return np.rint((cells[:, ::-1] * self.spec.stride_px + offset_px) * self.scale.level0).astype(np.int64)
+
+    def _centre_px(self) -> np.ndarray:
+        """(x, y) of the first cell's centre square."""
+        return np.array(self.spec.phase_px) + floor_div(self.spec.stride_px - self.spec.centre_px, 2)

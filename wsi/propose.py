@@ -20,6 +20,11 @@ logger = logging.getLogger(__name__)
 # What OpenSlide reads, by its own list of formats.
 SLIDE_SUFFIXES = frozenset(".tif .tiff .svs .ndpi .mrxs .scn .bif .vms .vmu .svslide .czi .dcm".split())  # noqa: SIM905
 PATIENTS = (re.compile(r"(patient_\d+)(?=_)"), re.compile(r"(tcga-\w\w-\w{4})(?=-|$)"))
+# Of CAMELYON16's slides those on which not every tumour is drawn.
+CAMELYON16_IN_PART = frozenset(
+    [f"tumor_{n:03}" for n in (10, 15, 18, 20, 25, 29, 33, 34, 44, 46, 51, 54, 55, 56, 67, 79, 85, 92, 95, 110)]
+    + ["test_114"]
+)
 CAMELYON16_NAME = re.compile(r"(normal|tumor|test)_\d{3}")
 
 
@@ -29,7 +34,8 @@ def propose_cohort(folder: Path) -> Cohort:
     Annotations match by stem, without regard to case, wherever they lie; `<stem>_annotation(s)` and `<slide's full
     name>` match too. The label is CAMELYON16's where the folder has one of its layouts, else tumor where there is an
     annotation, else empty: what nobody annotated is unknown, not normal. Of CAMELYON16's corrections none is applied:
-    normal_086 became tumor_111, normal_144 also holds tumour, test_049 is a duplicate, test_114 is annotated in part.
+    normal_086 became tumor_111, normal_144 also holds tumour, test_049 is a duplicate. Its slides that are annotated
+    in part are marked as not exhaustive.
 
     The split is drawn from the patient's (else the slide's) name, so that it stays when slides are added:
     CAMELYON16 keeps its test slides and gives a fifth of the rest to validation; others go 60, 20 and 20 in a hundred
@@ -136,6 +142,7 @@ def _row(path: Path, annotation: Path | None, reference: dict[str, Label]) -> Co
         label=label,
         patient=patient.upper() if patient.startswith("tcga") else patient,
         split=_split(kind, label, share=int.from_bytes(digest[:8], "big") / 2**64),
+        exhaustive=not (kind and name in CAMELYON16_IN_PART),
     )
 
 

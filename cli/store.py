@@ -1,0 +1,59 @@
+"""`gigaslide store`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ..patching import PatchStore, StainMethod, inventory, montage, save_montage, totals, verify_store
+from ..wsi.location import location_of
+from .show import bar, say, show_table
+
+__all__ = ["store"]
+
+
+def store(
+    what: Annotated[Literal["info", "verify", "montage"], Parameter(help="What to do.")],
+    path: Annotated[str, Parameter(help="Patch store: a folder, s3://… or gs://….")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="montage: the PNG to write; by default montage.png.")] = None,
+    slides: Annotated[int, Parameter(help="montage: at most so many slides, spread over the store.")] = 12,
+    stain: Annotated[StainMethod | None, Parameter(help="montage: show patches normalised so.")] = None,
+) -> int:
+    """Look at a patch store.
+
+    info: patches of each class by split, patient and slide. verify: read everything and compare every checksum; exit
+    status 2 where something is damaged. montage: a contact sheet, framed by class.
+    """
+    opened = PatchStore(location_of(path, Path()))
+    if what == "info":
+        return _info(opened)
+    if what == "verify":
+        return _verify(opened)
+    image = montage(opened, slides=slides, stain=stain)
+    save_montage(image, out or Path("montage.png"))
+    say(f"{out or Path('montage.png')}: {image.shape[1]} × {image.shape[0]} px")
+    return 0
+
+
+def _info(opened: PatchStore) -> int:
+    table, settings = inventory(opened), opened.tile_settings
+    say(f"{opened.path}: patches of {settings.patch_px} + 2 × {settings.margin_px} px at {settings.mpp:g} µm/px")
+    say("\nby split")
+    show_table(totals(table, ["split"]))
+    say("\nby patient")
+    show_table(totals(table, ["split", "patient"]))
+    say("\nby slide")
+    show_table(table)
+    return 0
+
+
+def _verify(opened: PatchStore) -> int:
+    rows = sum(sum(slide.counts.values()) + slide.unreadable for slide in opened.slides)
+    with bar("verify", rows, " patches") as progress:
+        damaged = verify_store(opened, on_patches=progress.update)
+    for damage in damaged:
+        say(f"damaged: {damage.group}/{damage.array}: {damage.reason}")
+    say(f"{opened.path}: {rows} patches of {len(opened.slides)} slides read, {len(damaged)} places damaged")
+    return 2 if damaged else 0

@@ -1,0 +1,185 @@
+"""What a store says of itself: its own zarr.json, and that of every slide's groups."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..wsi import Location, SettingsError, StoreError
+from .place import below, read_files, refuse_foreign, write_file
+from .settings import TileSettings
+from .write import group_json
+
+__all__ = ["CLASSES", "Part", "SlidePatches", "attributes_of", "describe", "find_slide", "slides_of"]
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "gigaslide-patches/2"
+CLASSES = ("normal", "tumor")
+"""Class names; the position is the label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One group of a slide's patches of one class, as it lies on disk."""
+
+    group: str
+    """Below the store: slide/class, or slide/further/class."""
+    count: int
+    """Readable patches."""
+    unreadable: int
+
+    @property
+    def rows(self) -> int:
+        """Length of its arrays."""
+        return self.count + self.unreadable
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlidePatches:
+    """What the store knows of one slide."""
+
+    id: str
+    patient: str
+    split: str
+    label: str
+    parts: dict[str, tuple[Part, ...]]
+    """By class, in the order in which they are counted."""
+    attributes: dict[str, Any]
+    """Of its group: recipe, arrays, stain."""
+    sha256: str
+    """Of the zarr.json of all its groups: another value means other patches."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Readable patches by class."""
+        return {name: sum(part.count for part in parts) for name, parts in self.parts.items()}
+
+    @property
+    def unreadable(self) -> int:
+        return sum(part.unreadable for parts in self.parts.values() for part in parts)
+
+
+def describe(path: Location, *, settings: dict[str, Any], slides: dict[str, dict[str, Any]]) -> None:
+    """Write the store's own zarr.json: the settings all slides share; label, patient and split by slide id.
+
+    Raises:
+        SettingsError: path holds another Zarr group, or a patient stands on two sides of the split.
+    """
+    found = read_files(path, ["zarr.json"])[0]
+    if found is not None and FORMAT.split("/")[0].encode() not in found:
+        raise SettingsError(f"{path}: holds a zarr.json that is no patch store's; give another folder")
+    leak = _leak(slides)
+    if leak:
+        raise SettingsError(f"{path}: {leak}; put the patient on one side in the cohort")
+    write_file(path, "zarr.json", group_json({"format": FORMAT, "settings": settings, "slides": slides}))
+
+
+def attributes_of(path: Location) -> dict[str, Any]:
+    """The store's own zarr.json, checked.
+
+    Raises:
+        StoreError: no store there, one of another format, or a patient on two sides of the split.
+    """
+    try:
+        attributes = _attributes(read_files(path, ["zarr.json"])[0])
+    except (StoreError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: not a patch store ({error!r}); make one with gigaslide tile") from error
+    if attributes.get("format") != FORMAT:
+        raise StoreError(f"{path}: not a patch store of format {FORMAT}; tile again")
+    if not (isinstance(attributes.get("settings"), dict) and isinstance(attributes.get("slides"), dict)):
+        raise StoreError(f"{path}: a patch store without settings or slides; tile again")
+    leak = _leak(attributes["slides"])
+    if leak:
+        raise StoreError(f"{path}: {leak}; correct the cohort and tile again")
+    return attributes
+
+
+def slides_of(path: Location, rows: dict[str, dict[str, Any]], tiles: TileSettings) -> Iterator[SlidePatches]:
+    """Those of the listed slides that were tiled with these settings; others are left out with a warning.
+
+    Raises:
+        StoreError: a damaged group.
+    """
+    groups = {
+        slide_id: [slide_id, *(f"{slide_id}/{name}" for name in row.get("further", []))]
+        for slide_id, row in rows.items()
+    }
+    names = [group for of_slide in groups.values() for group in of_slide]
+    contents = dict(zip(names, read_files(path, [f"{name}/zarr.json" for name in names]), strict=True))
+    for slide_id, row in rows.items():
+        if contents[slide_id] is None:
+            continue
+        found = {
+            group: _slide_attributes(below(path, group), contents[group])
+            for group in groups[slide_id]
+            if contents[group] is not None
+        }
+        if not _fits(found[slide_id], tiles):
+            logger.warning("%s: %s was tiled with other settings and is left out; tile again", path, slide_id)
+            continue
+        digest = hashlib.sha256(b"".join(contents[group] or b"" for group in found))
+        yield SlidePatches(
+            id=slide_id,
+            patient=row["patient"],
+            split=row["split"],
+            label=row["label"],
+            parts={name: tuple(_parts(found, name)) for name in CLASSES},
+            attributes=found[slide_id],
+            sha256=digest.hexdigest(),
+        )
+
+
+def _fits(found: dict[str, Any], tiles: TileSettings) -> bool:
+    arrays = {name: list(shape) for name, shape in tiles.arrays.items()}
+    return found["recipe"]["settings"] == tiles.of_recipe() and found["arrays"] == arrays
+
+
+def find_slide(place: Location) -> dict[str, Any] | None:
+    """The attributes of one slide's group: recipe, counts, unreadable, arrays; None where there is none yet.
+
+    Raises:
+        SettingsError: something else is there.
+        StoreError: its zarr.json is damaged.
+    """
+    refuse_foreign(place)
+    content = read_files(place, ["zarr.json"])[0]
+    return None if content is None else _slide_attributes(place, content)
+
+
+def _slide_attributes(place: Location, content: bytes | None) -> dict[str, Any]:
+    try:
+        found = _attributes(content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{place}: damaged group ({error!r}); remove it and tile again") from error
+    if not (isinstance(found.get("recipe"), dict) and "counts" in found):
+        raise SettingsError(f"{place}: a Zarr group, but not of patches; it is left as it is, give another store")
+    # Stores of the format before have no `arrays`: they are made again.
+    return {"arrays": {}, "unreadable": {}, **found}
+
+
+def _attributes(content: bytes | None) -> dict[str, Any]:
+    if content is None:
+        raise TypeError("there is no zarr.json")
+    attributes = json.loads(content.decode("utf-8"))["attributes"]
+    if not isinstance(attributes, dict):
+        raise TypeError("the attributes are no object")
+    return attributes
+
+
+def _parts(found: dict[str, dict[str, Any]], name: str) -> Iterator[Part]:
+    for group, attributes in found.items():
+        if name in attributes["counts"]:
+            lost = attributes["unreadable"].get(name, 0)
+            yield Part(group=f"{group}/{name}", count=attributes["counts"][name], unreadable=lost)
+
+
+def _leak(slides: dict[str, dict[str, Any]]) -> str:
+    """A patient on two sides of the split, in words; empty where there is none."""
+    side: dict[str, str] = {}
+    for row in slides.values():
+        if row["patient"] and side.setdefault(row["patient"], row["split"]) != row["split"]:
+            return f"patient {row['patient']} is in {' and '.join(sorted({side[row['patient']], row['split']}))}"
+    return ""

@@ -1,0 +1,171 @@
+"""Hard negatives: normal patches where a model saw tumour, added to the training slides of a store.
+
+They lie in a group of their own beside what the slide's group holds, named by their recipe, so that nothing is
+rewritten and the same heatmaps add nothing twice.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
+from ..wsi import (
+    Cohort,
+    CohortSlide,
+    Heatmap,
+    Location,
+    Recipe,
+    SettingsError,
+    Slide,
+    open_slide,
+    tissue_mask,
+    tumor_fractions,
+)
+from .lesions import NO_LESION, near_border
+from .pixels import read_pixels
+from .place import below, exists_at
+from .plan import tumor_of
+from .select import Candidates
+from .settings import HardSettings, TileSettings
+from .store import PatchStore
+from .write import write_slide
+
+__all__ = ["add_hard_negatives", "hard_negatives"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """One slide whose heatmap may show where the model was wrong."""
+
+    slide: CohortSlide
+    heatmap: Path
+    recipe: Recipe
+
+    @property
+    def id(self) -> str:
+        return self.slide.id
+
+    @property
+    def group(self) -> str:
+        """Name of the group below the slide's."""
+        plain = {"settings": self.recipe.settings, "inputs": self.recipe.inputs}
+        return "hard-" + hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def add_hard_negatives(
+    cohort: Cohort,
+    store: Location,
+    heatmaps: Path,
+    settings: HardSettings,
+    batch: BatchSettings,
+    *,
+    on_outcome: Callable[[SlideOutcome], None] | None = None,
+) -> BatchSummary:
+    """Look at heatmaps/<slide>/heatmap.zarr of the store's training slides; write their patches and list them.
+
+    Slides on which not every tumour is drawn are passed over: what is not drawn there may be tumour.
+
+    Raises:
+        SettingsError: none of the slides has a heatmap.
+        StoreError: no store there, or a damaged heatmap.
+    """
+    opened = PatchStore(store)
+    trained = {slide.id for slide in opened.slides if slide.split == "train"}
+    work = [
+        _work(slide, heatmaps / slide.id / "heatmap.zarr", opened.tile_settings, settings)
+        for slide in cohort
+        if slide.id in trained and slide.exhaustive and (heatmaps / slide.id / "heatmap.zarr").exists()
+    ]
+    if not work:
+        raise SettingsError(
+            f"{heatmaps}: no heatmap.zarr of a training slide of {store}; predict them with --splits train"
+        )
+    rows = opened.attributes["slides"]
+    for item in work:
+        known = rows[item.id].get("further", [])
+        rows[item.id]["further"] = known if item.group in known else [*known, item.group]
+    PatchStore.describe(store, settings=opened.settings, slides=rows)
+    return run_slides(partial(_add, store=store, settings=settings), work, batch, on_outcome=on_outcome)
+
+
+def _work(slide: CohortSlide, heatmap: Path, tiles: TileSettings, settings: HardSettings) -> _Work:
+    found = Heatmap.load(heatmap)
+    recipe = Recipe(
+        stage="hard negatives",
+        settings={**tiles.of_recipe(), "hard": settings.model_dump(mode="json")},
+        inputs={"model": found.model_hash, "probability": hashlib.sha256(found.probability.tobytes()).hexdigest()},
+    )
+    return _Work(slide=slide, heatmap=heatmap, recipe=recipe)
+
+
+def _add(work: _Work, *, store: Location, settings: HardSettings) -> SlideOutcome:
+    start = time.perf_counter()
+    if exists_at(below(store, work.id, work.group), "zarr.json"):
+        return SlideOutcome(slide=work.id, status="skipped", reason="unchanged")
+    opened = PatchStore(store)
+    tiles = opened.tile_settings
+    held = opened.windows(work.id, "normal").xy
+    with open_slide(work.slide.path, mpp=work.slide.mpp, fallback_mpp=tiles.slide_mpp) as slide:
+        rows = hard_negatives(slide, work.slide, Heatmap.load(work.heatmap), tiles, settings, held_xy=held)
+        counts = {"normal": 0}
+        if len(rows):
+            pixels = read_pixels(slide, rows, tiles, group=f"{work.id}/{work.group}/normal")
+            place = below(store, work.id, work.group)
+            counts = write_slide(place, recipe=work.recipe, classes={"normal": (rows, pixels)}, arrays=tiles.arrays)
+    lost = len(rows) - counts["normal"]
+    reason = f"{lost} patches could not be read" if lost else "" if len(rows) else "nowhere wrong that is not held"
+    return SlideOutcome(
+        slide=work.id,
+        status="partial" if lost else "done",
+        reason=reason,
+        seconds=time.perf_counter() - start,
+        counts=counts,
+    )
+
+
+def hard_negatives(
+    slide: Slide,
+    row: CohortSlide,
+    heatmap: Heatmap,
+    tiles: TileSettings,
+    settings: HardSettings,
+    *,
+    held_xy: np.ndarray,
+) -> Candidates:
+    """Windows around the cells of highest probability whose centre square has no tumour, in the order of the cells.
+
+    Those that lie nearer than half a centre square to a patch that is held, (N, 2) level-0 top left, are left out.
+    """
+    scale = slide.scale(tiles.mpp, allow_upsampling=tiles.allow_upsampling)
+    cells = np.argwhere(np.nan_to_num(heatmap.probability, nan=-1) >= settings.threshold)
+    middles = heatmap.cell_centres(cells)
+    xy = np.rint(middles - tiles.stored_px * scale.level0 / 2).astype(np.int64)
+    centre = tiles.centre_px * scale.level0
+    squares = middles - centre / 2
+    is_new = ((xy >= 0) & (xy + tiles.stored_px * scale.level0 <= slide.size)).all(axis=1)
+    if len(held_xy) and len(xy):
+        is_new &= KDTree(held_xy).query(xy, p=np.inf)[0] >= centre / 2
+    tumor = tumor_of(row, tiles)
+    is_new &= tumor_fractions(tumor, squares, side_level0=centre, side_px=tiles.centre_px) == 0
+    if tiles.border_um > 0:
+        is_new &= ~near_border(tumor, squares, side_level0=centre, within_level0=tiles.border_um / slide.info.mpp)
+    rows = np.flatnonzero(is_new)
+    worst = np.argsort(-heatmap.probability[tuple(cells[rows].T)], kind="stable")[: settings.per_slide]
+    rows = np.sort(rows[worst])
+    tissue = tissue_mask(slide, tiles.tissue)
+    return Candidates(
+        xy=xy[rows],
+        tumor_fraction=np.zeros(len(rows), np.float32),
+        tissue_fraction=tissue.fraction(squares[rows], side_level0=centre),
+        lesion=np.full(len(rows), NO_LESION, np.int32),
+    )

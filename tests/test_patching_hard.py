@@ -1,0 +1,141 @@
+"""Hard negatives: normal patches where a heatmap was wrong, beside what the store holds, once for each heatmap."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from conftest import TUMOR_RINGS, brute_fraction, stained_slide
+from gigaslide.batch import BatchSettings
+from gigaslide.cli import main
+from gigaslide.patching import HardSettings, PatchStore, add_hard_negatives, verify_store
+from gigaslide.wsi import CellStatus, Cohort, Heatmap, SettingsError
+from tiling import CENTRE_OFFSET, SIDE
+
+STRIDE, ORIGIN = 30.5, (3.0, 7.0)  # level-0 px; no cell lies on the store's own grid
+
+
+def write_heatmap(folder: Path, slide_id: str, *, seed: int = 0) -> Heatmap:
+    """Probabilities at random over tissue, tumour or not; the upper rows were not looked at."""
+    rng = np.random.default_rng(seed)
+    probability = rng.random((36, 50)).astype(np.float32)
+    probability[:4] = np.nan
+    made = Heatmap(
+        slide=slide_id,
+        probability=probability,
+        status=np.where(np.isnan(probability), CellStatus.BACKGROUND, CellStatus.SCORED).astype(np.uint8),
+        origin_level0=ORIGIN,
+        stride_level0=STRIDE,
+        centre_level0=32.0,
+        centre_px=32,
+        slide_size=(1531, 1127),
+        slide_mpp=0.5,
+        model_hash=f"model {seed}",
+    )
+    made.save(folder / slide_id / "heatmap.zarr")
+    return made
+
+
+@pytest.fixture
+def heatmaps(tmp_path) -> Path:
+    for slide_id in ("ill", "well", "ill_2"):  # the last is for validation
+        write_heatmap(tmp_path / "predictions", slide_id)
+    return tmp_path / "predictions"
+
+
+def add(cohort: Cohort, store: PatchStore, heatmaps: Path, **changes):
+    settings = HardSettings(**{"threshold": 0.9, "per_slide": 30, **changes})
+    return add_hard_negatives(cohort, store.path, heatmaps, settings, BatchSettings(workers=0))
+
+
+def files_of(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_hard_negatives_are_the_worst_normal_cells_and_nothing_is_rewritten(cohort, copied, heatmaps):
+    before = {path: stamp for path, stamp in files_of(copied.path).items() if path != copied.path / "zarr.json"}
+    first = {slide.id: slide.counts for slide in copied.slides}
+    summary = add(cohort, copied, heatmaps)
+    assert {o.slide: o.status for o in summary.outcomes} == {"ill": "done", "well": "done"}
+    after = files_of(copied.path)
+    assert {path: after[path] for path in before} == before
+    store = PatchStore(copied.path)
+    probability = Heatmap.load(heatmaps / "ill" / "heatmap.zarr").probability
+    for slide in store.slides:
+        added = slide.counts["normal"] - first[slide.id]["normal"]
+        assert slide.counts["tumor"] == first[slide.id]["tumor"]
+        assert added == (0 if slide.id == "ill_2" else 30)
+        if not added:
+            continue
+        xy = store.windows(slide.id, "normal").xy[-added:]
+        patches = store.read(slide.id, "normal", np.arange(-added, 0))
+        pixels = stained_slide({"ill": 1, "well": 2}[slide.id])
+        rings = TUMOR_RINGS if slide.id == "ill" else []
+        held = store.windows(slide.id, "normal").xy[:-added]
+        for (x, y), patch in zip(xy.tolist(), patches, strict=True):
+            assert np.array_equal(patch, pixels[y : y + SIDE, x : x + SIDE])
+            column = (x + SIDE / 2 - ORIGIN[0]) / STRIDE - 0.5
+            row = (y + SIDE / 2 - ORIGIN[1]) / STRIDE - 0.5
+            assert abs(column - round(column)) < 0.02
+            assert abs(row - round(row)) < 0.02
+            assert probability[round(row), round(column)] >= 0.9
+            corner = (x + CENTRE_OFFSET + 1e-3, y + CENTRE_OFFSET + 1e-3)
+            assert brute_fraction(rings, corner, side_level0=32, side_px=32) == 0
+            assert np.abs(held - (x, y)).max(axis=1).min() >= 16
+        cells = np.rint((xy + SIDE / 2 - ORIGIN) / STRIDE - 0.5).astype(int)
+        assert probability[cells[:, 1], cells[:, 0]].min() > 0.93  # the worst: there are many more over 0.9
+    assert verify_store(store) == []
+
+
+def test_adding_again_adds_nothing_and_another_model_adds_more(cohort, copied, heatmaps):
+    add(cohort, copied, heatmaps)
+    once, stamps = PatchStore(copied.path).slides, files_of(copied.path / "ill")
+    assert {o.status for o in add(cohort, copied, heatmaps).outcomes} == {"skipped"}
+    assert PatchStore(copied.path).slides == once
+    assert files_of(copied.path / "ill") == stamps
+    write_heatmap(heatmaps, "well", seed=1)
+    assert {o.slide: o.status for o in add(cohort, copied, heatmaps).outcomes} == {"ill": "skipped", "well": "done"}
+    store = PatchStore(copied.path)
+    counts = {slide.id: slide.counts["normal"] for slide in store.slides}
+    assert counts == {"ill": 80, "well": 110, "ill_2": 50}
+    corners = store.windows("well", "normal").xy
+    assert len({tuple(corner) for corner in corners.tolist()}) == 110
+    assert {slide.id: slide.sha256 for slide in once}["ill"] == {slide.id: slide.sha256 for slide in store.slides}[
+        "ill"
+    ]
+    assert {slide.id: slide.sha256 for slide in once}["well"] != {s.id: s.sha256 for s in store.slides}["well"]
+
+
+def test_zarr_python_reads_them_and_their_recipe(cohort, copied, heatmaps):
+    add(cohort, copied, heatmaps)
+    (name,) = PatchStore(copied.path).attributes["slides"]["ill"]["further"]
+    group = zarr.open_group(copied.path / "ill" / name, mode="r")
+    recipe = group.attrs["recipe"]
+    assert recipe["stage"] == "hard negatives"
+    assert recipe["settings"]["hard"] == {"threshold": 0.9, "per_slide": 30}
+    assert recipe["inputs"]["model"] == "model 0"
+    assert group["normal/images"].shape == (30, SIDE, SIDE, 3)
+
+
+def test_slides_annotated_in_part_and_without_heatmaps_give_none(cohort, copied, heatmaps):
+    from dataclasses import replace
+
+    partly = Cohort(slides=(replace(cohort.slides[0], exhaustive=False), *cohort.slides[1:]))
+    assert [o.slide for o in add(partly, copied, heatmaps).outcomes] == ["well"]
+    shutil.rmtree(heatmaps / "well")
+    with pytest.raises(SettingsError, match=r"no heatmap\.zarr of a training slide"):
+        add(partly, copied, heatmaps)
+
+
+def test_command_takes_the_stores_own_settings(cohort, copied, heatmaps, tmp_path, capsys):
+    cohort.save(tmp_path / "cohort.csv")
+    command = ["tile", str(tmp_path / "cohort.csv"), str(copied.path), "--from-heatmaps", str(heatmaps)]
+    command += ["--hard.threshold", "0.9", "--batch.workers", "0"]
+    assert main([*command, "--mpp", "0.25"]) == 1
+    assert "was tiled with another --mpp" in capsys.readouterr().err
+    assert main([*command, "--mpp", "0.5"]) == 0
+    assert "hard negatives added" in capsys.readouterr().out
+    rows = json.loads((copied.path / "zarr.json").read_text())["attributes"]["slides"]
+    assert [len(row.get("further", [])) for row in rows.values()] == [1, 1, 0]

@@ -1,0 +1,152 @@
+"""gigaslide store: counts, checksums and the contact sheet; stores in a bucket; room on the disk."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+import zarr
+from conftest import as_cohort
+from gigaslide.cli import main
+from gigaslide.patching import CLASSES, PatchStore, inventory, montage, totals, verify_store
+from gigaslide.patching import space as space_module
+from gigaslide.patching.montage import CLASS_COLOURS
+from gigaslide.patching.quota import Quota
+from gigaslide.patching.space import store_size
+from gigaslide.wsi import StoreError
+from tiling import SETTINGS, SIDE, classes_of, made_slide, tile
+
+
+def test_inventory_counts_what_zarr_python_counts(tiled):
+    store, _ = tiled
+    table = inventory(store)
+    expected = {(slide, name): group["images"].shape[0] for slide, name, group in classes_of(store)}
+    assert {(row["slide"], name): row[name] for row in table.to_dict("records") for name in CLASSES} == expected
+    splits = totals(table, ["split"]).set_index("split")
+    assert splits.loc["train", "slides"] == splits.loc["train", "patients"] == 2
+    assert splits.loc["train", "normal"] == expected["ill", "normal"] + expected["well", "normal"]
+    assert splits.loc["validation", "tumor"] == expected["ill_2", "tumor"]
+
+
+def test_store_info_prints_tables(tiled, capsys):
+    assert main(["store", "info", str(tiled[0].path)]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"ill_2 +p3 +validation +tumor +50 +40 +0 +0", told)
+    assert re.search(r"train +2 +2 +100 +40 +0 +0", told)
+    assert "75 + 2 × 4 px at 0.5 µm/px" in told
+
+
+def test_store_verify_finds_nothing_in_a_good_store(tiled, capsys):
+    assert main(["store", "verify", str(tiled[0].path)]) == 0
+    assert "230 patches of 3 slides read, 0 places damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("array", ["images", "xy", "tissue_fraction", "lesion", "unreadable"])
+def test_fault_27_verify_finds_a_flipped_byte_in_any_array(copied, capsys, array):
+    (file,) = [path for path in (copied.path / "ill" / "tumor" / array / "c").rglob("*") if path.is_file()]
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 0x10
+    file.write_bytes(content)
+    damaged = verify_store(PatchStore(copied.path))
+    assert [damage.group for damage in damaged] == ["ill/tumor"]
+    assert damaged[0].array.startswith(array)
+    assert f"ill/tumor/{array}/c/0" in damaged[0].reason
+    assert main(["store", "verify", str(copied.path)]) == 2
+    assert f"damaged: ill/tumor/{array}" in capsys.readouterr().out
+
+
+def test_fault_28_verify_finds_what_is_missing(copied):
+    for file in (copied.path / "well" / "normal" / "xy" / "c").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    (damage,) = verify_store(PatchStore(copied.path))
+    assert (damage.group, damage.array) == ("well/normal", "xy")
+
+
+def test_montage_shows_stored_patches_in_frames_of_their_class(tiled, tmp_path, capsys):
+    store, _ = tiled
+    assert main(["store", "montage", str(store.path), "--out", str(tmp_path / "m.png")]) == 0
+    image = cv2.cvtColor(cv2.imread(str(tmp_path / "m.png")), cv2.COLOR_BGR2RGB)
+    assert np.array_equal(image, montage(store))
+    # Frames are 118 px wide with 4 px of colour; two slides have five of each class, one has normal ones only.
+    for name, expected in (("normal", 15), ("tumor", 10)):
+        coloured = (image == CLASS_COLOURS[name]).all(axis=2).astype(np.uint8)
+        count, _, stats, _ = cv2.connectedComponentsWithStats(coloured)
+        frames = [s for s in stats[1:count] if s[cv2.CC_STAT_WIDTH] == s[cv2.CC_STAT_HEIGHT] == 118]
+        assert len(frames) == expected
+        left, top = frames[0][:2] + 4
+        shown = image[top : top + 110, left : left + 110].astype(float)
+        stored = zarr.open_group(store.path / "ill" / name, mode="r")["images"][:][:, 4:-4, 4:-4]
+        far = [np.abs(cv2.resize(p, (110, 110), interpolation=cv2.INTER_AREA) - shown).mean() for p in stored]
+        assert min(far) < 8  # the square in the middle is drawn over it
+        assert np.sort(far)[1] > 3 * min(far)
+
+
+def test_size_is_reckoned_and_a_full_disk_is_refused_before_anything_is_written(cohort, tmp_path, monkeypatch):
+    size = store_size([Quota(tumor=40, normal=50), Quota(tumor=0, normal=50)], SETTINGS)
+    assert size.patches == 140
+    assert size.bytes == pytest.approx(140 * SIDE * SIDE * 3 * 0.8, abs=1)
+    made_up = {"total": 10**9, "used": 0, "free": 10**6}
+    monkeypatch.setattr(space_module.shutil, "disk_usage", lambda _: type("Usage", (), made_up))
+    with pytest.raises(StoreError, match=r"up to 230 patches may take .* GB in \d+ files.*--no-check-space"):
+        tile(cohort, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    few = {"normal_per_slide": 2, "tumor_per_slide": 2}
+    assert tile(cohort, tmp_path / "store", check_space=False, **few).exit_status == 0
+    # What is there already takes no room, and the option is no other recipe.
+    assert {o.status for o in tile(cohort, tmp_path / "store", **few).outcomes} == {"skipped"}
+
+
+def test_files_are_counted_right(tiled):
+    store, summary = tiled
+    shares = [Quota(tumor=o.counts["tumor"], normal=o.counts["normal"]) for o in summary.outcomes]
+    files = [path for path in store.path.glob("*/**/*") if path.is_file()]
+    empty = 6  # the chunks and shards of the class that has no patches
+    assert len(files) == store_size(shares, SETTINGS).files - empty + 1
+
+
+def test_store_in_a_bucket_is_written_read_and_verified(bucket, cohort, tmp_path, capfd):
+    slide = made_slide(tmp_path, "ill.tif", seed=1, label="tumor", patient="p1", split="train")
+    few = {"normal_per_slide": 6, "tumor_per_slide": 5}
+    url = "s3://slides/stores/one"
+    assert tile(as_cohort(slide), url, **few).exit_status == 0
+    tile(as_cohort(slide), tmp_path / "local", **few)
+    local, remote = PatchStore(tmp_path / "local"), PatchStore(url)
+    assert [s.counts for s in remote.slides] == [s.counts for s in local.slides]
+    for name in CLASSES:
+        order = np.array([3, 0, -1, 3])
+        assert np.array_equal(remote.read("ill", name, order), local.read("ill", name, order))
+        assert np.array_equal(remote.windows("ill", name).xy, local.windows("ill", name).xy)
+    assert verify_store(remote) == []
+    assert {o.status for o in tile(as_cohort(slide), url, **few).outcomes} == {"skipped"}
+    (changed,) = tile(as_cohort(slide), url, normal_per_slide=3, tumor_per_slide=5).outcomes
+    assert "made again: settings.normal_per_slide: 6 → 3" in changed.reason
+    assert PatchStore(url).slides[0].counts == {"normal": 3, "tumor": 5}
+    assert main(["store", "info", url]) == 0
+    assert "ill" in capfd.readouterr().out
+
+
+def test_unfinished_group_in_a_bucket_is_no_slide_and_is_made_again(bucket, tmp_path):
+    from gigaslide.patching import tile as tile_module
+
+    slide = made_slide(tmp_path, "ill.tif", seed=1, label="normal", patient="p1", split="train")
+    url, few = "s3://slides/stores/two", {"normal_per_slide": 3}
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tile_module, "read_pixels", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tile(as_cohort(slide), url, **few)
+    assert PatchStore(url).slides == ()
+    assert tile(as_cohort(slide), url, **few).outcomes[0].counts["normal"] == 3
+    assert len(PatchStore(url).slides) == 1
+
+
+def test_other_urls_are_refused(tmp_path):
+    with pytest.raises(StoreError, match="not a patch store"):
+        _ = PatchStore("s3:///nothing").attributes
+    with pytest.raises(StoreError, match=r"a store is a folder, s3://BUCKET"):
+        _ = PatchStore("ftp://host/store").attributes
