@@ -1,7 +1,24 @@
 """The same work over many slides, on one machine or many."""
 
+from .blocks import BlockPlan, BlockWork
+from .journal import RunFolder, run_folder
 from .outcome import BatchSummary, SlideOutcome, SlideStatus
-from .run import run_slides
+from .pieces import Pieces
+from .run import run_blocks, run_slides
 from .settings import BatchSettings
+from .stop import Stopped
 
-__all__ = ["BatchSettings", "BatchSummary", "SlideOutcome", "SlideStatus", "run_slides"]
+__all__ = [
+    "BatchSettings",
+    "BatchSummary",
+    "BlockPlan",
+    "BlockWork",
+    "Pieces",
+    "RunFolder",
+    "SlideOutcome",
+    "SlideStatus",
+    "Stopped",
+    "run_blocks",
+    "run_folder",
+    "run_slides",
+]

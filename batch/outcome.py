@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..wsi import whole_file
 
-__all__ = ["BatchSummary", "SlideOutcome", "SlideStatus"]
+__all__ = ["BatchSummary", "Pace", "SlideOutcome", "SlideStatus"]
 
 SlideStatus = Literal["done", "skipped", "partial", "failed"]
 
@@ -28,10 +28,44 @@ class SlideOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorkerPace:
+    """What one worker did in a run."""
+
+    tasks: int = 0
+    seconds: float = 0.0
+    """Spent in tasks."""
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def per_second(self) -> float:
+        """All that was made, of whatever class, a second of work."""
+        return sum(self.counts.values()) / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast a run was, worker by worker."""
+
+    workers: dict[str, WorkerPace] = field(default_factory=dict)
+    seconds: float = 0.0
+    """The run's own, from its start to its end."""
+
+    def took(self, worker: str, seconds: float, counts: dict[str, int]) -> None:
+        """Add a task."""
+        before = self.workers.get(worker, WorkerPace())
+        self.workers[worker] = WorkerPace(
+            tasks=before.tasks + 1,
+            seconds=before.seconds + seconds,
+            counts=dict(Counter(before.counts) + Counter(counts)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchSummary:
     """All slides of one run, in the order of the cohort."""
 
     outcomes: tuple[SlideOutcome, ...]
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def exit_status(self) -> int:

@@ -1,36 +1,32 @@
-"""The same work on every slide: here or in worker processes; a slide that fails is recorded and the others go on."""
+"""The same work on every slide, here or in worker processes; a slide that fails is recorded and the others go on."""
 
-import copy
 import logging
-import os
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Protocol, TypeVar
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Generic
 
-import dask.config
-from dask.distributed import Client, LocalCluster, as_completed
-
-from ..wsi import GigaslideError
-from .outcome import BatchSummary, SlideOutcome
+from ..wsi import ClusterError, StoreError
+from .blocks import BlockPlan, BlockWork, SlideT, Task, WholeSlides
+from .engine import Ended, Engine, Here, Lost
+from .journal import RunFolder
+from .on_dask import OnDask
+from .outcome import BatchSummary, Pace, SlideOutcome
+from .perform import PACKAGE, Failure, Report, Terms
 from .settings import BatchSettings
+from .stop import GRACE_S, Stopped, StopRequest, stop_signals
 
-__all__ = ["run_slides"]
+__all__ = ["run_blocks", "run_slides"]
 
 logger = logging.getLogger(__name__)
 
-PACKAGE = "gigaslide"  # the logger above all of ours
-
-
-class HasId(Protocol):
-    """Anything that stands for one slide."""
-
-    @property
-    def id(self) -> str: ...
-
-
-SlideT = TypeVar("SlideT", bound=HasId)
+BLOCK_LIMIT_S = 600.0
+WAIT_S = 0.5  # the longest that a signal or a lost lock goes unseen between tasks
+LOST_AT_MOST = 30  # times a task may be lost through no fault of its own
 
 
 def run_slides(
@@ -40,98 +36,273 @@ def run_slides(
     *,
     on_outcome: Callable[[SlideOutcome], None] | None = None,
 ) -> BatchSummary:
-    """Do the work on every slide, one task a slide, on Dask's local cluster.
+    """Do work that takes a slide whole on every slide, one task a slide.
 
     work is a picklable callable; whatever it raises becomes the outcome "failed" of its slide. on_outcome hears of
     each slide as it ends.
+
+    Raises:
+        ClusterError: workers or scheduler are gone, or cannot be had.
+        Stopped: a signal asked to stop.
     """
-    cores = os.cpu_count() or 1
-    workers = min(cores if settings.workers is None else settings.workers, len(slides))
-    guarded = partial(_guarded, work)
-    results = map(guarded, slides) if workers == 0 else _on_cluster(guarded, slides, workers, settings)
-    outcomes = {}
-    for outcome in results:
-        outcomes[outcome.slide] = outcome
-        if on_outcome is not None:
-            on_outcome(outcome)
-    return BatchSummary(outcomes=tuple(outcomes[slide.id] for slide in slides))
+    return _run(WholeSlides(work), slides, settings, limit_s=settings.task_limit_s, folder=None, on_outcome=on_outcome)
 
 
-def _on_cluster(
-    guarded: Callable[[SlideT], SlideOutcome], slides: Sequence[SlideT], workers: int, settings: BatchSettings
-) -> Iterator[SlideOutcome]:
-    memory = "auto" if settings.memory_gb is None else int(settings.memory_gb * 1e9)
-    options = {
-        "distributed.worker.daemon": True,
-        "distributed.scheduler.allowed-failures": 2,
-        "distributed.admin.log-format": "%(name)s: %(message)s",
-    }
-    with (
-        dask.config.set(options),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=memory,
-            dashboard_address="127.0.0.1:0",  # empty would be port 8787 on every network of the machine
-            host="127.0.0.1",  # the cluster serves this process alone; nothing listens beyond the machine
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        in_worker = partial(_in_worker, guarded, logging.getLogger(PACKAGE).getEffectiveLevel())
-        names = {client.submit(in_worker, slide, pure=False, key=f"slide-{slide.id}"): slide.id for slide in slides}
-        for future in as_completed(names):
-            if future.status == "finished":
-                outcome, records = future.result()
-                for record in records:
-                    logging.getLogger(record.name).handle(record)
-                yield outcome
-            else:
-                error = future.exception()
-                yield SlideOutcome(slide=names[future], status="failed", reason=f"its worker died: {error}")
+def run_blocks(
+    work: BlockWork[SlideT],
+    slides: Sequence[SlideT],
+    settings: BatchSettings,
+    *,
+    folder: RunFolder,
+    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    on_block: Callable[[dict[str, int]], None] | None = None,
+) -> BatchSummary:
+    """Do work in blocks on every slide, into a folder that this run holds; keep its journal there.
+
+    Slides that failed in an earlier run by the same identity are not tried again unless settings.retry_failed.
+    on_block hears what each block made.
+
+    Raises:
+        ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was taken away.
+        StoreError: the disk is full.
+        Stopped: a signal asked to stop.
+    """
+    limit_s = BLOCK_LIMIT_S if settings.task_limit_s is None else settings.task_limit_s
+    return _run(work, slides, settings, limit_s=limit_s, folder=folder, on_outcome=on_outcome, on_block=on_block)
 
 
-class _Kept(logging.Handler):
-    """Records of one slide, on their way home. Dask's own forwarding drops what comes as the cluster closes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        plain = copy.copy(record)  # what it was called with need not pickle
-        plain.msg, plain.args = self.format(record), None
-        plain.exc_info = plain.exc_text = plain.stack_info = None
-        self.records.append(plain)
-
-
-def _in_worker(
-    guarded: Callable[[SlideT], SlideOutcome], level: int, slide: SlideT
-) -> tuple[SlideOutcome, list[logging.LogRecord]]:
-    """What the slide came to and what was logged of it from that level on."""
-    ours, kept = logging.getLogger(PACKAGE), _Kept()
-    # Set with each slide, for a worker that takes the place of a dead one starts anew.
-    ours.setLevel(level)
-    ours.addHandler(kept)
-    try:
-        return guarded(slide), kept.records
-    finally:
-        ours.removeHandler(kept)
+def _run(
+    work: BlockWork[SlideT],
+    slides: Sequence[SlideT],
+    settings: BatchSettings,
+    *,
+    limit_s: float | None,
+    folder: RunFolder | None,
+    on_outcome: Callable[[SlideOutcome], None] | None,
+    on_block: Callable[[dict[str, int]], None] | None = None,
+) -> BatchSummary:
+    level = logging.getLogger(PACKAGE).getEffectiveLevel()
+    terms = Terms(run=uuid.uuid4().hex[:8], tries=settings.tries, limit_s=limit_s, log_level=level)
+    with stop_signals() as stop:
+        run = _Run(work, slides, settings, terms, folder, stop, on_outcome, on_block)
+        return run.whole()
 
 
-def _guarded(work: Callable[[SlideT], SlideOutcome], slide: SlideT) -> SlideOutcome:
-    start = time.perf_counter()
-    try:
-        return work(slide)
-    except Exception as error:
-        # The one place where everything is caught: a slide must never stop the others.
-        expected = isinstance(error, GigaslideError)
-        reason = str(error) if expected else f"{type(error).__name__}: {error}"
-        logger.warning("%s failed: %s", slide.id, reason)
-        return SlideOutcome(
-            slide=slide.id,
-            status="failed",
-            reason=reason,
-            seconds=time.perf_counter() - start,
-            traceback=traceback.format_exc(),
+@dataclass
+class _State(Generic[SlideT]):
+    """What is known of one slide that is being worked on."""
+
+    slide: SlideT
+    pending: deque[int] = field(default_factory=deque)
+    left: int = 0
+    seconds: float = 0.0
+    deaths: Counter[str] = field(default_factory=Counter)
+    losses: int = 0
+    held: deque[Task[SlideT]] = field(default_factory=deque)
+    """Tasks of a slide under suspicion: done last, each alone, so that a death is surely theirs."""
+    is_held: bool = False
+
+
+class _Run(Generic[SlideT]):
+    """Hands out tasks, few at a time, and takes what they came to, until every slide has its outcome."""
+
+    def __init__(
+        self,
+        work: BlockWork[SlideT],
+        slides: Sequence[SlideT],
+        settings: BatchSettings,
+        terms: Terms,
+        folder: RunFolder | None,
+        stop: StopRequest,
+        on_outcome: Callable[[SlideOutcome], None] | None,
+        on_block: Callable[[dict[str, int]], None] | None,
+    ) -> None:
+        self.work, self.slides, self.settings, self.terms = work, slides, settings, terms
+        self.folder, self.stop, self.on_outcome, self.on_block = folder, stop, on_outcome, on_block
+        self.waiting: deque[SlideT] = deque()
+        self.active: dict[str, _State[SlideT]] = {}
+        self.ready: deque[Task[SlideT]] = deque()
+        self.flying: dict[str, Task[SlideT]] = {}
+        self.outcomes: dict[str, SlideOutcome] = {}
+        self.pace = Pace()
+
+    def whole(self) -> BatchSummary:
+        start = time.perf_counter()
+        self.note("run", slides=len(self.slides), settings=self.settings.model_dump(mode="json"))
+        self._set_aside_earlier_failures()
+        try:
+            if self.waiting:
+                with closing(self._engine()) as engine:
+                    self.stop.at_once = not engine.may_be_killed
+                    self._drive(engine)
+                    self.stop.at_once = False
+        except BaseException as error:
+            self.note("stopped", reason=str(error) or type(error).__name__)
+            raise
+        summary = BatchSummary(
+            outcomes=tuple(self.outcomes[slide.id] for slide in self.slides),
+            pace=replace(self.pace, seconds=time.perf_counter() - start),
         )
+        self.note("end", headline=summary.headline())
+        return summary
+
+    def note(self, event: str, **fields: object) -> None:
+        if self.folder is not None:
+            self.folder.journal.write(event, run=self.terms.run, **fields)
+
+    def _engine(self) -> Engine:
+        if self.settings.workers == 0:
+            return Here(self.work, self.terms)
+        shared: Path | None = None if self.folder is None else self.folder.path
+        at_most = len(self.waiting) if isinstance(self.work, WholeSlides) else 10**6
+        return OnDask(self.work, self.terms, self.settings, at_most=at_most, shared=shared)
+
+    def _set_aside_earlier_failures(self) -> None:
+        failures = self.folder.journal.failures() if self.folder is not None and not self.settings.retry_failed else {}
+        for slide in self.slides:
+            before = failures.get(slide.id)
+            identity = self.work.identity(slide) if before else None
+            if before is not None and identity is not None and before.get("identity") == identity:
+                reason = f"not tried again, for it failed before (--retry-failed does): {before.get('reason')}"
+                self._close(SlideOutcome(slide=slide.id, status="failed", reason=reason), is_news=False)
+            else:
+                self.waiting.append(slide)
+
+    def _drive(self, engine: Engine) -> None:
+        stop_at = None
+        while self.waiting or self.active:
+            if self.folder is not None and self.folder.lock.is_lost:
+                raise ClusterError(f"{self.folder.path}: another run took this one's lock away; this one stops")
+            if self.stop.number is not None:
+                stop_at = stop_at or time.monotonic() + GRACE_S
+                if not self.flying or time.monotonic() > stop_at:
+                    raise Stopped(self.stop.number)
+            else:
+                self._hand_out(engine)
+            for ended in engine.wait(WAIT_S):
+                del self.flying[ended.task.key]
+                self._take(ended)
+
+    def _hand_out(self, engine: Engine) -> None:
+        slots = engine.slots
+        while len(self.flying) < slots and (task := self._next()) is not None:
+            self.flying[task.key] = task
+            engine.submit(task)
+
+    def _next(self) -> Task[SlideT] | None:
+        """What to do next: what slides in hand need before another is begun; what is under suspicion last, alone."""
+        if self.ready:
+            return self.ready.popleft()
+        for state in self.active.values():
+            if state.pending and not state.is_held:
+                return Task(state.slide, "block", state.pending.popleft())
+        if self.waiting:
+            slide = self.waiting.popleft()
+            self.active[slide.id] = _State(slide)
+            return Task(slide, "plan")
+        if not self.flying:
+            for state in self.active.values():
+                if state.held:
+                    return state.held.popleft()
+                if state.pending:
+                    return Task(state.slide, "block", state.pending.popleft())
+        return None
+
+    def _take(self, ended: Ended) -> None:
+        state = self.active.get(ended.task.slide.id)
+        if state is None:
+            return  # the slide failed while this was under way
+        if isinstance(ended.result, Lost):
+            self._take_lost(state, ended.task, ended.result)
+        else:
+            self._take_report(state, ended.task, ended.result)
+
+    def _take_report(self, state: _State[SlideT], task: Task[SlideT], report: Report) -> None:
+        for record in report.records:
+            logging.getLogger(record.name).handle(record)
+        state.seconds += report.seconds
+        value = report.value
+        if isinstance(value, Failure):
+            self._take_failure(state, task, value)
+        elif isinstance(value, SlideOutcome):
+            self.pace.took(report.worker, report.seconds, {} if task.step == "finish" else value.counts)
+            seconds = state.seconds if value.status != "skipped" else value.seconds
+            self._close(replace(value, seconds=seconds), tries=report.tries)
+        elif isinstance(value, BlockPlan):
+            self.pace.took(report.worker, report.seconds, {})
+            self.note("plan", slide=task.slide.id, blocks=value.blocks, pending=len(value.pending))
+            state.pending.extend(value.pending)
+            state.left = len(value.pending)
+            self._finish_if_done(state)
+        else:
+            self.pace.took(report.worker, report.seconds, value)
+            self.note(
+                "block",
+                slide=task.slide.id,
+                block=task.number,
+                seconds=round(report.seconds, 3),
+                worker=report.worker,
+                tries=report.tries,
+            )
+            state.left -= 1
+            if self.on_block is not None:
+                self.on_block(value)
+            self._finish_if_done(state)
+
+    def _finish_if_done(self, state: _State[SlideT]) -> None:
+        if state.left == 0:
+            self.ready.append(Task(state.slide, "finish"))
+
+    def _take_failure(self, state: _State[SlideT], task: Task[SlideT], failure: Failure) -> None:
+        where = f" (block {task.number})" if task.step == "block" else ""
+        if failure.disk_is_full and self.folder is not None:
+            raise StoreError(
+                f"{self.folder.path}: the disk is full ({task}: {failure.reason}); free some space and run the same "
+                "command again to go on"
+            )
+        logger.warning("%s failed%s: %s", task.slide.id, where, failure.reason)
+        self._close(
+            SlideOutcome(
+                slide=task.slide.id,
+                status="failed",
+                reason=failure.reason,
+                seconds=state.seconds,
+                traceback=failure.traceback,
+            )
+        )
+
+    def _take_lost(self, state: _State[SlideT], task: Task[SlideT], lost: Lost) -> None:
+        state.deaths[task.key] += lost.deaths
+        state.losses += 1
+        deaths, tries = state.deaths[task.key], self.settings.tries
+        self.note("lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths)
+        if deaths >= tries or state.losses >= LOST_AT_MOST * tries:
+            reason = f"set aside after {deaths} of its workers died; at the last, in {task.step} {task.number}, "
+            self._take_failure(state, task, Failure(reason=reason + lost.reason))
+            return
+        if lost.deaths:
+            logger.warning("%s: %s; try %d of %d follows", task, lost.reason, deaths + 1, tries)
+        if deaths + 1 >= tries and deaths:
+            state.is_held = True
+            state.held.append(task)
+        else:
+            self.ready.appendleft(task)
+
+    def _close(self, outcome: SlideOutcome, *, tries: int = 1, is_news: bool = True) -> None:
+        state = self.active.pop(outcome.slide, None)
+        self.ready = deque(task for task in self.ready if task.slide.id != outcome.slide)
+        self.outcomes[outcome.slide] = outcome
+        if is_news and self.folder is not None:
+            identity = self.work.identity(state.slide) if state is not None and outcome.status == "failed" else None
+            self.note(
+                "slide",
+                slide=outcome.slide,
+                status=outcome.status,
+                reason=outcome.reason,
+                seconds=round(outcome.seconds, 3),
+                counts=outcome.counts,
+                tries=max([tries, *(deaths + 1 for deaths in (state.deaths if state else Counter()).values())]),
+                identity=identity,
+            )
+        if self.on_outcome is not None:
+            self.on_outcome(outcome)

@@ -184,6 +184,6 @@ def test_summary_csv_holds_every_slide_and_failures_their_tracebacks(tmp_path):
 
 
 def test_settings_refuse_what_cannot_be():
-    for wrong in ({"workers": -1}, {"memory_gb": 0}, {"cores": 2}):
+    for wrong in ({"workers": -1}, {"memory_gb": 0}, {"threads": 2}, {"cluster": "moab"}):
         with pytest.raises(ValidationError):
             BatchSettings(**wrong)

@@ -1,0 +1,226 @@
+"""Dask's workers, wherever they are: on this machine, as jobs of a queueing system, at a running scheduler."""
+
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dask.config
+from dask.distributed import Client, LocalCluster
+from distributed.security import Security
+
+from ..wsi import ClusterError, SettingsError, gigaslide_version
+from .machine import machine_cores, machine_memory
+from .settings import BatchSettings
+
+__all__ = ["dask_client", "job_cluster", "refuse_other_versions"]
+
+logger = logging.getLogger(__name__)
+
+CONNECT_S = 15.0
+JOB_MEMORY_GB = 4.0
+CLUSTERS = {
+    "slurm": ("SLURMCluster", {"queue": "queue", "account": "account", "walltime": "walltime"}),
+    "pbs": ("PBSCluster", {"queue": "queue", "account": "account", "walltime": "walltime"}),
+    "lsf": ("LSFCluster", {"queue": "queue", "account": "project", "walltime": "walltime"}),
+    "sge": ("SGECluster", {"queue": "queue", "account": "project", "walltime": "walltime"}),
+    "htcondor": ("HTCondorCluster", {}),
+}
+"""By name: dask-jobqueue's class, and what it calls our settings."""
+ALIKE = ("python", "dask", "distributed", "cloudpickle")
+"""What client, scheduler and workers must have in one version: they send each other code."""
+OPTIONS = {
+    "distributed.worker.daemon": True,
+    # Every death of a worker is told to the run, which counts them by slide.
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.admin.log-format": "%(name)s: %(message)s",
+}
+
+
+@contextmanager
+def dask_client(settings: BatchSettings, *, at_most: int, shared: Path | None) -> Iterator[tuple[Client, int]]:
+    """A client of the workers that the settings ask for, and how many these will be.
+
+    at_most is the number of workers that could have work; shared, a folder that jobs reach too, takes their logs.
+
+    Raises:
+        ClusterError: no scheduler that this client can talk to.
+    """
+    with dask.config.set(OPTIONS):
+        if settings.scheduler:
+            with _connected(settings) as client:
+                yield client, 1
+            return
+        if settings.cluster:
+            wanted = settings.jobs * settings.cores
+            cluster = job_cluster(settings, shared=shared)
+        else:
+            wanted = max(1, min(settings.workers or machine_cores(), at_most))
+            cluster = _local(settings, wanted)
+        with cluster, Client(cluster, set_as_default=False) as client:
+            if settings.cluster:
+                least = settings.jobs if settings.least_jobs is None else min(settings.least_jobs, settings.jobs)
+                # Adaptive also where the number is fixed: it replaces jobs that ended, which scale does not.
+                cluster.adapt(minimum_jobs=least, maximum_jobs=settings.jobs, interval="2s", wait_count=30)
+            yield client, wanted
+
+
+def _local(settings: BatchSettings, workers: int) -> LocalCluster:
+    share = machine_memory() // max(workers, machine_cores())
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        memory_limit=share if settings.memory_gb is None else int(settings.memory_gb * 1e9),
+        dashboard_address="127.0.0.1:0",  # empty would be port 8787 on every network of the machine
+        host="127.0.0.1",  # the cluster serves this process alone; nothing listens beyond the machine
+        silence_logs=logging.ERROR,
+    )
+
+
+def job_cluster(settings: BatchSettings, *, shared: Path | None) -> Any:
+    """dask-jobqueue's cluster of the settings, without jobs yet: (cores) workers of one thread in each job.
+
+    Jobs and scheduler speak TLS with certificates of their own, made for this run: else anybody on the cluster's
+    network could have them run code.
+
+    Raises:
+        SettingsError: an option that this queueing system does not know.
+        ClusterError: the scheduler cannot be started.
+    """
+    import dask_jobqueue  # slow to import, and only here
+
+    assert settings.cluster is not None
+    kind, names = CLUSTERS[settings.cluster]
+    given = {"queue": settings.queue, "account": settings.account, "walltime": settings.walltime}
+    unknown = [name for name in ("queue", "account") if given[name] and name not in names]
+    if unknown:
+        raise SettingsError(f"--{unknown[0]}: {settings.cluster} has none; give it as a directive with --job-options")
+    options: dict[str, Any] = {names[name]: value for name, value in given.items() if name in names and value}
+    if settings.cluster == "htcondor":
+        options["disk"] = "1 GB"
+    if settings.interface:
+        options["interface"] = settings.interface
+    if shared is not None:
+        options["log_directory"] = str(shared / "job-logs")
+    try:
+        return getattr(dask_jobqueue, kind)(
+            cores=settings.cores,
+            processes=settings.cores,
+            memory=f"{settings.cores * (settings.memory_gb or JOB_MEMORY_GB):g} GB",
+            job_name="gigaslide",
+            job_extra_directives=list(settings.job_options),
+            job_script_prologue=list(settings.job_setup),
+            death_timeout=120,
+            python=sys.executable,
+            security=Security.temporary(),
+            shared_temp_directory=None if shared is None else str(shared),
+            scheduler_options={"dashboard_address": "127.0.0.1:0"},
+            **options,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"--cluster {settings.cluster}: the scheduler cannot be started: {error}") from error
+
+
+@contextmanager
+def _connected(settings: BatchSettings) -> Iterator[Client]:
+    security = None
+    if settings.tls_ca_file:
+        security = Security(
+            tls_ca_file=str(settings.tls_ca_file),
+            tls_client_cert=str(settings.tls_cert_file),
+            tls_client_key=str(settings.tls_key_file),
+            require_encryption=True,
+        )
+    quiet = logging.getLogger("distributed")
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)  # what it would tell, our one line tells
+    try:
+        client = Client(settings.scheduler, security=security, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        raise ClusterError(_advice(settings, error)) from error
+    finally:
+        quiet.setLevel(level)
+    with client:
+        refuse_other_versions(client, settings.scheduler)
+        yield client
+
+
+def _advice(settings: BatchSettings, error: Exception) -> str:
+    """One line on why a scheduler cannot be talked to, after asking its port what it speaks."""
+    address = settings.scheduler
+    parts = urlsplit(address)
+    host, port = parts.hostname or "", parts.port or 8786
+    try:
+        speaks_tls = _speaks_tls(host, port)
+    except OSError as refused:
+        return f"{address}: no scheduler answers there ({refused}); start one with dask scheduler, or see its address"
+    if parts.scheme == "tcp" and speaks_tls:
+        return (
+            f"{address}: this scheduler speaks TLS only; give --scheduler tls://{host}:{port} with --tls-ca-file, "
+            "--tls-cert-file and --tls-key-file"
+        )
+    if parts.scheme == "tls" and not speaks_tls:
+        return (
+            f"{address}: this scheduler does not speak TLS; give --scheduler tcp://{host}:{port}, or start it with TLS"
+        )
+    if parts.scheme == "tls":
+        return (
+            f"{address}: TLS was refused ({error}); --tls-ca-file must be the authority of the scheduler's "
+            "certificate, and --tls-cert-file one that it trusts"
+        )
+    return f"{address}: something answers there, but not as a Dask scheduler of this version ({error})"
+
+
+def _speaks_tls(host: str, port: int) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is said, only asked
+    with socket.create_connection((host, port), timeout=5) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname=host):
+                return True
+        except ssl.SSLError as error:
+            # An alert is TLS too: the server wants our certificate.
+            return "ALERT" in str(error).upper()
+        except OSError:
+            return False
+
+
+def refuse_other_versions(client: Client, address: str) -> None:
+    """Pass if scheduler and workers have our versions of all that takes part in sending code.
+
+    Raises:
+        ClusterError: they differ; the message names each.
+    """
+    found: Any = client.get_versions()
+    mine = _versions(found["client"])
+    others = {"the scheduler": found["scheduler"], **{f"worker {at}": v for at, v in found["workers"].items()}}
+    for name, versions in others.items():
+        theirs = _versions(versions)
+        _refuse_unlike(address, name, {package: (theirs.get(package), mine[package]) for package in ALIKE})
+    try:
+        installed: Any = client.run(gigaslide_version)
+    except Exception as error:  # whatever their unpickling raises
+        raise ClusterError(f"{address}: its workers cannot import gigaslide ({error}); install it there too") from error
+    for worker, version in installed.items():
+        _refuse_unlike(address, f"worker {worker}", {"gigaslide": (version, gigaslide_version())})
+
+
+def _refuse_unlike(address: str, who: str, versions: dict[str, tuple[str | None, str]]) -> None:
+    unlike = [f"{name} {theirs} there and {mine} here" for name, (theirs, mine) in versions.items() if theirs != mine]
+    if unlike:
+        raise ClusterError(
+            f"{address}: {who} has {', '.join(unlike)}; install the same there as here, or start it from this "
+            "environment"
+        )
+
+
+def _versions(plain: dict[str, Any]) -> dict[str, str]:
+    """Package: version, of Python its first two numbers."""
+    versions = {name: str(version) for name, version in plain.get("packages", {}).items()}
+    versions["python"] = ".".join(versions.get("python", "").split(".")[:2])
+    return versions

@@ -1,0 +1,116 @@
+"""The journal of an output folder: a line of JSON for everything that ended, appended, of all runs on it.
+
+It is for people, and for what no output can tell: why a slide failed. What is done is read from the outputs.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..wsi.outputs import PARTIAL
+from .lock import RunLock
+from .settings import BatchSettings
+
+__all__ = ["Journal", "RunFolder", "run_folder"]
+
+logger = logging.getLogger(__name__)
+
+JOURNAL, LOCK = "run.jsonl", ".run.lock"
+
+
+class Journal:
+    """A file of JSON lines that only grows; one process writes to it at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._is_broken = False
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append a line. A disk that refuses it is told once and stops nothing."""
+        line = json.dumps({"time": _now(), "event": event, **fields}, ensure_ascii=True, default=str)
+        try:
+            with self.path.open("ab") as file:
+                file.write(line.encode() + b"\n")
+        except OSError as error:
+            if not self._is_broken:
+                logger.warning("%s: cannot be written: %s", self.path, error)
+            self._is_broken = True
+
+    def mend(self) -> None:
+        """Close a last line that a kill tore, so that the next one stands alone."""
+        try:
+            with self.path.open("rb+") as file:
+                if file.seek(0, 2) and (file.seek(-1, 2), file.read(1))[1] != b"\n":
+                    file.write(b"\n")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            logger.warning("%s: %s", self.path, error)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Every whole line, the oldest first."""
+        try:
+            with self.path.open("rb") as file:
+                for line in file:
+                    try:
+                        found = json.loads(line)
+                    except ValueError:
+                        continue
+                    if isinstance(found, dict):
+                        yield found
+        except FileNotFoundError:
+            return
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """The last line of each slide whose last outcome was a failure."""
+        last = {line.get("slide"): line for line in self.lines() if line.get("event") == "slide"}
+        return {str(slide): line for slide, line in last.items() if line.get("status") == "failed"}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder that a run writes to: no other run does, and the journal lies there."""
+
+    path: Path
+    lock: RunLock
+    journal: Journal
+
+
+@contextmanager
+def run_folder(path: Path, settings: BatchSettings) -> Iterator[RunFolder]:
+    """Hold the folder's lock and open its journal.
+
+    Raises:
+        ClusterError: another run works there.
+    """
+    with RunLock(path / LOCK, clear=settings.clear_lock) as lock:
+        journal = Journal(path / JOURNAL)
+        journal.mend()
+        _remove_leftovers(path)
+        yield RunFolder(path, lock, journal)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed writers left half written: with the lock held, nobody writes it any more.
+
+    Slides half done stay, for they are gone on with; what `Pieces` cut off after the renaming left over goes.
+    """
+    for left in path.glob(f".*{PARTIAL}"):
+        is_half_done = left.is_dir() and (left / "whole").is_dir()
+        if is_half_done:
+            continue
+        logger.info("%s: left by a killed run, removed", left)
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)

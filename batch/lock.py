@@ -1,0 +1,181 @@
+"""One run at a time on one output folder, also between machines that share it over NFS.
+
+The lock is a file made by link(2), which is atomic on NFS where exclusive creation was long not: the one whose own file
+has two names afterwards holds it. It says who holds it; its time of change is the heartbeat.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from ..wsi import ClusterError
+
+__all__ = ["RunLock"]
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Holder:
+    """Who holds a lock."""
+
+    host: str
+    pid: int
+    process_started: float
+    """Seconds since 1970; tells a process from a later one of the same number."""
+    process_space: str
+    """Containers on one host count their processes apart."""
+    since: str
+    token: str
+
+    @classmethod
+    def me(cls) -> "_Holder":
+        process = psutil.Process()
+        return cls(
+            host=socket.gethostname(),
+            pid=process.pid,
+            process_started=process.create_time(),
+            process_space=_process_space(),
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+            token=uuid.uuid4().hex,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "_Holder | None":
+        """Who holds the lock at path; None where there is no lock."""
+        try:
+            plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**plain)
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            return cls(host="unknown", pid=0, process_started=0, process_space="", since="unknown", token="")
+
+    def is_dead(self) -> bool:
+        """Whether that process is known to have ended: only one of this machine can be."""
+        if (self.host, self.process_space) != (socket.gethostname(), _process_space()):
+            return False
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.process_started) > 1
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.Error:
+            return False
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+def _process_space() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+class RunLock:
+    """Held by a `with` block.
+
+    A lock whose process has died on this machine is taken over; of another machine's nobody here can tell, and it is
+    refused with its holder's name, unless clear says that it is dead.
+
+    Raises:
+        ClusterError: another run holds it.
+    """
+
+    def __init__(self, path: Path, *, clear: bool = False, beat_s: float = BEAT_S) -> None:
+        self.path = path
+        self._clear = clear
+        self._beat_s = beat_s
+        self._me = _Holder.me()
+        self._released = threading.Event()
+        self.is_lost = False
+        """Somebody took the lock away while we held it."""
+
+    def __enter__(self) -> "RunLock":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        holder = None
+        for _ in range(3):  # between looking and taking, another may come or go
+            if self._take():
+                threading.Thread(target=self._beat, name="run lock", daemon=True).start()
+                return self
+            holder = _Holder.load(self.path)
+            if holder is None:
+                continue
+            if not (self._clear or holder.is_dead()):
+                break
+            logger.warning("%s: lock of %s taken away", self.path.parent, holder)
+            self._take_away(holder)
+        raise ClusterError(
+            f"{self.path.parent}: another run works on this output: {holder}; its heart beat {self._age()} ago. Wait "
+            "for it, or, if you know that it is dead, run again with --clear-lock"
+        )
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._released.set()
+        if self._is_mine():
+            self.path.unlink(missing_ok=True)
+
+    def _take(self) -> bool:
+        mine = self.path.with_name(f"{self.path.name}.{self._me.token[:8]}.partial")
+        try:
+            mine.write_text(json.dumps(asdict(self._me)), encoding="utf-8")
+            with contextlib.suppress(OSError):  # over NFS the work may be done and the answer lost: names are counted
+                os.link(mine, self.path)
+            return mine.stat().st_nlink == 2
+        finally:
+            mine.unlink(missing_ok=True)
+
+    def _take_away(self, holder: _Holder) -> None:
+        """Remove that holder's lock, and not one that was taken since it was looked at."""
+        aside = self.path.with_name(f"{self.path.name}.{self._me.token[:8]}.old")
+        try:
+            self.path.rename(aside)
+        except FileNotFoundError:
+            return
+        found = _Holder.load(aside)
+        if found != holder:
+            try:
+                os.link(aside, self.path)
+            except FileExistsError:
+                logger.warning("%s: the lock of %s was taken away by mistake", self.path.parent, found)
+        aside.unlink(missing_ok=True)
+
+    def _is_mine(self) -> bool:
+        holder = _Holder.load(self.path)
+        return holder is not None and holder.token == self._me.token
+
+    def _beat(self) -> None:
+        while not self._released.wait(self._beat_s):
+            try:
+                if not self._is_mine():
+                    self.is_lost = not self._released.is_set()
+                    return
+                os.utime(self.path)
+            except OSError as error:
+                logger.warning("%s: the lock's heartbeat failed: %s", self.path, error)
+
+    def _age(self) -> str:
+        # Both times are the file server's: clocks of machines differ.
+        probe = self.path.with_name(f"{self.path.name}.{self._me.token[:8]}.now")
+        try:
+            probe.touch()
+            seconds = probe.stat().st_mtime - self.path.stat().st_mtime
+        except OSError:
+            return "an unknown time"
+        finally:
+            probe.unlink(missing_ok=True)
+        return f"{max(0.0, seconds):.0f} s" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,159 @@
+"""The engine of worker processes: tasks go to Dask's workers, and a death of one is told by the task that met it."""
+
+import logging
+import math
+import queue
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from dask.distributed import Client, Future
+from distributed.scheduler import KilledWorker
+
+from ..wsi import ClusterError
+from .blocks import BlockWork, Task
+from .clusters import dask_client
+from .engine import Ended, Lost
+from .perform import Failure, Report, Terms, perform_in_worker, topic_of
+from .settings import BatchSettings
+
+__all__ = ["OnDask"]
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 2.0  # between looks at the scheduler's health
+FETCH_S = 60.0  # for a result that is known to be there
+
+
+class OnDask:
+    """Tasks on Dask's workers.
+
+    Raises:
+        ClusterError: no scheduler, or one this client cannot talk to; from `wait`: none, or no worker, for too long.
+    """
+
+    may_be_killed = True
+
+    def __init__(
+        self, work: BlockWork[Any], terms: Terms, settings: BatchSettings, *, at_most: int, shared: Path | None
+    ) -> None:
+        self._work, self._terms, self._settings = work, terms, settings
+        self._queue: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._flying: dict[str, tuple[Task[Any], Future]] = {}
+        self._attempts = 0
+        self._began: dict[str, tuple[str, float]] = {}  # task: worker, when
+        self._explained: set[str] = set()  # workers whose death a task that had begun on them answers for
+        self._threads = 0
+        self._looked = 0.0
+        self._alive = self._told = time.monotonic()
+        self._stack = ExitStack()
+        self._client, self._wanted = self._stack.enter_context(dask_client(settings, at_most=at_most, shared=shared))
+        self._client.subscribe_topic(topic_of(terms.run), self._hear)
+
+    @property
+    def client(self) -> Client:
+        return self._client
+
+    @property
+    def slots(self) -> int:
+        threads = max(self._threads, self._wanted)
+        return threads + math.ceil(threads / 4)  # one more than can run, so that no worker waits for our answer
+
+    def submit(self, task: Task[Any]) -> None:
+        self._attempts += 1
+        future = self._client.submit(
+            perform_in_worker,
+            self._work,
+            task,
+            self._terms,
+            key=f"{task.key}-{self._terms.run}-{self._attempts}",
+            pure=False,
+        )
+        self._flying[str(future.key)] = task, future
+        future.add_done_callback(self._queue.put)
+
+    def wait(self, seconds: float) -> Sequence[Ended]:
+        self._look()
+        ended: list[Ended] = []
+        deadline = time.monotonic() + seconds
+        while not ended and self._flying and (left := deadline - time.monotonic()) > 0:
+            try:
+                future = self._queue.get(timeout=left)
+            except queue.Empty:
+                break
+            if str(future.key) in self._flying:
+                task, _ = self._flying.pop(str(future.key))
+                ended.append(Ended(task=task, result=self._result(task, future)))
+        return ended
+
+    def close(self) -> None:
+        try:
+            self._client.cancel([future for _, future in self._flying.values()])
+        except Exception as error:  # a scheduler that is gone: nothing is left to cancel
+            logger.debug("at the end: %s", error)
+        self._flying.clear()
+        self._stack.close()
+
+    def _hear(self, event: tuple[float, dict[str, str]]) -> None:
+        _, message = event
+        self._began[message["key"]] = message["worker"], time.monotonic()
+
+    def _result(self, task: Task[Any], future: Future) -> Report | Lost:
+        try:
+            if future.status == "error":
+                error = future.exception(timeout=FETCH_S)
+                if isinstance(error, KilledWorker):
+                    return self._lost(task, error)
+                return Report(value=Failure(reason=f"its worker could not do it: {error!r}"), seconds=0.0)
+            return future.result(timeout=FETCH_S)
+        except Exception as error:
+            # Called off (CancelledError), or its worker died between the work and the telling: nobody's fault.
+            return Lost(deaths=0, reason=f"its result was lost: {error!r}")
+        finally:
+            self._began.pop(task.key, None)
+
+    def _lost(self, task: Task[Any], error: KilledWorker) -> Lost:
+        worker = error.last_worker.address
+        began = self._began.get(task.key)
+        if began is not None and began[0] == worker:
+            self._explained.add(worker)
+            limit, lasted = self._terms.limit_s, time.monotonic() - began[1]
+            if limit is not None and lasted >= limit:
+                return Lost(deaths=1, reason=f"it took longer than {limit:g} s and was killed on {worker}")
+        elif worker in self._explained or any(at == worker for at, _ in self._began.values()):
+            return Lost(deaths=0, reason=f"it waited on {worker}, which died")
+        reason = f"its worker died ({worker}: killed, out of memory or crashed)"
+        return Lost(deaths=error.allowed_failures + 1, reason=reason)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        client, patience = self._client, self._settings.patience()
+        if client.status == "closed":
+            raise ClusterError(f"{self._place()}: the scheduler is gone; {_GO_ON}")
+        self._threads = 0
+        if client.status == "running":
+            try:
+                scheduler: Any = client.scheduler
+                found: Any = client.sync(scheduler.identity, n_workers=0, callback_timeout=10)
+                self._threads = found["total_threads"]
+            except Exception as error:  # whatever a dying connection raises
+                logger.debug("%s: %r", self._place(), error)
+        if self._threads:
+            self._alive = self._told = now
+        elif now - self._alive > patience:
+            what = "no worker" if client.status == "running" else "no scheduler"
+            raise ClusterError(f"{self._place()}: {what} for {patience:.0f} s (--patience-s); {_GO_ON}")
+        elif now - self._told > min(600.0, patience / 2):
+            self._told = now
+            logger.warning("%s: no worker for %.0f s; waiting on", self._place(), now - self._alive)
+
+    def _place(self) -> str:
+        return self._settings.scheduler or self._settings.cluster or "this machine"
+
+
+_GO_ON = "what is done is on disk, run the same command again to go on"

@@ -1,0 +1,172 @@
+"""A made work in blocks for the tests of the batch room: rows of numbers into files, a slide's sum at the end.
+
+Run as a file it is stopped with SIGKILL at every single change it makes to the disk: see test_batch_faults.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gigaslide.batch import (
+    BatchSettings,
+    BatchSummary,
+    BlockPlan,
+    Pieces,
+    SlideOutcome,
+    run_blocks,
+    run_folder,
+)
+from gigaslide.wsi import GigaslideError
+
+ROWS = 5  # numbers a block, but for the last
+
+
+@dataclass(frozen=True)
+class Column:
+    """A slide of that many numbers, and what befalls those who work on it."""
+
+    id: str
+    count: int = 12
+    deed: str = ""
+    at: int = 1
+    """The block where the deed is done."""
+
+
+def number(column: Column, row: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{column.id} {row}".encode()).digest()[:4], "big")
+
+
+@dataclass(frozen=True)
+class Sums:
+    """BlockWork: ROWS numbers a block into `c/<block>`, their sum into sum.json."""
+
+    out: Path
+    pause_s: float = 0.0
+
+    def pieces(self, slide: Column) -> Pieces:
+        return Pieces(self.out / slide.id, {"id": slide.id, "count": slide.count})
+
+    def plan(self, slide: Column) -> BlockPlan | SlideOutcome:
+        if (self.out / slide.id / "sum.json").exists():
+            return SlideOutcome(slide=slide.id, status="skipped", counts={"rows": slide.count})
+        pieces = self.pieces(slide)
+        pieces.begin()
+        done = pieces.done()
+        blocks = -(-slide.count // ROWS)
+        return BlockPlan(blocks=blocks, pending=tuple(k for k in range(blocks) if k not in done))
+
+    def block(self, slide: Column, number_: int) -> dict[str, int]:
+        if number_ == slide.at:
+            self.befall(slide)
+        time.sleep(self.pause_s)
+        rows = range(number_ * ROWS, min(slide.count, (number_ + 1) * ROWS))
+        pieces = self.pieces(slide)
+        path = pieces.whole / "c" / str(number_)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(str(number(slide, row)) for row in rows))
+        pieces.record(number_, [path], {"rows": len(rows)})
+        return {"rows": len(rows)}
+
+    def befall(self, slide: Column) -> None:
+        marks = self.out / "marks"
+        marks.mkdir(exist_ok=True)
+        (marks / f"{slide.id}.{os.getpid()}.{time.monotonic_ns()}").touch()
+        first = len(list(marks.glob(f"{slide.id}.*"))) == 1
+        if slide.deed == "die" or (slide.deed == "die once" and first):
+            os._exit(9)
+        if slide.deed == "hang" or (slide.deed == "hang once" and first):
+            time.sleep(3600)
+        if slide.deed == "refuse":
+            raise GigaslideError(f"{slide.id}: no numbers here; bring some")
+
+    def finish(self, slide: Column) -> SlideOutcome:
+        pieces = self.pieces(slide)
+        if pieces.whole.exists():
+            files = sorted((pieces.whole / "c").iterdir(), key=lambda path: int(path.name))
+            total = sum(int(line) for path in files for line in path.read_text().split())
+            (pieces.whole / "sum.json").write_text(json.dumps(total))
+        pieces.finish()
+        return SlideOutcome(slide=slide.id, status="done", counts={"rows": slide.count})
+
+    def identity(self, slide: Column) -> str:
+        return f"{slide.id} {slide.count}"
+
+
+def run(out: Path, columns: list[Column], *, pause_s: float = 0.0, on_block=None, **settings) -> BatchSummary:
+    batch = BatchSettings(**{"workers": 0, "memory_gb": 1.0, **settings})
+    if batch.cluster or batch.scheduler:
+        batch = BatchSettings(**settings)
+    with run_folder(out, batch) as folder:
+        summary = run_blocks(Sums(out, pause_s), columns, batch, folder=folder, on_block=on_block)
+    summary.save(out)
+    return summary
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Every file of every finished slide, but for the run's own tables and what says of itself that it is no output."""
+    files = (path for path in out.rglob("*") if path.is_file() and path.parent != out)
+    kept = {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+    return {name: data for name, data in kept.items() if not name.startswith((".", "marks/", "job-logs/"))}
+
+
+def expected(columns: list[Column]) -> dict[str, bytes]:
+    """The same without blocks, folders or runs."""
+    files = {}
+    for column in columns:
+        numbers = [number(column, row) for row in range(column.count)]
+        for start in range(0, column.count, ROWS):
+            files[f"{column.id}/c/{start // ROWS}"] = "\n".join(map(str, numbers[start : start + ROWS])).encode()
+        files[f"{column.id}/sum.json"] = str(sum(numbers)).encode()
+    return files
+
+
+CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "shutil.rmtree"}
+COLUMNS = [Column("a", 12), Column("b c", 5), Column("ü", 7)]
+
+
+def _killed_at(change: int, out: Path) -> bool:
+    """Run in a child that is killed before its change number `change`; whether it came that far."""
+    child = os.fork()
+    if child == 0:
+        left = [change]
+
+        def hook(event: str, args: tuple) -> None:
+            writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+            if writes or event in CHANGES:
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        run(out, COLUMNS)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def _kills(folder: Path, every: int) -> Iterator[str]:
+    change, killed = 0, True
+    while killed:
+        out = folder / str(change)
+        killed = _killed_at(change, out)
+        run(out, COLUMNS)
+        hidden = [path.name for path in out.iterdir() if path.name.startswith(".")]
+        if contents(out) != expected(COLUMNS) or hidden:
+            yield f"killed before change {change}: {sorted(contents(out))}, {hidden}"
+        change += every
+    yield f"{change // every} runs"
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "kills":
+        for line in _kills(Path(sys.argv[2]), int(sys.argv[3])):
+            sys.stdout.write(line + "\n")
+    else:
+        count, workers = int(sys.argv[3]), int(sys.argv[4])
+        sys.exit(run(Path(sys.argv[2]), [Column("long", count)], pause_s=0.2, workers=workers).exit_status)
