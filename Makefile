@@ -9,10 +9,10 @@ MINUTES ?= 10
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real fuzz lint format bench clean
+.PHONY: help demo test test-real test-cluster fuzz lint format bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gigaslide needs Python >= 3.11; run make PYTHON=python3.12 …"; exit 1; }
@@ -29,6 +29,10 @@ test: $(READY)  ## run the tests
 
 test-real: $(READY)  ## run the reduced real run on ../shared/data
 	$(BIN)/python -m pytest -m real_run
+
+test-cluster: $(READY)  ## install and start a Slurm of our own, run batches on it, stop it (root on Debian)
+	.ci/slurm install || true
+	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
 
 fuzz: $(READY)  ## change bytes of slides and annotations at random (MINUTES=10)
 	$(BIN)/python -W ignore tests/fuzz.py --minutes $(MINUTES)

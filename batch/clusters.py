@@ -4,6 +4,7 @@ import logging
 import socket
 import ssl
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,16 +58,16 @@ def dask_client(settings: BatchSettings, *, at_most: int, shared: Path | None) -
                 yield client, 1
             return
         if settings.cluster:
-            wanted = settings.jobs * settings.cores
-            cluster = job_cluster(settings, shared=shared)
-        else:
-            wanted = max(1, min(settings.workers or machine_cores(), at_most))
-            cluster = _local(settings, wanted)
-        with cluster, Client(cluster, set_as_default=False) as client:
-            if settings.cluster:
-                least = settings.jobs if settings.least_jobs is None else min(settings.least_jobs, settings.jobs)
-                # Adaptive also where the number is fixed: it replaces jobs that ended, which scale does not.
-                cluster.adapt(minimum_jobs=least, maximum_jobs=settings.jobs, interval="2s", wait_count=30)
+            with _certificates(shared) as security:
+                cluster = job_cluster(settings, security, logs=None if shared is None else shared / "job-logs")
+                with cluster, Client(cluster, set_as_default=False) as client:
+                    least = settings.jobs if settings.least_jobs is None else min(settings.least_jobs, settings.jobs)
+                    # Adaptive also where the number is fixed: it replaces jobs that ended, which scale does not.
+                    cluster.adapt(minimum_jobs=least, maximum_jobs=settings.jobs, interval="2s", wait_count=30)
+                    yield client, settings.jobs * settings.cores
+            return
+        wanted = max(1, min(settings.workers or machine_cores(), at_most))
+        with _local(settings, wanted) as cluster, Client(cluster, set_as_default=False) as client:
             yield client, wanted
 
 
@@ -82,11 +83,29 @@ def _local(settings: BatchSettings, workers: int) -> LocalCluster:
     )
 
 
-def job_cluster(settings: BatchSettings, *, shared: Path | None) -> Any:
-    """dask-jobqueue's cluster of the settings, without jobs yet: (cores) workers of one thread in each job.
+@contextmanager
+def _certificates(shared: Path | None) -> Iterator[Security]:
+    """Certificates of a run's own, in a folder that jobs reach and nobody else may read; gone afterwards.
 
-    Jobs and scheduler speak TLS with certificates of their own, made for this run: else anybody on the cluster's
-    network could have them run code.
+    Scheduler and workers run whatever code they are sent: without TLS anybody on the cluster's network could send some.
+    """
+    made = Security.temporary()
+    with tempfile.TemporaryDirectory(prefix=".tls.", dir=Path.home() if shared is None else shared) as folder:
+        paths = {}
+        for name in ("tls_ca_file", "tls_client_cert", "tls_client_key"):
+            path = Path(folder) / name
+            path.touch(mode=0o600)
+            path.write_text(getattr(made, name), encoding="utf-8")
+            paths[name] = str(path)
+        both = {f"tls_{who}_{what}": paths[f"tls_client_{what}"] for who in _ROLES for what in ("cert", "key")}
+        yield Security(tls_ca_file=paths["tls_ca_file"], require_encryption=True, **both)
+
+
+_ROLES = ("client", "scheduler", "worker")
+
+
+def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | None) -> Any:
+    """dask-jobqueue's cluster of the settings, without jobs yet; a job has as many workers of one thread as cores.
 
     Raises:
         SettingsError: an option that this queueing system does not know.
@@ -105,8 +124,8 @@ def job_cluster(settings: BatchSettings, *, shared: Path | None) -> Any:
         options["disk"] = "1 GB"
     if settings.interface:
         options["interface"] = settings.interface
-    if shared is not None:
-        options["log_directory"] = str(shared / "job-logs")
+    if logs is not None:
+        options["log_directory"] = str(logs)
     try:
         return getattr(dask_jobqueue, kind)(
             cores=settings.cores,
@@ -117,8 +136,7 @@ def job_cluster(settings: BatchSettings, *, shared: Path | None) -> Any:
             job_script_prologue=list(settings.job_setup),
             death_timeout=120,
             python=sys.executable,
-            security=Security.temporary(),
-            shared_temp_directory=None if shared is None else str(shared),
+            security=security,
             scheduler_options={"dashboard_address": "127.0.0.1:0"},
             **options,
         )

@@ -1,0 +1,81 @@
+"""A real Slurm on this machine: the same files as elsewhere, also when a job is cancelled half-way.
+
+Only where asked for: make test-cluster.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sums import COLUMNS, Column, contents, expected, run
+from test_batch_blocks import journal
+
+ROOT = Path(__file__).resolve().parents[1]
+ON_SLURM = {"cluster": "slurm", "memory_gb": 0.5, "interface": "lo", "walltime": "00:10:00"}
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[None]:
+    """A Slurm of one node that is stopped at the end; its jobs find the package and these tests."""
+    if os.geteuid() != 0:
+        pytest.skip("starting a Slurm of our own needs root")
+    missing = [name for name in ("slurmctld", "slurmd", "munged") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"no {', '.join(missing)} here; on Debian .ci/slurm install brings them")
+    started = subprocess.run([ROOT / ".ci/slurm", "start"], capture_output=True, text=True, timeout=120, check=False)
+    if started.returncode:
+        pytest.fail(f"Slurm did not start: {started.stderr}")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SLURM_CONF", started.stdout.split("SLURM_CONF=")[1].strip())
+            given = os.environ.get("PYTHONPATH", "")
+            patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [given, str(ROOT / "tests")])))
+            yield
+    finally:
+        subprocess.run([ROOT / ".ci/slurm", "stop"], timeout=120, check=False)
+
+
+def jobs() -> list[str]:
+    """Numbers of the jobs that run."""
+    command = ["squeue", "--noheader", "--format=%A", "--states=RUNNING"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split()
+
+
+def wait_for_no_jobs() -> None:
+    deadline = time.monotonic() + 60
+    while jobs() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not jobs()
+
+
+def test_two_jobs_make_the_same_files_and_talk_tls_only(slurm, tmp_path):
+    summary = run(tmp_path, COLUMNS, jobs=2, **ON_SLURM)
+    assert summary.headline() == "3 slides: 3 done, 0 skipped, 0 partial, 0 failed"
+    assert contents(tmp_path) == expected(COLUMNS)
+    assert {worker.split("://")[0] for worker in summary.pace.workers} == {"tls"}
+    logs = "".join(path.read_text() for path in (tmp_path / "job-logs").iterdir())
+    assert all(f"on {column.id}, block 0" in logs for column in COLUMNS)
+    wait_for_no_jobs()
+
+
+def test_cancelled_job_is_replaced_and_the_run_completes(slurm, tmp_path):
+    long = [Column("long", 150)]
+    seen: list[str] = []
+
+    def cancel(_: dict[str, int]) -> None:
+        if len(seen) < 1:
+            seen.extend(jobs()[:1])
+            subprocess.run(["scancel", *seen], timeout=20, check=True)
+
+    summary = run(tmp_path, long, pause_s=0.5, jobs=1, on_block=cancel, **ON_SLURM)
+    assert summary.exit_status == 0
+    assert len(seen) == 1
+    assert len(summary.pace.workers) == 2  # one before, one after: there was but one job at a time
+    assert contents(tmp_path) == expected(long)
+    assert len(journal(tmp_path, "block")) == 30
+    wait_for_no_jobs()
