@@ -1,6 +1,7 @@
 """The same work over many slides, on one machine or many."""
 
 from .blocks import BlockPlan, BlockWork
+from .jobscript import job_script, without_job_options
 from .journal import RunFolder, run_folder
 from .outcome import BatchSummary, SlideOutcome, SlideStatus
 from .pieces import Pieces
@@ -18,7 +19,9 @@ __all__ = [
     "SlideOutcome",
     "SlideStatus",
     "Stopped",
+    "job_script",
     "run_blocks",
     "run_folder",
     "run_slides",
+    "without_job_options",
 ]

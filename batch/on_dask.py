@@ -1,7 +1,6 @@
 """The engine of worker processes: tasks go to Dask's workers, and a death of one is told by the task that met it."""
 
 import logging
-import math
 import queue
 import time
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ __all__ = ["OnDask"]
 logger = logging.getLogger(__name__)
 
 LOOK_S = 2.0  # between looks at the scheduler's health
-FETCH_S = 60.0  # for a result that is known to be there
+FETCH_S = 20.0  # for a result that is known to be there
 
 
 class OnDask:
@@ -46,7 +45,7 @@ class OnDask:
         self._began: dict[str, tuple[str, float]] = {}  # task: worker, when
         self._explained: set[str] = set()  # workers whose death a task that had begun on them answers for
         self._threads = 0
-        self._looked = 0.0
+        self._looked = -LOOK_S
         self._alive = self._told = time.monotonic()
         self._stack = ExitStack()
         self._client, self._wanted = self._stack.enter_context(dask_client(settings, at_most=at_most, shared=shared))
@@ -58,8 +57,10 @@ class OnDask:
 
     @property
     def slots(self) -> int:
-        threads = max(self._threads, self._wanted)
-        return threads + math.ceil(threads / 4)  # one more than can run, so that no worker waits for our answer
+        self._look()
+        # One a worker: what waited in a worker that dies would be lost, and blamed, together with what killed it.
+        is_growing = self._settings.least_jobs is not None  # then what waits is what calls for more workers
+        return max(self._threads, self._wanted) if is_growing else max(1, self._threads)
 
     def submit(self, task: Task[Any]) -> None:
         self._attempts += 1
@@ -135,18 +136,18 @@ class OnDask:
         client, patience = self._client, self._settings.patience()
         if client.status == "closed":
             raise ClusterError(f"{self._place()}: the scheduler is gone; {_GO_ON}")
-        self._threads = 0
+        self._threads, answers = 0, False
         if client.status == "running":
             try:
                 scheduler: Any = client.scheduler
                 found: Any = client.sync(scheduler.identity, n_workers=0, callback_timeout=10)
-                self._threads = found["total_threads"]
+                self._threads, answers = found["total_threads"], True
             except Exception as error:  # whatever a dying connection raises
                 logger.debug("%s: %r", self._place(), error)
         if self._threads:
             self._alive = self._told = now
         elif now - self._alive > patience:
-            what = "no worker" if client.status == "running" else "no scheduler"
+            what = "no worker" if answers else "no scheduler"
             raise ClusterError(f"{self._place()}: {what} for {patience:.0f} s (--patience-s); {_GO_ON}")
         elif now - self._told > min(600.0, patience / 2):
             self._told = now

@@ -12,6 +12,7 @@ from ..patching import AugmentSettings, TileSettings
 from ..phantom import PhantomSettings
 from ..training import TrainSettings
 from ..wsi import Cohort
+from .options import Batch
 from .plan import Plan, worst
 from .stages import phantom_stage, run_stages
 
@@ -23,7 +24,7 @@ def demo(
     /,
     *,
     seed: int = 0,
-    batch: BatchSettings = BatchSettings(),
+    batch: Batch = BatchSettings(),
 ) -> int:
     """Make phantom slides and run every stage on them, in about ten minutes on two cores.
 

@@ -11,6 +11,7 @@ from ..eval import EvaluateSettings
 from ..inference import PredictSettings
 from ..patching import TileSettings
 from ..training import TrainSettings
+from .options import Batch
 from .plan import Plan
 from .stages import doctor_stage
 
@@ -27,7 +28,7 @@ def doctor(
     train: TrainSettings = TrainSettings(),
     predict: PredictSettings = PredictSettings(),
     evaluate: EvaluateSettings = EvaluateSettings(),
-    batch: BatchSettings = BatchSettings(),
+    batch: Batch = BatchSettings(),
 ) -> int:
     """Look whether a cohort is fit for a long run: every slide in parallel, none read whole.
 

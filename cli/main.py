@@ -73,9 +73,11 @@ def main(tokens: Sequence[str] | None = None) -> int:
         verbose: Annotated[bool, Parameter(show=False, negative="")] = False,
     ) -> int:
         if words and words[0] in COMMANDS and not {"--help", "-h"} & set(words):
+            from .options import given_words
             from .show import show_logs
 
             show_logs(verbose=verbose)
+            given_words.set(tuple(given))
         if config is not None:
             app.config = (Dict(config_of(config, set(COMMANDS)), source=str(config)),)
         return app(words, exit_on_error=False, print_error=True, result_action="return_value") or 0
@@ -90,9 +92,9 @@ def _guarded(app: App, tokens: list[str]) -> int:
         return int(app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0)
     except CycloptsError:
         return 1  # already printed
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("\nstopped; run the same command again to go on", file=sys.stderr)
-        return 130
+        return getattr(stopped, "exit_status", 130)  # 143 where it was SIGTERM
     except Exception as error:
         print(f"gigaslide: {_line(error)}", file=sys.stderr)
         return 1

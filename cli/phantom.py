@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from ..batch import BatchSettings
 from ..phantom import PhantomSettings
+from .options import Batch
 from .stages import phantom_stage
 
 __all__ = ["phantom"]
@@ -17,7 +18,7 @@ def phantom(
     /,
     *,
     settings: Annotated[PhantomSettings, Parameter(name="*")] = PhantomSettings(),
-    batch: BatchSettings = BatchSettings(),
+    batch: Batch = BatchSettings(),
 ) -> int:
     """Draw synthetic slides whose tumour is known: pyramidal JPEG TIFFs, ASAP XML, a cohort CSV."""
     _, summary = phantom_stage(out, settings, batch)

@@ -11,7 +11,9 @@ from ..inference import PredictSettings
 from ..patching import TileSettings
 from ..training import TrainSettings
 from ..wsi import Cohort
+from .options import Batch, script_of_this_command
 from .plan import Plan
+from .show import say
 from .stages import run_stages
 
 __all__ = ["run"]
@@ -26,7 +28,8 @@ def run(
     train: TrainSettings = TrainSettings(),
     predict: PredictSettings = PredictSettings(),
     evaluate: EvaluateSettings = EvaluateSettings(),
-    batch: BatchSettings = BatchSettings(),
+    batch: Batch = BatchSettings(),
+    job_script: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run every stage: tile, train, predict, evaluate. Run it again to go on where it stopped.
 
@@ -35,6 +38,14 @@ def run(
     Later stages take --slide-mpp, --allow-upsampling, --tissue, --min-tissue, --groups and --seed from tile.
 
     A stage's own option wins: --predict.min-tissue.
+
+    Parameters
+    ----------
+    job_script: bool
+        Run nothing; print a script for sbatch that does, with --cores, --memory-gb, --walltime, --queue, --account.
     """
+    if job_script:
+        say(script_of_this_command(batch), end="")
+        return 0
     plan = Plan.of(tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch)
     return run_stages(Cohort.load(cohort), out, plan)

@@ -27,9 +27,9 @@ __all__ = [
 STAGE_WIDTH = 9
 
 
-def say(line: str = "") -> None:
+def say(line: str = "", *, end: str = "\n") -> None:
     """Print a line of results."""
-    print(line, flush=True)
+    print(line, end=end, flush=True)
 
 
 def show_table(table: Any) -> None:

@@ -9,6 +9,7 @@ from ..batch import BatchSettings
 from ..patching import HardSettings, TileSettings
 from ..wsi import Cohort
 from ..wsi.location import location_of
+from .options import Batch
 from .stages import hard_stage, tile_stage
 
 __all__ = ["tile"]
@@ -20,7 +21,7 @@ def tile(
     /,
     *,
     settings: Annotated[TileSettings, Parameter(name="*")] = TileSettings(),
-    batch: BatchSettings = BatchSettings(),
+    batch: Batch = BatchSettings(),
     from_heatmaps: Annotated[Path | None, Parameter(help="Folder of predictions: add hard negatives, no more.")] = None,
     hard: HardSettings = HardSettings(),
 ) -> int:

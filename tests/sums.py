@@ -19,6 +19,7 @@ from gigaslide.batch import (
     BlockPlan,
     Pieces,
     SlideOutcome,
+    Stopped,
     run_blocks,
     run_folder,
 )
@@ -62,7 +63,7 @@ class Sums:
         return BlockPlan(blocks=blocks, pending=tuple(k for k in range(blocks) if k not in done))
 
     def block(self, slide: Column, number_: int) -> dict[str, int]:
-        if number_ == slide.at:
+        if slide.deed and number_ == slide.at:
             self.befall(slide)
         time.sleep(self.pause_s)
         rows = range(number_ * ROWS, min(slide.count, (number_ + 1) * ROWS))
@@ -168,4 +169,7 @@ if __name__ == "__main__":
             sys.stdout.write(line + "\n")
     else:
         count, workers = int(sys.argv[3]), int(sys.argv[4])
-        sys.exit(run(Path(sys.argv[2]), [Column("long", count)], pause_s=0.2, workers=workers).exit_status)
+        try:
+            sys.exit(run(Path(sys.argv[2]), [Column("long", count)], pause_s=0.2, workers=workers).exit_status)
+        except Stopped as stopped:
+            sys.exit(stopped.exit_status)

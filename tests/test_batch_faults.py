@@ -1,0 +1,238 @@
+"""Workers that die or hang, disks that fail, schedulers that go, signals: the run ends in time, and goes on later."""
+
+import errno
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from distributed.security import Security
+from gigaslide.batch import BatchSettings, perform, run_blocks, run_folder
+from gigaslide.batch.clusters import refuse_other_versions
+from gigaslide.wsi import ClusterError, StoreError
+from sums import COLUMNS, Column, Sums, contents, expected, run
+from test_batch_blocks import SCRIPT, journal
+
+TESTS = Path(__file__).parent
+
+
+def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path, capfd):
+    """A block that kills every worker it meets, one that hangs, and one that kills once."""
+    good = [Column("good", 60), Column("dies once", 20, "die once")]
+    bad = [Column("killer", 40, "die"), Column("hangs", 20, "hang")]
+    summary = run(tmp_path, [*bad, *good], workers=2, task_limit_s=1.5)
+    reasons = {o.slide: o.reason for o in summary.outcomes if o.status == "failed"}
+    assert reasons.keys() == {"killer", "hangs"}
+    assert "set aside after 3 of its workers died; at the last, in block 1" in reasons["killer"]
+    assert "took longer than 1.5 s and was killed" in reasons["hangs"]
+    kept = {name: data for name, data in contents(tmp_path).items() if not name.startswith(("killer", "hangs/"))}
+    assert kept == expected(good)
+    met = {c.id: len(list((tmp_path / "marks").glob(f"{c.id}.*"))) for c in [*good, *bad]}
+    assert met == {"good": 0, "dies once": 2, "killer": 3, "hangs": 3}
+    assert "in befall" in capfd.readouterr().err  # the watch tells where the hanging ones stood
+    assert len(journal(tmp_path, "lost")) >= 7
+
+
+def test_fault_31_any_one_io_error_is_got_over_and_a_lasting_one_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    true_fsync, columns = os.fsync, COLUMNS[:2]
+    calls = itertools.count()
+
+    def failing(number: int) -> None:
+        if next(calls) in fail:
+            raise OSError(errno.EIO, "Input/output error")
+        true_fsync(number)
+
+    def summary_of(name: str):
+        with run_folder(tmp_path / name, BatchSettings()) as folder:
+            return run_blocks(Sums(folder.path), columns, BatchSettings(workers=0), folder=folder)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    fail, n = {0}, 0
+    while True:
+        calls = itertools.count()
+        assert summary_of(str(n)).exit_status == 0
+        assert contents(tmp_path / str(n)) == expected(columns)
+        if next(calls) <= n:
+            break
+        n += 1
+        fail = {n}
+    assert n > 10
+    calls, fail = itertools.count(), range(10**6)
+    summary = summary_of("lasting")
+    assert [o.reason for o in summary.outcomes] == ["OSError: [Errno 5] Input/output error (3 times)"] * 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_fault_26_full_disk_stops_the_run_and_space_lets_it_go_on(tmp_path):
+    small, columns = tmp_path / "small", [Column("a", 4000), Column("b", 4000)]
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=False)
+    if mounted.returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        for filling in (900_000, 600_000, 300_000):
+            (small / "other").write_bytes(bytes(filling))
+            with pytest.raises(StoreError, match=r"disk is full .*No space left.*run the same command again"):
+                run(small, columns)
+            assert not list(small.glob("*/sum.json"))
+        (small / "other").unlink()
+        subprocess.run(["mount", "-o", "remount,size=40m", small], check=True)
+        assert run(small, columns).exit_status == 0
+        assert contents(small) == expected(columns)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_fault_36_sigterm_stops_in_time_and_the_run_goes_on_later(tmp_path, workers):
+    process, long = started(tmp_path, workers)
+    process.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert time.monotonic() - begun < 25
+    assert "SIGTERM" in journal(tmp_path, "stopped")[-1]["reason"]
+    done = len(journal(tmp_path, "block"))
+    assert run(tmp_path, [long]).exit_status == 0
+    assert len(journal(tmp_path, "block")) <= 200 + 2  # what was done is not done again
+    assert done >= 3
+    assert contents(tmp_path) == expected([long])
+
+
+def test_fault_36_second_sigint_stops_at_once(tmp_path):
+    process, long = started(tmp_path, 2)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=5) == 128 + signal.SIGINT
+    assert run(tmp_path, [long]).exit_status == 0
+    assert contents(tmp_path) == expected([long])
+
+
+def started(out: Path, workers: int) -> tuple[subprocess.Popen, Column]:
+    """A run of 200 slow blocks that has done three."""
+    process = subprocess.Popen([sys.executable, SCRIPT, "long", out, "1000", str(workers)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if (out / "run.jsonl").exists() and len(journal(out, "block")) >= 3:
+            return process, Column("long", 1000)
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError("no block was done within a minute")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory) -> dict[str, str]:
+    folder, made = tmp_path_factory.mktemp("tls"), Security.temporary()
+    names = {"tls_ca_file": "ca", "tls_client_cert": "cert", "tls_client_key": "key"}
+    for field, name in names.items():
+        (folder / name).write_text(getattr(made, field))
+    return {
+        f"--tls-{option}": str(folder / name) for option, name in (("ca-file", "ca"), ("cert", "cert"), ("key", "key"))
+    }
+
+
+def dask(what: str, *words: str) -> subprocess.Popen:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(TESTS)]),
+    }
+    command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *words]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def scheduler(*words: str) -> tuple[subprocess.Popen, str]:
+    process = dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0", *words)
+    assert process.stderr is not None
+    address = next(line.split()[-1] for line in process.stderr if "Scheduler at:" in line)
+    return process, address
+
+
+@pytest.fixture
+def tls_scheduler(certificates) -> Iterator[str]:
+    process, address = scheduler("--protocol", "tls", *itertools.chain(*certificates.items()))
+    yield address
+    process.kill()
+    process.communicate()
+
+
+def test_fault_37_plain_and_tls_are_refused_to_each_other_with_advice(tmp_path, tls_scheduler, certificates):
+    settings = {
+        "tls_ca_file": certificates["--tls-ca-file"],
+        "tls_cert_file": certificates["--tls-cert"],
+        "tls_key_file": certificates["--tls-key"],
+    }
+    plain = tls_scheduler.replace("tls://", "tcp://")
+    with pytest.raises(ClusterError, match=r"speaks TLS only; give --scheduler tls://.*--tls-ca-file"):
+        run(tmp_path, COLUMNS, scheduler=plain)
+    with pytest.raises(ClusterError, match="no worker for 1 s"):
+        run(tmp_path, COLUMNS, scheduler=tls_scheduler, patience_s=1, **settings)  # heard, but nobody works for it
+    with pytest.raises(ClusterError, match="no scheduler answers there"):
+        run(tmp_path, COLUMNS, scheduler="tcp://127.0.0.1:9")
+
+
+def test_fault_33_client_stops_when_the_scheduler_dies_and_another_goes_on(tmp_path, certificates):
+    long = [Column("long", 300)]
+    process, address = scheduler()
+    worker = dask("worker", address, "--nthreads", "1", "--death-timeout", "5", "--no-dashboard")
+
+    assert worker.stderr is not None
+    next(line for line in worker.stderr if "Registered to" in line)
+
+    def kill(_: dict[str, int]) -> None:
+        process.kill()
+
+    try:
+        with pytest.raises(
+            ClusterError, match=r"127\.0\.0\.1.*no scheduler for 4 s.*run the same command again|is gone"
+        ):
+            run(tmp_path, long, pause_s=0.05, scheduler=address, patience_s=4, on_block=kill)
+        killed = time.monotonic()
+        settings = dict(zip(("tls_ca_file", "tls_cert_file", "tls_key_file"), certificates.values(), strict=True))
+        with pytest.raises(ClusterError, match="no scheduler answers"):
+            run(tmp_path, long, scheduler=address.replace("tcp", "tls"), **settings)
+        assert time.monotonic() - killed < 30
+    finally:
+        for child in (process, worker):
+            child.kill()
+            child.communicate()
+    assert run(tmp_path, long).exit_status == 0
+    assert contents(tmp_path) == expected(long)
+
+
+class FakeClient:
+    """Answers like a client whose workers have another version of something."""
+
+    def __init__(self, worker: dict[str, str], installed: str | Exception = "unknown") -> None:
+        mine = {"python": "3.11.7.final.0", "dask": "1", "distributed": "2", "cloudpickle": "3"}
+        self.versions = {
+            "client": {"packages": mine},
+            "scheduler": {"packages": {**mine, "python": "3.11.2.final.0"}},
+            "workers": {"tcp://w:1": {"packages": {**mine, **worker}}},
+        }
+        self.installed = installed
+
+    def get_versions(self):
+        return self.versions
+
+    def run(self, function):
+        if isinstance(self.installed, Exception):
+            raise self.installed
+        return {"tcp://w:1": function() if self.installed == "unknown" else self.installed}
+
+
+def test_fault_37_other_versions_are_refused_naming_both():
+    refuse_other_versions(FakeClient({}), "tcp://s:1")
+    for client, words in (
+        (FakeClient({"distributed": "9"}), "worker tcp://w:1 has distributed 9 there and 2 here; install the same"),
+        (FakeClient({"python": "3.12.0.final.0"}), r"python 3\.12 there and 3\.11 here"),
+        (FakeClient({}, "0.0.1"), r"gigaslide 0\.0\.1 there"),
+        (FakeClient({}, ModuleNotFoundError("No module named 'gigaslide'")), "cannot import gigaslide .*install it"),
+    ):
+        with pytest.raises(ClusterError, match=words):
+            refuse_other_versions(client, "tcp://s:1")
