@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic
 
-from ..wsi import ClusterError, StoreError
+from ..wsi import ClusterError, StoreError, whole_file
 from .blocks import BlockPlan, BlockWork, SlideT, Task, WholeSlides
 from .engine import Ended, Engine, Here, Lost
 from .journal import RunFolder
 from .on_dask import OnDask
 from .outcome import BatchSummary, Pace, SlideOutcome
+from .page import run_html
 from .perform import PACKAGE, Failure, Report, Terms
 from .settings import BatchSettings
 from .stop import GRACE_S, Stopped, StopRequest, stop_signals
@@ -60,6 +61,7 @@ def run_blocks(
     """Do work in blocks on every slide, into a folder that this run holds; keep its journal there.
 
     Slides that failed in an earlier run by the same identity are not tried again unless settings.retry_failed.
+    At the end the folder has a summary.csv, a run.html, and a failures.txt where a slide failed.
     on_block hears what each block made.
 
     Raises:
@@ -144,6 +146,10 @@ class _Run(Generic[SlideT]):
             pace=replace(self.pace, seconds=time.perf_counter() - start),
         )
         self.note("end", headline=summary.headline())
+        if self.folder is not None:
+            summary.save(self.folder.path)
+            with whole_file(self.folder.path / "run.html") as page:
+                page.write_text(run_html(summary, name=self.folder.path.name), encoding="utf-8")
         return summary
 
     def note(self, event: str, **fields: object) -> None:

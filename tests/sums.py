@@ -103,9 +103,7 @@ def run(out: Path, columns: list[Column], *, pause_s: float = 0.0, on_block=None
     elsewhere = {"cluster", "scheduler"} & settings.keys()
     batch = BatchSettings(**{**({} if elsewhere else {"workers": 0}), "memory_gb": 1.0, **settings})
     with run_folder(out, batch) as folder:
-        summary = run_blocks(Sums(out, pause_s), columns, batch, folder=folder, on_block=on_block)
-    summary.save(out)
-    return summary
+        return run_blocks(Sums(out, pause_s), columns, batch, folder=folder, on_block=on_block)
 
 
 def contents(out: Path) -> dict[str, bytes]:

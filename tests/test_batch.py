@@ -1,17 +1,23 @@
 """The same work over many slides: whatever happens to one, the others are done, and the table says so."""
 
 import csv
+import html
 import logging
 import logging.handlers
 import os
 import queue
+import re
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
-from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
+from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, job_script, run_slides, without_job_options
+from gigaslide.batch.machine import machine_cores, machine_memory
+from gigaslide.batch.outcome import Pace
+from gigaslide.batch.page import run_html
 from gigaslide.wsi import SlideError
 from pydantic import ValidationError
 
@@ -187,3 +193,90 @@ def test_settings_refuse_what_cannot_be():
     for wrong in ({"workers": -1}, {"memory_gb": 0}, {"threads": 2}, {"cluster": "moab"}):
         with pytest.raises(ValidationError):
             BatchSettings(**wrong)
+
+
+def test_page_of_a_run_tells_reasons_pace_and_the_slowest_and_escapes_names():
+    pace = Pace(seconds=3900.0)
+    for worker, seconds, count in (("tcp://a:1", 10.0, 300), ("tcp://b:2", 5.0, 450), ("tcp://a:1", 20.0, 600)):
+        pace.took(worker, seconds, {"tumor": count})
+    outcomes = [outcome("failed", f"<script>{k}", reason="b & c", seconds=k) for k in range(14)]
+    outcomes += [
+        outcome("done", "slow", seconds=4000, counts={"tumor": 1350}),
+        outcome("partial", "p", reason="3 lost"),
+    ]
+    page = run_html(BatchSummary(outcomes=tuple(outcomes), pace=pace), name="<b>store")
+    assert "<script>" not in page
+    assert "<b>" not in page
+    text = html.unescape(re.sub(r"<[^>]*>", " ", page.split("</style>")[1]))
+    words = " ".join(text.split())
+    assert "16 slides: 1 done, 0 skipped, 1 partial, 14 failed, in 1 h 05 min" in words
+    assert "<script>11 and 2 more failed b & c" in words
+    assert "tcp://a:1 2 30.0 s 1 % 900 30.0" in words
+    assert "tcp://b:2 1 5.0 s 0 % 450 90.0" in words
+    assert "made slow 1 h 07 min 1350 <script>13 13.0 s" in words
+    assert not re.search(r"(src|href)=", page)  # it opens offline
+
+
+def written(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_fault_35_memory_and_cores_are_those_of_the_least_group_above(tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    total = psutil.virtual_memory().total
+    v2 = {
+        "proc/self/cgroup": "0::/system.slice/slurmstepd.scope/job_7/step_batch\n",
+        "sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/memory.max": "500000000\n",
+        "sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/step_batch/memory.max": "max\n",
+        "sys/fs/cgroup/system.slice/cpu.max": "350000 100000\n",
+    }
+    v1 = {
+        "proc/self/cgroup": "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "700000000\n",  # in the container its own group is the root
+        "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
+    }
+    free = {
+        "proc/self/cgroup": "5:memory:/\n0::/\n",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+    }
+    for name, files, memory, cores in (
+        ("v2", v2, 500_000_000, 3),
+        ("v1", v1, 700_000_000, 64),
+        ("free", free, total, 64),
+    ):
+        root = written(tmp_path / name, files)
+        assert (machine_memory(root), machine_cores(root)) == (memory, cores)
+    assert machine_memory(tmp_path / "none") == total
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "400")
+    assert machine_memory(tmp_path / "v2") == 400 * 2**20
+
+
+def test_job_script_has_the_resources_and_the_command_less_what_they_say(tmp_path):
+    settings = BatchSettings(
+        cluster="slurm", cores=8, memory_gb=2.5, queue="long", walltime="1-02:00:00", job_setup=("module load x",)
+    )
+    words = [
+        "run",
+        "a b.csv",
+        "--cluster=slurm",
+        "--cores",
+        "8",
+        "--batch.queue",
+        "long",
+        "--mpp",
+        "0.5",
+        "--job-script",
+    ]
+    kept = without_job_options(words, dropped=("job-script",))
+    assert kept == ["run", "a b.csv", "--mpp", "0.5"]
+    script = job_script(["gigaslide", *kept], settings, folder=tmp_path / "it's")
+    lines = script.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    header = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH ")]
+    assert {"cpus-per-task=8", "mem=19073M", "time=1-02:00:00", "partition=long"} <= set(header)
+    assert lines[-1] == "exec gigaslide run 'a b.csv' --mpp 0.5 --workers 8 --memory-gb 2.5"
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0

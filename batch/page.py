@@ -1,0 +1,60 @@
+"""A run on one page: what became of the slides, why, how fast each worker was, and which slides took longest."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from importlib.resources import files
+
+import jinja2
+
+from ..wsi import gigaslide_version
+from .outcome import BatchSummary, SlideStatus
+
+__all__ = ["run_html"]
+
+TEMPLATE = files("gigaslide.batch").joinpath("templates", "run.html.j2")
+STATUSES: tuple[SlideStatus, ...] = ("done", "skipped", "partial", "failed")
+SLOWEST, NAMED = 10, 12
+
+
+@dataclass(frozen=True)
+class _Reason:
+    status: SlideStatus
+    words: str
+    slides: list[str]
+
+
+def run_html(summary: BatchSummary, *, name: str) -> str:
+    """The text of run.html, which needs nothing else. Whatever comes from outside is escaped by the template."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["duration"] = duration
+    totals: Counter[str] = Counter()
+    for outcome in summary.outcomes:
+        totals.update(outcome.counts)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        summary=summary,
+        name=name,
+        statuses=STATUSES,
+        totals=dict(totals),
+        reasons=_reasons(summary),
+        most=NAMED,
+        slowest=sorted(summary.outcomes, key=lambda outcome: -outcome.seconds)[:SLOWEST],
+        version=gigaslide_version(),
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 3.2 s, 12 min, 1 h 05 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _reasons(summary: BatchSummary) -> list[_Reason]:
+    """Why slides failed or are partial, failures first, the most frequent of them before."""
+    groups: dict[tuple[SlideStatus, str], list[str]] = defaultdict(list)
+    for outcome in summary.outcomes:
+        if outcome.status in ("failed", "partial"):
+            groups[outcome.status, outcome.reason].append(outcome.slide)
+    found = [_Reason(status, words, slides) for (status, words), slides in groups.items()]
+    return sorted(found, key=lambda reason: (reason.status, -len(reason.slides)))
