@@ -10,24 +10,35 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..wsi import StoreError, remove_folder, whole_file
 
-__all__ = ["Pieces"]
+__all__ = ["Pieces", "Receipt"]
 
 CHUNK = 2**22
 
 
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What one block wrote."""
+
+    files: dict[str, tuple[int, int]]
+    """Size and CRC-32, by the path below the folder."""
+    counts: dict[str, int]
+    notes: Any = None
+
+
 @dataclass(frozen=True)
 class Pieces:
-    """The folder `folder` on its way, made from `recipe` (plain JSON). Cheap to make anew in every task."""
+    """The folder `folder` on its way. Cheap to make anew in every task; only those who begin need the recipe."""
 
     folder: Path
-    recipe: Mapping[str, Any]
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """What it is made from, plain JSON."""
 
     @cached_property
     def partial(self) -> Path:
@@ -41,23 +52,39 @@ class Pieces:
 
     def begin(self) -> bool:
         """Whether what an earlier run left can be gone on with; if not, it is removed and an empty folder is there."""
-        wanted = json.loads(json.dumps(self.recipe, default=str))
+        if self.is_begun():
+            return True
+        self.begin_anew()
+        return False
+
+    def is_begun(self) -> bool:
+        """Whether an earlier run began by the same recipe."""
+        return self.begun_from() == self._plain()
+
+    def begun_from(self) -> dict[str, Any]:
+        """The recipe on disk; empty where there is none."""
         try:
-            if json.loads((self.partial / "recipe.json").read_text(encoding="utf-8")) == wanted:
-                return True
+            return json.loads((self.partial / "recipe.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            pass
+            return {}
+
+    def begin_anew(self) -> None:
+        """Remove what is there and make an empty folder."""
         if self.partial.exists():
             remove_folder(self.partial)
         (self.partial / "done").mkdir(parents=True)
         self.whole.mkdir()
         # Last: a folder without it was cut off right here and is made again.
         with whole_file(self.partial / "recipe.json") as file:
-            file.write_text(json.dumps(wanted), encoding="utf-8")
-        return False
+            file.write_text(json.dumps(self._plain()), encoding="utf-8")
 
-    def record(self, number: int, files: Iterable[Path], counts: Mapping[str, int]) -> None:
+    def _plain(self) -> dict[str, Any]:
+        return json.loads(json.dumps(self.recipe, default=str))
+
+    def record(self, number: int, files: Iterable[Path], counts: Mapping[str, int], *, notes: Any = None) -> None:
         """Say that a block is done: these files (below `whole`) are written and closed. They are on disk afterwards.
+
+        notes: what `finish` must know of the block besides (plain JSON).
 
         Raises:
             StoreError: a file is missing.
@@ -69,26 +96,29 @@ class Pieces:
             except FileNotFoundError as error:
                 raise StoreError(f"{path}: block {number} did not write it; run again") from error
         with whole_file(self._receipt(number)) as file:
-            file.write_text(json.dumps({"files": written, "counts": dict(counts)}), encoding="utf-8")
+            file.write_text(json.dumps({"files": written, "counts": dict(counts), "notes": notes}), encoding="utf-8")
 
-    def done(self) -> dict[int, dict[str, int]]:
-        """The blocks whose files are as they were written, each byte of them, and what they hold: {12: counts}."""
+    def receipts(self) -> dict[int, "Receipt"]:
+        """What blocks recorded, by their numbers; their files are not looked at."""
         found = {}
         for path in sorted((self.partial / "done").glob("[0-9]*.json")):
             try:
-                receipt = json.loads(path.read_text(encoding="utf-8"))
-                sound = all(
-                    _size_and_crc(self.whole / name) == tuple(written) for name, written in receipt["files"].items()
-                )
-                if sound:
-                    found[int(path.stem)] = receipt["counts"]
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
+                plain = json.loads(path.read_text(encoding="utf-8"))
+                files = {name: (size, crc) for name, (size, crc) in plain["files"].items()}
+                found[int(path.stem)] = Receipt(files=files, counts=plain["counts"], notes=plain["notes"])
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue  # torn: the block is done again
         return found
 
-    def is_done(self, number: int) -> bool:
-        """Whether a block was recorded; its files are not looked at."""
-        return self._receipt(number).is_file()
+    def done(self) -> dict[int, "Receipt"]:
+        """Those of the blocks whose files are as they were written, each byte of them."""
+        return {number: receipt for number, receipt in self.receipts().items() if self._is_sound(receipt)}
+
+    def _is_sound(self, receipt: "Receipt") -> bool:
+        try:
+            return all(_size_and_crc(self.whole / name) == written for name, written in receipt.files.items())
+        except OSError:
+            return False
 
     def finish(self) -> None:
         """Give the folder its name; one that is there already is replaced."""

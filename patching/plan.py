@@ -1,15 +1,15 @@
 """The plan of one slide: which patches it gives. Cheap and repeatable; no patch is read for it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from shapely.geometry import MultiPolygon
 
-from ..wsi import AnnotationError, CohortSlide, Slide, tissue_mask
+from ..wsi import AnnotationError, CohortSlide, Recipe, Slide, exists, file_identity, tissue_mask
 from .quota import Quota
 from .select import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 
-__all__ = ["SlidePlan", "plan_slide", "tumor_of"]
+__all__ = ["SlidePlan", "plan_slide", "recipe_of", "tumor_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +49,21 @@ def tumor_of(slide: CohortSlide, settings: TileSettings) -> MultiPolygon:
             f"{slide.path}: labelled tumor but has no annotation; give one in the cohort, or leave the label empty"
         )
     return tumor or MultiPolygon()
+
+
+def recipe_of(slide: CohortSlide, settings: TileSettings, quota: Quota) -> Recipe:
+    """What a slide's patches are made from; with the same recipe they are the same."""
+    # Patient and split are not part of it: a slide moves to another side of the split without being tiled again.
+    of_patient = settings.tumor_per_patient is not None or settings.normal_per_patient is not None
+    return Recipe(
+        stage="tile",
+        settings=settings.of_recipe(),
+        inputs={
+            "slide": file_identity(slide.path) if exists(slide.path) else str(slide.path),
+            "annotation": file_identity(slide.annotation) if slide.annotation and slide.annotation.exists() else None,
+            "label": slide.label,
+            "mpp": slide.mpp,
+            "exhaustive": slide.exhaustive,
+            "quota": asdict(quota) if of_patient else None,
+        },
+    )

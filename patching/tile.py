@@ -4,17 +4,17 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
-from ..wsi import Cohort, CohortSlide, Location, Recipe, SettingsError, StoreError, exists, file_identity, open_slide
+from ..batch import BatchSettings, BatchSummary, RunFolder, SlideOutcome, run_blocks, run_folder, run_slides
+from ..wsi import Cohort, CohortSlide, Location, Recipe, SettingsError, StoreError, open_slide
+from .blocks import SlideWork, TileBlocks, lost_words, unchanged
 from .contents import find_slide
 from .pixels import fitted_stains, read_pixels
 from .place import below, read_files, remove_group, write_file
-from .plan import plan_slide
+from .plan import plan_slide, recipe_of
 from .quota import Quota, quotas
 from .settings import TileSettings
 from .space import refuse_if_full, store_size
@@ -46,6 +46,21 @@ def tile_cohort(
         raise SettingsError(
             f"no slide to tile: none has a label and a split among {wanted}; fill in the cohort's columns"
         )
+    if isinstance(store, Path):
+        with run_folder(store, batch) as folder:
+            return _tile_all(cohort, slides, store, settings, batch, folder, on_outcome)
+    return _tile_all(cohort, slides, store, settings, batch, None, on_outcome)
+
+
+def _tile_all(
+    cohort: Cohort,
+    slides: list[CohortSlide],
+    store: Location,
+    settings: TileSettings,
+    batch: BatchSettings,
+    folder: RunFolder | None,
+    on_outcome: Callable[[SlideOutcome], None] | None,
+) -> BatchSummary:
     rows = _listed_before(store, cohort, {slide.id for slide in slides})
     for slide in slides:
         rows[slide.id] = {**rows.get(slide.id, {}), **_row(slide)}
@@ -54,16 +69,17 @@ def tile_cohort(
         tiled = _tiled(store, share)
         refuse_if_full(store, store_size([q for slide_id, q in share.items() if slide_id not in tiled], settings))
     PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
-    work = [_Work(slide=slide, quota=share[slide.id]) for slide in slides]
+    work = [SlideWork(slide=s, quota=share[s.id]) for s in slides]
+    if folder is not None:
+        blocks = TileBlocks(folder.path, settings)
+        return run_blocks(blocks, work, batch, folder=folder, on_outcome=on_outcome)
+    # A bucket knows no renaming: there one worker writes a slide's group from end to end.
     summary = run_slides(partial(_tile, store=store, settings=settings), work, batch, on_outcome=on_outcome)
     _save(summary, store)
     return summary
 
 
 def _save(summary: BatchSummary, store: Location) -> None:
-    if isinstance(store, Path):
-        summary.save(store)
-        return
     with tempfile.TemporaryDirectory() as folder:
         summary.save(Path(folder))
         for path in Path(folder).iterdir():
@@ -108,19 +124,7 @@ def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[st
     return kept
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What a worker needs to know of one slide."""
-
-    slide: CohortSlide
-    quota: Quota
-
-    @property
-    def id(self) -> str:
-        return self.slide.id
-
-
-def _tile(work: _Work, *, store: Location, settings: TileSettings) -> SlideOutcome:
+def _tile(work: SlideWork, *, store: Location, settings: TileSettings) -> SlideOutcome:
     return tile_slide(work.slide, store=store, settings=settings, quota=work.quota)
 
 
@@ -133,14 +137,14 @@ def tile_slide(
     """
     start = time.perf_counter()
     quota = quotas([slide], settings)[slide.id] if quota is None else quota
-    recipe = _recipe(slide, settings, quota)
+    recipe = recipe_of(slide, settings, quota)
     place = below(store, slide.id)
     changed = ""
     found = find_slide(place)
     if found is not None:
         differences = Recipe.from_json(found["recipe"]).differences(recipe)
         if not differences:
-            return _unchanged(slide, found)
+            return unchanged(slide, found)
         changed = f"made again: {'; '.join(differences)}"
         logger.info("%s: %s", slide.id, changed)
         remove_group(place)  # should the new one fail, nothing of another recipe stands in for it
@@ -155,43 +159,11 @@ def tile_slide(
             place, recipe=recipe, classes=classes, arrays=settings.arrays, attributes={"stain": stains}
         )
     unreadable = len(plan) - sum(counts.values())
-    reasons = [changed, plan.reason, _lost(unreadable) if unreadable else ""]
+    reasons = [changed, plan.reason, lost_words(unreadable) if unreadable else ""]
     return SlideOutcome(
         slide=slide.id,
         status="partial" if unreadable else "done",
         reason="; ".join(filter(None, reasons)),
         seconds=time.perf_counter() - start,
         counts=counts,
-    )
-
-
-def _unchanged(slide: CohortSlide, found: dict[str, Any]) -> SlideOutcome:
-    unreadable = sum(found["unreadable"].values())
-    return SlideOutcome(
-        slide=slide.id,
-        # What is lost is lost the second time too, and the exit status must say so again.
-        status="partial" if unreadable else "skipped",
-        reason=f"unchanged; {_lost(unreadable)}" if unreadable else "unchanged",
-        counts=found["counts"],
-    )
-
-
-def _lost(unreadable: int) -> str:
-    return f"{unreadable} patches could not be read"
-
-
-def _recipe(slide: CohortSlide, settings: TileSettings, quota: Quota) -> Recipe:
-    # Patient and split are not part of it: a slide moves to another side of the split without being tiled again.
-    of_patient = settings.tumor_per_patient is not None or settings.normal_per_patient is not None
-    return Recipe(
-        stage="tile",
-        settings=settings.of_recipe(),
-        inputs={
-            "slide": file_identity(slide.path) if exists(slide.path) else str(slide.path),
-            "annotation": file_identity(slide.annotation) if slide.annotation and slide.annotation.exists() else None,
-            "label": slide.label,
-            "mpp": slide.mpp,
-            "exhaustive": slide.exhaustive,
-            "quota": asdict(quota) if of_patient else None,
-        },
     )

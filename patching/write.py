@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,20 @@ from ..wsi import Location, Recipe, StoreError, ceil_div
 from .place import below, kvstore, settled, whole_group, write_file
 from .select import Candidates
 
-__all__ = ["METADATA_ARRAYS", "Pixels", "group_json", "rows_per_shard", "stored_bytes", "write_shard", "write_slide"]
+__all__ = [
+    "METADATA_ARRAYS",
+    "Pixels",
+    "create_arrays",
+    "group_json",
+    "open_array",
+    "rows_per_shard",
+    "shard_files",
+    "shards_of",
+    "stored_bytes",
+    "write_rest",
+    "write_shard",
+    "write_slide",
+]
 
 Pixels = Mapping[str, np.ndarray]
 """Of one row: by the name of the array they go to, uint8."""
@@ -72,22 +86,43 @@ def _write_class(
     place: Location, rows: Candidates, pixels: Iterable[tuple[int, Pixels]], arrays: Mapping[str, tuple[int, ...]]
 ) -> np.ndarray:
     """(N,) bool: which rows are unreadable."""
-    per_shard = rows_per_shard(len(rows), arrays)
-    opened = {
-        name: _sharded(below(place, name), (len(rows), *shape), "uint8", per_shard=per_shard, inner=_inner(name, shape))
-        for name, shape in arrays.items()
-    }
+    opened = create_arrays(place, len(rows), arrays)
     unreadable = np.ones(len(rows), bool)
-    for first, blocks, readable in _blocks(len(rows), per_shard, pixels, arrays):
+    for first, blocks, readable in shards_of(len(rows), rows_per_shard(len(rows), arrays), pixels, arrays):
         unreadable[readable] = False
         for name, block in blocks.items():
             write_shard(opened[name], first, block)
+    write_rest(place, rows, unreadable)
+    return unreadable
+
+
+def create_arrays(place: Location, rows: int, arrays: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Make the arrays of pixels of one class, still without shards, and open them."""
+    per_shard = rows_per_shard(rows, arrays)
+    return {
+        name: _sharded(below(place, name), (rows, *shape), "uint8", per_shard=per_shard, inner=_inner(name, shape))
+        for name, shape in arrays.items()
+    }
+
+
+def open_array(place: Location) -> Any:
+    """An array of pixels that `create_arrays` made, to write shards to."""
+    spec = {"driver": "zarr3", "kvstore": kvstore(place), "store_data_equal_to_fill_value": True}
+    return settled(tensorstore.open(spec, open=True), f"{place}: cannot be opened")
+
+
+def shard_files(place: Path, shards: Iterable[int], shape: tuple[int, ...]) -> list[Path]:
+    """The files of these shards of an array of pixels whose rows have that shape."""
+    return [place.joinpath("c", str(shard), *("0" for _ in shape)) for shard in shards]
+
+
+def write_rest(place: Location, rows: Candidates, unreadable: np.ndarray) -> None:
+    """Write what is known of the patches of one class besides their pixels, and its zarr.json."""
     for name in METADATA_ARRAYS:
         values = unreadable if name == "unreadable" else getattr(rows, name)
         array = _whole(below(place, name), values.shape, values.dtype.name)
         settled(array.write(values), f"{place}: {name} cannot be written")
     write_file(place, "zarr.json", group_json({}))
-    return unreadable
 
 
 def _inner(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -95,7 +130,7 @@ def _inner(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (1, *shape) if len(shape) == 3 else (1, 1, *shape[1:])
 
 
-def _blocks(
+def shards_of(
     rows: int, per_shard: int, pixels: Iterable[tuple[int, Pixels]], arrays: Mapping[str, tuple[int, ...]]
 ) -> Iterator[tuple[int, dict[str, np.ndarray], list[int]]]:
     """(first row, pixels of every array, readable rows) of each shard, also of those without any readable row."""
@@ -166,7 +201,7 @@ def _created(
     }
     # A missing chunk would read as zeros; written always, a missing one is damage and is told as such.
     spec = {"driver": "zarr3", "kvstore": kvstore(place), "metadata": metadata, "store_data_equal_to_fill_value": True}
-    return settled(tensorstore.open(spec, create=True, open=False), f"{place}: cannot be written")
+    return settled(tensorstore.open(spec, create=True, delete_existing=True), f"{place}: cannot be written")
 
 
 def stored_bytes(patches: np.ndarray) -> int:

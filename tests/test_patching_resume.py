@@ -143,13 +143,13 @@ def test_fault_29_leftovers_of_a_killed_writer_are_not_slides(cohort, copied):
 
 
 def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled, tmp_path, monkeypatch):
-    from gigaslide.patching import tile as tile_module
+    from gigaslide.patching import blocks as blocks_module
 
     class Killed(BaseException):
         pass
 
     expected = content_hash(tiled[0])
-    patches = tile_module.read_pixels
+    patches = blocks_module.read_pixels
     for stop_after in (0, 1, 39, 40, 60, 130):
         left = [stop_after]
 
@@ -160,11 +160,11 @@ def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled,
                 left[0] -= 1
                 yield item
 
-        monkeypatch.setattr(tile_module, "read_pixels", stopping)
+        monkeypatch.setattr(blocks_module, "read_pixels", stopping)
         store = tmp_path / f"store {stop_after}"
         with pytest.raises(Killed):
             tile(cohort, store)
-        monkeypatch.setattr(tile_module, "read_pixels", patches)
+        monkeypatch.setattr(blocks_module, "read_pixels", patches)
         tile(cohort, store)
         assert content_hash(PatchStore(store)) == expected
         assert not list(store.glob(".*"))
