@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,8 +128,8 @@ CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "shutil.
 COLUMNS = [Column("a", 12), Column("b c", 5), Column("ü", 7)]
 
 
-def _killed_at(change: int, out: Path) -> bool:
-    """Run in a child that is killed before its change number `change`; whether it came that far."""
+def killed_at(change: int, job: Callable[[], object]) -> bool:
+    """Do the job in a child that is killed before its change number `change`; whether it came that far."""
     child = os.fork()
     if child == 0:
         left = [change]
@@ -142,7 +142,7 @@ def _killed_at(change: int, out: Path) -> bool:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(hook)
-        run(out, COLUMNS)
+        job()
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
@@ -152,7 +152,7 @@ def _kills(folder: Path, every: int) -> Iterator[str]:
     change, killed = 0, True
     while killed:
         out = folder / str(change)
-        killed = _killed_at(change, out)
+        killed = killed_at(change, lambda out=out: run(out, COLUMNS))
         run(out, COLUMNS)
         hidden = [path.name for path in out.iterdir() if path.name.startswith(".")]
         if contents(out) != expected(COLUMNS) or hidden:
