@@ -1,6 +1,7 @@
 """Dask's workers, wherever they are: on this machine, as jobs of a queueing system, at a running scheduler."""
 
 import logging
+import shlex
 import socket
 import ssl
 import sys
@@ -35,11 +36,18 @@ CLUSTERS = {
 """By name: dask-jobqueue's class, and what it calls our settings."""
 ALIKE = ("python", "dask", "distributed", "cloudpickle")
 """What client, scheduler and workers must have in one version: they send each other code."""
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_TRIM_THRESHOLD_": 2**28}
+"""Dask has its workers give every freed buffer back to the system at once; ours are used again a moment later, and the
+page faults would take longer than the decoding. Bytes."""
 OPTIONS = {
     "distributed.worker.daemon": True,
     # Every death of a worker is told to the run, which counts them by slide.
     "distributed.scheduler.allowed-failures": 0,
     "distributed.admin.log-format": "%(name)s: %(message)s",
+    "distributed.nanny.pre-spawn-environ": {
+        **ALLOCATOR,
+        **dict.fromkeys(("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1),
+    },
 }
 
 
@@ -133,7 +141,10 @@ def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | Non
             memory=f"{settings.cores * (settings.memory_gb or JOB_MEMORY_GB):g} GB",
             job_name="gigaslide",
             job_extra_directives=list(settings.job_options),
-            job_script_prologue=list(settings.job_setup),
+            job_script_prologue=[
+                f"export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON={shlex.quote(str(ALLOCATOR))}",
+                *settings.job_setup,
+            ],
             death_timeout=120,
             python=sys.executable,
             security=security,

@@ -75,18 +75,29 @@ def bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
 
 
 @contextmanager
-def slide_bar(stage: str, total: int) -> Iterator[Callable[[SlideOutcome], None]]:
-    """A bar that counts slides as they end, and how many did not go well."""
-    bad = 0
+def slide_bar(
+    stage: str, total: int, *, made: str = ""
+) -> Iterator[tuple[Callable[[SlideOutcome], None], Callable[[dict[str, int]], None]]]:
+    """A bar of slides: what tells it of each that ended, and of what a part of one gave, counted in words like made."""
+    bad = count = 0
     with bar(stage, total, " slides") as progress:
+
+        def show() -> None:
+            words = [f"{count} {made}" if count else "", f"{bad} failed or partial" if bad else ""]
+            progress.set_postfix_str(", ".join(filter(None, words)))
 
         def ended(outcome: SlideOutcome) -> None:
             nonlocal bad
             bad += outcome.status in ("failed", "partial")
-            progress.set_postfix_str(f"{bad} failed or partial" if bad else "")
+            show()
             progress.update()
 
-        yield ended
+        def gave(counts: dict[str, int]) -> None:
+            nonlocal count
+            count += sum(counts.values())
+            show()
+
+        yield ended, gave
 
 
 def show_summary(stage: str, summary: BatchSummary) -> None:

@@ -54,7 +54,7 @@ def doctor_stage(path: Path, out: Path, settings: DoctorSettings, batch: BatchSe
 
     refuse_foreign_folder(out, known_by="checkup.json")
     cohort, known = cohort_of(path)
-    with findings_only(), slide_bar("doctor", len(cohort)) as ended:
+    with findings_only(), slide_bar("doctor", len(cohort)) as (ended, _):
         checkup = check_up(cohort, settings, batch, name=str(path), known=known, on_outcome=ended)
     for line in checkup_lines(checkup, width=shutil.get_terminal_size((100, 24)).columns):
         say(line)
@@ -68,7 +68,7 @@ def phantom_stage(out: Path, settings: PhantomSettings, batch: BatchSettings) ->
     from ..phantom import plan_cohort, write_cohort
 
     plans = plan_cohort(settings)
-    with slide_bar("phantom", len(plans)) as ended:
+    with slide_bar("phantom", len(plans)) as (ended, _):
         summary = run_slides(partial(_draw, out=out), plans, batch, on_outcome=ended)
     show_summary("phantom", summary)
     return write_cohort(plans, out), summary
@@ -83,8 +83,8 @@ def _draw(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
 def tile_stage(cohort: Cohort, store: Location, settings: TileSettings, batch: BatchSettings) -> int:
     from ..patching import slides_to_tile, tile_cohort
 
-    with slide_bar("tile", len(slides_to_tile(cohort, settings))) as ended:
-        summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended)
+    with slide_bar("tile", len(slides_to_tile(cohort, settings)), made="patches") as (ended, made):
+        summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended, on_block=made)
     show_summary("tile", summary)
     say(f"{'':<9} {summary.total('tumor')} tumour and {summary.total('normal')} normal patches in {store}")
     return summary.exit_status
@@ -101,7 +101,7 @@ def hard_stage(
         if getattr(given, name) != getattr(tiled, name):
             option = name.replace("_", "-")
             raise SettingsError(f"{store}: was tiled with another --{option}; leave it out with --from-heatmaps")
-    with slide_bar("tile", len(cohort)) as ended:
+    with slide_bar("tile", len(cohort)) as (ended, _):
         summary = add_hard_negatives(cohort, store, heatmaps, settings, batch, on_outcome=ended)
     show_summary("tile", summary)
     say(f"{'':<9} {summary.total('normal')} hard negatives added to {store}")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..batch import BatchSettings, BatchSummary, RunFolder, SlideOutcome, run_blocks, run_folder, run_slides
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_blocks, run_folder, run_slides
 from ..wsi import Cohort, CohortSlide, Location, Recipe, SettingsError, StoreError, open_slide
 from .blocks import SlideWork, TileBlocks, lost_words, unchanged
 from .contents import find_slide
@@ -33,12 +33,17 @@ def tile_cohort(
     batch: BatchSettings,
     *,
     on_outcome: Callable[[SlideOutcome], None] | None = None,
+    on_block: Callable[[dict[str, int]], None] | None = None,
 ) -> BatchSummary:
     """Tile the labelled slides of the wanted splits into a store, a folder or a URL; unchanged slides are skipped.
 
+    on_outcome hears of each slide as it ends, on_block of the patches of each class as they are written to a folder.
+
     Raises:
         SettingsError: no slide to tile.
-        StoreError: the disk cannot hold what the slides may give.
+        StoreError: the disk cannot hold what the slides may give, or is full.
+        ClusterError: another run works on the store, or workers or scheduler are gone.
+        Stopped: a signal asked to stop.
     """
     slides = slides_to_tile(cohort, settings)
     if not slides:
@@ -46,37 +51,31 @@ def tile_cohort(
         raise SettingsError(
             f"no slide to tile: none has a label and a split among {wanted}; fill in the cohort's columns"
         )
+    share = quotas(slides, settings)
+    work = [SlideWork(slide=slide, quota=share[slide.id]) for slide in slides]
     if isinstance(store, Path):
         with run_folder(store, batch) as folder:
-            return _tile_all(cohort, slides, store, settings, batch, folder, on_outcome)
-    return _tile_all(cohort, slides, store, settings, batch, None, on_outcome)
+            _describe(cohort, slides, share, store, settings)
+            blocks = TileBlocks(store, settings)
+            return run_blocks(blocks, work, batch, folder=folder, on_outcome=on_outcome, on_block=on_block)
+    # A bucket knows no renaming: there one worker writes a slide's group from end to end.
+    _describe(cohort, slides, share, store, settings)
+    summary = run_slides(partial(_tile, store=store, settings=settings), work, batch, on_outcome=on_outcome)
+    _save(summary, store)
+    return summary
 
 
-def _tile_all(
-    cohort: Cohort,
-    slides: list[CohortSlide],
-    store: Location,
-    settings: TileSettings,
-    batch: BatchSettings,
-    folder: RunFolder | None,
-    on_outcome: Callable[[SlideOutcome], None] | None,
-) -> BatchSummary:
+def _describe(
+    cohort: Cohort, slides: list[CohortSlide], share: dict[str, Quota], store: Location, settings: TileSettings
+) -> None:
+    """Write what the store says of itself, if the disk can hold what the slides may give."""
     rows = _listed_before(store, cohort, {slide.id for slide in slides})
     for slide in slides:
         rows[slide.id] = {**rows.get(slide.id, {}), **_row(slide)}
-    share = quotas(slides, settings)
     if settings.check_space and isinstance(store, Path):
         tiled = _tiled(store, share)
         refuse_if_full(store, store_size([q for slide_id, q in share.items() if slide_id not in tiled], settings))
     PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
-    work = [SlideWork(slide=s, quota=share[s.id]) for s in slides]
-    if folder is not None:
-        blocks = TileBlocks(folder.path, settings)
-        return run_blocks(blocks, work, batch, folder=folder, on_outcome=on_outcome)
-    # A bucket knows no renaming: there one worker writes a slide's group from end to end.
-    summary = run_slides(partial(_tile, store=store, settings=settings), work, batch, on_outcome=on_outcome)
-    _save(summary, store)
-    return summary
 
 
 def _save(summary: BatchSummary, store: Location) -> None:

@@ -166,7 +166,7 @@ if __name__ == "__main__":
         for line in _kills(Path(sys.argv[2]), int(sys.argv[3])):
             sys.stdout.write(line + "\n")
     else:
-        count, workers = int(sys.argv[3]), int(sys.argv[4])
+        count, workers = int(sys.argv[3]), int(sys.argv[-1] if sys.argv[1] == "long" else 1)
         try:
             sys.exit(run(Path(sys.argv[2]), [Column("long", count)], pause_s=0.2, workers=workers).exit_status)
         except Stopped as stopped:

@@ -6,13 +6,17 @@ Only where asked for: make test-cluster.
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gigaslide.batch import BatchSettings, job_script
+from gigaslide.patching import PatchStore, tile_cohort
 from sums import COLUMNS, Column, contents, expected, run
 from test_batch_blocks import journal
+from tiling import SETTINGS, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 ON_SLURM = {"cluster": "slurm", "memory_gb": 0.5, "interface": "lo", "walltime": "00:10:00"}
@@ -42,12 +46,12 @@ def slurm() -> Iterator[None]:
 
 def jobs() -> list[str]:
     """Numbers of the jobs that run."""
-    command = ["squeue", "--noheader", "--format=%A", "--states=RUNNING"]
+    command = ["squeue", "--noheader", "--format=%A", "--states=PENDING,RUNNING,COMPLETING"]
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split()
 
 
 def wait_for_no_jobs() -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while jobs() and time.monotonic() < deadline:
         time.sleep(0.5)
     assert not jobs()
@@ -79,3 +83,35 @@ def test_cancelled_job_is_replaced_and_the_run_completes(slurm, tmp_path):
     assert contents(tmp_path) == expected(long)
     assert len(journal(tmp_path, "block")) == 30
     wait_for_no_jobs()
+
+
+def test_tiling_on_slurm_gives_the_content_hash_of_tiling_here(slurm, cohort, tiled, tmp_path):
+    settings = BatchSettings(jobs=2, **ON_SLURM)
+    summary = tile_cohort(cohort, tmp_path / "store", SETTINGS, settings)
+    assert summary.exit_status == 0
+    assert content_hash(PatchStore(tmp_path / "store")) == content_hash(tiled[0])
+    wait_for_no_jobs()
+
+
+def test_job_script_runs_is_stopped_by_slurm_and_goes_on(slurm, tmp_path):
+    """A job that is told to stop writes its journal and ends by itself; sent again, it goes on."""
+    settings = BatchSettings(cluster="slurm", cores=1, memory_gb=0.5, walltime="00:05:00")
+    script = job_script(
+        [sys.executable, str(ROOT / "tests/sums.py"), "job", str(tmp_path / "out"), "250"], settings, folder=tmp_path
+    )
+    (tmp_path / "job.sh").write_text(script)
+    for attempt in range(2):
+        sent = subprocess.run(
+            ["sbatch", "--parsable", "job.sh"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        deadline = time.monotonic() + 90
+        while attempt == 0 and time.monotonic() < deadline:
+            if (tmp_path / "out/run.jsonl").exists() and len(journal(tmp_path / "out", "block")) >= 3:
+                break
+            time.sleep(0.2)
+        if attempt == 0:
+            subprocess.run(["scancel", "--signal=TERM", "--full", sent.stdout.strip()], timeout=20, check=True)
+        wait_for_no_jobs()
+    assert "SIGTERM" in journal(tmp_path / "out", "stopped")[-1]["reason"]
+    assert contents(tmp_path / "out") == expected([Column("long", 250)])
+    assert len(journal(tmp_path / "out", "block")) <= 50 + 2
