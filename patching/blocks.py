@@ -92,9 +92,7 @@ class _Kept:
     def candidates(self, name: str) -> Candidates:
         """Of a class. The arrays are mapped: what is not asked for is not read."""
         paths = {field.name: self.folder / f"{name}.{field.name}.npy" for field in fields(Candidates)}
-        return Candidates(
-            **{field: np.load(path, mmap_mode="r" if path.stat().st_size else None) for field, path in paths.items()}
-        )
+        return Candidates(**{field: np.load(path, mmap_mode="r") for field, path in paths.items()})
 
     def blocks(self, settings: TileSettings) -> list[_Block]:
         found = []
