@@ -39,7 +39,11 @@ ALIKE = ("python", "dask", "distributed", "cloudpickle")
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_TRIM_THRESHOLD_": 2**28}
 """Dask has its workers give every freed buffer back to the system at once; ours are used again a moment later, and the
 page faults would take longer than the decoding. Bytes."""
+MEMORY = dict.fromkeys(("pause", "spill", "target"), False)
+"""A worker near its limit has no results to put aside: paused, it would wait for ever. Past 95 % it is killed, and its
+task tried again."""
 OPTIONS = {
+    **{f"distributed.worker.memory.{name}": value for name, value in MEMORY.items()},
     "distributed.worker.daemon": True,
     # Every death of a worker is told to the run, which counts them by slide.
     "distributed.scheduler.allowed-failures": 0,
@@ -143,6 +147,7 @@ def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | Non
             job_extra_directives=list(settings.job_options),
             job_script_prologue=[
                 f"export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON={shlex.quote(str(ALLOCATOR))}",
+                *(f"export DASK_DISTRIBUTED__WORKER__MEMORY__{name.upper()}={value}" for name, value in MEMORY.items()),
                 *settings.job_setup,
             ],
             death_timeout=120,

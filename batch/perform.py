@@ -124,7 +124,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def perform_in_worker(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms) -> Report:
     """Do a task in a worker of Dask: it tells the run that it began, and is killed when it takes too long."""
     worker = get_worker()
-    worker.log_event(topic_of(terms.run), {"key": task.key, "worker": worker.address})
+    worker.log_event(topic_of(terms.run), {"key": task.key, "worker": worker.address, "at": time.time()})
     # The workers' own logger, which writes to a job's log file: it tells on which slide a dead one was.
     logging.getLogger("distributed.worker.gigaslide").info("on %s", task)
     ours, kept = logging.getLogger(PACKAGE), _Kept()

@@ -19,7 +19,7 @@ from test_batch_blocks import journal
 from tiling import SETTINGS, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
-ON_SLURM = {"cluster": "slurm", "memory_gb": 0.5, "interface": "lo", "walltime": "00:10:00"}
+ON_SLURM = {"cluster": "slurm", "memory_gb": 1, "interface": "lo", "walltime": "00:10:00"}
 pytestmark = pytest.mark.cluster
 
 
