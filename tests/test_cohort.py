@@ -65,7 +65,7 @@ def test_further_columns_are_kept_as_text_and_saved(tmp_path):
     assert [slide.column("centre") for slide in cohort] == ["07", "3", ""]
     assert cohort.slides[0].column("label") == cohort.slides[0].column("nothing") == ""
     cohort.save(tmp_path / "again.csv")
-    assert (tmp_path / "again.csv").read_text().splitlines()[0].endswith("split,mpp,scanner,centre")
+    assert (tmp_path / "again.csv").read_text().splitlines()[0].endswith("split,mpp,exhaustive,scanner,centre")
     assert Cohort.load(tmp_path / "again.csv") == cohort
 
 

@@ -210,5 +210,5 @@ def test_the_real_cohort_is_proposed_as_it_is_listed():
         assert (slide.annotation and slide.annotation.resolve()) == (truth.annotation and truth.annotation.resolve())
         assert (slide.label == "tumor") == (truth.label == "tumor")
     text = io.StringIO()
-    found.write(text, REAL_DATA.resolve() / "colon")
+    found.write(text, REAL_DATA / "colon")
     assert "\nslides/patient_01_slide_1.tif,annotations/patient_01_slide_1.xml,tumor,patient_01," in text.getvalue()

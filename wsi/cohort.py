@@ -57,8 +57,9 @@ class CohortSlide:
         if self.annotation is None:
             return None
         groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **further_groups}
-        # Heatmaps may be scored where their slides are not: only masks and NDPA ask for the slide.
-        tumor = Annotation.load(self.annotation, groups=groups, slide=self.path).tumor
+        # Heatmaps may be scored where their slides are not. A URL that does not answer is no such slide.
+        at_hand = not isinstance(self.path, Path) or self.path.exists()
+        tumor = Annotation.load(self.annotation, groups=groups, slide=self.path if at_hand else None).tumor
         if (self.label == "tumor") == tumor.is_empty:
             says = "no tumour" if tumor.is_empty else "tumour"
             raise AnnotationError(

@@ -122,6 +122,7 @@ def _downsample(whole_px: int, level_px: int) -> float:
 def _fit(path: Path, size: tuple[int, int], frame: SlideFrame | None) -> tuple[float, float]:
     """(x, y) level-0 px of the slide in one px of the mask's first level."""
     if frame is None:
+        logger.warning("%s: its slide is not at hand, so its px are taken for level-0 px", path)
         return 1.0, 1.0
     x, y = frame.width / size[0], frame.height / size[1]
     if max(abs(x - 1), abs(y - 1)) <= SAME_SHARE:
