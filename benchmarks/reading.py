@@ -210,6 +210,9 @@ def table(title: str, readers: dict[str, Read], xy: np.ndarray, *, rounds: int, 
         of_limit = f"{value / rate['limit']:13.2f}" if "limit" in rate else " " * 13
         off = difference(readers[name], readers["OpenSlide"], check)
         print(f"  {name:34} {value:14.0f} {value / rate['OpenSlide']:12.1f}× {of_limit} {off:>16}")
+    for name in rate:
+        if name.startswith("gigaslide") and "fastslide" in rate:
+            print(f"  {name} is {rate[name] / rate['fastslide']:.2f}× fastslide")
     return rate
 
 
