@@ -62,7 +62,7 @@ def laid_out(
     *,
     onto: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The same from tiles that were fetched before, onto an array of that shape or a fresh one.
+    """The same from tiles that were fetched before, onto a contiguous array of that shape or a fresh one.
 
     Where a tile is missing it shows the background.
     """
@@ -70,7 +70,8 @@ def laid_out(
     rows, columns = layer.tiles_under(x, y, width, height)
     inside = x >= 0 and y >= 0 and x + width <= layer.width and y + height <= layer.height
     if not inside or any(tiles.get((row, column)) is None for row in rows for column in columns):
-        image[:] = layer.background
+        # Row by row: px by px, three bytes each, it would cost as much as decoding.
+        image.reshape(height, width * 3)[:] = np.tile(np.array(layer.background, np.uint8), width)
     for row in rows:
         top = row * layer.tile_height
         y0, y1 = max(y, top), min(y + height, top + layer.tile_height, layer.height)

@@ -42,23 +42,19 @@ class _Block:
 class _Sheets:
     """Memory for blocks, used again once nobody holds a window of it: fresh pages would cost as much as decoding."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: int) -> None:
+        self._bytes = 3 * (BLOCK_PX + side) ** 2  # the largest block's: any sheet serves any block
         self._free: deque[bytearray] = deque(maxlen=SHEETS_KEPT)  # given back by whichever thread drops a window
 
     def take(self, height: int, width: int) -> np.ndarray:
-        size = height * width * 3
-        memory = self._large_enough(size)
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = bytearray(self._bytes)
         # Every window is a view of this array and holds it: when it goes, the last window has gone.
         lease = np.frombuffer(memory, np.uint8)
         weakref.finalize(lease, self._free.append, memory).atexit = False
-        return lease[:size].reshape(height, width, 3)
-
-    def _large_enough(self, size: int) -> bytearray:
-        while self._free:
-            memory = self._free.pop()
-            if len(memory) >= size:
-                return memory
-        return bytearray(size)
+        return lease[: height * width * 3].reshape(height, width, 3)
 
 
 def windows_of_layer(
@@ -75,7 +71,7 @@ def windows_of_layer(
     step = max(BLOCK_PX, step - step % BLOCK_PX)
     stripe_of = np.floor_divide(np.maximum(corners[:, 0], 0), step)  # left of the slide there is nothing to keep
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tiles") if threads > 1 else None
-    sheets = _Sheets()
+    sheets = _Sheets(side)
     try:
         for stripe in np.unique(stripe_of):
             blocks = _blocks(layer, corners, np.flatnonzero(stripe_of == stripe), side=side)
