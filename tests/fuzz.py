@@ -76,6 +76,7 @@ def main() -> None:
         whole = originals(Path(folder))
         while True:
             faulthandler.dump_traceback_later(HANGS_S, exit=True)
+            (Path(folder) / "case").write_text(str(number))  # stays where a case hangs and the process is ended
             try:
                 came[case(number, seed=arguments.seed, whole=whole, folder=Path(folder))] += 1
             except BaseException:

@@ -238,3 +238,17 @@ def test_fault_13_and_15_names_links_and_folders_that_cannot_be_written(tmp_path
     (tmp_path / "loop.tif").symlink_to(tmp_path / "loop.tif")
     with pytest.raises(SlideError, match=r"loop\.tif"):
         open_reader(tmp_path / "loop.tif")
+
+
+@pytest.mark.parametrize("name", ["ImageWidth", "ImageLength"])
+def test_fault_06_size_that_the_tiles_cannot_fill_is_refused(tmp_path, name):
+    """OpenSlide opens such a file, and an overview of it would be laid out for minutes (found by fuzzing)."""
+    path = write_levels(tmp_path / "slide.tif", PIXELS, **JPEG)
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages[0].tags[name]
+        letter = {3: "H", 4: "I"}[int(tag.dtype)]
+    overwritten(path, (tag.valueoffset, 0), struct.pack(f"<{letter}", 60_000))
+    with pytest.raises(
+        SlideError, match=r"slide\.tif: not a slide, or a damaged one: .* tiles, and its directory has 30"
+    ):
+        open_reader(path)

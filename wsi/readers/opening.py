@@ -7,6 +7,7 @@ from pathlib import Path
 import tifffile
 
 from ..errors import SlideError
+from ..geometry import ceil_div
 from ..location import Location, is_url
 from .bytes_of import LocalBytes
 from .omezarr_reader import ome_zarr_in_folder
@@ -130,7 +131,19 @@ def _matching(tiff: tifffile.TiffFile, level: PyramidLevel, *, strict: bool) -> 
             place = tiff_level(page, strict=strict)
             if place is not None:
                 return place, page.tilewidth, page.tilelength
+            _refuse_made_up_size(page)
     return None
+
+
+def _refuse_made_up_size(page: tifffile.TiffPage) -> None:
+    """One changed byte makes a slide a million px long; OpenSlide would lay out every one of them."""
+    if page.is_tiled and page.tilewidth and page.tilelength and page.planarconfig == 1:
+        needed = ceil_div(page.imagewidth, page.tilewidth) * ceil_div(page.imagelength, page.tilelength)
+        if len(page.dataoffsets) < needed:
+            raise SlideError(
+                f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px are {needed} tiles, "
+                f"and its directory has {len(page.dataoffsets)}"
+            )
 
 
 def _without_openslide(path: Path, refusal: SlideError) -> tuple[TileReader, str]:
