@@ -252,3 +252,20 @@ def test_fault_06_size_that_the_tiles_cannot_fill_is_refused(tmp_path, name):
         SlideError, match=r"slide\.tif: not a slide, or a damaged one: .* tiles, and its directory has 30"
     ):
         open_reader(path)
+
+
+@pytest.mark.parametrize("name", ["TileWidth", "TileLength"])
+def test_fault_06_tiles_of_an_absurd_size_are_refused(tmp_path, name):
+    """OpenSlide opens such a file, and ends the process when a px is asked for (found by fuzzing)."""
+    for page in range(2):
+        path = write_levels(tmp_path / f"{page}.tif", PIXELS, **DEFLATE)
+        with tifffile.TiffFile(path) as tiff:
+            entry = tiff.pages[page].tags[name].offset
+        overwritten(path, (entry + 2, 0), struct.pack("<HII", 4, 1, 2**24 + 256))  # a LONG in the entry itself
+    with pytest.raises(SlideError, match=r"0\.tif: .*no tiles that can be read"):
+        open_reader(tmp_path / "0.tif")
+    reader, why = open_reader(tmp_path / "1.tif")
+    with closing(reader):
+        assert why.startswith("OpenSlide refuses the file")
+        assert [level.width for level in reader.pyramid.levels] == [WIDTH, WIDTH // 4]
+        assert np.array_equal(whole_level(reader, 0), PIXELS)

@@ -15,6 +15,7 @@ __all__ = ["OpenSlideReader", "onto_background"]
 
 TILE_PX = 512  # level px, where the file's own tiles are of no use as a grid
 USEFUL_TILE_PX = (128, 1024)
+LARGEST_TILE_PX = 2**28  # 1 GB as OpenSlide holds it; some NDPI levels are a single tile
 
 
 class OpenSlideReader:
@@ -31,7 +32,12 @@ class OpenSlideReader:
         self._handle = _opened(path)
         self._alone = threading.Lock()
         self._has_failed = False
-        self.pyramid = _pyramid(self._handle)
+        try:
+            _refuse_made_up_tiles(self._handle, path)
+            self.pyramid = _pyramid(self._handle)
+        except BaseException:
+            self._handle.close()
+            raise
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
         shape = self.pyramid.levels[level]
@@ -66,6 +72,18 @@ def _opened(path: Path) -> openslide.OpenSlide:
         raise SlideError(f"{path}: not a slide that OpenSlide can read; see docs/formats.md") from error
     except (openslide.OpenSlideError, OSError) as error:
         raise SlideError(f"{path}: not a slide, or a damaged one: {error}") from error
+
+
+def _refuse_made_up_tiles(handle: openslide.OpenSlide, path: Path) -> None:
+    """OpenSlide ends the whole process where it has no memory for a tile, and one changed byte makes one of 1 TB."""
+    for number in range(handle.level_count):
+        sides = [handle.properties.get(f"openslide.level[{number}].tile-{side}") for side in ("width", "height")]
+        width, height = (_number(side) or 0 for side in sides)
+        if width * height > LARGEST_TILE_PX:
+            raise SlideError(
+                f"{path}: not a slide, or a damaged one: level {number} has tiles of {width:.0f} × {height:.0f} px; "
+                "copy the file again"
+            )
 
 
 def _pyramid(handle: openslide.OpenSlide) -> Pyramid:
