@@ -51,7 +51,7 @@ def demo_plan(seed: int, batch: BatchSettings) -> tuple[PhantomSettings, Plan]:
     plan = Plan.of(
         tile=TileSettings(**size, tumor_per_slide=400, normal_per_slide=400, seed=seed),
         # The paper's colours take far more examples to learn through than minutes allow.
-        train=TrainSettings(examples=12_000, augment=AugmentSettings(brightness=0.1, contrast=0.3)),
+        train=TrainSettings(examples=20_000, augment=AugmentSettings(brightness=0.1, contrast=0.3)),
         predict=PredictSettings(),
         evaluate=EvaluateSettings(),
         batch=batch,

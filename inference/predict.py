@@ -116,7 +116,7 @@ class _Work:
         identity = file_identity(slide.path) if exists(slide.path) else str(slide.path)
         return Recipe(
             stage=STAGE,
-            settings=self.settings.model_dump(mode="json", exclude={"splits", "batch"}),
+            settings=self.settings.model_dump(mode="json", exclude={"splits", "batch", "engine"}),
             inputs={
                 "slide": identity,
                 "mpp": slide.mpp,
@@ -136,7 +136,7 @@ class _Work:
         from ..models import load_classifier
 
         try:
-            predict = load_classifier(self.model_folder)
+            predict = load_classifier(self.model_folder, engine=self.settings.engine)
         except ModelError as error:  # kept, so that it is built once and not for each slide again
             return error
         return WindowModel(

@@ -18,6 +18,8 @@ class PredictSettings(Settings):
     """Average over the 8 rotations and mirrorings of each window, or take it as it is."""
     batch: int = Field(default=64, ge=1)
     """Windows in a call of the network; the orientations of a window count one each."""
+    engine: Literal["auto", "openvino", "keras"] = "auto"
+    """What runs the network: auto is OpenVINO on a CPU (it equals Keras to 1e-5), Keras where it sees a GPU."""
     min_tissue: float = Field(default=0.5, ge=0, le=1)
     """Cells with a smaller share of tissue are background."""
     tissue: TissueSettings = TissueSettings()

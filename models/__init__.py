@@ -7,13 +7,14 @@ from .allocator import keep_large_buffers
 from .card import CARD, WEIGHTS, ModelCard, hash_of
 
 if TYPE_CHECKING:
-    from .folder import Classifier, load_classifier, write_card
+    from .folder import Classifier, Engine, load_classifier, write_card
     from .inception import Width, build_classifier, parameter_counts
 
 __all__ = [
     "CARD",
     "WEIGHTS",
     "Classifier",
+    "Engine",
     "ModelCard",
     "Width",
     "build_classifier",
@@ -27,6 +28,7 @@ __all__ = [
 
 _IN_KERAS = {
     "Classifier": ".folder",
+    "Engine": ".folder",
     "Width": ".inception",
     "build_classifier": ".inception",
     "load_classifier": ".folder",

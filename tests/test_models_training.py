@@ -142,8 +142,9 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained, store, tmp_path
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_classifier_gives_one_tumor_probability_a_patch(trained):
-    classifier = load_classifier(trained[0])
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_classifier_gives_one_tumor_probability_a_patch(trained, engine):
+    classifier = load_classifier(trained[0], engine=engine)
     patches = np.random.default_rng(0).integers(0, 256, (6, 75, 75, 3), dtype=np.uint8)
     scores = classifier(patches)
     assert scores.shape == (6,)
@@ -153,6 +154,18 @@ def test_classifier_gives_one_tumor_probability_a_patch(trained):
     np.testing.assert_allclose(scores, keras.ops.convert_to_numpy(network(patches))[:, 1], atol=1e-5)
     with pytest.raises(ModelError, match="patches of 75 × 75"):
         classifier(np.zeros((1, 76, 75, 3), np.uint8))
+
+
+def test_openvino_that_gives_something_else_is_not_used(trained, monkeypatch, caplog):
+    from gigaslide.models import on_cpu
+
+    monkeypatch.setattr(on_cpu, "_compiled", lambda network: lambda patches: [np.full((len(patches), 2), 0.5)])
+    with pytest.raises(ModelError, match=r"OpenVINO's probabilities differ from Keras's by 0\.\d+; --engine keras can"):
+        load_classifier(trained[0], engine="openvino")
+    patches = np.random.default_rng(1).integers(0, 256, (3, 75, 75, 3), dtype=np.uint8)
+    scores = load_classifier(trained[0])(patches)
+    assert "so Keras does" in caplog.text
+    assert np.array_equal(scores, load_classifier(trained[0], engine="keras")(patches))
 
 
 def test_fault_43_weights_of_another_training_are_refused(trained, tmp_path):

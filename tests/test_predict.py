@@ -20,7 +20,7 @@ def model(tmp_path, monkeypatch) -> Path:
     (folder / WEIGHTS).write_bytes(b"weights")
     write_card(folder)
     brightness = lambda patches: patches.mean(axis=(1, 2, 3)) / 255  # noqa: E731
-    monkeypatch.setattr(models, "load_classifier", lambda path: brightness, raising=False)
+    monkeypatch.setattr(models, "load_classifier", lambda path, engine: brightness, raising=False)
     return folder
 
 
