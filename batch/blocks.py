@@ -69,10 +69,10 @@ class WholeSlides(Generic[SlideT]):
         return self.work(slide)
 
     def block(self, slide: SlideT, number: int) -> dict[str, int]:
-        raise NotImplementedError
+        raise TypeError(f"{slide.id}: work that takes a slide whole has no block {number}")  # plan has done it all
 
     def finish(self, slide: SlideT) -> SlideOutcome:
-        raise NotImplementedError
+        raise TypeError(f"{slide.id}: work that takes a slide whole has nothing to finish")
 
     def identity(self, slide: SlideT) -> None:
         return None
