@@ -14,6 +14,7 @@ from .measures import LesionMeasures, LesionRule
 from .notebook import Report, SlideTruth, evaluate
 from .pixel_rules import official_lesions
 from .prediction import Prediction, open_predictions
+from .references import REFERENCES, Reference
 from .settings import EvaluateSettings
 from .slide_level import Calibration, Ranking, calibration
 from .stages import CLASSES, STAGES, Stages, patient_stage, predicted_class, weighted_kappa
@@ -24,6 +25,7 @@ from .verdicts import SlideVerdicts, Verdict, Verdicts, judge_detections
 __all__ = [
     "CLASSES",
     "DEFINITIONS",
+    "REFERENCES",
     "STAGES",
     "Calibration",
     "Comparison",
@@ -46,6 +48,7 @@ __all__ = [
     "Prediction",
     "Ranking",
     "Raster",
+    "Reference",
     "Report",
     "Resampling",
     "Roc",

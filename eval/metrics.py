@@ -8,6 +8,7 @@ import numpy as np
 
 from .bootstrap import Estimate
 from .figures import Figures, FrocFigures, SizeCounts
+from .references import reference_rows
 from .slide_level import Calibration
 from .stages import CLASSES, STAGES
 from .subgroups import Subgroup
@@ -37,6 +38,7 @@ def metrics_of(figures: Figures) -> dict[str, Any]:
             "true_by_predicted": figures.stages.table()[0].astype(int).tolist(),
             "kappa": plain(figures.estimates["stage_kappa"]),
         },
+        "references": reference_rows(),
         "counts": counts,
         "bootstrap": {
             "resamples": len(resampling.weights),

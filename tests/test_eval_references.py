@@ -1,0 +1,27 @@
+"""Published figures: what they must agree with among themselves."""
+
+import json
+
+import pytest
+from gigaslide.eval import REFERENCES
+from gigaslide.eval.references import reference_rows
+
+LESIONS = 225  # countable ones of CAMELYON16's test set
+
+
+@pytest.mark.parametrize("reference", REFERENCES, ids=lambda r: r.name)
+def test_a_published_sensitivity_is_a_count_of_225_lesions(reference):
+    found = round(reference.sensitivity * LESIONS)
+    assert round(found / LESIONS, 3) == pytest.approx(reference.sensitivity, abs=5e-4)
+    assert reference.froc_score <= reference.sensitivity <= 1
+    assert reference.mark == (reference.false_positives_per_slide, reference.sensitivity)
+    if reference.froc_low is not None:
+        assert reference.froc_low < reference.froc_score < reference.froc_high
+
+
+def test_only_what_was_read_in_the_source_is_called_confirmed():
+    rows = json.loads(json.dumps(reference_rows()))
+    confirmed = {(row["name"], name, row[name]) for row in rows for name in row["confirmed"]}
+    assert confirmed == {("ensemble of 3", "sensitivity", 0.924), ("challenge winner", "sensitivity", 0.827)}
+    assert {row["slides"] for row in rows} == {"CAMELYON16 test set, 129 slides"}
+    assert rows[0]["false_positives_per_slide"] == 0
