@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 from gigaslide.eval import DEFINITIONS, Resampling, Verdicts, froc_curve
-from gigaslide.eval.froc import resampled_sensitivity
+from gigaslide.eval.froc_draws import resampled_sensitivity
 
 SLIDES, TUMOR_SLIDES, LESIONS = 129, 49, 225
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

@@ -18,7 +18,7 @@ from .figures import resampling_of
 from .judgement import Judgement
 from .prediction import open_predictions
 from .settings import EvaluateSettings
-from .statistics import statistics_of
+from .statistics import official_gap, statistics_of
 
 __all__ = ["Comparison", "Difference", "compare", "compare_cohort"]
 
@@ -99,7 +99,9 @@ def compare(
     resampling = resampling_of(ones, settings)
     swapped = _swapped(resampling, seed=settings.seed)
     found: dict[str, Difference] = {}
-    for one, two, both in zip(*(statistics_of(j, settings) for j in (ones, twos, _both(ones, twos))), strict=True):
+    gaps = official_gap(first), official_gap(second)
+    sides = zip((ones, twos, _both(ones, twos)), (*gaps, ""), strict=True)
+    for one, two, both in zip(*(statistics_of(j, settings, gap=gap) for j, gap in sides), strict=True):
         found |= _differences(one, two, both, resampling, swapped)
     used = {j.slide.id for j in ones}
     return Comparison(

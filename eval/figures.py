@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import numpy as np
 from sklearn.metrics import precision_recall_curve
@@ -10,13 +11,14 @@ from sklearn.metrics import precision_recall_curve
 from .auc import DeLong, Roc, delong, roc
 from .bootstrap import Estimate, Resampling
 from .differences import difference_words
-from .froc import DEFINITIONS, Froc, froc_curve, resampled_sensitivity
+from .froc import DEFINITIONS, Froc, froc_curve
+from .froc_draws import resampled_sensitivity
 from .judgement import Judgement, JudgementStatus
 from .measures import SIZES
 from .settings import EvaluateSettings
 from .slide_level import Calibration, calibration
 from .stages import CLASSES, Stages
-from .statistics import pooled_patches, pooled_verdicts, stages_of, statistics_of
+from .statistics import official_gap, pooled_patches, pooled_verdicts, stages_of, statistics_of
 from .verdicts import Verdicts
 
 __all__ = ["Band", "Figures", "FrocFigures", "PrecisionRecall", "SizeCounts", "figures_of", "resampling_of"]
@@ -122,7 +124,8 @@ def figures_of(judgements: Sequence[Judgement], settings: EvaluateSettings) -> F
     slides = [j for j in judgements if j.in_figures]
     resampling = resampling_of(slides, settings)
     estimates: dict[str, Estimate] = {}
-    for statistic in statistics_of(slides, settings):
+    gap = official_gap(judgements)
+    for statistic in statistics_of(slides, settings, gap=gap):
         estimates |= resampling.estimates(statistic)
     is_tumor = np.array([j.is_tumor for j in slides], bool)
     scores = np.array([j.score for j in slides], np.float64)
@@ -133,7 +136,7 @@ def figures_of(judgements: Sequence[Judgement], settings: EvaluateSettings) -> F
     return Figures(
         estimates=estimates,
         slide_delong=delong(scores, is_tumor, confidence=settings.confidence),
-        froc=_froc(judgements, estimates, settings),
+        froc=_froc(slides, estimates, settings, gap=gap),
         patch_roc=roc(patches, patch_is_tumor, noun="patches"),
         slide_roc=roc(scores, is_tumor, noun="slides"),
         slide_precision_recall=_precision_recall(scores, is_tumor),
@@ -156,36 +159,33 @@ def figures_of(judgements: Sequence[Judgement], settings: EvaluateSettings) -> F
 
 
 def _froc(
-    judgements: Sequence[Judgement], estimates: dict[str, Estimate], settings: EvaluateSettings
+    slides: Sequence[Judgement], estimates: dict[str, Estimate], settings: EvaluateSettings, *, gap: str
 ) -> dict[str, FrocFigures]:
-    slides = [j for j in judgements if j.in_figures]
-    without = [j.slide.id for j in judgements if j.status in (JudgementStatus.MISSING, JudgementStatus.ABSENT)]
     found: dict[str, FrocFigures] = {}
     for name, definition in DEFINITIONS.items():
         verdicts, known = pooled_verdicts(slides, definition.lesions)
-        counts = {
-            "slides": len(known),
-            "countable_lesions": verdicts.countable,
-            "itc": len(verdicts.best) - verdicts.countable,
-        }
         curve = froc_curve(verdicts, definition, rates=settings.false_positives_per_slide)
-        if definition.lesions != "gigaslide" and without:
-            curve = curve.without(f"no predictions for {_some(without)}, which is an error in the official programs")
-        values = dict(zip(curve.rates, curve.at_rates, strict=False))
-        score, *sensitivity = (
-            estimates.get(f"froc_{name}{end}", Estimate(value=value, undefined=curve.undefined))
-            for end, value in [("", curve.score), *((f"_at_{r:g}", values.get(r)) for r in curve.rates)]
-        )
+        if definition.lesions != "gigaslide" and gap:
+            curve = curve.without(gap)
         ours = found["gigaslide"].curve if found else None
-        difference = "" if ours is None else difference_words(curve, ours, verdicts=verdicts, slides=slides)
         found[name] = FrocFigures(
-            curve=curve, score=score, sensitivity=tuple(sensitivity), difference=difference, **counts
+            curve=curve,
+            score=_as_read(estimates[f"froc_{name}"], curve.score),
+            sensitivity=tuple(
+                _as_read(estimates[f"froc_{name}_at_{rate:g}"], value)
+                for rate, value in zip_longest(curve.rates, curve.at_rates)
+            ),
+            slides=len(known),
+            countable_lesions=verdicts.countable,
+            itc=len(verdicts.best) - verdicts.countable,
+            difference="" if ours is None else difference_words(curve, ours, verdicts=verdicts, slides=slides),
         )
     return found
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _as_read(estimate: Estimate, value: float | None) -> Estimate:
+    """The value as the curve itself is read, to the last digit."""
+    return replace(estimate, value=value)
 
 
 def _precision_recall(scores: np.ndarray, is_tumor: np.ndarray) -> PrecisionRecall:

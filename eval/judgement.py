@@ -83,6 +83,8 @@ class Judgement:
     cells: dict[CellStatus, int] | None = None
     patches: Patches | None = None
     detections: Detections | None = None
+    outside: tuple[str, ...] = ()
+    """Where each detection stands that lies outside the slide: a false positive, and an error to official programs."""
     verdicts: SlideVerdicts | None = None
     """By our lesions."""
     official: Mapping[str, SlideVerdicts] = field(default_factory=dict)

@@ -6,24 +6,43 @@ import numpy as np
 
 from .auc import Pairs
 from .bootstrap import Statistic
-from .froc import DEFINITIONS, resampled_sensitivity, undefined
-from .judgement import Judgement, Patches
+from .froc import DEFINITIONS, undefined
+from .froc_draws import resampled_sensitivity
+from .judgement import Judgement, JudgementStatus, Patches
 from .settings import EvaluateSettings
 from .slide_level import Ranking
 from .stages import Stages
 from .verdicts import Verdicts
 
-__all__ = ["pooled_patches", "pooled_verdicts", "stages_of", "statistics_of"]
+__all__ = ["official_gap", "pooled_patches", "pooled_verdicts", "stages_of", "statistics_of"]
 
 
-def statistics_of(slides: Sequence[Judgement], settings: EvaluateSettings) -> list[Statistic]:
-    """All of them, of slides that are in the figures, in the order of the weights' columns."""
+def statistics_of(slides: Sequence[Judgement], settings: EvaluateSettings, *, gap: str = "") -> list[Statistic]:
+    """All of them, of slides that are in the figures, in the order of the weights' columns.
+
+    gap says why the official programs would give no score, see `official_gap`.
+    """
     return [
         *_of_slides(slides, settings),
         *_of_patches(slides, settings),
-        *(_of_froc(slides, name, settings) for name, one in DEFINITIONS.items() if one.reading == "reachable"),
+        *(_of_froc(slides, name, settings, gap=gap) for name in DEFINITIONS),
         _of_stages(slides),
     ]
+
+
+def official_gap(judgements: Sequence[Judgement]) -> str:
+    """What ours counts and says, and the official programs take for an error; empty where nothing is amiss."""
+    gaps = {
+        "no predictions for": [j for j in judgements if j.status in (JudgementStatus.MISSING, JudgementStatus.ABSENT)],
+        "no use of": [j for j in judgements if j.status == JudgementStatus.FAILED],
+        "detections outside": [j for j in judgements if j.outside],
+    }
+    found = [f"{words} {_some([j.slide.id for j in some])}" for words, some in gaps.items() if some]
+    return f"{', '.join(found)}, which is an error in the official programs" if found else ""
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _of_slides(slides: Sequence[Judgement], settings: EvaluateSettings) -> list[Statistic]:
@@ -125,7 +144,7 @@ def pooled_verdicts(slides: Sequence[Judgement], lesions: str) -> tuple[Verdicts
     return pooled, np.array([index for index, _ in known], np.int64)
 
 
-def _of_froc(slides: Sequence[Judgement], name: str, settings: EvaluateSettings) -> Statistic:
+def _of_froc(slides: Sequence[Judgement], name: str, settings: EvaluateSettings, *, gap: str) -> Statistic:
     definition, rates = DEFINITIONS[name], settings.false_positives_per_slide
     verdicts, known = pooled_verdicts(slides, definition.lesions)
 
@@ -134,7 +153,8 @@ def _of_froc(slides: Sequence[Judgement], name: str, settings: EvaluateSettings)
         return np.concatenate([found.mean(axis=1, keepdims=True), found], axis=1)
 
     names = (f"froc_{name}", *(f"froc_{name}_at_{rate:g}" for rate in rates))
-    return Statistic(names=names, of=of, undefined=undefined(verdicts, definition))
+    is_official = definition.lesions != "gigaslide"
+    return Statistic(names=names, of=of, undefined=(gap if is_official else "") or undefined(verdicts, definition))
 
 
 def stages_of(slides: Sequence[Judgement]) -> Stages:

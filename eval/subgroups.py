@@ -8,7 +8,7 @@ from .bootstrap import Estimate
 from .figures import resampling_of
 from .judgement import Judgement
 from .settings import EvaluateSettings
-from .statistics import pooled_verdicts, statistics_of
+from .statistics import official_gap, pooled_verdicts, statistics_of
 
 __all__ = ["Subgroup", "check_columns", "subgroups_of"]
 
@@ -45,7 +45,7 @@ def subgroups_of(judgements: Sequence[Judgement], settings: EvaluateSettings) ->
     """Subgroups by every column asked for, values in alphabetical order."""
     used = [j for j in judgements if j.in_figures]
     return tuple(
-        _subgroup(column, value, [j for j in used if _value(j, column) == value], settings)
+        _subgroup(column, value, [j for j in judgements if _value(j, column) == value], settings)
         for column in settings.subgroups
         for value in sorted({_value(j, column) for j in used})
     )
@@ -55,10 +55,11 @@ def _value(judgement: Judgement, column: str) -> str:
     return getattr(judgement.slide, column) if column in OWN_COLUMNS else judgement.slide.column(column)
 
 
-def _subgroup(column: str, value: str, slides: list[Judgement], settings: EvaluateSettings) -> Subgroup:
+def _subgroup(column: str, value: str, judgements: list[Judgement], settings: EvaluateSettings) -> Subgroup:
+    slides = [j for j in judgements if j.in_figures]
     resampling = resampling_of(slides, settings)
     estimates: dict[str, Estimate] = {}
-    for statistic in statistics_of(slides, settings):
+    for statistic in statistics_of(slides, settings, gap=official_gap(judgements)):
         estimates |= resampling.estimates(statistic)
     return Subgroup(
         column=column,

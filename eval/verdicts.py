@@ -99,3 +99,8 @@ class Verdicts:
     @property
     def countable(self) -> int:
         return int((~self.is_itc).sum())
+
+    @property
+    def is_found(self) -> np.ndarray:
+        """(L,) bool: countable lesions with a detection inside."""
+        return ~self.is_itc & ~np.isnan(self.best)
