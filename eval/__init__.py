@@ -8,10 +8,12 @@ from .evaluation import Evaluation, evaluate_cohort, find_evaluation, slides_to_
 from .figures import Figures
 from .froc import DEFINITIONS, Froc, FrocDefinition, froc_curve
 from .judgement import Judgement, JudgementStatus
+from .left_out import LeftOut, left_out_of
 from .lesions import Lesions, lesions_of_annotation
 from .mask_lesions import MaskLesions, Raster, label_lesions
 from .measures import LesionMeasures, LesionRule
 from .notebook import Report, SlideTruth, evaluate
+from .operating import FalsePositive, MissedLesion, OperatingPoint, operating_point
 from .pixel_rules import official_lesions
 from .prediction import Prediction, open_predictions
 from .references import REFERENCES, Reference
@@ -35,15 +37,19 @@ __all__ = [
     "Estimate",
     "EvaluateSettings",
     "Evaluation",
+    "FalsePositive",
     "Figures",
     "Froc",
     "FrocDefinition",
     "Judgement",
     "JudgementStatus",
+    "LeftOut",
     "LesionMeasures",
     "LesionRule",
     "Lesions",
     "MaskLesions",
+    "MissedLesion",
+    "OperatingPoint",
     "Pairs",
     "Prediction",
     "Ranking",
@@ -70,9 +76,11 @@ __all__ = [
     "froc_curve",
     "judge_detections",
     "label_lesions",
+    "left_out_of",
     "lesions_of_annotation",
     "official_lesions",
     "open_predictions",
+    "operating_point",
     "patient_stage",
     "predicted_class",
     "roc",

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..wsi import Detections, ScoreError
 
-__all__ = ["DetectionFiles", "SlideDetections", "csv_names"]
+__all__ = ["DetectionFiles", "SlideDetections", "csv_names", "is_outside"]
 
 NAMES = {
     "slide": ("slide", "image", "name", "filename"),
@@ -27,6 +27,12 @@ TABLE = ("slide", "x", "y", "probability")
 SLIDE_SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".csv")
 
 
+def is_outside(detections: Detections, slide_size: tuple[int, int]) -> np.ndarray:
+    """Which detections (N,) lie outside a slide of (width, height) level-0 px: (N,) bool."""
+    x, y, (width, height) = detections.x, detections.y, slide_size
+    return (x < 0) | (y < 0) | (x >= width) | (y >= height)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlideDetections:
     """Detections of one slide, and the line each stands on."""
@@ -36,20 +42,10 @@ class SlideDetections:
     line: np.ndarray
     """(N,) int64, from 1."""
 
-    def check_inside(self, slide_size: tuple[int, int]) -> None:
-        """Refuse detections that lie outside a slide of (width, height) level-0 px.
-
-        Raises:
-            ScoreError: naming the line of the first.
-        """
-        found, (width, height) = self.detections, slide_size
-        outside = (found.x < 0) | (found.y < 0) | (found.x >= width) | (found.y >= height)
-        if outside.any():
-            first = int(np.argmax(outside))
-            raise ScoreError(
-                f"{self.path}, line {self.line[first]}: ({found.x[first]:g}, {found.y[first]:g}) is outside the slide "
-                f"of {width} × {height} px, as are {int(outside.sum())} in all; give level-0 px, x before y"
-            )
+    def outside(self, slide_size: tuple[int, int]) -> tuple[str, ...]:
+        """Where each detection stands that lies outside a slide of (width, height) level-0 px."""
+        found, rows = self.detections, np.flatnonzero(is_outside(self.detections, slide_size))
+        return tuple(f"{self.path}, line {self.line[i]}: ({found.x[i]:g}, {found.y[i]:g})" for i in rows.tolist())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,19 +24,39 @@ from ..wsi import (
 )
 from . import tables
 from .figures import Figures, figures_of
-from .judgement import Judgement, JudgementStatus, judge_slide, models_of
+from .judgement import Judgement, JudgementStatus, judge_slide, models_of, refuse_other_frame
+from .left_out import left_out_rows, left_out_table
 from .metrics import metrics_of, subgroup_rows
+from .operating import OperatingPoint, operating_point
 from .prediction import Predictions, open_predictions
 from .report import report_html
 from .settings import EvaluateSettings
 from .subgroups import Subgroup, check_columns, subgroups_of
 
-__all__ = ["Evaluation", "evaluate_cohort", "find_evaluation", "judge_cohort", "slides_to_evaluate"]
+__all__ = [
+    "Evaluation",
+    "evaluate_cohort",
+    "find_evaluation",
+    "judge_cohort",
+    "refuse_other_frame",
+    "slides_to_evaluate",
+]
 
 logger = logging.getLogger(__name__)
 
 STAGE = "evaluate"
-METRICS = {"patch_auc", "slide_auc", "froc", "figures", "slides", "models", "settings", "exit_status"}
+METRICS = {
+    "patch_auc",
+    "slide_auc",
+    "froc",
+    "figures",
+    "operating_point",
+    "left_out",
+    "slides",
+    "models",
+    "settings",
+    "exit_status",
+}
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "shapely")
 
 
@@ -58,7 +78,12 @@ class Evaluation:
             return 1
         good = (JudgementStatus.EVALUATED, JudgementStatus.NO_TISSUE)
         of_one_model = len(models_of(self.judgements)) <= 1
-        return 0 if of_one_model and all(j.status in good for j in self.judgements) else 2
+        return 0 if of_one_model and all(j.status in good and not j.outside for j in self.judgements) else 2
+
+    @cached_property
+    def operating_point(self) -> OperatingPoint:
+        """What is missed and what is false from the threshold on at which slides are called tumour."""
+        return operating_point(self.judgements, threshold=self.settings.slide_threshold)
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -66,7 +91,9 @@ class Evaluation:
         return {
             **metrics_of(self.figures),
             "subgroups": subgroup_rows(self.subgroups),
+            "operating_point": self.operating_point.metrics,
             "slides": tables.slide_rows(self.judgements),
+            "left_out": left_out_rows(self.judgements),
             "models": models_of(self.judgements),
             "settings": self.settings.model_dump(mode="json"),
             "exit_status": self.exit_status,
@@ -116,12 +143,17 @@ def judge_cohort(
     on_slide: Callable[[str], object] | None = None,
     with_pictures: bool = True,
 ) -> list[Judgement]:
-    """Each slide judged; one that cannot be is left out, with its reason."""
+    """Each slide judged; one that cannot be is left out, with its reason.
+
+    Raises:
+        ScoreError: most detections lie outside their slides.
+    """
     judgements = []
     for slide in slides:
         judgements.append(_tried(slide, predictions, settings, with_pictures=with_pictures))
         if on_slide is not None:
             on_slide(slide.id)
+    refuse_other_frame(judgements)
     return judgements
 
 
@@ -190,7 +222,13 @@ def _recipe(slides: list[CohortSlide], predictions: Predictions, settings: Evalu
 def _inputs(slide: CohortSlide, predictions: Predictions) -> dict[str, Any]:
     read = {"slide": slide.path, "annotation": slide.annotation}
     files = {name: file_identity(path) if path and exists(path) else None for name, path in read.items()}
-    known = {"label": slide.label, "patient": slide.patient, "mpp": slide.mpp, "further": dict(slide.further)}
+    known = {
+        "label": slide.label,
+        "patient": slide.patient,
+        "mpp": slide.mpp,
+        "exhaustive": slide.exhaustive,
+        "further": dict(slide.further),
+    }
     return {**known, **files, **predictions.inputs(slide)}
 
 
@@ -200,6 +238,9 @@ def _write(evaluation: Evaluation, recipe: Recipe, folder: Path) -> None:
         "slides": tables.slides_table(judgements),
         "lesions": tables.lesions_table(judgements),
         "detections": tables.detections_table(judgements),
+        "missed": evaluation.operating_point.missed_table(),
+        "false_positives": evaluation.operating_point.false_positives_table(),
+        "left_out": left_out_table(judgements),
         "froc": tables.froc_table(figures),
         "froc_band": tables.froc_band_table(figures),
         "roc": tables.roc_table(figures),

@@ -86,8 +86,8 @@ DEFINITIONS = {
             slides="all",
             hits="float64",
             reading="first at least",
-            words="lesions and curve of the script shipped with the public data: level-5 mask, its own µm/px; first point "
-            "with at least f, else the last",
+            words="lesions and curve of the script shipped with the public data: level-5 mask, its own µm/px; first "
+            "point with at least f, else the last",
         ),
     )
 }

@@ -145,7 +145,9 @@ class _Scan:
         limits = self.rates + (SLACK if self.definition.reading == "reachable" else 0.0)
         step = max(1, min(MOST_AT_ONCE, CHUNK // max(1, len(self.chosen))))
         for start in range(0, len(self.levels), step):
-            running = np.concatenate([total, total + (times @ self._counts(start, start + step)).cumsum(axis=1)], axis=1)
+            running = np.concatenate(
+                [total, total + (times @ self._counts(start, start + step)).cumsum(axis=1)], axis=1
+            )
             per_slide = running[:, 1:] / slides
             at = np.stack([np.searchsorted(row, limits, side=side) for row in per_slide])
             row, rate = np.nonzero(open_ & (at < per_slide.shape[1]))

@@ -1,6 +1,7 @@
 """One slide's prediction held against its truth: reads the files, asks the modules that know the rules."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from ..wsi import (
     open_slide,
     tumor_fractions,
 )
+from .detection_files import is_outside
 from .measures import LesionMeasures
 from .pictures import Pictures, slide_pictures
 from .pixel_rules import OFFICIAL
@@ -30,7 +32,7 @@ from .stages import CLASSES, predicted_class
 from .truth import Truth
 from .verdicts import SlideVerdicts, judge_detections
 
-__all__ = ["Judgement", "JudgementStatus", "Patches", "judge", "judge_slide", "models_of"]
+__all__ = ["Judgement", "JudgementStatus", "Patches", "judge", "judge_slide", "models_of", "refuse_other_frame"]
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +124,8 @@ class Judgement:
             return CLASSES[0]
         if self.lesions is None:
             return ""
+        if self.truth is not None and self.truth.unjudged:  # a larger one may not be drawn
+            return CLASSES[-1] if CLASSES[-1] in self.lesions.size else ""
         return max(self.lesions.size.tolist(), key=CLASSES.index, default=CLASSES[0])
 
     @property
@@ -133,6 +137,22 @@ class Judgement:
 def models_of(judgements: Iterable[Judgement]) -> list[str]:
     """The models whose heatmaps are in the figures, by hash: figures of more than one speak of none."""
     return sorted({j.model_hash for j in judgements if j.in_figures and j.model_hash})
+
+
+def refuse_other_frame(judgements: Iterable[Judgement]) -> None:
+    """Refuse detections that mostly lie outside their slides: they are not in level-0 px, or y stands before x.
+
+    Raises:
+        ScoreError: naming the file and line of the first.
+    """
+    known = [j for j in judgements if j.detections is not None]
+    outside = [where for j in known for where in j.outside]
+    detections = sum(len(j.detections or ()) for j in known)
+    if 2 * len(outside) > detections:
+        raise ScoreError(
+            f"{len(outside)} of {detections} detections lie outside their slides, the first at {outside[0]}; "
+            "give level-0 px, x before y"
+        )
 
 
 def judge_slide(
@@ -163,11 +183,15 @@ def judge_slide(
 def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: EvaluateSettings) -> Judgement:
     """Hold a prediction against the truth; no file is opened."""
     heatmap, detections = prediction.heatmap, prediction.detections
-    verdicts = judge_detections(detections, truth.lesions) if truth.is_outlined else None
-    official = {name: judge_detections(detections, truth.official.get(name)) for name in OFFICIAL if truth.is_outlined}
-    notes = [*_not_looked_at(heatmap), *truth.notes]
-    if not truth.is_outlined:
-        notes.append("tumour is not outlined: in the slide figures only")
+    is_judged, beyond = not truth.unjudged, is_outside(detections, prediction.slide_size)
+    verdicts = judge_detections(detections, truth.lesions, is_outside=beyond) if is_judged else None
+    official = {name: judge_detections(detections, truth.official.get(name)) for name in OFFICIAL if is_judged}
+    notes = [*_not_looked_at(heatmap), *truth.notes, *_no_lesions(truth)]
+    if not is_judged:
+        notes.append(f"{truth.unjudged}; in the slide figures only")
+    if prediction.outside:
+        notes.append(f"{len(prediction.outside)} detections outside the slide, first {prediction.outside[0]}")
+        logger.warning("%s: %s; give level-0 px, x before y", slide.id, notes[-1])
     if prediction.is_absent:
         notes.append("no predictions were given: counted as a slide on which nothing was found")
     threshold = settings.slide_threshold
@@ -177,14 +201,20 @@ def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: Ev
         notes=tuple(notes),
         score=prediction.score,
         cells=None if heatmap is None else {status: heatmap.count(status) for status in CellStatus},
-        patches=None if heatmap is None or not truth.is_outlined else _patches(heatmap, truth.tumor),
+        patches=None if heatmap is None or not is_judged else _patches(heatmap, truth.tumor),
         detections=detections,
+        outside=prediction.outside,
         verdicts=verdicts,
         official=official,
         truth=replace(truth, official={}),
         predicted_class="" if heatmap is None else predicted_class(heatmap, threshold=threshold),
         model_hash="" if heatmap is None else heatmap.model_hash,
     )
+
+
+def _no_lesions(truth: Truth) -> list[str]:
+    reasons = Counter(one.reason for one in truth.left_out)
+    return [f"{count} outline{'s' * (count > 1)} left out: {reason}" for reason, count in reasons.items()]
 
 
 def _pictures(

@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 
 from ..wsi import AnnotationError, GroupMeaning
+from ..wsi.readers.tiff_directories import page_mpp_xy
 
 __all__ = ["LevelMask", "level_mask"]
 
@@ -18,20 +19,23 @@ LARGEST_PX = 2**27  # of the level; CAMELYON's largest has 20 million
 
 @dataclass(frozen=True, kw_only=True)
 class LevelMask:
-    """Tumour at one level of a mask file."""
+    """Tumour at one level of a mask file that has the slide's px."""
 
     tumor: np.ndarray
     """(rows, columns) bool."""
+    downsample: float
+    """Of the level, by the widths: level-0 px per px."""
+    mpp: float | None
+    """µm per level-0 px as the file says it; None where it does not."""
 
-    def downsample(self, slide_size: tuple[int, int]) -> float:
-        """Level-0 px of the slide per px, by the widths."""
-        return slide_size[0] / self.tumor.shape[1]
 
+def level_mask(
+    path: Path, downsample: float, *, slide_size: tuple[int, int], groups: Mapping[str, GroupMeaning]
+) -> LevelMask | None:
+    """The level of a TIFF mask with about that downsample.
 
-def level_mask(path: Path, downsample: float, *, groups: Mapping[str, GroupMeaning]) -> LevelMask | None:
-    """The level of a TIFF mask with about that downsample; None where path is no TIFF or has no such level.
-
-    groups says which values are tumour, as `mask-2`, `mask-255`, or `binary-1` where 1 is the only value.
+    None where path is no TIFF, is of another size than the slide (width, height), or has no such level. groups says
+    which values are tumour, as `mask-2`, `mask-255`, or `binary-1` where 1 is the only value.
 
     Raises:
         AnnotationError: the level cannot be decoded.
@@ -41,11 +45,16 @@ def level_mask(path: Path, downsample: float, *, groups: Mapping[str, GroupMeani
     try:
         with tifffile.TiffFile(path) as tiff:
             first: Any = tiff.pages[0]
+            whole = first.imagewidth, first.imagelength
+            if any(abs(one / other - 1) > SAME_SHARE for one, other in zip(whole, slide_size, strict=True)):
+                return None
             for page in tiff.pages:
                 across, down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength  # pyright: ignore
                 near = all(abs(ratio / downsample - 1) < SAME_SHARE for ratio in (across, down))
                 if near and page.imagewidth * page.imagelength <= LARGEST_PX:  # pyright: ignore
-                    return _tumor(np.asarray(page.asarray()), groups)
+                    tumor = _tumor(np.asarray(page.asarray()), groups)  # pyright: ignore
+                    mpp = page_mpp_xy(tiff)
+                    return LevelMask(tumor=tumor, downsample=across, mpp=None if mpp is None else mpp[0])
     except AnnotationError:
         raise
     except Exception as error:  # what a decoder raises over damaged bytes is its own affair
@@ -53,8 +62,8 @@ def level_mask(path: Path, downsample: float, *, groups: Mapping[str, GroupMeani
     return None
 
 
-def _tumor(values: np.ndarray, groups: Mapping[str, GroupMeaning]) -> LevelMask:
+def _tumor(values: np.ndarray, groups: Mapping[str, GroupMeaning]) -> np.ndarray:
     found = [int(value) for value in np.unique(values) if value]
     names = {1: "binary-1"} if found == [1] else {value: f"mask-{value}" for value in found}
     known = {name.casefold(): meaning for name, meaning in groups.items()}
-    return LevelMask(tumor=np.isin(values, [v for v, name in names.items() if known.get(name) == "tumor"]))
+    return np.isin(values, [v for v, name in names.items() if known.get(name) == "tumor"])

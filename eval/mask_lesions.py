@@ -47,8 +47,12 @@ class MaskLesions:
 
 
 def label_lesions(mask: np.ndarray, raster: Raster, rule: LesionRule) -> MaskLesions:
-    """Lesions in a tumour mask, bool (rows, columns); none in an empty mask, where the programs find one."""
-    labels = _grown(mask, growth_px=rule.growth_um / raster.pixel_um)
+    """Lesions in a tumour mask, bool (rows, columns)."""
+    growth_px = rule.growth_um / raster.pixel_um
+    if rule.has_phantom and not mask.any():
+        labels = _phantom(mask.shape, growth_px=growth_px)
+    else:
+        labels = _grown(mask, growth_px=growth_px)
     return MaskLesions(labels=labels, raster=raster, measures=_measured(labels, mask, raster, rule))
 
 
@@ -70,16 +74,26 @@ def lesions_on_raster(
         drawn[window.slices] |= mask
         labels[window.slices] += np.where(found > 0, found + count, 0).astype(np.int32)
         count += int(found.max(initial=0))
+    if rule.has_phantom and not drawn.any():
+        labels = _phantom(shape, growth_px=growth_px)
     return MaskLesions(labels=labels, raster=raster, measures=_measured(labels, drawn, raster, rule))
 
 
 def _grown(mask: np.ndarray, *, growth_px: float) -> np.ndarray:
     """Labels (rows, columns) int32 of the mask grown by less than growth_px, holes filled, 8-connected."""
-    if not mask.any():  # the distance to nothing would be measured to the corner: a lesion that nobody drew
+    if not mask.any():  # the distance to nothing is no distance: see _phantom
         return np.zeros(mask.shape, np.int32)
     distance = np.asarray(ndimage.distance_transform_edt(~mask))
     grown = mask | (distance < growth_px)
     labels, _ = ndimage.label(ndimage.binary_fill_holes(grown), structure=np.ones((3, 3)))  # pyright: ignore
+    return labels
+
+
+def _phantom(shape: tuple[int, ...], *, growth_px: float) -> np.ndarray:
+    """The lesion that nobody drew: SciPy measures the distance to nothing to a px above the top left one."""
+    labels, reach = np.zeros(shape, np.int32), ceil_div(growth_px, 1)
+    row, column = np.ogrid[:reach, :reach]
+    labels[:reach, :reach] = (np.hypot(row + 1, column) < growth_px)[: shape[0], : shape[1]]
     return labels
 
 

@@ -19,6 +19,8 @@ class LesionRule:
     """Tumour grows by this on each side."""
     itc_um: float = 275.0
     """Lesions whose longest axis, growth included, is shorter are isolated tumour cells."""
+    has_phantom: bool = False
+    """An empty mask has a lesion all the same, in its corner, as in the official programs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,11 @@ class LesionMeasures:
     def is_itc(self) -> np.ndarray:
         """(N,) bool: isolated tumour cells, too small to count as found or missed."""
         return self.major_axis_um < self.rule.itc_um
+
+    @property
+    def itc_words(self) -> str:
+        """Why isolated tumour cells are neither found nor missed."""
+        return f"isolated tumour cells: longest axis below {self.rule.itc_um:g} µm, growth included"
 
     @property
     def drawn_mm2(self) -> np.ndarray:

@@ -19,12 +19,12 @@ from . import tables
 from .bootstrap import Estimate
 from .detection_files import DetectionFiles
 from .figures import Figures, FrocFigures, figures_of
-from .judgement import Judgement, judge
+from .judgement import Judgement, judge, refuse_other_frame
 from .lesions import lesions_of_annotation
 from .mask_lesions import Raster, label_lesions
 from .measures import LesionRule
 from .metrics import metrics_of
-from .pixel_rules import official_lesions, official_rasters
+from .pixel_rules import RULE, official_lesions, official_rasters
 from .plots import draw_froc, draw_roc
 from .prediction import GivenDetections
 from .settings import EvaluateSettings
@@ -126,7 +126,8 @@ def evaluate(
     cohort, whose slides are opened for their size, or a `SlideTruth` by the slide's id.
 
     Raises:
-        ScoreError: detections of slides without truth, outside a slide, or with a probability outside [0, 1].
+        ScoreError: detections of slides without truth, most of them outside their slides, or with a probability outside
+            [0, 1].
         AnnotationError: a mask of other values.
     """
     chosen = settings or EvaluateSettings(split="")
@@ -134,6 +135,7 @@ def evaluate(
     given = GivenDetections(_detections(detections, ids))
     pairs = ((s, None) for s in truth) if isinstance(truth, Cohort) else _rows(truth)
     judgements = tuple(_judged(slide, known, given, chosen) for slide, known in pairs)
+    refuse_other_frame(judgements)
     return Report(figures=figures_of(judgements, chosen), judgements=judgements, settings=chosen)
 
 
@@ -170,7 +172,7 @@ def _judged(
 
 def _truth(known: SlideTruth, slide: str, settings: EvaluateSettings) -> Truth:
     if known.tumor is None:
-        return Truth(tumor=MultiPolygon(), lesions=None, is_outlined=True)
+        return Truth(tumor=MultiPolygon(), lesions=None)
     if isinstance(known.tumor, np.ndarray):
         return _truth_of_mask(known.tumor, known, slide, settings)
     parts = known.tumor if isinstance(known.tumor, Sequence) else [known.tumor]
@@ -179,7 +181,6 @@ def _truth(known: SlideTruth, slide: str, settings: EvaluateSettings) -> Truth:
     return Truth(
         tumor=tumor,
         lesions=lesions_of_annotation(tumor, settings=settings, **frame),
-        is_outlined=True,
         official=official_lesions(tumor, annotation=None, groups={}, **frame),
     )
 
@@ -194,9 +195,8 @@ def _truth_of_mask(values: np.ndarray, known: SlideTruth, slide: str, settings: 
     return Truth(
         tumor=MultiPolygon(),
         lesions=label_lesions(mask, Raster(pixel_level0=pixel, pixel_um=pixel * known.mpp), rule),
-        is_outlined=True,
         official={
-            name: label_lesions(mask, raster, LesionRule())
-            for name, raster in official_rasters(downsample=pixel, slide_mpp=known.mpp, e1_downsample=pixel).items()
+            name: label_lesions(mask, raster, RULE)
+            for name, raster in official_rasters(downsample=pixel, mask_mpp=known.mpp, e1_downsample=pixel).items()
         },
     )

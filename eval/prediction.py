@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from ..wsi import CellStatus, CohortSlide, Detections, Heatmap, ScoreError, exists, file_identity, open_slide
-from .detection_files import DetectionFiles, csv_names
+from .detection_files import DetectionFiles, SlideDetections, csv_names
 
 __all__ = ["GivenDetections", "Prediction", "Predictions", "open_predictions"]
 
@@ -22,6 +24,8 @@ class Prediction:
     heatmap: Heatmap | None = None
     is_absent: bool = False
     """No prediction was given: the slide counts as one without detections."""
+    outside: tuple[str, ...] = ()
+    """Where each detection stands (file, line, place) that lies outside the slide."""
 
     @property
     def score(self) -> float:
@@ -81,8 +85,15 @@ class _OfHeatmaps:
         if names:
             raise ScoreError(f"{folder}: holds the prediction of {', '.join(sorted(names))}, not of {slide.id}")
         _check_heatmap(heatmap, folder)
+        of_file = SlideDetections(
+            detections=detections, path=folder / "detections.csv", line=np.arange(len(detections)) + 2
+        )
         return Prediction(
-            detections=detections, heatmap=heatmap, slide_size=heatmap.slide_size, slide_mpp=heatmap.slide_mpp
+            detections=detections,
+            heatmap=heatmap,
+            slide_size=heatmap.slide_size,
+            slide_mpp=heatmap.slide_mpp,
+            outside=of_file.outside(heatmap.slide_size),
         )
 
     def inputs(self, slide: CohortSlide) -> dict[str, Any]:
@@ -113,17 +124,17 @@ class GivenDetections:
         return self.sized(slide.id, slide_size=size, slide_mpp=mpp)
 
     def sized(self, slide: str, *, slide_size: tuple[int, int], slide_mpp: float) -> Prediction:
-        """Of a slide whose size is known.
-
-        Raises:
-            ScoreError: a detection lies outside it.
-        """
+        """Of a slide whose size is known."""
         found = self.files.by_slide.get(slide)
         if found is None:
             nothing, is_absent = Detections.concatenate([]), not self.files.is_table
             return Prediction(detections=nothing, slide_size=slide_size, slide_mpp=slide_mpp, is_absent=is_absent)
-        found.check_inside(slide_size)
-        return Prediction(detections=found.detections, slide_size=slide_size, slide_mpp=slide_mpp)
+        return Prediction(
+            detections=found.detections,
+            slide_size=slide_size,
+            slide_mpp=slide_mpp,
+            outside=found.outside(slide_size),
+        )
 
     def inputs(self, slide: CohortSlide) -> dict[str, Any]:
         if self.files.is_table:

@@ -27,7 +27,8 @@ class EvaluateSettings(Settings):
     """Where sensitivity is read off the FROC curve (false positives per slide), ascending, the option repeated for
     each; the FROC score is the mean."""
     slide_threshold: float = Field(default=0.5, ge=0, le=1)
-    """Slides with at least this score are called tumour; heatmap cells likewise, for the size of predicted lesions."""
+    """The operating point: slides with at least this score are called tumour; missed lesions and false positives are
+    listed for detections with at least this probability; heatmap cells likewise, for the size of predicted lesions."""
     specificities: tuple[float, ...] = (0.9, 0.95)
     """Specificities at which the sensitivity of the slide score is told, the option repeated for each."""
     sensitivities: tuple[float, ...] = (0.9, 0.95)

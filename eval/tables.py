@@ -10,7 +10,6 @@ import pandas as pd
 from ..wsi import CellStatus
 from .figures import Figures
 from .judgement import Judgement
-from .measures import LesionMeasures
 from .metrics import subgroup_rows
 from .stages import STAGES
 from .subgroups import Subgroup
@@ -100,17 +99,13 @@ def lesions_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
             "longest_axis_um": measures.major_axis_um,
             "size": measures.size,
             "kind": np.where(measures.is_itc, "itc", "countable"),
-            "left_out": np.where(measures.is_itc, _itc_words(measures), ""),
+            "left_out": np.where(measures.is_itc, measures.itc_words, ""),
             "raster_um": measures.raster_um,
             "best_probability": verdicts.best,
             "found": ~np.isnan(verdicts.best),
         }
         parts.append(pd.DataFrame(columns))
     return _joined(parts)
-
-
-def _itc_words(measures: LesionMeasures) -> str:
-    return f"isolated tumour cells: longest axis below {measures.rule.itc_um:g} µm, growth included"
 
 
 def detections_table(judgements: Sequence[Judgement]) -> pd.DataFrame:

@@ -1,17 +1,28 @@
 """What is known to be tumour on one slide."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import shapely
 from shapely.geometry import MultiPolygon
 
-from ..wsi import DEFAULT_GROUPS, CohortSlide
+from ..wsi import DEFAULT_GROUPS, Annotation, CohortSlide
 from .lesions import AnyLesions, lesions_of_annotation
 from .pixel_rules import official_lesions
 from .settings import EvaluateSettings
 
-__all__ = ["Truth"]
+__all__ = ["IN_PART", "LeftOutline", "Truth"]
+
+NOT_OUTLINED = "tumour is not outlined"
+IN_PART = "tumour is outlined in part (cohort column exhaustive): what is found beside the outlines may be tumour"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOutline:
+    """An outline of tumour that makes no lesion."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +33,13 @@ class Truth:
     """Level-0 px; empty on a normal slide."""
     lesions: AnyLesions | None
     """By our rule; None on a normal slide."""
-    is_outlined: bool
-    """False on a tumour slide that nobody outlined: its detections and patches cannot be judged."""
+    unjudged: str = ""
+    """Why detections and patches of a tumour slide cannot be judged; empty where they can."""
     official: Mapping[str, AnyLesions] = field(default_factory=dict)
     """As each official program finds them, by its name; empty on a normal slide."""
+    left_out: tuple[LeftOutline, ...] = ()
     notes: tuple[str, ...] = ()
-    """What of the annotation makes no lesion, and why."""
+    """How the lesions were measured, where that is not the usual way."""
 
     @classmethod
     def of_slide(
@@ -35,14 +47,19 @@ class Truth:
     ) -> "Truth":
         """Read the annotation; a normal slide needs none.
 
+        A tumour slide that is outlined in part keeps its lesions, but nothing on it is judged: CAMELYON16's test_114
+        and the like are left out of lesion evaluations.
+
         Raises:
             AnnotationError: it cannot be read, or contradicts the cohort's label.
         """
-        tumor = slide.load_tumor(settings.groups)
-        if tumor is None:
-            return cls(tumor=MultiPolygon(), lesions=None, is_outlined=slide.label == "normal")
+        annotation = slide.load_annotation(settings.groups)
+        if annotation is None:
+            unjudged = "" if slide.label == "normal" else NOT_OUTLINED
+            return cls(tumor=MultiPolygon(), lesions=None, unjudged=unjudged)
+        tumor = annotation.tumor
         if tumor.is_empty:
-            return cls(tumor=tumor, lesions=None, is_outlined=True)
+            return cls(tumor=tumor, lesions=None)
         lesions = lesions_of_annotation(tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings)
         official = official_lesions(
             tumor,
@@ -51,15 +68,24 @@ class Truth:
             slide_size=slide_size,
             slide_mpp=slide_mpp,
         )
-        notes = _notes(tumor, lesions, slide_size)
-        return cls(tumor=tumor, lesions=lesions, is_outlined=True, official=official, notes=notes)
+        raster_um = lesions.measures.raster_um
+        detailed = f"outlines too detailed: lesions measured on a raster of {raster_um:g} µm/px"
+        return cls(
+            tumor=tumor,
+            lesions=lesions,
+            unjudged="" if slide.exhaustive else IN_PART,
+            official=official if slide.exhaustive else {},
+            left_out=tuple(_left_out(annotation, slide_size)),
+            notes=(detailed,) if raster_um else (),
+        )
 
 
-def _notes(tumor: MultiPolygon, lesions: AnyLesions, slide_size: tuple[int, int]) -> tuple[str, ...]:
-    outside = int((~shapely.intersects(shapely.get_parts(tumor), shapely.box(0, 0, *slide_size))).sum())
-    raster_um = lesions.measures.raster_um
-    found = {
-        f"{outside} outlined pieces lie outside the slide and are no lesions": outside,
-        f"outlines too detailed: lesions measured on a raster of {raster_um:g} µm/px": raster_um,
-    }
-    return tuple(words for words, applies in found.items() if applies)
+def _left_out(annotation: Annotation, slide_size: tuple[int, int]) -> Iterator[LeftOutline]:
+    for outline in annotation.without_area:
+        if annotation.is_tumor(outline):
+            yield LeftOutline(name=outline.name, reason="encloses nothing: a line, or fewer than three points")
+    drawn = [outline for outline in annotation.outlines if annotation.is_tumor(outline)]
+    touches = shapely.intersects([outline.polygon for outline in drawn], shapely.box(0, 0, *slide_size))
+    for outline, is_inside in zip(drawn, touches, strict=True):
+        if not is_inside:
+            yield LeftOutline(name=outline.name, reason="lies outside the slide")

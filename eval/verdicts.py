@@ -49,13 +49,20 @@ class SlideVerdicts:
         return int((~self.is_itc & ~np.isnan(self.best)).sum())
 
 
-def judge_detections(detections: Detections, lesions: AnyLesions | None) -> SlideVerdicts:
-    """Detections of one slide against its lesions; None: a slide without tumour, where each one is false."""
+def judge_detections(
+    detections: Detections, lesions: AnyLesions | None, *, is_outside: np.ndarray | None = None
+) -> SlideVerdicts:
+    """Detections of one slide against its lesions; None: a slide without tumour, where each one is false.
+
+    So is each one that is_outside, (N,) bool: a lesion may end at the border of the slide, and hold points on it.
+    """
     probability = detections.probability
     if lesions is None:
         lesion, best, is_itc = np.zeros(len(detections), np.int64), np.zeros(0), np.zeros(0, bool)
     else:
         lesion = lesions.at(np.stack([detections.x, detections.y], axis=1))
+        if is_outside is not None:
+            lesion[is_outside] = 0
         is_itc = lesions.measures.is_itc
         best = np.full(len(is_itc), np.nan)
         np.fmax.at(best, lesion[lesion > 0] - 1, probability[lesion > 0])

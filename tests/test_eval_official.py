@@ -24,6 +24,7 @@ from skimage import measure
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SIZE = (5300, 3700)  # level-0 px: 165.6 × 115.6 px at level 5
 MPP = {"camelyon16-e1": lambda _: 0.243, "camelyon16-e2": lambda mpp: mpp}
+HELD = {"camelyon16-e1": np.float32, "camelyon16-e2": float}  # what a program holds of a found lesion
 
 
 def program(name: str, masks: list, detections: list, mpp: float) -> tuple[list, float]:
@@ -37,7 +38,7 @@ def program(name: str, masks: list, detections: list, mpp: float) -> tuple[list,
         grown = ndimage.distance_transform_edt(~mask) < 75 / (2 * px)
         labels = measure.label(ndimage.binary_fill_holes(grown), connectivity=2)
         isolated = [r.label for r in measure.regionprops(labels) if r.axis_major_length < 275 / px]
-        hits = [0.0] * labels.max()
+        hits = [HELD[name](0)] * labels.max()
         for p, x, y in found:
             if name == "camelyon16-e1":
                 row, column = int(y / 32), int(x / 32)
@@ -48,12 +49,13 @@ def program(name: str, masks: list, detections: list, mpp: float) -> tuple[list,
             if label == 0:
                 false.append(p)
             elif label not in isolated:
-                hits[label - 1] = max(hits[label - 1], p)
+                hits[label - 1] = max(hits[label - 1], HELD[name](p))
         best += hits
         countable += len(hits) - len(isolated)
-    thresholds = sorted({*false, *best})
+    thresholds = sorted({*false, *best}, key=float)
     thresholds = thresholds[1:] if name == "camelyon16-e1" else [t for t in thresholds if t != 0]
-    points = [(sum(p >= t for p in false) / len(masks), sum(p >= t for p in best) / countable) for t in thresholds]
+    held = np.asarray(false), np.asarray(best)
+    points = [((held[0] >= t).sum() / len(masks), (held[1] >= t).sum() / countable) for t in thresholds]
     points.append((0.0, 0.0))
     rising = points[::-1]
     if name == "camelyon16-e1":
@@ -153,13 +155,14 @@ def test_e1_takes_one_spacing_and_e2_the_slides_own():
     assert lesions["camelyon16-e2"].measures.is_itc.tolist() == [False]
 
 
-def write_mask(path, mask: np.ndarray, *, value: int) -> None:
+def write_mask(path, mask: np.ndarray, *, value: int, mpp: float | None = None) -> None:
     """A mask with a pyramid by 4 and 8, so that level 5's downsample is there; the last is not sampled but shifted."""
+    scale = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
     levels = [np.kron(mask, np.ones((32, 32), np.uint8)), np.kron(mask, np.ones((8, 8), np.uint8)), mask]
     with tifffile.TiffWriter(path) as tiff:
         for index, level in enumerate(levels):
             pixels = (level * value).astype(np.uint8)
-            tiff.write(pixels, tile=(128, 128), compression="zlib", subfiletype=int(index > 0), metadata=None)
+            tiff.write(pixels, tile=(128, 128), compression="zlib", subfiletype=int(index > 0), metadata=None, **scale)
 
 
 @pytest.mark.parametrize(("value", "groups"), [(1, {"binary-1": "tumor"}), (2, {}), (255, {})])
@@ -180,16 +183,67 @@ def test_masks_of_1_2_and_255_speak_for_themselves_at_level_5(tmp_path, value, g
         assert lesions.measures.drawn_um2 / px**2 == pytest.approx([429, 6])
 
 
-def test_an_empty_mask_makes_no_phantom_lesion(tmp_path):
+@pytest.mark.parametrize(("mpp", "e1", "e2"), [(0.243, 17, 17), (0.5, 17, 5), (0.05, 17, 435)])
+def test_fault_47_an_empty_mask_has_the_programs_phantom_lesion_in_its_corner(mpp, e1, e2):
+    """A speck that covers no centre of a level-5 px: the programs' own lines find isolated cells at (0, 0)."""
+    speck = MultiPolygon([box(100, 100, 104, 104)])
+    lesions = official_lesions(speck, annotation=None, groups={}, slide_size=SIZE, slide_mpp=mpp)
+    for (name, found), area in zip(lesions.items(), (e1, e2), strict=True):
+        px = MPP[name](mpp) * 32
+        plain = ndimage.distance_transform_edt(~level_5(speck)) < 75 / (2 * px)
+        assert np.array_equal(found.labels, measure.label(plain, connectivity=2)), name
+        assert found.measures.is_itc.tolist() == [True]
+        assert found.measures.area_um2 / px**2 == pytest.approx([area])
+
+
+def test_fault_47_a_phantom_lesion_ignores_detections_in_the_corner_and_spares_e1_the_smallest_threshold():
+    speck, lesion = MultiPolygon([box(100, 100, 104, 104)]), MultiPolygon([box(1600, 1600, 3200, 2400)])
+    detections = [[(0.9, 40, 40), (0.8, 5000, 40)], [(0.7, 2000, 2000)], []]
+    tumors = [speck, lesion, None]
+    for name in MPP:
+        masks = [None if tumor is None else level_5(tumor) for tumor in tumors]
+        points, score = program(name, masks, detections, 0.243)
+        got = ours(name, tumors, detections, 0.243)
+        assert list(zip(got.false_positives.tolist(), got.sensitivity.tolist(), strict=True)) == points
+        assert got.score == pytest.approx(score)
+        # 0.9 in the corner is neither hit nor miss, and the lesion at the smallest threshold is kept.
+        assert (got.false_positives[0], got.sensitivity[0]) == (pytest.approx(1 / 3), 1)
+
+
+def truth_of(path, *, size: tuple[int, int], mpp: float) -> Truth:
+    slide = CohortSlide(id="s", path=path.parent / "none.tif", annotation=path, label="tumor")
+    return Truth.of_slide(slide, slide_size=size, slide_mpp=mpp, settings=EvaluateSettings())
+
+
+def test_e2_goes_by_the_masks_own_spacing_and_downsample_and_e1_by_neither(tmp_path):
+    mask = np.zeros((40, 70), np.uint8)
+    mask[5:18, 9:42] = 1
+    path = tmp_path / "mask.tif"
+    write_mask(path, mask, value=2, mpp=0.5)
+    truth = truth_of(path, size=(70 * 32 - 9, 40 * 32 - 5), mpp=0.25)
+    e1, e2 = truth.official["camelyon16-e1"].raster, truth.official["camelyon16-e2"].raster
+    assert (e1.pixel_level0, e1.pixel_um) == (32, 32 * 0.243)
+    assert (e2.pixel_level0, e2.pixel_um) == (32, 16)  # of the mask; the slide's would be 8
+    write_mask(path, mask, value=2)
+    assert truth_of(path, size=(2240, 1280), mpp=0.25).official["camelyon16-e2"].raster.pixel_um == 8
+
+
+def test_a_mask_that_is_not_in_the_slides_px_is_drawn_anew_for_the_programs(tmp_path):
+    """Its own level 5 would be the slide's level 6."""
+    mask = np.zeros((40, 70), np.uint8)
+    mask[5:18, 9:42] = 1
+    path = tmp_path / "mask.tif"
+    write_mask(path, mask, value=2)
+    truth = truth_of(path, size=(4480, 2560), mpp=0.25)
+    assert {lesions.labels.shape for lesions in truth.official.values()} == {(80, 140)}
+
+
+def test_an_empty_mask_of_a_normal_slide_makes_no_lesion(tmp_path):
     path = tmp_path / "mask.tif"
     write_mask(path, np.zeros((40, 70), np.uint8), value=255)
     slide = CohortSlide(id="s", path=tmp_path / "none.tif", annotation=path, label="normal")
     truth = Truth.of_slide(slide, slide_size=(2240, 1280), slide_mpp=0.243, settings=EvaluateSettings())
     assert (truth.lesions, dict(truth.official)) == (None, {})
-    speck = official_lesions(  # too small for any centre of level 5: the programs see an empty mask
-        MultiPolygon([box(100, 100, 104, 104)]), annotation=None, groups={}, slide_size=SIZE, slide_mpp=0.243
-    )
-    assert [len(lesions.measures) for lesions in speck.values()] == [0, 0]
 
 
 def test_pieces_outside_the_slide_are_told(tmp_path):
@@ -199,7 +253,7 @@ def test_pieces_outside_the_slide_are_told(tmp_path):
     slide = CohortSlide(id="s", path=tmp_path / "none.tif", annotation=path, label="tumor")
     truth = Truth.of_slide(slide, slide_size=SIZE, slide_mpp=0.5, settings=EvaluateSettings())
     assert len(truth.lesions.measures) == 1
-    assert truth.notes == ("1 outlined pieces lie outside the slide and are no lesions",)
+    assert [(one.name, one.reason) for one in truth.left_out] == [("Tumor 1", "lies outside the slide")]
 
 
 def test_a_sentence_says_why_a_score_differs():

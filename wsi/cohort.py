@@ -54,18 +54,27 @@ class CohortSlide:
         Raises:
             AnnotationError: the annotation cannot be read, or contradicts the label.
         """
+        annotation = self.load_annotation(further_groups)
+        return None if annotation is None else annotation.tumor
+
+    def load_annotation(self, further_groups: Mapping[str, GroupMeaning]) -> Annotation | None:
+        """What is drawn on a labelled slide; None where the row has no annotation.
+
+        Raises:
+            AnnotationError: it cannot be read, or contradicts the label.
+        """
         if self.annotation is None:
             return None
         groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **further_groups}
         # Heatmaps may be scored where their slides are not. A URL that does not answer is no such slide.
         at_hand = not isinstance(self.path, Path) or self.path.exists()
-        tumor = Annotation.load(self.annotation, groups=groups, slide=self.path if at_hand else None).tumor
-        if (self.label == "tumor") == tumor.is_empty:
-            says = "no tumour" if tumor.is_empty else "tumour"
+        annotation = Annotation.load(self.annotation, groups=groups, slide=self.path if at_hand else None)
+        if (self.label == "tumor") == annotation.tumor.is_empty:
+            says = "no tumour" if annotation.tumor.is_empty else "tumour"
             raise AnnotationError(
                 f"{self.annotation}: shows {says}, but the slide is labelled {self.label}; correct one of them"
             )
-        return tumor
+        return annotation
 
 
 @dataclass(frozen=True, kw_only=True)

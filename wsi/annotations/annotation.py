@@ -52,6 +52,8 @@ class Annotation:
 
     outlines: tuple[Outline, ...]
     groups: Mapping[str, GroupMeaning] = field(default_factory=lambda: dict(DEFAULT_GROUPS))
+    without_area: tuple[Outline, ...] = ()
+    """What the file calls an outline and encloses nothing, as a line does: left out, by name."""
 
     @cached_property
     def tumor(self) -> MultiPolygon:
@@ -59,6 +61,10 @@ class Annotation:
         drawn = shapely.union_all([o.polygon for o in self.outlines if self._meaning(o) == "tumor"])
         cut = shapely.union_all([o.polygon for o in self.outlines if self._meaning(o) == "exclusion"])
         return polygons_in(drawn.difference(cut))
+
+    def is_tumor(self, outline: Outline) -> bool:
+        """Whether its group means tumour; a group of which nothing is known does not."""
+        return self._meanings.get(outline.group.casefold()) == "tumor"
 
     def _meaning(self, outline: Outline) -> GroupMeaning:
         return self._meanings[outline.group.casefold()]
@@ -84,7 +90,8 @@ class Annotation:
             AnnotationError: not such a file, or a group that `groups` does not know; the message lists the groups.
             SlideError: the slide is needed and cannot be opened.
         """
-        outlines = tuple(repaired(_read(path, slide), path))
+        drawn = repaired(_read(path, slide), path)
+        outlines = tuple(outline for outline in drawn if not outline.polygon.is_empty)
         known: dict[str, GroupMeaning] = {name.casefold(): meaning for name, meaning in groups.items()}
         unknown = sorted({o.group for o in outlines if o.group.casefold() not in known})
         if unknown:
@@ -93,7 +100,8 @@ class Annotation:
                 f"{path}: unknown group {', '.join(map(repr, unknown))} (groups found: {', '.join(map(repr, found))}); "
                 "say what it means with --groups, for example --groups.NAME tumor"
             )
-        return cls(outlines=outlines, groups=known)
+        nothing = tuple(outline for outline in drawn if outline.polygon.is_empty)
+        return cls(outlines=outlines, groups=known, without_area=nothing)
 
     def save(self, path: Path, *, xml: Literal["asap", "imagescope"] = "asap") -> None:
         """Write QuPath GeoJSON or XML, by the suffix; holes become what the format has for them."""

@@ -35,8 +35,7 @@ def read(root: Element, path: Path) -> list[Outline]:
         lists = [child.vertices for child in element.iter("Coordinates")]
         points = np.concatenate([element.vertices, *lists])
         polygon = polygon_of(_KINDS[kind], points, path=path, name=name)
-        if polygon is not None:
-            outlines.append(Outline(name=name, group=element.attributes.get("PartOfGroup", ""), polygon=polygon))
+        outlines.append(Outline(name=name, group=element.attributes.get("PartOfGroup", ""), polygon=polygon))
     return outlines
 
 

@@ -37,7 +37,6 @@ def _layer(layer: Element, path: Path) -> Layer:
             logger.info("%s: %s %r encloses nothing and is passed over", path, region.attributes.get("Type"), name)
             continue
         polygon = polygon_of(kind, points[0], path=path, name=name)
-        if polygon is not None:
-            cuts = region.attributes.get("NegativeROA") == "1"
-            (negative if cuts else positive).append(Outline(name=name, group=group, polygon=polygon))
+        cuts = region.attributes.get("NegativeROA") == "1"
+        (negative if cuts else positive).append(Outline(name=name, group=group, polygon=polygon))
     return Layer(positive=positive, negative=negative)

@@ -41,9 +41,8 @@ def _layer(layer: Element, path: Path) -> Layer:
             logger.info("%s: region %r encloses nothing and is passed over", path, name)
             continue
         polygon = polygon_of(kind, points[0], path=path, name=name)
-        if polygon is not None:
-            cuts = region.attributes.get("NegativeROA") == "1"
-            (negative if cuts else positive).append(Outline(name=name, group=group, polygon=polygon))
+        cuts = region.attributes.get("NegativeROA") == "1"
+        (negative if cuts else positive).append(Outline(name=name, group=group, polygon=polygon))
     return Layer(positive=positive, negative=negative)
 
 

@@ -20,9 +20,12 @@ _NOTABLE = 0.01  # share of the area; hand-drawn outlines touch themselves all t
 
 
 def repaired(outlines: list[Outline], path: Path) -> list[Outline]:
-    """The same outlines, each valid and with an area; one that falls apart becomes several of its name and group."""
+    """The same outlines, each valid; one that falls apart becomes several of its name and group.
+
+    One without an area has an empty polygon.
+    """
     polygons = np.array([outline.polygon for outline in outlines], object)
-    good = shapely.is_valid(polygons) & (shapely.area(polygons) > 0)
+    good = shapely.is_valid(polygons) & (shapely.area(polygons) > 0) | shapely.is_empty(polygons)
     return [
         part
         for outline, is_good in zip(outlines, good, strict=True)
@@ -40,7 +43,7 @@ def _made_valid(outline: Outline, path: Path) -> list[Outline]:
     area = sum(part.area for part in parts)
     if not area:
         logger.warning("%s: outline %r has no area and is left out", path, outline.name)
-        return []
+        return [Outline(name=outline.name, group=outline.group, polygon=Polygon())]
     level = logging.WARNING if abs(area - before) > _NOTABLE * max(area, before) else logging.INFO
     logger.log(level, "%s: outline %r crossed itself: area %.0f → %.0f px²", path, outline.name, before, area)
     return [Outline(name=outline.name, group=outline.group, polygon=part) for part in parts]

@@ -22,11 +22,11 @@ FARTHEST_PX = 1e8  # slides reach 3e5; farther out are other units or damage, an
 _MOST_PIECES = 256  # of one span of a spline
 
 
-def polygon_of(kind: Kind, points: np.ndarray, *, path: Path, name: str) -> Polygon | None:
+def polygon_of(kind: Kind, points: np.ndarray, *, path: Path, name: str) -> Polygon:
     """The polygon of a shape, not yet valid; points (N, 2) are its corners, level-0 px.
 
-    Two to four points of an ellipse, or two of a rectangle, span the box around it. None, and a warning, where there
-    are too few points to enclose anything.
+    Two to four points of an ellipse, or two of a rectangle, span the box around it. An empty one, and a warning,
+    where there are too few points to enclose anything.
     """
     check_coordinates(points, path=path, name=name)
     if kind in ("rectangle", "ellipse") and len(points) == 2:
@@ -34,7 +34,7 @@ def polygon_of(kind: Kind, points: np.ndarray, *, path: Path, name: str) -> Poly
         points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
     if len(points) < 3:
         logger.warning("%s: outline %r has %d points and is left out", path, name, len(points))
-        return None
+        return Polygon()
     if kind == "ellipse" and len(points) <= 4:
         points = ellipse((points.min(axis=0) + points.max(axis=0)) / 2, np.ptp(points, axis=0) / 2)
     if kind == "spline":

@@ -1,0 +1,69 @@
+"""What is left out of which figures, and why: slides, outlines, lesions, and detections that can hit nothing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from .judgement import Judgement
+
+__all__ = ["LeftOut", "left_out_of", "left_out_rows", "left_out_table"]
+
+MOST_LISTED = 50  # detections outside one slide; the others are counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """One thing, the figures it is left out of, and the reason."""
+
+    slide: str
+    what: Literal["slide", "outline", "lesion", "detection"]
+    name: str
+    """Of an outline, or the number of a lesion as in lesions.csv; empty for a slide."""
+    left_out_of: str
+    reason: str
+
+
+def left_out_of(judgements: Sequence[Judgement]) -> list[LeftOut]:
+    """Slide by slide, in their order."""
+    return [one for judgement in judgements for one in _of_slide(judgement)]
+
+
+def _of_slide(judgement: Judgement) -> Iterator[LeftOut]:
+    slide, truth = judgement.slide.id, judgement.truth
+    if not judgement.in_figures:
+        reason = f"{judgement.status}: {judgement.reason}"
+        yield LeftOut(slide=slide, what="slide", name="", left_out_of="every figure", reason=reason)
+    if truth is None:
+        return
+    if truth.unjudged:
+        figures = "FROC, lesions and patches"
+        yield LeftOut(slide=slide, what="slide", name="", left_out_of=figures, reason=truth.unjudged)
+    for outline in truth.left_out:
+        yield LeftOut(slide=slide, what="outline", name=outline.name, left_out_of="lesions", reason=outline.reason)
+    if judgement.verdicts is not None and judgement.lesions is not None:
+        for label in judgement.lesions.is_itc.nonzero()[0] + 1:
+            reason = judgement.lesions.itc_words
+            yield LeftOut(slide=slide, what="lesion", name=str(label), left_out_of="hits and misses", reason=reason)
+    yield from _outside(judgement)
+
+
+def _outside(judgement: Judgement) -> Iterator[LeftOut]:
+    reason = "lies outside the slide: a false positive in ours, an error in the official programs"
+    fixed = {"slide": judgement.slide.id, "what": "detection", "left_out_of": "the official programs' FROC"}
+    for where in judgement.outside[:MOST_LISTED]:
+        yield LeftOut(name=where, reason=reason, **fixed)
+    more = len(judgement.outside) - MOST_LISTED
+    if more > 0:
+        yield LeftOut(name=f"{more} more", reason=reason, **fixed)
+
+
+def left_out_rows(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
+    """The same as plain JSON."""
+    return [asdict(one) for one in left_out_of(judgements)]
+
+
+def left_out_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
+    """The same as a table; a row each."""
+    return pd.DataFrame(left_out_rows(judgements), columns=["slide", "what", "name", "left_out_of", "reason"])
