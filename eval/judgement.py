@@ -190,7 +190,7 @@ def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: Ev
     if not is_judged:
         notes.append(f"{truth.unjudged}; in the slide figures only")
     if prediction.outside:
-        notes.append(f"{len(prediction.outside)} detections outside the slide, first {prediction.outside[0]}")
+        notes.append(f"{len(prediction.outside)} detections outside the slide, the first at {prediction.outside[0]}")
         logger.warning("%s: %s; give level-0 px, x before y", slide.id, notes[-1])
     if prediction.is_absent:
         notes.append("no predictions were given: counted as a slide on which nothing was found")

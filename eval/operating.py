@@ -93,9 +93,13 @@ def operating_point(judgements: Sequence[Judgement], *, threshold: float) -> Ope
         threshold=threshold,
         slides=len(slides),
         lesions=sum(j.verdicts.countable for j in slides if j.verdicts is not None),
-        missed=tuple(sorted(missed, key=lambda one: (-(one.best_probability or -1.0), -one.longest_axis_um))),
+        missed=tuple(sorted(missed, key=_nearest_first)),
         false_positives=tuple(sorted(false, key=lambda one: -one.probability)),
     )
+
+
+def _nearest_first(lesion: MissedLesion) -> tuple[float, float]:
+    return (1.0 if lesion.best_probability is None else -lesion.best_probability), -lesion.longest_axis_um
 
 
 def _missed(judgement: Judgement, threshold: float) -> list[MissedLesion]:

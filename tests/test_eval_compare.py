@@ -215,8 +215,12 @@ def test_a_notebook_is_told_what_is_wrong_with_its_table():
         evaluate(pd.concat([TABLE, TABLE.tail(1).assign(slide="z")]), TRUTH, HERE)
     with pytest.raises(ScoreError, match="no column probability"):
         evaluate(TABLE.rename(columns={"probability": "score"}), TRUTH, HERE)
-    with pytest.raises(ScoreError, match=r"line 1: \(9999, 600\) is outside the slide of 4000 × 3000 px"):
-        evaluate(TABLE.replace(1000, 9999), TRUTH, HERE)
+    swapped = TABLE.replace({"x": {1000: 9999, 10: -1}})
+    with pytest.raises(
+        ScoreError, match=r"3 of 4 detections lie outside .* at detections, line 1: \(9999, 600\); give"
+    ):
+        evaluate(swapped.replace({"y": {2100: 3000}}), TRUTH, HERE)
+    assert evaluate(swapped, TRUTH, HERE).detections()["verdict"].tolist().count("false positive") == 3
     with pytest.raises(ScoreError, match="not in"):
         evaluate(TABLE.replace(0.9, np.nan), TRUTH, HERE)
 

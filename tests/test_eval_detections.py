@@ -10,6 +10,7 @@ from gigaslide.cli import main
 from gigaslide.eval import DetectionFiles, EvaluateSettings, JudgementStatus, evaluate_cohort
 from gigaslide.wsi import Cohort, ScoreError
 from predictions import HEIGHT, LESION, WIDTH, Bench
+from shapely.geometry import box
 
 IDS = ["test_001", "Test_002", "n"]
 QUICK = EvaluateSettings(resamples=50, picture_px=100)
@@ -104,12 +105,44 @@ def test_given_detections_are_scored_as_those_of_a_heatmap_are(bench):
     assert [j.pictures is not None for j in got.judgements] == [True, True]
 
 
-def test_a_detection_outside_its_slide_leaves_the_slide_out_with_file_and_line(bench):
-    given = bench_with(bench, t=f"0.9,600,200\n0.3,{HEIGHT},{WIDTH - 1}\n", n="")  # turned over: y before x
+def test_a_detection_outside_its_slide_is_a_false_positive_told_with_file_and_line(bench, caplog):
+    given = bench_with(bench, t=f"0.9,600,200\n0.95,{WIDTH},650\n", n="")
     got = scored(bench, given)
-    assert got.judgements[0].status == JudgementStatus.FAILED
-    assert f"t.csv, line 2: ({HEIGHT}, {WIDTH - 1}) is outside the slide" in got.judgements[0].reason
-    assert got.exit_status == 2
+    judgement = got.judgements[0]
+    assert (judgement.status, got.exit_status) == (JudgementStatus.EVALUATED, 2)
+    where = f"t.csv, line 2: ({WIDTH}, 650)"
+    assert where in caplog.text
+    assert where in judgement.notes[0]
+    assert judgement.verdicts.verdict.tolist() == ["hit", "false positive"]
+    assert got.figures.froc["gigaslide"].curve.at_rates == (0, 1, 1, 1, 1, 1)  # 0.5 a slide, the lesion with it
+    for name in ("camelyon16-e1", "camelyon16-e2"):
+        one = got.figures.froc[name]
+        assert one.score.value is None
+        assert one.score.undefined == "detections outside t, which is an error in the official programs"
+    rows = bench.table("left_out")
+    assert rows["what"].tolist() == ["detection"]
+    assert where in rows["name"][0]
+
+
+@pytest.mark.parametrize(("x", "y"), [(-1, 5), (5, -0.5), (WIDTH, 5), (5, HEIGHT)])
+def test_a_detection_on_the_border_of_a_lesion_at_the_border_is_outside(bench, x, y):
+    """The lesion reaches the border, and its outline holds the points on it."""
+    bench.slide("t", "tumor", tumor=(box(0, 0, WIDTH, HEIGHT),))
+    given = folder(bench.folder, slide="slide,x,y,p\n")
+    (given / "slide.csv").unlink()
+    (given / "t.csv").write_text(f"0.9,{x},{y}\n0.8,1,1\n")
+    got = scored(bench, given).judgements[0]
+    assert got.verdicts.verdict.tolist() == ["false positive", "hit"]
+
+
+def test_detections_that_mostly_lie_outside_stop_the_command(bench):
+    """Turned over: y before x."""
+    given = bench_with(bench, t=f"0.9,600,200\n0.3,{HEIGHT},{WIDTH - 1}\n", n=f"0.3,{HEIGHT - 1},{WIDTH - 1}\n")
+    with pytest.raises(ScoreError) as caught:
+        scored(bench, given)
+    assert str(caught.value).startswith("2 of 3 detections lie outside their slides, the first at ")
+    assert f"t.csv, line 2: ({HEIGHT}, {WIDTH - 1}); give level-0 px, x before y" in str(caught.value)
+    assert not (bench.folder / "out").exists()
 
 
 def test_a_missing_file_is_a_counted_absence_in_ours_and_an_error_in_the_official_ones(bench):
