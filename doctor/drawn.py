@@ -19,7 +19,7 @@ from ..wsi import (
     SlideInfo,
     TissueMask,
 )
-from .findings import Finding, error, told, warning
+from .findings import Finding, error, note, told, warning
 from .heard import heard
 from .settings import DoctorSettings
 from .words import counted
@@ -100,7 +100,13 @@ def load_drawn(
             annotation = Annotation.load(row.annotation, groups=groups, slide=row.path)
     except GigaslideError as fault:
         return None, [told("annotation", fault, of=row.annotation)]
-    return annotation, [*_label(row, annotation), *_mended(row, mended)]
+    return annotation, [*_label(row, annotation), *_in_part(row), *_mended(row, mended)]
+
+
+def _in_part(row: CohortSlide) -> Iterator[Finding]:
+    if row.label == "tumor" and not row.exhaustive:
+        says = "outlined in part: it gives tumour patches only, and evaluation judges its slide score alone"
+        yield note("annotation", says, "leave exhaustive empty if every tumour is drawn")
 
 
 def _mended(row: CohortSlide, words: list[str]) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -20,15 +20,17 @@ from .bootstrap import Estimate
 from .detection_files import DetectionFiles
 from .figures import Figures, FrocFigures, figures_of
 from .judgement import Judgement, judge, refuse_other_frame
+from .left_out import left_out_table
 from .lesions import lesions_of_annotation
 from .mask_lesions import Raster, label_lesions
 from .measures import LesionRule
 from .metrics import metrics_of
+from .operating import OperatingPoint, operating_point
 from .pixel_rules import RULE, official_lesions, official_rasters
 from .plots import draw_froc, draw_roc
 from .prediction import GivenDetections
 from .settings import EvaluateSettings
-from .truth import Truth
+from .truth import IN_PART, Truth
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,6 +53,8 @@ class SlideTruth:
     """Outlines in level-0 px, or a mask (rows, columns) of the whole slide at any scale, of 0 and one of 1, 2 or 255;
     in a mask that holds both, 2 is tumour and 1 is not. None: a normal slide."""
     patient: str = ""
+    is_exhaustive: bool = True
+    """Whether every tumour is in `tumor`; where not, only the slide's score is judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,15 @@ class Report:
     def detections(self) -> pd.DataFrame:
         """Every detection with its verdict."""
         return tables.detections_table(self.judgements)
+
+    def left_out(self) -> pd.DataFrame:
+        """Slides, outlines and lesions left out of some or all figures, each with its reason."""
+        return left_out_table(self.judgements)
+
+    def operating_point(self, threshold: float | None = None) -> OperatingPoint:
+        """Lesions missed and false positives from a threshold on; by default the one at which slides are called."""
+        chosen = self.settings.slide_threshold if threshold is None else threshold
+        return operating_point(self.judgements, threshold=chosen)
 
     def plot_froc(self) -> Figure:
         return draw_froc(self.figures, confidence=self.settings.confidence)
@@ -162,7 +175,10 @@ def _judged(
 ) -> Judgement:
     if known is not None:
         prediction = given.sized(slide.id, slide_size=known.size, slide_mpp=known.mpp)
-        return judge(slide, prediction, _truth(known, slide.id, settings), settings)
+        truth = _truth(known, slide.id, settings)
+        if known.tumor is not None and not known.is_exhaustive:
+            truth = replace(truth, unjudged=IN_PART, official={})
+        return judge(slide, prediction, truth, settings)
     if not slide.label:
         raise SettingsError(f"{slide.id}: the cohort does not say tumor or normal; fill in its label column")
     prediction = given.of(slide)

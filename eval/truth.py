@@ -14,7 +14,7 @@ from .settings import EvaluateSettings
 __all__ = ["IN_PART", "LeftOutline", "Truth"]
 
 NOT_OUTLINED = "tumour is not outlined"
-IN_PART = "tumour is outlined in part (cohort column exhaustive): what is found beside the outlines may be tumour"
+IN_PART = "tumour is outlined in part, not exhaustively: what is found beside the outlines may be tumour"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,16 @@ def test_a_good_slide_has_no_finding_and_its_figures_are_right(ill):
     assert (checkup.tiles.unreadable, checkup.tiles.mpx_per_s > 1) == (0, True)
 
 
+def test_a_slide_outlined_in_part_is_noted(ill):
+    assert alone(replace(ill, exhaustive=False)) == [
+        (
+            "note",
+            "annotation",
+            "outlined in part: it gives tumour patches only, and evaluation judges its slide score alone",
+        )
+    ]
+
+
 def test_what_is_drawn_is_measured(ill):
     [checkup] = checked(Cohort(slides=(ill,))).slides
     facts = checkup.annotation

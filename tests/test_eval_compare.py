@@ -179,6 +179,16 @@ def test_a_notebook_gets_figures_from_a_table_and_outlines():
         assert figure.axes[0].get_xlabel()
 
 
+def test_a_notebook_lists_what_is_left_out_and_what_is_missed():
+    part = {**TRUTH, "d": SlideTruth(size=(900, 700), mpp=0.5, tumor=box(1, 1, 800, 600), is_exhaustive=False)}
+    report = evaluate(pd.concat([TABLE, TABLE.tail(1).assign(slide="d")]), part, HERE)
+    assert report.left_out()[["slide", "what"]].to_numpy().tolist() == [["d", "slide"]]
+    assert report.froc.score.value == evaluate(TABLE, TRUTH, HERE).froc.score.value
+    assert [one.slide for one in report.operating_point().false_positives] == ["b"]
+    assert [one.best_probability for one in report.operating_point().missed] == [0.4]
+    assert len(report.operating_point(0.3).missed) == 0
+
+
 def test_a_notebook_takes_other_forms_too(tmp_path):
     whole = evaluate(TABLE, TRUTH, HERE).froc
     xyp = TABLE[["x", "y"]].to_numpy(float), TABLE["probability"].to_numpy()
