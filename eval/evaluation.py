@@ -70,6 +70,8 @@ class Evaluation:
 
     settings: EvaluateSettings
     subgroups: tuple[Subgroup, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    """Slides that are predicted and not in the cohort: passed over."""
 
     @property
     def exit_status(self) -> int:
@@ -94,6 +96,7 @@ class Evaluation:
             "operating_point": self.operating_point.metrics,
             "slides": tables.slide_rows(self.judgements),
             "left_out": left_out_rows(self.judgements),
+            "unlisted_predictions": list(self.unlisted),
             "models": models_of(self.judgements),
             "settings": self.settings.model_dump(mode="json"),
             "exit_status": self.exit_status,
@@ -127,6 +130,7 @@ def evaluate_cohort(
         judgements=tuple(judgements),
         settings=settings,
         subgroups=subgroups_of(judgements, settings),
+        unlisted=opened.unlisted,
     )
     recipe = _recipe(slides, opened, settings)
     with whole_folder(out) as partial:

@@ -1,5 +1,6 @@
 """What a model says of a slide, wherever it stands: in our folders of heatmaps, or in anybody's files of detections."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from ..wsi import CellStatus, CohortSlide, Detections, Heatmap, ScoreError, exis
 from .detection_files import DetectionFiles, SlideDetections, csv_names
 
 __all__ = ["GivenDetections", "Prediction", "Predictions", "open_predictions"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,11 @@ class Prediction:
 class Predictions(Protocol):
     """Of a cohort."""
 
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """Names of slides that are predicted and not in the cohort."""
+        ...
+
     def of(self, slide: CohortSlide) -> Prediction | None:
         """None where there is none and nothing can be said.
 
@@ -54,8 +62,10 @@ class Predictions(Protocol):
 def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
     """A folder made by `gigaslide predict`, a folder of CSV files (a slide each), or one table of detections.
 
+    Heatmaps of slides that are not listed are passed over, and said.
+
     Raises:
-        ScoreError: nothing of the kind, a line that cannot be used, or predictions for slides that are not listed.
+        ScoreError: nothing of the kind, a line that cannot be used, or detections of slides that are not listed.
     """
     if path.is_file():
         return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
@@ -64,7 +74,11 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
     of_predict = (path / "summary.csv").is_file() or any(path.glob("*/heatmap.zarr"))
     if csv_names(path) and not of_predict:
         return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
-    return _OfHeatmaps(path)
+    predicted = {folder.parent.name for folder in path.glob("*/heatmap.zarr")}
+    unlisted = tuple(sorted(predicted - {slide.id for slide in slides}))
+    if unlisted:
+        logger.warning("%s: %d slides are predicted that the cohort does not list: %s", path, len(unlisted), unlisted)
+    return _OfHeatmaps(path, unlisted=unlisted)
 
 
 def _identity(path: Path) -> dict[str, Any] | None:
@@ -74,6 +88,7 @@ def _identity(path: Path) -> dict[str, Any] | None:
 @dataclass(frozen=True)
 class _OfHeatmaps:
     path: Path
+    unlisted: tuple[str, ...] = ()
 
     def of(self, slide: CohortSlide) -> Prediction | None:
         folder = self.path / slide.id
@@ -117,6 +132,8 @@ class GivenDetections:
     """Detections without heatmaps, of slides that are opened only for their size and µm/px."""
 
     files: DetectionFiles
+    unlisted: tuple[str, ...] = ()
+    """None ever: files of detections for them are refused."""
 
     def of(self, slide: CohortSlide) -> Prediction:
         with open_slide(slide.path, mpp=slide.mpp) as scan:

@@ -134,6 +134,15 @@ def test_a_cohort_without_splits_is_evaluated_whole(plain):
     assert slides_to_evaluate(Cohort(slides=(replace(plain.rows[0], split="train"),)), QUICK) == []
 
 
+def test_heatmaps_of_slides_that_the_cohort_does_not_list_are_told_and_passed_over(plain, caplog):
+    before = plain.evaluate().figures
+    plain.predict("stranger", points=[(5, 5, 0.99)])
+    got = plain.evaluate()
+    assert got.figures.estimates == before.estimates
+    assert plain.metrics()["unlisted_predictions"] == ["stranger"]
+    assert "1 slides are predicted that the cohort does not list: ('stranger',)" in caplog.text
+
+
 def test_heatmaps_of_two_models_are_told_and_not_all_good(plain):
     plain.predict("n", hot=[(9, 1)], points=[(96, 608, 0.95)], model_hash="other")
     got = plain.evaluate()
