@@ -50,18 +50,23 @@ def _of_normal_slides(verdicts: Verdicts) -> str:
 
 
 def _of_reading(verdicts: Verdicts, by_lesions: Froc, curve: Froc) -> list[tuple[str, float]]:
-    """What the programs' thresholds, and then their reading, change on the same lesions."""
-    definition = replace(DEFINITIONS["gigaslide"], thresholds=curve.definition.thresholds)
-    cut = froc_curve(verdicts, definition, rates=curve.rates).score or 0.0
+    """What the programs' thresholds, number format, and then their reading, change on the same lesions."""
+    chosen = curve.definition
+    thresholds = replace(DEFINITIONS["gigaslide"], thresholds=chosen.thresholds)
+    cut, rounded = (
+        froc_curve(verdicts, definition, rates=curve.rates).score or 0.0
+        for definition in (thresholds, replace(thresholds, hits=chosen.hits))
+    )
     reading = {
         "interpolated": "from interpolating between operating points",
         "first at least": "from reading the first point with at least f false positives",
         "reachable": "",
-    }[curve.definition.reading]
-    dropped = "the smallest threshold" if definition.thresholds == "all but the smallest" else "the threshold 0"
+    }[chosen.reading]
+    dropped = "the smallest threshold" if chosen.thresholds == "all but the smallest" else "the threshold 0"
     return [
         (f"from dropping {dropped}", cut - (by_lesions.score or 0.0)),
-        (reading, (curve.score or 0.0) - cut),
+        ("from holding hits as float32, which parts them from equal false positives", rounded - cut),
+        (reading, (curve.score or 0.0) - rounded),
     ]
 
 

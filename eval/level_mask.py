@@ -14,7 +14,7 @@ from ..wsi.readers.tiff_directories import page_mpp_xy
 __all__ = ["LevelMask", "level_mask"]
 
 SAME_SHARE = 0.05  # a level counts as the wanted one if its downsample is this near
-LARGEST_PX = 2**27  # of the level; CAMELYON's largest has 20 million
+LARGEST_BYTES = 2**27  # of the level, and of a tile; CAMELYON's largest level has 20 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def level_mask(
             for page in tiff.pages:
                 across, down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength  # pyright: ignore
                 near = all(abs(ratio / downsample - 1) < SAME_SHARE for ratio in (across, down))
-                if near and page.imagewidth * page.imagelength <= LARGEST_PX:  # pyright: ignore
+                if near and _is_small(page):
                     tumor = _tumor(np.asarray(page.asarray()), groups)  # pyright: ignore
                     mpp = page_mpp_xy(tiff)
                     return LevelMask(tumor=tumor, downsample=across, mpp=None if mpp is None else mpp[0])
@@ -60,6 +60,13 @@ def level_mask(
     except Exception as error:  # what a decoder raises over damaged bytes is its own affair
         raise AnnotationError(f"{path}: its level of downsample {downsample:g} cannot be read: {error!r}") from error
     return None
+
+
+def _is_small(page: Any) -> bool:
+    """Whether it can be decoded in little memory: a file may claim tiles far larger than what they hold."""
+    block = page.tilewidth * page.tilelength if page.is_tiled else page.imagewidth * page.rowsperstrip
+    is_labels = page.samplesperpixel == 1 and page.dtype is not None and page.dtype.kind in "bui"
+    return is_labels and max(page.imagewidth * page.imagelength, block) * page.dtype.itemsize <= LARGEST_BYTES
 
 
 def _tumor(values: np.ndarray, groups: Mapping[str, GroupMeaning]) -> np.ndarray:

@@ -91,6 +91,10 @@ class _OfHeatmaps:
     unlisted: tuple[str, ...] = ()
 
     def of(self, slide: CohortSlide) -> Prediction | None:
+        if Path(slide.id).name != slide.id:
+            raise ScoreError(
+                f"{slide.id!r} is no name of a slide's folder in {self.path}; make the cohort from its CSV"
+            )
         folder = self.path / slide.id
         if not (folder / "heatmap.zarr").exists():
             return None

@@ -4,10 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gigaslide.eval import DEFINITIONS, Verdicts, froc_curve
+from gigaslide.eval import (
+    DEFINITIONS,
+    EvaluateSettings,
+    Verdicts,
+    froc_curve,
+    judge_detections,
+    lesions_of_annotation,
+)
 from gigaslide.eval.froc_draws import resampled_sensitivity
+from gigaslide.wsi import Detections
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from shapely.geometry import MultiPolygon, box
 
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 BETWEEN = tuple(rate + 0.01 for rate in RATES)  # no number of false positives on six slides
@@ -153,3 +162,52 @@ def test_long_lists_of_false_positives_are_looked_at_in_stretches(monkeypatch, n
     stretched = resampled_sensitivity(verdicts, DEFINITIONS[name], weights, rates=rates)
     assert len(np.unique(whole)) > 20
     assert np.array_equal(stretched, whole, equal_nan=True)
+
+
+LESIONS = lesions_of_annotation(
+    MultiPolygon([box(500, 400, 1500, 900), box(3000, 2000, 3900, 2700), box(100, 2500, 130, 2540)]),
+    slide_size=(4000, 3000), slide_mpp=0.5, settings=EvaluateSettings(),
+)  # fmt: skip
+PLACES = st.sampled_from([(1000, 600), (600, 500), (3500, 2300), (115, 2520), (2500, 100), (600, 1000)])
+DETECTED = st.lists(st.tuples(PLACES, EIGHTHS), max_size=12)
+
+
+def scored(found: list) -> dict[str, tuple[float, ...]]:
+    """Readings of every definition, of the detections on one slide beside a normal one."""
+    rows = np.array([(*place, p) for place, p in found], np.float64).reshape(-1, 3)
+    one = judge_detections(Detections.of_slide("t", rows[:, :2], rows[:, 2]), LESIONS)
+    other = judge_detections(Detections.of_slide("n", np.array([(5, 5)]), np.array([0.25])), None)
+    pooled = Verdicts.pooled([one, other], is_normal=[False, True])
+    return {name: froc_curve(pooled, definition, rates=RATES).at_rates for name, definition in DEFINITIONS.items()}
+
+
+@QUICK
+@given(DETECTED, st.data())
+def test_duplicates_on_one_lesion_change_nothing_and_weaker_ones_neither(found, data):
+    inside = [(place, p) for place, p in found if place in ((1000, 600), (600, 500), (3500, 2300))]
+    again = [(place, data.draw(st.integers(1, round(8 * p))) / 8) for place, p in inside]
+    assert scored(found + inside + again) == scored(found)
+
+
+@QUICK
+@given(DETECTED)
+def test_what_is_found_in_isolated_cells_changes_nothing(found):
+    assert scored([*found, ((115, 2520), 0.875), ((115, 2520), 0.125)]) == scored(found)
+
+
+@QUICK
+@given(st.lists(EIGHTHS, min_size=2, max_size=2))
+def test_all_detected_without_false_positives_is_1_and_none_detected_is_0(p):
+    everything = [((1000, 600), p[0]), ((3500, 2300), p[1])]
+    clean = Verdicts.pooled(
+        [judge_detections(Detections.of_slide("t", *_columns(everything)), LESIONS)], is_normal=[False]
+    )
+    for name in ("gigaslide", "camelyon16-e1", "camelyon16-e2"):  # the isolated cells are E1's smallest threshold
+        assert froc_curve(clean, DEFINITIONS[name], rates=RATES).score == 1
+    nothing = Verdicts.pooled([judge_detections(Detections.concatenate([]), LESIONS)], is_normal=[False])
+    for name in ("gigaslide", "camelyon16-e1", "camelyon16-e2"):
+        assert froc_curve(nothing, DEFINITIONS[name], rates=RATES).score == 0
+
+
+def _columns(found: list) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([place for place, _ in found], np.float64), np.array([p for _, p in found])
