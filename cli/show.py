@@ -19,6 +19,7 @@ __all__ = [
     "say",
     "show_comparison",
     "show_figures",
+    "show_left_out",
     "show_logs",
     "show_summary",
     "show_table",
@@ -119,6 +120,25 @@ def show_figures(metrics: dict[str, Any]) -> None:
         say(f"{'':<{STAGE_WIDTH}} {name:<11} {_figure(figure, metrics['settings']['confidence'])}")
     for rate, figure in froc["sensitivity_at_false_positives_per_slide"].items():
         say(f"{'':<{STAGE_WIDTH}}   sensitivity at {rate:>4} false positives a slide: {_figure(figure, None)}")
+
+
+def show_left_out(metrics: dict[str, Any]) -> None:
+    """What is not as it should be: slides that figures lack, predictions that are missing or lie outside."""
+    for figures in dict.fromkeys(one["left_out_of"] for one in metrics["left_out"] if one["what"] == "slide"):
+        some = [one for one in metrics["left_out"] if one["what"] == "slide" and one["left_out_of"] == figures]
+        words = f"left out of {figures}: {_count(some, 'slide')}, the first {some[0]['slide']}: {some[0]['reason']}"
+        say(f"{'':<{STAGE_WIDTH}} {words}")
+    absent = [slide for slide in metrics["slides"] if slide["status"] == "absent"]
+    if absent:
+        words = f"{_count(absent, 'slide')} without predictions, the first {absent[0]['slide']}: counted, nothing found"
+        say(f"{'':<{STAGE_WIDTH}} {words}")
+    outside = [one for one in metrics["left_out"] if one["what"] == "detection"]
+    if outside:
+        say(f"{'':<{STAGE_WIDTH}} detections outside their slides, false positives all, the first {outside[0]['name']}")
+
+
+def _count(things: list[Any], noun: str) -> str:
+    return f"{len(things)} {noun}{'s' if len(things) > 1 else ''}"
 
 
 def show_comparison(metrics: dict[str, Any]) -> None:

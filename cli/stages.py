@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import Cohort, Location, SettingsError, refuse_foreign_folder
 from .plan import Plan, check_cohort, worst
-from .show import bar, findings_only, hushed, say, show_comparison, show_figures, show_summary, slide_bar
+from .show import bar, findings_only, hushed, say, show_comparison, show_figures, show_left_out, show_summary, slide_bar
 
 if TYPE_CHECKING:
     from ..doctor import DoctorSettings
@@ -166,6 +166,7 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
             metrics = evaluate_cohort(cohort, predictions, out, settings, on_slide=lambda _: progress.update()).metrics
     slides = sum(slide["score"] is not None for slide in metrics["slides"])
     say(f"{'evaluate':<9} {what}; {slides} of {len(metrics['slides'])} slides in the figures")
+    show_left_out(metrics)
     show_figures(metrics)
     say(f"{'':<9} {out / 'report.html'}")
     return metrics["exit_status"]

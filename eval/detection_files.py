@@ -198,8 +198,9 @@ def _rows(path: Path, order: tuple[str, ...]) -> Iterator[_Row]:
 
 def _row(path: Path, line: int, cells: list[str], columns: dict[str, int]) -> _Row:
     if len(cells) <= max(columns.values()):
+        expected = ",".join(sorted(columns, key=lambda name: columns[name]))
         raise ScoreError(
-            f"{path}, line {line}: {len(cells)} values, expected {','.join(sorted(columns, key=lambda n: columns[n]))}"
+            f"{path}, line {line}: {len(cells)} value{'s' * (len(cells) != 1)}, expected {expected}; separate by commas"
         )
     numbers = {}
     for name in ("probability", "x", "y"):

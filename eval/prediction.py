@@ -1,6 +1,7 @@
 """What a model says of a slide, wherever it stands: in our folders of heatmaps, or in anybody's files of detections."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,13 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
     of_predict = (path / "summary.csv").is_file() or any(path.glob("*/heatmap.zarr"))
     if csv_names(path) and not of_predict:
         return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
+    if not of_predict:
+        found = Counter(place.suffix or "folders" for place in path.iterdir())
+        there = ", ".join(f"{count} {suffix}" for suffix, count in found.most_common(3)) or "nothing"
+        raise ScoreError(
+            f"{path}: holds no CSV files of detections (p,x,y) and no heatmaps of gigaslide predict, but {there}; "
+            "give the folder in which they lie"
+        )
     predicted = {folder.parent.name for folder in path.glob("*/heatmap.zarr")}
     unlisted = tuple(sorted(predicted - {slide.id for slide in slides}))
     if unlisted:

@@ -64,6 +64,7 @@ def test_one_table_of_all_slides(tmp_path, header, in_a_folder):
         ({"n": "0.5,1,2\n0.5,inf,4\n"}, "n.csv, line 2: x is inf"),
         ({"n": "0.5,1,2\n0.5,,4\n"}, "n.csv, line 2: x is ''"),
         ({"n": "0.5,1,2\n0.5,1\n"}, "n.csv, line 2: 2 values, expected probability,x,y"),
+        ({"n": "0.5;1;2\n"}, "n.csv, line 1: 1 value, expected probability,x,y; separate by commas"),
         ({"n": "p,row,column\n0.5,1,2\n"}, "n.csv, line 1: the header 'p,row,column' has no column for x, y"),
         ({"n": "0.5,1,2\n", "N": "0.5,1,2\n"}, "speaks of slide n too"),
         ({"all": "slide,x,y,p\nn,1,2,0.5\nwho,1,2,0.5\n"}, "all.csv, line 3: predictions for 'who'"),
@@ -173,6 +174,37 @@ def test_an_empty_folder_of_predict_is_no_table_of_nothing_found(bench):
     got = scored(bench, given)
     assert [j.status for j in got.judgements] == [JudgementStatus.MISSING] * 2
     assert got.exit_status == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [([], "but nothing;"), (["a.txt", "b.txt"], "but 2 .txt;"), (["inner/t.csv"], "but 1 folders;")],
+)
+def test_a_folder_of_something_else_is_no_set_of_predictions(bench, made, words):
+    given = bench_with(bench)
+    for name in made:
+        (given / name).parent.mkdir(exist_ok=True)
+        (given / name).write_text("0.9,600,200\n")
+    with pytest.raises(ScoreError, match=r"holds no CSV files of detections .* and no heatmaps") as caught:
+        scored(bench, given)
+    assert words in str(caught.value)
+
+
+def test_the_command_says_what_is_missing_and_what_lies_outside(bench, capsys):
+    bench.slide("t", "tumor", tumor=(LESION,), exhaustive=False)
+    bench.slide("n", "normal")
+    bench.slide("m", "normal")
+    Cohort(slides=tuple(bench.rows)).save(bench.folder / "cohort.csv")
+    given = folder(bench.folder)
+    for number, text in ((0, "0.9,600,200\n0.3,1,1\n"), (1, "0.5,1,1\n0.4,2,2\n0.5,-7,3\n")):
+        (given / f"slide-{number}.csv").write_text(text)
+    command = ["evaluate", str(bench.folder / "cohort.csv"), str(given), str(bench.folder / "out"), "--resamples", "9"]
+    assert main(command) == 2
+    told = capsys.readouterr().out
+    assert "left out of FROC, lesions and patches: 1 slide, the first slide-0: tumour is outlined in part" in told
+    assert "1 slide without predictions, the first slide-2: counted, nothing found" in told
+    assert "detections outside their slides, false positives all, the first " in told
+    assert "slide-1.csv, line 3: (-7, 3)" in told
 
 
 def test_predictions_of_slides_of_another_split_are_no_error(bench):
