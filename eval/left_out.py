@@ -51,12 +51,10 @@ def _of_slide(judgement: Judgement) -> Iterator[LeftOut]:
 
 def _outside(judgement: Judgement) -> Iterator[LeftOut]:
     reason = "lies outside the slide: a false positive in ours, an error in the official programs"
-    fixed = {"slide": judgement.slide.id, "what": "detection", "left_out_of": "the official programs' FROC"}
-    for where in judgement.outside[:MOST_LISTED]:
-        yield LeftOut(name=where, reason=reason, **fixed)
     more = len(judgement.outside) - MOST_LISTED
-    if more > 0:
-        yield LeftOut(name=f"{more} more", reason=reason, **fixed)
+    for name in (*judgement.outside[:MOST_LISTED], *([f"{more} more"] if more > 0 else [])):
+        figures = "the official programs' FROC"
+        yield LeftOut(slide=judgement.slide.id, what="detection", name=name, left_out_of=figures, reason=reason)
 
 
 def left_out_rows(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:

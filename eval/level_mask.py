@@ -65,8 +65,9 @@ def level_mask(
 def _is_small(page: Any) -> bool:
     """Whether it can be decoded in little memory: a file may claim tiles far larger than what they hold."""
     block = page.tilewidth * page.tilelength if page.is_tiled else page.imagewidth * page.rowsperstrip
-    is_labels = page.samplesperpixel == 1 and page.dtype is not None and page.dtype.kind in "bui"
-    return is_labels and max(page.imagewidth * page.imagelength, block) * page.dtype.itemsize <= LARGEST_BYTES
+    if page.samplesperpixel != 1 or page.dtype is None or page.dtype.kind not in "bui":
+        return False
+    return max(page.imagewidth * page.imagelength, block) * page.dtype.itemsize <= LARGEST_BYTES
 
 
 def _tumor(values: np.ndarray, groups: Mapping[str, GroupMeaning]) -> np.ndarray:
