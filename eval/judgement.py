@@ -48,9 +48,9 @@ class JudgementStatus(StrEnum):
     """Evaluated, but some cells were unreadable or the model gave NaN: they count as not looked at."""
     NO_TISSUE = "no tissue"
     MISSING = "missing"
-    """No prediction by `gigaslide predict`: nothing can be said of the slide."""
+    """No prediction, and the slide cannot be opened, or no slide is predicted: nothing can be said of it."""
     ABSENT = "absent"
-    """No file of detections: in the figures, as a slide on which nothing was found."""
+    """No prediction: in the figures, as a slide on which nothing was found; leaving it out would flatter the model."""
     FAILED = "failed"
     """Prediction, annotation or slide cannot be used."""
     NO_LABEL = "no label"
@@ -193,7 +193,7 @@ def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: Ev
         notes.append(f"{len(prediction.outside)} detections outside the slide, the first at {prediction.outside[0]}")
         logger.warning("%s: %s; give level-0 px, x before y", slide.id, notes[-1])
     if prediction.is_absent:
-        notes.append("no predictions were given: counted as a slide on which nothing was found")
+        notes.append("no prediction: counted as a slide on which nothing was found; predict it and evaluate again")
     threshold = settings.slide_threshold
     return Judgement(
         slide=slide,

@@ -9,7 +9,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..wsi import CellStatus, CohortSlide, Detections, Heatmap, ScoreError, exists, file_identity, open_slide
+from ..wsi import (
+    CellStatus,
+    CohortSlide,
+    Detections,
+    Heatmap,
+    ScoreError,
+    SlideError,
+    exists,
+    file_identity,
+    open_slide,
+)
 from .detection_files import DetectionFiles, SlideDetections, csv_names
 
 __all__ = ["GivenDetections", "Prediction", "Predictions", "open_predictions"]
@@ -86,7 +96,7 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
     unlisted = tuple(sorted(predicted - {slide.id for slide in slides}))
     if unlisted:
         logger.warning("%s: %d slides are predicted that the cohort does not list: %s", path, len(unlisted), unlisted)
-    return _OfHeatmaps(path, unlisted=unlisted)
+    return _OfHeatmaps(path, unlisted=unlisted, has_any=bool(predicted))
 
 
 def _identity(path: Path) -> dict[str, Any] | None:
@@ -97,6 +107,8 @@ def _identity(path: Path) -> dict[str, Any] | None:
 class _OfHeatmaps:
     path: Path
     unlisted: tuple[str, ...] = ()
+    has_any: bool = True
+    """Whether any slide is predicted; where none is, nothing was tried."""
 
     def of(self, slide: CohortSlide) -> Prediction | None:
         if Path(slide.id).name != slide.id:
@@ -105,7 +117,7 @@ class _OfHeatmaps:
             )
         folder = self.path / slide.id
         if not (folder / "heatmap.zarr").exists():
-            return None
+            return self._absent(slide)
         heatmap = Heatmap.load(folder / "heatmap.zarr")
         detections = Detections.load(folder / "detections.csv")
         names = {heatmap.slide, *detections.slide.tolist()} - {slide.id}
@@ -122,6 +134,18 @@ class _OfHeatmaps:
             slide_mpp=heatmap.slide_mpp,
             outside=of_file.outside(heatmap.slide_size),
         )
+
+    def _absent(self, slide: CohortSlide) -> Prediction | None:
+        """A slide of which its size is known, and nothing else."""
+        if not self.has_any:
+            return None
+        try:
+            with open_slide(slide.path, mpp=slide.mpp) as scan:
+                size, mpp = scan.size, scan.info.mpp
+        except SlideError as error:
+            logger.warning("%s: not predicted, and cannot be opened: %s", slide.id, error)
+            return None
+        return Prediction(detections=Detections.concatenate([]), slide_size=size, slide_mpp=mpp, is_absent=True)
 
     def inputs(self, slide: CohortSlide) -> dict[str, Any]:
         folder = self.path / slide.id

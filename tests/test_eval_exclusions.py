@@ -74,7 +74,7 @@ def test_an_annotation_keeps_what_encloses_nothing_apart(tmp_path):
 
 
 def test_slides_lesions_and_outlines_stand_in_one_list(plain: Bench):
-    plain.slide("lost", "tumor", tumor=(LESION,))
+    plain.slide("lost", "tumor", tumor=(LESION,), scan=False)
     plain.slide("far", "tumor", tumor=(LESION, box(9000, 10, 9100, 200)))
     plain.predict("far")
     plain.evaluate()
@@ -185,7 +185,7 @@ def test_an_operating_point_without_lesions_or_slides_has_no_sensitivity():
 
 
 def test_missing_and_failed_slides_are_errors_to_the_official_programs(plain: Bench):
-    plain.slide("lost", "normal")
+    plain.slide("lost", "normal", scan=False)
     plain.slide("ill", "tumor", tumor=(LESION,))
     plain.predict("ill")
     plain.rows[3].annotation.write_text("{")

@@ -10,8 +10,21 @@ from gigaslide.wsi import Annotation, CellStatus, Cohort, CohortSlide, Heatmap, 
 from predictions import HEIGHT, LESION, QUICK, WIDTH, Bench, Page
 
 
-def test_a_missing_prediction_is_listed_and_stops_nothing(plain):
+def test_a_missing_prediction_is_counted_as_nothing_found_and_told(plain):
     plain.slide("lost", "tumor", tumor=(LESION,))
+    got = plain.evaluate()
+    lost = got.judgements[2]
+    assert (lost.status, lost.score, got.exit_status) == (JudgementStatus.ABSENT, 0.0, 2)
+    assert (got.figures.countable_lesions, got.figures.absent_slides) == (2, 1)
+    assert got.figures.froc["gigaslide"].curve.at_rates[-1] == 0.5
+    assert got.figures.froc["camelyon16-e2"].score.undefined.startswith("no predictions for lost, which is an error")
+    assert "predict it and evaluate again" in Page(plain.html()).text
+    plain.predict("lost", points=[(600, 200, 0.9)])
+    assert plain.evaluate().figures.froc["gigaslide"].curve.at_rates[-1] == 1
+
+
+def test_a_slide_neither_predicted_nor_to_be_opened_is_listed_and_stops_nothing(plain):
+    plain.slide("lost", "tumor", tumor=(LESION,), scan=False)
     got = plain.evaluate()
     assert [j.slide.id for j in got.judgements if j.status == JudgementStatus.MISSING] == ["lost"]
     assert got.exit_status == 2
