@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
-from gigaslide.eval import DEFINITIONS, Verdicts, froc_curve
+from gigaslide.eval import DEFINITIONS, EvaluateSettings, SlideTruth, Verdicts, evaluate, froc_curve
 from gigaslide.eval.froc_draws import resampled_sensitivity
+from shapely.geometry import box
 
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+TUMOR, OTHER = box(500, 400, 1500, 900), box(3000, 2000, 3900, 2700)
 
 
 def random_verdicts(rng: np.random.Generator, *, slides: int = 7) -> Verdicts:
@@ -184,3 +187,22 @@ def test_fault_44_a_lesion_found_with_p_0_differs_from_a_missed_one():
     missed = froc_curve(verdicts_of(best=[np.nan, np.nan]), DEFINITIONS["gigaslide"], rates=RATES)
     assert (found.score, missed.score) == (0.5, 0)
     assert found.threshold.tolist() == [0, np.inf]
+
+
+def test_the_band_is_the_quantiles_of_the_curves_of_drawn_slides():
+    rng = np.random.default_rng(4)
+    truth = {f"t{i}": SlideTruth(size=(4000, 3000), mpp=0.5, tumor=[TUMOR, OTHER]) for i in range(3)}
+    truth |= {f"n{i}": SlideTruth(size=(4000, 3000), mpp=0.5) for i in range(4)}
+    rows = [(name, *rng.integers(0, 2900, 2).tolist(), p) for name in truth for p in rng.integers(1, 10, 6) / 10]
+    rows += [("t0", 1000, 600, 0.6), ("t1", 1000, 600, 0.9), ("t1", 3500, 2300, 0.5), ("t2", 3500, 2300, 0.8)]
+    table = pd.DataFrame(rows, columns=["slide", "x", "y", "probability"])
+    figures = evaluate(table, truth, EvaluateSettings(resamples=60, split="", confidence=0.8)).figures
+    judgements = evaluate(table, truth, EvaluateSettings(resamples=0, split="")).judgements
+    pooled = Verdicts.pooled([j.verdicts for j in judgements], is_normal=[not j.is_tumor for j in judgements])
+    band = figures.froc_band
+    for place in (0, 17, 40, 79):
+        rate = float(band.rates[place])
+        drawn = [by_loops(pooled, rate, normal_only=False, times=w.tolist()) for w in figures.resampling.weights]
+        assert (band.low[place], band.high[place]) == pytest.approx(np.quantile(drawn, [0.1, 0.9]))
+    assert band.rates[[0, -1]] == pytest.approx([0.125, 10])
+    assert (band.low < band.high).sum() > 20
