@@ -3,6 +3,7 @@
 Frames: level-0 px (x, y) outside; inside, raster px (row, column) of `pixel_level0` level-0 px, origin (0, 0).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,8 @@ from .measures import LesionMeasures, LesionRule
 from .raster import clusters, rasterise
 
 __all__ = ["MaskLesions", "Raster", "label_lesions", "lesions_on_raster"]
+
+STRIP_PX = 2**20  # looked at together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +86,23 @@ def _grown(mask: np.ndarray, *, growth_px: float) -> np.ndarray:
     """Labels (rows, columns) int32 of the mask grown by less than growth_px, holes filled, 8-connected."""
     if not mask.any():  # the distance to nothing is no distance: see _phantom
         return np.zeros(mask.shape, np.int32)
-    distance = np.asarray(ndimage.distance_transform_edt(~mask))
-    grown = mask | (distance < growth_px)
+    grown, reach = mask.copy(), ceil_div(growth_px, 1) + 1
+    # Distances take 40 bytes a px, and only those to tumour nearby matter.
+    for start, end in _strips(mask.shape):
+        first = max(0, start - reach)
+        part = mask[first : end + reach]
+        if part.any():
+            distance = np.asarray(ndimage.distance_transform_edt(~part))
+            grown[start:end] |= distance[start - first : end - first] < growth_px
     labels, _ = ndimage.label(ndimage.binary_fill_holes(grown), structure=np.ones((3, 3)))  # pyright: ignore
     return labels
+
+
+def _strips(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Rows [start, end) of about STRIP_PX px."""
+    rows = max(64, STRIP_PX // max(1, shape[1]))
+    for start in range(0, shape[0], rows):
+        yield start, min(shape[0], start + rows)
 
 
 def _phantom(shape: tuple[int, ...], *, growth_px: float) -> np.ndarray:
@@ -98,23 +114,30 @@ def _phantom(shape: tuple[int, ...], *, growth_px: float) -> np.ndarray:
 
 
 def _measured(labels: np.ndarray, mask: np.ndarray, raster: Raster, rule: LesionRule) -> LesionMeasures:
-    row, column = np.nonzero(labels)
-    label = labels[row, column]
     count = int(labels.max(initial=0))
-    area = np.bincount(label, minlength=count + 1)[1:]
-
-    def mean(value: np.ndarray) -> np.ndarray:
-        return np.bincount(label, value, count + 1)[1:] / np.maximum(area, 1)
-
-    y, x = mean(row), mean(column)
-    dy, dx = row - y[label - 1], column - x[label - 1]
-    yy, xx, xy = mean(dy * dy), mean(dx * dx), mean(dx * dy)
+    drawn, sums = np.zeros(count + 1, np.int64), np.zeros((6, count + 1))
+    for start, end in _strips(labels.shape):
+        strip = labels[start:end]
+        drawn += np.bincount(strip[mask[start:end]], minlength=count + 1)
+        row, column = np.nonzero(strip)
+        label, row = strip[row, column], row + start
+        # Whole numbers below 2**53: the sums are exact.
+        for total, value in zip(sums, (None, row, column, row * row, column * column, row * column), strict=True):
+            total += np.bincount(label, value, count + 1)
+    area, y, x, yy, xx, xy = _means(sums[:, 1:])
     largest = (yy + xx) / 2 + np.sqrt(((yy - xx) / 2) ** 2 + xy**2)
     return LesionMeasures(
         area_um2=area * raster.pixel_um**2,
-        drawn_um2=np.bincount(labels[mask], minlength=count + 1)[1:] * raster.pixel_um**2,
+        drawn_um2=drawn[1:] * raster.pixel_um**2,
         major_axis_um=4 * np.sqrt(largest) * raster.pixel_um,
         centre_level0=(np.stack([x, y], axis=1) + 0.5) * raster.pixel_level0,
         rule=rule,
         raster_um=raster.pixel_um,
     )
+
+
+def _means(sums: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Area, means and second central moments (yy, xx, xy) from sums (6, N) of 1, y, x, y², x², xy."""
+    area = sums[0]
+    y, x, yy, xx, xy = sums[1:] / np.maximum(area, 1)
+    return area, y, x, yy - y * y, xx - x * x, xy - x * y

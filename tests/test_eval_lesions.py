@@ -212,3 +212,18 @@ def test_growth_in_a_mask_is_strictly_less_than_the_limit():
     distance = ndimage.distance_transform_edt(~mask)
     assert (lesions.labels.astype(bool) == (distance < 2)).all()
     assert lesions.measures.area_um2.tolist() == [900]
+
+
+def test_masks_looked_at_in_strips_are_those_looked_at_whole(monkeypatch):
+    rng = np.random.default_rng(5)
+    mask = ndimage.gaussian_filter(rng.standard_normal((611, 233)), 7) > 0.05
+    raster, rule = Raster(pixel_level0=32, pixel_um=32 * 0.243), LesionRule()
+    whole = label_lesions(mask, raster, rule)
+    monkeypatch.setattr("gigaslide.eval.mask_lesions.STRIP_PX", 1)  # 64 rows: ten strips
+    strips = label_lesions(mask, raster, rule)
+    distance = ndimage.distance_transform_edt(~mask)
+    assert ((strips.labels > 0) == ndimage.binary_fill_holes(distance < 37.5 / raster.pixel_um)).all()
+    assert (strips.labels == whole.labels).all()
+    assert len(whole.measures) > 2
+    for name in ("area_um2", "drawn_um2", "major_axis_um", "centre_level0"):
+        assert (getattr(strips.measures, name) == getattr(whole.measures, name)).all(), name
