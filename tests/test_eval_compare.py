@@ -1,6 +1,7 @@
 """Two models, subgroups, and the front door for notebooks."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from gigaslide.cli import main
 from gigaslide.eval import (
     EvaluateSettings,
+    JudgementStatus,
     SlideTruth,
     compare,
     compare_cohort,
@@ -86,6 +88,22 @@ def test_a_model_against_itself_differs_in_nothing(two_models):
         assert one.difference.value in (0, None)
         assert one.p_value in (1, None)
     assert got.differences["froc_gigaslide"].p_value == 1
+
+
+def test_official_scores_are_compared_too_and_are_not_where_one_model_lacks_a_slide(two_models):
+    shutil.rmtree(two_models.folder / "bad" / "s0")  # its slide is there: counted, nothing found
+    good, bad = judged(two_models, "good"), judged(two_models, "bad")
+    got = compare(good, bad, QUICK, names=("good", "bad"))
+    assert (bad[0].status, len(got.slides)) == (JudgementStatus.ABSENT, 12)
+    official = got.differences["froc_camelyon16-e2"]
+    assert official.first.value is not None
+    assert official.second.undefined == "no predictions for s0, which is an error in the official programs"
+    assert (official.difference.value, official.p_value) == (None, None)
+    whole = compare(good, good, QUICK, names=("a", "b")).differences["froc_camelyon16-e2"]
+    assert (whole.difference.value, whole.p_value) == (0, 1)
+    assert whole.first.low < whole.first.value
+    groups = two_models.evaluate(QUICK.model_copy(update={"subgroups": ("scanner",)})).subgroups
+    assert [group.estimates["froc_camelyon16-e2"].value is None for group in groups] == [True, False]
 
 
 def test_slides_that_one_model_lacks_are_left_out_of_both(two_models):
