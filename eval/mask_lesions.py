@@ -28,7 +28,7 @@ class Raster:
     pixel_um: float
     """µm per raster px, or what a program takes for it."""
     lookup: Literal["truncate", "half to even"] = "truncate"
-    """(x, y) / px is truncated, or rounded, halves to the even px."""
+    """(x, y) / px is truncated; or (x, y) is cut to whole level-0 px, and then rounded, halves to the even px."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,8 @@ class MaskLesions:
 
     def at(self, xy: np.ndarray) -> np.ndarray:
         """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion and outside the slide."""
-        points = np.asarray(xy, np.float64).reshape(-1, 2)[:, ::-1] / self.raster.pixel_level0
-        cells = np.floor(points) if self.raster.lookup == "truncate" else np.rint(points)
+        points, px = np.asarray(xy, np.float64).reshape(-1, 2)[:, ::-1], self.raster.pixel_level0
+        cells = np.floor(points / px) if self.raster.lookup == "truncate" else np.rint(np.floor(points) / px)
         inside = ((cells >= 0) & (cells < self.labels.shape)).all(axis=1)
         found = np.zeros(len(cells), np.int64)
         found[inside] = self.labels[tuple(cells[inside].astype(np.int64).T)]

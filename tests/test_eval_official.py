@@ -43,7 +43,7 @@ def program(name: str, masks: list, detections: list, mpp: float) -> tuple[list,
             if name == "camelyon16-e1":
                 row, column = int(y / 32), int(x / 32)
             else:
-                row, column = round(y / 32), round(x / 32)
+                row, column = round(int(y) / 32), round(int(x) / 32)
             inside = row < labels.shape[0] and column < labels.shape[1]
             label = labels[row, column] if inside else 0
             if label == 0:
@@ -146,6 +146,19 @@ def test_e1_truncates_where_e2_rounds_half_to_even():
     for offset, truncated, rounded in ((-0.6, 0, 0), (-0.5, 0, 1 - first % 2), (-0.4, 0, 1), (0.0, 1, 1), (0.9, 1, 1)):
         point = np.array([[(first + offset) * 32, 60 * 32.0]])
         assert (e1.at(point)[0], e2.at(point)[0]) == (truncated, rounded), offset
+
+
+def test_e2_cuts_coordinates_to_whole_px_before_it_rounds():
+    for left in (1600, 1632):
+        lesions = official_lesions(
+            MultiPolygon([box(left, 1600, 3200, 2400)]), annotation=None, groups={}, slide_size=SIZE, slide_mpp=0.243
+        )
+        e1, e2 = lesions["camelyon16-e1"], lesions["camelyon16-e2"]
+        first = int(np.flatnonzero(e2.labels[60])[0])
+        half = (first - 0.5) * 32
+        points = np.array([[half, 1920.0], [half + 0.9, 1920.9], [half + 1, 1920.0]])
+        assert e2.at(points).tolist() == [1 - first % 2, 1 - first % 2, 1]  # as a half for 0.9 px more
+        assert e1.at(points).tolist() == [0, 0, 0]
 
 
 def test_e1_takes_one_spacing_and_e2_the_slides_own():
