@@ -162,7 +162,7 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
     metrics = find_evaluation(cohort, predictions, out, settings)
     what = "evaluated" if metrics is None else "unchanged"
     if metrics is None:
-        with bar("evaluate", len(slides_to_evaluate(cohort, settings)), " slides") as progress:
+        with bar("evaluate", 2 * len(slides_to_evaluate(cohort, settings)), " slides") as progress:  # judged, pictured
             metrics = evaluate_cohort(cohort, predictions, out, settings, on_slide=lambda _: progress.update()).metrics
     slides = sum(slide["score"] is not None for slide in metrics["slides"])
     say(f"{'evaluate':<9} {what}; {slides} of {len(metrics['slides'])} slides in the figures")

@@ -185,8 +185,7 @@ def compare_cohort(
         raise SettingsError(f"no slide of the cohort has split {settings.split!r}; an empty split takes every slide")
     refuse_foreign_folder(out)
     one, two = (
-        judge_cohort(slides, open_predictions(path, cohort), settings, on_slide=on_slide, with_pictures=False)
-        for path in (first, second)
+        judge_cohort(slides, open_predictions(path, cohort), settings, on_slide=on_slide) for path in (first, second)
     )
     names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
     comparison = compare(one, two, settings, names=names)

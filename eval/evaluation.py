@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +23,15 @@ from ..wsi import (
     whole_folder,
 )
 from . import tables
+from .cohort_counts import cohort_counts
+from .command import command_line
 from .figures import Figures, figures_of
 from .judgement import Judgement, JudgementStatus, judge_slide, models_of, refuse_other_frame
 from .left_out import left_out_rows, left_out_table
 from .metrics import metrics_of, subgroup_rows
+from .mistakes import Mistakes, calls_at, mistakes_of
 from .operating import OperatingPoint, operating_point
+from .pictures import Crops, with_pictures
 from .prediction import Predictions, open_predictions
 from .report import report_html
 from .settings import EvaluateSettings
@@ -50,6 +54,7 @@ METRICS = {
     "slide_auc",
     "froc",
     "figures",
+    "cohort",
     "operating_point",
     "left_out",
     "slides",
@@ -69,9 +74,12 @@ class Evaluation:
     """One a slide, in the cohort's order."""
 
     settings: EvaluateSettings
+    mistakes: Mistakes
     subgroups: tuple[Subgroup, ...] = ()
     unlisted: tuple[str, ...] = ()
     """Slides that are predicted and not in the cohort: passed over."""
+    crops: Mapping[tuple[str, int], Crops] = field(default_factory=dict)
+    """Of mistakes: see `with_pictures`."""
 
     @property
     def exit_status(self) -> int:
@@ -85,7 +93,7 @@ class Evaluation:
     @cached_property
     def operating_point(self) -> OperatingPoint:
         """What is missed and what is false from the threshold on at which slides are called tumour."""
-        return operating_point(self.judgements, threshold=self.settings.slide_threshold)
+        return self.mistakes.point
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -93,13 +101,35 @@ class Evaluation:
         return {
             **metrics_of(self.figures),
             "subgroups": subgroup_rows(self.subgroups),
-            "operating_point": self.operating_point.metrics,
-            "slides": tables.slide_rows(self.judgements),
+            "cohort": cohort_counts(self.judgements),
+            "operating_point": {**self.operating_point.metrics, **calls_at(self.operating_point, self.judgements)},
+            "slides": tables.slide_rows(self.judgements, threshold=self.settings.slide_threshold),
             "left_out": left_out_rows(self.judgements),
             "unlisted_predictions": list(self.unlisted),
             "models": models_of(self.judgements),
             "settings": self.settings.model_dump(mode="json"),
             "exit_status": self.exit_status,
+        }
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """What the CSV files hold, by name."""
+        judgements, figures = self.judgements, self.figures
+        return {
+            "slides": tables.slides_table(judgements, threshold=self.settings.slide_threshold),
+            "lesions": tables.lesions_table(judgements),
+            "detections": tables.detections_table(judgements),
+            "missed": self.mistakes.missed,
+            "false_positives": self.mistakes.false_positives,
+            "left_out": left_out_table(judgements),
+            "froc": tables.froc_table(figures),
+            "froc_band": tables.froc_band_table(figures),
+            "roc": tables.roc_table(figures),
+            "precision_recall": tables.precision_recall_table(figures),
+            "calibration": tables.calibration_table(figures),
+            "figures": tables.figures_table(figures),
+            "patients": tables.patients_table(figures),
+            "subgroups": tables.subgroups_table(self.subgroups),
         }
 
 
@@ -115,7 +145,7 @@ def evaluate_cohort(
 
     predictions holds `<slide id>/heatmap.zarr` and `detections.csv`, or anybody's detections as CSV: see
     `open_predictions`. A slide that cannot be judged is left out and listed with its reason. on_slide is told each
-    id when it is done.
+    id twice: when it is judged, and when its pictures are drawn.
 
     Raises:
         SettingsError: no slides of that split, or out holds something else than an evaluation.
@@ -124,17 +154,21 @@ def evaluate_cohort(
     _check(cohort, out, settings)
     opened = open_predictions(predictions, cohort)
     slides = slides_to_evaluate(cohort, settings)
-    judgements = judge_cohort(slides, opened, settings, on_slide=on_slide)
+    judged = judge_cohort(slides, opened, settings, on_slide=on_slide)
+    mistakes = mistakes_of(judged, opened, operating_point(judged, threshold=settings.slide_threshold))
+    judgements, crops = with_pictures(judged, opened, mistakes, settings, on_slide=on_slide)
     evaluation = Evaluation(
         figures=figures_of(judgements, settings),
         judgements=tuple(judgements),
         settings=settings,
+        mistakes=mistakes,
         subgroups=subgroups_of(judgements, settings),
         unlisted=opened.unlisted,
+        crops=crops,
     )
     recipe = _recipe(slides, opened, settings)
     with whole_folder(out) as partial:
-        _write(evaluation, recipe, partial)
+        _write(evaluation, recipe, command_line("evaluate", [cohort.source, predictions, out], settings), partial)
     logger.info("%s: %d of %d slides in the figures", out, sum(j.in_figures for j in judgements), len(judgements))
     return evaluation
 
@@ -145,7 +179,6 @@ def judge_cohort(
     settings: EvaluateSettings,
     *,
     on_slide: Callable[[str], object] | None = None,
-    with_pictures: bool = True,
 ) -> list[Judgement]:
     """Each slide judged; one that cannot be is left out, with its reason.
 
@@ -154,7 +187,7 @@ def judge_cohort(
     """
     judgements = []
     for slide in slides:
-        judgements.append(_tried(slide, predictions, settings, with_pictures=with_pictures))
+        judgements.append(_tried(slide, predictions, settings))
         if on_slide is not None:
             on_slide(slide.id)
     refuse_other_frame(judgements)
@@ -200,11 +233,9 @@ def _is_ours(out: Path) -> bool:
     return recipe is not None and recipe.stage == STAGE
 
 
-def _tried(
-    slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings, *, with_pictures: bool
-) -> Judgement:
+def _tried(slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings) -> Judgement:
     try:
-        return judge_slide(slide, predictions, settings, with_pictures=with_pictures)
+        return judge_slide(slide, predictions, settings)
     except GigaslideError as error:
         logger.warning("%s: left out: %s", slide.id, error)
         reason = str(error)
@@ -236,30 +267,14 @@ def _inputs(slide: CohortSlide, predictions: Predictions) -> dict[str, Any]:
     return {**known, **files, **predictions.inputs(slide)}
 
 
-def _write(evaluation: Evaluation, recipe: Recipe, folder: Path) -> None:
-    judgements, figures = evaluation.judgements, evaluation.figures
-    contents = {
-        "slides": tables.slides_table(judgements),
-        "lesions": tables.lesions_table(judgements),
-        "detections": tables.detections_table(judgements),
-        "missed": evaluation.operating_point.missed_table(),
-        "false_positives": evaluation.operating_point.false_positives_table(),
-        "left_out": left_out_table(judgements),
-        "froc": tables.froc_table(figures),
-        "froc_band": tables.froc_band_table(figures),
-        "roc": tables.roc_table(figures),
-        "precision_recall": tables.precision_recall_table(figures),
-        "calibration": tables.calibration_table(figures),
-        "figures": tables.figures_table(figures),
-        "patients": tables.patients_table(figures),
-        "subgroups": tables.subgroups_table(evaluation.subgroups),
-    }
-    for name, table in contents.items():
+def _write(evaluation: Evaluation, recipe: Recipe, command: str, folder: Path) -> None:
+    for name, table in evaluation.tables.items():
         _save(table, folder / f"{name}.csv")
     text = json.dumps(evaluation.metrics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "metrics.json").write_text(text, encoding="utf-8")
-    html = report_html(judgements, figures, settings=evaluation.settings, made_with=recipe.made_with)
-    (folder / "report.html").write_text(html, encoding="utf-8")
+    (folder / "report.html").write_text(
+        report_html(evaluation, made_with=recipe.made_with, command=command), encoding="utf-8"
+    )
     recipe.save(folder / "recipe.json")
 
 

@@ -15,7 +15,6 @@ from ..wsi import (
     CohortSlide,
     Detections,
     Heatmap,
-    Overview,
     ScoreError,
     Slide,
     SlideError,
@@ -23,8 +22,8 @@ from ..wsi import (
     tumor_fractions,
 )
 from .detection_files import is_outside
+from .drawing import Pictures
 from .measures import LesionMeasures
-from .pictures import Pictures, slide_pictures
 from .pixel_rules import OFFICIAL
 from .prediction import Prediction, Predictions
 from .settings import EvaluateSettings
@@ -155,9 +154,7 @@ def refuse_other_frame(judgements: Iterable[Judgement]) -> None:
         )
 
 
-def judge_slide(
-    slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings, *, with_pictures: bool = True
-) -> Judgement:
+def judge_slide(slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings) -> Judgement:
     """Read and judge one slide.
 
     Raises:
@@ -171,13 +168,8 @@ def judge_slide(
         reason = "the cohort does not say tumor or normal; fill in its label column"
         return Judgement(slide=slide, status=JudgementStatus.NO_LABEL, reason=reason)
     truth = Truth.of_slide(slide, slide_size=prediction.slide_size, slide_mpp=prediction.slide_mpp, settings=settings)
-    judgement = judge(slide, prediction, truth, settings)
-    if not with_pictures:
-        _check_if_there(slide, prediction)
-        return judgement
-    pictures, trouble = _pictures(slide, prediction, truth, judgement.verdicts, picture_px=settings.picture_px)
-    notes = (*judgement.notes, trouble) if trouble else judgement.notes
-    return replace(judgement, notes=notes, pictures=pictures)
+    _check_if_there(slide, prediction)
+    return judge(slide, prediction, truth, settings)
 
 
 def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: EvaluateSettings) -> Judgement:
@@ -215,25 +207,6 @@ def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: Ev
 def _no_lesions(truth: Truth) -> list[str]:
     reasons = Counter(one.reason for one in truth.left_out)
     return [f"{count} outline{'s' * (count > 1)} left out: {reason}" for reason, count in reasons.items()]
-
-
-def _pictures(
-    slide: CohortSlide, prediction: Prediction, truth: Truth, verdicts: SlideVerdicts | None, *, picture_px: int
-) -> tuple[Pictures | None, str]:
-    """The pictures, or why there are none: the figures need no pixels."""
-    try:
-        overview = _overview(slide, prediction, picture_px=picture_px)
-    except SlideError as error:
-        logger.warning("%s: no picture: %s", slide.id, error)
-        return None, f"no picture: {error}"
-    pictures = slide_pictures(overview, prediction=prediction, truth=truth, verdicts=verdicts, picture_px=picture_px)
-    return pictures, ""
-
-
-def _overview(slide: CohortSlide, prediction: Prediction, *, picture_px: int) -> Overview:
-    with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=prediction.slide_mpp) as scan:
-        _check_same(scan, slide, prediction)
-        return scan.overview(scan.info.mpp * max(scan.size) / picture_px)
 
 
 def _check_if_there(slide: CohortSlide, prediction: Prediction) -> None:

@@ -86,7 +86,13 @@ def _calibration(bins: Calibration) -> dict[str, Any]:
 def _sizes(sizes: SizeCounts) -> dict[str, Any]:
     names = ("lesions", "found", "found_from_threshold")
     return {
-        "lesions": {size: dict(zip(names, counts, strict=True)) for size, counts in sizes.lesions.items()},
+        "lesions": {
+            size: {
+                **dict(zip(names, counts, strict=True)),
+                "share_from_threshold": counts[2] / counts[0] if counts[0] else None,
+            }
+            for size, counts in sizes.lesions.items()
+        },
         "classes": list(CLASSES),
         "slides_by_class_and_call": sizes.slides.tolist(),
         "slides_by_true_and_predicted_class": sizes.classes.tolist(),

@@ -1,115 +1,230 @@
-"""A slide, small: the truth drawn on it, and beside it the heatmap. Picture px are `scale` level-0 px wide."""
+"""Pictures for the report: each slide, small, with its truth and its heatmap; each mistake, close and from afar.
 
-from dataclasses import dataclass
+The page has a limit of bytes and every picture its share of it: a large cohort gets smaller pictures, not a larger page.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
 import shapely
-from shapely.geometry import MultiPolygon
 
-from ..wsi import Detections, Overview, heatmap_over, shrunk
-from .lesions import AnyLesions
-from .prediction import Prediction
-from .truth import Truth
-from .verdicts import SlideVerdicts, Verdict
+from ..wsi import (
+    GigaslideError,
+    Heatmap,
+    Overview,
+    Region,
+    Slide,
+    UnreadableRegionError,
+    heatmap_over,
+    open_slide,
+    shrunk,
+)
+from .drawing import Frame, Pictures, draw_detections, draw_outlines, draw_scale_bar, draw_square, encoded, grey
+from .judgement import Judgement
+from .lesions import Lesions
+from .mistakes import Mistakes
+from .prediction import Prediction, Predictions
+from .settings import EvaluateSettings
 
-__all__ = ["COLOURS", "Pictures", "slide_pictures"]
+__all__ = ["Crops", "with_pictures"]
 
-# RGB. Safe for colour-blind eyes: they differ in lightness, and no two that must be told apart differ in hue only.
-COLOURS = {"lesion": (0, 60, 170), "itc": (200, 90, 0), "halo": (255, 255, 255), "mark": (20, 20, 20)}
-SCALE_BARS_UM = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-SHIFT = 4  # cv2 draws in 1/16 px
-JPEG_QUALITY = 82
+logger = logging.getLogger(__name__)
+
+REPORT_BYTES = 60_000_000
+SLIDES_SHARE, GALLERY_SHARE = 0.5, 0.35  # the rest is for words, plots and tables
+BASE64 = 4 / 3
+CLOSE_PX, WIDE_PX = 320, 256
+WIDE_TIMES = 6  # a wide crop's side, in close ones
+FIT = 1.4  # a wide crop's side, in a lesion's
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """Two JPEG files of one size."""
+class Crops:
+    """JPEG files about a mistake, squares: the tissue closely, and from afar with and without heatmap."""
 
-    truth: bytes
-    heatmap: bytes
-    width: int
-    height: int
+    close: bytes
+    wide: bytes
+    heatmap: bytes | None
+    close_um: float
+    """Side of the close one."""
+    wide_um: float
 
 
-def slide_pictures(
-    overview: Overview,
+@dataclass(frozen=True, kw_only=True)
+class _Budget:
+    slide: float
+    crop: float
+
+    @classmethod
+    def of(cls, *, slides: int, mistakes: int) -> "_Budget":
+        """Most bytes of each of a slide's two pictures, and of each of a mistake's three."""
+        return cls(
+            slide=REPORT_BYTES * SLIDES_SHARE / BASE64 / max(1, 2 * slides),
+            crop=REPORT_BYTES * GALLERY_SHARE / BASE64 / max(1, 3 * mistakes),
+        )
+
+
+def with_pictures(
+    judgements: Sequence[Judgement],
+    predictions: Predictions,
+    mistakes: Mistakes,
+    settings: EvaluateSettings,
     *,
-    prediction: Prediction,
-    truth: Truth,
-    verdicts: SlideVerdicts | None,
-    picture_px: int,
+    on_slide: Callable[[str], object] | None = None,
+) -> tuple[list[Judgement], dict[tuple[str, int], Crops]]:
+    """The judgements with pictures, or with a note why there is none; and crops of the first `settings.gallery` of each
+    kind of mistake, by ("missed" or "false_positives", row of its table).
+    """
+    chosen = {
+        kind: table.head(settings.gallery).to_dict("records")
+        for kind, table in (("missed", mistakes.missed), ("false_positives", mistakes.false_positives))
+    }
+    by_slide: dict[str, list[tuple[str, int, dict[str, Any]]]] = {}
+    for kind, rows in chosen.items():
+        for index, row in enumerate(rows):
+            by_slide.setdefault(row["slide"], []).append((kind, index, row))
+    budget = _Budget.of(slides=len(judgements), mistakes=sum(map(len, chosen.values())))
+    pictured, crops = [], {}
+    for judgement in judgements:
+        found, more = _of_slide(judgement, predictions, by_slide.get(judgement.slide.id, []), budget, settings)
+        pictured.append(found)
+        crops |= more
+        if on_slide is not None:
+            on_slide(judgement.slide.id)
+    return pictured, crops
+
+
+def _of_slide(
+    judgement: Judgement,
+    predictions: Predictions,
+    rows: Sequence[tuple[str, int, Mapping[str, Any]]],
+    budget: _Budget,
+    settings: EvaluateSettings,
+) -> tuple[Judgement, dict[tuple[str, int], Crops]]:
+    slide, crops = judgement.slide, {}
+    prediction = predictions.of(slide) if judgement.in_figures else None
+    fallback_mpp = None if prediction is None else prediction.slide_mpp
+    try:
+        with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=fallback_mpp) as scan:
+            overview = scan.overview(scan.info.mpp * max(scan.size) / settings.picture_px)
+            pictures = _slide_pictures(overview, judgement, prediction, budget, settings)
+            if prediction is not None:
+                for kind, index, row in rows:
+                    with suppress(UnreadableRegionError):
+                        crops[kind, index] = _crops(
+                            scan, judgement, prediction, row, budget, threshold=settings.slide_threshold
+                        )
+    except GigaslideError as error:
+        # What is left out has a reason already, and figures need no pixels.
+        logger.warning("%s: no picture: %s", slide.id, error)
+        notes = (*judgement.notes, f"no picture: {error}") if judgement.in_figures else judgement.notes
+        return replace(judgement, notes=notes), {}
+    return replace(judgement, pictures=pictures), crops
+
+
+def _slide_pictures(
+    overview: Overview,
+    judgement: Judgement,
+    prediction: Prediction | None,
+    budget: _Budget,
+    settings: EvaluateSettings,
 ) -> Pictures:
-    """The overview with the outlines of tumour, and in grey under the heatmap, if there is one, and detections."""
-    small = shrunk(overview, picture_px)
-    image, scale = small.image, small.scale_level0
-    outlined = image.copy()
-    if truth.lesions is not None:
-        _draw_outlines(outlined, truth.tumor, truth.lesions, scale=scale)
-    _draw_scale_bar(outlined, pixel_um=scale * prediction.slide_mpp)
-    heatmap = prediction.heatmap
-    heated = _grey(image) if heatmap is None else heatmap_over(small, heatmap)
-    _draw_detections(heated, prediction.detections, verdicts, scale=scale)
-    height, width = image.shape[:2]
-    return Pictures(truth=_jpeg(outlined), heatmap=_jpeg(heated), width=width, height=height)
+    small = shrunk(overview, settings.picture_px)
+    frame, outlined, heated = Frame(scale=small.scale_level0), small.image.copy(), None
+    if judgement.truth is not None and judgement.truth.lesions is not None:
+        draw_outlines(outlined, judgement.truth.tumor, judgement.truth.lesions, frame)
+    if prediction is not None:
+        draw_scale_bar(outlined, pixel_um=frame.scale * prediction.slide_mpp)
+        heated = grey(small.image) if prediction.heatmap is None else heatmap_over(small, prediction.heatmap)
+        _draw_calls(heated, judgement, frame, threshold=settings.slide_threshold)
+    height, width = outlined.shape[:2]
+    return Pictures(
+        truth=encoded(outlined, most_bytes=budget.slide),
+        heatmap=None if heated is None else encoded(heated, most_bytes=budget.slide),
+        width=width,
+        height=height,
+    )
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-
-
-def _draw_outlines(image: np.ndarray, tumor: MultiPolygon, lesions: AnyLesions, *, scale: float) -> None:
-    parts = np.asarray(tumor.geoms)
-    labels = lesions.at(shapely.get_coordinates(shapely.point_on_surface(parts)))
-    is_itc = np.append(False, lesions.measures.is_itc)[labels]
-    rings = [
-        [_fixed_point(np.asarray(ring.coords), scale=scale) for ring in (part.exterior, *part.interiors)]
-        for part in parts
-    ]
-    for colour, thickness in ((None, 4), ("own", 2)):  # every halo first, so that none covers a neighbour's line
-        for part, small in zip(rings, is_itc, strict=True):
-            rgb = COLOURS["halo"] if colour is None else COLOURS["itc" if small else "lesion"]
-            cv2.polylines(image, part, True, rgb, thickness, cv2.LINE_AA, SHIFT)
-
-
-def _fixed_point(xy_level0: np.ndarray, *, scale: float) -> np.ndarray:
-    return np.rint((xy_level0 / scale - 0.5) * 2**SHIFT).astype(np.int32)
-
-
-def _draw_detections(
-    image: np.ndarray, detections: Detections, verdicts: SlideVerdicts | None, *, scale: float
-) -> None:
-    """A ring for a hit, a cross for a false positive, a square for an ignored one or one that nobody can judge."""
-    points = np.rint(np.stack([detections.x, detections.y], axis=1) / scale - 0.5).astype(int).tolist()
-    for rgb, thickness in ((COLOURS["halo"], 5), (COLOURS["mark"], 2)):
-        for index, (x, y) in enumerate(points):
-            verdict = verdicts.verdict[index] if verdicts is not None else Verdict.IGNORED
-            if verdict == Verdict.HIT:
-                cv2.circle(image, (x, y), 8, rgb, thickness, cv2.LINE_AA)
-            elif verdict == Verdict.FALSE_POSITIVE:
-                cv2.line(image, (x - 6, y - 6), (x + 6, y + 6), rgb, thickness, cv2.LINE_AA)
-                cv2.line(image, (x - 6, y + 6), (x + 6, y - 6), rgb, thickness, cv2.LINE_AA)
-            else:
-                cv2.rectangle(image, (x - 6, y - 6), (x + 6, y + 6), rgb, thickness, cv2.LINE_AA)
-
-
-def _draw_scale_bar(image: np.ndarray, *, pixel_um: float) -> None:
-    """The longest round length below a quarter of the width, at the bottom left."""
-    height, width = image.shape[:2]
-    fitting = [um for um in SCALE_BARS_UM if um / pixel_um <= width / 4]
-    if not fitting:
+def _draw_calls(image: np.ndarray, judgement: Judgement, frame: Frame, *, threshold: float) -> None:
+    detections, verdicts = judgement.detections, judgement.verdicts
+    if detections is None:
         return
-    um = fitting[-1]
-    end = (12 + round(um / pixel_um), height - 12)
-    words = f"{um / 1000:g} mm"  # the font knows no µ
-    for rgb, thickness in ((COLOURS["halo"], 6), (COLOURS["mark"], 3)):
-        cv2.line(image, (12, height - 12), end, rgb, thickness)
-    for rgb, thickness in ((COLOURS["halo"], 4), (COLOURS["mark"], 1)):
-        cv2.putText(image, words, (12, height - 20), cv2.FONT_HERSHEY_SIMPLEX, 0.45, rgb, thickness, cv2.LINE_AA)
+    called = np.flatnonzero(detections.probability >= threshold)
+    xy = np.stack([detections.x, detections.y], axis=1)[called]
+    draw_detections(image, xy, None if verdicts is None else verdicts.verdict[called], frame)
 
 
-def _jpeg(image: np.ndarray) -> bytes:
-    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise ValueError(f"a picture of shape {image.shape} could not be encoded as JPEG")
-    return data.tobytes()
+def _crops(
+    scan: Slide,
+    judgement: Judgement,
+    prediction: Prediction,
+    row: Mapping[str, Any],
+    budget: _Budget,
+    *,
+    threshold: float,
+) -> Crops:
+    heatmap, truth, mpp = prediction.heatmap, judgement.truth, scan.info.mpp
+    is_lesion = "lesion" in row
+    centre = np.array([row["peak_x"], row["peak_y"]] if is_lesion else [row["x"], row["y"]])
+    close_side = CLOSE_PX * max(1.0, _model_px(heatmap))
+    wide_side, middle = WIDE_TIMES * close_side, centre
+    if is_lesion and truth is not None and isinstance(truth.lesions, Lesions):
+        low_x, low_y, high_x, high_y = shapely.bounds(truth.lesions.outlines[row["lesion"] - 1])
+        middle = np.array([low_x + high_x, low_y + high_y]) / 2
+        wide_side = max(wide_side, FIT * max(high_x - low_x, high_y - low_y))
+    wide_side, middle = _onto_slide(scan, middle, wide_side)
+    close, close_frame = _read(scan, centre, close_side, pixels=CLOSE_PX)
+    wide, wide_frame = _read(scan, middle, wide_side, pixels=WIDE_PX)
+    heated = None if heatmap is None else _heated(wide, wide_frame, heatmap)
+    for image, frame in ((close, close_frame), (wide, wide_frame), (heated, wide_frame)):
+        if image is not None and truth is not None and truth.lesions is not None:
+            draw_outlines(image, truth.tumor, truth.lesions, frame)
+    if not is_lesion:
+        draw_square(close, centre, close_side / 6 if heatmap is None else heatmap.centre_level0, close_frame)
+    draw_scale_bar(close, pixel_um=close_frame.scale * mpp)
+    draw_scale_bar(wide, pixel_um=wide_frame.scale * mpp)
+    draw_square(wide, centre, close_side, wide_frame)
+    if heated is not None:
+        _draw_calls(heated, judgement, wide_frame, threshold=threshold)
+        draw_square(heated, centre, close_side, wide_frame)
+    return Crops(
+        close=encoded(close, most_bytes=budget.crop),
+        wide=encoded(wide, most_bytes=budget.crop),
+        heatmap=None if heated is None else encoded(heated, most_bytes=budget.crop),
+        close_um=close_side * mpp,
+        wide_um=wide_side * mpp,
+    )
+
+
+def _model_px(heatmap: Heatmap | None) -> float:
+    """Level-0 px of one px that the network saw; of other people's detections nobody knows it."""
+    return 1.0 if heatmap is None else heatmap.centre_level0 / heatmap.centre_px
+
+
+def _onto_slide(scan: Slide, centre: np.ndarray, side_level0: float) -> tuple[float, np.ndarray]:
+    """A square no larger than the slide, moved until it shows as little as possible of what lies outside."""
+    size = np.array(scan.size, np.float64)
+    side = min(side_level0, size.max())
+    inside = np.clip(centre, np.minimum(side, size) / 2, size - np.minimum(side, size) / 2)
+    return side, inside
+
+
+def _read(scan: Slide, centre: np.ndarray, side_level0: float, *, pixels: int) -> tuple[np.ndarray, Frame]:
+    x, y = np.rint(centre - side_level0 / 2).astype(int).tolist()
+    side = round(side_level0)
+    image = scan.read_region(Region(x=x, y=y, width=side, height=side), mpp=scan.info.mpp * side / pixels)
+    image = cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(image), Frame(x=x, y=y, scale=side / pixels)
+
+
+def _heated(image: np.ndarray, frame: Frame, heatmap: Heatmap) -> np.ndarray:
+    origin_x, origin_y = heatmap.origin_level0
+    moved = replace(heatmap, origin_level0=(origin_x - frame.x, origin_y - frame.y))
+    readable = np.zeros(image.shape[:2], bool)
+    return heatmap_over(Overview(image=image, scale_level0=frame.scale, unreadable=readable), moved)

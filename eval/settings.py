@@ -44,7 +44,9 @@ class EvaluateSettings(Settings):
     seed: int = Field(default=0, ge=0)
     """Seed of the bootstrap."""
     picture_px: int = Field(default=600, ge=64, le=4000)
-    """Longer side of the slide pictures in the report (px)."""
+    """Longer side of the slide pictures in the report (px); smaller where the page would pass 60 MB."""
+    gallery: int = Field(default=100, ge=0, le=1000)
+    """At most so many missed lesions, and so many false positives, are pictured in the report; the tables hold all."""
 
     @field_validator("specificities", "sensitivities")
     @classmethod

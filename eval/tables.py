@@ -36,21 +36,28 @@ def _cells_name(status: CellStatus) -> str:
     return f"cells_{status.name.lower()}"
 
 
+_FROM_COUNTS = ("lesions_found_from_threshold", "false_positives_from_threshold")
 _LESION_COUNTS = ("lesions", "itc", "lesions_found", "false_positives", "ignored")
-_COUNTS = (*_LESION_COUNTS, *map(_cells_name, CellStatus), "tumor_cells_scored", "tumor_cells_not_scored")
+_COUNTS = (
+    *_LESION_COUNTS,
+    *_FROM_COUNTS,
+    *map(_cells_name, CellStatus),
+    "tumor_cells_scored",
+    "tumor_cells_not_scored",
+)
 
 
-def slides_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
+def slides_table(judgements: Sequence[Judgement], *, threshold: float) -> pd.DataFrame:
     """One row a slide, left out or not. An empty field is unknown, never 0."""
-    return pd.DataFrame(slide_rows(judgements)).astype(dict.fromkeys(_COUNTS, "Int64"))
+    return pd.DataFrame(slide_rows(judgements, threshold=threshold)).astype(dict.fromkeys(_COUNTS, "Int64"))
 
 
-def slide_rows(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
+def slide_rows(judgements: Sequence[Judgement], *, threshold: float) -> list[dict[str, Any]]:
     """The same as plain JSON."""
-    return [_slide_row(j) for j in judgements]
+    return [_slide_row(j, threshold) for j in judgements]
 
 
-def _slide_row(judgement: Judgement) -> dict[str, Any]:
+def _slide_row(judgement: Judgement, threshold: float) -> dict[str, Any]:
     slide, cells, patches = judgement.slide, judgement.cells, judgement.patches
     return {
         "slide": slide.id,
@@ -62,9 +69,11 @@ def _slide_row(judgement: Judgement) -> dict[str, Any]:
         "true_class": judgement.true_class,
         "predicted_class": judgement.predicted_class,
         **slide_counts(judgement.verdicts),
+        **_counts_from(judgement.verdicts, threshold),
         **{_cells_name(s): None if cells is None else cells[s] for s in CellStatus},
         "tumor_cells_scored": None if patches is None else int(patches.is_tumor.sum()),
         "tumor_cells_not_scored": None if patches is None else patches.tumor_not_scored,
+        "unreadable_share": _unreadable_share(judgement),
         "reason": judgement.reason,
         "notes": "; ".join(judgement.notes),
     }
@@ -81,6 +90,23 @@ def slide_counts(verdicts: SlideVerdicts | None) -> dict[str, int | None]:
         "false_positives": verdicts.count(Verdict.FALSE_POSITIVE),
         "ignored": verdicts.count(Verdict.IGNORED),
     }
+
+
+def _counts_from(verdicts: SlideVerdicts | None, threshold: float) -> dict[str, int | None]:
+    if verdicts is None:
+        return dict.fromkeys(_FROM_COUNTS)
+    is_called = verdicts.probability >= threshold
+    found = int((verdicts.best[~verdicts.is_itc] >= threshold).sum())
+    return dict(
+        zip(_FROM_COUNTS, (found, int((is_called & (verdicts.verdict == Verdict.FALSE_POSITIVE)).sum())), strict=True)
+    )
+
+
+def _unreadable_share(judgement: Judgement) -> float | None:
+    """Of the cells that should have a score; None where no heatmap tells it, or nothing should have one."""
+    cells = judgement.cells
+    wanted = 0 if cells is None else cells[CellStatus.SCORED] + judgement.not_looked_at
+    return judgement.not_looked_at / wanted if wanted else None
 
 
 def lesions_table(judgements: Sequence[Judgement]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -82,6 +82,8 @@ class Cohort:
     """Slides with unique ids, no patient on two sides of the split."""
 
     slides: tuple[CohortSlide, ...]
+    source: Path | None = field(default=None, compare=False)
+    """The table it was read from, where it was."""
 
     def __iter__(self) -> Iterator[CohortSlide]:
         return iter(self.slides)
@@ -131,7 +133,7 @@ class Cohort:
         Raises:
             SettingsError: not such a table, or a value outside the allowed ones; the message names the row.
         """
-        return cls.of_rows(cls.rows_of(path), base=path.parent)
+        return replace(cls.of_rows(cls.rows_of(path), base=path.parent), source=path)
 
     @staticmethod
     def rows_of(path: Path) -> list[CohortSlide]:
