@@ -27,7 +27,7 @@ COMMANDS = {
     "train": "Train a model on a patch store.",
     "predict": "Slide a model over slides: heatmaps and detections.",
     "evaluate": "Score heatmaps and detections against annotations: AUC, FROC, a report.",
-    "compare": "Compare two models on the same slides: paired differences.",
+    "compare": "Compare models on the same slides: paired differences, a page.",
     "phantom": "Draw synthetic slides whose tumour is known.",
 }
 

@@ -172,12 +172,14 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
     return metrics["exit_status"]
 
 
-def compare_stage(cohort: Cohort, predictions: tuple[Path, Path], out: Path, settings: EvaluateSettings) -> int:
+def compare_stage(cohort: Cohort, predictions: tuple[Path, ...], out: Path, settings: EvaluateSettings) -> int:
     """2 where slides had to be left out."""
     from ..eval import compare_cohort, slides_to_evaluate
 
-    with bar("compare", 2 * len(slides_to_evaluate(cohort, settings)), " slides") as progress:
-        comparison = compare_cohort(cohort, *predictions, out, settings, on_slide=lambda _: progress.update())
-    show_comparison(comparison.metrics)
-    say(f"{'':<9} {out / 'comparison.csv'}")
-    return 2 if comparison.left_out else 0
+    slides = len(slides_to_evaluate(cohort, settings))
+    with bar("compare", len(predictions) * slides, " slides") as progress:
+        comparisons = compare_cohort(cohort, predictions, out, settings, on_slide=lambda _: progress.update())
+    for comparison in comparisons:
+        show_comparison(comparison.metrics)
+    say(f"{'':<9} {out / 'compare.html'}")
+    return 2 if any(comparison.left_out for comparison in comparisons) else 0

@@ -2,7 +2,8 @@
 
 from .auc import DeLong, Pairs, Roc, delong, roc
 from .bootstrap import Estimate, Resampling, Statistic
-from .compare import Comparison, Difference, compare, compare_cohort
+from .compare import Comparison, Difference, compare
+from .compare_models import compare_cohort
 from .detection_files import DetectionFiles
 from .evaluation import Evaluation, evaluate_cohort, find_evaluation, slides_to_evaluate
 from .figures import Figures

@@ -10,11 +10,16 @@ from .settings import EvaluateSettings
 __all__ = ["command_line", "settings_words"]
 
 
-def command_line(command: str, paths: Sequence[Path | str | None], settings: EvaluateSettings) -> str:
-    """`gigaslide COMMAND PATHS…` and every setting that is not the default; a path that nobody knows has a name."""
+def command_line(
+    command: str, paths: Sequence[Path | str | None], settings: EvaluateSettings, further: Sequence[str] = ()
+) -> str:
+    """`gigaslide COMMAND PATHS…`, further words and every setting that is not the default.
+
+    A path that nobody knows is called cohort.csv.
+    """
     told = ["cohort.csv" if path is None else str(path) for path in paths]
     told = [f"./{word}" if word.startswith("-") else word for word in told]  # no option, a name
-    return shlex.join(["gigaslide", command, *told, *settings_words(settings)])
+    return shlex.join(["gigaslide", command, *told, *further, *settings_words(settings)])
 
 
 def settings_words(settings: EvaluateSettings) -> list[str]:

@@ -1,30 +1,22 @@
 """Two models on the same slides: paired differences, their intervals, and how often chance makes as much of them."""
 
-import json
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..wsi import Cohort, Recipe, ScoreError, SettingsError, gigaslide_version, refuse_foreign_folder, whole_folder
+from ..wsi import ScoreError
 from .auc import DeLong, delong
 from .bootstrap import Estimate, Resampling, Statistic
-from .evaluation import judge_cohort, slides_to_evaluate
 from .figures import resampling_of
 from .judgement import Judgement
-from .prediction import open_predictions
 from .settings import EvaluateSettings
 from .statistics import official_gap, statistics_of
 
-__all__ = ["Comparison", "Difference", "compare", "compare_cohort"]
+__all__ = ["Comparison", "Difference", "compare"]
 
-logger = logging.getLogger(__name__)
-
-STAGE = "compare"
 SLACK = 1e-12  # the same difference, summed in another order
 
 
@@ -163,42 +155,3 @@ def _p_value(difference: float, by_chance: np.ndarray) -> float | None:
     if not len(by_chance) or np.isnan(difference) or np.isnan(by_chance).any():
         return None
     return float(((np.abs(by_chance) >= abs(difference) - SLACK).sum() + 1) / (len(by_chance) + 1))
-
-
-def compare_cohort(
-    cohort: Cohort,
-    first: Path,
-    second: Path,
-    out: Path,
-    settings: EvaluateSettings,
-    *,
-    on_slide: Callable[[str], object] | None = None,
-) -> Comparison:
-    """Judge two sets of predictions of a cohort and write `comparison.json` and `comparison.csv` into out.
-
-    Raises:
-        SettingsError: no slides of that split, or out holds something else than a comparison.
-        ScoreError: predictions that cannot be used, or no slide that both can be scored on.
-    """
-    slides = slides_to_evaluate(cohort, settings)
-    if not slides:
-        raise SettingsError(f"no slide of the cohort has split {settings.split!r}; an empty split takes every slide")
-    refuse_foreign_folder(out)
-    one, two = (
-        judge_cohort(slides, open_predictions(path, cohort), settings, on_slide=on_slide) for path in (first, second)
-    )
-    names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
-    comparison = compare(one, two, settings, names=names)
-    recipe = Recipe(
-        stage=STAGE,
-        settings=settings.model_dump(mode="json"),
-        inputs={"first": str(first), "second": str(second)},
-        made_with={"gigaslide": gigaslide_version()},
-    )
-    with whole_folder(out) as partial:
-        text = json.dumps({**comparison.metrics, "settings": recipe.settings}, indent=1, allow_nan=False)
-        (partial / "comparison.json").write_text(text, encoding="utf-8")
-        comparison.table().to_csv(partial / "comparison.csv", index=False, lineterminator="\n")
-        recipe.save(partial / "recipe.json")
-    logger.info("%s: %d slides compared", out, len(comparison.slides))
-    return comparison

@@ -27,7 +27,7 @@ COLOURS = {"lesion": (0, 60, 170), "itc": (200, 90, 0), "halo": (255, 255, 255),
 SCALE_BARS_UM = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 SHIFT = 4  # cv2 draws in 1/16 px
 QUALITIES = (82, 72, 60, 45, 30)  # of JPEG, tried in this order
-SMALLEST_PX = 48
+SHRINK, SMALLEST_PX = 0.7, 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +141,17 @@ def draw_scale_bar(image: np.ndarray, *, pixel_um: float) -> None:
 def encoded(image: np.ndarray, *, most_bytes: float) -> bytes:
     """RGB uint8 as JPEG of at most that many bytes: first the quality gives way, then the size."""
     while True:
-        for quality in QUALITIES:
-            done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-            if not done:
-                raise ValueError(f"a picture of shape {image.shape} could not be encoded as JPEG")
-            if data.size <= most_bytes:
-                return data.tobytes()
-        if max(image.shape) * 0.7 < SMALLEST_PX:
-            return data.tobytes()
-        image = cv2.resize(image, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
+        tries = [_jpeg(image, QUALITIES[0])]
+        for quality in QUALITIES[1:]:
+            if len(tries[-1]) > most_bytes:
+                tries.append(_jpeg(image, quality))
+        if len(tries[-1]) <= most_bytes or max(image.shape) * SHRINK < SMALLEST_PX:
+            return tries[-1]
+        image = cv2.resize(image, None, fx=SHRINK, fy=SHRINK, interpolation=cv2.INTER_AREA)
+
+
+def _jpeg(image: np.ndarray, quality: int) -> bytes:
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"a picture of shape {image.shape} could not be encoded as JPEG")
+    return data.tobytes()

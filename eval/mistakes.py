@@ -61,15 +61,20 @@ def mistakes_of(judgements: Sequence[Judgement], predictions: Predictions, point
         _complete_missed(missed, judgement, prediction.heatmap)
         _complete_false(false, judgement, mpp=prediction.slide_mpp)
         for table in (missed, false):
-            here = table["slide"] == judgement.slide.id
+            here = _of(table, judgement)
             table.loc[here, ["x_um", "y_um"]] = table.loc[here, ["x", "y"]].to_numpy(np.float64) * prediction.slide_mpp
     ascending = [False, True, True]
     missed = missed.sort_values(["probability", "slide", "lesion"], ascending=ascending, ignore_index=True)
     return Mistakes(point=point, missed=missed, false_positives=false)
 
 
+def _of(table: pd.DataFrame, judgement: Judgement) -> np.ndarray:
+    """(rows,) bool: those of one slide."""
+    return np.array([name == judgement.slide.id for name in table["slide"]], bool)
+
+
 def _complete_missed(missed: pd.DataFrame, judgement: Judgement, heatmap: Heatmap | None) -> None:
-    here = missed["slide"] == judgement.slide.id
+    here = _of(missed, judgement)
     if not here.any() or judgement.truth is None or judgement.truth.lesions is None or judgement.verdicts is None:
         return
     lesions = judgement.truth.lesions
@@ -97,7 +102,7 @@ def _peaks(heatmap: Heatmap, lesions: AnyLesions) -> tuple[np.ndarray, np.ndarra
 
 
 def _complete_false(false: pd.DataFrame, judgement: Judgement, *, mpp: float) -> None:
-    here = false["slide"] == judgement.slide.id
+    here = _of(false, judgement)
     if here.any() and judgement.truth is not None:
         xy: Any = false.loc[here, ["x", "y"]].to_numpy(np.float64)
         false.loc[here, "from_tumor_um"] = _from_outlines(xy, judgement.truth.tumor) * mpp
@@ -111,6 +116,6 @@ def _from_outlines(xy: np.ndarray, tumor: shapely.MultiPolygon) -> np.ndarray:
     # Of single edges a tree finds the nearest at once; of whole outlines it would measure every vertex.
     ends = [shapely.get_coordinates(ring) for ring in rings]
     edges = np.concatenate([np.stack([one[:-1], one[1:]], axis=1) for one in ends])
-    tree = shapely.STRtree(shapely.linestrings(edges))
+    tree = shapely.STRtree(np.asarray(shapely.linestrings(edges)))
     _, distance = tree.query_nearest(shapely.points(xy), return_distance=True, all_matches=False)
     return distance

@@ -97,6 +97,10 @@ def _number(value: float | None, digits: int = 3) -> Markup | str:
     return "–" if value is None else _data(value, f"{value:.{digits}f}")
 
 
+def _signed(value: float | None) -> Markup | str:
+    return "–" if value is None else _data(value, f"{value:+.3f}".replace("-", "\u2212"))
+
+
 def _whole(value: float | None) -> Markup | str:
     """A count, or a length that no one reads to a fraction."""
     return "–" if value is None else _data(value, _spaced(value))

@@ -1,6 +1,6 @@
 """Pictures for the report: each slide, small, with its truth and its heatmap; each mistake, close and from afar.
 
-The page has a limit of bytes and every picture its share of it: a large cohort gets smaller pictures, not a larger page.
+The page has a limit of bytes and every picture its share of it: large cohorts get smaller pictures, not a larger page.
 """
 
 import logging
@@ -31,7 +31,7 @@ from .mistakes import Mistakes
 from .prediction import Prediction, Predictions
 from .settings import EvaluateSettings
 
-__all__ = ["Crops", "with_pictures"]
+__all__ = ["Crops", "slide_pictures", "with_pictures"]
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def _of_slide(
     try:
         with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=fallback_mpp) as scan:
             overview = scan.overview(scan.info.mpp * max(scan.size) / settings.picture_px)
-            pictures = _slide_pictures(overview, judgement, prediction, budget, settings)
+            pictures = slide_pictures(overview, judgement, prediction, settings, most_bytes=budget.slide)
             if prediction is not None:
                 for kind, index, row in rows:
                     with suppress(UnreadableRegionError):
@@ -127,13 +127,15 @@ def _of_slide(
     return replace(judgement, pictures=pictures), crops
 
 
-def _slide_pictures(
+def slide_pictures(
     overview: Overview,
     judgement: Judgement,
     prediction: Prediction | None,
-    budget: _Budget,
     settings: EvaluateSettings,
+    *,
+    most_bytes: float,
 ) -> Pictures:
+    """The overview with tumour outlined, and under the heatmap, if there is one, and the detections that count."""
     small = shrunk(overview, settings.picture_px)
     frame, outlined, heated = Frame(scale=small.scale_level0), small.image.copy(), None
     if judgement.truth is not None and judgement.truth.lesions is not None:
@@ -144,8 +146,8 @@ def _slide_pictures(
         _draw_calls(heated, judgement, frame, threshold=settings.slide_threshold)
     height, width = outlined.shape[:2]
     return Pictures(
-        truth=encoded(outlined, most_bytes=budget.slide),
-        heatmap=None if heated is None else encoded(heated, most_bytes=budget.slide),
+        truth=encoded(outlined, most_bytes=most_bytes),
+        heatmap=None if heated is None else encoded(heated, most_bytes=most_bytes),
         width=width,
         height=height,
     )

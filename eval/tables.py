@@ -17,6 +17,7 @@ from .verdicts import SlideVerdicts, Verdict
 
 __all__ = [
     "calibration_table",
+    "counts_from",
     "detections_table",
     "figures_table",
     "froc_band_table",
@@ -69,7 +70,7 @@ def _slide_row(judgement: Judgement, threshold: float) -> dict[str, Any]:
         "true_class": judgement.true_class,
         "predicted_class": judgement.predicted_class,
         **slide_counts(judgement.verdicts),
-        **_counts_from(judgement.verdicts, threshold),
+        **counts_from(judgement.verdicts, threshold),
         **{_cells_name(s): None if cells is None else cells[s] for s in CellStatus},
         "tumor_cells_scored": None if patches is None else int(patches.is_tumor.sum()),
         "tumor_cells_not_scored": None if patches is None else patches.tumor_not_scored,
@@ -92,14 +93,13 @@ def slide_counts(verdicts: SlideVerdicts | None) -> dict[str, int | None]:
     }
 
 
-def _counts_from(verdicts: SlideVerdicts | None, threshold: float) -> dict[str, int | None]:
+def counts_from(verdicts: SlideVerdicts | None, threshold: float) -> dict[str, int | None]:
+    """Lesions found, and false positives, by detections from the threshold on; None where they cannot be judged."""
     if verdicts is None:
         return dict.fromkeys(_FROM_COUNTS)
-    is_called = verdicts.probability >= threshold
     found = int((verdicts.best[~verdicts.is_itc] >= threshold).sum())
-    return dict(
-        zip(_FROM_COUNTS, (found, int((is_called & (verdicts.verdict == Verdict.FALSE_POSITIVE)).sum())), strict=True)
-    )
+    false = (verdicts.verdict == Verdict.FALSE_POSITIVE) & (verdicts.probability >= threshold)
+    return dict(zip(_FROM_COUNTS, (found, int(false.sum())), strict=True))
 
 
 def _unreadable_share(judgement: Judgement) -> float | None:

@@ -119,8 +119,8 @@ def test_a_heatmap_of_another_slide_is_left_out_here_too(two_models):
     two_models.predictions = two_models.folder / "bad"
     two_models.predict("s0", slide_size=(700, 900))
     cohort = Cohort(slides=tuple(two_models.rows))
-    paths = [two_models.folder / name for name in ("good", "bad", "out")]
-    assert compare_cohort(cohort, *paths, QUICK).left_out == ("s0",)
+    good, bad, out = (two_models.folder / name for name in ("good", "bad", "out"))
+    assert compare_cohort(cohort, [good, bad], out, QUICK)[0].left_out == ("s0",)
 
 
 def test_the_command_writes_every_difference(two_models, capsys):
@@ -144,7 +144,7 @@ def test_the_command_writes_every_difference(two_models, capsys):
     table = pd.read_csv(folder / "out" / "comparison.csv")
     assert set(table["figure"]) == set(saved["differences"])
     with pytest.raises(SettingsError, match="not an earlier output"):
-        compare_cohort(cohort, folder / "good.csv", folder / "bad.csv", folder / "good", QUICK)
+        compare_cohort(cohort, [folder / "good.csv", folder / "bad.csv"], folder / "good", QUICK)
 
 
 def test_subgroups_are_evaluations_of_their_slides(two_models):
