@@ -9,7 +9,7 @@ MINUTES ?= 10
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real test-cluster fuzz lint format bench clean
+.PHONY: help demo test test-real test-cluster test-pages fuzz lint format bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test-real: $(READY)  ## run the reduced real run on ../shared/data
 test-cluster: $(READY)  ## install and start a Slurm of our own, run batches on it, stop it (root on Debian)
 	.ci/slurm install || true
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
+
+test-pages: $(READY)  ## read the report in a headless Chromium, installed where there is none (root on Debian)
+	.ci/chromium install || true
+	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py
 
 fuzz: $(READY)  ## change bytes of slides and annotations at random (MINUTES=10)
 	$(BIN)/python -W ignore tests/fuzz.py --minutes $(MINUTES)

@@ -49,6 +49,7 @@ def page_of(template: str, **context: Any) -> str:
     )
     environment.filters.update(
         num=_number,
+        signed=_signed,
         whole=_whole,
         percent=_percent,
         plain=_plain,

@@ -53,7 +53,7 @@ def froc_plot(figures: Figures, *, confidence: float, point: OperatingPoint | No
 def roc_overlay(curves: Mapping[str, Roc]) -> str:
     """ROC curves of slides by several models, as SVG."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(height=5.4)
+        figure, axes = _axes(height=5.0 + 0.2 * len(curves))
         _draw_rocs(axes, curves)
         _legend(figure)
         return _svg(figure)
@@ -62,7 +62,7 @@ def roc_overlay(curves: Mapping[str, Roc]) -> str:
 def froc_overlay(curves: Mapping[str, Froc], rates: np.ndarray) -> str:
     """FROC curves of several models over (R,) false positives per slide, as SVG."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(height=5.4)
+        figure, axes = _axes(height=4.8 + 0.2 * len(curves))
         for (name, froc), line in zip(curves.items(), _lines(len(curves)), strict=True):
             _draw_curve(axes, froc, rates, words=name, line=line)
         _finish_froc(axes, next(iter(curves.values())), rates)

@@ -126,9 +126,12 @@ class Tab:
             raise RuntimeError(f"{script}: {found['exceptionDetails']}")
         return found["result"].get("value")
 
-    def press(self, key: str, *, text: str = "") -> None:
-        for kind in ("keyDown", "keyUp"):
-            self.ask("Input.dispatchKeyEvent", type=kind, key=key, text=text if kind == "keyDown" else "")
+    def press(self, key: str) -> None:
+        """Enter or Escape, as from a keyboard."""
+        code, text = {"Enter": (13, "\r"), "Escape": (27, "")}[key]
+        pressed = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **pressed)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
     def complaints(self) -> list[Any]:
         """What the console and the log showed since the page was opened, and exceptions nobody caught."""

@@ -1,0 +1,199 @@
+"""The pages as a reader has them: in a headless Chromium, from a file, on a desk, a phone and paper.
+
+`make test-pages` installs the browser; without one these tests skip.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import Browser, Tab, find_chromium
+from gigaslide.eval import EvaluateSettings, compare_cohort
+from gigaslide.wsi import Cohort
+from predictions import IN_LESION, ITC, LESION, Bench
+
+pytestmark = pytest.mark.pages
+HOSTILE = """<script>alert("x")</script>'&b"""
+SETTINGS = EvaluateSettings(resamples=100, picture_px=300)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium here: make test-pages installs one")
+    with Browser(program, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A report of six slides (one missed lesion, false positives, one left out) and a comparison of two models."""
+    bench = Bench(tmp_path_factory.mktemp("bench"))
+    slides = [
+        ("high", (LESION, ITC), [(600, 200, 0.91), (200, 600, 0.8)], 0.9),
+        (HOSTILE, (LESION,), [(200, 600, 0.97)], 0.3),
+        ("low-10", (), [], 0.1),
+        ("low-9", (), [(96, 608, 0.7)], 0.2),
+        ("low-100", (), [], 0.15),
+        ("lost", (LESION,), None, 0.0),
+    ]
+    for name, tumor, points, p in slides:
+        bench.slide(name, "tumor" if tumor else "normal", tumor=tumor, patient=f"of {name[:4]}")
+        if points is not None:
+            bench.predict(name, probability=np.full((11, 15), p, np.float32), points=points)
+    bench.evaluate(SETTINGS)
+    other = bench.predictions = bench.folder / "other"
+    for name, tumor, points, p in slides:
+        if points is not None:
+            bench.predict(name, hot=IN_LESION if tumor else (), points=[(600, 200, 0.9)] if tumor else points)
+    compare_cohort(
+        Cohort(slides=tuple(bench.rows)), [bench.folder / "predictions", other], bench.folder / "compared", SETTINGS
+    )
+    return bench.folder
+
+
+@pytest.fixture
+def report(browser: Browser, folder: Path) -> Tab:
+    tab = browser.tab()
+    tab.open(folder / "out" / "report.html")
+    return tab
+
+
+def names(tab: Tab, selector: str) -> list[str]:
+    """The slides of what is to be seen, in the order of the page."""
+    return tab.run(
+        f"[...document.querySelectorAll({selector!r})].filter(e => e.checkVisibility()).map(e => e.dataset.slide)"
+    )
+
+
+@pytest.mark.parametrize("page", ["out/report.html", "compared/compare.html"])
+def test_nothing_complains_and_no_request_leaves_the_file(browser, folder, page):
+    for width in (1280, 390):
+        tab = browser.tab(width=width, height=800, mobile=width < 500)
+        tab.open(folder / page)
+        tab.run("window.scrollTo(0, document.body.scrollHeight)")
+        tab.run("Promise.all([...document.images].filter(i => i.src).map(i => (i.loading = 'eager', i.decode())))")
+        assert tab.complaints() == []
+        sent = [address for address in tab.requests() if not address.startswith("data:")]
+        assert sent == [(folder / page).resolve().as_uri()]
+        assert tab.run("[...document.images].filter(i => i.src && !i.naturalWidth).length") == 0
+        # Nothing is wider than the screen but inside a box that scrolls by itself.
+        assert tab.run("document.documentElement.scrollWidth") == width
+        assert tab.run("typeof alert") == "function"
+        assert tab.run("document.scripts.length") == 1
+
+
+def test_the_policy_of_the_page_stops_what_would_leave_it(report):
+    assert report.run("fetch('https://example.org').then(() => 'left', () => 'stopped')") == "stopped"
+    assert "example.org" not in " ".join(report.requests())
+
+
+def test_a_hostile_name_is_shown_and_not_run(report):
+    assert HOSTILE in names(report, "#slide-table tbody tr")
+    assert report.run("document.querySelectorAll('main script, main img[onerror]').length") == 0
+    shown = report.run("[...document.querySelectorAll('.mistake h4')].map(e => e.textContent)")
+    assert any(HOSTILE in words for words in shown)
+
+
+def test_headings_sort_the_table_and_the_pictures(report):
+    before = names(report, "#slide-table tbody tr")
+
+    def click(words: str) -> list[str]:
+        report.run(
+            f"[...document.querySelectorAll('#slide-table th button')].find(b => b.textContent === {words!r}).click()"
+        )
+        order = names(report, "#slide-table tbody tr")
+        assert names(report, ".card") == order
+        return order
+
+    # Scores: .9, .3, .1, .2, .15, and one that is not known.
+    assert click("score") == ["high", HOSTILE, "low-9", "low-100", "low-10", "lost"]
+    assert click("score") == ["low-10", "low-100", "low-9", HOSTILE, "high", "lost"]
+    assert report.run("document.querySelector('th[aria-sort]').getAttribute('aria-sort')") == "ascending"
+    names_in_order = click("slide")
+    assert names_in_order.index("low-9") < names_in_order.index("low-10") < names_in_order.index("low-100")
+    assert sorted(before) == sorted(names_in_order)
+    assert click("false positives")[0] in ("high", HOSTILE, "low-9")
+
+
+def test_filters_hide_rows_and_pictures(report):
+    def choose(name: str, value: str) -> set[str]:
+        report.run(
+            f"(e => {{ e.value = {value!r}; e.dispatchEvent(new Event('input')); }})"
+            f"(document.getElementById('filter-{name}'))"
+        )
+        shown = names(report, "#slide-table tbody tr")
+        assert names(report, ".card") == shown
+        assert report.run("document.getElementById('shown').textContent") == f"{len(shown)} of 6 slides shown"
+        return set(shown)
+
+    assert choose("text", "LOW") == {"low-9", "low-10", "low-100"}
+    assert choose("mistakes", "yes") == {"low-9"}
+    report.run("document.getElementById('filter-reset').click()")
+    assert len(names(report, ".card")) == 6
+    assert choose("truth", "tumour") == {"high", HOSTILE, "lost"}
+    assert choose("status", "missing") == {"lost"}
+    assert choose("status", "") == {"high", HOSTILE, "lost"}
+
+
+def test_keys_alone_sort_and_enlarge(report):
+    report.run("document.querySelector('#slide-table th button').focus()")
+    report.press("Enter")
+    assert report.run("document.querySelector('#slide-table th').getAttribute('aria-sort')") == "ascending"
+    report.run("document.querySelector('.zoom').focus()")
+    report.press("Enter")
+    assert report.run("document.getElementById('large').open")
+    assert report.run("document.querySelector('#large img').naturalWidth") == 320
+    report.press("Escape")
+    assert not report.run("document.getElementById('large').open")
+
+
+def test_the_command_and_the_citation_are_copied(report):
+    report.run("window.copied = []; document.execCommand = () => copied.push(document.activeElement.value)")
+    report.run("navigator.clipboard.writeText = (words) => { copied.push(words); return Promise.resolve(); }")
+    for number, wanted in enumerate(("gigaslide evaluate", "1703.02442")):
+        report.run(f"document.querySelectorAll('button.copy')[{number}].click()")
+        assert wanted in report.run(f"new Promise(done => setTimeout(() => done(copied[{number}]), 50))")
+    assert report.run("document.querySelector('button.copy').textContent") == "Copied"
+
+
+def test_paper_has_every_picture_and_no_lost_column(report, tmp_path):
+    pictures = report.run("document.querySelectorAll('img[loading=lazy]').length")
+    paper = report.pdf()
+    assert paper.startswith(b"%PDF")
+    embedded = len(re.findall(rb"/Subtype\s*/Image", paper))
+    assert embedded >= pictures - 1  # alike pictures may be stored once
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) >= 3
+    # On a page of A4 less its margins nothing may be wider than the page.
+    report.ask("Emulation.setEmulatedMedia", media="print")
+    report.resize(width=695, height=1000)
+    assert report.run("document.documentElement.scrollWidth") == 695
+    assert report.run("getComputedStyle(document.querySelector('.controls')).display") == "none"
+
+
+COLOURS = """
+[...new Set([...document.querySelectorAll("main *")]
+    .filter(e => e.checkVisibility() && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
+    .map(e => {
+        let behind = e;
+        while (behind && getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+        return getComputedStyle(e).color + "|" + (behind ? getComputedStyle(behind).backgroundColor : "rgb(255,255,255)");
+    }))]"""
+
+
+def test_words_stand_out_from_what_is_behind_them(report):
+    """WCAG 2 AA: 4.5 to 1, of every text on the page."""
+    colours = report.run(COLOURS)
+    assert len(colours) > 4
+    for pair in colours:
+        text, back = (_luminance(one) for one in pair.split("|"))
+        assert (max(text, back) + 0.05) / (min(text, back) + 0.05) >= 4.5, pair
+
+
+def _luminance(words: str) -> float:
+    channels = np.array([float(one) for one in re.findall(r"[\d.]+", words)[:3]]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
