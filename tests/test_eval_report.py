@@ -1,12 +1,20 @@
 """The folder of an evaluation: a page that stands alone, whole or absent, the same bytes each time."""
 
+import base64
+import hashlib
+import json
 import re
+import shlex
 
+import numpy as np
 import pytest
+import tifffile
+from gigaslide.cli import main
 from gigaslide.eval import EvaluateSettings, find_evaluation
+from gigaslide.eval.command import command_line
 from gigaslide.eval.plots import froc_plot, roc_plot
 from gigaslide.wsi import Cohort, Recipe, SettingsError
-from predictions import IN_LESION, LESION, QUICK, Bench, Page
+from predictions import HEIGHT, IN_LESION, LESION, QUICK, WIDTH, Bench, Page
 
 
 def test_fault_51_names_are_escaped_and_the_report_stands_alone(real_bench):
@@ -21,10 +29,15 @@ def test_fault_51_names_are_escaped_and_the_report_stands_alone(real_bench):
     html = bench.html()
     page = Page(html)
     assert page.open == []
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1  # ours, and its hash is in the policy; the others are words
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1]
+    script = re.search(r"<script>(.*)</script>", html, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src &#39;sha256-{digest}&#39;" in policy
+    assert "default-src &#39;none&#39;" in policy
     assert name in page.text  # what the reader sees is the name itself
     assert patient in page.text
-    assert page.tags.count("img") == 2 + 2 * 2
+    assert page.tags.count("img") == 4 + 2 * 2 + 1 + 1  # plots; two slides; one left out; what a click enlarges
     assert page.links
     assert all(link.startswith(("data:image/", "#")) for link in page.links)
     assert not re.search(r"@import|url\(", html)
@@ -89,6 +102,82 @@ def test_plots_are_the_same_bytes_each_time(plain):
     figures = plain.evaluate().figures
     assert roc_plot(figures) == roc_plot(figures)
     assert froc_plot(figures, confidence=0.95) == froc_plot(figures, confidence=0.95)
+
+
+def numbers_in(value) -> set[float]:
+    """Every number of a JSON value."""
+    if isinstance(value, dict | list):
+        return set().union(*(numbers_in(one) for one in (value.values() if isinstance(value, dict) else value)), set())
+    return {float(value)} if isinstance(value, int | float) else set()
+
+
+def test_every_number_on_the_page_is_saved_beside_it(plain):
+    plain.evaluate(QUICK.model_copy(update={"subgroups": ("patient",), "slide_threshold": 0.65}))
+    saved = numbers_in(plain.metrics())
+    for path in (plain.folder / "out").glob("*.csv"):
+        for cell in re.split(r"[,\n]", path.read_text(encoding="utf-8")):
+            saved |= {float(cell)} if re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", cell) else set()
+    html = plain.html()
+    shown = re.findall(r'<data value="([^"]+)">([^<]+)</data>', html)
+    assert len(shown) > 200
+    assert not {value for value, _ in shown if float(value) not in saved}
+    for value, words in shown:  # and what is read is what is saved
+        number = float(re.sub(r"[^\d.+-]", "", words.replace("\u2212", "-")))
+        digits = len(words.rstrip(" %\u202f").partition(".")[2])
+        assert number == pytest.approx(float(value) * (100 if "%" in words else 1), abs=0.5 * 10**-digits + 1e-9)
+    # No result in a table escapes this check.
+    cells = re.findall(r"<td[^>]*>([^<]+)</td>", html)
+    bare = {c for c in cells if re.fullmatch(r"[\d.\u202f]+ ?%?", c)}
+    assert {float(c) for c in bare} <= saved
+
+
+def test_the_command_on_the_page_gives_the_same_settings(monkeypatch, plain):
+    asked = EvaluateSettings(
+        split="", groups={"Stroma's": "other"}, false_positives_per_slide=(1.0, 3.0), slide_threshold=0.25,
+        specificities=(0.8,), subgroups=("scanner", "the centre"), resamples=10, seed=3, gallery=0,
+    )  # fmt: skip
+    command = command_line("evaluate", ["-a cohort.csv", "it's/predictions", None], asked)
+    given = []
+    monkeypatch.setattr("gigaslide.cli.evaluate.Cohort.load", lambda path: str(path))
+    monkeypatch.setattr("gigaslide.cli.evaluate.evaluate_stage", lambda *words: given.append(words) or 0)
+    program, *words = shlex.split(command)
+    assert program == "gigaslide"
+    assert main(words) == 0
+    assert [str(one) for one in given[0][:3]] == ["-a cohort.csv", "it's/predictions", "cohort.csv"]
+    assert given[0][3] == asked
+    assert command_line("evaluate", ["a", "b", "c"], EvaluateSettings()) == "gigaslide evaluate a b c"
+
+
+def test_the_page_names_the_table_and_folders_it_was_made_from(plain):
+    Cohort(slides=tuple(plain.rows)).save(plain.folder / "my cohort.csv")
+    words = ["evaluate", *(str(plain.folder / n) for n in ("my cohort.csv", "predictions", "out")), "--resamples", "20"]
+    assert main(words) == 1  # by this table the slides have other ids, and nobody predicted those: a page all the same
+    shown = Page(plain.html()).text
+    assert shlex.join(["gigaslide", *words]) in shown
+    assert "arXiv:1703.02442" in shown
+
+
+def test_a_slide_that_is_left_out_is_shown_too(plain):
+    plain.slide("lost", "tumor", tumor=(LESION,))
+    got = plain.evaluate()
+    assert got.judgements[2].pictures.truth[:2] == b"\xff\xd8"  # a JPEG
+    assert got.judgements[2].pictures.heatmap is None
+    assert got.metrics["cohort"] == json.loads(json.dumps(got.metrics["cohort"]))
+    assert got.metrics["cohort"]["statuses"] == {"evaluated": 2, "missing": 1}
+    assert got.metrics["cohort"]["patients"] == 2
+
+
+def test_the_page_stays_within_its_bytes(plain, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    options = {"tile": (256, 256), "photometric": "rgb", "resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}
+    for row in plain.rows:
+        tifffile.imwrite(row.path, noise, metadata=None, **options)
+    settings = EvaluateSettings(resamples=0)
+    plain.evaluate(settings)
+    large = len(plain.html().encode())
+    monkeypatch.setattr("gigaslide.eval.pictures.REPORT_BYTES", 500_000)
+    plain.evaluate(settings)
+    assert len(plain.html().encode()) < 500_000 < large
 
 
 def test_rates_must_ascend():

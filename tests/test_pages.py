@@ -46,7 +46,7 @@ def folder(tmp_path_factory) -> Path:
             bench.predict(name, probability=np.full((11, 15), p, np.float32), points=points)
     bench.evaluate(SETTINGS)
     other = bench.predictions = bench.folder / "other"
-    for name, tumor, points, p in slides:
+    for name, tumor, points, _ in slides:
         if points is not None:
             bench.predict(name, hot=IN_LESION if tumor else (), points=[(600, 200, 0.9)] if tumor else points)
     compare_cohort(
@@ -160,12 +160,12 @@ def test_the_command_and_the_citation_are_copied(report):
     assert report.run("document.querySelector('button.copy').textContent") == "Copied"
 
 
-def test_paper_has_every_picture_and_no_lost_column(report, tmp_path):
-    pictures = report.run("document.querySelectorAll('img[loading=lazy]').length")
+def test_paper_has_every_picture_and_no_lost_column(report):
+    pictures = report.run("new Set([...document.querySelectorAll('img[loading=lazy]')].map(i => i.src)).size")
     paper = report.pdf()
     assert paper.startswith(b"%PDF")
     embedded = len(re.findall(rb"/Subtype\s*/Image", paper))
-    assert embedded >= pictures - 1  # alike pictures may be stored once
+    assert embedded >= pictures > 15
     assert len(re.findall(rb"/Type\s*/Page\b", paper)) >= 3
     # On a page of A4 less its margins nothing may be wider than the page.
     report.ask("Emulation.setEmulatedMedia", media="print")
@@ -179,8 +179,9 @@ COLOURS = """
     .filter(e => e.checkVisibility() && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
     .map(e => {
         let behind = e;
-        while (behind && getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
-        return getComputedStyle(e).color + "|" + (behind ? getComputedStyle(behind).backgroundColor : "rgb(255,255,255)");
+        const back = e => getComputedStyle(e).backgroundColor;
+        while (back(behind) === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+        return getComputedStyle(e).color + "|" + back(behind);
     }))]"""
 
 

@@ -1,0 +1,124 @@
+"""What went wrong: which lesions were missed, which detections are false, and pictures of the very places."""
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from gigaslide.eval import EvaluateSettings
+from gigaslide.wsi import heatmap_colours
+from predictions import HEIGHT, LESION, WIDTH, Bench, Page
+from shapely.geometry import Point, box
+
+SETTINGS = EvaluateSettings(resamples=0, picture_px=300, slide_threshold=0.6)
+SECOND, THIRD = box(100, 100, 300, 260), box(620, 470, 880, 690)
+RED = (220, 20, 20)
+
+
+@pytest.fixture
+def mistaken(bench: Bench) -> Bench:
+    """Of three lesions one is found, one below the threshold, one not at all though the heatmap is warm there."""
+    bench.slide("t", "tumor", tumor=(LESION, SECOND, THIRD), patient="p")
+    probability = np.full((11, 15), 0.1, np.float32)
+    probability[8, 12], probability[9, 11] = 0.57, 0.45  # in the third: cell (8, 12) is x 768..832, y 512..576
+    probability[2, 2] = 0.3  # in the second
+    points = [(600, 200, 0.9), (200, 150, 0.55), (400, 600, 0.7), (420, 640, 0.4)]
+    bench.predict("t", probability=probability, points=points)
+    bench.slide("n", "normal", patient="q")
+    bench.predict("n", hot=[(3, 10)], points=[(700, 250, 0.95), (96, 608, 0.6), (300, 300, 0.59)])
+    return bench
+
+
+def test_mistakes_are_those_from_the_operating_point_on(mistaken):
+    got = mistaken.evaluate(SETTINGS)
+    point = mistaken.metrics()["operating_point"]
+    counts = ("lesions", "lesions_found", "missed_count", "false_positive_count", "slides")
+    assert [point[name] for name in counts] == [3, 1, 2, 3, 2]
+    # The tumour slide scores 0.57, its heatmap's highest cell, and is not called; the normal one 0.9.
+    calls = ("tumor_slides", "tumor_slides_called", "normal_slides", "normal_slides_called")
+    assert [point[name] for name in calls] == [1, 0, 1, 1]
+    missed = mistaken.table("missed")
+    assert missed["probability"].tolist() == pytest.approx([0.57, 0.3])  # the nearest miss first
+    assert missed[["peak_x", "peak_y"]].to_numpy().tolist() == [[800, 544], [160, 160]]
+    assert missed["best_probability"].tolist()[1] == 0.55
+    assert np.isnan(missed["best_probability"][0])
+    assert missed["x_um"].tolist() == pytest.approx((missed["x"] * 2).tolist())
+    false = mistaken.table("false_positives")
+    assert false[["slide", "x", "y", "probability"]].to_numpy().tolist() == [
+        ["n", 700, 250, 0.95], ["t", 400, 600, 0.7], ["n", 96, 608, 0.6],
+    ]  # fmt: skip
+    distance = min(Point(400, 600).distance(one) for one in (LESION, SECOND, THIRD))
+    assert false["from_tumor_um"].tolist() == pytest.approx([np.nan, 2 * distance, np.nan], nan_ok=True)
+    assert false["y_um"].tolist() == [500, 1200, 1216]
+    slides = mistaken.table("slides").set_index("slide")
+    assert slides.loc["t", "lesions_found_from_threshold"] == 1
+    assert slides["false_positives_from_threshold"].tolist() == [1, 2]
+    assert len(got.crops) == 5
+
+
+def test_the_gallery_tells_what_it_leaves_out(mistaken):
+    got = mistaken.evaluate(SETTINGS.model_copy(update={"gallery": 1}))
+    assert set(got.crops) == {("missed", 0), ("false_positives", 0)}
+    text = Page(mistaken.html()).text
+    assert "The first 1 of 3 are pictured; all are in false_positives.csv" in text
+    assert "The first 1 of 2 are pictured; all are in missed.csv" in text
+    assert len(mistaken.table("false_positives")) == 3
+
+
+def picture(data: bytes) -> np.ndarray:
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return found[..., ::-1].astype(float)
+
+
+def test_crops_show_the_very_place_at_both_scales(mistaken):
+    pixels = np.full((HEIGHT, WIDTH, 3), 235, np.uint8)
+    pixels[240:260, 690:710] = RED  # under the false positive at x 700, y 250
+    options = {"tile": (256, 256), "photometric": "rgb", "resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(mistaken.rows[1].path, pixels, metadata=None, **options)
+    crops = mistaken.evaluate(SETTINGS).crops["false_positives", 0]
+    # The network's px are two of level 0: 320 of them, 1280 µm; from afar the whole slide, no more.
+    assert (crops.close_um, crops.wide_um) == (1280, 1800)
+    close, wide, heat = (picture(data) for data in (crops.close, crops.wide, crops.heatmap))
+    assert close.shape == (320, 320, 3)
+    is_red = np.abs(close - RED).max(axis=2) < 60
+    assert np.argwhere(is_red).mean(axis=0) == pytest.approx([159.5, 159.5], abs=1)
+    assert is_red.sum() == pytest.approx(10 * 10, rel=0.3)
+    # The slide is 900 × 700: the square of 900 hangs over by 100 above and below.
+    scale = 900 / 256
+    at = np.argwhere(np.abs(wide - RED).max(axis=2) < 90).mean(axis=0)
+    assert at == pytest.approx([350 / scale - 0.5, 700 / scale - 0.5], abs=1)
+    warm, cold = heat[round(300 / scale), round(650 / scale)], heat[round(300 / scale), round(580 / scale)]
+    for colour, p in ((warm, 0.9), (cold, 0.1)):
+        assert np.abs(colour - heatmap_colours(np.array([p]))).max() < 25
+
+
+def test_a_missed_lesion_is_pictured_where_its_heatmap_is_highest(mistaken):
+    crops = mistaken.evaluate(SETTINGS).crops["missed", 0]
+    # Its close crop is about (800, 544): the lesion's right border, x 880, runs 80 level-0 px or 40 px right of the
+    # middle, its lower one, y 690, 73 px below.
+    close = picture(crops.close)
+    is_line = np.abs(close - (0, 60, 170)).max(axis=2) < 70
+    assert is_line[160, 195:206].any()
+    assert not is_line[160, 100:190].any()
+    assert is_line[228:240, 160].any()
+    assert not is_line[140:225, 160].any()
+
+
+def test_detections_alone_have_crops_without_heatmap(mistaken):
+    for row, lines in ((mistaken.rows[0], "0.7,400,600\n"), (mistaken.rows[1], "0.9,700,250\n")):
+        (mistaken.folder / f"{row.id}.csv").write_text(lines, encoding="utf-8")
+    mistaken.predictions = mistaken.folder / "files"
+    mistaken.predictions.mkdir()
+    for name in ("t", "n"):
+        (mistaken.folder / f"{name}.csv").rename(mistaken.predictions / f"{name}.csv")
+    got = mistaken.evaluate(SETTINGS)
+    assert len(got.crops) == 5
+    assert all(one.heatmap is None for one in got.crops.values())
+    assert mistaken.table("missed")["probability"].isna().all()
+    text = Page(mistaken.html()).text
+    assert "no score inside" in text
+
+
+def test_a_lesion_found_on_every_slide_is_no_mistake(plain):
+    plain.evaluate(SETTINGS)
+    assert plain.table("missed").empty
+    assert "None: every lesion was found." in Page(plain.html()).text
