@@ -23,6 +23,8 @@ def cohort_counts(judgements: Sequence[Judgement]) -> dict[str, Any]:
         "in_figures": len(used),
         "left_out": len(judgements) - len(used),
         "patients": len({j.slide.patient for j in used if j.slide.patient}) or None,
+        "patients_with_normal_slides": len({j.slide.patient for j in used if j.slide.patient and not j.is_tumor})
+        or None,
         "statuses": dict(Counter(str(j.status) for j in judgements)),
         "cells_scored": cells[CellStatus.SCORED],
         "cells_background": cells[CellStatus.BACKGROUND],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .bootstrap import Resampling
+from .figures import Figures
 from .page import page_of, records
 from .plots import calibration_plot, froc_plot, precision_recall_plot, roc_plot
 
@@ -35,7 +36,7 @@ def report_html(evaluation: Evaluation, *, made_with: dict[str, str], command: s
         false_positives=records(mistakes.false_positives.head(settings.gallery)),
         false_positive_count=len(mistakes.false_positives),
         crops=evaluation.crops,
-        caution=_caution(figures.resampling),
+        caution=_caution(figures.resampling, figures, metrics["cohort"]),
         plots={
             "froc": froc_plot(figures, confidence=settings.confidence, point=mistakes.point),
             "roc": roc_plot(figures),
@@ -53,10 +54,16 @@ def report_html(evaluation: Evaluation, *, made_with: dict[str, str], command: s
     )
 
 
-def _caution(resampling: Resampling) -> str:
+def _caution(resampling: Resampling, figures: Figures, cohort: dict[str, Any]) -> str:
     few = [
         f"{count} {resampling.unit} {kind}"
         for count, kind in ((resampling.tumor_units, "with tumour"), (resampling.normal_units, "without"))
         if count < FEW_UNITS
     ]
-    return f"Only {' and '.join(few)}: the intervals are a rough guide." if few else ""
+    if not few:
+        return ""
+    # Else nobody sees why a draw may hold no normal slide at all.
+    shared = cohort["patients_with_normal_slides"]
+    apart = resampling.normal_units or resampling.unit != "patients" or not shared
+    whose = "" if apart else f"; the normal slides are {figures.normal_slides}, of {shared} of them"
+    return f"Only {' and '.join(few)}{whose}: the intervals are a rough guide."

@@ -15,7 +15,7 @@ from gigaslide.wsi import Cohort
 from predictions import IN_LESION, ITC, LESION, Bench
 
 pytestmark = pytest.mark.pages
-HOSTILE = """<script>alert("x")</script>'&b"""
+HOSTILE = """<script>alert("x")<'&b>"""
 SETTINGS = EvaluateSettings(resamples=100, picture_px=300)
 
 
@@ -94,7 +94,7 @@ def test_the_policy_of_the_page_stops_what_would_leave_it(report):
 def test_a_hostile_name_is_shown_and_not_run(report):
     assert HOSTILE in names(report, "#slide-table tbody tr")
     assert report.run("document.querySelectorAll('main script, main img[onerror]').length") == 0
-    shown = report.run("[...document.querySelectorAll('.mistake h4')].map(e => e.textContent)")
+    shown = report.run("[...document.querySelectorAll('.mistake h3')].map(e => e.textContent)")
     assert any(HOSTILE in words for words in shown)
 
 
@@ -183,6 +183,15 @@ COLOURS = """
         while (back(behind) === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
         return getComputedStyle(e).color + "|" + back(behind);
     }))]"""
+
+
+def test_headings_go_down_one_level_at_a_time(browser, folder):
+    for page in ("out/report.html", "compared/compare.html"):
+        tab = browser.tab()
+        tab.open(folder / page)
+        levels = tab.run("[...document.querySelectorAll('h1, h2, h3, h4')].map(e => Number(e.tagName[1]))")
+        assert levels[0] == 1
+        assert max(np.diff(levels)) == 1
 
 
 def test_words_stand_out_from_what_is_behind_them(report):
