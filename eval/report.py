@@ -65,5 +65,6 @@ def _caution(resampling: Resampling, figures: Figures, cohort: dict[str, Any]) -
     # Else nobody sees why a draw may hold no normal slide at all.
     shared = cohort["patients_with_normal_slides"]
     apart = resampling.normal_units or resampling.unit != "patients" or not shared
-    whose = "" if apart else f"; the normal slides are {figures.normal_slides}, of {shared} of them"
-    return f"Only {' and '.join(few)}{whose}: the intervals are a rough guide."
+    noun = "patient" if shared == 1 else "patients"
+    whose = "" if apart else f"; the {figures.normal_slides} normal slides come from {shared} {noun}"
+    return f"Only {' and '.join(few)}{whose}. The intervals are a rough guide."
