@@ -70,7 +70,7 @@ def mistakes_of(judgements: Sequence[Judgement], predictions: Predictions, point
 
 def _of(table: pd.DataFrame, judgement: Judgement) -> np.ndarray:
     """(rows,) bool: those of one slide."""
-    return np.array([name == judgement.slide.id for name in table["slide"]], bool)
+    return np.asarray(table["slide"], object) == judgement.slide.id
 
 
 def _complete_missed(missed: pd.DataFrame, judgement: Judgement, heatmap: Heatmap | None) -> None:

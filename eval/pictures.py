@@ -107,9 +107,9 @@ def _of_slide(
     settings: EvaluateSettings,
 ) -> tuple[Judgement, dict[tuple[str, int], Crops]]:
     slide, crops = judgement.slide, {}
-    prediction = predictions.of(slide) if judgement.in_figures else None
-    fallback_mpp = None if prediction is None else prediction.slide_mpp
     try:
+        prediction = predictions.of(slide) if judgement.in_figures else None
+        fallback_mpp = None if prediction is None else prediction.slide_mpp
         with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=fallback_mpp) as scan:
             overview = scan.overview(scan.info.mpp * max(scan.size) / settings.picture_px)
             pictures = slide_pictures(overview, judgement, prediction, settings, most_bytes=budget.slide)
