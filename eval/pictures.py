@@ -119,9 +119,9 @@ def _of_slide(
                         crops[kind, index] = _crops(
                             scan, judgement, prediction, row, budget, threshold=settings.slide_threshold
                         )
-    except GigaslideError as error:
-        # What is left out has a reason already, and figures need no pixels.
-        logger.warning("%s: no picture: %s", slide.id, error)
+    except Exception as error:  # figures need no pixels: a fault of ours costs this picture only
+        logger.warning("%s: no picture: %s", slide.id, error, exc_info=not isinstance(error, GigaslideError))
+        # What is left out has a reason already.
         notes = (*judgement.notes, f"no picture: {error}") if judgement.in_figures else judgement.notes
         return replace(judgement, notes=notes), {}
     return replace(judgement, pictures=pictures), crops

@@ -122,3 +122,11 @@ def test_a_lesion_found_on_every_slide_is_no_mistake(plain):
     plain.evaluate(SETTINGS)
     assert plain.table("missed").empty
     assert "None: every lesion was found." in Page(plain.html()).text
+
+
+def test_a_fault_in_drawing_costs_that_picture_only(plain, monkeypatch):
+    monkeypatch.setattr("gigaslide.eval.pictures.draw_outlines", lambda *_: 1 / 0)
+    got = plain.evaluate(SETTINGS)
+    assert [j.pictures is None for j in got.judgements] == [True, False]
+    assert got.figures.countable_lesions == 1
+    assert "no picture: division by zero" in Page(plain.html()).text
