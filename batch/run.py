@@ -104,9 +104,7 @@ def _run(
         return record.end([slide.id for slide in slides])
 
 
-def _engine(
-    work: BlockWork[SlideT], terms: Terms, settings: BatchSettings, record: Record, *, at_most: int
-) -> Engine:
+def _engine(work: BlockWork[SlideT], terms: Terms, settings: BatchSettings, record: Record, *, at_most: int) -> Engine:
     if settings.workers == 0:
         return Here(work, terms)
     if not isinstance(work, WholeSlides):
