@@ -18,7 +18,7 @@ from ..wsi.outputs import PARTIAL
 from .lock import RunLock
 from .settings import BatchSettings
 
-__all__ = ["Journal", "RunFolder", "run_folder"]
+__all__ = ["JOURNAL", "Journal", "RunFolder", "run_folder"]
 
 logger = logging.getLogger(__name__)
 
