@@ -44,12 +44,18 @@ def _bucket_run(store: str, settings: BatchSettings) -> Iterator[RunFolder]:
         (path / JOURNAL).write_bytes(read_files(store, [JOURNAL])[0] or b"")
         journal = Journal(path / JOURNAL)
         journal.mend()
-        lock.on_beat = lambda: _copy(store, path, [JOURNAL])
+        copying = threading.Lock()  # else a beat's copy could come after the last one
+
+        def copy(*names: str) -> None:
+            with copying:
+                _copy(store, path, [JOURNAL, *names])
+
+        lock.on_beat = copy
         try:
             yield RunFolder(place=store, path=path, lock=lock, journal=journal)
         finally:
             lock.on_beat = None
-            _copy(store, path, [JOURNAL, *TABLES])
+            copy(*TABLES)
 
 
 def _copy(store: str, path: Path, names: list[str]) -> None:
@@ -89,9 +95,11 @@ class BucketLock:
         self._opened = settled(tensorstore.KvStore.open(kvstore(self._store)), f"{self._store}: cannot be reached")
         holder, beat = None, ""
         for _ in range(3):  # between looking and taking, another may come or go
-            if self._write(if_equal=b"") and self._store.startswith("s3:"):
-                time.sleep(SETTLE_S)
             holder, beat, generation = self._look()
+            if holder is None and self._write(if_equal=generation):
+                if self._store.startswith("s3:"):
+                    time.sleep(SETTLE_S)
+                holder, beat, generation = self._look()
             if holder == self._me:
                 self._thread.start()
                 return self
@@ -117,15 +125,15 @@ class BucketLock:
             logger.warning("%s: the lock stays: %s", self._store, failed)
 
     def _write(self, *, if_equal: bytes) -> bool:
-        """Whether it was written, which it is only over that generation; b"" where nothing may be."""
+        """Whether it was written, which it is only over that generation."""
         content = json.dumps({"holder": self._me.to_json(), "beat": datetime.now(UTC).isoformat(timespec="seconds")})
         return bool(self._settled(self._opened.write(LOCK, content, if_equal=if_equal)).generation)
 
     def _look(self) -> tuple[Holder | None, str, bytes]:
-        """Who holds it, when that was last heard of, which generation of the object says so."""
+        """Who holds it, when that was last heard of, which generation of the object, or of none, says so."""
         found = self._settled(self._opened.read(LOCK))
         if found.state != "value":
-            return None, "", b""
+            return None, "", found.stamp.generation
         try:
             plain = json.loads(found.value)
             return Holder.of_json(plain["holder"]), str(plain["beat"]), found.stamp.generation

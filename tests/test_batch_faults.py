@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from distributed.security import Security
 from gigaslide.batch import BatchSettings, perform, run_blocks, run_folder
 from gigaslide.batch.clusters import refuse_other_versions
 from gigaslide.wsi import ClusterError, StoreError
+from schedulers import dask, scheduler
 from sums import COLUMNS, Column, Sums, contents, expected, run
 from test_batch_blocks import SCRIPT, journal
 
@@ -129,33 +129,6 @@ def started(out: Path, workers: int) -> tuple[subprocess.Popen, Column]:
         time.sleep(0.05)
     process.kill()
     raise AssertionError("no block was done within a minute")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory) -> dict[str, str]:
-    folder, made = tmp_path_factory.mktemp("tls"), Security.temporary()
-    names = {"tls_ca_file": "ca", "tls_client_cert": "cert", "tls_client_key": "key"}
-    for field, name in names.items():
-        (folder / name).write_text(getattr(made, field))
-    return {
-        f"--tls-{option}": str(folder / name) for option, name in (("ca-file", "ca"), ("cert", "cert"), ("key", "key"))
-    }
-
-
-def dask(what: str, *words: str) -> subprocess.Popen:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(TESTS)]),
-    }
-    command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *words]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def scheduler(*words: str) -> tuple[subprocess.Popen, str]:
-    process = dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0", *words)
-    assert process.stderr is not None
-    address = next(line.split()[-1] for line in process.stderr if "Scheduler at:" in line)
-    return process, address
 
 
 @pytest.fixture
