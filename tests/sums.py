@@ -84,6 +84,9 @@ class Sums:
             os._exit(9)
         if slide.deed == "hang" or (slide.deed == "hang once" and first):
             time.sleep(3600)
+        if slide.deed == "eat":
+            eaten = [b"\1" * 2**24 for _ in range(100) if not time.sleep(0.01)]
+            time.sleep(3600 if eaten else 0)
         if slide.deed == "refuse":
             raise GigaslideError(f"{slide.id}: no numbers here; bring some")
 

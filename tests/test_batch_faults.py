@@ -42,6 +42,18 @@ def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path
     assert len(journal(tmp_path, "lost")) >= 7  # three for each of the bad, one for the one that dies once
 
 
+def test_fault_35_worker_over_its_memory_limit_is_killed_and_its_slide_set_aside(tmp_path):
+    """Of 0.7 GB; the block would take 1.6 GB and then the whole day."""
+    bad, good = Column("eats", 12, "eat"), Column("good", 30)
+    summary = run(tmp_path, [bad, good], workers=1, memory_gb=0.7, tries=2)
+    (failed,) = summary.of_status("failed")
+    assert failed.slide == "eats"
+    assert "set aside after 2 of its workers died; at the last, in block 1" in failed.reason
+    assert "out of memory" in failed.reason
+    kept = {name: data for name, data in contents(tmp_path).items() if not name.startswith("eats")}
+    assert kept == expected([good])
+
+
 def test_fault_31_any_one_io_error_is_got_over_and_a_lasting_one_told(tmp_path, monkeypatch):
     monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
     true_fsync, columns = os.fsync, COLUMNS[:2]
