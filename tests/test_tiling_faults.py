@@ -66,7 +66,7 @@ def started(cohort: Cohort, folder: Path) -> tuple[subprocess.Popen, Path]:
     store = folder / "store"
     command = [sys.executable, TESTS / "slow_tiling.py", folder / "cohort.csv", store, "2", "0.3"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not ((store / "run.jsonl").exists() and len(journal(store, "block")) >= 3):
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -128,7 +128,7 @@ def test_fault_33_tiling_whose_tls_scheduler_dies_goes_on(cohort, true_hash, tmp
     }
     words = [word for pair in certificates.items() for word in pair]
     process, address = scheduler("--protocol", "tls", *words)
-    worker = dask("worker", address, "--nthreads", "1", "--death-timeout", "5", "--no-dashboard", *words)
+    worker = dask("worker", address, "--nthreads", "1", "--death-timeout", "60", "--no-dashboard", *words)
     try:
         summary = run(tmp_path / "sums", COLUMNS, scheduler=address, **settings)
         assert contents(tmp_path / "sums") == expected(COLUMNS)
