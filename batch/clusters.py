@@ -35,6 +35,8 @@ task tried again."""
 OPTIONS = {
     **{f"distributed.worker.memory.{name}": value for name, value in MEMORY.items()},
     "distributed.worker.daemon": True,
+    # A nanny on a busy machine takes its time to bring a new worker; after this it is given up, and the run asks anew.
+    "distributed.deploy.lost-worker-timeout": "30s",
     # Every death of a worker is told to the run, which counts them by slide.
     "distributed.scheduler.allowed-failures": 0,
     "distributed.admin.log-format": "%(name)s: %(message)s",

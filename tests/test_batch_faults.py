@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gigaslide.batch import BatchSettings, perform, run_blocks, run_folder
+from gigaslide.batch import BatchSettings, clusters, perform, run_blocks, run_folder
 from gigaslide.batch.clusters import refuse_other_versions
 from gigaslide.wsi import ClusterError, StoreError
 from schedulers import dask, scheduler
@@ -52,6 +52,16 @@ def test_fault_35_worker_over_its_memory_limit_is_killed_and_its_slide_set_aside
     assert "out of memory" in failed.reason
     kept = {name: data for name, data in contents(tmp_path).items() if not name.startswith("eats")}
     assert kept == expected([good])
+
+
+def test_worker_that_leaves_for_good_is_replaced(tmp_path, monkeypatch):
+    """Its nanny takes the leaving for an orderly end and brings no other."""
+    monkeypatch.setitem(clusters.OPTIONS, "distributed.deploy.lost-worker-timeout", "1s")
+    one = [Column("leaves", 30, "leave once")]
+    summary = run(tmp_path, one, workers=1, patience_s=60)
+    assert summary.exit_status == 0
+    assert len(summary.pace.workers) == 2
+    assert contents(tmp_path) == expected(one)
 
 
 def test_fault_31_any_one_io_error_is_got_over_and_a_lasting_one_told(tmp_path, monkeypatch):
