@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gigaslide.batch import BatchSettings, job_script
+from gigaslide.batch import BatchSettings, clusters, job_script
 from gigaslide.patching import PatchStore, tile_cohort
 from sums import COLUMNS, Column, contents, expected, run
 from test_batch_blocks import journal
@@ -78,8 +78,9 @@ def test_two_jobs_make_the_same_files_and_talk_tls_only(slurm, tmp_path):
     wait_for_no_jobs()
 
 
-def test_cancelled_job_is_replaced_and_the_run_completes(slurm, tmp_path):
-    long = [Column("long", 150)]
+def test_cancelled_job_is_replaced_and_the_run_completes(slurm, tmp_path, monkeypatch):
+    monkeypatch.setitem(clusters.OPTIONS, "distributed.deploy.lost-worker-timeout", "5s")
+    long = [Column("long", 100)]
     seen: list[str] = []
 
     def cancel(_: dict[str, int]) -> None:
@@ -92,7 +93,7 @@ def test_cancelled_job_is_replaced_and_the_run_completes(slurm, tmp_path):
     assert len(seen) == 1
     assert len(summary.pace.workers) >= 2  # before and after
     assert contents(tmp_path) == expected(long)
-    assert len(journal(tmp_path, "block")) == 30
+    assert len(journal(tmp_path, "block")) == 20
     wait_for_no_jobs()
 
 
