@@ -60,6 +60,30 @@ def test_fault_26_tiling_on_a_full_disk_stops_and_goes_on_when_there_is_room(coh
         subprocess.run(["umount", small], check=True)
 
 
+def test_fault_31_errors_that_tensorstore_tells_in_words_are_tried_again(cohort, true_hash, tmp_path, monkeypatch):
+    from gigaslide.batch import perform
+    from gigaslide.patching import blocks
+    from gigaslide.patching.place import settled
+
+    class Failing:
+        def result(self) -> None:
+            raise ValueError("INTERNAL: Failed writing: Input/output error [os_error_code='5']")
+
+    calls, write_shard = itertools.count(), blocks.write_shard
+
+    def failing(*args) -> None:
+        if next(calls) in (1, 4, 5):  # the last two are two tries of one block
+            settled(Failing(), "a shard")
+        write_shard(*args)
+
+    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(blocks, "write_shard", failing)
+    store = tmp_path / "store"
+    assert resumed(cohort, store).exit_status == 0
+    assert content_hash(PatchStore(store)) == true_hash
+    assert sorted(line["tries"] for line in journal(store, "block"))[-3:] == [1, 2, 3]
+
+
 def started(cohort: Cohort, folder: Path) -> tuple[subprocess.Popen, Path]:
     """A tiling by two workers that has done three blocks, in a session of its own, and its store."""
     cohort.save(folder / "cohort.csv")
