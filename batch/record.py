@@ -51,10 +51,13 @@ class Record:
             tries=tries,
             identity=identity,
         )
-        self.known(outcome)
+        self._keep(outcome)
 
     def known(self, outcome: SlideOutcome) -> None:
-        """A slide's outcome is what an earlier run wrote; it is not written again."""
+        """A slide is over because of what an earlier run wrote; it is not written again."""
+        self._keep(outcome)
+
+    def _keep(self, outcome: SlideOutcome) -> None:
         self.outcomes[outcome.slide] = outcome
         if self.on_outcome is not None:
             self.on_outcome(outcome)
