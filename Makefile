@@ -30,7 +30,7 @@ test: $(READY)  ## run the tests
 test-real: $(READY)  ## run the reduced real run on ../shared/data
 	$(BIN)/python -m pytest -m real_run
 
-test-cluster: $(READY)  ## install and start a Slurm of our own, run batches on it, stop it (root on Debian)
+test-cluster: $(READY)  ## run batches on a Slurm of our own (root on Debian, else skipped)
 	.ci/slurm install || true
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
 

@@ -59,11 +59,16 @@ class BlockWork(Protocol[Contra]):
         ...
 
 
+def _none(slide: HasId) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class WholeSlides(Generic[SlideT]):
     """Work that takes a slide whole, as work without blocks."""
 
     work: Callable[[SlideT], SlideOutcome]
+    identity_of: Callable[[SlideT], str | None] = _none
 
     def plan(self, slide: SlideT) -> SlideOutcome:
         return self.work(slide)
@@ -74,8 +79,8 @@ class WholeSlides(Generic[SlideT]):
     def finish(self, slide: SlideT) -> SlideOutcome:
         raise TypeError(f"{slide.id}: work that takes a slide whole has nothing to finish")
 
-    def identity(self, slide: SlideT) -> None:
-        return None
+    def identity(self, slide: SlideT) -> str | None:
+        return self.identity_of(slide)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,8 @@
 """Dask's workers, wherever they are: on this machine, as jobs of a queueing system, at a running scheduler."""
 
 import logging
-import shlex
 import socket
 import ssl
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +14,9 @@ import dask.config
 from dask.distributed import Client, LocalCluster
 from distributed.security import Security
 
-from ..wsi import ClusterError, SettingsError, gigaslide_version
+from ..wsi import ClusterError, gigaslide_version
 from .machine import machine_cores, machine_memory
+from .queues import job_of
 from .settings import BatchSettings
 
 __all__ = ["dask_client", "job_cluster", "refuse_other_versions"]
@@ -25,15 +24,6 @@ __all__ = ["dask_client", "job_cluster", "refuse_other_versions"]
 logger = logging.getLogger(__name__)
 
 CONNECT_S = 15.0
-JOB_MEMORY_GB = 4.0
-CLUSTERS = {
-    "slurm": ("SLURMCluster", {"queue": "queue", "account": "account", "walltime": "walltime"}),
-    "pbs": ("PBSCluster", {"queue": "queue", "account": "account", "walltime": "walltime"}),
-    "lsf": ("LSFCluster", {"queue": "queue", "account": "project", "walltime": "walltime"}),
-    "sge": ("SGECluster", {"queue": "queue", "account": "project", "walltime": "walltime"}),
-    "htcondor": ("HTCondorCluster", {}),
-}
-"""By name: dask-jobqueue's class, and what it calls our settings."""
 ALIKE = ("python", "dask", "distributed", "cloudpickle")
 """What client, scheduler and workers must have in one version: they send each other code."""
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_TRIM_THRESHOLD_": 2**28}
@@ -45,6 +35,8 @@ task tried again."""
 OPTIONS = {
     **{f"distributed.worker.memory.{name}": value for name, value in MEMORY.items()},
     "distributed.worker.daemon": True,
+    # A nanny on a busy machine takes its time to bring a new worker; after this it is given up, and the run asks anew.
+    "distributed.deploy.lost-worker-timeout": "30s",
     # Every death of a worker is told to the run, which counts them by slide.
     "distributed.scheduler.allowed-failures": 0,
     "distributed.admin.log-format": "%(name)s: %(message)s",
@@ -117,7 +109,7 @@ _ROLES = ("client", "scheduler", "worker")
 
 
 def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | None) -> Any:
-    """dask-jobqueue's cluster of the settings, without jobs yet; a job has as many workers of one thread as cores.
+    """dask-jobqueue's cluster of the settings, without jobs yet.
 
     Raises:
         SettingsError: an option that this queueing system does not know.
@@ -125,36 +117,14 @@ def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | Non
     """
     import dask_jobqueue  # slow to import, and only here
 
-    assert settings.cluster is not None
-    kind, names = CLUSTERS[settings.cluster]
-    given = {"queue": settings.queue, "account": settings.account, "walltime": settings.walltime}
-    unknown = [name for name in ("queue", "account") if given[name] and name not in names]
-    if unknown:
-        raise SettingsError(f"--{unknown[0]}: {settings.cluster} has none; give it as a directive with --job-options")
-    options: dict[str, Any] = {names[name]: value for name, value in given.items() if name in names and value}
-    if settings.cluster == "htcondor":
-        options["disk"] = "1 GB"
-    if settings.interface:
-        options["interface"] = settings.interface
-    if logs is not None:
-        options["log_directory"] = str(logs)
+    environment = {
+        "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON": str(ALLOCATOR),
+        **{f"DASK_DISTRIBUTED__WORKER__MEMORY__{name.upper()}": str(value) for name, value in MEMORY.items()},
+    }
+    kind, job = job_of(settings, environment=environment, logs=logs)
     try:
         return getattr(dask_jobqueue, kind)(
-            cores=settings.cores,
-            processes=settings.cores,
-            memory=f"{settings.cores * (settings.memory_gb or JOB_MEMORY_GB):g} GB",
-            job_name="gigaslide",
-            job_extra_directives=list(settings.job_options),
-            job_script_prologue=[
-                f"export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON={shlex.quote(str(ALLOCATOR))}",
-                *(f"export DASK_DISTRIBUTED__WORKER__MEMORY__{name.upper()}={value}" for name, value in MEMORY.items()),
-                *settings.job_setup,
-            ],
-            death_timeout=120,
-            python=sys.executable,
-            security=security,
-            scheduler_options={"dashboard_address": "127.0.0.1:0"},
-            **options,
+            security=security, scheduler_options={"dashboard_address": "127.0.0.1:0"}, **job
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(f"--cluster {settings.cluster}: the scheduler cannot be started: {error}") from error

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from .queues import JOB_MEMORY_GB, walltime_words
 from .settings import BatchSettings
 
 __all__ = ["job_script", "without_job_options"]
@@ -23,7 +24,6 @@ OF_THE_JOB = (
     "workers",
 )
 """Options that the script's header says instead."""
-MEMORY_GB = 4.0
 
 
 def job_script(command: Sequence[str], settings: BatchSettings, *, folder: Path) -> str:
@@ -31,13 +31,13 @@ def job_script(command: Sequence[str], settings: BatchSettings, *, folder: Path)
 
     One minute before its time is over the job is told to stop; the same script sent again goes on.
     """
-    memory_gb = settings.memory_gb or MEMORY_GB
+    memory_gb = settings.memory_gb or JOB_MEMORY_GB
     header = [
         "--job-name=gigaslide",
         "--ntasks=1",
         f"--cpus-per-task={settings.cores}",
         f"--mem={round(settings.cores * memory_gb * 1e9 / 2**20)}M",
-        f"--time={settings.walltime}",
+        f"--time={walltime_words(settings)}",
         *([f"--partition={settings.queue}"] if settings.queue else []),
         *([f"--account={settings.account}"] if settings.account else []),
         "--output=gigaslide-%j.log",

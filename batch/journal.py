@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from ..wsi import Location
 from ..wsi.outputs import PARTIAL
 from .lock import RunLock
 from .settings import BatchSettings
 
-__all__ = ["Journal", "RunFolder", "run_folder"]
+__all__ = ["JOURNAL", "Journal", "RunFolder", "run_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +78,30 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """The folder that a run writes to: no other run does, and the journal lies there."""
+class Lock(Protocol):
+    """What keeps other runs away."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody took it away while we held it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """Where a run writes its journal and its tables; no other run does."""
+
+    place: Location
+    """The run's output, as its user named it."""
     path: Path
-    lock: RunLock
+    """Where the files lie: the same, or a folder of this machine for an output that is none."""
+    lock: Lock
     journal: Journal
+
+    @property
+    def shared(self) -> Path | None:
+        """The folder, where workers on other machines reach it too."""
+        return self.path if self.path == self.place else None
 
 
 @contextmanager
@@ -97,7 +115,7 @@ def run_folder(path: Path, settings: BatchSettings) -> Iterator[RunFolder]:
         journal = Journal(path / JOURNAL)
         journal.mend()
         _remove_leftovers(path)
-        yield RunFolder(path, lock, journal)
+        yield RunFolder(place=path, path=path, lock=lock, journal=journal)
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -21,7 +21,7 @@ import psutil
 
 from ..wsi import ClusterError
 
-__all__ = ["RunLock"]
+__all__ = ["BEAT_S", "Holder", "RunLock"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ BEAT_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Holder:
+class Holder:
     """Who holds a lock."""
 
     host: str
@@ -42,7 +42,7 @@ class _Holder:
     token: str
 
     @classmethod
-    def me(cls) -> "_Holder":
+    def me(cls) -> "Holder":
         process = psutil.Process()
         return cls(
             host=socket.gethostname(),
@@ -54,15 +54,26 @@ class _Holder:
         )
 
     @classmethod
-    def load(cls, path: Path) -> "_Holder | None":
+    def load(cls, path: Path) -> "Holder | None":
         """Who holds the lock at path; None where there is no lock."""
         try:
-            plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**plain)
+            return cls.of_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):
-            return cls(host="unknown", pid=0, process_started=0, process_space="", since="unknown", token="")
+            return cls.unknown()
+
+    @classmethod
+    def of_json(cls, plain: dict[str, Any]) -> "Holder":
+        return cls(**plain)
+
+    @classmethod
+    def unknown(cls) -> "Holder":
+        """Of a lock that cannot be read."""
+        return cls(host="unknown", pid=0, process_started=0, process_space="", since="unknown", token="")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
     def is_dead(self) -> bool:
         """Whether that process is known to have ended: only one of this machine can be."""
@@ -100,7 +111,7 @@ class RunLock:
         self.path = path
         self._clear = clear
         self._beat_s = beat_s
-        self._me = _Holder.me()
+        self._me = Holder.me()
         self._released = threading.Event()
         self.is_lost = False
         """Somebody took the lock away while we held it."""
@@ -112,7 +123,7 @@ class RunLock:
             if self._take():
                 threading.Thread(target=self._beat, name="run lock", daemon=True).start()
                 return self
-            holder = _Holder.load(self.path)
+            holder = Holder.load(self.path)
             if holder is None:
                 continue
             if not (self._clear or holder.is_dead()):
@@ -132,21 +143,21 @@ class RunLock:
     def _take(self) -> bool:
         mine = self.path.with_name(f"{self.path.name}.{self._me.token[:8]}.partial")
         try:
-            mine.write_text(json.dumps(asdict(self._me)), encoding="utf-8")
+            mine.write_text(json.dumps(self._me.to_json()), encoding="utf-8")
             with contextlib.suppress(OSError):  # over NFS the work may be done and the answer lost: names are counted
                 os.link(mine, self.path)
             return mine.stat().st_nlink == 2
         finally:
             mine.unlink(missing_ok=True)
 
-    def _take_away(self, holder: _Holder) -> None:
+    def _take_away(self, holder: Holder) -> None:
         """Remove that holder's lock, and not one that was taken since it was looked at."""
         aside = self.path.with_name(f"{self.path.name}.{self._me.token[:8]}.old")
         try:
             self.path.rename(aside)
         except FileNotFoundError:
             return
-        found = _Holder.load(aside)
+        found = Holder.load(aside)
         if found != holder:
             try:
                 os.link(aside, self.path)
@@ -155,7 +166,7 @@ class RunLock:
         aside.unlink(missing_ok=True)
 
     def _is_mine(self) -> bool:
-        holder = _Holder.load(self.path)
+        holder = Holder.load(self.path)
         return holder is not None and holder.token == self._me.token
 
     def _beat(self) -> None:

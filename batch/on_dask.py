@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from dask.distributed import Client, Future
+from dask.distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
 from ..wsi import ClusterError
@@ -144,6 +144,8 @@ class OnDask:
                 self._threads, answers = found["total_threads"], True
             except Exception as error:  # whatever a dying connection raises
                 logger.debug("%s: %r", self._place(), error)
+        if isinstance(client.cluster, LocalCluster) and self._threads < self._wanted:
+            client.cluster.scale(self._wanted)  # brings back those whose nannies gave up
         if self._threads:
             self._alive = self._told = now
         elif now - self._alive > patience:

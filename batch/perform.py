@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dask.distributed import get_worker
+from dask.distributed import Worker, get_worker
+from distributed.utils import sync
 
 from ..wsi import GigaslideError
 from .blocks import BlockWork, SlideT, Task
@@ -39,6 +40,7 @@ PASSING = {
 }
 """Errors of disks and networks that may be gone a second later."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
+TELL_S = 10.0
 BACK_OFF_S = 0.5  # before the second try; doubled before each further one
 
 
@@ -124,7 +126,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def perform_in_worker(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms) -> Report:
     """Do a task in a worker of Dask: it tells the run that it began, and is killed when it takes too long."""
     worker = get_worker()
-    worker.log_event(topic_of(terms.run), {"key": task.key, "worker": worker.address, "at": time.time()})
+    _tell_that_it_began(worker, task, terms)
     # The workers' own logger, which writes to a job's log file: it tells on which slide a dead one was.
     logging.getLogger("distributed.worker.gigaslide").info("on %s", task)
     ours, kept = logging.getLogger(PACKAGE), _Kept()
@@ -139,6 +141,16 @@ def perform_in_worker(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms)
     return Report(
         value=report.value, seconds=report.seconds, worker=worker.address, tries=report.tries, records=kept.records
     )
+
+
+def _tell_that_it_began(worker: Worker, task: Task[SlideT], terms: Terms) -> None:
+    """Have the scheduler answer for it, a few ms: what a worker leaves in its outbox is lost if the task kills it."""
+    message = {"key": task.key, "worker": worker.address, "at": time.time()}
+    scheduler: Any = worker.scheduler
+    try:
+        sync(worker.loop, scheduler.log_event, topic=topic_of(terms.run), msg=message, callback_timeout=TELL_S)
+    except Exception as error:  # the work matters more
+        logger.debug("%s: its beginning could not be told: %r", task, error)
 
 
 @contextmanager

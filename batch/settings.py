@@ -32,7 +32,8 @@ class BatchSettings(Settings):
     cores: int = Field(default=1, ge=1)
     """Cores of one job; each gets a worker of its own."""
     walltime: str = Field(default="04:00:00", pattern=r"^(\d+-)?\d{1,3}:\d{2}(:\d{2})?$")
-    """Time limit of one job, as the queueing system writes it; what it stops is done again by the next."""
+    """Time limit of one job, [days-]hours:minutes[:seconds]; what it stops is done again by the next. HTCondor takes
+    none."""
     interface: str = ""
     """Network interface over which jobs reach this machine, such as ib0; by default that of its name."""
     job_options: tuple[str, ...] = ()
@@ -77,6 +78,13 @@ class BatchSettings(Settings):
         if any(tls) and not (all(tls) and self.scheduler.startswith(("tls://", "wss://"))):
             raise ValueError("tls-ca-file, tls-cert-file and tls-key-file go together, with scheduler tls://…")
         return self
+
+    @property
+    def walltime_s(self) -> int:
+        """The time limit in seconds."""
+        days, _, clock = self.walltime.rpartition("-")
+        hours, minutes, seconds = ([int(part) for part in clock.split(":")] + [0])[:3]
+        return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
     def patience(self) -> float:
         """Seconds without a worker or a scheduler after which a run stops."""

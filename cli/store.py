@@ -24,7 +24,8 @@ def store(
     """Look at a patch store.
 
     info: patches of each class by split, patient and slide. verify: read everything and compare every checksum; exit
-    status 2 where something is damaged. montage: a contact sheet, framed by class.
+    status 2 where something is damaged, else the content's hash, which stores of equal patches share. montage: a
+    contact sheet, framed by class.
     """
     opened = PatchStore(location_of(path, Path()))
     if what == "info":
@@ -52,8 +53,10 @@ def _info(opened: PatchStore) -> int:
 def _verify(opened: PatchStore) -> int:
     rows = sum(sum(slide.counts.values()) + slide.unreadable for slide in opened.slides)
     with bar("verify", rows, " patches") as progress:
-        damaged = verify_store(opened, on_patches=progress.update)
-    for damage in damaged:
+        check = verify_store(opened, on_patches=progress.update)
+    for damage in check.damaged:
         say(f"damaged: {damage.group}/{damage.array}: {damage.reason}")
-    say(f"{opened.path}: {rows} patches of {len(opened.slides)} slides read, {len(damaged)} places damaged")
-    return 2 if damaged else 0
+    say(f"{opened.path}: {rows} patches of {len(opened.slides)} slides read, {len(check.damaged)} places damaged")
+    if not check.damaged:
+        say(f"content {check.sha256}")
+    return 2 if check.damaged else 0

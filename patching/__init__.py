@@ -3,7 +3,7 @@
 from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
 from .contents import CLASSES, SlidePatches
 from .hard import add_hard_negatives
-from .inventory import Damage, inventory, totals, verify_store
+from .inventory import Damage, StoreCheck, inventory, totals, verify_store
 from .montage import montage, save_montage
 from .normalise import StainFit, fit_stain
 from .select import Candidates, candidates, choose, slide_rng
@@ -23,6 +23,7 @@ __all__ = [
     "SlidePatches",
     "StainFit",
     "StainMethod",
+    "StoreCheck",
     "TileSettings",
     "add_hard_negatives",
     "candidates",

@@ -3,7 +3,6 @@
 Beside what `Pieces` keeps, the plan lies in .NAME.partial/plan: made once, read by every block.
 """
 
-import hashlib
 import json
 import logging
 from dataclasses import dataclass, fields
@@ -17,7 +16,7 @@ from ..wsi import CohortSlide, Recipe, SlideError, StoreError, ceil_div, open_sl
 from .contents import find_slide
 from .pixels import fitted_stains, read_pixels
 from .place import remove_group
-from .plan import SlidePlan, plan_slide, recipe_of
+from .plan import SlidePlan, failure_identity, plan_slide, recipe_of
 from .quota import Quota
 from .select import Candidates
 from .settings import TileSettings
@@ -210,11 +209,7 @@ class TileBlocks:
         )
 
     def identity(self, slide: SlideWork) -> str | None:
-        try:
-            text = json.dumps(self._recipe(slide).to_json(), sort_keys=True, default=str)
-        except Exception:  # of a slide that cannot even be looked at, nothing can be said to be unchanged
-            return None
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return failure_identity(slide.slide, self.settings, slide.quota)
 
 
 def unchanged(slide: CohortSlide, found: dict[str, Any]) -> SlideOutcome:

@@ -20,15 +20,19 @@ from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import (
     Cohort,
     CohortSlide,
+    GigaslideError,
     Heatmap,
     Location,
     Recipe,
     SettingsError,
     Slide,
+    StoreError,
+    file_identity,
     open_slide,
     tissue_mask,
     tumor_fractions,
 )
+from .bucket import store_run
 from .lesions import NO_LESION, near_border
 from .pixels import read_pixels
 from .place import below, exists_at
@@ -50,6 +54,8 @@ class _Work:
     slide: CohortSlide
     heatmap: Path
     recipe: Recipe
+    damage: str = ""
+    """Why the heatmap cannot be read."""
 
     @property
     def id(self) -> str:
@@ -77,39 +83,55 @@ def add_hard_negatives(
 
     Raises:
         SettingsError: none of the slides has a heatmap.
-        StoreError: no store there, or a damaged heatmap.
+        StoreError: no store there, or the disk is full.
+        ClusterError: another run works on the store, or workers or scheduler are gone.
+        Stopped: a signal asked to stop.
     """
-    opened = PatchStore(store)
-    trained = {slide.id for slide in opened.slides if slide.split == "train"}
-    work = [
-        _work(slide, heatmaps / slide.id / "heatmap.zarr", opened.tile_settings, settings)
-        for slide in cohort
-        if slide.id in trained and slide.exhaustive and (heatmaps / slide.id / "heatmap.zarr").exists()
-    ]
-    if not work:
-        raise SettingsError(
-            f"{heatmaps}: no heatmap.zarr of a training slide of {store}; predict them with --splits train"
-        )
-    rows = opened.attributes["slides"]
-    for item in work:
-        known = rows[item.id].get("further", [])
-        rows[item.id]["further"] = known if item.group in known else [*known, item.group]
-    PatchStore.describe(store, settings=opened.settings, slides=rows)
-    return run_slides(partial(_add, store=store, settings=settings), work, batch, on_outcome=on_outcome)
+    PatchStore(store).attributes  # noqa: B018  (no lock where there is no store)
+    with store_run(store, batch) as folder:
+        opened = PatchStore(store)
+        trained = {slide.id for slide in opened.slides if slide.split == "train"}
+        work = [
+            _work(slide, heatmaps / slide.id / "heatmap.zarr", opened.tile_settings, settings)
+            for slide in cohort
+            if slide.id in trained and slide.exhaustive and (heatmaps / slide.id / "heatmap.zarr").exists()
+        ]
+        if not work:
+            raise SettingsError(
+                f"{heatmaps}: no heatmap.zarr of a training slide of {store}; predict them with --splits train"
+            )
+        rows = opened.attributes["slides"]
+        for item in (item for item in work if not item.damage):
+            known = rows[item.id].get("further", [])
+            rows[item.id]["further"] = known if item.group in known else [*known, item.group]
+        PatchStore.describe(store, settings=opened.settings, slides=rows)
+        adding = partial(_add, store=store, settings=settings)
+        return run_slides(adding, work, batch, folder=folder, identity=_identity, on_outcome=on_outcome)
 
 
 def _work(slide: CohortSlide, heatmap: Path, tiles: TileSettings, settings: HardSettings) -> _Work:
-    found = Heatmap.load(heatmap)
-    recipe = Recipe(
-        stage="hard negatives",
-        settings={**tiles.of_recipe(), "hard": settings.model_dump(mode="json")},
-        inputs={"model": found.model_hash, "probability": hashlib.sha256(found.probability.tobytes()).hexdigest()},
-    )
-    return _Work(slide=slide, heatmap=heatmap, recipe=recipe)
+    asked = {**tiles.of_recipe(), "hard": settings.model_dump(mode="json")}
+    try:
+        found = Heatmap.load(heatmap)
+    except GigaslideError as error:  # its slide fails; the others are done
+        nothing = Recipe(stage="hard negatives", settings=asked, inputs={})
+        return _Work(slide=slide, heatmap=heatmap, recipe=nothing, damage=str(error))
+    inputs = {"model": found.model_hash, "probability": hashlib.sha256(found.probability.tobytes()).hexdigest()}
+    return _Work(slide=slide, heatmap=heatmap, recipe=Recipe(stage="hard negatives", settings=asked, inputs=inputs))
+
+
+def _identity(work: _Work) -> str | None:
+    """Of the heatmap, what is asked of it, and the slide as it is now."""
+    try:
+        return None if work.damage else f"{work.group} {json.dumps(file_identity(work.slide.path), sort_keys=True)}"
+    except Exception:  # of a slide that cannot even be looked at, nothing can be said to be unchanged
+        return None
 
 
 def _add(work: _Work, *, store: Location, settings: HardSettings) -> SlideOutcome:
     start = time.perf_counter()
+    if work.damage:
+        raise StoreError(work.damage)
     if exists_at(below(store, work.id, work.group), "zarr.json"):
         return SlideOutcome(slide=work.id, status="skipped", reason="unchanged")
     opened = PatchStore(store)

@@ -1,5 +1,6 @@
 """What a store holds, and whether all of it can be read back."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,21 @@ from .contents import CLASSES, Part
 from .store import PatchStore
 from .write import METADATA_ARRAYS
 
-__all__ = ["Damage", "inventory", "totals", "verify_store"]
+__all__ = ["Damage", "StoreCheck", "inventory", "totals", "verify_store"]
 
 ROWS_AT_ONCE = 64
 LATER = "of these later"
 NUMBERS = [*CLASSES, LATER, "unreadable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreCheck:
+    """What came of reading a whole store."""
+
+    damaged: tuple["Damage", ...]
+    sha256: str
+    """Of all values of all patches, in the order of slide ids: equal for equal patches, however many workers made them,
+    wherever and in whatever order. Empty where something is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,44 +67,51 @@ def totals(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return summed.reindex(columns=[*by, "slides", *([] if "patient" in by else ["patients"]), *NUMBERS])
 
 
-def verify_store(store: PatchStore, *, on_patches: Callable[[int], object] | None = None) -> list[Damage]:
+def verify_store(store: PatchStore, *, on_patches: Callable[[int], object] | None = None) -> StoreCheck:
     """Read every patch and every number, which compares every checksum; on_patches hears how many rows were read.
 
     Raises:
         StoreError: no store there.
     """
-    arrays = store.tile_settings.arrays
-    found = []
-    for slide in store.slides:
+    found, digest = [], hashlib.sha256()
+    for slide in sorted(store.slides, key=lambda slide: slide.id):
         for part in (part for parts in slide.parts.values() for part in parts):
-            found += _numbers(store, part)
-            for name in arrays:
-                found += _pixels(store, part, name)
+            for name in (*METADATA_ARRAYS, *store.tile_settings.arrays):
+                for rows in _read(store, part, name):
+                    if isinstance(rows, Damage):
+                        found.append(rows)
+                    else:
+                        digest.update(rows)
             if on_patches is not None:
                 on_patches(part.rows)
-    return found
+    return StoreCheck(damaged=tuple(found), sha256="" if found else digest.hexdigest())
 
 
-def _numbers(store: PatchStore, part: Part) -> Iterator[Damage]:
-    for name in METADATA_ARRAYS:
+def _read(store: PatchStore, part: Part, name: str) -> Iterator[bytes | Damage]:
+    """The values of one array after its name, dtype and shape, piece by piece; in place of a piece, its damage."""
+    head = f"{part.group}/{name} {part.rows} "
+    if name in METADATA_ARRAYS:
         try:
             values = store.read_rows(part, name, slice(None))
         except StoreError as error:
             yield Damage(group=part.group, array=name, reason=str(error))
-            continue
-        if len(values) != part.rows:
-            reason = f"{len(values)} rows, {part.rows} were written"
-            yield Damage(group=part.group, array=name, reason=reason)
-        elif name == "unreadable" and int(np.sum(values)) != part.unreadable:
-            reason = f"{int(np.sum(values))} patches are marked, {part.unreadable} were told"
-            yield Damage(group=part.group, array=name, reason=reason)
-
-
-def _pixels(store: PatchStore, part: Part, name: str) -> Iterator[Damage]:
+            return
+        yield f"{head}{values.dtype} {values.shape[1:]}".encode() + np.ascontiguousarray(values).tobytes()
+        yield from _miscounted(part, name, values)
+        return
+    yield f"{head}uint8 {store.tile_settings.arrays[name]}".encode()
     # Part by part, for a damaged shard must not hide the others.
     for first in range(0, part.rows, ROWS_AT_ONCE):
         wanted = slice(first, min(first + ROWS_AT_ONCE, part.rows))
         try:
-            store.read_rows(part, name, wanted)
+            yield store.read_rows(part, name, wanted).tobytes()
         except StoreError as error:
             yield Damage(group=part.group, array=f"{name}, rows {wanted.start} to {wanted.stop}", reason=str(error))
+
+
+def _miscounted(part: Part, name: str, values: np.ndarray) -> Iterator[Damage]:
+    if len(values) != part.rows:
+        yield Damage(group=part.group, array=name, reason=f"{len(values)} rows, {part.rows} were written")
+    elif name == "unreadable" and int(np.sum(values)) != part.unreadable:
+        reason = f"{int(np.sum(values))} patches are marked, {part.unreadable} were told"
+        yield Damage(group=part.group, array=name, reason=reason)

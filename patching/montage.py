@@ -87,6 +87,9 @@ def _draw_slide(image: np.ndarray, store: PatchStore, slide: SlidePatches, sheet
     for number, words in enumerate(lines):
         _write(image, _fitting(words), (GAP, top + 22 + 20 * number), colour=INK if number == 0 else FAINT, size=0.42)
     for label, name in enumerate(CLASSES):
+        if not slide.counts[name]:
+            _write(image, "none", (sheet.left(label, 0), top + 22), colour=FAINT, size=0.42)
+            continue
         indices = _spread(slide.counts[name], sheet.columns)
         patches = store.read(slide.id, name, np.array(indices, np.int64))
         if sheet.stain is not None:

@@ -5,6 +5,7 @@ written last, and until then a key named UNFINISHED tells that what lies there i
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = [
 
 METADATA = "zarr.json"
 UNFINISHED = "unfinished"
+_OS_ERROR = re.compile(r"(?:os_error_code='|OS error )(\d+)")
 DRIVERS = {"s3": "s3", "gs": "gcs"}
 
 
@@ -81,7 +83,10 @@ def settled(future: Any, what: str) -> Any:
     try:
         return future.result()
     except (ValueError, OSError, IndexError, RuntimeError) as error:
-        raise StoreError(f"{what}: {_first_line(error)}") from error
+        number = _OS_ERROR.search(str(error))
+        # TensorStore says it in words only; a full disk, and what may pass, is told by its number.
+        cause = error if number is None else OSError(int(number[1]), os.strerror(int(number[1])))
+        raise StoreError(f"{what}: {_first_line(error)}") from cause
 
 
 def _first_line(error: Exception) -> str:

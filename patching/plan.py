@@ -1,5 +1,7 @@
 """The plan of one slide: which patches it gives. Cheap and repeatable; no patch is read for it."""
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 
 from shapely.geometry import MultiPolygon
@@ -9,7 +11,7 @@ from .quota import Quota
 from .select import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 
-__all__ = ["SlidePlan", "plan_slide", "recipe_of", "tumor_of"]
+__all__ = ["SlidePlan", "failure_identity", "plan_slide", "recipe_of", "tumor_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +69,12 @@ def recipe_of(slide: CohortSlide, settings: TileSettings, quota: Quota) -> Recip
             "quota": asdict(quota) if of_patient else None,
         },
     )
+
+
+def failure_identity(slide: CohortSlide, settings: TileSettings, quota: Quota) -> str | None:
+    """What a failure to tile a slide holds for; None where nothing can be said of it."""
+    try:
+        text = json.dumps(recipe_of(slide, settings, quota).to_json(), sort_keys=True, default=str)
+    except Exception:  # of a slide that cannot even be looked at, nothing can be said to be unchanged
+        return None
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

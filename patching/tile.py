@@ -1,20 +1,20 @@
 """From slides to a patch store: one slide, then a cohort."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_blocks, run_folder, run_slides
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_blocks, run_slides
 from ..wsi import Cohort, CohortSlide, Location, Recipe, SettingsError, StoreError, open_slide
 from .blocks import SlideWork, TileBlocks, lost_words, unchanged
+from .bucket import store_run
 from .contents import find_slide
 from .pixels import fitted_stains, read_pixels
-from .place import below, read_files, remove_group, write_file
-from .plan import plan_slide, recipe_of
+from .place import below, read_files, remove_group
+from .plan import failure_identity, plan_slide, recipe_of
 from .quota import Quota, quotas
 from .settings import TileSettings
 from .space import refuse_if_full, store_size
@@ -53,16 +53,15 @@ def tile_cohort(
         )
     share = quotas(slides, settings)
     work = [SlideWork(slide=slide, quota=share[slide.id]) for slide in slides]
-    if isinstance(store, Path):
-        with run_folder(store, batch) as folder:
-            _describe(cohort, slides, share, store, settings)
+    with store_run(store, batch) as folder:
+        _describe(cohort, slides, share, store, settings)
+        if isinstance(store, Path):
             blocks = TileBlocks(store, settings)
             return run_blocks(blocks, work, batch, folder=folder, on_outcome=on_outcome, on_block=on_block)
-    # A bucket knows no renaming: there one worker writes a slide's group from end to end.
-    _describe(cohort, slides, share, store, settings)
-    summary = run_slides(partial(_tile, store=store, settings=settings), work, batch, on_outcome=on_outcome)
-    _save(summary, store)
-    return summary
+        # A bucket knows no renaming: there one worker writes a slide's group from end to end.
+        whole = partial(_tile, store=store, settings=settings)
+        identity = partial(_identity, settings=settings)
+        return run_slides(whole, work, batch, folder=folder, identity=identity, on_outcome=on_outcome)
 
 
 def _describe(
@@ -76,13 +75,6 @@ def _describe(
         tiled = _tiled(store, share)
         refuse_if_full(store, store_size([q for slide_id, q in share.items() if slide_id not in tiled], settings))
     PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
-
-
-def _save(summary: BatchSummary, store: Location) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        summary.save(Path(folder))
-        for path in Path(folder).iterdir():
-            write_file(store, path.name, path.read_bytes())
 
 
 def _tiled(store: Location, slide_ids: Iterable[str]) -> set[str]:
@@ -125,6 +117,10 @@ def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[st
 
 def _tile(work: SlideWork, *, store: Location, settings: TileSettings) -> SlideOutcome:
     return tile_slide(work.slide, store=store, settings=settings, quota=work.quota)
+
+
+def _identity(work: SlideWork, *, settings: TileSettings) -> str | None:
+    return failure_identity(work.slide, settings, work.quota)
 
 
 def tile_slide(

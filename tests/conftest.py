@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from gigaslide.wsi import Cohort, CohortSlide, open_slide
 
-pytest_plugins = ("tiling", "predictions", "bucket", "checkups")  # fixtures of one stage each
+pytest_plugins = ("tiling", "predictions", "bucket", "checkups", "schedulers")  # fixtures of one stage each
 
 WIDTH, HEIGHT, MPP = 1531, 1127, 0.5
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dask.distributed import get_worker
 from gigaslide.batch import (
     BatchSettings,
     BatchSummary,
@@ -84,6 +85,13 @@ class Sums:
             os._exit(9)
         if slide.deed == "hang" or (slide.deed == "hang once" and first):
             time.sleep(3600)
+        if slide.deed == "eat":
+            eaten = [b"\1" * 2**24 for _ in range(100) if not time.sleep(0.01)]
+            time.sleep(3600 if eaten else 0)
+        if slide.deed == "leave once" and first:
+            worker = get_worker()
+            worker.loop.add_callback(worker.close, nanny=False, executor_wait=False)
+            time.sleep(2)
         if slide.deed == "refuse":
             raise GigaslideError(f"{slide.id}: no numbers here; bring some")
 

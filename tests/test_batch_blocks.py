@@ -37,7 +37,7 @@ def test_blocks_make_the_same_files_wherever_they_run(tmp_path, workers):
 
 def test_fault_23_killed_at_changes_to_the_disk_and_resumed_gives_the_same_files(tmp_path):
     command = [sys.executable, str(SCRIPT), "kills", str(tmp_path), "9"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
     *wrong, last = done.stdout.splitlines()
     assert not wrong
     assert int(last.split()[0]) > 10
@@ -102,7 +102,7 @@ def test_failed_slides_are_tried_again_when_asked_or_when_they_changed(tmp_path)
 def hold(path: str, queue) -> None:
     with run_folder(Path(path), BatchSettings()):
         queue.put(os.getpid())
-        time.sleep(60)
+        time.sleep(600)
 
 
 def test_fault_25_second_run_is_refused_with_the_firsts_name_and_takes_over_when_that_died(tmp_path):
@@ -110,7 +110,7 @@ def test_fault_25_second_run_is_refused_with_the_firsts_name_and_takes_over_when
     queue = context.Queue()
     first = context.Process(target=hold, args=(str(tmp_path), queue))
     first.start()
-    pid = queue.get(timeout=60)
+    pid = queue.get(timeout=120)
     try:
         with pytest.raises(ClusterError, match=f"another run.*process {pid} on {socket.gethostname()}.*--clear-lock"):
             run(tmp_path, COLUMNS)
@@ -142,7 +142,7 @@ def test_run_whose_lock_was_taken_away_stops(tmp_path):
     lock = RunLock(tmp_path / ".run.lock", beat_s=0.05)
     with run_folder(tmp_path / "x", BatchSettings()) as folder, lock:
         (tmp_path / ".run.lock").write_text("{}")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not lock.is_lost and time.monotonic() < deadline:
             time.sleep(0.02)
         object.__setattr__(folder, "lock", lock)

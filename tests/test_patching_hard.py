@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import zarr
 from conftest import TUMOR_RINGS, brute_fraction, stained_slide
-from gigaslide.batch import BatchSettings
+from gigaslide.batch import BatchSettings, run_folder
 from gigaslide.cli import main
 from gigaslide.patching import HardSettings, PatchStore, add_hard_negatives, verify_store
-from gigaslide.wsi import CellStatus, Cohort, Heatmap, SettingsError
+from gigaslide.wsi import CellStatus, ClusterError, Cohort, Heatmap, SettingsError, StoreError
 from tiling import CENTRE_OFFSET, SIDE
 
 STRIDE, ORIGIN = 30.5, (3.0, 7.0)  # level-0 px; no cell lies on the store's own grid
@@ -55,7 +55,7 @@ def files_of(folder: Path) -> dict[Path, int]:
 
 
 def test_hard_negatives_are_the_worst_normal_cells_and_nothing_is_rewritten(cohort, copied, heatmaps):
-    before = {path: stamp for path, stamp in files_of(copied.path).items() if path != copied.path / "zarr.json"}
+    before = {path: stamp for path, stamp in files_of(copied.path).items() if path.parent != copied.path}
     first = {slide.id: slide.counts for slide in copied.slides}
     summary = add(cohort, copied, heatmaps)
     assert {o.slide: o.status for o in summary.outcomes} == {"ill": "done", "well": "done"}
@@ -86,7 +86,7 @@ def test_hard_negatives_are_the_worst_normal_cells_and_nothing_is_rewritten(coho
             assert np.abs(held - (x, y)).max(axis=1).min() >= 16
         cells = np.rint((xy + SIDE / 2 - ORIGIN) / STRIDE - 0.5).astype(int)
         assert probability[cells[:, 1], cells[:, 0]].min() > 0.93  # the worst: there are many more over 0.9
-    assert verify_store(store) == []
+    assert not verify_store(store).damaged
 
 
 def test_adding_again_adds_nothing_and_another_model_adds_more(cohort, copied, heatmaps):
@@ -127,6 +127,30 @@ def test_slides_annotated_in_part_and_without_heatmaps_give_none(cohort, copied,
     shutil.rmtree(heatmaps / "well")
     with pytest.raises(SettingsError, match=r"no heatmap\.zarr of a training slide"):
         add(partly, copied, heatmaps)
+
+
+def test_damaged_heatmap_fails_its_slide_and_the_run_is_told_as_any(cohort, copied, heatmaps):
+    for chunk in (heatmaps / "ill" / "heatmap.zarr" / "probability").rglob("c/**/*"):
+        if chunk.is_file():
+            chunk.write_bytes(chunk.read_bytes()[:-9])
+    summary = add(cohort, copied, heatmaps)
+    assert {o.slide: o.status for o in summary.outcomes} == {"ill": "failed", "well": "done"}
+    assert "heatmap.zarr" in summary.outcomes[0].reason
+    table = (copied.path / "summary.csv").read_text().splitlines()
+    assert [row.split(",")[:2] for row in table[1:]] == [["ill", "failed"], ["well", "done"]]
+    assert "well" in (copied.path / "run.html").read_text()
+    assert not (copied.path / ".run.lock").exists()
+
+
+def test_fault_25_hard_negatives_wait_for_who_tiles_the_store(cohort, copied, heatmaps):
+    before = (copied.path / "zarr.json").read_text()
+    refused = pytest.raises(ClusterError, match="another run works on this output")
+    with run_folder(copied.path, BatchSettings()), refused:
+        add(cohort, copied, heatmaps)
+    assert (copied.path / "zarr.json").read_text() == before
+    with pytest.raises(StoreError, match="not a patch store"):
+        add_hard_negatives(cohort, copied.path / "no" / "such", heatmaps, HardSettings(), BatchSettings())
+    assert not (copied.path / "no").exists()  # no lock is left where nothing is
 
 
 def test_command_takes_the_stores_own_settings(cohort, copied, heatmaps, tmp_path, capsys):

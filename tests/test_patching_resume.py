@@ -177,7 +177,7 @@ def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled,
 def test_fault_23_tiling_killed_at_changes_to_the_disk_and_resumed_gives_the_same(cohort, tiled, tmp_path):
     cohort.save(tmp_path / "cohort.csv")
     command = [sys.executable, Path(__file__).with_name("tile_kills.py"), tmp_path / "cohort.csv", tmp_path, "61"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" ", 2) for line in done.stdout.splitlines()]
     assert len(rows) > 5

@@ -1,0 +1,73 @@
+"""Tiling in many small blocks that take their time, so that something can befall it half-way.
+
+As a file:  python slow_tiling.py COHORT.csv STORE WORKERS PAUSE_S  tiles, and ends as the command does.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gigaslide.batch import BatchSettings, BatchSummary, BlockPlan, SlideOutcome, Stopped
+from gigaslide.patching import blocks as blocks_module
+from gigaslide.patching import tile as tile_module
+from gigaslide.patching import tile_cohort
+from gigaslide.patching import write as write_module
+from gigaslide.patching.blocks import SlideWork, TileBlocks
+from gigaslide.wsi import Cohort
+from tiling import SETTINGS, SIDE
+
+A_SHARD, A_BLOCK = 5, 10  # patches
+TRULY = TileBlocks
+
+
+@dataclass(frozen=True)
+class SlowBlocks:
+    """`TileBlocks` with few patches a block and a pause in each, in whatever process."""
+
+    true: TileBlocks
+    pause_s: float
+
+    def plan(self, slide: SlideWork) -> BlockPlan | SlideOutcome:
+        with _small():
+            return self.true.plan(slide)
+
+    def block(self, slide: SlideWork, number: int) -> dict[str, int]:
+        time.sleep(self.pause_s)
+        with _small():
+            return self.true.block(slide, number)
+
+    def finish(self, slide: SlideWork) -> SlideOutcome:
+        with _small():
+            return self.true.finish(slide)
+
+    def identity(self, slide: SlideWork) -> str | None:
+        return self.true.identity(slide)
+
+
+@contextmanager
+def _small() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write_module, "SHARD_BYTES", A_SHARD * SIDE * SIDE * 3)
+        patch.setattr(blocks_module, "PATCHES_A_BLOCK", A_BLOCK)
+        yield
+
+
+def tile_slowly(cohort: Cohort, store: Path, *, pause_s: float = 0.0, on_block=None, **batch) -> BatchSummary:
+    """batch: as for `BatchSettings`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tile_module, "TileBlocks", lambda store, settings: SlowBlocks(TRULY(store, settings), pause_s))
+        settings = SETTINGS.model_copy(update={"check_space": False})
+        return tile_cohort(cohort, store, settings, BatchSettings(**batch), on_block=on_block)
+
+
+if __name__ == "__main__":
+    workers, pause = int(sys.argv[3]), float(sys.argv[4])
+    try:
+        cohort = Cohort.load(Path(sys.argv[1]))
+        sys.exit(tile_slowly(cohort, Path(sys.argv[2]), pause_s=pause, workers=workers, memory_gb=1.5).exit_status)
+    except Stopped as stopped:
+        sys.exit(stopped.exit_status)

@@ -1,0 +1,147 @@
+"""In which order tasks are handed out and how many at once; an engine that works in no time stands for workers."""
+
+import tracemalloc
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gigaslide.batch import BatchSettings, BlockPlan, SlideOutcome, run_blocks, run_folder
+from gigaslide.batch import run as run_module
+from gigaslide.batch.agenda import Agenda
+from gigaslide.batch.blocks import Task
+from gigaslide.batch.engine import Ended, Lost
+from gigaslide.batch.perform import Terms, perform
+
+
+@dataclass(frozen=True)
+class Many:
+    id: str
+    blocks: int
+
+
+class Nothing:
+    """`BlockWork` that does nothing."""
+
+    def plan(self, slide: Many) -> BlockPlan:
+        return BlockPlan(blocks=slide.blocks, pending=tuple(range(slide.blocks)))
+
+    def block(self, slide: Many, number: int) -> dict[str, int]:
+        return {"patches": 512}
+
+    def finish(self, slide: Many) -> SlideOutcome:
+        return SlideOutcome(slide=slide.id, status="done")
+
+    def identity(self, slide: Many) -> None:
+        return None
+
+
+class Engine:
+    """Three slots; loses each task of a block once whose number ends in 99."""
+
+    slots, may_be_killed = 3, True
+
+    def __init__(self, work: Nothing, terms: Terms) -> None:
+        self.work, self.terms = work, terms
+        self.tasks: deque[Task] = deque()
+        self.done: Counter[str] = Counter()
+        self.most = 0
+
+    def submit(self, task: Task) -> None:
+        self.tasks.append(task)
+        self.most = max(self.most, len(self.tasks))
+
+    def wait(self, seconds: float) -> Sequence[Ended]:
+        task = self.tasks.popleft()
+        self.done[task.key] += 1
+        if task.step == "block" and task.number % 100 == 99 and self.done[task.key] == 1:
+            return [Ended(task=task, result=Lost(deaths=0, reason="gone"))]
+        return [Ended(task=task, result=perform(self.work, task, self.terms))]
+
+    def close(self) -> None:
+        pass
+
+
+def test_fault_38_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, monkeypatch):
+    engines: list[Engine] = []
+
+    def engine(work, terms: Terms, *_, **__) -> Engine:
+        engines.append(Engine(work, terms))
+        return engines[0]
+
+    monkeypatch.setattr(run_module, "_engine", engine)
+    slides = [Many(f"s{k}", 40) for k in range(49)]  # 49 × 40 × 512 = 1.0 million
+    tracemalloc.start()
+    with run_folder(tmp_path, BatchSettings()) as folder:
+        summary = run_blocks(Nothing(), slides, BatchSettings(), folder=folder)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert {outcome.status for outcome in summary.outcomes} == {"done"}
+    (used,) = engines
+    assert used.most == 3
+    assert sum(used.done.values()) == 49 * (40 + 2)
+    assert sum(sum(pace.counts.values()) for pace in summary.pace.workers.values()) == 49 * 40 * 512
+    assert peak < 10e6
+
+
+def test_slides_in_hand_come_before_others_are_begun():
+    agenda: Agenda[Many] = Agenda()
+    for k in range(3):
+        agenda.add(Many(f"s{k}", 2))
+    first = agenda.next()
+    assert first is not None
+    assert (first.slide.id, first.step, agenda.waiting) == ("s0", "plan", 2)
+    state = agenda.landed(first)
+    assert state is not None
+    agenda.planned(state, [0, 1])
+    assert [str(agenda.next()) for _ in range(3)] == ["s0, block 0", "s0, block 1", "s1, plan"]
+
+
+def test_suspected_task_is_done_last_and_alone():
+    agenda: Agenda[Many] = Agenda()
+    agenda.add(Many("bad", 3))
+    agenda.add(Many("good", 1))
+    agenda.planned(agenda.landed(agenda.next()), [0, 1, 2])
+    task = agenda.next()
+    for _ in range(2):  # of three tries two are gone
+        assert str(task) == "bad, block 0"
+        agenda.landed(task)
+        assert agenda.lost(task, deaths=1, tries=3)
+        task = agenda.next()
+    assert str(task) == "good, plan"  # begun before the other blocks of the suspected slide
+    agenda.planned(agenda.landed(task), [0])
+    good = agenda.next()
+    assert str(good) == "good, block 0"
+    assert agenda.next() is None  # the suspected one waits for it
+    agenda.did_block(agenda.landed(good))
+    finish = agenda.next()
+    assert str(finish) == "good, finish"
+    agenda.landed(finish)
+    agenda.drop("good")
+    alone = agenda.next()
+    assert str(alone) == "bad, block 0"
+    assert agenda.next() is None  # nor is anything begun beside it
+    agenda.did_block(agenda.landed(alone))
+    assert [str(agenda.next()) for _ in range(2)] == ["bad, block 1", "bad, block 2"]  # cleared of suspicion
+
+
+def test_task_that_is_lost_for_ever_through_no_fault_of_its_own_ends_its_slide():
+    agenda: Agenda[Many] = Agenda()
+    agenda.add(Many("s", 1))
+    lost = 0
+    while True:
+        task = agenda.next()
+        assert task is not None
+        agenda.landed(task)
+        lost += 1
+        if not agenda.lost(task, deaths=0, tries=2):
+            break
+    assert lost == 60
+
+
+def test_what_ends_after_its_slide_is_over_is_left():
+    agenda: Agenda[Many] = Agenda()
+    agenda.add(Many("s", 1))
+    task = agenda.next()
+    agenda.drop("s")
+    assert agenda.landed(task) is None
+    assert agenda.is_over

@@ -1,0 +1,176 @@
+"""Whatever ends a tiling half-way, the same command goes on to the same store: its content's hash says so."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from dask.distributed import Client, LocalCluster
+from distributed.chaos import KillWorker
+from gigaslide.batch import BatchSummary
+from gigaslide.patching import PatchStore, verify_store
+from gigaslide.wsi import ClusterError, Cohort, StoreError
+from schedulers import dask, scheduler
+from slow_tiling import A_BLOCK, tile_slowly
+from sums import COLUMNS, contents, expected, run
+from test_batch_blocks import journal
+from tiling import content_hash
+
+TESTS = Path(__file__).parent
+BLOCKS = sum(-(-count // A_BLOCK) for count in (40, 50, 50, 40, 50))  # of the five classes that have patches
+
+
+@pytest.fixture(scope="module")
+def true_hash(tiled) -> str:
+    return content_hash(tiled[0])
+
+
+def resumed(cohort: Cohort, store: Path) -> BatchSummary:
+    """Go on to the end, here."""
+    summary = tile_slowly(cohort, store, workers=0)
+    assert not list(store.glob(".*"))
+    return summary
+
+
+def test_fault_26_tiling_on_a_full_disk_stops_and_goes_on_when_there_is_room(cohort, true_hash, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", small], check=False).returncode:
+        pytest.skip("no small tmpfs can be mounted here")
+    try:
+        store, done = small / "store", []
+        for filling in (3_500_000, 2_500_000, 1_000_000):
+            (small / "other").write_bytes(bytes(filling))
+            with pytest.raises(StoreError, match=r"disk is full .*No space left.*run the same command again"):
+                tile_slowly(cohort, store, workers=0)
+            done.append(len(journal(store, "block")))
+            assert all(slide.counts for slide in PatchStore(store).slides)
+        (small / "other").unlink()
+        subprocess.run(["mount", "-o", "remount,size=60m", small], check=True)
+        assert resumed(cohort, store).exit_status == 0
+        assert content_hash(PatchStore(store)) == true_hash
+        assert not verify_store(PatchStore(store)).damaged
+        assert done[0] < done[-1] < BLOCKS
+        assert len(journal(store, "block")) == BLOCKS  # nothing was done twice, nothing half done was taken for done
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_fault_31_errors_that_tensorstore_tells_in_words_are_tried_again(cohort, true_hash, tmp_path, monkeypatch):
+    from gigaslide.batch import perform
+    from gigaslide.patching import blocks
+    from gigaslide.patching.place import settled
+
+    class Failing:
+        def result(self) -> None:
+            raise ValueError("INTERNAL: Failed writing: Input/output error [os_error_code='5']")
+
+    calls, write_shard = itertools.count(), blocks.write_shard
+
+    def failing(*args) -> None:
+        if next(calls) in (1, 4, 5):  # the last two are two tries of one block
+            settled(Failing(), "a shard")
+        write_shard(*args)
+
+    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(blocks, "write_shard", failing)
+    store = tmp_path / "store"
+    assert resumed(cohort, store).exit_status == 0
+    assert content_hash(PatchStore(store)) == true_hash
+    assert sorted(line["tries"] for line in journal(store, "block"))[-3:] == [1, 2, 3]
+
+
+def started(cohort: Cohort, folder: Path) -> tuple[subprocess.Popen, Path]:
+    """A tiling by two workers that has done three blocks, in a session of its own, and its store."""
+    cohort.save(folder / "cohort.csv")
+    store = folder / "store"
+    command = [sys.executable, TESTS / "slow_tiling.py", folder / "cohort.csv", store, "2", "0.3"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not ((store / "run.jsonl").exists() and len(journal(store, "block")) >= 3):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process, store
+
+
+def test_fault_36_tiling_that_is_told_to_stop_does_and_goes_on(cohort, true_hash, tmp_path):
+    process, store = started(cohort, tmp_path)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert "SIGTERM" in journal(store, "stopped")[-1]["reason"]
+    before = len(journal(store, "block"))
+    assert resumed(cohort, store).exit_status == 0
+    assert content_hash(PatchStore(store)) == true_hash
+    again = len(journal(store, "block")) - before
+    assert BLOCKS - before - 2 <= again <= BLOCKS - before  # up to one a worker ended unheard
+
+
+def test_fault_23_tiling_and_its_workers_killed_together_goes_on(cohort, true_hash, tmp_path):
+    process, store = started(cohort, tmp_path)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = len(journal(store, "block"))
+    assert resumed(cohort, store).exit_status == 0  # the lock of a dead process on this machine is taken over
+    assert content_hash(PatchStore(store)) == true_hash
+    assert len(journal(store, "block")) <= BLOCKS + 2
+    assert before >= 3
+
+
+async def doom(dask_worker) -> None:
+    """Dask's own chaos for a worker that works already: it dies of a segmentation fault after a second in the mean."""
+    await KillWorker(delay="1 s", mode="segfault").setup(dask_worker)
+
+
+def test_fault_32_workers_killed_at_random_while_tiling(cohort, true_hash, tmp_path):
+    store, blocks = tmp_path / "store", itertools.count()
+    local = LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0")
+    with local as cluster, Client(cluster, set_as_default=False) as client:
+
+        def hear(_: dict[str, int]) -> None:
+            if next(blocks) in (1, 9):  # those that a nanny brings are met the second time
+                client.run(doom, on_error="ignore")
+
+        where = cluster.scheduler_address
+        summary = tile_slowly(cohort, store, pause_s=0.1, scheduler=where, tries=20, on_block=hear)
+    assert summary.exit_status == 0
+    assert content_hash(PatchStore(store)) == true_hash
+    done = [(line["slide"], line["block"]) for line in journal(store, "block")]
+    assert len(done) == len(set(done)) == BLOCKS  # no block was taken twice
+    assert len(journal(store, "lost")) <= BLOCKS / 2  # what is done again is a small part
+
+
+def test_fault_33_tiling_whose_tls_scheduler_dies_goes_on(cohort, true_hash, tmp_path, certificates):
+    settings = {
+        "tls_ca_file": certificates["--tls-ca-file"],
+        "tls_cert_file": certificates["--tls-cert"],
+        "tls_key_file": certificates["--tls-key"],
+    }
+    words = [word for pair in certificates.items() for word in pair]
+    process, address = scheduler("--protocol", "tls", *words)
+    worker = dask("worker", address, "--nthreads", "1", "--death-timeout", "60", "--no-dashboard", *words)
+    try:
+        summary = run(tmp_path / "sums", COLUMNS, scheduler=address, **settings)
+        assert contents(tmp_path / "sums") == expected(COLUMNS)
+        assert {name.split("://")[0] for name in summary.pace.workers} == {"tls"}
+        store = tmp_path / "store"
+        heard = []
+
+        def kill(counts: dict[str, int]) -> None:
+            heard.append(counts)
+            if len(heard) == 2:
+                process.kill()
+
+        with pytest.raises(ClusterError, match=r"no scheduler for 3 s.*run the same command again|is gone"):
+            tile_slowly(cohort, store, pause_s=0.1, scheduler=address, patience_s=3, on_block=kill, **settings)
+    finally:
+        for child in (process, worker):
+            child.kill()
+            child.communicate()
+    assert 2 <= len(journal(store, "block")) < BLOCKS
+    assert resumed(cohort, store).exit_status == 0
+    assert content_hash(PatchStore(store)) == true_hash
