@@ -24,18 +24,17 @@ from .write import (
     create_arrays,
     group_json,
     open_array,
+    rows_at_once,
     rows_per_shard,
     shard_files,
-    shards_of,
+    stacks_of,
     write_rest,
-    write_shard,
+    write_shards,
 )
 
 __all__ = ["SlideWork", "TileBlocks", "lost_words", "unchanged"]
 
 logger = logging.getLogger(__name__)
-
-PATCHES_A_BLOCK = 512  # in whole shards: one to a few seconds of reading and compressing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +95,7 @@ class _Kept:
     def blocks(self, settings: TileSettings) -> list[_Block]:
         found = []
         for name, rows in self.rows.items():
-            per_shard = rows_per_shard(rows, settings.arrays)
-            side = per_shard * max(1, PATCHES_A_BLOCK // per_shard)
+            side = rows_at_once(rows, settings.arrays)
             for start in range(0, rows, side):
                 found.append(_Block(name=name, start=start, stop=min(rows, start + side)))
         return found
@@ -165,10 +163,11 @@ class TileBlocks:
                 stop=block.stop,
             )
             in_block = ((place - block.start, of_row) for place, of_row in pixels)
-            for first, shard, found in shards_of(block.stop - block.start, per_shard, in_block, self.settings.arrays):
+            size = block.stop - block.start
+            for _, stacks, found in stacks_of(size, size, in_block, self.settings.arrays):
                 readable.extend(block.start + place for place in found)
-                for name, values in shard.items():
-                    write_shard(arrays[name], block.start + first, values)
+                for name, values in stacks.items():
+                    write_shards(arrays[name], block.start, values)
         shards = range(block.start // per_shard, ceil_div(block.stop, per_shard))
         files = [
             file

@@ -10,40 +10,43 @@ from .normalise import StainFit, fit_stain
 from .plan import SlidePlan
 from .select import Candidates
 from .settings import TileSettings
-from .write import Pixels
+from .write import Pixels, rows_at_once
 
 __all__ = ["augmented_copies", "fitted_stains", "read_pixels"]
 
 STAIN_PATCHES, STAIN_STEP = 48, 4  # so many patches, and every so many px of them, tell a slide's stain
-READ_AT_ONCE = 64  # patches asked of the slide in one call: near ones share reads, and memory stays small
 
 
 def read_pixels(
     slide: Slide, rows: Candidates, settings: TileSettings, *, group: str, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, Pixels]]:
-    """(row, pixels) of rows start to stop - 1 in rising order; those that cannot be read are left out.
+    """(row, pixels) of rows start to stop - 1, in the order that `write_slide` takes; unreadable ones are left out.
 
-    group, slide/class, is where the rows will lie in the store. No row's pixels depend on the other rows.
+    group, slide/class, is where the rows will lie in the store. No row's pixels depend on the other rows. They are
+    views that share memory: copy them before asking for the next.
     """
     stop = len(rows) if stop is None else stop
-    for first in range(start, stop, READ_AT_ONCE):
-        xy = rows.xy[first : min(first + READ_AT_ONCE, stop)]
-        at_scales = {name: _windows(slide, xy, settings, mpp=mpp) for name, mpp in settings.scales.items()}
-        for index in range(len(xy)):
-            pixels = {name: windows[index] for name, windows in at_scales.items()}
+    at_once = rows_at_once(len(rows), settings.arrays)
+    finest, *others = settings.scales.items()
+    for first in range(start, stop, at_once):
+        xy = rows.xy[first : min(first + at_once, stop)]
+        further = {name: dict(_windows(slide, xy, settings, mpp=mpp)) for name, mpp in others}
+        for index, window in _windows(slide, xy, settings, mpp=finest[1]):
+            pixels = {finest[0]: window, **{name: windows[index] for name, windows in further.items()}}
             readable = {name: window for name, window in pixels.items() if window is not None}
             # A patch of several scales is read whole or not at all.
             if len(readable) == len(pixels):
                 yield first + index, _of_row(readable, settings, group=group, row=first + index)
 
 
-def _windows(slide: Slide, xy: np.ndarray, settings: TileSettings, *, mpp: float) -> dict[int, np.ndarray | None]:
-    """By index, windows of mpp µm/px around the centres of those of the settings' mpp at level-0 xy."""
+def _windows(
+    slide: Slide, xy: np.ndarray, settings: TileSettings, *, mpp: float
+) -> Iterator[tuple[int, np.ndarray | None]]:
+    """(index, window), windows of mpp µm/px around the centres of those of the settings' mpp at level-0 xy."""
     scales = [slide.scale(value, allow_upsampling=settings.allow_upsampling) for value in (settings.mpp, mpp)]
     reach = settings.stored_px * (scales[1].level0 - scales[0].level0) / 2
     corners = np.rint(xy - reach).astype(np.int64)
-    windows = slide.read_windows(corners, size=settings.stored_px, mpp=mpp, allow_upsampling=settings.allow_upsampling)
-    return dict(windows)
+    return slide.read_windows(corners, size=settings.stored_px, mpp=mpp, allow_upsampling=settings.allow_upsampling)
 
 
 def _of_row(windows: dict[str, np.ndarray], settings: TileSettings, *, group: str, row: int) -> Pixels:

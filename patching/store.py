@@ -116,18 +116,16 @@ class PatchStore:
         if shape is None:
             raise StoreError(f"{self.path}: holds no {array}; tile again, with --copies for augmented patches")
         places = [self.place(slide_id, name, index) for slide_id, name, index in wanted]
-        by_group: dict[str, list[int]] = {}
-        for position, (group, _) in enumerate(places):
-            by_group.setdefault(group, []).append(position)
-        reading = []
-        for group, positions in by_group.items():
-            at: Any = np.array([places[p][1] for p in positions])
-            if copies is not None:
-                at = at, np.array([copies[p] for p in positions])
-            reading.append((group, positions, self._array(group, array).vindex[at].read()))
+        at = (
+            [row for _, row in places]
+            if copies is None
+            else [(row, k) for (_, row), k in zip(places, copies, strict=True)]
+        )
+        # One by one: index arrays of several rows are no quicker, and their pixels would be copied once more.
+        reading = [self._array(group, array)[row].read() for (group, _), row in zip(places, at, strict=True)]
         found = np.empty((len(places), *shape[-3:]) if copies is not None else (len(places), *shape), np.uint8)
-        for group, positions, future in reading:
-            found[positions] = self._settled(future, group)
+        for position, ((group, _), future) in enumerate(zip(places, reading, strict=True)):
+            found[position] = self._settled(future, group)
         return found
 
     def read_scales(self, wanted: Sequence[tuple[str, str, int]]) -> np.ndarray:

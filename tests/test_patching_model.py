@@ -10,7 +10,7 @@ import tensorstore
 from gigaslide.patching import Candidates, PatchStore, TileSettings
 from gigaslide.patching import write as write_module
 from gigaslide.patching.place import kvstore
-from gigaslide.patching.write import write_shard, write_slide
+from gigaslide.patching.write import write_shards, write_slide
 from gigaslide.wsi import Recipe, SettingsError, StoreError
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -153,10 +153,10 @@ def test_fault_24_part_of_a_shard_is_refused_before_anything_is_written(tmp_path
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in shards]
     spec = {"driver": "zarr3", "kvstore": kvstore(tmp_path / "a" / "tumor" / "images")}
     array = tensorstore.open(spec, open=True, write=True).result()
-    with pytest.raises(StoreError, match=f"rows {first} to {first + count} are not a whole shard of 5"):
-        write_shard(array, first, np.zeros((count, SIDE, SIDE, 3), np.uint8))
+    with pytest.raises(StoreError, match=f"rows {first} to {first + count} are no whole shards of 5"):
+        write_shards(array, first, np.zeros((count, SIDE, SIDE, 3), np.uint8))
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in shards] == before
-    write_shard(array, 10, patches[:3])  # the last shard holds three rows and is whole with them
+    write_shards(array, 10, patches[:3])  # the last shard holds three rows and is whole with them
     assert shards[2].read_bytes() != before[2][0]
 
 
