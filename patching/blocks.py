@@ -20,16 +20,16 @@ from .plan import SlidePlan, failure_identity, plan_slide, recipe_of
 from .quota import Quota
 from .select import Candidates
 from .settings import TileSettings
+from .shard import BLOSC
 from .write import (
     create_arrays,
     group_json,
-    open_array,
+    layouts,
     rows_at_once,
     rows_per_shard,
     shard_files,
-    stacks_of,
     write_rest,
-    write_shards,
+    write_stack,
 )
 
 __all__ = ["SlideWork", "TileBlocks", "lost_words", "unchanged"]
@@ -67,14 +67,16 @@ class _Kept:
     reason: str
     changed: str
     stain: dict[str, Any]
+    codec: dict[str, Any]
 
     @classmethod
     def load(cls, folder: Path) -> "_Kept | None":
-        """None where there is none, or a part of one."""
+        """None where there is none, or a part of one, or its arrays were made for shards of another codec."""
         try:
-            return cls(folder=folder, **json.loads((folder / "plan.json").read_text(encoding="utf-8")))
+            kept = cls(folder=folder, **json.loads((folder / "plan.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
+        return kept if kept.codec == BLOSC else None
 
     @classmethod
     def save(cls, folder: Path, plan: SlidePlan, *, changed: str, stain: dict[str, Any]) -> None:
@@ -83,7 +85,7 @@ class _Kept:
             for field in fields(rows):
                 np.save(folder / f"{name}.{field.name}.npy", getattr(rows, field.name))
         numbers = {name: len(rows) for name, rows in plan.chosen.items()}
-        plain = {"rows": numbers, "reason": plan.reason, "changed": changed, "stain": stain}
+        plain = {"rows": numbers, "reason": plan.reason, "changed": changed, "stain": stain, "codec": BLOSC}
         with whole_file(folder / "plan.json") as file:  # last: with it the plan is whole
             file.write_text(json.dumps(plain), encoding="utf-8")
 
@@ -150,9 +152,7 @@ class TileBlocks:
         pieces, row = Pieces(self.store / slide.id), slide.slide
         kept = self._kept(pieces)
         block = kept.blocks(self.settings)[number]
-        per_shard = rows_per_shard(kept.rows[block.name], self.settings.arrays)
-        arrays = {name: open_array(pieces.whole / block.name / name) for name in self.settings.arrays}
-        readable: list[int] = []
+        planned = layouts(kept.rows[block.name], self.settings.arrays)
         with open_slide(row.path, mpp=row.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
             pixels = read_pixels(
                 opened,
@@ -162,19 +162,16 @@ class TileBlocks:
                 start=block.start,
                 stop=block.stop,
             )
-            in_block = ((place - block.start, of_row) for place, of_row in pixels)
-            size = block.stop - block.start
-            for _, stacks, found in stacks_of(size, size, in_block, self.settings.arrays):
-                readable.extend(block.start + place for place in found)
-                for name, values in stacks.items():
-                    write_shards(arrays[name], block.start, values)
+            rows = range(block.start, block.stop)
+            readable = write_stack(pieces.whole / block.name, planned, rows, pixels)
+        per_shard = rows_per_shard(kept.rows[block.name], self.settings.arrays)
         shards = range(block.start // per_shard, ceil_div(block.stop, per_shard))
         files = [
             file
             for name, shape in self.settings.arrays.items()
             for file in shard_files(pieces.whole / block.name / name, shards, shape)
         ]
-        lost = sorted(set(range(block.start, block.stop)) - set(readable))
+        lost = sorted(set(rows) - set(readable))
         counts = {block.name: len(readable)}
         pieces.record(number, files, counts, notes={"unreadable": lost})
         return counts

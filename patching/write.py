@@ -4,9 +4,8 @@ Which rows a shard holds follows from the plan alone: a patch that cannot be rea
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,29 +19,29 @@ from zarr.storage import MemoryStore
 from ..wsi import Location, Recipe, StoreError
 from .place import below, kvstore, settled, whole_group, write_file
 from .select import Candidates
+from .shard import BLOSC, Layout, Row, encoded_row, shard_of
 
 __all__ = [
     "METADATA_ARRAYS",
     "Pixels",
     "create_arrays",
     "group_json",
-    "open_array",
+    "layouts",
     "rows_at_once",
     "rows_per_shard",
     "shard_files",
-    "stacks_of",
     "stored_bytes",
     "write_rest",
     "write_shards",
     "write_slide",
+    "write_stack",
 ]
 
 Pixels = Mapping[str, np.ndarray]
 """Of one row: by the name of the array they go to, uint8."""
 
 SHARD_BYTES = 32 * 2**20  # uncompressed, of all arrays of pixels together
-ROWS_AT_ONCE = 512  # in whole shards: what a writer holds in memory, 150 MB of patches of 315 px
-BLOSC: Any = {"cname": "lz4", "clevel": 5, "shuffle": "noshuffle"}
+ROWS_AT_ONCE = 512  # in whole shards: what a writer holds in memory, 100 MB of patches of 315 px, compressed
 METADATA_ARRAYS = (*(field.name for field in fields(Candidates)), "unreadable")
 
 
@@ -96,39 +95,41 @@ def _write_class(
     place: Location, rows: Candidates, pixels: Iterable[tuple[int, Pixels]], arrays: Mapping[str, tuple[int, ...]]
 ) -> np.ndarray:
     """(N,) bool: which rows are unreadable."""
-    opened = create_arrays(place, len(rows), arrays)
+    create_arrays(place, len(rows), arrays)
+    planned, at_once = layouts(len(rows), arrays), rows_at_once(len(rows), arrays)
     unreadable = np.ones(len(rows), bool)
-    for first, stacks, readable in stacks_of(len(rows), rows_at_once(len(rows), arrays), pixels, arrays):
-        unreadable[readable] = False
-        for name, stack in stacks.items():
-            write_shards(opened[name], first, stack)
+    by_stack = groupby(pixels, key=lambda item: item[0] // at_once)
+    nothing: tuple[int, Iterable[tuple[int, Pixels]]] = (-1, ())
+    number, part = next(by_stack, nothing)
+    for first in range(0, len(rows), at_once):
+        is_there = number == first // at_once
+        stack = range(first, min(first + at_once, len(rows)))
+        unreadable[write_stack(place, planned, stack, part if is_there else ())] = False
+        if is_there:
+            number, part = next(by_stack, nothing)
     write_rest(place, rows, unreadable)
     return unreadable
 
 
-def create_arrays(place: Location, rows: int, arrays: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Make the arrays of pixels of one class, still without shards, and open them."""
+def layouts(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> dict[str, Layout]:
+    """Of the arrays of pixels of one class."""
     per_shard = rows_per_shard(rows, arrays)
-    return {
-        name: _sharded(below(place, name), (rows, *shape), "uint8", per_shard=per_shard, inner=_inner(name, shape))
-        for name, shape in arrays.items()
-    }
+    return {name: Layout(rows=rows, per_shard=per_shard, shape=shape) for name, shape in arrays.items()}
 
 
-def open_array(place: Location) -> Any:
-    """An array of pixels that `create_arrays` made, to write shards to. `Pieces.record` brings them to the disk."""
-    spec = {"driver": "zarr3", "kvstore": kvstore(place), "store_data_equal_to_fill_value": True}
-    return settled(tensorstore.open(spec, open=True, context=_unsynced()), f"{place}: cannot be opened")
-
-
-@cache
-def _unsynced() -> Any:
-    return tensorstore.Context({"file_io_sync": False})
+def create_arrays(place: Location, rows: int, arrays: Mapping[str, tuple[int, ...]]) -> None:
+    """Make the arrays of pixels of one class, still without shards."""
+    for name, layout in layouts(rows, arrays).items():
+        _sharded(below(place, name), layout)
 
 
 def shard_files(place: Path, shards: Iterable[int], shape: tuple[int, ...]) -> list[Path]:
     """The files of these shards of an array of pixels whose rows have that shape."""
-    return [place.joinpath("c", str(shard), *("0" for _ in shape)) for shard in shards]
+    return [place / _key(shard, shape) for shard in shards]
+
+
+def _key(shard: int, shape: tuple[int, ...]) -> str:
+    return "/".join(["c", str(shard), *("0" for _ in shape)])
 
 
 def write_rest(place: Location, rows: Candidates, unreadable: np.ndarray) -> None:
@@ -140,66 +141,57 @@ def write_rest(place: Location, rows: Candidates, unreadable: np.ndarray) -> Non
     write_file(place, "zarr.json", group_json({}))
 
 
-def _inner(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """One patch a chunk."""
-    return (1, *shape) if len(shape) == 3 else (1, 1, *shape[1:])
+def write_stack(
+    place: Location, planned: Mapping[str, Layout], rows: range, pixels: Iterable[tuple[int, Pixels]]
+) -> list[int]:
+    """Write the rows of whole shards of all arrays of a class, pixels in any order: which of them are readable.
 
-
-def stacks_of(
-    rows: int, at_once: int, pixels: Iterable[tuple[int, Pixels]], arrays: Mapping[str, tuple[int, ...]]
-) -> Iterator[tuple[int, dict[str, np.ndarray], list[int]]]:
-    """(first row, pixels of every array, readable rows) of every `at_once` rows, also of those without a readable one.
-
-    pixels come as `write_slide` takes them.
+    The others are black.
     """
-    by_stack = groupby(pixels, key=lambda item: item[0] // at_once)
-    following = next(by_stack, None)
-    for first in range(0, rows, at_once):
-        stacks = {name: np.zeros((min(at_once, rows - first), *shape), np.uint8) for name, shape in arrays.items()}
-        readable = []
-        if following is not None and following[0] == first // at_once:
-            for row, of_row in following[1]:
-                readable.append(row)
-                for name, values in of_row.items():
-                    stacks[name][row - first] = values
-            following = next(by_stack, None)
-        yield first, stacks, readable
+    stacks = {name: [layout.black] * len(rows) for name, layout in planned.items()}
+    readable = []
+    for row, of_row in pixels:
+        readable.append(row)
+        for name, values in of_row.items():
+            stacks[name][row - rows.start] = encoded_row(values)
+    for name, stack in stacks.items():
+        write_shards(below(place, name), planned[name], rows.start, stack)
+    return readable
 
 
-def write_shards(array: Any, first: int, rows: np.ndarray) -> None:
-    """Write the rows of whole shards of an open TensorStore array, one shard after the other: (n, …) from row `first`.
+def write_shards(place: Location, layout: Layout, first: int, stack: Sequence[Row]) -> None:
+    """Write whole shards of an array of pixels, encoded rows from row `first` on.
 
     Raises:
         StoreError: not the rows of whole shards; two writers of parts of one lose data without a word.
     """
-    per_shard = array.chunk_layout.write_chunk.shape[0]
-    stop = first + len(rows)
-    if first % per_shard or (stop % per_shard and stop != array.shape[0]):
+    stop = first + len(stack)
+    if first % layout.per_shard or (stop % layout.per_shard and stop != layout.rows):
         raise StoreError(
-            f"{array.kvstore.path}: rows {first} to {stop} are no whole shards of {per_shard}; nothing was written"
+            f"{place}: rows {first} to {stop} are no whole shards of {layout.per_shard}; nothing was written"
         )
-    for start in range(first, stop, per_shard):
-        end = min(start + per_shard, stop)
-        settled(array[start:end].write(rows[start - first : end - first]), f"{array.kvstore.path}: cannot be written")
+    for start in range(0, len(stack), layout.per_shard):
+        content = shard_of(stack[start : start + layout.per_shard], per_shard=layout.per_shard)
+        name = _key((first + start) // layout.per_shard, layout.shape)
+        write_file(place, name, content)
 
 
 def _compressed(dtype: str) -> list[dict[str, Any]]:
     size = np.dtype(dtype).itemsize
-    # Zstandard makes stained tissue 7 to 15 % smaller, and takes four times as long to write and five times to read.
     options = {**BLOSC, "typesize": size, "blocksize": 0}
     stored = {"name": "bytes", "configuration": {"endian": "little"}} if size > 1 else {"name": "bytes"}
     return [stored, {"name": "blosc", "configuration": options}, {"name": "crc32c"}]
 
 
-def _sharded(place: Location, shape: tuple[int, ...], dtype: str, *, per_shard: int, inner: tuple[int, ...]) -> Any:
+def _sharded(place: Location, layout: Layout) -> None:
     sharding = {
-        "chunk_shape": list(inner),
-        "codecs": _compressed(dtype),
+        "chunk_shape": list(layout.chunk),
+        "codecs": _compressed("uint8"),
         "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
         "index_location": "end",
     }
     codecs = [{"name": "sharding_indexed", "configuration": sharding}]
-    return _created(place, shape, dtype, (per_shard, *shape[1:]), codecs)
+    _created(place, (layout.rows, *layout.shape), "uint8", (layout.per_shard, *layout.shape), codecs)
 
 
 def _whole(place: Location, shape: tuple[int, ...], dtype: str) -> Any:

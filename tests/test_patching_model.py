@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorstore
 from gigaslide.patching import Candidates, PatchStore, TileSettings
 from gigaslide.patching import write as write_module
-from gigaslide.patching.place import kvstore
+from gigaslide.patching.shard import Layout
 from gigaslide.patching.write import write_shards, write_slide
 from gigaslide.wsi import Recipe, SettingsError, StoreError
 from hypothesis import settings as effort
@@ -151,12 +150,11 @@ def test_fault_24_part_of_a_shard_is_refused_before_anything_is_written(tmp_path
     shards = sorted(path for path in (tmp_path / "a" / "tumor" / "images" / "c").rglob("*") if path.is_file())
     assert [path.relative_to(tmp_path / "a" / "tumor" / "images").parts[1] for path in shards] == ["0", "1", "2"]
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in shards]
-    spec = {"driver": "zarr3", "kvstore": kvstore(tmp_path / "a" / "tumor" / "images")}
-    array = tensorstore.open(spec, open=True, write=True).result()
+    images, layout = tmp_path / "a" / "tumor" / "images", Layout(rows=13, per_shard=5, shape=(SIDE, SIDE, 3))
     with pytest.raises(StoreError, match=f"rows {first} to {first + count} are no whole shards of 5"):
-        write_shards(array, first, np.zeros((count, SIDE, SIDE, 3), np.uint8))
+        write_shards(images, layout, first, [layout.black] * count)
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in shards] == before
-    write_shards(array, 10, patches[:3])  # the last shard holds three rows and is whole with them
+    write_shards(images, layout, 10, [layout.black] * 3)  # the last shard holds three rows and is whole with them
     assert shards[2].read_bytes() != before[2][0]
 
 
