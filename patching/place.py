@@ -110,13 +110,13 @@ def exists_at(place: Location, name: str) -> bool:
     return read_files(place, [name])[0] is not None
 
 
-def write_file(place: Location, name: str, content: bytes) -> None:
-    """Whole or not at all."""
+def write_file(place: Location, name: str, *parts: bytes) -> None:
+    """Whole or not at all. Parts come one after the other: joined they would be copied once more."""
     if isinstance(place, Path):
-        with whole_file(place / name) as partial:
-            partial.write_bytes(content)
+        with whole_file(place / name) as partial, partial.open("wb") as file:
+            file.writelines(parts)
         return
-    settled(_opened(place).write(name, content), f"{below(place, name)}: cannot be written")
+    settled(_opened(place).write(name, b"".join(parts)), f"{below(place, name)}: cannot be written")
 
 
 def refuse_foreign(place: Location) -> None:

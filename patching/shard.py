@@ -20,7 +20,9 @@ __all__ = ["BLOSC", "Layout", "Row", "encoded_row", "shard_of"]
 BLOSC: dict[str, Any] = {"cname": "lz4", "clevel": 5, "shuffle": "noshuffle"}
 NO_CHUNK = 2**64 - 1
 
-Row = tuple[bytes, ...]
+Chunk = tuple[bytes, bytes]
+"""Content, and its CRC-32C."""
+Row = tuple[Chunk, ...]
 """Encoded chunks of one row."""
 
 
@@ -46,28 +48,27 @@ class Layout:
 
 
 def encoded_row(pixels: np.ndarray) -> Row:
-    """Chunks of one row, (P, P, 3) or (K, P, P, 3) uint8."""
+    """One row, (P, P, 3) or (K, P, P, 3) uint8."""
     patches = pixels[None] if pixels.ndim == 3 else pixels
     return tuple(_checked(_compressed(np.ascontiguousarray(patch))) for patch in patches)
 
 
-def shard_of(rows: Sequence[Row], *, per_shard: int) -> bytes:
-    """The file of one shard from its rows, all of them or, at the end of the array, the first."""
+def shard_of(rows: Sequence[Row], *, per_shard: int) -> list[bytes]:
+    """The parts of the file of one shard, from its rows: all of them or, at the end of the array, the first."""
     chunks = [chunk for row in rows for chunk in row]
     index = np.full((per_shard * (len(chunks) // len(rows)), 2), NO_CHUNK, "<u8")
-    lengths = np.array([len(chunk) for chunk in chunks], np.uint64)
+    lengths = np.array([len(content) + len(crc) for content, crc in chunks], np.uint64)
     index[: len(chunks), 0] = np.cumsum(lengths) - lengths
     index[: len(chunks), 1] = lengths
-    return b"".join([*chunks, _checked(index.tobytes())])
+    return [part for chunk in [*chunks, _checked(index.tobytes())] for part in chunk]
 
 
 def _compressed(patch: np.ndarray) -> bytes:
     # In the caller's thread: workers are as many as cores.
-    found = imagecodecs.blosc_encode(
+    return imagecodecs.blosc_encode(
         patch, level=BLOSC["clevel"], compressor=BLOSC["cname"], shuffle=0, typesize=1, numthreads=1
     )
-    return bytes(found)
 
 
-def _checked(content: bytes) -> bytes:
-    return content + google_crc32c.value(content).to_bytes(4, "little")
+def _checked(content: bytes) -> Chunk:
+    return content, google_crc32c.value(content).to_bytes(4, "little")

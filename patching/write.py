@@ -171,9 +171,8 @@ def write_shards(place: Location, layout: Layout, first: int, stack: Sequence[Ro
             f"{place}: rows {first} to {stop} are no whole shards of {layout.per_shard}; nothing was written"
         )
     for start in range(0, len(stack), layout.per_shard):
-        content = shard_of(stack[start : start + layout.per_shard], per_shard=layout.per_shard)
-        name = _key((first + start) // layout.per_shard, layout.shape)
-        write_file(place, name, content)
+        parts = shard_of(stack[start : start + layout.per_shard], per_shard=layout.per_shard)
+        write_file(place, _key((first + start) // layout.per_shard, layout.shape), *parts)
 
 
 def _compressed(dtype: str) -> list[dict[str, Any]]:
