@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-PATCH_PX, MARGIN_PX, STRIDE_PX, MPP = 299, 8, 64, 0.5
+PATCH_PX, MARGIN_PX, STRIDE_PX, MPP = 299, 8, 32, 0.5
 SIDE_PX = PATCH_PX + 2 * MARGIN_PX
 LEVEL = 1  # of PNG, which is cv2's own, and of Zstandard
 BLOCK = 512

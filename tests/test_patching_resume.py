@@ -173,6 +173,29 @@ def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled,
         assert not list(store.glob(".*"))
 
 
+def test_a_slide_begun_with_another_codec_is_begun_anew(cohort, tiled, tmp_path, monkeypatch):
+    """Its arrays say how their shards are compressed: shards of two kinds would be half unreadable."""
+    from gigaslide.patching import blocks as blocks_module
+    from gigaslide.patching.shard import BLOSC
+
+    def stopping(*args, **options):
+        if options["group"].endswith("/normal"):
+            raise KeyboardInterrupt
+        yield from patches(*args, **options)
+
+    patches = blocks_module.read_pixels
+    with monkeypatch.context() as patch:
+        patch.setitem(BLOSC, "cname", "zstd")
+        patch.setattr(blocks_module, "read_pixels", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            tile(cohort, tmp_path / "store")
+    (begun,) = (tmp_path / "store").glob(".*.partial/whole/tumor/images")
+    assert '"zstd"' in (begun / "zarr.json").read_text()
+    assert list(begun.glob("c/0/0/0/0"))
+    tile(cohort, tmp_path / "store")
+    assert content_hash(PatchStore(tmp_path / "store")) == content_hash(tiled[0])
+
+
 @pytest.mark.slow
 def test_fault_23_tiling_killed_at_changes_to_the_disk_and_resumed_gives_the_same(cohort, tiled, tmp_path):
     cohort.save(tmp_path / "cohort.csv")

@@ -8,7 +8,8 @@ import tifffile
 from conftest import WIDTH as SLIDE_WIDTH
 from conftest import position_coded, tile_place, write_tiff
 from gigaslide.wsi import SlideError, UnreadableRegionError, open_slide
-from gigaslide.wsi.readers import open_reader
+from gigaslide.wsi.readers import open_reader, opening
+from gigaslide.wsi.readers.probe import compare
 from gigaslide.wsi.readers.tiff_directories import tiff_slide
 from test_readers_faults import DEFLATE, JPEG, PIXELS, overwritten, patched_tag, tiles_of
 from test_readers_omezarr import write_ome_zarr
@@ -113,3 +114,27 @@ def test_many_unreadable_tiles_are_found_by_place(tmp_path):
             under = every[((every < (y + side, x + side)) & (every + 64 > (y, x))).all(axis=1)] // 64
             found = {(tile.row, tile.column) for tile in slide._tiles.lost(0, x, y, side, side)}
             assert found == set(map(tuple, under.tolist())) & bad
+
+
+def test_a_slide_is_compared_once_until_its_file_changes(tmp_path, monkeypatch):
+    compared = []
+
+    def counting(*readers):
+        compared.append(readers)
+        return compare(*readers)
+
+    monkeypatch.setattr(opening, "compare", counting)
+    path = write_levels(tmp_path / "slide.tif", PIXELS, **JPEG)
+    reasons = set()
+    for _ in range(3):
+        reader, why = open_reader(path)
+        reader.close()
+        reasons.add(why)
+    assert reasons == {"compared tiles are equal to OpenSlide's"}
+    assert len(compared) == 1
+    offset, length = tile_place(path, 29)
+    overwritten(path, (offset + length // 2, 0), bytes(length - length // 2))
+    reader, why = open_reader(path)
+    reader.close()
+    assert "1 of them are damaged" in why
+    assert len(compared) == 2

@@ -1,0 +1,137 @@
+"""Shards of our own making against TensorStore's and zarr-python's; patches read in bulk against patches one by one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorstore
+import zarr
+from conftest import position_coded, write_tiff
+from gigaslide.patching import Candidates, TileSettings
+from gigaslide.patching import write as write_module
+from gigaslide.patching.pixels import read_pixels
+from gigaslide.patching.place import kvstore
+from gigaslide.patching.shard import Layout, encoded_row, shard_of
+from gigaslide.patching.write import create_arrays, shard_files, write_shards, write_stack
+from gigaslide.wsi import Region, StoreError, open_slide
+
+P = 29
+PER_SHARD = 5
+ARRAYS = {"images": (P, P, 3), "augmented": (4, P - 3, P - 3, 3)}
+ROWS = 13
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    bytes_a_row = sum(int(np.prod(shape)) for shape in ARRAYS.values())
+    monkeypatch.setattr(write_module, "SHARD_BYTES", PER_SHARD * bytes_a_row)
+
+
+def patches(seed: int) -> dict[str, np.ndarray]:
+    """Rows of every array, half noise and half a ramp, so that chunks differ in length."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name, shape in ARRAYS.items():
+        rows = rng.integers(0, 256, (ROWS, *shape), dtype=np.uint8)
+        rows[::2] = np.arange(np.prod(shape[-2:]), dtype=np.uint8).reshape(shape[-2:])
+        found[name] = rows
+    return found
+
+
+def opened(place: Path):
+    spec = {"driver": "zarr3", "kvstore": kvstore(place), "fill_missing_data_reads": False}
+    return tensorstore.open(spec, open=True).result()
+
+
+def written(place: Path, rows: dict[str, np.ndarray], order: np.ndarray) -> list[int]:
+    """All rows, in this order, those left out unreadable."""
+    create_arrays(place, ROWS, ARRAYS)
+    return write_stack(
+        place,
+        write_module.layouts(ROWS, ARRAYS),
+        range(ROWS),
+        ((int(row), {name: values[row] for name, values in rows.items()}) for row in order),
+    )
+
+
+def test_our_shards_hold_what_tensorstores_hold(tmp_path, small_shards):
+    rows = patches(1)
+    assert written(tmp_path / "ours", rows, np.random.default_rng(0).permutation(ROWS)) != list(range(ROWS))
+    create_arrays(tmp_path / "theirs", ROWS, ARRAYS)
+    for name, values in rows.items():
+        theirs = opened(tmp_path / "theirs" / name)
+        for first in range(0, ROWS, PER_SHARD):
+            stop = min(first + PER_SHARD, ROWS)
+            theirs[first:stop].write(values[first:stop]).result()
+        for place in (tmp_path / "ours" / name, tmp_path / "theirs" / name):
+            assert np.array_equal(opened(place).read().result(), values)
+            assert np.array_equal(zarr.open_array(place, mode="r")[:], values)
+        files = [shard_files(tmp_path / who / name, range(3), ARRAYS[name]) for who in ("ours", "theirs")]
+        assert all(path.is_file() for paths in files for path in paths)
+        assert [path.stat().st_size for path in files[0]] == [path.stat().st_size for path in files[1]]
+
+
+def test_unreadable_rows_are_black_and_are_there(tmp_path, small_shards):
+    rows = patches(2)
+    readable = np.array([12, 0, 3, 11, 4])
+    assert written(tmp_path, rows, readable) == readable.tolist()
+    for name, values in rows.items():
+        expected = np.zeros_like(values)
+        expected[readable] = values[readable]
+        assert np.array_equal(opened(tmp_path / name).read().result(), expected)
+
+
+def test_a_shard_ends_with_its_index_and_every_changed_byte_is_told(tmp_path, small_shards):
+    rows = patches(3)
+    written(tmp_path, rows, np.arange(ROWS))
+    (file,) = shard_files(tmp_path / "images", [2], ARRAYS["images"])  # holds rows 10 to 12, and places for two more
+    content = file.read_bytes()
+    index = np.frombuffer(content[-16 * PER_SHARD - 4 : -4], "<u8").reshape(PER_SHARD, 2)
+    assert (index[3:] == 2**64 - 1).all()
+    assert index[:3, 0].tolist() == [0, *np.cumsum(index[:2, 1]).tolist()]
+    assert index[:3, 1].sum() == len(content) - 16 * PER_SHARD - 4
+    parts = shard_of([encoded_row(row) for row in rows["images"][10:]], per_shard=PER_SHARD)
+    assert b"".join(parts) == content
+    for position in (20, int(index[1, 0]) + 40, len(content) - 30, len(content) - 2):
+        damaged = bytearray(content)
+        damaged[position] ^= 4
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"(?i)blosc|digest"):
+            opened(tmp_path / "images")[10:13].read().result()
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 4), (1, 5), (5, 9), (10, 2), (3, 2)])
+def test_fault_24_parts_of_a_shard_are_refused(tmp_path, first, count):
+    layout = Layout(rows=ROWS, per_shard=PER_SHARD, shape=(P, P, 3))
+    with pytest.raises(StoreError, match=f"rows {first} to {first + count} are no whole shards of 5"):
+        write_shards(tmp_path / "images", layout, first, [layout.black] * count)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("further", [(), (1.37,)])
+def test_patches_in_bulk_are_the_patches_one_by_one(tmp_path, monkeypatch, further):
+    """At the slide's µm/px by plain crops of what was drawn; between levels by the slide's own read_region."""
+    drawn = position_coded()
+    path = write_tiff(tmp_path / "slide.tif", drawn)
+    settings = TileSettings(mpp=0.5, patch_px=75, centre_px=32, margin_px=4, further_mpp=further)
+    rng = np.random.default_rng(5)
+    xy = np.stack([rng.integers(150, 1280, 60), rng.integers(150, 900, 60)], axis=1)
+    none = np.zeros(len(xy), np.float32)
+    rows = Candidates(xy=xy, tumor_fraction=none, tissue_fraction=none, lesion=none.astype(np.int32))
+    monkeypatch.setattr("gigaslide.patching.write.ROWS_AT_ONCE", 17)
+    monkeypatch.setattr("gigaslide.patching.write.SHARD_BYTES", 17 * 83 * 83 * 3 * len(settings.arrays))
+    with open_slide(path) as slide:
+        found = {
+            row: {name: px.copy() for name, px in of.items()}
+            for row, of in read_pixels(slide, rows, settings, group="g")
+        }
+        assert list(found) != sorted(found)
+        assert [row // 17 for row in found] == sorted(row // 17 for row in found)
+        for row, (x, y) in enumerate(xy.tolist()):
+            assert np.array_equal(found[row]["images"], drawn[y : y + 83, x : x + 83])
+            for mpp in further:
+                side = 83 * mpp / 0.5
+                corner = Region(
+                    x=round(x - (side - 83) / 2), y=round(y - (side - 83) / 2), width=round(side), height=round(side)
+                )
+                assert np.array_equal(found[row][f"images_{mpp:g}"], slide.read_region(corner, mpp=mpp))
