@@ -48,5 +48,6 @@ def _fractions(raster: PolygonRaster, corners: np.ndarray, *, side_level0: float
             some = row[first : first + many]
             x, y = corners[some, 0], float(corners[some[0], 1])
             mask = raster.windows(x, y, px_level0=side_level0 / side_px, shape=(side_px, side_px))
-            fractions[some] = mask.mean(axis=(1, 2))
+            counts = mask.transpose(2, 0, 1).view(np.uint8).sum(axis=0, dtype=np.uint16).sum(axis=1, dtype=np.int64)
+            fractions[some] = counts / side_px**2
     return fractions

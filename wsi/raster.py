@@ -61,7 +61,9 @@ class PolygonRaster:
         if shape[0] * shape[1] > LARGEST_PX:
             raise ValueError(f"a window of {shape} px is too large to draw at once; ask for parts, or a coarser scale")
         x, y = corner
-        return self.windows(np.array([x], np.float64), float(y), px_level0=px_level0, shape=shape)[0]
+        return np.ascontiguousarray(
+            self.windows(np.array([x], np.float64), float(y), px_level0=px_level0, shape=shape)[0]
+        )
 
     def windows(self, x: np.ndarray, y: float, *, px_level0: float, shape: tuple[int, int]) -> np.ndarray:
         """Masks of windows of one shape and one top y: (N,) left x, level-0 px → bool (N, rows, columns)."""
@@ -156,16 +158,20 @@ def _scanned(crossings: _Crossings, grid: _Grid) -> tuple[np.ndarray, np.ndarray
     left = np.repeat(grid.x, rows)
     first = np.clip(np.searchsorted(keys, key(row, left)), bounds[row], bounds[row + 1])
     last = np.clip(np.searchsorted(keys, key(row, left + grid.width), side="right"), first, bounds[row + 1])
-    toggles = np.zeros((len(row), columns + 1), np.uint8)
-    toggles[:, 0] = (first - bounds[row]) & 1
+    # Columns first, so that each step of the scan goes over all lines at once.
+    toggles = np.zeros((columns + 1, len(row)), np.uint8)
+    toggles[0] = (first - bounds[row]) & 1
     line, crossing = _ranges(first, last - first)
     place = grid.columns(line // rows, crossings.x[crossing])
-    np.add.at(toggles, (line, np.clip(np.ceil(place), 0, columns).astype(np.int64)), 1)  # may wrap; parity does not
-    mask = (np.add.accumulate(toggles, axis=1, dtype=np.uint8)[:, :-1] & 1).astype(bool)
+    np.add.at(toggles, (np.clip(np.ceil(place), 0, columns).astype(np.int64), line), 1)  # may wrap; parity does not
+    toggles &= 1
+    for column in range(1, columns):
+        toggles[column] ^= toggles[column - 1]
+    mask = toggles[:columns].view(bool).reshape(columns, len(grid.x), rows).transpose(1, 2, 0)
     nearest = np.rint(place)
     doubt = (np.abs(place - nearest) <= grid.doubt(crossings.x)) & (nearest >= 0) & (nearest < columns)
     doubtful = line[doubt] * columns + nearest[doubt].astype(np.int64)
-    return mask.reshape(len(grid.x), rows, columns), doubtful
+    return mask, doubtful
 
 
 def _on_rows(start: np.ndarray, end: np.ndarray, grid: _Grid) -> Iterator[np.ndarray]:
