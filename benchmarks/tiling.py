@@ -61,9 +61,9 @@ def medians(options: argparse.Namespace) -> dict[str, tilers.Figures]:
     found = {}
     for name in NAMES:
         asked = options.planned if name == "planned" else options.patches
-        rows = [line for line in lines if (line.pop("asked", asked), line["name"]) == (asked, name)]
+        rows = [line for line in lines if (line["name"], line["asked"]) == (name, asked)]
         if rows:
-            numbers = {key: median(row[key] for row in rows) for key in rows[0] if key != "name"}
+            numbers = {key: median(row[key] for row in rows) for key in rows[0] if key not in ("name", "asked")}
             found[name] = {**numbers, "rounds": len(rows)}
     return found
 
