@@ -12,6 +12,7 @@ Readers count readable patches only: index 0 to count - 1, those that came later
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,9 @@ from .settings import StainMethod, TileSettings
 
 __all__ = ["PatchStore"]
 
-CACHE_BYTES = 64 * 2**20  # of shards' indices and some patches
+CACHE_BYTES = {Path: 2**20, str: 64 * 2**20}
+"""Of shards' indices and some patches. In a bucket an index saves a request; in a folder nothing: reads are as quick
+without, and what comes and goes in a large cache leaves memory in pieces that grow for millions of reads."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,8 @@ class PatchStore:
 
     @cached_property
     def _context(self) -> Any:
-        return tensorstore.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
+        limit = CACHE_BYTES[Path if isinstance(self.path, Path) else str]
+        return tensorstore.Context({"cache_pool": {"total_bytes_limit": limit}})
 
     def _array(self, group: str, array: str) -> Any:
         if (group, array) not in self._opened:

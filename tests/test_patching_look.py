@@ -93,7 +93,7 @@ def test_montage_shows_stored_patches_in_frames_of_their_class(tiled, tmp_path, 
 def test_size_is_reckoned_and_a_full_disk_is_refused_before_anything_is_written(cohort, tmp_path, monkeypatch):
     size = store_size([Quota(tumor=40, normal=50), Quota(tumor=0, normal=50)], SETTINGS)
     assert size.patches == 140
-    assert size.bytes == pytest.approx(140 * SIDE * SIDE * 3 * 0.8, abs=1)
+    assert size.bytes == pytest.approx(140 * SIDE * SIDE * 3 * 0.85, abs=1)
     made_up = {"total": 10**9, "used": 0, "free": 10**6}
     monkeypatch.setattr(space_module.shutil, "disk_usage", lambda _: type("Usage", (), made_up))
     with pytest.raises(StoreError, match=r"up to 230 patches may take .* GB in \d+ files.*--no-check-space"):

@@ -209,10 +209,10 @@ def test_fault_23_tiling_killed_at_changes_to_the_disk_and_resumed_gives_the_sam
 
 
 def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
-    from gigaslide.patching import blocks, tile_slide, write
+    from gigaslide.patching import tile_slide, write
 
     monkeypatch.setattr(write, "SHARD_BYTES", 3 * 83 * 83 * 7)
-    monkeypatch.setattr(blocks, "PATCHES_A_BLOCK", 16)
+    monkeypatch.setattr(write, "ROWS_AT_ONCE", 16)
     slide = cohort.slides[0]
     tile(as_cohort(slide), tmp_path / "blocks")
     in_one_go = tile_slide(slide, store=tmp_path / "one", settings=SETTINGS)
