@@ -259,7 +259,7 @@ def planned(work: Path, patches: int) -> Figures:
         "cpu": cpu_seconds(),
         "start_up": start_up,
         "grown_mb": (peak[0] - before) / 1e6,
-        "ms_a_block": 1000 * (seconds - start_up) / blocks,
+        "ms_a_task": 1000 * (seconds - start_up) / (blocks + 2 * len(columns)),
     }
 
 

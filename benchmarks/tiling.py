@@ -105,7 +105,7 @@ def ratios(found: dict[str, tilers.Figures]) -> list[str]:
         row = found["planned"]
         out.append(
             f"{row['patches']:.0f} planned patches, {row['blocks']:.0f} blocks: start-up {row['start_up']:.1f} s, "
-            f"client and scheduler grow by {row['grown_mb']:.0f} MB, {row['ms_a_block']:.1f} ms an empty block"
+            f"client and scheduler grow by {row['grown_mb']:.0f} MB, {row['ms_a_task']:.1f} ms an empty task"
         )
     return out
 
