@@ -126,25 +126,29 @@ def show_left_out(metrics: dict[str, Any]) -> None:
     """What is not as it should be: slides that figures lack, predictions that are missing or lie outside."""
     for figures in dict.fromkeys(one["left_out_of"] for one in metrics["left_out"] if one["what"] == "slide"):
         some = [one for one in metrics["left_out"] if one["what"] == "slide" and one["left_out_of"] == figures]
-        words = f"left out of {figures}: {_count(some, 'slide')}, the first {some[0]['slide']}: {some[0]['reason']}"
+        words = (
+            f"left out of {figures}: {_count(len(some), 'slide')}, the first {some[0]['slide']}: {some[0]['reason']}"
+        )
         say(f"{'':<{STAGE_WIDTH}} {words}")
-    absent = [slide for slide in metrics["slides"] if slide["status"] == "absent"]
-    if absent:
-        words = f"{_count(absent, 'slide')} without predictions, the first {absent[0]['slide']}: counted, nothing found"
-        say(f"{'':<{STAGE_WIDTH}} {words}")
+    patients = [one for one in metrics["left_out"] if one["what"] == "patient"]
+    if patients:
+        words = f"{_count(len(patients), 'patient')}, the first {patients[0]['name']}: {patients[0]['reason']}"
+        say(f"{'':<{STAGE_WIDTH}} left out of pN stages: {words}")
     outside = [one for one in metrics["left_out"] if one["what"] == "detection"]
     if outside:
-        say(f"{'':<{STAGE_WIDTH}} detections outside their slides, false positives all, the first {outside[0]['name']}")
+        count = _count(sum(slide["detections_outside"] for slide in metrics["slides"]), "detection")
+        say(f"{'':<{STAGE_WIDTH}} {count} outside their slides, false positives all, the first {outside[0]['name']}")
 
 
-def _count(things: list[Any], noun: str) -> str:
-    return f"{len(things)} {noun}{'s' if len(things) > 1 else ''}"
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count > 1 else ''}"
 
 
 def show_comparison(metrics: dict[str, Any]) -> None:
     """Both models and their difference, figure by figure."""
     first, second = metrics["names"]
-    left_out = f"; left out: {', '.join(metrics['left_out'])}" if metrics["left_out"] else ""
+    some = dict.fromkeys(one["slide"] for one in metrics["left_out"])
+    left_out = f"; left out: {', '.join(some)}, the first by {metrics['left_out'][0]['reason']}" if some else ""
     say(f"{'compare':<{STAGE_WIDTH}} {first} less {second}, {len(metrics['slides'])} slides{left_out}")
     for name, one in metrics["differences"].items():
         found = one["difference"]

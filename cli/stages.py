@@ -164,8 +164,8 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
     if metrics is None:
         with bar("evaluate", 2 * len(slides_to_evaluate(cohort, settings)), " slides") as progress:  # judged, pictured
             metrics = evaluate_cohort(cohort, predictions, out, settings, on_slide=lambda _: progress.update()).metrics
-    slides = sum(slide["score"] is not None for slide in metrics["slides"])
-    say(f"{'evaluate':<9} {what}; {slides} of {len(metrics['slides'])} slides in the figures")
+    counts = metrics["cohort"]
+    say(f"{'evaluate':<9} {what}; {counts['in_figures']} of {counts['slides']} slides in the figures")
     show_left_out(metrics)
     show_figures(metrics)
     say(f"{'':<9} {out / 'report.html'}")

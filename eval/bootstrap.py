@@ -137,8 +137,16 @@ class Resampling:
             bca_high=bca_high,
             resamples=len(kept),
             dropped=dropped,
-            note="every resample gives the same value: how sure it is cannot be told" if low == high else "",
+            note="every resample gives the same value: how sure it is cannot be told" if low == high else self._alone,
         )
+
+    @property
+    def _alone(self) -> str:
+        """What an interval lacks where a stratum has one unit: it is in every draw."""
+        unit = self.unit.removesuffix("s")
+        alone = {"with tumour": self.tumor_units, "without tumour": self.normal_units}
+        kinds = [kind for kind, units in alone.items() if units == 1]
+        return f"only one {unit} {kinds[0]}: its share of chance is not in the interval" if kinds else ""
 
     def _bca_tails(
         self, value: float, resampled: np.ndarray, left_out: np.ndarray, tails: np.ndarray

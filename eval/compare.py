@@ -12,8 +12,9 @@ from .auc import DeLong, delong
 from .bootstrap import Estimate, Resampling, Statistic
 from .figures import resampling_of
 from .judgement import Judgement
+from .left_out import LeftOut, left_out_of
 from .settings import EvaluateSettings
-from .statistics import official_gap, statistics_of
+from .statistics import official_gap, scored, statistics_of
 
 __all__ = ["Comparison", "Difference", "compare"]
 
@@ -42,8 +43,8 @@ class Comparison:
     delong: DeLong | None
     """Of the slide AUC; slides are taken as independent."""
     slides: tuple[str, ...]
-    left_out: tuple[str, ...]
-    """Slides that one of the two cannot be scored on."""
+    left_out: tuple[LeftOut, ...]
+    """Slides that one of the two cannot be scored on, or has no prediction for, and patients without a stage for it."""
     resampling: Resampling
 
     @property
@@ -54,7 +55,7 @@ class Comparison:
             "differences": {name: asdict(one) for name, one in self.differences.items()},
             "slide_auc_delong": None if self.delong is None else asdict(self.delong),
             "slides": list(self.slides),
-            "left_out": list(self.left_out),
+            "left_out": [asdict(one) for one in self.left_out],
             "bootstrap": {"resamples": len(self.resampling.weights), "unit": self.resampling.unit},
         }
 
@@ -80,11 +81,13 @@ def compare(
 ) -> Comparison:
     """Judgements of one cohort by two models, paired by slide; every resample draws the same slides for both.
 
+    Where one has no prediction, the slide is in the FROC of both, and in no other figure of either.
+
     Raises:
         ScoreError: no slide that both can be scored on.
     """
     others = {j.slide.id: j for j in second if j.in_figures}
-    pairs = [(j, others[j.slide.id]) for j in first if j.in_figures and j.slide.id in others]
+    pairs = [_paired(j, others[j.slide.id]) for j in first if j.in_figures and j.slide.id in others]
     if not pairs:
         raise ScoreError(f"{names[0]} and {names[1]} have no slide in common that can be scored; nothing to compare")
     ones, twos = [a for a, _ in pairs], [b for _, b in pairs]
@@ -92,26 +95,38 @@ def compare(
     swapped = _swapped(resampling, seed=settings.seed)
     found: dict[str, Difference] = {}
     gaps = official_gap(first), official_gap(second)
-    sides = zip((ones, twos, _both(ones, twos)), (*gaps, ""), strict=True)
-    for one, two, both in zip(*(statistics_of(j, settings, gap=gap) for j, gap in sides), strict=True):
+    cohort = list({j.slide.id: j for j in (*first, *second)}.values())
+    sides = zip((ones, twos, _both(ones, twos)), (cohort, cohort, _both(cohort, cohort)), (*gaps, ""), strict=True)
+    for one, two, both in zip(*(statistics_of(j, settings, cohort=c, gap=g) for j, c, g in sides), strict=True):
         found |= _differences(one, two, both, resampling, swapped)
-    used = {j.slide.id for j in ones}
+    scores, is_tumor = scored(ones)
     return Comparison(
         names=names,
         differences=found,
-        delong=delong(_scores(ones), _is_tumor(ones), other=_scores(twos), confidence=settings.confidence),
+        delong=delong(scores, is_tumor, other=scored(twos)[0], confidence=settings.confidence),
         slides=tuple(j.slide.id for j in ones),
-        left_out=tuple(sorted({j.slide.id for j in (*first, *second)} - used)),
+        left_out=(*_left_out(first, second, names[0]), *_left_out(second, first, names[1])),
         resampling=resampling,
     )
 
 
-def _scores(slides: Sequence[Judgement]) -> np.ndarray:
-    return np.array([j.score for j in slides], np.float64)
+def _paired(one: Judgement, other: Judgement) -> tuple[Judgement, Judgement]:
+    """What one lacks is not told of the other either: figures of different slides are no pair."""
+    if not one.is_absent and not other.is_absent:
+        return one, other
+    nothing: dict[str, Any] = {"score": None, "patches": None, "predicted_class": ""}
+    return replace(one, **nothing), replace(other, **nothing)
 
 
-def _is_tumor(slides: Sequence[Judgement]) -> np.ndarray:
-    return np.array([j.is_tumor for j in slides], bool)
+def _left_out(judgements: Sequence[Judgement], others: Sequence[Judgement], name: str) -> list[LeftOut]:
+    """What a model leaves out of the comparison, and slides that only the others have."""
+    known = {j.slide.id for j in judgements}
+    lacking = {j.slide.id for j in judgements if not j.in_figures or j.is_absent}
+    its = [one for one in left_out_of(judgements) if one.what in ("slide", "patient") and one.slide in lacking]
+    none = [j.slide.id for j in others if j.slide.id not in known]
+    reason, whole = "not among its slides", "every figure"
+    its += [LeftOut(slide=i, what="slide", name="", left_out_of=whole, reason=reason) for i in none]
+    return [replace(one, reason=f"{name}: {one.reason}") for one in its]
 
 
 def _both(ones: Sequence[Judgement], twos: Sequence[Judgement]) -> list[Judgement]:

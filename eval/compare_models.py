@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..wsi import (
@@ -32,7 +31,7 @@ from .judgement import Judgement
 from .pictures import slide_pictures
 from .prediction import Predictions, open_predictions
 from .settings import EvaluateSettings
-from .statistics import pooled_verdicts
+from .statistics import pooled_verdicts, scored
 
 __all__ = ["ModelCurves", "compare_cohort"]
 
@@ -59,13 +58,13 @@ class _Models:
     judged: Mapping[str, Sequence[Judgement]]
 
     def curves(self, shared: Sequence[str], settings: EvaluateSettings) -> dict[str, ModelCurves]:
+        """shared slides have a score of every model; an absent one's lesions are missed all the same."""
+        by_all = set.intersection(*({j.slide.id for j in one if j.in_figures} for one in self.judged.values()))
         wanted, curves = set(shared), {}
         for name, judgements in self.judged.items():
-            used = [j for j in judgements if j.slide.id in wanted]
-            scores = np.array([j.score for j in used], np.float64)
-            verdicts, _ = pooled_verdicts(used, "gigaslide")
+            verdicts, _ = pooled_verdicts([j for j in judgements if j.slide.id in by_all], "gigaslide")
             curves[name] = ModelCurves(
-                roc=roc(scores, np.array([j.is_tumor for j in used], bool), noun="slides"),
+                roc=roc(*scored([j for j in judgements if j.slide.id in wanted]), noun="slides"),
                 froc=froc_curve(verdicts, DEFINITIONS["gigaslide"], rates=settings.false_positives_per_slide),
             )
         return curves

@@ -6,7 +6,7 @@ Coordinates are level-0 px. Every error names the file and the line.
 import csv
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,11 +87,16 @@ class DetectionFiles:
             ScoreError: detections of a slide that is not in ids.
         """
         path, known = Path("detections"), _Ids(ids)
+        names, first, which = np.unique(detections.slide.astype(str), return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        slides = {i: known.of(str(names[i]), f"{path}, line {first[i] + 1}") for i in order.tolist()}
+        slide = np.array([slides[i] for i in which.tolist()], object)
         by_slide: dict[str, SlideDetections] = {}
-        for name in dict.fromkeys(detections.slide.tolist()):
-            rows = np.flatnonzero(detections.slide == name)
-            slide = known.of(str(name), f"{path}, line {rows[0] + 1}")
-            by_slide[slide] = SlideDetections(detections=detections.on(name), path=path, line=rows + 1)
+        for one in dict.fromkeys(slides.values()):
+            rows = np.flatnonzero(slide == one)
+            by_slide[one] = SlideDetections(
+                detections=replace(detections, slide=slide).on(one), path=path, line=rows + 1
+            )
         return cls(path=path, by_slide=by_slide, is_table=True)
 
 

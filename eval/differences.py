@@ -41,11 +41,11 @@ def _same_or(whole: float, reason: str) -> str:
 
 
 def _of_normal_slides(verdicts: Verdicts) -> str:
-    normal = int(verdicts.is_normal.sum())
+    normal = int((verdicts.is_normal & verdicts.is_predicted).sum())
     there = int(verdicts.is_normal[verdicts.false_positive_slide].sum())
     return (
         f"counting the {there} of {len(verdicts.false_positive)} false positives that lie on the {normal} "
-        f"tumour-negative slides, over those instead of {len(verdicts.is_normal)}"
+        f"tumour-negative slides, over those instead of {int(verdicts.is_predicted.sum())}"
     )
 
 

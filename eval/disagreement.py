@@ -5,17 +5,18 @@ from typing import Any
 
 from .judgement import Judgement
 from .tables import counts_from
+from .threshold import reaches
 
 __all__ = ["disagreements"]
 
 
 def disagreements(judged: Mapping[str, Sequence[Judgement]], *, threshold: float) -> list[dict[str, Any]]:
-    """A row for each slide that every model has in its figures, as plain JSON; judged is by the models' names.
+    """A row for each slide that every model has a score of, as plain JSON; judged is by the models' names.
 
     First the slides that not all models call alike, then by how many lesions and false positives their counts differ at
     the threshold, then by how far their scores lie apart.
     """
-    by_id = [{j.slide.id: j for j in judgements if j.in_figures} for judgements in judged.values()]
+    by_id = [{j.slide.id: j for j in judgements if j.score is not None} for judgements in judged.values()]
     shared = [j.slide.id for j in next(iter(judged.values())) if all(j.slide.id in one for one in by_id)]
     rows = [_row(dict(zip(judged, (one[name] for one in by_id), strict=True)), threshold) for name in shared]
     return sorted(rows, key=lambda row: (not row["called_differently"], -row["count_spread"], -row["score_spread"]))
@@ -39,6 +40,11 @@ def _row(slide: Mapping[str, Judgement], threshold: float) -> dict[str, Any]:
 
 
 def _of_model(judgement: Judgement, threshold: float) -> dict[str, Any]:
-    score = judgement.score or 0.0
+    score = judgement.score
     found, false = counts_from(judgement.verdicts, threshold).values()
-    return {"score": score, "called_tumor": score >= threshold, "lesions_found": found, "false_positives": false}
+    return {
+        "score": score,
+        "called_tumor": bool(reaches(score, threshold)),
+        "lesions_found": found,
+        "false_positives": false,
+    }

@@ -39,6 +39,7 @@ from .subgroups import Subgroup, check_columns, subgroups_of
 
 __all__ = [
     "Evaluation",
+    "check_choice",
     "evaluate_cohort",
     "find_evaluation",
     "judge_cohort",
@@ -83,8 +84,9 @@ class Evaluation:
 
     @property
     def exit_status(self) -> int:
-        """0: every slide is in the figures; 1: none is; 2: some are left out or partial, or of different models."""
-        if not any(j.in_figures for j in self.judgements):
+        """0: every slide is in the figures; 1: none is, or none has a prediction; 2: some are left out, absent or partial,
+        or of different models."""
+        if not any(j.in_figures and not j.is_absent for j in self.judgements):
             return 1
         good = (JudgementStatus.EVALUATED, JudgementStatus.NO_TISSUE)
         of_one_model = len(models_of(self.judgements)) <= 1
@@ -216,13 +218,22 @@ def slides_to_evaluate(cohort: Cohort, settings: EvaluateSettings) -> list[Cohor
     return [s for s in cohort if not settings.split or not cohort.has_splits or s.split == settings.split]
 
 
-def _check(cohort: Cohort, out: Path, settings: EvaluateSettings) -> None:
+def check_choice(cohort: Cohort, settings: EvaluateSettings) -> None:
+    """Refuse a split that no slide has, and subgroups by columns that the cohort has not.
+
+    Raises:
+        SettingsError: naming those there are.
+    """
     if not slides_to_evaluate(cohort, settings):
         found = ", ".join(sorted({s.split or "(none)" for s in cohort}))
         raise SettingsError(
             f"no slide of the cohort has split {settings.split!r}; there are {found}; an empty split takes every slide"
         )
     check_columns(cohort, settings)
+
+
+def _check(cohort: Cohort, out: Path, settings: EvaluateSettings) -> None:
+    check_choice(cohort, settings)
     # The folder is replaced as a whole, so it must be ours.
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or _is_ours(out))):
         raise SettingsError(f"{out}: holds something else than an evaluation; give a new folder")

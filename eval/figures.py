@@ -13,12 +13,13 @@ from .bootstrap import Estimate, Resampling
 from .differences import difference_words
 from .froc import DEFINITIONS, Froc, froc_curve
 from .froc_draws import resampled_sensitivity
-from .judgement import Judgement, JudgementStatus
+from .judgement import Judgement
 from .measures import SIZES
 from .settings import EvaluateSettings
 from .slide_level import Calibration, calibration
 from .stages import CLASSES, Stages
-from .statistics import official_gap, pooled_patches, pooled_verdicts, stages_of, statistics_of
+from .statistics import official_gap, pooled_patches, pooled_verdicts, scored, stages_of, statistics_of
+from .threshold import reaches
 from .verdicts import Verdicts
 
 __all__ = ["Band", "Figures", "FrocFigures", "PrecisionRecall", "SizeCounts", "figures_of", "resampling_of"]
@@ -32,6 +33,7 @@ class FrocFigures:
     score: Estimate
     sensitivity: tuple[Estimate, ...]
     slides: int
+    """With a prediction that can be judged."""
     countable_lesions: int
     itc: int
     difference: str = ""
@@ -88,11 +90,12 @@ class Figures:
     froc_band: Band
     resampling: Resampling
     tumor_slides: int
+    """Those with a score: absent ones have none."""
     normal_slides: int
     lesion_slides: int
-    """Slides whose lesions are known, normal ones included: those that FROC and patch AUC speak of."""
+    """Slides whose lesions are known, normal and absent ones included: those that FROC speaks of."""
     absent_slides: int
-    """Slides for which no predictions were given, counted as slides on which nothing was found."""
+    """Slides without predictions: in no slide figure, their lesions missed, no false positives divided by them."""
     countable_lesions: int
     itc: int
     tumor_patches: int
@@ -125,10 +128,9 @@ def figures_of(judgements: Sequence[Judgement], settings: EvaluateSettings) -> F
     resampling = resampling_of(slides, settings)
     estimates: dict[str, Estimate] = {}
     gap = official_gap(judgements)
-    for statistic in statistics_of(slides, settings, gap=gap):
+    for statistic in statistics_of(slides, settings, cohort=judgements, gap=gap):
         estimates |= resampling.estimates(statistic)
-    is_tumor = np.array([j.is_tumor for j in slides], bool)
-    scores = np.array([j.score for j in slides], np.float64)
+    scores, is_tumor = scored(slides)
     patches, patch_is_tumor, _ = pooled_patches(slides)
     verdicts, known = pooled_verdicts(slides, "gigaslide")
     bins = {"bins": settings.calibration_bins, "confidence": settings.confidence}
@@ -144,13 +146,13 @@ def figures_of(judgements: Sequence[Judgement], settings: EvaluateSettings) -> F
         patch_calibration=calibration(patches, patch_is_tumor, **bins),
         patch_average_precision=_area(recall) if len(recall.threshold) else None,
         sizes=_sizes(slides, settings),
-        stages=stages_of(slides),
+        stages=stages_of(slides, judgements),
         froc_band=_band(verdicts, resampling.weights[:, known], settings),
         resampling=resampling,
         tumor_slides=int(is_tumor.sum()),
         normal_slides=int((~is_tumor).sum()),
         lesion_slides=len(known),
-        absent_slides=sum(j.status == JudgementStatus.ABSENT for j in slides),
+        absent_slides=sum(j.is_absent for j in slides),
         countable_lesions=verdicts.countable,
         itc=len(verdicts.best) - verdicts.countable,
         tumor_patches=int(patch_is_tumor.sum()),
@@ -163,7 +165,7 @@ def _froc(
 ) -> dict[str, FrocFigures]:
     found: dict[str, FrocFigures] = {}
     for name, definition in DEFINITIONS.items():
-        verdicts, known = pooled_verdicts(slides, definition.lesions)
+        verdicts, _ = pooled_verdicts(slides, definition.lesions)
         curve = froc_curve(verdicts, definition, rates=settings.false_positives_per_slide)
         if definition.lesions != "gigaslide" and gap:
             curve = curve.without(gap)
@@ -175,7 +177,7 @@ def _froc(
                 _as_read(estimates[f"froc_{name}_at_{rate:g}"], value)
                 for rate, value in zip_longest(curve.rates, curve.at_rates)
             ),
-            slides=len(known),
+            slides=int(verdicts.is_predicted.sum()),
             countable_lesions=verdicts.countable,
             itc=len(verdicts.best) - verdicts.countable,
             difference="" if ours is None else difference_words(curve, ours, verdicts=verdicts, slides=slides),
@@ -206,13 +208,16 @@ def _sizes(slides: Sequence[Judgement], settings: EvaluateSettings) -> SizeCount
     for j in slides:
         if j.true_class:
             row = CLASSES.index(j.true_class)
-            table[row, int((j.score or 0.0) >= threshold)] += 1
+            if j.score is not None:
+                table[row, int(reaches(j.score, threshold))] += 1
             if j.predicted_class:
                 classes[row, CLASSES.index(j.predicted_class)] += 1
         if j.lesions is None or j.verdicts is None:
             continue
         for size, best in zip(j.lesions.size.tolist(), j.verdicts.best.tolist(), strict=True):
-            counts[size].update({"all": 1, "any": int(best == best), "from": int(best >= threshold)})  # NaN: missed
+            counts[size].update(
+                {"all": 1, "any": int(best == best), "from": int(reaches(best, threshold))}
+            )  # NaN: missed
     lesions = {size: (one["all"], one["any"], one["from"]) for size, one in counts.items()}
     return SizeCounts(lesions=lesions, slides=table, classes=classes)
 

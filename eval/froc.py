@@ -43,9 +43,9 @@ class FrocDefinition:
         """Probabilities (float64) rounded as those of found lesions are, float64."""
         return probability.astype(np.float32).astype(np.float64) if self.hits == "float32" else probability
 
-    def counted(self, is_normal: np.ndarray) -> np.ndarray:
-        """Which of the slides (S,) bool count for false positives: (S,) bool."""
-        return is_normal if self.slides == "normal" else np.ones(len(is_normal), bool)
+    def counted(self, verdicts: Verdicts) -> np.ndarray:
+        """Which of the slides count for false positives: (S,) bool; never one without a prediction."""
+        return verdicts.is_predicted & verdicts.is_normal if self.slides == "normal" else verdicts.is_predicted
 
 
 DEFINITIONS = {
@@ -136,7 +136,7 @@ def froc_curve(verdicts: Verdicts, definition: FrocDefinition, *, rates: tuple[f
             at_rates=(),
             undefined=reason,
         )
-    chosen = definition.counted(verdicts.is_normal)
+    chosen = definition.counted(verdicts)
     false = np.sort(verdicts.false_positive[chosen[verdicts.false_positive_slide]])
     hits = np.sort(definition.as_hits(verdicts.best[verdicts.is_found]))
     threshold = _thresholds(false, hits, verdicts=verdicts, definition=definition)
@@ -161,7 +161,9 @@ def undefined(verdicts: Verdicts, definition: FrocDefinition) -> str:
         return "no lesions"
     if not verdicts.countable:
         return "no countable lesions, only isolated tumour cells"
-    return "" if definition.counted(verdicts.is_normal).any() else "no tumour-negative slides"
+    if not verdicts.is_predicted.any():
+        return "no predictions"
+    return "" if definition.counted(verdicts).any() else "no tumour-negative slides"
 
 
 def _thresholds(false: np.ndarray, hits: np.ndarray, *, verdicts: Verdicts, definition: FrocDefinition) -> np.ndarray:

@@ -51,7 +51,7 @@ class _Scan:
 
     @cached_property
     def chosen(self) -> np.ndarray:
-        return self.definition.counted(self.verdicts.is_normal)
+        return self.definition.counted(self.verdicts)
 
     @cached_property
     def false(self) -> np.ndarray:

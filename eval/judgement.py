@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -16,13 +15,11 @@ from ..wsi import (
     Detections,
     Heatmap,
     ScoreError,
-    Slide,
-    SlideError,
-    open_slide,
     tumor_fractions,
 )
 from .detection_files import is_outside
 from .drawing import Pictures
+from .mask_lesions import MaskLesions
 from .measures import LesionMeasures
 from .pixel_rules import OFFICIAL
 from .prediction import Prediction, Predictions
@@ -36,7 +33,6 @@ __all__ = ["Judgement", "JudgementStatus", "Patches", "judge", "judge_slide", "m
 logger = logging.getLogger(__name__)
 
 CELLS_AT_ONCE = 50_000  # squares asked of the polygons in one call
-SAME_MPP = 0.03  # heatmap and slide may differ by this much in µm/px
 
 
 class JudgementStatus(StrEnum):
@@ -49,9 +45,10 @@ class JudgementStatus(StrEnum):
     MISSING = "missing"
     """No prediction, and the slide cannot be opened, or no slide is predicted: nothing can be said of it."""
     ABSENT = "absent"
-    """No prediction: in the figures, as a slide on which nothing was found; leaving it out would flatter the model."""
+    """No prediction, or none that can be used: it has no score, but its lesions count as missed, for leaving them out
+    would flatter the model, as would a slide without false positives."""
     FAILED = "failed"
-    """Prediction, annotation or slide cannot be used."""
+    """Annotation or slide cannot be used."""
     NO_LABEL = "no label"
 
 
@@ -77,10 +74,10 @@ class Judgement:
     slide: CohortSlide
     status: JudgementStatus
     reason: str = ""
-    """Why the slide is left out."""
+    """Why the slide is left out, or of an absent one why it has no prediction."""
     notes: tuple[str, ...] = ()
     score: float | None = None
-    """Slide score; 0.0 on a slide without tissue, None where it is left out."""
+    """Slide score; 0.0 on a slide without tissue, None where it is left out or absent."""
     cells: dict[CellStatus, int] | None = None
     patches: Patches | None = None
     detections: Detections | None = None
@@ -100,6 +97,17 @@ class Judgement:
     @property
     def in_figures(self) -> bool:
         return self.status in IN_FIGURES
+
+    @property
+    def is_absent(self) -> bool:
+        return self.status == JudgementStatus.ABSENT
+
+    @property
+    def is_unjudged(self) -> bool:
+        """Whether what is found on it cannot be judged: tumour that is not outlined, or in part."""
+        if self.truth is not None:
+            return bool(self.truth.unjudged)
+        return self.is_tumor and (self.slide.annotation is None or not self.slide.exhaustive)
 
     @property
     def is_tumor(self) -> bool:
@@ -158,17 +166,15 @@ def judge_slide(slide: CohortSlide, predictions: Predictions, settings: Evaluate
     """Read and judge one slide.
 
     Raises:
-        GigaslideError: prediction or annotation cannot be used, or they contradict each other or the cohort.
+        GigaslideError: annotation or slide cannot be used, or they contradict each other or the cohort.
     """
     prediction = predictions.of(slide)
     if prediction is None:
-        reason = f"no prediction at {slide.id}/heatmap.zarr; predict this slide and evaluate again"
-        return Judgement(slide=slide, status=JudgementStatus.MISSING, reason=reason)
+        return Judgement(slide=slide, status=JudgementStatus.MISSING, reason=predictions.why_none(slide))
     if not slide.label:
         reason = "the cohort does not say tumor or normal; fill in its label column"
         return Judgement(slide=slide, status=JudgementStatus.NO_LABEL, reason=reason)
     truth = Truth.of_slide(slide, slide_size=prediction.slide_size, slide_mpp=prediction.slide_mpp, settings=settings)
-    _check_if_there(slide, prediction)
     return judge(slide, prediction, truth, settings)
 
 
@@ -177,19 +183,21 @@ def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: Ev
     heatmap, detections = prediction.heatmap, prediction.detections
     is_judged, beyond = not truth.unjudged, is_outside(detections, prediction.slide_size)
     verdicts = judge_detections(detections, truth.lesions, is_outside=beyond) if is_judged else None
-    official = {name: judge_detections(detections, truth.official.get(name)) for name in OFFICIAL if is_judged}
-    notes = [*_not_looked_at(heatmap), *truth.notes, *_no_lesions(truth)]
+    by_programs = is_judged and not truth.no_official
+    official = {name: judge_detections(detections, truth.official.get(name)) for name in OFFICIAL if by_programs}
+    notes = [*_not_looked_at(heatmap), *truth.notes, *_no_lesions(truth), *_of_programs(truth, detections, beyond)]
     if not is_judged:
         notes.append(f"{truth.unjudged}; in the slide figures only")
     if prediction.outside:
         notes.append(f"{len(prediction.outside)} detections outside the slide, the first at {prediction.outside[0]}")
         logger.warning("%s: %s; give level-0 px, x before y", slide.id, notes[-1])
-    if prediction.is_absent:
-        notes.append("no prediction: counted as a slide on which nothing was found; predict it and evaluate again")
+    if prediction.absence:
+        notes.append(f"{prediction.absence}: it has no score, and its lesions count as missed")
     threshold = settings.slide_threshold
     return Judgement(
         slide=slide,
-        status=JudgementStatus.ABSENT if prediction.is_absent else _status(heatmap),
+        status=JudgementStatus.ABSENT if prediction.absence else _status(heatmap),
+        reason=prediction.absence,
         notes=tuple(notes),
         score=prediction.score,
         cells=None if heatmap is None else {status: heatmap.count(status) for status in CellStatus},
@@ -209,21 +217,16 @@ def _no_lesions(truth: Truth) -> list[str]:
     return [f"{count} outline{'s' * (count > 1)} left out: {reason}" for reason, count in reasons.items()]
 
 
-def _check_if_there(slide: CohortSlide, prediction: Prediction) -> None:
-    with (
-        suppress(SlideError),
-        open_slide(slide.path, mpp=slide.mpp, fallback_mpp=prediction.slide_mpp) as scan,
-    ):
-        _check_same(scan, slide, prediction)
-
-
-def _check_same(scan: Slide, slide: CohortSlide, prediction: Prediction) -> None:
-    size, mpp = prediction.slide_size, prediction.slide_mpp
-    if scan.size != size or abs(scan.info.mpp / mpp - 1) > SAME_MPP:
-        raise ScoreError(
-            f"{slide.id}: the heatmap is of a slide of {size} px at {mpp:g} µm/px, "
-            f"but the slide has {scan.size} px at {scan.info.mpp:g}; predict it again"
-        )
+def _of_programs(truth: Truth, detections: Detections, is_outside: np.ndarray) -> list[str]:
+    if truth.no_official:
+        return [f"in no official score: {truth.no_official}"]
+    points, notes = np.stack([detections.x, detections.y], axis=1)[~is_outside], []
+    for name, lesions in truth.official.items():
+        if count := int(lesions.past_the_end(points).sum()) if isinstance(lesions, MaskLesions) else 0:
+            notes.append(
+                f"{count} detections in the last px: {name} itself would end with an error, here it takes the last"
+            )
+    return notes
 
 
 def _not_looked_at(heatmap: Heatmap | None) -> list[str]:

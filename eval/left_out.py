@@ -1,4 +1,4 @@
-"""What is left out of which figures, and why: slides, outlines, lesions, and detections that can hit nothing."""
+"""What is left out of which figures, and why: slides, patients, outlines, lesions, and detections that hit nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,16 +18,35 @@ class LeftOut:
     """One thing, the figures it is left out of, and the reason."""
 
     slide: str
-    what: Literal["slide", "outline", "lesion", "detection"]
+    what: Literal["slide", "patient", "outline", "lesion", "detection"]
     name: str
-    """Of an outline, or the number of a lesion as in lesions.csv; empty for a slide."""
+    """Of a patient or an outline, or the number of a lesion as in lesions.csv; empty for a slide."""
     left_out_of: str
     reason: str
 
 
 def left_out_of(judgements: Sequence[Judgement]) -> list[LeftOut]:
-    """Slide by slide, in their order."""
-    return [one for judgement in judgements for one in _of_slide(judgement)]
+    """Slide by slide, in their order, and then patients. Figures that no slide defines say so themselves."""
+    return [*(one for judgement in judgements for one in _of_slide(judgement)), *_patients(judgements)]
+
+
+def _patients(judgements: Sequence[Judgement]) -> Iterator[LeftOut]:
+    """Those without a pN stage, where heatmaps give any: one slide that lacks a class may hold it."""
+    if not any(j.predicted_class for j in judgements):
+        return
+    lacking = {j.slide.patient: (j, words) for j in reversed(judgements) if (words := _classless(j))}
+    for patient in sorted(lacking.keys() - {""}):
+        judgement, words = lacking[patient]
+        yield LeftOut(slide=judgement.slide.id, what="patient", name=patient, left_out_of="pN stages", reason=words)
+
+
+def _classless(judgement: Judgement) -> str:
+    """Why a slide gives no true or no predicted class; empty where it gives both."""
+    if not judgement.in_figures or judgement.is_absent:
+        return f"{judgement.slide.id}: {judgement.status}: {judgement.reason}"
+    if not judgement.true_class:
+        return f"{judgement.slide.id}: the class of its largest lesion is not known"
+    return "" if judgement.predicted_class else f"{judgement.slide.id}: no heatmap"
 
 
 def _of_slide(judgement: Judgement) -> Iterator[LeftOut]:
@@ -35,10 +54,13 @@ def _of_slide(judgement: Judgement) -> Iterator[LeftOut]:
     if not judgement.in_figures:
         reason = f"{judgement.status}: {judgement.reason}"
         yield LeftOut(slide=slide, what="slide", name="", left_out_of="every figure", reason=reason)
+    if judgement.is_absent:
+        reason, figures = f"{judgement.status}: {judgement.reason}", "all but FROC, where its lesions are missed"
+        yield LeftOut(slide=slide, what="slide", name="", left_out_of=figures, reason=reason)
     if truth is None:
         return
     if truth.unjudged:
-        figures = "FROC, lesions and patches"
+        figures = "FROC, lesions and patches" if judgement.true_class else "FROC, lesions, patches and sizes"
         yield LeftOut(slide=slide, what="slide", name="", left_out_of=figures, reason=truth.unjudged)
     for outline in truth.left_out:
         yield LeftOut(slide=slide, what="outline", name=outline.name, left_out_of="lesions", reason=outline.reason)
@@ -50,7 +72,10 @@ def _of_slide(judgement: Judgement) -> Iterator[LeftOut]:
 
 
 def _outside(judgement: Judgement) -> Iterator[LeftOut]:
-    reason = "lies outside the slide: a false positive in ours, an error in the official programs"
+    reason = (
+        "lies outside the slide: a false positive in ours, no part of the slide's score; the official programs end "
+    )
+    reason += "with an error over it, so that their whole score is undefined"
     more = len(judgement.outside) - MOST_LISTED
     for name in (*judgement.outside[:MOST_LISTED], *([f"{more} more"] if more > 0 else [])):
         figures = "the official programs' FROC"

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from ..wsi import AnnotationError, GroupMeaning
-from ..wsi.readers.tiff_directories import page_mpp_xy
+from ..wsi import AnnotationError, GroupMeaning, page_mpp_xy
 
-__all__ = ["LevelMask", "level_mask"]
+__all__ = ["SAME_SHARE", "LevelMask", "level_mask"]
 
 SAME_SHARE = 0.05  # a level counts as the wanted one if its downsample is this near
 LARGEST_BYTES = 2**27  # of the level, and of a tile; CAMELYON's largest level has 20 MB

@@ -40,13 +40,28 @@ class MaskLesions:
     measures: LesionMeasures
 
     def at(self, xy: np.ndarray) -> np.ndarray:
-        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion and outside the slide."""
-        points, px = np.asarray(xy, np.float64).reshape(-1, 2)[:, ::-1], self.raster.pixel_level0
-        cells = np.floor(points / px) if self.raster.lookup == "truncate" else np.rint(np.floor(points) / px)
+        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion and outside the slide.
+
+        One that is rounded past the last row or column takes the last: see `past_the_end`.
+        """
+        cells = self._cells(xy)
+        cells = np.where(self._is_past(cells), np.array(self.labels.shape) - 1, cells)
         inside = ((cells >= 0) & (cells < self.labels.shape)).all(axis=1)
         found = np.zeros(len(cells), np.int64)
         found[inside] = self.labels[tuple(cells[inside].astype(np.int64).T)]
         return found
+
+    def past_the_end(self, xy: np.ndarray) -> np.ndarray:
+        """Which points (N, 2) are rounded past the last row or column, where a program ends with an error: (N,) bool."""
+        return self._is_past(self._cells(xy)).any(axis=1)
+
+    def _cells(self, xy: np.ndarray) -> np.ndarray:
+        """(N, 2) (row, column), whole numbers held as float64."""
+        points, px = np.asarray(xy, np.float64).reshape(-1, 2)[:, ::-1], self.raster.pixel_level0
+        return np.floor(points / px) if self.raster.lookup == "truncate" else np.rint(np.floor(points) / px)
+
+    def _is_past(self, cells: np.ndarray) -> np.ndarray:
+        return (cells == self.labels.shape) & (self.raster.lookup == "half to even")
 
 
 def label_lesions(mask: np.ndarray, raster: Raster, rule: LesionRule) -> MaskLesions:

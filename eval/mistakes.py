@@ -13,6 +13,7 @@ from .judgement import Judgement
 from .lesions import AnyLesions
 from .operating import OperatingPoint
 from .prediction import Predictions
+from .threshold import reaches
 
 __all__ = ["Mistakes", "calls_at", "mistakes_of"]
 
@@ -31,8 +32,8 @@ class Mistakes:
 
 def calls_at(point: OperatingPoint, judgements: Sequence[Judgement]) -> dict[str, int]:
     """How many lesions are found, how many detections are false, how many slides are called tumour: plain JSON."""
-    used = [j for j in judgements if j.in_figures]
-    called = [j for j in used if (j.score or 0.0) >= point.threshold]
+    used = [j for j in judgements if j.in_figures and j.score is not None]
+    called = [j for j in used if reaches(j.score, point.threshold)]
     return {
         "lesions_found": point.lesions - len(point.missed),
         "missed_count": len(point.missed),

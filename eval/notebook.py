@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -18,19 +18,21 @@ from ..wsi import AnnotationError, Cohort, CohortSlide, Detections, ScoreError, 
 from . import tables
 from .bootstrap import Estimate
 from .detection_files import DetectionFiles
+from .evaluation import check_choice, slides_to_evaluate
 from .figures import Figures, FrocFigures, figures_of
 from .judgement import Judgement, judge, refuse_other_frame
 from .left_out import left_out_table
-from .lesions import lesions_of_annotation
+from .level_mask import SAME_SHARE
 from .mask_lesions import Raster, label_lesions
 from .measures import LesionRule
-from .metrics import metrics_of
+from .metrics import metrics_of, subgroup_rows
 from .operating import OperatingPoint, operating_point
-from .pixel_rules import RULE, official_lesions, official_rasters
+from .pixel_rules import DOWNSAMPLE, RULE, official_lesions, official_rasters
 from .plots import draw_froc, draw_roc
 from .prediction import GivenDetections
 from .settings import EvaluateSettings
-from .truth import IN_PART, Truth
+from .subgroups import Subgroup, check_columns, subgroups_of
+from .truth import Truth
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,6 +55,8 @@ class SlideTruth:
     """Outlines in level-0 px, or a mask (rows, columns) of the whole slide at any scale, of 0 and one of 1, 2 or 255;
     in a mask that holds both, 2 is tumour and 1 is not. None: a normal slide."""
     patient: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Further ones of a cohort, such as scanner: for `settings.subgroups`, and "stage"."""
     is_exhaustive: bool = True
     """Whether every tumour is in `tumor`; where not, only the slide's score is judged."""
 
@@ -64,6 +68,7 @@ class Report:
     figures: Figures
     judgements: tuple[Judgement, ...]
     settings: EvaluateSettings
+    subgroups: tuple[Subgroup, ...] = ()
 
     @property
     def froc(self) -> FrocFigures:
@@ -78,11 +83,19 @@ class Report:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Every figure as plain JSON."""
-        return {**metrics_of(self.figures), "settings": self.settings.model_dump(mode="json")}
+        return {
+            **metrics_of(self.figures),
+            "subgroups": subgroup_rows(self.subgroups),
+            "settings": self.settings.model_dump(mode="json"),
+        }
 
     def table(self) -> pd.DataFrame:
         """Every figure with its intervals, a row each."""
         return tables.figures_table(self.figures).set_index("figure")
+
+    def subgroup_table(self) -> pd.DataFrame:
+        """The same for every value of the columns in `settings.subgroups`."""
+        return tables.subgroups_table(self.subgroups)
 
     def lesions(self) -> pd.DataFrame:
         """Every lesion, and whether it was found."""
@@ -93,7 +106,7 @@ class Report:
         return tables.detections_table(self.judgements)
 
     def left_out(self) -> pd.DataFrame:
-        """Slides, outlines and lesions left out of some or all figures, each with its reason."""
+        """Slides, patients, outlines and lesions left out of some or all figures, each with its reason."""
         return left_out_table(self.judgements)
 
     def operating_point(self, threshold: float | None = None) -> OperatingPoint:
@@ -136,20 +149,32 @@ def evaluate(
     """Score detections (level-0 px) against the truth of every slide; a slide without detections counts.
 
     detections is a table with the columns slide, x, y and probability, or a CSV or folder of CSV files; truth is a
-    cohort, whose slides are opened for their size, or a `SlideTruth` by the slide's id.
+    cohort, whose slides of `settings.split` are opened for their size, or a `SlideTruth` by the slide's id. Without
+    settings every slide is taken.
 
     Raises:
+        SettingsError: no slide of that split, no such column for subgroups, or a slide without label.
         ScoreError: detections of slides without truth, most of them outside their slides, or with a probability outside
             [0, 1].
-        AnnotationError: a mask of other values.
+        AnnotationError: a mask of other values or another shape, or tumour outside its slide.
     """
     chosen = settings or EvaluateSettings(split="")
     ids = [slide.id for slide in truth] if isinstance(truth, Cohort) else list(truth)
     given = GivenDetections(_detections(detections, ids))
-    pairs = ((s, None) for s in truth) if isinstance(truth, Cohort) else _rows(truth)
+    if isinstance(truth, Cohort):
+        check_choice(truth, chosen)
+        pairs = [(slide, None) for slide in slides_to_evaluate(truth, chosen)]
+    else:
+        pairs = list(_rows(truth))
+        check_columns((slide for slide, _ in pairs), chosen)
     judgements = tuple(_judged(slide, known, given, chosen) for slide, known in pairs)
     refuse_other_frame(judgements)
-    return Report(figures=figures_of(judgements, chosen), judgements=judgements, settings=chosen)
+    return Report(
+        figures=figures_of(judgements, chosen),
+        judgements=judgements,
+        settings=chosen,
+        subgroups=subgroups_of(judgements, chosen),
+    )
 
 
 def _detections(given: Detections | pd.DataFrame | Path | str, ids: Sequence[str]) -> DetectionFiles:
@@ -167,7 +192,8 @@ def _detections(given: Detections | pd.DataFrame | Path | str, ids: Sequence[str
 def _rows(truth: Mapping[str, SlideTruth]) -> Iterator[tuple[CohortSlide, SlideTruth]]:
     for name, known in truth.items():
         label = "normal" if known.tumor is None else "tumor"
-        yield CohortSlide(id=name, path=Path(name), label=label, patient=known.patient), known
+        further = tuple(known.columns.items())
+        yield CohortSlide(id=name, path=Path(name), label=label, patient=known.patient, further=further), known
 
 
 def _judged(
@@ -177,7 +203,7 @@ def _judged(
         prediction = given.sized(slide.id, slide_size=known.size, slide_mpp=known.mpp)
         truth = _truth(known, slide.id, settings)
         if known.tumor is not None and not known.is_exhaustive:
-            truth = replace(truth, unjudged=IN_PART, official={})
+            truth = truth.in_part()
         return judge(slide, prediction, truth, settings)
     if not slide.label:
         raise SettingsError(f"{slide.id}: the cohort does not say tumor or normal; fill in its label column")
@@ -194,11 +220,9 @@ def _truth(known: SlideTruth, slide: str, settings: EvaluateSettings) -> Truth:
     parts = known.tumor if isinstance(known.tumor, Sequence) else [known.tumor]
     tumor = MultiPolygon(list(shapely.get_parts(shapely.union_all(parts))))
     frame = {"slide_size": known.size, "slide_mpp": known.mpp}
-    return Truth(
-        tumor=tumor,
-        lesions=lesions_of_annotation(tumor, settings=settings, **frame),
-        official=official_lesions(tumor, annotation=None, groups={}, **frame),
-    )
+    drawn = [(f"outline {number}", part) for number, part in enumerate(parts, 1)]
+    truth = Truth.of_outlines(tumor, drawn, where=slide, settings=settings, **frame)
+    return replace(truth, official=official_lesions(tumor, annotation=None, groups={}, **frame))
 
 
 def _truth_of_mask(values: np.ndarray, known: SlideTruth, slide: str, settings: EvaluateSettings) -> Truth:
@@ -206,13 +230,27 @@ def _truth_of_mask(values: np.ndarray, known: SlideTruth, slide: str, settings: 
     if values.ndim != 2 or not set(found) <= set(MASK_VALUES):
         raise AnnotationError(f"{slide}: a mask has two dimensions and values of 0, 1, 2 and 255, not {found[:5]}")
     mask = values == found[-1] if found else np.zeros(values.shape, bool)
-    pixel = known.size[0] / values.shape[1]
+    pixel = _mask_px(values, known, slide)
     rule = LesionRule(growth_um=settings.growth_um, itc_um=settings.itc_um)
+    lesions = label_lesions(mask, Raster(pixel_level0=pixel, pixel_um=pixel * known.mpp), rule)
+    if abs(pixel / DOWNSAMPLE - 1) > SAME_SHARE:
+        reason = f"its mask has px of {pixel:g} level-0 px, and the official programs read those of {DOWNSAMPLE:g}"
+        return Truth(tumor=MultiPolygon(), lesions=lesions, no_official=reason)
+    rasters = official_rasters(downsample=pixel, mask_mpp=known.mpp)
     return Truth(
         tumor=MultiPolygon(),
-        lesions=label_lesions(mask, Raster(pixel_level0=pixel, pixel_um=pixel * known.mpp), rule),
-        official={
-            name: label_lesions(mask, raster, RULE)
-            for name, raster in official_rasters(downsample=pixel, mask_mpp=known.mpp, e1_downsample=pixel).items()
-        },
+        lesions=lesions,
+        official={name: label_lesions(mask, raster, RULE) for name, raster in rasters.items()},
     )
+
+
+def _mask_px(values: np.ndarray, known: SlideTruth, slide: str) -> float:
+    """Level-0 px per px of a mask of the whole slide."""
+    pixel = known.size[0] / values.shape[1]
+    rows = known.size[1] / pixel
+    if abs(values.shape[0] - rows) > max(1.0, SAME_SHARE * rows):  # a last row may be there or not
+        raise AnnotationError(
+            f"{slide}: a mask has (rows, columns) of the whole slide, {known.size[0]} × {known.size[1]} px: expected "
+            f"about ({rows:.0f}, {values.shape[1]}), got {values.shape}; is it turned over, or cut?"
+        )
+    return pixel

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .judgement import Judgement
+from .threshold import reaches
 from .verdicts import Verdict
 
 __all__ = ["FalsePositive", "MissedLesion", "OperatingPoint", "operating_point"]
@@ -50,8 +51,9 @@ class OperatingPoint:
 
     threshold: float
     slides: int
+    """With a prediction: those by which false positives are divided."""
     lesions: int
-    """Countable ones."""
+    """Countable ones, those of absent slides included."""
     missed: tuple[MissedLesion, ...]
     """The nearest misses first, then what nothing was detected in, large ones first."""
     false_positives: tuple[FalsePositive, ...]
@@ -91,7 +93,7 @@ def operating_point(judgements: Sequence[Judgement], *, threshold: float) -> Ope
     false = [detection for j in slides for detection in _false(j, threshold)]
     return OperatingPoint(
         threshold=threshold,
-        slides=len(slides),
+        slides=sum(not j.is_absent for j in slides),
         lesions=sum(j.verdicts.countable for j in slides if j.verdicts is not None),
         missed=tuple(sorted(missed, key=_nearest_first)),
         false_positives=tuple(sorted(false, key=lambda one: -one.probability)),
@@ -106,7 +108,7 @@ def _missed(judgement: Judgement, threshold: float) -> list[MissedLesion]:
     measures, verdicts = judgement.lesions, judgement.verdicts
     if measures is None or verdicts is None:
         return []
-    is_missed = ~measures.is_itc & ~(verdicts.best >= threshold)
+    is_missed = ~measures.is_itc & ~reaches(verdicts.best, threshold)
     return [
         MissedLesion(
             slide=judgement.slide.id,
@@ -126,6 +128,6 @@ def _false(judgement: Judgement, threshold: float) -> list[FalsePositive]:
     detections, verdicts = judgement.detections, judgement.verdicts
     if detections is None or verdicts is None:
         return []
-    chosen = (verdicts.verdict == Verdict.FALSE_POSITIVE) & (detections.probability >= threshold)
+    chosen = (verdicts.verdict == Verdict.FALSE_POSITIVE) & reaches(detections.probability, threshold)
     columns = (getattr(detections, name)[chosen].tolist() for name in ("x", "y", "probability"))
     return [FalsePositive(slide=judgement.slide.id, x=x, y=y, probability=p) for x, y, p in zip(*columns, strict=True)]

@@ -11,7 +11,7 @@ from .level_mask import LevelMask, level_mask
 from .mask_lesions import MaskLesions, Raster, label_lesions, lesions_on_raster
 from .measures import LesionRule
 
-__all__ = ["OFFICIAL", "RULE", "official_lesions", "official_rasters"]
+__all__ = ["DOWNSAMPLE", "OFFICIAL", "RULE", "official_lesions", "official_rasters"]
 
 DOWNSAMPLE = 32.0  # level 5
 E1_MPP = 0.243
@@ -41,10 +41,10 @@ def official_lesions(
     return {name: _lesions(raster, drawn, tumor, slide_size) for name, raster in rasters.items()}
 
 
-def official_rasters(*, downsample: float, mask_mpp: float, e1_downsample: float = DOWNSAMPLE) -> dict[str, Raster]:
+def official_rasters(*, downsample: float, mask_mpp: float) -> dict[str, Raster]:
     """What each program takes its mask's px for; downsample and µm per level-0 px are the mask's own."""
     return {
-        "camelyon16-e1": Raster(pixel_level0=e1_downsample, pixel_um=e1_downsample * E1_MPP),
+        "camelyon16-e1": Raster(pixel_level0=DOWNSAMPLE, pixel_um=DOWNSAMPLE * E1_MPP),
         "camelyon16-e2": Raster(pixel_level0=downsample, pixel_um=downsample * mask_mpp, lookup="half to even"),
     }
 

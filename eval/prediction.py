@@ -13,6 +13,7 @@ from ..wsi import (
     CellStatus,
     CohortSlide,
     Detections,
+    GigaslideError,
     Heatmap,
     ScoreError,
     SlideError,
@@ -20,11 +21,13 @@ from ..wsi import (
     file_identity,
     open_slide,
 )
-from .detection_files import DetectionFiles, SlideDetections, csv_names
+from .detection_files import DetectionFiles, SlideDetections, csv_names, is_outside
 
 __all__ = ["GivenDetections", "Prediction", "Predictions", "open_predictions"]
 
 logger = logging.getLogger(__name__)
+
+SAME_MPP = 0.03  # heatmap and slide may differ by this much in µm/px
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +39,23 @@ class Prediction:
     """(width, height), level-0 px."""
     slide_mpp: float
     heatmap: Heatmap | None = None
-    is_absent: bool = False
-    """No prediction was given: the slide counts as one without detections."""
+    absence: str = ""
+    """Why there is no prediction, or none that can be used; empty where there is one."""
     outside: tuple[str, ...] = ()
     """Where each detection stands (file, line, place) that lies outside the slide."""
 
     @property
-    def score(self) -> float:
-        """The highest probability: of the heatmap, or where there is none of the detections; 0.0 of nothing."""
+    def score(self) -> float | None:
+        """The highest probability: of the heatmap, or where there is none of the detections on the slide; 0.0 of nothing.
+
+        None without a prediction: nothing was found only where something was looked at.
+        """
+        if self.absence:
+            return None
         if self.heatmap is not None:
             return self.heatmap.slide_score
-        return float(self.detections.probability.max(initial=0.0))
+        inside = ~is_outside(self.detections, self.slide_size)
+        return float(self.detections.probability[inside].max(initial=0.0))
 
 
 class Predictions(Protocol):
@@ -58,11 +67,15 @@ class Predictions(Protocol):
         ...
 
     def of(self, slide: CohortSlide) -> Prediction | None:
-        """None where there is none and nothing can be said.
+        """None where nothing can be said, see `why_none`; one that cannot be used is absent, and says why.
 
         Raises:
-            GigaslideError: it cannot be used.
+            GigaslideError: the slide cannot be used.
         """
+        ...
+
+    def why_none(self, slide: CohortSlide) -> str:
+        """Why `of` gives none for a slide for which it does."""
         ...
 
     def inputs(self, slide: CohortSlide) -> dict[str, Any]:
@@ -111,46 +124,81 @@ class _OfHeatmaps:
     """Whether any slide is predicted; where none is, nothing was tried."""
 
     def of(self, slide: CohortSlide) -> Prediction | None:
+        found, absence = self._found(slide)
+        if found is not None or not self.has_any:
+            return found
+        try:
+            size, mpp = _frame(slide)
+        except SlideError as error:
+            logger.warning("%s: no prediction, and cannot be opened: %s", slide.id, error)
+            return None
+        return Prediction(detections=Detections.concatenate([]), slide_size=size, slide_mpp=mpp, absence=absence)
+
+    def why_none(self, slide: CohortSlide) -> str:
+        _, absence = self._found(slide)
+        try:
+            _frame(slide)
+        except SlideError as error:
+            return f"{absence}; and the slide cannot be opened: {error}"
+        return absence
+
+    def _found(self, slide: CohortSlide) -> tuple[Prediction | None, str]:
+        """The prediction, or why there is none that can be used."""
         if Path(slide.id).name != slide.id:
             raise ScoreError(
                 f"{slide.id!r} is no name of a slide's folder in {self.path}; make the cohort from its CSV"
             )
         folder = self.path / slide.id
         if not (folder / "heatmap.zarr").exists():
-            return self._absent(slide)
-        heatmap = Heatmap.load(folder / "heatmap.zarr")
-        detections = Detections.load(folder / "detections.csv")
-        names = {heatmap.slide, *detections.slide.tolist()} - {slide.id}
-        if names:
-            raise ScoreError(f"{folder}: holds the prediction of {', '.join(sorted(names))}, not of {slide.id}")
-        _check_heatmap(heatmap, folder)
-        of_file = SlideDetections(
-            detections=detections, path=folder / "detections.csv", line=np.arange(len(detections)) + 2
-        )
-        return Prediction(
-            detections=detections,
-            heatmap=heatmap,
-            slide_size=heatmap.slide_size,
-            slide_mpp=heatmap.slide_mpp,
-            outside=of_file.outside(heatmap.slide_size),
-        )
-
-    def _absent(self, slide: CohortSlide) -> Prediction | None:
-        """A slide of which its size is known, and nothing else."""
-        if not self.has_any:
-            return None
+            return None, f"no prediction at {slide.id}/heatmap.zarr; predict this slide and evaluate again"
         try:
-            with open_slide(slide.path, mpp=slide.mpp) as scan:
-                size, mpp = scan.size, scan.info.mpp
-        except SlideError as error:
-            logger.warning("%s: not predicted, and cannot be opened: %s", slide.id, error)
-            return None
-        return Prediction(detections=Detections.concatenate([]), slide_size=size, slide_mpp=mpp, is_absent=True)
+            return _read(slide, folder), ""
+        except GigaslideError as error:
+            return None, str(error)
 
     def inputs(self, slide: CohortSlide) -> dict[str, Any]:
         folder = self.path / slide.id
         read = {"heatmap": folder / "heatmap.zarr" / "zarr.json", "detections": folder / "detections.csv"}
         return {name: _identity(path) for name, path in read.items()}
+
+
+def _frame(slide: CohortSlide, *, fallback_mpp: float | None = None) -> tuple[tuple[int, int], float]:
+    """(width, height) in level-0 px, and µm per level-0 px."""
+    with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=fallback_mpp) as scan:
+        return scan.size, scan.info.mpp
+
+
+def _read(slide: CohortSlide, folder: Path) -> Prediction:
+    heatmap = Heatmap.load(folder / "heatmap.zarr")
+    detections = Detections.load(folder / "detections.csv")
+    names = {heatmap.slide, *detections.slide.tolist()} - {slide.id}
+    if names:
+        raise ScoreError(f"{folder}: holds the prediction of {', '.join(sorted(names))}, not of {slide.id}")
+    _check_heatmap(heatmap, folder)
+    _check_if_of_this(slide, heatmap)
+    of_file = SlideDetections(
+        detections=detections, path=folder / "detections.csv", line=np.arange(len(detections)) + 2
+    )
+    return Prediction(
+        detections=detections,
+        heatmap=heatmap,
+        slide_size=heatmap.slide_size,
+        slide_mpp=heatmap.slide_mpp,
+        outside=of_file.outside(heatmap.slide_size),
+    )
+
+
+def _check_if_of_this(slide: CohortSlide, heatmap: Heatmap) -> None:
+    """Only where the slide is at hand: figures need no pixels."""
+    try:
+        size, mpp = _frame(slide, fallback_mpp=heatmap.slide_mpp)
+    except SlideError:
+        return
+    if size != heatmap.slide_size or abs(mpp / heatmap.slide_mpp - 1) > SAME_MPP:
+        raise ScoreError(
+            f"{slide.id}: the heatmap is of a slide of {heatmap.slide_size} px at {heatmap.slide_mpp:g} µm/px, "
+            f"but the slide has {size} px at {mpp:g}; predict it again"
+        )
 
 
 def _check_heatmap(heatmap: Heatmap, folder: Path) -> None:
@@ -172,16 +220,23 @@ class GivenDetections:
     """None ever: files of detections for them are refused."""
 
     def of(self, slide: CohortSlide) -> Prediction:
-        with open_slide(slide.path, mpp=slide.mpp) as scan:
-            size, mpp = scan.size, scan.info.mpp
+        size, mpp = _frame(slide)
         return self.sized(slide.id, slide_size=size, slide_mpp=mpp)
+
+    def why_none(self, slide: CohortSlide) -> str:
+        return ""  # there is always one, though it be absent
 
     def sized(self, slide: str, *, slide_size: tuple[int, int], slide_mpp: float) -> Prediction:
         """Of a slide whose size is known."""
         found = self.files.by_slide.get(slide)
         if found is None:
-            nothing, is_absent = Detections.concatenate([]), not self.files.is_table
-            return Prediction(detections=nothing, slide_size=slide_size, slide_mpp=slide_mpp, is_absent=is_absent)
+            absence = f"no prediction at {self.files.path / slide}.csv; add it, empty where nothing was found"
+            return Prediction(
+                detections=Detections.concatenate([]),
+                slide_size=slide_size,
+                slide_mpp=slide_mpp,
+                absence="" if self.files.is_table else absence,
+            )
         return Prediction(
             detections=found.detections,
             slide_size=slide_size,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
+from .threshold import reaches
+
 __all__ = ["Calibration", "Ranking", "calibration"]
 
 SLACK = 1e-9  # a specificity of 0.9 on 30 slides must still admit the third false alarm
@@ -59,7 +61,7 @@ class Ranking:
 
     def rates_from(self, threshold: float, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sensitivity and specificity of calling every slide with at least that score."""
-        called = self.scores >= threshold
+        called = reaches(self.scores, threshold)
         tumor, normal = weights @ self.is_tumor, weights @ ~self.is_tumor
         return (
             weights @ (called & self.is_tumor) / _or_nan(tumor),

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from ..wsi import Heatmap
 from .measures import MACRO_UM, SIZES
+from .threshold import reaches
 
 __all__ = ["CLASSES", "STAGES", "Stages", "patient_stage", "predicted_class", "weighted_kappa"]
 
@@ -24,7 +25,7 @@ def predicted_class(heatmap: Heatmap, *, threshold: float) -> str:
     The longest axis is 4 √(largest second moment) of the cells as squares, in µm: over 2 mm is macro, from 0.2 mm on
     micro.
     """
-    hot = heatmap.scored & (np.nan_to_num(heatmap.probability) >= threshold)
+    hot = heatmap.scored & reaches(heatmap.probability, threshold)
     found: Any = ndimage.label(hot, structure=np.ones((3, 3)))
     labels, count = found
     if not count:
@@ -81,7 +82,7 @@ class Stages:
     slide: np.ndarray
     """(P,) int64, one slide of each patient: a patient is drawn as often as its slides."""
     left_out: int
-    """Patients with a slide whose class is not known."""
+    """Patients with a slide whose class is not known, or that is not in the figures."""
 
     @property
     def undefined(self) -> str:

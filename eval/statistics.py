@@ -1,6 +1,7 @@
 """Every figure that has an interval, as a function of which slides were drawn: vectorised, by weights."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,30 +13,38 @@ from .judgement import Judgement, JudgementStatus, Patches
 from .settings import EvaluateSettings
 from .slide_level import Ranking
 from .stages import Stages
+from .threshold import reaches
 from .verdicts import Verdicts
 
-__all__ = ["official_gap", "pooled_patches", "pooled_verdicts", "stages_of", "statistics_of"]
+__all__ = ["official_gap", "pooled_patches", "pooled_verdicts", "scored", "stages_of", "statistics_of"]
 
 
-def statistics_of(slides: Sequence[Judgement], settings: EvaluateSettings, *, gap: str = "") -> list[Statistic]:
+def statistics_of(
+    slides: Sequence[Judgement], settings: EvaluateSettings, *, cohort: Sequence[Judgement] = (), gap: str = ""
+) -> list[Statistic]:
     """All of them, of slides that are in the figures, in the order of the weights' columns.
 
-    gap says why the official programs would give no score, see `official_gap`.
+    cohort are all slides, see `stages_of`; gap says why the official programs would give no score, see `official_gap`.
     """
     return [
         *_of_slides(slides, settings),
         *_of_patches(slides, settings),
         *(_of_froc(slides, name, settings, gap=gap) for name in DEFINITIONS),
-        _of_stages(slides),
+        _of_stages(slides, cohort),
     ]
 
 
 def official_gap(judgements: Sequence[Judgement]) -> str:
-    """What ours counts and says, and the official programs take for an error; empty where nothing is amiss."""
+    """What ours counts and says, and the official programs take for an error; empty where nothing is amiss.
+
+    What they leave out anyway, tumour outlined in part or not at all, they do not miss.
+    """
+    asked = [j for j in judgements if not j.is_unjudged]
     gaps = {
-        "no predictions for": [j for j in judgements if j.status in (JudgementStatus.MISSING, JudgementStatus.ABSENT)],
-        "no use of": [j for j in judgements if j.status == JudgementStatus.FAILED],
-        "detections outside": [j for j in judgements if j.outside],
+        "no predictions for": [j for j in asked if j.status in (JudgementStatus.MISSING, JudgementStatus.ABSENT)],
+        "no use of": [j for j in asked if j.status == JudgementStatus.FAILED],
+        "detections outside": [j for j in asked if j.outside],
+        "no level-5 mask of": [j for j in asked if j.truth is not None and j.truth.no_official],
     }
     found = [f"{words} {_some([j.slide.id for j in some])}" for words, some in gaps.items() if some]
     return f"{', '.join(found)}, which is an error in the official programs" if found else ""
@@ -46,10 +55,10 @@ def _some(names: list[str]) -> str:
 
 
 def _of_slides(slides: Sequence[Judgement], settings: EvaluateSettings) -> list[Statistic]:
-    is_tumor = np.array([j.is_tumor for j in slides], bool)
-    scores = np.array([j.score for j in slides], np.float64)
+    known = np.array([j.score is not None for j in slides], bool)
+    scores, is_tumor = scored(slides)
     ranking = Ranking.of(scores, is_tumor)
-    pairs = Pairs.of(scores, is_tumor, np.arange(len(slides)), slides=len(slides))
+    pairs = Pairs.of(scores, is_tumor, np.arange(len(scores)), slides=len(scores))
     one_class = _one_class(is_tumor, "slides")
     columns: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "slide_auc": pairs.auc,
@@ -60,7 +69,7 @@ def _of_slides(slides: Sequence[Judgement], settings: EvaluateSettings) -> list[
     for share in settings.sensitivities:
         columns[f"slide_specificity_at_sensitivity_{share:g}"] = lambda w, s=share: ranking.specificity_at(s, w)
     threshold = settings.slide_threshold
-    return [
+    found = [
         _joined(columns, one_class),
         Statistic(
             names=("slide_sensitivity",),
@@ -73,9 +82,16 @@ def _of_slides(slides: Sequence[Judgement], settings: EvaluateSettings) -> list[
             undefined="" if (~is_tumor).any() else one_class,
         ),
         Statistic(
-            names=("slide_brier",), of=lambda w: ranking.brier(w)[:, None], undefined="" if len(slides) else "no slides"
+            names=("slide_brier",), of=lambda w: ranking.brier(w)[:, None], undefined="" if len(scores) else "no slides"
         ),
     ]
+    return [replace(one, of=lambda w, of=one.of: of(w[:, known])) for one in found]
+
+
+def scored(slides: Sequence[Judgement]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (N,) float64 and truth (N,) bool of the slides that have a score; absent ones have none."""
+    known = [j for j in slides if j.score is not None]
+    return np.array([j.score for j in known], np.float64), np.array([j.is_tumor for j in known], bool)
 
 
 def _joined(columns: dict[str, Callable[[np.ndarray], np.ndarray]], undefined: str) -> Statistic:
@@ -125,7 +141,7 @@ def _of_patches(slides: Sequence[Judgement], settings: EvaluateSettings) -> list
 def _patch_sums(patches: Patches | None, threshold: float) -> tuple[float, ...]:
     if patches is None:
         return (0.0,) * 6
-    is_tumor, called = patches.is_tumor, patches.probability >= threshold
+    is_tumor, called = patches.is_tumor, reaches(patches.probability, threshold)
     error = ((patches.probability.astype(np.float64) - is_tumor) ** 2).sum()
     return (
         len(is_tumor), error, is_tumor.sum(), (called & is_tumor).sum(), (~is_tumor).sum(), (~called & ~is_tumor).sum(),
@@ -140,7 +156,11 @@ def pooled_verdicts(slides: Sequence[Judgement], lesions: str) -> tuple[Verdicts
     """Verdicts by those lesions ("gigaslide" or an official program), and the indices of the slides that have any."""
     of = [j.verdicts if lesions == "gigaslide" else j.official.get(lesions) for j in slides]
     known = [(index, verdicts) for index, verdicts in enumerate(of) if verdicts is not None]
-    pooled = Verdicts.pooled([v for _, v in known], is_normal=[not slides[index].is_tumor for index, _ in known])
+    pooled = Verdicts.pooled(
+        [v for _, v in known],
+        is_normal=[not slides[index].is_tumor for index, _ in known],
+        is_absent=[slides[index].is_absent for index, _ in known],
+    )
     return pooled, np.array([index for index, _ in known], np.int64)
 
 
@@ -157,13 +177,21 @@ def _of_froc(slides: Sequence[Judgement], name: str, settings: EvaluateSettings,
     return Statistic(names=names, of=of, undefined=(gap if is_official else "") or undefined(verdicts, definition))
 
 
-def stages_of(slides: Sequence[Judgement]) -> Stages:
-    """The patients' stages."""
+def stages_of(slides: Sequence[Judgement], cohort: Sequence[Judgement] = ()) -> Stages:
+    """The stages of the patients of slides that are in the figures.
+
+    cohort are all slides, these or not: a patient with one that is not among these has no stage, for what is on it may
+    be the stage.
+    """
+    here = {(j.slide.patient, j.slide.id) for j in slides}
+    elsewhere = [j.slide.patient for j in cohort if (j.slide.patient, j.slide.id) not in here]
     return Stages.of(
-        [j.slide.patient for j in slides], [j.true_class for j in slides], [j.predicted_class for j in slides]
+        [*(j.slide.patient for j in slides), *elsewhere],
+        [*(j.true_class for j in slides), *[""] * len(elsewhere)],
+        [*(j.predicted_class for j in slides), *[""] * len(elsewhere)],
     )
 
 
-def _of_stages(slides: Sequence[Judgement]) -> Statistic:
-    stages = stages_of(slides)
+def _of_stages(slides: Sequence[Judgement], cohort: Sequence[Judgement]) -> Statistic:
+    stages = stages_of(slides, cohort)
     return Statistic(names=("stage_kappa",), of=lambda w: stages.kappa(w)[:, None], undefined=stages.undefined)

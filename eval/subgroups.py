@@ -1,9 +1,9 @@
 """The same figures for each value of a cohort column: scanner, centre, whatever the table tells."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..wsi import Cohort, SettingsError
+from ..wsi import CohortSlide, SettingsError
 from .bootstrap import Estimate
 from .figures import resampling_of
 from .judgement import Judgement
@@ -29,7 +29,7 @@ class Subgroup:
     estimates: dict[str, Estimate]
 
 
-def check_columns(cohort: Cohort, settings: EvaluateSettings) -> None:
+def check_columns(cohort: Iterable[CohortSlide], settings: EvaluateSettings) -> None:
     """Refuse columns that the cohort has not.
 
     Raises:
@@ -45,7 +45,7 @@ def subgroups_of(judgements: Sequence[Judgement], settings: EvaluateSettings) ->
     """Subgroups by every column asked for, values in alphabetical order."""
     used = [j for j in judgements if j.in_figures]
     return tuple(
-        _subgroup(column, value, [j for j in judgements if _value(j, column) == value], settings)
+        _subgroup(column, value, judgements, settings)
         for column in settings.subgroups
         for value in sorted({_value(j, column) for j in used})
     )
@@ -55,11 +55,13 @@ def _value(judgement: Judgement, column: str) -> str:
     return getattr(judgement.slide, column) if column in OWN_COLUMNS else judgement.slide.column(column)
 
 
-def _subgroup(column: str, value: str, judgements: list[Judgement], settings: EvaluateSettings) -> Subgroup:
-    slides = [j for j in judgements if j.in_figures]
+def _subgroup(column: str, value: str, cohort: Sequence[Judgement], settings: EvaluateSettings) -> Subgroup:
+    judgements = [j for j in cohort if _value(j, column) == value]
+    slides, patients = [j for j in judgements if j.in_figures], {j.slide.patient for j in judgements}
+    theirs = [j for j in cohort if j.slide.patient in patients]  # wherever their slides are
     resampling = resampling_of(slides, settings)
     estimates: dict[str, Estimate] = {}
-    for statistic in statistics_of(slides, settings, gap=official_gap(judgements)):
+    for statistic in statistics_of(slides, settings, cohort=theirs, gap=official_gap(judgements)):
         estimates |= resampling.estimates(statistic)
     return Subgroup(
         column=column,

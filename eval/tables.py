@@ -13,6 +13,7 @@ from .judgement import Judgement
 from .metrics import subgroup_rows
 from .stages import STAGES
 from .subgroups import Subgroup
+from .threshold import reaches
 from .verdicts import SlideVerdicts, Verdict
 
 __all__ = [
@@ -67,9 +68,11 @@ def _slide_row(judgement: Judgement, threshold: float) -> dict[str, Any]:
         **dict(slide.further),
         "status": str(judgement.status),
         "score": judgement.score,
+        "called_tumor": None if judgement.score is None else bool(reaches(judgement.score, threshold)),
         "true_class": judgement.true_class,
         "predicted_class": judgement.predicted_class,
         **slide_counts(judgement.verdicts),
+        "detections_outside": len(judgement.outside),
         **counts_from(judgement.verdicts, threshold),
         **{_cells_name(s): None if cells is None else cells[s] for s in CellStatus},
         "tumor_cells_scored": None if patches is None else int(patches.is_tumor.sum()),
@@ -97,8 +100,8 @@ def counts_from(verdicts: SlideVerdicts | None, threshold: float) -> dict[str, i
     """Lesions found, and false positives, by detections from the threshold on; None where they cannot be judged."""
     if verdicts is None:
         return dict.fromkeys(_FROM_COUNTS)
-    found = int((verdicts.best[~verdicts.is_itc] >= threshold).sum())
-    false = (verdicts.verdict == Verdict.FALSE_POSITIVE) & (verdicts.probability >= threshold)
+    found = int(reaches(verdicts.best[~verdicts.is_itc], threshold).sum())
+    false = (verdicts.verdict == Verdict.FALSE_POSITIVE) & reaches(verdicts.probability, threshold)
     return dict(zip(_FROM_COUNTS, (found, int(false.sum())), strict=True))
 
 

@@ -1,17 +1,17 @@
 """What is known to be tumour on one slide."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import shapely
-from shapely.geometry import MultiPolygon
+from shapely.geometry import MultiPolygon, Polygon
 
-from ..wsi import DEFAULT_GROUPS, Annotation, CohortSlide
+from ..wsi import DEFAULT_GROUPS, AnnotationError, CohortSlide
 from .lesions import AnyLesions, lesions_of_annotation
 from .pixel_rules import official_lesions
 from .settings import EvaluateSettings
 
-__all__ = ["IN_PART", "LeftOutline", "Truth"]
+__all__ = ["LeftOutline", "Truth"]
 
 NOT_OUTLINED = "tumour is not outlined"
 IN_PART = "tumour is outlined in part, not exhaustively: what is found beside the outlines may be tumour"
@@ -37,6 +37,8 @@ class Truth:
     """Why detections and patches of a tumour slide cannot be judged; empty where they can."""
     official: Mapping[str, AnyLesions] = field(default_factory=dict)
     """As each official program finds them, by its name; empty on a normal slide."""
+    no_official: str = ""
+    """Why the official programs could find no lesions where ours are known; empty where they can."""
     left_out: tuple[LeftOutline, ...] = ()
     notes: tuple[str, ...] = ()
     """How the lesions were measured, where that is not the usual way."""
@@ -51,7 +53,7 @@ class Truth:
         and the like are left out of lesion evaluations.
 
         Raises:
-            AnnotationError: it cannot be read, or contradicts the cohort's label.
+            AnnotationError: it cannot be read, contradicts the cohort's label, or lies outside the slide.
         """
         annotation = slide.load_annotation(settings.groups)
         if annotation is None:
@@ -60,32 +62,56 @@ class Truth:
         tumor = annotation.tumor
         if tumor.is_empty:
             return cls(tumor=tumor, lesions=None)
-        lesions = lesions_of_annotation(tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings)
+        drawn = [(outline.name, outline.polygon) for outline in annotation.outlines if annotation.is_tumor(outline)]
+        frame = {"slide_size": slide_size, "slide_mpp": slide_mpp}
+        truth = cls.of_outlines(tumor, drawn, where=str(slide.annotation), settings=settings, **frame)
+        without_area = tuple(
+            LeftOutline(name=outline.name, reason="encloses nothing: a line, or fewer than three points")
+            for outline in annotation.without_area
+            if annotation.is_tumor(outline)
+        )
         official = official_lesions(
             tumor,
             annotation=slide.annotation,
             groups={**DEFAULT_GROUPS, **settings.groups},
-            slide_size=slide_size,
-            slide_mpp=slide_mpp,
+            **frame,
         )
+        whole = replace(truth, official=official, left_out=(*without_area, *truth.left_out))
+        return whole if slide.exhaustive else whole.in_part()
+
+    @classmethod
+    def of_outlines(
+        cls,
+        tumor: MultiPolygon,
+        drawn: Sequence[tuple[str, Polygon | MultiPolygon]],
+        *,
+        where: str,
+        slide_size: tuple[int, int],
+        slide_mpp: float,
+        settings: EvaluateSettings,
+    ) -> "Truth":
+        """Of tumour, level-0 px, and the named outlines that it was drawn with; without official lesions.
+
+        Raises:
+            AnnotationError: every outline lies outside the slide; where is what it names.
+        """
+        outside = ~shapely.intersects([polygon for _, polygon in drawn], shapely.box(0, 0, *slide_size))
+        if len(drawn) and outside.all():
+            raise AnnotationError(
+                f"{where}: all of its {len(drawn)} outlines of tumour lie outside the slide of "
+                f"{slide_size[0]} × {slide_size[1]} px; is it another slide's annotation?"
+            )
+        lesions = lesions_of_annotation(tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings)
         raster_um = lesions.measures.raster_um
         detailed = f"outlines too detailed: lesions measured on a raster of {raster_um:g} µm/px"
+        names = [name for (name, _), is_outside in zip(drawn, outside, strict=True) if is_outside]
         return cls(
             tumor=tumor,
             lesions=lesions,
-            unjudged="" if slide.exhaustive else IN_PART,
-            official=official if slide.exhaustive else {},
-            left_out=tuple(_left_out(annotation, slide_size)),
+            left_out=tuple(LeftOutline(name=name, reason="lies outside the slide") for name in names),
             notes=(detailed,) if raster_um else (),
         )
 
-
-def _left_out(annotation: Annotation, slide_size: tuple[int, int]) -> Iterator[LeftOutline]:
-    for outline in annotation.without_area:
-        if annotation.is_tumor(outline):
-            yield LeftOutline(name=outline.name, reason="encloses nothing: a line, or fewer than three points")
-    drawn = [outline for outline in annotation.outlines if annotation.is_tumor(outline)]
-    touches = shapely.intersects([outline.polygon for outline in drawn], shapely.box(0, 0, *slide_size))
-    for outline, is_inside in zip(drawn, touches, strict=True):
-        if not is_inside:
-            yield LeftOutline(name=outline.name, reason="lies outside the slide")
+    def in_part(self) -> "Truth":
+        """The same where not every tumour is outlined: nothing is judged by it."""
+        return replace(self, unjudged=IN_PART, official={}, no_official="")

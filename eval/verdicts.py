@@ -89,9 +89,13 @@ class Verdicts:
     """(L,) bool."""
     lesion_slide: np.ndarray
     """(L,) int64."""
+    is_absent: np.ndarray | None = None
+    """(S,) bool, slides without a prediction: no false positives are counted there, nor divided by them. None: none."""
 
     @classmethod
-    def pooled(cls, slides: Sequence[SlideVerdicts], *, is_normal: Sequence[bool]) -> "Verdicts":
+    def pooled(
+        cls, slides: Sequence[SlideVerdicts], *, is_normal: Sequence[bool], is_absent: Sequence[bool] | None = None
+    ) -> "Verdicts":
         false = [s.probability[s.verdict == Verdict.FALSE_POSITIVE] for s in slides]
         index = np.arange(len(slides))
         return cls(
@@ -101,7 +105,13 @@ class Verdicts:
             best=np.concatenate([np.zeros(0), *(s.best for s in slides)]),
             is_itc=np.concatenate([np.zeros(0, bool), *(s.is_itc for s in slides)]),
             lesion_slide=np.repeat(index, [len(s.best) for s in slides]),
+            is_absent=None if is_absent is None else np.array(is_absent, bool),
         )
+
+    @property
+    def is_predicted(self) -> np.ndarray:
+        """(S,) bool."""
+        return np.ones(len(self.is_normal), bool) if self.is_absent is None else ~self.is_absent
 
     @property
     def countable(self) -> int:

@@ -25,6 +25,7 @@ from .overview import Overview
 from .picture import heatmap_colours, heatmap_over, shrunk
 from .propose import propose_cohort
 from .raster import PolygonRaster
+from .readers.tiff_directories import page_mpp_xy
 from .recipe import Recipe, file_identity, gigaslide_version
 from .settings import Number, Settings, TissueSettings
 from .slide import Slide, SlideInfo, open_slide
@@ -77,6 +78,7 @@ __all__ = [
     "heatmap_over",
     "open_slide",
     "oriented",
+    "page_mpp_xy",
     "propose_cohort",
     "refuse_foreign_folder",
     "remove_folder",
