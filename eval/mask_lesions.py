@@ -52,8 +52,8 @@ class MaskLesions:
         return found
 
     def past_the_end(self, xy: np.ndarray) -> np.ndarray:
-        """Which points (N, 2) are rounded past the last row or column, where a program ends with an error: (N,) bool."""
-        return self._is_past(self._cells(xy)).any(axis=1)
+        """Which points (N, 2) are rounded past the last row or column, an error in the program: (N,) bool."""
+        return np.any(self._is_past(self._cells(xy)), axis=1)
 
     def _cells(self, xy: np.ndarray) -> np.ndarray:
         """(N, 2) (row, column), whole numbers held as float64."""

@@ -46,7 +46,7 @@ class Prediction:
 
     @property
     def score(self) -> float | None:
-        """The highest probability: of the heatmap, or where there is none of the detections on the slide; 0.0 of nothing.
+        """The highest probability: of the heatmap, or where there is none of detections on the slide; 0.0 of nothing.
 
         None without a prediction: nothing was found only where something was looked at.
         """
