@@ -1,4 +1,4 @@
-"""What is not there: slides without a prediction, patients with slides elsewhere. Figures by hand, on the careful side."""
+"""What is not there: slides without a prediction, patients with slides elsewhere. Figures by hand, the careful way."""
 
 from dataclasses import replace
 

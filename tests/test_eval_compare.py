@@ -109,18 +109,22 @@ def test_official_scores_are_compared_too_and_are_not_where_one_model_lacks_a_sl
 def test_slides_that_one_model_lacks_are_left_out_of_both(two_models):
     good, bad = judged(two_models, "good"), judged(two_models, "bad")[1:]
     got = compare(good, bad, QUICK, names=("good", "bad"))
-    assert got.left_out == ("s0",)
+    assert [(one.slide, one.reason) for one in got.left_out] == [("s0", "bad: not among its slides")]
     assert len(got.slides) == 11
     with pytest.raises(ScoreError, match="no slide in common"):
         compare(good[:1], bad, QUICK, names=("good", "bad"))
 
 
-def test_a_heatmap_of_another_slide_is_left_out_here_too(two_models):
+def test_a_heatmap_of_another_slide_is_an_absence_here_too(two_models):
     two_models.predictions = two_models.folder / "bad"
     two_models.predict("s0", slide_size=(700, 900))
     cohort = Cohort(slides=tuple(two_models.rows))
     good, bad, out = (two_models.folder / name for name in ("good", "bad", "out"))
-    assert compare_cohort(cohort, [good, bad], out, QUICK)[0].left_out == ("s0",)
+    left_out = compare_cohort(cohort, [good, bad], out, QUICK)[0].left_out
+    assert [(one.slide, one.what) for one in left_out] == [("s0", "slide"), ("s0", "patient")]
+    assert left_out[0].reason.startswith("bad: absent: s0: the heatmap is of a slide of (700, 900) px")
+    page = Page((out / "compare.html").read_text(encoding="utf-8"))
+    assert "p0 (bad: s0: absent: s0: the heatmap is of a slide" in page.text
 
 
 def test_the_command_writes_every_difference(two_models, capsys):

@@ -125,6 +125,14 @@ def test_a_detection_outside_its_slide_is_a_false_positive_told_with_file_and_li
     assert where in rows["name"][0]
 
 
+def test_a_detection_outside_its_slide_does_not_make_it_positive(bench):
+    given = bench_with(bench, t=f"0.2,600,200\n0.95,{WIDTH},650\n", n=f"0.9,5,{HEIGHT}\n0.3,5,{HEIGHT - 1}\n0.1,1,1\n")
+    got = scored(bench, given)
+    assert [j.score for j in got.judgements] == [0.2, 0.3]
+    assert got.figures.slide_auc.value == 0
+    assert [j.verdicts.count("false positive") for j in got.judgements] == [1, 3]
+
+
 @pytest.mark.parametrize(("x", "y"), [(-1, 5), (5, -0.5), (WIDTH, 5), (5, HEIGHT)])
 def test_a_detection_on_the_border_of_a_lesion_at_the_border_is_outside(bench, x, y):
     """The lesion reaches the border, and its outline holds the points on it."""
@@ -150,7 +158,7 @@ def test_a_missing_file_is_a_counted_absence_in_ours_and_an_error_in_the_officia
     given = bench_with(bench, n="0.95,96,608\n")
     got = scored(bench, given)
     absent = got.judgements[0]
-    assert (absent.status, absent.in_figures, absent.score) == (JudgementStatus.ABSENT, True, 0.0)
+    assert (absent.status, absent.in_figures, absent.score) == (JudgementStatus.ABSENT, True, None)
     assert got.exit_status == 2
     assert (got.figures.countable_lesions, got.figures.absent_slides) == (1, 1)
     assert got.figures.froc["gigaslide"].score.value == 0
@@ -202,8 +210,8 @@ def test_the_command_says_what_is_missing_and_what_lies_outside(bench, capsys):
     assert main(command) == 2
     told = capsys.readouterr().out
     assert "left out of FROC, lesions and patches: 1 slide, the first slide-0: tumour is outlined in part" in told
-    assert "1 slide without predictions, the first slide-2: counted, nothing found" in told
-    assert "detections outside their slides, false positives all, the first " in told
+    assert "left out of all but FROC, where its lesions are missed: 1 slide, the first slide-2: absent: no pred" in told
+    assert "1 detection outside their slides, false positives all, the first " in told
     assert "slide-1.csv, line 3: (-7, 3)" in told
 
 

@@ -161,11 +161,25 @@ def test_bca_is_scipys_where_there_is_one_stratum():
     assert (got.bca_low, got.bca_high) == pytest.approx(twin.confidence_interval, abs=0.02)
 
 
-def test_bca_is_not_told_where_every_resample_is_the_value():
+def test_both_intervals_are_the_value_where_every_resample_is():
     resampling = drawn(list("abcd"), [""] * 4, [1, 1, 0, 0])
     got = resampling.estimates(Statistic(names=("one",), of=lambda w: np.ones((len(w), 1))))["one"]
     assert (got.low, got.high) == (1, 1)
     assert (got.bca_low, got.bca_high) == (1, 1)
+
+
+@pytest.mark.parametrize(("is_tumor", "kind"), [([1] + [0] * 6, "with tumour"), ([0] + [1] * 6, "without tumour")])
+def test_one_slide_of_a_kind_is_told_beside_the_interval(is_tumor, kind):
+    """It is in every draw: what another in its place would change, no draw shows."""
+    resampling = drawn(list("abcdefg"), [""] * 7, is_tumor)
+    assert (resampling.weights[:, 0] == 1).all()
+    values = np.arange(7.0)
+    got = resampling.estimates(mean_of(values))["mean"]
+    assert got.low < got.high
+    assert got.note == f"only one slide {kind}: its share of chance is not in the interval"
+    patients = drawn(list("abcdefg"), list("ppqrstu"), [1, 1, 0, 0, 0, 0, 0])
+    assert patients.estimates(mean_of(values))["mean"].note.startswith("only one patient with tumour: ")
+    assert drawn(list("abcdefg"), [""] * 7, [1, 1, 0, 0, 0, 0, 0]).estimates(mean_of(values))["mean"].note == ""
 
 
 def delong_by_loops(scores: np.ndarray, is_tumor: np.ndarray, other: np.ndarray) -> tuple[float, float]:

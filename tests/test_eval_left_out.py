@@ -1,5 +1,6 @@
 """Which slides an evaluation takes, and those it must leave out: each with its reason, and none stops the others."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,18 +8,20 @@ import pandas as pd
 import pytest
 from gigaslide.eval import EvaluateSettings, JudgementStatus, evaluate_cohort, slides_to_evaluate
 from gigaslide.wsi import Annotation, CellStatus, Cohort, CohortSlide, Heatmap, Outline, ScoreError, SettingsError
-from predictions import HEIGHT, LESION, QUICK, WIDTH, Bench, Page
+from predictions import EVERY_CELL, HEIGHT, LESION, QUICK, WIDTH, Bench, Page
+from shapely.geometry import box
 
 
 def test_a_missing_prediction_is_counted_as_nothing_found_and_told(plain):
     plain.slide("lost", "tumor", tumor=(LESION,))
     got = plain.evaluate()
     lost = got.judgements[2]
-    assert (lost.status, lost.score, got.exit_status) == (JudgementStatus.ABSENT, 0.0, 2)
+    assert (lost.status, lost.score, got.exit_status) == (JudgementStatus.ABSENT, None, 2)
     assert (got.figures.countable_lesions, got.figures.absent_slides) == (2, 1)
     assert got.figures.froc["gigaslide"].curve.at_rates[-1] == 0.5
     assert got.figures.froc["camelyon16-e2"].score.undefined.startswith("no predictions for lost, which is an error")
-    assert "predict it and evaluate again" in Page(plain.html()).text
+    assert "predict this slide and evaluate again" in Page(plain.html()).text
+    assert plain.table("left_out")["left_out_of"].str.startswith("all but FROC").sum() == 1
     plain.predict("lost", points=[(600, 200, 0.9)])
     assert plain.evaluate().figures.froc["gigaslide"].curve.at_rates[-1] == 1
 
@@ -30,6 +33,8 @@ def test_a_slide_neither_predicted_nor_to_be_opened_is_listed_and_stops_nothing(
     assert got.exit_status == 2
     assert got.figures.countable_lesions == 1
     assert "no prediction at lost/heatmap.zarr" in Page(plain.html()).text
+    assert "and the slide cannot be opened: " in got.judgements[2].reason
+    assert "slide-2.tif" in got.judgements[2].reason
     row = plain.table("slides").iloc[2]
     assert row["status"] == "missing"
     assert np.isnan(row["score"])
@@ -47,6 +52,11 @@ def contradiction(bench: Bench) -> None:
 def annotation_without_tumour(bench: Bench) -> None:
     outline = Outline(name="0", group="Stroma", polygon=LESION)
     Annotation(outlines=(outline,)).save(bench.rows[0].annotation)
+
+
+def other_slides_annotation(bench: Bench) -> None:
+    outlines = [Outline(name="", group="Tumor", polygon=box(5000 + i, 100, 5900, 700)) for i in range(3)]
+    Annotation(outlines=tuple(outlines)).save(bench.rows[0].annotation)
 
 
 def other_slides_heatmap(bench: Bench) -> None:
@@ -82,12 +92,10 @@ def nan_detection(bench: Bench) -> None:
         (broken_annotation, "annotation-0.geojson"),
         (contradiction, "shows tumour, but the slide is labelled normal"),
         (annotation_without_tumour, "shows no tumour, but the slide is labelled tumor"),
-        (other_slides_heatmap, "holds the prediction of u"),
-        (other_size, "the heatmap is of a slide of (700, 900) px"),
-        (other_spacing, "at 1 µm/px"),
-        (unfinished, "not finished, 1 cells to go"),
-        (no_detections_file, "detections.csv"),
-        (nan_detection, "probability nan"),
+        (
+            other_slides_annotation,
+            "all of its 3 outlines of tumour lie outside the slide of 900 × 700 px; is it another",
+        ),
     ],
 )
 def test_a_slide_that_cannot_be_judged_is_left_out_with_its_reason(plain, harm, words):
@@ -98,6 +106,37 @@ def test_a_slide_that_cannot_be_judged_is_left_out_with_its_reason(plain, harm, 
     assert words in Page(plain.html()).text
     assert (got.figures.tumor_slides, got.figures.normal_slides) == (0, 1)
     assert got.exit_status == 2
+
+
+def nan_only(bench: Bench) -> None:
+    bench.predict("t", failed=EVERY_CELL)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (other_slides_heatmap, "holds the prediction of u"),
+        (nan_only, "no cell could be scored"),
+        (other_size, "the heatmap is of a slide of (700, 900) px"),
+        (other_spacing, "at 1 µm/px"),
+        (unfinished, "not finished, 1 cells to go"),
+        (no_detections_file, "detections.csv"),
+        (nan_detection, "probability nan"),
+    ],
+)
+def test_a_prediction_that_cannot_be_used_is_as_good_as_none(plain, harm, words):
+    """Its lesions must not leave the FROC with it: deleting the heatmap would bring them back."""
+    harm(plain)
+    got = plain.evaluate()
+    judgement = got.judgements[0]
+    assert (judgement.status, judgement.score, judgement.patches) == (JudgementStatus.ABSENT, None, None)
+    assert words in judgement.reason
+    assert words in Page(plain.html()).text
+    assert got.exit_status == 2
+    assert (got.figures.countable_lesions, got.figures.absent_slides) == (1, 1)
+    shutil.rmtree(plain.predictions / "t")
+    without = plain.evaluate().figures
+    assert [one.value for one in got.figures.estimates.values()] == [one.value for one in without.estimates.values()]
 
 
 def test_a_group_with_a_meaning_of_its_own_is_tumour(plain):

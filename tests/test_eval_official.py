@@ -44,8 +44,7 @@ def program(name: str, masks: list, detections: list, mpp: float) -> tuple[list,
                 row, column = int(y / 32), int(x / 32)
             else:
                 row, column = round(int(y) / 32), round(int(x) / 32)
-            inside = row < labels.shape[0] and column < labels.shape[1]
-            label = labels[row, column] if inside else 0
+            label = labels[row, column]
             if label == 0:
                 false.append(p)
             elif label not in isolated:
@@ -84,12 +83,16 @@ def tumor_of(rng: np.random.Generator, count: int) -> MultiPolygon:
 
 
 def detections_on(rng: np.random.Generator, tumor: MultiPolygon | None, count: int) -> list[tuple]:
-    """Whole px, many on the borders between raster px; every third repeated, probabilities in tenths."""
+    """Whole px, many on the borders between raster px; every third repeated, probabilities in tenths.
+
+    None so near the end that the second program would end with an error: see the test of the last px.
+    """
     found = [tuple(rng.integers((0, 0), SIZE).tolist()) for _ in range(count)]
     for part in [] if tumor is None else tumor.geoms:
         inner = part.representative_point()
         found.append((round(inner.x) // 16 * 16, round(inner.y) // 16 * 16))
-    found = [(x, y) for x, y in found if 0 <= x < SIZE[0] and 0 <= y < SIZE[1]]
+    ends = [32 * -(-side // 32) - 16 for side in SIZE]
+    found = [(x, y) for x, y in found if 0 <= x < min(SIZE[0], ends[0]) and 0 <= y < min(SIZE[1], ends[1])]
     return [(float(rng.integers(1, 10) / 10), x, y) for x, y in [*found, *found[::3]]]
 
 
@@ -159,6 +162,33 @@ def test_e2_cuts_coordinates_to_whole_px_before_it_rounds():
         points = np.array([[half, 1920.0], [half + 0.9, 1920.9], [half + 1, 1920.0]])
         assert e2.at(points).tolist() == [1 - first % 2, 1 - first % 2, 1]  # as a half for 0.9 px more
         assert e1.at(points).tolist() == [0, 0, 0]
+
+
+def test_where_e2_ends_with_an_error_in_the_last_px_ours_takes_the_last_row_and_column():
+    """The tumour reaches the slide's right border, 3200 px: 100 px at level 5, of which the last is number 99."""
+    size, tumor = (3200, 1600), MultiPolygon([box(1600, 200, 3200, 1400)])
+    lesions = official_lesions(tumor, annotation=None, groups={}, slide_size=size, slide_mpp=0.243)
+    e1, e2 = lesions["camelyon16-e1"], lesions["camelyon16-e2"]
+    x, y = np.meshgrid((np.arange(100) + 0.5) * 32, (np.arange(50) + 0.5) * 32)
+    twin = [(0.9, 3183, 800), (0.8, 3184, 800), (0.7, 3199, 800)]
+    program("camelyon16-e2", [shapely.contains_xy(tumor, x, y)], [twin[:1]], 0.243)
+    for one in twin[1:]:
+        with pytest.raises(IndexError, match="100 is out of bounds"):
+            program("camelyon16-e2", [shapely.contains_xy(tumor, x, y)], [[one]], 0.243)
+    points = np.array([[px, py] for _, px, py in twin], float)
+    assert e2.past_the_end(points).tolist() == [False, True, True]
+    assert e1.past_the_end(points).tolist() == [False] * 3
+    assert e1.at(points).tolist() == e2.at(points).tolist() == [1, 1, 1]
+    corner = np.array([[3199.0, 1599.0], [5.0, 1599.0], [3216.0, 800.0]])  # no tumour; and beside the slide
+    assert e2.at(corner).tolist() == [0, 0, 1]
+    assert e2.at(np.array([[3217.0, 800.0], [3264.0, 800.0]])).tolist() == [0, 0]
+    truth = {"t": SlideTruth(size=size, mpp=0.243, tumor=tumor), "n": SlideTruth(size=size, mpp=0.243)}
+    table = pd.DataFrame([("t", 3190.0, 800.0, 0.9)], columns=["slide", "x", "y", "probability"])
+    report = evaluate(table, truth)
+    assert report.figures.froc["camelyon16-e2"].score.value == 1
+    assert report.judgements[0].notes == (
+        "1 detections in the last px: camelyon16-e2 itself would end with an error, here it takes the last",
+    )
 
 
 def test_e1_takes_one_spacing_and_e2_the_slides_own():
