@@ -62,6 +62,9 @@ def _of_slide(judgement: Judgement) -> Iterator[LeftOut]:
     if truth.unjudged:
         figures = "FROC, lesions and patches" if judgement.true_class else "FROC, lesions, patches and sizes"
         yield LeftOut(slide=slide, what="slide", name="", left_out_of=figures, reason=truth.unjudged)
+    if truth.no_official:
+        reason, figures = truth.no_official, "the official programs' FROC"
+        yield LeftOut(slide=slide, what="slide", name="", left_out_of=figures, reason=reason)
     for outline in truth.left_out:
         yield LeftOut(slide=slide, what="outline", name=outline.name, left_out_of="lesions", reason=outline.reason)
     if judgement.verdicts is not None and judgement.lesions is not None:

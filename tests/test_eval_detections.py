@@ -209,7 +209,9 @@ def test_the_command_says_what_is_missing_and_what_lies_outside(bench, capsys):
     command = ["evaluate", str(bench.folder / "cohort.csv"), str(given), str(bench.folder / "out"), "--resamples", "9"]
     assert main(command) == 2
     told = capsys.readouterr().out
-    assert "left out of FROC, lesions and patches: 1 slide, the first slide-0: tumour is outlined in part" in told
+    assert (
+        "left out of FROC, lesions, patches and sizes: 1 slide, the first slide-0: tumour is outlined in part" in told
+    )
     assert "left out of all but FROC, where its lesions are missed: 1 slide, the first slide-2: absent: no pred" in told
     assert "1 detection outside their slides, false positives all, the first " in told
     assert "slide-1.csv, line 3: (-7, 3)" in told

@@ -114,7 +114,7 @@ def test_a_slide_outlined_in_part_is_in_the_slide_figures_only(plain: Bench):
     detections = plain.table("detections")
     assert set(detections[detections["slide"] == "t"]["verdict"]) == {"not judged"}
     row = plain.table("left_out").iloc[0]
-    assert row[["slide", "what", "left_out_of"]].tolist() == ["t", "slide", "FROC, lesions and patches"]
+    assert row[["slide", "what", "left_out_of"]].tolist() == ["t", "slide", "FROC, lesions, patches and sizes"]
     assert "outlined in part" in row["reason"]
     assert got.exit_status == 0
     assert not {one.slide for one in got.operating_point.missed + got.operating_point.false_positives} & {"t"}
