@@ -84,8 +84,8 @@ class Evaluation:
 
     @property
     def exit_status(self) -> int:
-        """0: every slide is in the figures; 1: none is, or none is predicted; 2: some are left out, absent or partial, or
-        of different models."""
+        """0: every slide is in the figures; 1: none is, or none is predicted; 2: some are absent, partial or left out, or
+        models differ."""
         if not any(j.in_figures and not j.is_absent for j in self.judgements):
             return 1
         good = (JudgementStatus.EVALUATED, JudgementStatus.NO_TISSUE)
