@@ -84,8 +84,10 @@ class Evaluation:
 
     @property
     def exit_status(self) -> int:
-        """0: every slide is in the figures; 1: none is, or none is predicted; 2: some are absent, partial or left out, or
-        models differ."""
+        """0: every slide is in the figures; 1: none is, or none is predicted; 2: some are absent, partial or left out.
+
+        Also 2: predictions of different models, detections outside their slides.
+        """
         if not any(j.in_figures and not j.is_absent for j in self.judgements):
             return 1
         good = (JudgementStatus.EVALUATED, JudgementStatus.NO_TISSUE)
