@@ -90,13 +90,11 @@ class DetectionFiles:
         names, first, which = np.unique(detections.slide.astype(str), return_index=True, return_inverse=True)
         order = np.argsort(first)
         slides = {i: known.of(str(names[i]), f"{path}, line {first[i] + 1}") for i in order.tolist()}
-        slide = np.array([slides[i] for i in which.tolist()], object)
+        named = replace(detections, slide=np.array([slides[i] for i in which.tolist()], object))
         by_slide: dict[str, SlideDetections] = {}
-        for one in dict.fromkeys(slides.values()):
-            rows = np.flatnonzero(slide == one)
-            by_slide[one] = SlideDetections(
-                detections=replace(detections, slide=slide).on(one), path=path, line=rows + 1
-            )
+        for slide in dict.fromkeys(slides.values()):
+            line = np.flatnonzero(named.slide == slide) + 1
+            by_slide[slide] = SlideDetections(detections=named.on(slide), path=path, line=line)
         return cls(path=path, by_slide=by_slide, is_table=True)
 
 
