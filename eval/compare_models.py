@@ -11,7 +11,6 @@ import pandas as pd
 
 from ..wsi import (
     Cohort,
-    GigaslideError,
     Recipe,
     SettingsError,
     gigaslide_version,
@@ -28,7 +27,7 @@ from .drawing import Pictures
 from .evaluation import judge_cohort, slides_to_evaluate
 from .froc import DEFINITIONS, Froc, froc_curve
 from .judgement import Judgement
-from .pictures import slide_pictures
+from .pictures import drawn_or_why, slide_pictures
 from .prediction import Predictions, open_predictions
 from .settings import EvaluateSettings
 from .statistics import pooled_verdicts, scored
@@ -70,20 +69,27 @@ class _Models:
         return curves
 
     def pictures(self, slide: str, settings: EvaluateSettings) -> dict[str, Pictures]:
-        """Of one slide, by each model; empty where it cannot be opened."""
-        found: dict[str, Pictures] = {}
-        for name, judgements in self.judged.items():
-            judgement = next(j for j in judgements if j.slide.id == slide)
-            prediction = self.opened[name].of(judgement.slide)
-            fallback_mpp = None if prediction is None else prediction.slide_mpp
-            try:
-                with open_slide(judgement.slide.path, mpp=judgement.slide.mpp, fallback_mpp=fallback_mpp) as scan:
-                    overview = scan.overview(scan.info.mpp * max(scan.size) / settings.picture_px)
-            except GigaslideError as error:
-                logger.warning("%s: no picture: %s", slide, error)
-                return {}
-            found[name] = slide_pictures(overview, judgement, prediction, settings, most_bytes=PICTURE_BYTES)
-        return found
+        """Of one slide, by each model; without those that cannot be drawn, empty where it cannot be opened."""
+        found = drawn_or_why(slide, lambda: self._drawn(slide, settings))
+        return {} if isinstance(found, str) else found
+
+    def _drawn(self, slide: str, settings: EvaluateSettings) -> dict[str, Pictures]:
+        by_name = {name: next(j for j in all_of if j.slide.id == slide) for name, all_of in self.judged.items()}
+        row = next(iter(by_name.values())).slide
+        predicted = {name: predictions.of(row) for name, predictions in self.opened.items()}
+        fallback_mpp = next((one.slide_mpp for one in predicted.values() if one is not None), None)
+        with open_slide(row.path, mpp=row.mpp, fallback_mpp=fallback_mpp) as scan:
+            overview = scan.overview(scan.info.mpp * max(scan.size) / settings.picture_px)
+        drawn = {
+            name: drawn_or_why(
+                f"{slide}, {name}",
+                lambda name=name: slide_pictures(
+                    overview, by_name[name], predicted[name], settings, most_bytes=PICTURE_BYTES
+                ),
+            )
+            for name in by_name
+        }
+        return {name: one for name, one in drawn.items() if not isinstance(one, str)}
 
 
 def compare_cohort(

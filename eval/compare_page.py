@@ -40,7 +40,8 @@ def comparison_html(
         pairs=[metrics, *metrics["further"]],
         models=list(curves),
         first_figures=names,
-        pictures=pictures,
+        pictures={slide: views for slide, views in pictures.items() if views},
+        pictured=len(pictures),
         plots={
             "roc": roc_overlay({name: one.roc for name, one in curves.items()}),
             "froc": froc_overlay({name: one.froc for name, one in curves.items()}, axis),

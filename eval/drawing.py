@@ -28,6 +28,7 @@ SCALE_BARS_UM = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 SHIFT = 4  # cv2 draws in 1/16 px
 QUALITIES = (82, 72, 60, 45, 30)  # of JPEG, tried in this order
 SHRINK, SMALLEST_PX = 0.7, 48
+MOST_MARKS = 300  # more would hide the picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +97,15 @@ def _line(image: np.ndarray, rings: list[np.ndarray], colour: tuple[int, int, in
 def draw_detections(image: np.ndarray, xy: np.ndarray, verdicts: np.ndarray | None, frame: Frame) -> None:
     """A ring for a hit, a cross for a false positive, a square for an ignored one or one that nobody can judge.
 
-    xy is (N, 2) level-0 px; verdicts (N,), a `Verdict` each, or None.
+    xy is (N, 2) level-0 px, the most important first; verdicts (N,), a `Verdict` each, or None. Of what may be seen the
+    first `MOST_MARKS` are drawn.
     """
-    height, width = image.shape[:2]
-    points = np.rint(frame.pixels(xy)).astype(int).tolist()
+    points = np.rint(frame.pixels(xy).reshape(-1, 2))
+    in_view = ((points >= -10) & (points < np.array(image.shape[1::-1]) + 10)).all(axis=1)
+    seen = np.flatnonzero(in_view)[:MOST_MARKS].tolist()
     for rgb, thickness in ((COLOURS["halo"], 5), (COLOURS["mark"], 2)):
-        for index, (x, y) in enumerate(points):
-            if not (-10 <= x < width + 10 and -10 <= y < height + 10):
-                continue
+        for index in seen:
+            x, y = points[index].astype(int).tolist()
             verdict = Verdict.IGNORED if verdicts is None else verdicts[index]
             if verdict == Verdict.HIT:
                 cv2.circle(image, (x, y), 8, rgb, thickness, cv2.LINE_AA)

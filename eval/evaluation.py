@@ -79,8 +79,8 @@ class Evaluation:
     subgroups: tuple[Subgroup, ...] = ()
     unlisted: tuple[str, ...] = ()
     """Slides that are predicted and not in the cohort: passed over."""
-    crops: Mapping[tuple[str, int], Crops] = field(default_factory=dict)
-    """Of mistakes: see `with_pictures`."""
+    crops: Mapping[tuple[str, int], Crops | str] = field(default_factory=dict)
+    """Of mistakes, or why there are none: see `with_pictures`."""
 
     @property
     def exit_status(self) -> int:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import urllib.parse
 from importlib.resources import files
 from typing import Any
 
@@ -54,6 +55,8 @@ def page_of(template: str, **context: Any) -> str:
         percent=_percent,
         plain=_plain,
         spaced=_spaced,
+        p_words=_p_words,
+        anchor=_anchor,
         data_uri=_data_uri,
         figure=figure_words,
     )
@@ -100,6 +103,16 @@ def _number(value: float | None, digits: int = 3) -> Markup | str:
 
 def _signed(value: float | None) -> Markup | str:
     return "–" if value is None else _data(value, f"{value:+.3f}".replace("-", "\u2212"))
+
+
+def _p_words(value: float | None) -> Markup | str:
+    """No p-value is 0, however small: "< 0.001" for what three decimals cannot tell."""
+    return _data(value, "< 0.001") if value is not None and value < 0.001 else _number(value)
+
+
+def _anchor(slide: str) -> str:
+    """The id of a slide's place on the page: no two slides share one, and no letter of it needs a quote."""
+    return "slide-" + urllib.parse.quote(slide, safe="").replace("%", ":")
 
 
 def _whole(value: float | None) -> Markup | str:

@@ -5,9 +5,8 @@ The page has a limit of bytes and every picture its share of it: large cohorts g
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -19,7 +18,6 @@ from ..wsi import (
     Overview,
     Region,
     Slide,
-    UnreadableRegionError,
     heatmap_over,
     open_slide,
     shrunk,
@@ -31,7 +29,11 @@ from .mistakes import Mistakes
 from .prediction import Prediction, Predictions
 from .settings import EvaluateSettings
 
-__all__ = ["Crops", "slide_pictures", "with_pictures"]
+__all__ = ["Crops", "drawn_or_why", "slide_pictures", "with_pictures"]
+
+_Drawn = TypeVar("_Drawn")
+_Mistake = tuple[str, int, Mapping[str, Any]]
+"""Its kind, its row in the table of that kind, and the row."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ BASE64 = 4 / 3
 CLOSE_PX, WIDE_PX = 320, 256
 WIDE_TIMES = 6  # a wide crop's side, in close ones
 FIT = 1.4  # a wide crop's side, in a lesion's
+OUTSIDE = "it lies outside the slide (see Cohort and exclusions)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +79,15 @@ def with_pictures(
     settings: EvaluateSettings,
     *,
     on_slide: Callable[[str], object] | None = None,
-) -> tuple[list[Judgement], dict[tuple[str, int], Crops]]:
+) -> tuple[list[Judgement], dict[tuple[str, int], Crops | str]]:
     """The judgements with pictures, or with a note why there is none; and crops of the first `settings.gallery` of each
-    kind of mistake, by ("missed" or "false_positives", row of its table).
+    kind of mistake, or words why there are none, by ("missed" or "false_positives", row of its table).
     """
     chosen = {
         kind: table.head(settings.gallery).to_dict("records")
         for kind, table in (("missed", mistakes.missed), ("false_positives", mistakes.false_positives))
     }
-    by_slide: dict[str, list[tuple[str, int, dict[str, Any]]]] = {}
+    by_slide: dict[str, list[_Mistake]] = {}
     for kind, rows in chosen.items():
         for index, row in enumerate(rows):
             by_slide.setdefault(row["slide"], []).append((kind, index, row))
@@ -102,29 +105,61 @@ def with_pictures(
 def _of_slide(
     judgement: Judgement,
     predictions: Predictions,
-    rows: Sequence[tuple[str, int, Mapping[str, Any]]],
+    rows: Sequence[_Mistake],
     budget: _Budget,
     settings: EvaluateSettings,
-) -> tuple[Judgement, dict[tuple[str, int], Crops]]:
-    slide, crops = judgement.slide, {}
+) -> tuple[Judgement, dict[tuple[str, int], Crops | str]]:
+    found = drawn_or_why(judgement.slide.id, lambda: _drawn(judgement, predictions, rows, budget, settings))
+    pictures, crops = (found, {(kind, index): found for kind, index, _ in rows}) if isinstance(found, str) else found
+    if not isinstance(pictures, str):
+        return replace(judgement, pictures=pictures), crops
+    # What is left out has a reason already.
+    notes = (*judgement.notes, f"no picture: {pictures}") if judgement.in_figures else judgement.notes
+    return replace(judgement, notes=notes), crops
+
+
+def drawn_or_why(what: str, draw: Callable[[], _Drawn]) -> _Drawn | str:
+    """What draw makes, or words why it cannot. Figures need no pixels: a fault of ours costs this picture only."""
     try:
-        prediction = predictions.of(slide) if judgement.in_figures else None
-        fallback_mpp = None if prediction is None else prediction.slide_mpp
-        with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=fallback_mpp) as scan:
+        return draw()
+    except Exception as error:
+        logger.warning("%s: no picture: %s", what, error, exc_info=not isinstance(error, GigaslideError))
+        return str(error) or type(error).__name__
+
+
+def _drawn(
+    judgement: Judgement,
+    predictions: Predictions,
+    rows: Sequence[_Mistake],
+    budget: _Budget,
+    settings: EvaluateSettings,
+) -> tuple[Pictures | str, dict[tuple[str, int], Crops | str]]:
+    slide = judgement.slide
+    prediction = predictions.of(slide) if judgement.in_figures else None
+    fallback_mpp = None if prediction is None else prediction.slide_mpp
+    with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=fallback_mpp) as scan:
+
+        def whole() -> Pictures:
             overview = scan.overview(scan.info.mpp * max(scan.size) / settings.picture_px)
-            pictures = slide_pictures(overview, judgement, prediction, settings, most_bytes=budget.slide)
-            if prediction is not None:
-                for kind, index, row in rows:
-                    with suppress(UnreadableRegionError):
-                        crops[kind, index] = _crops(
-                            scan, judgement, prediction, row, budget, threshold=settings.slide_threshold
-                        )
-    except Exception as error:  # figures need no pixels: a fault of ours costs this picture only
-        logger.warning("%s: no picture: %s", slide.id, error, exc_info=not isinstance(error, GigaslideError))
-        # What is left out has a reason already.
-        notes = (*judgement.notes, f"no picture: {error}") if judgement.in_figures else judgement.notes
-        return replace(judgement, notes=notes), {}
-    return replace(judgement, pictures=pictures), crops
+            return slide_pictures(overview, judgement, prediction, settings, most_bytes=budget.slide)
+
+        def crops_of(row: Mapping[str, Any]) -> Crops | str:
+            if "lesion" not in row and not _is_on(scan, row):
+                return OUTSIDE
+            if prediction is None:  # only what is in a figure is a mistake
+                return "the slide is in no figure"
+            return _crops(scan, judgement, prediction, row, budget, threshold=settings.slide_threshold)
+
+        crops = {
+            (kind, index): drawn_or_why(f"{slide.id}, {kind} {index + 1}", lambda row=row: crops_of(row))
+            for kind, index, row in rows
+        }
+        return drawn_or_why(slide.id, whole), crops
+
+
+def _is_on(scan: Slide, row: Mapping[str, Any]) -> bool:
+    width, height = scan.size
+    return 0 <= row["x"] < width and 0 <= row["y"] < height
 
 
 def slide_pictures(
@@ -157,7 +192,8 @@ def _draw_calls(image: np.ndarray, judgement: Judgement, frame: Frame, *, thresh
     detections, verdicts = judgement.detections, judgement.verdicts
     if detections is None:
         return
-    called = np.flatnonzero(detections.probability >= threshold)
+    probable_first = np.argsort(-detections.probability, kind="stable")
+    called = probable_first[: int((detections.probability >= threshold).sum())]
     xy = np.stack([detections.x, detections.y], axis=1)[called]
     draw_detections(image, xy, None if verdicts is None else verdicts.verdict[called], frame)
 

@@ -26,7 +26,7 @@ LINES = (
     (BLUE, "-"), (ORANGE, (0, (5, 2))), ("#7b3294", (0, (1, 1))), ("#00756b", (0, (7, 2, 1, 2))), (INK, (0, (2, 2))),
 )  # fmt: skip
 MARKED = {  # of the published figures, those that are drawn: words and mark
-    "pathologist without time limit (30 hours)": ("pathologist, 30 hours, no false positives", "D"),
+    "pathologist without time limit (30 hours)": ("pathologist, 30 hours", "D"),
     "ensemble of 3": ("Liu et al. 2017, ensemble of 3", "^"),
     "challenge winner": ("challenge winner 2016", "v"),
 }
@@ -37,6 +37,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "svg.hashsalt": "gigaslide",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a "$" in a model's name is a "$"
 }
 
 
@@ -83,11 +84,11 @@ def _draw_rocs(axes: Axes, curves: Mapping[str, Roc]) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (2, 3)), label="chance")
     for (name, curve), (colour, line) in zip(curves.items(), _lines(len(curves)), strict=True):
         if curve.auc is None:
-            axes.plot([], [], color=colour, linestyle=line, label=f"{name}: not defined ({curve.undefined})")
+            axes.plot([], [], color=colour, linestyle=line, label=_label(f"{name}: not defined ({curve.undefined})"))
             continue
         keep = np.unique(np.linspace(0, len(curve.threshold) - 1, POINTS).astype(np.int64))
         x, y = curve.false_positive_rate[keep], curve.true_positive_rate[keep]
-        words = f"{name}: AUC {curve.auc:.3f}"
+        words = _label(f"{name}: AUC {curve.auc:.3f}")
         axes.plot(x, y, color=colour, linestyle=line, linewidth=1.8, label=words, clip_on=False)
     axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal", title="ROC")
     axes.set(xlabel="1 − specificity", ylabel="sensitivity")
@@ -120,14 +121,14 @@ def _draw_band(axes: Axes, band: Band, *, words: str) -> None:
 def _draw_curve(axes: Axes, froc: Froc, rates: np.ndarray, *, words: str, line: tuple[str, Any]) -> None:
     colour, dashes = line
     if froc.undefined:
-        axes.plot([], [], color=colour, linestyle=dashes, label=f"{words}: not defined ({froc.undefined})")
+        axes.plot([], [], color=colour, linestyle=dashes, label=_label(f"{words}: not defined ({froc.undefined})"))
         return
     reached = np.append(froc.false_positives[::-1], np.inf)
     best = np.append(froc.sensitivity[::-1], froc.sensitivity.max())
     at = np.searchsorted(reached, rates[[0, -1]], side="right") - 1
     x = np.concatenate([rates[:1], reached[at[0] + 1 : at[1] + 1], rates[-1:]])
     y = np.concatenate([best[at[:1]], best[at[0] + 1 : at[1] + 1], best[at[1:]]])
-    label = f"{words}: score {froc.score:.3f}"
+    label = _label(f"{words}: score {froc.score:.3f}")
     axes.step(x, y, where="post", color=colour, linestyle=dashes, linewidth=1.8, label=label, clip_on=False)
 
 
@@ -135,13 +136,15 @@ def _draw_point(axes: Axes, point: OperatingPoint | None, rates: np.ndarray) -> 
     if point is None or point.sensitivity is None or point.false_positives_per_slide is None:
         return
     x = float(np.clip(point.false_positives_per_slide, rates[0], rates[-1]))
-    words = f"operating point, probability from {point.threshold:g} on"
+    words = f"probability from {point.threshold:g} on: {point.sensitivity:.3f} at {point.false_positives_per_slide:.3g}"
+    if x != point.false_positives_per_slide:
+        words += ", beyond this axis"
     style: dict[str, Any] = {"markersize": 11, "markeredgecolor": INK, "markerfacecolor": "none", "clip_on": False}
     axes.plot([x], [point.sensitivity], "s", markeredgewidth=1.6, linestyle="none", label=words, **style)
 
 
 def _draw_references(axes: Axes, rates: np.ndarray) -> None:
-    """Published points; one without false positives stands at the left border, for a log axis has no 0."""
+    """Published shares of lesions found; one without false positives stands at the left border, for a log axis has no 0."""
     axes.plot([], [], " ", label="published for CAMELYON16, not for these slides:")
     for one in REFERENCES:
         if one.name not in MARKED:
@@ -149,7 +152,8 @@ def _draw_references(axes: Axes, rates: np.ndarray) -> None:
         words, mark = MARKED[one.name]
         x = max(one.false_positives_per_slide, float(rates[0]))
         style: dict[str, Any] = {"color": INK, "markersize": 7, "clip_on": False, "zorder": 5}
-        axes.plot([x], [one.sensitivity], mark, **style, label=f"{words}: {one.sensitivity:.3f}")
+        words = f"{words}, found at {one.false_positives_per_slide:g}: {one.sensitivity:.3f}"
+        axes.plot([x], [one.sensitivity], mark, **style, label=words)
 
 
 def _finish_froc(axes: Axes, froc: Froc, rates: np.ndarray) -> None:
@@ -201,6 +205,11 @@ def calibration_plot(curves: Mapping[str, Calibration]) -> str:
         axes.set(xlabel="mean score of the bin", ylabel="share that is tumour")
         _legend(figure)
         return _svg(figure)
+
+
+def _label(words: str) -> str:
+    """As a legend takes it: matplotlib passes over what begins with "_", and a model may be called so."""
+    return f" {words}" if words.startswith("_") else words
 
 
 def _lines(count: int) -> list[tuple[str, Any]]:
