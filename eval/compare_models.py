@@ -13,7 +13,6 @@ from ..wsi import (
     Cohort,
     Recipe,
     SettingsError,
-    gigaslide_version,
     open_slide,
     refuse_foreign_folder,
     whole_folder,
@@ -24,7 +23,7 @@ from .compare import Comparison, compare
 from .compare_page import comparison_html
 from .disagreement import disagreements
 from .drawing import Pictures
-from .evaluation import judge_cohort, slides_to_evaluate
+from .evaluation import judge_cohort, made_with, slide_inputs, slides_to_evaluate
 from .froc import DEFINITIONS, Froc, froc_curve
 from .judgement import Judgement
 from .pictures import drawn_or_why, slide_pictures
@@ -47,6 +46,8 @@ class ModelCurves:
 
     roc: Roc
     froc: Froc
+    has_heatmaps: bool
+    """False of detections alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ class _Models:
             curves[name] = ModelCurves(
                 roc=roc(*scored([j for j in judgements if j.slide.id in wanted]), noun="slides"),
                 froc=froc_curve(verdicts, DEFINITIONS["gigaslide"], rates=settings.false_positives_per_slide),
+                has_heatmaps=any(j.cells is not None for j in used),
             )
         return curves
 
@@ -123,8 +125,17 @@ def compare_cohort(
     recipe = Recipe(
         stage=STAGE,
         settings=settings.model_dump(mode="json"),
-        inputs={"predictions": [str(path) for path in predictions]},
-        made_with={"gigaslide": gigaslide_version()},
+        inputs={
+            "predictions": [str(path) for path in predictions],
+            "slides": {
+                slide.id: {
+                    **slide_inputs(slide),
+                    "predictions": {name: one.inputs(slide) for name, one in opened.items()},
+                }
+                for slide in slides
+            },
+        },
+        made_with=made_with(),
     )
     further = [word for path in predictions[2:] for word in ("--further", str(path))]
     command = command_line("compare", [cohort.source, *predictions[:2], out], settings, further)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .drawing import Pictures
-from .page import page_of
+from .page import page_of, told
 from .plots import froc_overlay, roc_overlay
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def comparison_html(
         first_figures=names,
         pictures={slide: views for slide, views in pictures.items() if views},
         pictured=len(pictures),
+        heated={name for name, one in curves.items() if one.has_heatmaps},
+        told={
+            "roc": ", ".join(f"{name} AUC {told(one.roc.auc)}" for name, one in curves.items()),
+            "froc": ", ".join(f"{name} score {told(one.froc.score)}" for name, one in curves.items()),
+        },
         plots={
             "roc": roc_overlay({name: one.roc for name, one in curves.items()}),
             "froc": froc_overlay({name: one.froc for name, one in curves.items()}, axis),

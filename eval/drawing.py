@@ -12,6 +12,7 @@ from .verdicts import Verdict
 
 __all__ = [
     "COLOURS",
+    "MOST_MARKS",
     "Frame",
     "Pictures",
     "draw_detections",

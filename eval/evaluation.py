@@ -43,7 +43,9 @@ __all__ = [
     "evaluate_cohort",
     "find_evaluation",
     "judge_cohort",
+    "made_with",
     "refuse_other_frame",
+    "slide_inputs",
     "slides_to_evaluate",
 ]
 
@@ -262,12 +264,18 @@ def _recipe(slides: list[CohortSlide], predictions: Predictions, settings: Evalu
     return Recipe(
         stage=STAGE,
         settings=settings.model_dump(mode="json"),
-        inputs={slide.id: _inputs(slide, predictions) for slide in slides},
-        made_with={"gigaslide": gigaslide_version(), **{name: version(name) for name in LIBRARIES}},
+        inputs={slide.id: {**slide_inputs(slide), **predictions.inputs(slide)} for slide in slides},
+        made_with=made_with(),
     )
 
 
-def _inputs(slide: CohortSlide, predictions: Predictions) -> dict[str, Any]:
+def made_with() -> dict[str, str]:
+    """Our version, and those of the libraries that figures come from."""
+    return {"gigaslide": gigaslide_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
+    """What is known of a slide, and which files it and its annotation are, for a recipe."""
     read = {"slide": slide.path, "annotation": slide.annotation}
     files = {name: file_identity(path) if path and exists(path) else None for name, path in read.items()}
     known = {
@@ -277,7 +285,7 @@ def _inputs(slide: CohortSlide, predictions: Predictions) -> dict[str, Any]:
         "exhaustive": slide.exhaustive,
         "further": dict(slide.further),
     }
-    return {**known, **files, **predictions.inputs(slide)}
+    return {**known, **files}
 
 
 def _write(evaluation: Evaluation, recipe: Recipe, command: str, folder: Path) -> None:

@@ -12,11 +12,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..wsi import heatmap_colours
-from .drawing import COLOURS
+from .drawing import COLOURS, MOST_MARKS
 from .froc import DEFINITIONS
 from .references import REFERENCE_COHORT, reference_rows
 
-__all__ = ["figure_words", "page_of", "records"]
+__all__ = ["figure_words", "page_of", "records", "told"]
 
 TEMPLATES = files("gigaslide.eval").joinpath("templates")
 FIGURES = {
@@ -56,6 +56,8 @@ def page_of(template: str, **context: Any) -> str:
         plain=_plain,
         spaced=_spaced,
         p_words=_p_words,
+        told=told,
+        counted=_counted,
         anchor=_anchor,
         data_uri=_data_uri,
         figure=figure_words,
@@ -67,6 +69,7 @@ def page_of(template: str, **context: Any) -> str:
         style=Markup(_text("page.css").replace("GRADIENT", _gradient())),
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         colours={name: "rgb({},{},{})".format(*rgb) for name, rgb in COLOURS.items()},
+        most_marks=MOST_MARKS,
         references=reference_rows(),
         reference_cohort=REFERENCE_COHORT,
         **context,
@@ -118,6 +121,16 @@ def _anchor(slide: str) -> str:
 def _whole(value: float | None) -> Markup | str:
     """A count, or a length that no one reads to a fraction."""
     return "–" if value is None else _data(value, _spaced(value))
+
+
+def _counted(value: float, noun: str) -> Markup:
+    """A count of something whose plural ends in s: "1 slide", "2 slides"."""
+    return Markup("{} {}").format(_whole(value), noun if value == 1 else f"{noun}s")
+
+
+def told(value: float | None) -> str:
+    """A result in words that stand in for a picture."""
+    return "not defined" if value is None else f"{value:.3f}"
 
 
 def _spaced(value: float) -> str:

@@ -108,7 +108,7 @@ def _of_slide(
     rows: Sequence[_Mistake],
     budget: _Budget,
     settings: EvaluateSettings,
-) -> tuple[Judgement, dict[tuple[str, int], Crops | str]]:
+) -> tuple[Judgement, Mapping[tuple[str, int], Crops | str]]:
     found = drawn_or_why(judgement.slide.id, lambda: _drawn(judgement, predictions, rows, budget, settings))
     pictures, crops = (found, {(kind, index): found for kind, index, _ in rows}) if isinstance(found, str) else found
     if not isinstance(pictures, str):

@@ -144,7 +144,7 @@ def _draw_point(axes: Axes, point: OperatingPoint | None, rates: np.ndarray) -> 
 
 
 def _draw_references(axes: Axes, rates: np.ndarray) -> None:
-    """Published shares of lesions found; one without false positives stands at the left border, for a log axis has no 0."""
+    """Published points; one without false positives stands at the left border, for a log axis has no 0."""
     axes.plot([], [], " ", label="published for CAMELYON16, not for these slides:")
     for one in REFERENCES:
         if one.name not in MARKED:

@@ -35,6 +35,7 @@ def report_html(evaluation: Evaluation, *, made_with: dict[str, str], command: s
         missed_count=len(mistakes.missed),
         false_positives=records(mistakes.false_positives.head(settings.gallery)),
         false_positive_count=len(mistakes.false_positives),
+        heated={j.slide.id for j in evaluation.judgements if j.cells is not None},
         crops=evaluation.crops,
         caution=_caution(figures.resampling, figures, metrics["cohort"]),
         plots={

@@ -49,7 +49,7 @@
       if (card) card.hidden = !fits;
       shown += fits;
     }
-    document.getElementById("shown").textContent = `${shown} of ${rows.length} slides shown`;
+    document.getElementById("shown").textContent = `${shown} of ${rows.length} ${rows.length === 1 ? "slide" : "slides"} shown`;
   };
 
   if (table) {
