@@ -135,9 +135,10 @@ def _draw_curve(axes: Axes, froc: Froc, rates: np.ndarray, *, words: str, line: 
 def _draw_point(axes: Axes, point: OperatingPoint | None, rates: np.ndarray) -> None:
     if point is None or point.sensitivity is None or point.false_positives_per_slide is None:
         return
-    x = float(np.clip(point.false_positives_per_slide, rates[0], rates[-1]))
-    words = f"probability from {point.threshold:g} on: {point.sensitivity:.3f} at {point.false_positives_per_slide:.3g}"
-    if x != point.false_positives_per_slide:
+    rate = point.false_positives_per_slide
+    x = float(np.clip(rate, rates[0], rates[-1]))
+    words = f"operating point: {point.sensitivity:.3f} at {rate:.3g} (from {point.threshold:g} on)"
+    if x != rate:
         words += ", beyond this axis"
     style: dict[str, Any] = {"markersize": 11, "markeredgecolor": INK, "markerfacecolor": "none", "clip_on": False}
     axes.plot([x], [point.sensitivity], "s", markeredgewidth=1.6, linestyle="none", label=words, **style)

@@ -3,13 +3,15 @@
 import json
 import re
 import shlex
+from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
 import pytest
 from gigaslide.cli import main
-from gigaslide.eval import EvaluateSettings, compare_cohort
-from gigaslide.wsi import Cohort, SettingsError
+from gigaslide.eval import EvaluateSettings, compare, compare_cohort
+from gigaslide.wsi import Cohort, Recipe, SettingsError
 from predictions import LESION, Bench, Page
 
 QUICK = EvaluateSettings(resamples=60, picture_px=100, seed=3)
@@ -108,3 +110,44 @@ def test_the_same_predictions_twice_are_refused(three_models):
         compared(three_models, "aa")
     with pytest.raises(SettingsError, match="give at least two"):
         compared(three_models, "a")
+
+
+def test_a_link_leads_to_its_slide_also_where_others_have_no_picture(three_models):
+    three_models.rows[0].path.unlink()
+    compared(three_models, "ab")
+    html = (three_models.folder / "out" / "compare.html").read_text(encoding="utf-8")
+    links = dict(re.findall(r'<a href="#(slide-[^"]+)">(.+?)</a>', html))
+    cards = dict(re.findall(r'<li class="card" id="(slide-[^"]+)">\s*<h3>(.+?), (?:tumour|normal)</h3>', html))
+    assert links == cards
+    assert set(cards.values()) == {"one &amp; &lt;b&gt;", "apart", "counted"}
+    text = Page(html).text
+    assert "Only the first 4 are pictured below, less 1 that could not be drawn." in text
+    assert re.search(r", p = 0\.\d{3}", text)
+    assert html.count("heatmap of b with detections") == 3
+
+
+def test_no_p_is_zero_and_the_header_lists_few_left_out(three_models, monkeypatch):
+    lost = tuple(f"lost-{index:02}" for index in range(13))
+    monkeypatch.setattr(import_module("gigaslide.eval.compare"), "_p_value", lambda *_: 0.0004)
+    monkeypatch.setattr(
+        "gigaslide.eval.compare_models.compare", lambda *a, **k: replace(compare(*a, **k), left_out=lost)
+    )
+    compared(three_models, "ab")
+    out = three_models.folder / "out"
+    html = (out / "compare.html").read_text(encoding="utf-8")
+    shown = re.findall(r'<data value="0.0004">([^<]+)</data>', html)
+    assert len(shown) > 4
+    assert set(shown) == {"&lt; 0.001"}
+    text = Page(html).text
+    assert text.count("p < 0.001") == 2
+    assert "p = <" not in text
+    assert "lost-09 and 3 more, 13 in all" in text
+    assert "lost-10" not in text
+    recipe = Recipe.load(out / "recipe.json")
+    used, row = recipe.inputs["slides"]["agreed"], three_models.rows[0]
+    assert used["slide"]["bytes"] == row.path.stat().st_size
+    assert used["annotation"]["bytes"] == row.annotation.stat().st_size
+    assert list(used["predictions"]) == ["a", "b"]
+    assert all(any(one.values()) for one in used["predictions"].values())
+    assert {"gigaslide", "numpy", "shapely"} <= recipe.made_with.keys()
+    assert recipe.settings["seed"] == 3

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from gigaslide.eval import EvaluateSettings
+from gigaslide.eval import EvaluateSettings, pictures
+from gigaslide.eval.drawing import MOST_MARKS, Frame, draw_detections
 from gigaslide.wsi import heatmap_colours
 from predictions import HEIGHT, LESION, WIDTH, Bench, Page
 from shapely.geometry import Point, box
@@ -114,8 +115,12 @@ def test_detections_alone_have_crops_without_heatmap(mistaken):
     assert len(got.crops) == 5
     assert all(one.heatmap is None for one in got.crops.values())
     assert mistaken.table("missed")["probability"].isna().all()
-    text = Page(mistaken.html()).text
-    assert "no score inside" in text
+    html = mistaken.html()
+    text = Page(html).text
+    assert "nothing detected inside" in text
+    assert "Truth and detections" in text
+    for words in ("no score inside", "the heatmap there", "Truth and heatmap", 'class="bar"', 'class="hatch"'):
+        assert words not in html
 
 
 def test_a_lesion_found_on_every_slide_is_no_mistake(plain):
@@ -130,3 +135,39 @@ def test_a_fault_in_drawing_costs_that_picture_only(plain, monkeypatch):
     assert [j.pictures is None for j in got.judgements] == [True, False]
     assert got.figures.countable_lesions == 1
     assert "no picture: division by zero" in Page(plain.html()).text
+
+
+def test_one_crop_that_fails_costs_no_other_picture_and_says_why(mistaken, monkeypatch):
+    made = pictures._crops
+
+    def spoilt(scan, judgement, prediction, row, *rest, **options):
+        if row.get("x") == 700:
+            raise ValueError("a spot of ink")
+        return made(scan, judgement, prediction, row, *rest, **options)
+
+    monkeypatch.setattr(pictures, "_crops", spoilt)
+    points = [(700, 250, 0.95), (96, 608, 0.6), (5000, 300, 0.99)]  # the last is outside the slide
+    mistaken.predict("n", hot=[(3, 10)], points=points)
+    got = mistaken.evaluate(SETTINGS)
+    false = [got.crops["false_positives", index] for index in range(4)]
+    assert false[:2] == ["it lies outside the slide (see Cohort and exclusions)", "a spot of ink"]
+    assert not any(isinstance(one, str) for one in false[2:])
+    assert all(judgement.pictures is not None for judgement in got.judgements)
+    text = Page(mistaken.html()).text
+    assert "No picture: it lies outside the slide (see Cohort and exclusions)." in text
+    assert "No picture: a spot of ink." in text
+
+
+def test_of_many_detections_the_most_probable_in_view_are_marked(mistaken, monkeypatch):
+    image = np.full((90, 400, 3), 255, np.uint8)
+    x = np.concatenate([np.full(5, 5000.0), np.full(MOST_MARKS, 1100.0), np.full(9, 1300.0)])
+    xy = np.stack([x, np.full(len(x), 590.0)], axis=1)
+    draw_detections(image, xy, None, Frame(x=1000, y=500, scale=2))
+    dark = np.argwhere(image.min(axis=2) < 100)  # about x 50 - 0.5, y 45 - 0.5; nothing about x 150
+    assert dark.mean(axis=0) == pytest.approx([44.5, 49.5], abs=1)
+    assert np.ptp(dark[:, 1]) < 20
+    monkeypatch.setattr("gigaslide.eval.drawing.MOST_MARKS", 1)
+    mistaken.predict("n", points=[(96, 608, 0.6), (700, 250, 0.95)])
+    heat = picture(mistaken.evaluate(SETTINGS).judgements[1].pictures.heatmap)
+    assert heat[82:85, 232:235].max(axis=2).min() < 90
+    assert heat[195:210, 24:40].max(axis=2).min() > 90

@@ -11,8 +11,10 @@ import pytest
 import tifffile
 from gigaslide.cli import main
 from gigaslide.eval import EvaluateSettings, find_evaluation
+from gigaslide.eval.auc import roc
 from gigaslide.eval.command import command_line
-from gigaslide.eval.plots import froc_plot, roc_plot
+from gigaslide.eval.operating import FalsePositive, OperatingPoint
+from gigaslide.eval.plots import draw_froc, froc_overlay, froc_plot, roc_overlay, roc_plot
 from gigaslide.wsi import Cohort, Recipe, SettingsError
 from predictions import HEIGHT, IN_LESION, LESION, QUICK, WIDTH, Bench, Page
 
@@ -104,6 +106,68 @@ def test_plots_are_the_same_bytes_each_time(plain):
     assert froc_plot(figures, confidence=0.95) == froc_plot(figures, confidence=0.95)
 
 
+def test_a_model_is_called_in_a_legend_what_it_is_called(plain):
+    curve = roc(np.array([0.9, 0.4, 0.7]), np.array([True, True, False]), noun="slides")
+    names = ("_hidden", r"b$\x$", "half $")
+    froc = plain.evaluate().figures.froc["gigaslide"].curve
+    rocs = roc_overlay(dict.fromkeys(names, curve))
+    frocs = froc_overlay(dict.fromkeys(names, froc), np.array([0.1, 10.0]))
+    for svg, words in ((rocs, "AUC 0.500"), (frocs, f"score {froc.score:.3f}")):
+        written = {one.strip() for one in re.findall("<!-- (.*?) -->", svg)}  # what its paths spell
+        assert {f"{name}: {words}" for name in names} <= written
+
+
+def test_the_legend_tells_the_real_rate_of_an_operating_point_beyond_the_axis(plain):
+    figures = plain.evaluate().figures
+    false = tuple(FalsePositive(slide="n", x=1.0, y=2.0, probability=0.9) for _ in range(93))
+    point = OperatingPoint(threshold=0.4, slides=2, lesions=1, missed=(), false_positives=false)
+    figure = draw_froc(figures, confidence=0.95, point=point)
+    words = [one.get_text() for one in figure.legends[0].get_texts()]
+    assert "operating point: 1.000 at 46.5 (from 0.4 on), beyond this axis" in words
+    assert "challenge winner 2016, found at 8: 0.827" in words
+
+
+def test_the_head_of_the_page_says_what_was_counted_by_hand(bench):
+    """Three slides with tumour, five without; two and one of them are called."""
+    tumor = {"t1": 0.9, "t2": 0.7, "t3": 0.2}
+    normal = {"n1": 0.6, "n2": 0.1, "n3": 0.15, "n4": 0.05, "n5": 0.3}
+    false = {
+        "t1": [(200, 600, 0.8)], "n1": [(300, 300, 0.6), (96, 608, 0.55)],
+        "n5": [(96, 96, 0.3), (96, 300, 0.3), (96, 608, 0.3)],
+    }  # fmt: skip
+    for name, p in (tumor | normal).items():
+        is_tumor = name in tumor
+        patient = "n1" if name == "n2" else name
+        bench.slide(name, "tumor" if is_tumor else "normal", tumor=(LESION,) if is_tumor else (), patient=patient)
+        points = [*([(600, 200, p)] if is_tumor else []), *false.get(name, [])]
+        bench.predict(name, probability=np.full((11, 15), p, np.float32), points=points)
+    bench.evaluate(EvaluateSettings(resamples=0, picture_px=100, gallery=0))
+    html = bench.html()
+    lead = re.search(r'<p class="lead">(.*?)</p>', html, re.DOTALL)[1]
+    assert " ".join(re.sub("<[^>]+>", "", lead).split()) == (
+        "8 slides of 7 patients, 3 with tumour and 5 without, hold 3 lesions that count. "
+        "At the operating point, probability 0.5 and above, the model finds 2 of 3 lesions "
+        "and marks 3 places that are no tumour (0.38 a slide). "
+        "Of 3 tumour slides it recognises 2. Of 5 normal slides it wrongly calls 1 tumour."
+    )
+    tiles = re.findall(r'<div class="name">(.*?)</div>\s*<div class="value"><data[^>]*>(.*?)</data>', html)
+    # Patches: 36 of tumour, 153 beside them at each of .9, .7 and .2, and 165 on each normal slide.
+    patch_auc = (12 * (1131 + 76.5) + 12 * (978 + 76.5) + 12 * (495 + 76.5)) / (36 * 1284)
+    assert dict(tiles) == {
+        "Slide AUC": f"{13 / 15:.3f}",
+        "Slide sensitivity": "0.667",
+        "Slide specificity": "0.800",
+        "FROC score": f"{(2 / 3 + 2 / 3 + 4) / 6:.3f}",  # the third lesion is found at 0.75 false positives per slide
+        "Lesions found at 8 false positives a slide": "1.000",
+        "Patch AUC": f"{patch_auc:.3f}",
+    }
+    assert "0 resamples" not in html
+    alts = re.findall(r'alt="([^"]*)"', html)
+    assert any("average precision 0." in one for one in alts)
+    assert any("Brier score 0." in one for one in alts)
+    assert not [one for one in alts if "None" in one or re.search(r"\d\.\d{4}", one)]
+
+
 def numbers_in(value) -> set[float]:
     """Every number of a JSON value."""
     if isinstance(value, dict | list):
@@ -125,6 +189,8 @@ def test_every_number_on_the_page_is_saved_beside_it(plain):
         number = float(re.sub(r"[^\d.+-]", "", words.replace("\u2212", "-")))
         digits = len(words.rstrip(" %\u202f").partition(".")[2])
         assert number == pytest.approx(float(value) * (100 if "%" in words else 1), abs=0.5 * 10**-digits + 1e-9)
+    assert not re.search(r'value="([^"]+)">[^<]*</data>(–| to )<data value="\1"', html)  # no interval of no width
+    assert "%: )" not in html
     # No result in a table escapes this check.
     cells = re.findall(r"<td[^>]*>([^<]+)</td>", html)
     bare = {c for c in cells if re.fullmatch(r"[\d.\u202f]+ ?%?", c)}
@@ -165,6 +231,8 @@ def test_a_slide_that_is_left_out_is_shown_too(plain):
     assert got.metrics["cohort"] == json.loads(json.dumps(got.metrics["cohort"]))
     assert got.metrics["cohort"]["statuses"] == {"evaluated": 2, "no label": 1}
     assert got.metrics["cohort"]["patients"] == 2
+    mistakes = re.findall(r'data-slide="(\w+)"[^>]* data-mistakes="([^"]+)"', plain.html())
+    assert dict(mistakes) == {"t": "no", "n": "yes", "lost": "not judged"}
 
 
 def test_the_page_stays_within_its_bytes(plain, monkeypatch):
