@@ -66,7 +66,7 @@ class _Models:
             curves[name] = ModelCurves(
                 roc=roc(*scored([j for j in judgements if j.slide.id in wanted]), noun="slides"),
                 froc=froc_curve(verdicts, DEFINITIONS["gigaslide"], rates=settings.false_positives_per_slide),
-                has_heatmaps=any(j.cells is not None for j in used),
+                has_heatmaps=any(j.cells is not None for j in judgements),
             )
         return curves
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from gigaslide.cli import main
 from gigaslide.eval import EvaluateSettings, compare, compare_cohort
+from gigaslide.eval.left_out import LeftOut
 from gigaslide.wsi import Cohort, Recipe, SettingsError
 from predictions import LESION, Bench, Page
 
@@ -127,7 +128,10 @@ def test_a_link_leads_to_its_slide_also_where_others_have_no_picture(three_model
 
 
 def test_no_p_is_zero_and_the_header_lists_few_left_out(three_models, monkeypatch):
-    lost = tuple(f"lost-{index:02}" for index in range(13))
+    lost = tuple(
+        LeftOut(slide=f"lost-{i:02}", what="slide", name="", left_out_of="every figure", reason="b: gone")
+        for i in range(13)
+    )
     monkeypatch.setattr(import_module("gigaslide.eval.compare"), "_p_value", lambda *_: 0.0004)
     monkeypatch.setattr(
         "gigaslide.eval.compare_models.compare", lambda *a, **k: replace(compare(*a, **k), left_out=lost)
@@ -141,7 +145,7 @@ def test_no_p_is_zero_and_the_header_lists_few_left_out(three_models, monkeypatc
     text = Page(html).text
     assert text.count("p < 0.001") == 2
     assert "p = <" not in text
-    assert "lost-09 and 3 more, 13 in all" in text
+    assert "lost-09 (b: gone) and 3 more, 13 in all" in text
     assert "lost-10" not in text
     recipe = Recipe.load(out / "recipe.json")
     used, row = recipe.inputs["slides"]["agreed"], three_models.rows[0]
