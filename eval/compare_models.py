@@ -23,9 +23,10 @@ from .compare import Comparison, compare
 from .compare_page import comparison_html
 from .disagreement import disagreements
 from .drawing import Pictures
-from .evaluation import judge_cohort, made_with, slide_inputs, slides_to_evaluate
+from .evaluation import judge_cohort, slides_to_evaluate
 from .froc import DEFINITIONS, Froc, froc_curve
 from .judgement import Judgement
+from .made_from import made_with, slide_inputs
 from .pictures import drawn_or_why, slide_pictures
 from .prediction import Predictions, open_predictions
 from .settings import EvaluateSettings

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,6 @@ from ..wsi import (
     GigaslideError,
     Recipe,
     SettingsError,
-    exists,
-    file_identity,
-    gigaslide_version,
     whole_folder,
 )
 from . import tables
@@ -28,6 +24,7 @@ from .command import command_line
 from .figures import Figures, figures_of
 from .judgement import Judgement, JudgementStatus, judge_slide, models_of, refuse_other_frame
 from .left_out import left_out_rows, left_out_table
+from .made_from import made_with, slide_inputs
 from .metrics import metrics_of, subgroup_rows
 from .mistakes import Mistakes, calls_at, mistakes_of
 from .operating import OperatingPoint, operating_point
@@ -43,9 +40,7 @@ __all__ = [
     "evaluate_cohort",
     "find_evaluation",
     "judge_cohort",
-    "made_with",
     "refuse_other_frame",
-    "slide_inputs",
     "slides_to_evaluate",
 ]
 
@@ -65,7 +60,6 @@ METRICS = {
     "settings",
     "exit_status",
 }
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "shapely")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,25 +261,6 @@ def _recipe(slides: list[CohortSlide], predictions: Predictions, settings: Evalu
         inputs={slide.id: {**slide_inputs(slide), **predictions.inputs(slide)} for slide in slides},
         made_with=made_with(),
     )
-
-
-def made_with() -> dict[str, str]:
-    """Our version, and those of the libraries that figures come from."""
-    return {"gigaslide": gigaslide_version(), **{name: version(name) for name in LIBRARIES}}
-
-
-def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
-    """What is known of a slide, and which files it and its annotation are, for a recipe."""
-    read = {"slide": slide.path, "annotation": slide.annotation}
-    files = {name: file_identity(path) if path and exists(path) else None for name, path in read.items()}
-    known = {
-        "label": slide.label,
-        "patient": slide.patient,
-        "mpp": slide.mpp,
-        "exhaustive": slide.exhaustive,
-        "further": dict(slide.further),
-    }
-    return {**known, **files}
 
 
 def _write(evaluation: Evaluation, recipe: Recipe, command: str, folder: Path) -> None:

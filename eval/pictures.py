@@ -28,6 +28,7 @@ from .lesions import Lesions
 from .mistakes import Mistakes
 from .prediction import Prediction, Predictions
 from .settings import EvaluateSettings
+from .threshold import reaches
 
 __all__ = ["Crops", "drawn_or_why", "slide_pictures", "with_pictures"]
 
@@ -193,7 +194,7 @@ def _draw_calls(image: np.ndarray, judgement: Judgement, frame: Frame, *, thresh
     if detections is None:
         return
     probable_first = np.argsort(-detections.probability, kind="stable")
-    called = probable_first[: int((detections.probability >= threshold).sum())]
+    called = probable_first[: int(reaches(detections.probability, threshold).sum())]
     xy = np.stack([detections.x, detections.y], axis=1)[called]
     draw_detections(image, xy, None if verdicts is None else verdicts.verdict[called], frame)
 
