@@ -91,6 +91,7 @@ class Agenda(Generic[SlideT]):
         """These blocks of a slide are to be done."""
         state.pending.extend(pending)
         state.left = len(pending)
+        state.is_suspected = bool(state.held)
         self._finish_if_done(state)
 
     def did_block(self, state: InHand[SlideT]) -> None:

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dask.distributed import Worker, get_worker
@@ -94,7 +94,7 @@ def perform(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms) -> Report
         logger.warning("%s: %s; tried again in %.1f s", task, value.reason, pause)
         time.sleep(pause)
     if isinstance(value, Failure) and tried > 1:
-        value = Failure(reason=f"{value.reason} ({tried} times)", traceback=value.traceback)
+        value = replace(value, reason=f"{value.reason} ({tried} times)")
     return Report(value=value, seconds=time.perf_counter() - start, worker=f"{os.uname().nodename}", tries=tried)
 
 

@@ -149,7 +149,14 @@ class _Run(Generic[SlideT]):
 
     def _hand_out(self, engine: Engine) -> None:
         slots = engine.slots
-        while self.agenda.flying < slots and (task := self.agenda.next()) is not None:
+        while self.agenda.flying < slots:
+            task = self.agenda.next()
+            if task is None:
+                if not self.agenda.flying:
+                    raise RuntimeError(
+                        "slides are left of which nothing is to be done: a fault of ours; please report it"
+                    )
+                return
             engine.submit(task)
 
     def _take(self, ended: Ended) -> None:

@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 from gigaslide.batch import BatchSettings, BlockPlan, SlideOutcome, run_blocks, run_folder
 from gigaslide.batch import run as run_module
 from gigaslide.batch.agenda import Agenda
@@ -61,7 +62,7 @@ class Engine:
         pass
 
 
-def test_fault_38_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, monkeypatch):
+def test_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, monkeypatch):
     engines: list[Engine] = []
 
     def engine(work, terms: Terms, *_, **__) -> Engine:
@@ -122,6 +123,45 @@ def test_suspected_task_is_done_last_and_alone():
     assert agenda.next() is None  # nor is anything begun beside it
     agenda.did_block(agenda.landed(alone))
     assert [str(agenda.next()) for _ in range(2)] == ["bad, block 1", "bad, block 2"]  # cleared of suspicion
+
+
+@pytest.mark.parametrize("suspect", ["plan", "finish"])
+def test_fault_7_slide_whose_plan_or_finish_was_suspected_goes_on_to_its_end(suspect):
+    agenda: Agenda[Many] = Agenda()
+    agenda.add(Many("s", 2))
+    agenda.add(Many("good", 0))
+    begun: list[str] = []
+    while not agenda.is_over:
+        task = agenda.next()
+        assert task is not None, f"hangs after {begun}"
+        begun.append(str(task))
+        state = agenda.landed(task)
+        assert state is not None
+        if str(task).startswith(f"s, {suspect}") and begun.count(str(task)) < 3:
+            assert agenda.lost(task, deaths=1, tries=3)
+        elif task.step == "plan":
+            agenda.planned(state, range(task.slide.blocks))
+        elif task.step == "block":
+            agenda.did_block(state)
+        else:
+            agenda.drop(task.slide.id)
+    tries = {"plan": 1, "finish": 1, suspect: 3}
+    assert Counter(word for word in begun if word.startswith("s,")) == {
+        f"s, {suspect}": tries[suspect],
+        **{f"s, {step}": count for step, count in tries.items()},
+        "s, block 0": 1,
+        "s, block 1": 1,
+    }
+    assert begun.index("good, finish") < [k for k, word in enumerate(begun) if word == f"s, {suspect}"][2]
+
+
+def test_run_that_has_nothing_to_begin_and_nothing_under_way_says_so_and_does_not_spin(tmp_path, monkeypatch):
+    monkeypatch.setattr(Agenda, "next", lambda self: None)
+    with (
+        run_folder(tmp_path, BatchSettings()) as folder,
+        pytest.raises(RuntimeError, match="slides are left of which nothing is to be done"),
+    ):
+        run_blocks(Nothing(), [Many("s", 1)], BatchSettings(workers=0), folder=folder)
 
 
 def test_task_that_is_lost_for_ever_through_no_fault_of_its_own_ends_its_slide():

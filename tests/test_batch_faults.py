@@ -95,6 +95,20 @@ def test_fault_31_any_one_io_error_is_got_over_and_a_lasting_one_told(tmp_path, 
     assert [o.reason for o in summary.outcomes] == ["OSError: [Errno 5] Input/output error (3 times)"] * 2
 
 
+def test_fault_26_disk_that_is_full_after_it_failed_otherwise_stops_the_run_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    errors = iter([errno.EIO, errno.ENOSPC])
+
+    def failing(*_) -> dict[str, int]:
+        number = next(errors)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Sums, "block", failing)
+    with pytest.raises(StoreError, match=r"disk is full \(a, block 0: .*No space left.*\(2 times\)"):
+        run(tmp_path, COLUMNS)
+    assert not journal(tmp_path, "slide")  # no slide has failed of its own
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 def test_fault_26_full_disk_stops_the_run_and_space_lets_it_go_on(tmp_path):
     small, columns = tmp_path / "small", [Column("a", 4000), Column("b", 4000)]
