@@ -26,6 +26,7 @@ from ..wsi import (
 
 __all__ = [
     "below",
+    "delete_file",
     "exists_at",
     "kvstore",
     "read_files",
@@ -74,14 +75,16 @@ def _opened(place: Location) -> Any:
     return settled(tensorstore.KvStore.open(kvstore(place)), f"{place}: cannot be reached")
 
 
-def settled(future: Any, what: str) -> Any:
-    """What a future of TensorStore comes to.
+def settled(future: Any, what: str, *, limit_s: float | None = None) -> Any:
+    """What a future of TensorStore comes to, if need be within a time.
 
     Raises:
         StoreError: what failed, and why.
     """
     try:
-        return future.result()
+        return future.result(timeout=limit_s)
+    except TimeoutError as error:
+        raise StoreError(f"{what}: no answer within {limit_s} s") from error
     except (ValueError, OSError, IndexError, RuntimeError) as error:
         number = _OS_ERROR.search(str(error))
         # TensorStore says it in words only; a full disk, and what may pass, is told by its number.
@@ -119,6 +122,15 @@ def write_file(place: Location, name: str, *parts: bytes) -> None:
     settled(_opened(place).write(name, b"".join(parts)), f"{below(place, name)}: cannot be written")
 
 
+def delete_file(place: Location, name: str) -> None:
+    """Whether it is there or not.
+
+    Raises:
+        StoreError: the place does not answer.
+    """
+    settled(_opened(place).write(name, None), f"{below(place, name)}: cannot be deleted")
+
+
 def refuse_foreign(place: Location) -> None:
     """Pass if `whole_group` may write here: nothing there, or a group; brings back what a kill had moved aside.
 
@@ -151,7 +163,7 @@ def whole_group(place: Location) -> Iterator[Location]:
     remove_group(place)
     write_file(place, UNFINISHED, b"")
     yield place
-    settled(_opened(place).write(UNFINISHED, None), f"{place}: cannot be written")
+    delete_file(place, UNFINISHED)
 
 
 def remove_group(place: Location) -> None:

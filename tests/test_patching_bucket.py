@@ -10,12 +10,13 @@ import pytest
 import tensorstore
 from conftest import as_cohort, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
+from gigaslide.batch.lock import Holder
 from gigaslide.cli import main
 from gigaslide.patching import CLASSES, HardSettings, PatchStore, add_hard_negatives, tile_cohort, verify_store
 from gigaslide.patching import bucket as bucket_module
 from gigaslide.patching.bucket import LOCK, BucketLock, store_run
-from gigaslide.patching.place import kvstore, read_files, write_file
-from gigaslide.wsi import ClusterError, CohortSlide
+from gigaslide.patching.place import delete_file, read_files, write_file
+from gigaslide.wsi import ClusterError, CohortSlide, StoreError
 from test_patching_hard import write_heatmap
 from tiling import SETTINGS, made_slide, tile
 
@@ -109,45 +110,145 @@ def test_fault_25_second_run_on_a_bucket_is_refused_with_the_firsts_name(bucket,
     assert tile_cohort(as_cohort(slide), url, SETTINGS.model_copy(update=FEW), settings).exit_status == 0
 
 
-def test_fault_25_of_many_that_begin_together_one_holds_a_buckets_lock(bucket):
-    url, held, go = "s3://slides/stores/five", [], threading.Barrier(6)
+def test_fault_25_of_many_that_begin_together_one_holds_a_buckets_lock(bucket, monkeypatch):
+    assert held_at_once("s3://slides/stores/five", monkeypatch) == 1
+
+
+def test_fault_25_of_many_that_take_a_dead_runs_lock_over_one_holds_it(bucket, monkeypatch):
+    """All look before any writes, which is where taking away and then making would let two in."""
+    url = "s3://slides/stores/eight"
+    dead = {**Holder.me().to_json(), "pid": 2**22 - 1, "process_started": 1.0}
+    write_file(url, LOCK, json.dumps({"holder": dead, "beat": "long ago"}).encode())
+    assert held_at_once(url, monkeypatch) == 1
+
+
+def test_fault_25_who_is_said_to_be_dead_is_not_who_takes_the_lock_meanwhile(bucket, monkeypatch):
+    url = "s3://slides/stores/nine"
+    there = {**Holder.me().to_json(), "host": "node17"}
+    write_file(url, LOCK, json.dumps({"holder": there, "beat": "long ago"}).encode())
+    assert held_at_once(url, monkeypatch, clear=True) == 1
+
+
+def held_at_once(url: str, monkeypatch: pytest.MonkeyPatch, *, clear: bool = False) -> int:
+    """Six begin together, each after all have looked; how many of them hold the lock before any lets it go."""
+    monkeypatch.setattr(bucket_module, "SETTLE_S", 0.0)  # one step, not patience, keeps the others out
+    looked, first, look = threading.Barrier(6), threading.local(), BucketLock._look
+    held, ended, done = [], threading.Semaphore(0), threading.Event()
+
+    def look_together(lock: BucketLock, **how):
+        found = look(lock, **how)
+        if not hasattr(first, "look"):
+            first.look = found
+            looked.wait(60)
+        return found
 
     def begin() -> None:
-        lock = BucketLock(url)
-        go.wait()
         try:
-            with lock:
+            with BucketLock(url, clear=clear) as lock:
                 held.append(lock)
-                done.wait(20)
+                ended.release()
+                done.wait(60)
         except ClusterError:
-            refused.release()
+            ended.release()
 
-    done, refused = threading.Event(), threading.Semaphore(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bucket_module, "SETTLE_S", 1.0)
-        threads = [threading.Thread(target=begin) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        assert all(refused.acquire(timeout=20) for _ in range(5))
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert len(held) == 1
+    monkeypatch.setattr(BucketLock, "_look", look_together)
+    threads = [threading.Thread(target=begin) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    assert all(ended.acquire(timeout=60) for _ in threads)
+    done.set()
+    for thread in threads:
+        thread.join()
     assert read_files(url, [LOCK]) == [None]
+    return len(held)
 
 
-def test_run_whose_lock_in_a_bucket_was_taken_away_knows(bucket):
+def test_run_whose_lock_in_a_bucket_was_taken_away_knows_and_leaves_what_is_the_others(bucket):
     url = "s3://slides/stores/six"
-    with BucketLock(url, beat_s=0.02) as lock:
-        beats = threading.Semaphore(0)
-        lock.on_beat = beats.release
-        assert beats.acquire(timeout=10)
-        assert not lock.is_lost
+    with store_run(url, BatchSettings()) as folder:
+        assert isinstance(folder.lock, BucketLock)
+        beat = folder.lock._beat
+        folder.journal.write("ours")
+        assert beat()
+        assert not folder.lock.is_lost
         write_file(url, LOCK, b"{}")
-        lock._thread.join(10)
+        write_file(url, "run.jsonl", b"theirs")
+        write_file(url, "summary.csv", b"theirs")
+        (folder.path / "summary.csv").write_text("ours")
+        assert not beat()
+        assert folder.lock.is_lost
+    # The lock is not ours to remove, nor the rest to write.
+    assert read_files(url, [LOCK, "run.jsonl", "summary.csv"]) == [b"{}", b"theirs", b"theirs"]
+    delete_file(url, LOCK)
+
+
+def test_lock_that_goes_between_two_beats_is_seen_before_the_last_copy(bucket):
+    url = "s3://slides/stores/ten"
+    with store_run(url, BatchSettings()) as folder:
+        write_file(url, LOCK, b"{}")
+        write_file(url, "run.jsonl", b"theirs")
+        folder.journal.write("ours")
+        assert not folder.lock.is_lost
+    assert read_files(url, [LOCK, "run.jsonl"]) == [b"{}", b"theirs"]
+    delete_file(url, LOCK)
+
+
+def test_beat_that_is_refused_tells_of_the_loss_and_one_that_fails_is_not_the_last(bucket, monkeypatch, caplog):
+    url = "s3://slides/stores/eleven"
+    with BucketLock(url) as lock:
+
+        def failing() -> None:
+            raise RuntimeError("no such thing")
+
+        lock.on_beat = failing
+        assert lock._beat()
+        assert "heartbeat failed: no such thing" in caplog.text
+        assert not lock.is_lost
+        copies = []
+        lock.on_beat = lambda: copies.append(1)
+        assert lock._beat()
+        assert copies == [1]
+        write = BucketLock._write
+
+        def others_first(lock: BucketLock, **how) -> bool:
+            write_file(url, LOCK, b"{}")
+            return write(lock, **how)
+
+        monkeypatch.setattr(BucketLock, "_write", others_first)
+        assert not lock._beat()
         assert lock.is_lost
-    assert read_files(url, [LOCK]) == [b"{}"]  # it is not ours to remove
-    tensorstore.KvStore.open(kvstore(url)).result().write(LOCK, None).result()
+        assert copies == [1]
+    delete_file(url, LOCK)
+
+
+def test_beats_come_by_themselves(bucket):
+    beaten = threading.Semaphore(0)
+    with BucketLock("s3://slides/stores/thirteen", beat_s=0.01) as lock:
+        lock.on_beat = beaten.release
+        assert all(beaten.acquire(timeout=60) for _ in range(2))
+        assert not lock.is_lost
+
+
+def test_fault_36_server_that_hangs_does_not_hold_up_the_end_of_a_run(bucket, monkeypatch, caplog):
+    url, hangs = "s3://slides/stores/twelve", threading.Event()
+    monkeypatch.setattr(bucket_module, "STOPPED_S", 0.1)
+    monkeypatch.setattr(bucket_module, "_copy", lambda *_: hangs.wait(60))
+    with pytest.raises(KeyboardInterrupt), store_run(url, BatchSettings()):
+        raise KeyboardInterrupt
+    assert not hangs.is_set()
+    assert "last copy of journal and tables took longer" in caplog.text
+    hangs.set()
+    lock = BucketLock(url)
+    _promise, never = tensorstore.Promise.new()
+    with pytest.raises(StoreError, match=r"does not answer: no answer within 0\.1 s"):
+        lock._settled(never, limit_s=0.1)
+
+
+def test_bucket_that_cannot_be_copied_to_is_told_in_one_line(bucket, tmp_path, monkeypatch, caplog):
+    (tmp_path / "summary.csv").write_text("")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "gopher://nowhere")
+    bucket_module._copy("s3://slides/stores/none", tmp_path, ["failures.txt"])
+    assert "journal and tables cannot be copied" in caplog.text
 
 
 def test_hard_negatives_in_a_bucket_are_those_of_a_folder(bucket, cohort, copied, tmp_path):
