@@ -68,14 +68,19 @@ class Journal:
         except FileNotFoundError:
             return
 
-    def failures(self) -> dict[str, dict[str, Any]]:
-        """The last line of each slide whose last outcome was a failure."""
-        last = {line.get("slide"): line for line in self.lines() if line.get("event") == "slide"}
+    def failures(self, stage: str = "") -> dict[str, dict[str, Any]]:
+        """The last line of each slide whose last outcome in a stage was a failure."""
+        lines = (line for line in self.lines() if line.get("event") == "slide" and line.get("stage", "") == stage)
+        last = {line.get("slide"): line for line in lines}
         return {str(slide): line for slide, line in last.items() if line.get("status") == "failed"}
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def table_name(name: str, stage: str) -> str:
+    return f"{stage}-{name}" if stage else name
 
 
 class Lock(Protocol):
@@ -97,6 +102,12 @@ class RunFolder:
     """Where the files lie: the same, or a folder of this machine for an output that is none."""
     lock: Lock
     journal: Journal
+    stage: str = ""
+    """What is done there, where it is not what the folder is for: its failures and its tables are apart."""
+
+    def table(self, name: str) -> Path:
+        """Where a table of this run lies."""
+        return self.path / table_name(name, self.stage)
 
     @property
     def shared(self) -> Path | None:
@@ -105,7 +116,7 @@ class RunFolder:
 
 
 @contextmanager
-def run_folder(path: Path, settings: BatchSettings) -> Iterator[RunFolder]:
+def run_folder(path: Path, settings: BatchSettings, *, stage: str = "") -> Iterator[RunFolder]:
     """Hold the folder's lock and open its journal.
 
     Raises:
@@ -115,7 +126,7 @@ def run_folder(path: Path, settings: BatchSettings) -> Iterator[RunFolder]:
         journal = Journal(path / JOURNAL)
         journal.mend()
         _remove_leftovers(path)
-        yield RunFolder(place=path, path=path, lock=lock, journal=journal)
+        yield RunFolder(place=path, path=path, lock=lock, journal=journal, stage=stage)
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -86,16 +86,16 @@ class BatchSummary:
         numbers = (f"{len(self.of_status(status))} {status}" for status in ("done", "skipped", "partial", "failed"))
         return f"{len(self.outcomes)} slides: {', '.join(numbers)}"
 
-    def save(self, folder: Path) -> None:
-        """Write summary.csv, and failures.txt with the tracebacks where a slide failed."""
+    def save(self, table: Path, tracebacks: Path) -> None:
+        """Write a CSV table of all slides, and the tracebacks where a slide failed."""
         rows = [
             {"slide": o.slide, "status": o.status, "reason": o.reason, "seconds": round(o.seconds, 2), **o.counts}
             for o in self.outcomes
         ]
-        with whole_file(folder / "summary.csv") as partial:
+        with whole_file(table) as partial:
             pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
         failures = [f"{o.slide}\n{o.traceback}" for o in self.outcomes if o.traceback]
-        (folder / "failures.txt").unlink(missing_ok=True)
+        tracebacks.unlink(missing_ok=True)
         if failures:
-            with whole_file(folder / "failures.txt") as partial:
+            with whole_file(tracebacks) as partial:
                 partial.write_text("\n".join(failures), encoding="utf-8")

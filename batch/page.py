@@ -23,7 +23,7 @@ class _Reason:
     slides: list[str]
 
 
-def run_html(summary: BatchSummary, *, name: str) -> str:
+def run_html(summary: BatchSummary, *, name: str, failures: str = "failures.txt") -> str:
     """The text of run.html, which needs nothing else. Whatever comes from outside is escaped by the template."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["duration"] = duration
@@ -33,6 +33,7 @@ def run_html(summary: BatchSummary, *, name: str) -> str:
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         summary=summary,
         name=name,
+        failures=failures,
         statuses=STATUSES,
         totals=dict(totals),
         reasons=_reasons(summary),

@@ -31,7 +31,8 @@ class Record:
     def note(self, event: str, **fields: object) -> None:
         """Write a line to the journal."""
         if self.folder is not None:
-            self.folder.journal.write(event, run=self.run, **fields)
+            stage = {"stage": self.folder.stage} if self.folder.stage else {}
+            self.folder.journal.write(event, run=self.run, **stage, **fields)
 
     def block(self, slide: str, number: int, counts: dict[str, int], **how: object) -> None:
         """A block is done."""
@@ -70,7 +71,9 @@ class Record:
         )
         self.note("end", headline=summary.headline())
         if self.folder is not None:
-            summary.save(self.folder.path)
-            with whole_file(self.folder.path / "run.html") as page:
-                page.write_text(run_html(summary, name=name_of(self.folder.place)), encoding="utf-8")
+            failures = self.folder.table("failures.txt")
+            summary.save(self.folder.table("summary.csv"), failures)
+            with whole_file(self.folder.table("run.html")) as page:
+                text = run_html(summary, name=name_of(self.folder.place), failures=failures.name)
+                page.write_text(text, encoding="utf-8")
         return summary

@@ -122,7 +122,9 @@ class _Run(Generic[SlideT]):
     def look_at(self, slides: Sequence[SlideT]) -> None:
         """Put the slides on the agenda, but for those that failed before and would fail again."""
         folder = self.record.folder
-        failures = folder.journal.failures() if folder is not None and not self.settings.retry_failed else {}
+        failures = (
+            folder.journal.failures(folder.stage) if folder is not None and not self.settings.retry_failed else {}
+        )
         for slide in slides:
             before = failures.get(slide.id)
             identity = self.work.identity(slide) if before else None

@@ -15,7 +15,7 @@ from typing import Any
 import tensorstore
 
 from ..batch import BatchSettings, RunFolder, run_folder
-from ..batch.journal import JOURNAL, Journal
+from ..batch.journal import JOURNAL, Journal, table_name
 from ..batch.lock import BEAT_S, Holder
 from ..wsi import ClusterError, Location, StoreError
 from .place import delete_file, kvstore, read_files, settled, write_file
@@ -32,22 +32,25 @@ ENDED_S = 120.0  # and of one that ends by itself
 RELEASE_S = 5.0
 
 
-def store_run(store: Location, settings: BatchSettings) -> AbstractContextManager[RunFolder]:
+def store_run(store: Location, settings: BatchSettings, *, stage: str = "") -> AbstractContextManager[RunFolder]:
     """Hold a store's lock and open its journal, in a folder or a bucket.
 
     Raises:
         ClusterError: another run works there.
     """
-    return run_folder(store, settings) if isinstance(store, Path) else _bucket_run(store, settings)
+    if isinstance(store, Path):
+        return run_folder(store, settings, stage=stage)
+    return _bucket_run(store, settings, stage)
 
 
 @contextmanager
-def _bucket_run(store: str, settings: BatchSettings) -> Iterator[RunFolder]:
+def _bucket_run(store: str, settings: BatchSettings, stage: str) -> Iterator[RunFolder]:
     with tempfile.TemporaryDirectory() as folder, BucketLock(store, clear=settings.clear_lock) as lock:
         path = Path(folder)
         (path / JOURNAL).write_bytes(read_files(store, [JOURNAL])[0] or b"")
         journal = Journal(path / JOURNAL)
         journal.mend()
+        tables = [table_name(name, stage) for name in TABLES]
         copying = threading.Lock()  # else a beat's copy could come after the last one
 
         def copy(*names: str) -> None:
@@ -56,11 +59,11 @@ def _bucket_run(store: str, settings: BatchSettings) -> Iterator[RunFolder]:
 
         lock.on_beat, limit_s = copy, STOPPED_S
         try:
-            yield RunFolder(place=store, path=path, lock=lock, journal=journal)
+            yield RunFolder(place=store, path=path, lock=lock, journal=journal, stage=stage)
             limit_s = ENDED_S
         finally:
             lock.on_beat = None
-            _within(limit_s, lambda: lock.is_mine() and copy(*TABLES), f"{store}: the last copy of journal and tables")
+            _within(limit_s, lambda: lock.is_mine() and copy(*tables), f"{store}: the last copy of journal and tables")
 
 
 def _within(limit_s: float, act: Callable[[], object], what: str) -> None:
@@ -85,7 +88,7 @@ def _copy(store: str, path: Path, names: list[str]) -> None:
         for name in names:
             if (path / name).exists():
                 write_file(store, name, (path / name).read_bytes())
-            elif (path / "summary.csv").exists():
+            elif name.endswith("failures.txt") and any(path.glob("*summary.csv")):
                 delete_file(store, name)
     except StoreError as error:  # the patches matter more
         logger.warning("the run's journal and tables cannot be copied: %s", error)

@@ -9,9 +9,10 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -27,16 +28,16 @@ from ..wsi import (
     SettingsError,
     Slide,
     StoreError,
-    file_identity,
     open_slide,
     tissue_mask,
     tumor_fractions,
 )
 from .bucket import store_run
+from .contents import find_slide
 from .lesions import NO_LESION, near_border
 from .pixels import read_pixels
 from .place import below, exists_at
-from .plan import tumor_of
+from .plan import slide_inputs, tumor_of
 from .select import Candidates
 from .settings import HardSettings, TileSettings
 from .store import PatchStore
@@ -45,6 +46,8 @@ from .write import write_slide
 __all__ = ["add_hard_negatives", "hard_negatives"]
 
 logger = logging.getLogger(__name__)
+
+STAGE = "hard"  # of its lines in the journal and its tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ class _Work:
     heatmap: Path
     recipe: Recipe
     damage: str = ""
-    """Why the heatmap cannot be read."""
+    """Why nothing can be made of it."""
 
     @property
     def id(self) -> str:
@@ -88,11 +91,11 @@ def add_hard_negatives(
         Stopped: a signal asked to stop.
     """
     PatchStore(store).attributes  # noqa: B018  (no lock where there is no store)
-    with store_run(store, batch) as folder:
+    with store_run(store, batch, stage=STAGE) as folder:
         opened = PatchStore(store)
         trained = {slide.id for slide in opened.slides if slide.split == "train"}
         work = [
-            _work(slide, heatmaps / slide.id / "heatmap.zarr", opened.tile_settings, settings)
+            _work(slide, heatmaps / slide.id / "heatmap.zarr", opened, settings)
             for slide in cohort
             if slide.id in trained and slide.exhaustive and (heatmaps / slide.id / "heatmap.zarr").exists()
         ]
@@ -109,23 +112,34 @@ def add_hard_negatives(
         return run_slides(adding, work, batch, folder=folder, identity=_identity, on_outcome=on_outcome)
 
 
-def _work(slide: CohortSlide, heatmap: Path, tiles: TileSettings, settings: HardSettings) -> _Work:
-    asked = {**tiles.of_recipe(), "hard": settings.model_dump(mode="json")}
+def _work(slide: CohortSlide, heatmap: Path, store: PatchStore, settings: HardSettings) -> _Work:
+    asked = {**store.tile_settings.of_recipe(), "hard": settings.model_dump(mode="json")}
+    recipe = Recipe(stage="hard negatives", settings=asked, inputs={})
     try:
+        now = slide_inputs(slide)
+        _refuse_if_changed(slide, now, store)
         found = Heatmap.load(heatmap)
-    except GigaslideError as error:  # its slide fails; the others are done
-        nothing = Recipe(stage="hard negatives", settings=asked, inputs={})
-        return _Work(slide=slide, heatmap=heatmap, recipe=nothing, damage=str(error))
-    inputs = {"model": found.model_hash, "probability": hashlib.sha256(found.probability.tobytes()).hexdigest()}
-    return _Work(slide=slide, heatmap=heatmap, recipe=Recipe(stage="hard negatives", settings=asked, inputs=inputs))
+    except (GigaslideError, OSError) as error:  # its slide fails; the others are done
+        return _Work(slide=slide, heatmap=heatmap, recipe=recipe, damage=str(error))
+    probability = hashlib.sha256(found.probability.tobytes()).hexdigest()
+    inputs = {"model": found.model_hash, "probability": probability, **now}
+    return _Work(slide=slide, heatmap=heatmap, recipe=replace(recipe, inputs=inputs))
+
+
+def _refuse_if_changed(slide: CohortSlide, now: dict[str, Any], store: PatchStore) -> None:
+    """Patches of a slide and its annotation as they are lie beside those of the same ones only."""
+    tiled = find_slide(below(store.path, slide.id))
+    if tiled is None:
+        raise StoreError(f"{store.path}: {slide.id} is not there any more; tile it again first")
+    made = Recipe.from_json(tiled["recipe"])
+    changes = made.differences(replace(made, inputs={**made.inputs, **now}))
+    if changes:
+        raise StoreError(f"{slide.path}: changed since it was tiled ({'; '.join(changes)}); tile it again first")
 
 
 def _identity(work: _Work) -> str | None:
-    """Of the heatmap, what is asked of it, and the slide as it is now."""
-    try:
-        return None if work.damage else f"{work.group} {json.dumps(file_identity(work.slide.path), sort_keys=True)}"
-    except Exception:  # of a slide that cannot even be looked at, nothing can be said to be unchanged
-        return None
+    """Of the heatmap, what is asked of it, and the slide and its row; None where that may be mended from outside."""
+    return None if work.damage else work.group
 
 
 def _add(work: _Work, *, store: Location, settings: HardSettings) -> SlideOutcome:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from shapely.geometry import MultiPolygon
 
@@ -11,7 +12,7 @@ from .quota import Quota
 from .select import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 
-__all__ = ["SlidePlan", "failure_identity", "plan_slide", "recipe_of", "tumor_of"]
+__all__ = ["SlidePlan", "failure_identity", "plan_slide", "recipe_of", "slide_inputs", "tumor_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +61,19 @@ def recipe_of(slide: CohortSlide, settings: TileSettings, quota: Quota) -> Recip
     return Recipe(
         stage="tile",
         settings=settings.of_recipe(),
-        inputs={
-            "slide": file_identity(slide.path) if exists(slide.path) else str(slide.path),
-            "annotation": file_identity(slide.annotation) if slide.annotation and slide.annotation.exists() else None,
-            "label": slide.label,
-            "mpp": slide.mpp,
-            "exhaustive": slide.exhaustive,
-            "quota": asdict(quota) if of_patient else None,
-        },
+        inputs={**slide_inputs(slide), "quota": asdict(quota) if of_patient else None},
     )
+
+
+def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
+    """What patches of a slide are made from, whichever they are: its files as they are now, and its row."""
+    return {
+        "slide": file_identity(slide.path) if exists(slide.path) else str(slide.path),
+        "annotation": file_identity(slide.annotation) if slide.annotation and slide.annotation.exists() else None,
+        "label": slide.label,
+        "mpp": slide.mpp,
+        "exhaustive": slide.exhaustive,
+    }
 
 
 def failure_identity(slide: CohortSlide, settings: TileSettings, quota: Quota) -> str | None:

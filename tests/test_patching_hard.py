@@ -1,18 +1,22 @@
 """Hard negatives: normal patches where a heatmap was wrong, beside what the store holds, once for each heatmap."""
 
 import json
+import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
-from conftest import TUMOR_RINGS, brute_fraction, stained_slide
+from conftest import TUMOR_RINGS, as_cohort, brute_fraction, stained_slide
 from gigaslide.batch import BatchSettings, run_folder
 from gigaslide.cli import main
 from gigaslide.patching import HardSettings, PatchStore, add_hard_negatives, verify_store
-from gigaslide.wsi import CellStatus, ClusterError, Cohort, Heatmap, SettingsError, StoreError
-from tiling import CENTRE_OFFSET, SIDE
+from gigaslide.patching import hard as hard_module
+from gigaslide.wsi import CellStatus, ClusterError, Cohort, Heatmap, SettingsError, SlideError, StoreError
+from tiling import CENTRE_OFFSET, SIDE, made_slide, tile
 
 STRIDE, ORIGIN = 30.5, (3.0, 7.0)  # level-0 px; no cell lies on the store's own grid
 
@@ -120,8 +124,6 @@ def test_zarr_python_reads_them_and_their_recipe(cohort, copied, heatmaps):
 
 
 def test_slides_annotated_in_part_and_without_heatmaps_give_none(cohort, copied, heatmaps):
-    from dataclasses import replace
-
     partly = Cohort(slides=(replace(cohort.slides[0], exhaustive=False), *cohort.slides[1:]))
     assert [o.slide for o in add(partly, copied, heatmaps).outcomes] == ["well"]
     shutil.rmtree(heatmaps / "well")
@@ -136,10 +138,66 @@ def test_damaged_heatmap_fails_its_slide_and_the_run_is_told_as_any(cohort, copi
     summary = add(cohort, copied, heatmaps)
     assert {o.slide: o.status for o in summary.outcomes} == {"ill": "failed", "well": "done"}
     assert "heatmap.zarr" in summary.outcomes[0].reason
-    table = (copied.path / "summary.csv").read_text().splitlines()
+    table = (copied.path / "hard-summary.csv").read_text().splitlines()
     assert [row.split(",")[:2] for row in table[1:]] == [["ill", "failed"], ["well", "done"]]
-    assert "well" in (copied.path / "run.html").read_text()
+    assert "well" in (copied.path / "hard-run.html").read_text()
     assert not (copied.path / ".run.lock").exists()
+
+
+@pytest.fixture
+def own(tmp_path) -> Cohort:
+    """Two slides whose files are this test's alone."""
+    ill = made_slide(tmp_path, "ill.tif", seed=1, label="tumor", patient="p1", split="train")
+    well = made_slide(tmp_path, "well.tif", seed=2, label="normal", patient="p2", split="train")
+    return as_cohort(ill, well)
+
+
+def test_fault_16_slide_or_annotation_that_changed_since_the_tiling_is_refused_until_it_is_tiled_again(own, tmp_path):
+    store = tmp_path / "store"
+    for slide in own:
+        write_heatmap(tmp_path / "predictions", slide.id)
+    tile(own, store)
+    opened = PatchStore(store)
+    assert {o.status for o in add(own, opened, tmp_path / "predictions").outcomes} == {"done"}
+    (first,) = PatchStore(store).attributes["slides"]["ill"]["further"]
+    annotation = own.slides[0].annotation
+    assert annotation is not None
+    os.utime(annotation, (1, 1))  # drawn anew
+    ill, well = add(own, opened, tmp_path / "predictions").outcomes
+    assert (ill.status, well.status) == ("failed", "skipped")
+    assert re.search(r"changed since it was tiled \(inputs\.annotation\.modified: .*; tile it again first", ill.reason)
+    assert [o.status for o in tile(own, store).outcomes] == ["done", "skipped"]
+    ill, well = add(own, PatchStore(store), tmp_path / "predictions").outcomes
+    assert (ill.status, well.status) == ("done", "skipped")
+    further = PatchStore(store).attributes["slides"]["ill"]["further"]
+    assert len(set(further) - {first}) == 1  # under another name: it is made from another annotation
+
+
+def test_failure_is_kept_through_a_tiling_until_the_row_is_mended_and_its_tables_are_apart(own, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    for slide in own:
+        write_heatmap(tmp_path / "predictions", slide.id)
+    tile(own, store)
+    before = {name: (store / name).read_bytes() for name in ("summary.csv", "run.html")}
+    asked: list[str] = []
+
+    def failing(slide, row, *_, **__):
+        asked.append(row.id)
+        raise SlideError(f"{row.id}: bad weather")
+
+    monkeypatch.setattr(hard_module, "hard_negatives", failing)
+    assert {o.status for o in add(own, PatchStore(store), tmp_path / "predictions").outcomes} == {"failed"}
+    assert {name: (store / name).read_bytes() for name in before} == before
+    assert not (store / "failures.txt").exists()
+    assert "bad weather" in (store / "hard-failures.txt").read_text()
+    assert "hard-failures.txt" in (store / "hard-run.html").read_text()
+    tile(own, store)  # "unchanged" of the tiling is not the hard negatives' outcome
+    assert {o.status for o in add(own, PatchStore(store), tmp_path / "predictions").outcomes} == {"failed"}
+    assert asked == ["ill", "well"]
+    mended = as_cohort(own.slides[0], replace(own.slides[1], mpp=0.5))
+    tile(mended, store)
+    add(mended, PatchStore(store), tmp_path / "predictions")
+    assert asked == ["ill", "well", "well"]
 
 
 def test_fault_25_hard_negatives_wait_for_who_tiles_the_store(cohort, copied, heatmaps):
