@@ -6,10 +6,11 @@ READY := $(VENV)/.ready
 OUT ?= demo-out
 SEED ?= 0
 MINUTES ?= 10
+SLIDES ?= 4
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real test-cluster test-pages fuzz lint format bench clean
+.PHONY: help demo test test-real test-cluster test-pages same-content fuzz lint format bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,11 @@ test-pages: $(READY)  ## read the report in a headless Chromium, installed where
 	.ci/chromium install || true
 	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py
 
+same-content: $(READY)  ## tile phantoms with 0 to 3 workers, and Slurm if started: one content hash (SLIDES=4)
+	rm -rf same-content-out
+	$(BIN)/gigaslide phantom same-content-out/slides --slides $(SLIDES) --size-px 3000
+	$(BIN)/python tests/same_content.py same-content-out/slides/cohort.csv same-content-out --mpp 0.5
+
 fuzz: $(READY)  ## change bytes of slides and annotations at random (MINUTES=10)
 	$(BIN)/python -W ignore tests/fuzz.py --minutes $(MINUTES)
 
@@ -54,5 +60,5 @@ bench: $(READY)  ## seconds, patches per second and peak memory of every stage
 	$(BIN)/python benchmarks/stages.py
 
 clean:  ## remove the environment, the demo's output and caches
-	rm -rf $(VENV) demo-out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-out same-content-out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

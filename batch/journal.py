@@ -79,10 +79,6 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def table_name(name: str, stage: str) -> str:
-    return f"{stage}-{name}" if stage else name
-
-
 class Lock(Protocol):
     """What keeps other runs away."""
 
@@ -104,10 +100,6 @@ class RunFolder:
     journal: Journal
     stage: str = ""
     """What is done there, where it is not what the folder is for: its failures and its tables are apart."""
-
-    def table(self, name: str) -> Path:
-        """Where a table of this run lies."""
-        return self.path / table_name(name, self.stage)
 
     @property
     def shared(self) -> Path | None:

@@ -9,9 +9,14 @@ import pandas as pd
 
 from ..wsi import whole_file
 
-__all__ = ["BatchSummary", "Pace", "SlideOutcome", "SlideStatus"]
+__all__ = ["BatchSummary", "Pace", "SlideOutcome", "SlideStatus", "table_name"]
 
 SlideStatus = Literal["done", "skipped", "partial", "failed"]
+
+
+def table_name(name: str, stage: str) -> str:
+    """Of a table in a run's folder: a stage that the folder is not for has its own."""
+    return f"{stage}-{name}" if stage else name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +91,16 @@ class BatchSummary:
         numbers = (f"{len(self.of_status(status))} {status}" for status in ("done", "skipped", "partial", "failed"))
         return f"{len(self.outcomes)} slides: {', '.join(numbers)}"
 
-    def save(self, table: Path, tracebacks: Path) -> None:
-        """Write a CSV table of all slides, and the tracebacks where a slide failed."""
+    def save(self, folder: Path, *, stage: str = "") -> None:
+        """Write summary.csv, and failures.txt with the tracebacks where a slide failed."""
         rows = [
             {"slide": o.slide, "status": o.status, "reason": o.reason, "seconds": round(o.seconds, 2), **o.counts}
             for o in self.outcomes
         ]
-        with whole_file(table) as partial:
+        with whole_file(folder / table_name("summary.csv", stage)) as partial:
             pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
         failures = [f"{o.slide}\n{o.traceback}" for o in self.outcomes if o.traceback]
+        tracebacks = folder / table_name("failures.txt", stage)
         tracebacks.unlink(missing_ok=True)
         if failures:
             with whole_file(tracebacks) as partial:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from ..wsi import whole_file
 from ..wsi.location import name_of
 from .journal import RunFolder
-from .outcome import BatchSummary, Pace, SlideOutcome
+from .outcome import BatchSummary, Pace, SlideOutcome, table_name
 from .page import run_html
 
 __all__ = ["Record"]
@@ -71,9 +71,9 @@ class Record:
         )
         self.note("end", headline=summary.headline())
         if self.folder is not None:
-            failures = self.folder.table("failures.txt")
-            summary.save(self.folder.table("summary.csv"), failures)
-            with whole_file(self.folder.table("run.html")) as page:
-                text = run_html(summary, name=name_of(self.folder.place), failures=failures.name)
-                page.write_text(text, encoding="utf-8")
+            path, stage = self.folder.path, self.folder.stage
+            summary.save(path, stage=stage)
+            failures = table_name("failures.txt", stage)
+            with whole_file(path / table_name("run.html", stage)) as page:
+                page.write_text(run_html(summary, name=name_of(self.folder.place), failures=failures), encoding="utf-8")
         return summary

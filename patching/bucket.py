@@ -15,8 +15,9 @@ from typing import Any
 import tensorstore
 
 from ..batch import BatchSettings, RunFolder, run_folder
-from ..batch.journal import JOURNAL, Journal, table_name
+from ..batch.journal import JOURNAL, Journal
 from ..batch.lock import BEAT_S, Holder
+from ..batch.outcome import table_name
 from ..wsi import ClusterError, Location, StoreError
 from .place import delete_file, kvstore, read_files, settled, write_file
 

@@ -91,7 +91,9 @@ class Sums:
         if slide.deed == "leave once" and first:
             worker = get_worker()
             worker.loop.add_callback(worker.close, nanny=False, executor_wait=False)
-            time.sleep(2)
+            until = time.monotonic() + 60
+            while worker.status.name != "closed" and time.monotonic() < until:  # else its answer may come before
+                time.sleep(0.05)
         if slide.deed == "refuse":
             raise GigaslideError(f"{slide.id}: no numbers here; bring some")
 
@@ -175,8 +177,9 @@ if __name__ == "__main__":
         for line in _kills(Path(sys.argv[2]), int(sys.argv[3])):
             sys.stdout.write(line + "\n")
     else:
-        count, workers = int(sys.argv[3]), int(sys.argv[-1] if sys.argv[1] == "long" else 1)
+        count, workers = int(sys.argv[3]), int(1 if sys.argv[1] == "job" else sys.argv[-1])
+        long = Column("long", count, "hang" if sys.argv[1] == "hangs" else "", 4)
         try:
-            sys.exit(run(Path(sys.argv[2]), [Column("long", count)], pause_s=0.2, workers=workers).exit_status)
+            sys.exit(run(Path(sys.argv[2]), [long], pause_s=0.2, workers=workers).exit_status)
         except Stopped as stopped:
             sys.exit(stopped.exit_status)

@@ -173,7 +173,7 @@ def test_summary_csv_holds_every_slide_and_failures_their_tracebacks(tmp_path):
             outcome("skipped", "c", reason="unchanged"),
         )
     )
-    summary.save(tmp_path / "out" / "summary.csv", tmp_path / "out" / "failures.txt")
+    summary.save(tmp_path / "out")
     with (tmp_path / "out" / "summary.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["slide", "status", "reason", "seconds", "tumor", "normal"]
@@ -183,7 +183,7 @@ def test_summary_csv_holds_every_slide_and_failures_their_tracebacks(tmp_path):
     assert [float(rows[0][name]) for name in ("seconds", "tumor", "normal")] == [1.24, 3, 5]
     text = (tmp_path / "out" / "failures.txt").read_text(encoding="utf-8")
     assert 'b "x", y\nTraceback…\nzerodivision' in text
-    BatchSummary(outcomes=(outcome("done"),)).save(tmp_path / "out" / "summary.csv", tmp_path / "out" / "failures.txt")
+    BatchSummary(outcomes=(outcome("done"),)).save(tmp_path / "out")
     assert [path.name for path in Path(tmp_path / "out").iterdir()] == ["summary.csv"]
 
 
