@@ -47,7 +47,7 @@ def test_fault_35_worker_over_its_memory_limit_is_killed_and_its_slide_set_aside
     """Of 1 GB; the block would take 1.6 GB and then the whole day."""
     bad, good = Column("eats", 12, "eat"), Column("good", 30)
     told: list[str] = []
-    monkeypatch.setattr(worker_memory.logger, "warning", lambda words, *values: told.append(words % values))
+    monkeypatch.setattr(worker_memory.nanny_logger, "warning", told.append)
     summary = run(tmp_path, [bad, good], workers=1, memory_gb=1.0, tries=2)
     (failed,) = summary.of_status("failed")
     assert failed.slide == "eats"
