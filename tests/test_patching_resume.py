@@ -206,6 +206,9 @@ def test_fault_23_tiling_killed_at_changes_to_the_disk_and_resumed_gives_the_sam
     assert len(rows) > 5
     assert {found for _, found, _ in rows} == {content_hash(tiled[0])}
     assert {left for *_, left in rows} == {"[]"}
+    never_killed = tmp_path / rows[-1][0] / "run.jsonl"
+    blocks_done = [line for line in never_killed.read_text().splitlines() if '"block"' in line]
+    assert len(blocks_done) == sum(-(-count // 18) for count in (40, 50, 50, 40, 50))  # three a class
 
 
 def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
