@@ -85,7 +85,7 @@ def test_slide_that_fails_to_be_made_again_leaves_no_group_of_the_old_recipe(coh
     (outcome,) = tile(Cohort(slides=(gone,)), copied.path).outcomes
     assert outcome.status == "failed"
     assert not (copied.path / "well").exists()
-    assert not list(copied.path.glob(".*"))
+    assert not list(copied.path.rglob(".*"))
     assert (copied.path / "ill").exists()
 
 
@@ -132,7 +132,7 @@ def test_what_others_keep_in_the_store_is_left_alone(cohort, tmp_path):
 def test_group_that_a_kill_had_moved_aside_is_found_again(cohort, copied):
     (copied.path / "ill").rename(copied.path / ".ill.0123abcd.old")
     assert {o.status for o in tile(cohort, copied.path).outcomes} == {"skipped"}
-    assert not list(copied.path.glob(".*"))
+    assert not list(copied.path.rglob(".*"))
 
 
 def test_fault_29_leftovers_of_a_killed_writer_are_not_slides(cohort, copied):
@@ -170,7 +170,7 @@ def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled,
         monkeypatch.setattr(blocks_module, "read_pixels", patches)
         tile(cohort, store)
         assert content_hash(PatchStore(store)) == expected
-        assert not list(store.glob(".*"))
+        assert not list(store.rglob(".*"))
 
 
 def test_a_slide_begun_with_another_codec_is_begun_anew(cohort, tiled, tmp_path, monkeypatch):
@@ -194,6 +194,42 @@ def test_a_slide_begun_with_another_codec_is_begun_anew(cohort, tiled, tmp_path,
     assert list(begun.glob("c/0/0/0/0"))
     tile(cohort, tmp_path / "store")
     assert content_hash(PatchStore(tmp_path / "store")) == content_hash(tiled[0])
+
+
+def test_fault_29_what_killed_writers_left_inside_slides_is_removed(cohort, tiled, copied, monkeypatch):
+    """By runs before, by workers of this run whose block another did, and by hard negatives cut off."""
+    from gigaslide.patching import blocks as blocks_module
+
+    write_stack = blocks_module.write_stack
+
+    def littering(place, planned, rows, pixels):
+        readable = write_stack(place, planned, rows, pixels)
+        (place / "images/c/0/0/0/.0.89abcdef.partial").write_bytes(b"half")
+        if place.name == stopped_in:
+            raise KeyboardInterrupt
+        return readable
+
+    monkeypatch.setattr(blocks_module, "write_stack", littering)
+    shutil.rmtree(copied.path / "ill")
+    (copied.path / "well/.hard-0123.89abcdef.partial/normal").mkdir(parents=True)
+    stopped_in = "normal"
+    with pytest.raises(KeyboardInterrupt):
+        tile(cohort, copied.path)
+    (half_done,) = copied.path.glob(".*")
+    assert len(list(half_done.glob("whole/*/images/c/0/0/0/.*"))) == 2
+    stopped_in = ""
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr(blocks_module.TileBlocks, "plan", stopping)
+        tile(cohort, copied.path)
+    assert list(copied.path.rglob(".*")) == [half_done]
+    assert list(half_done.glob("whole/tumor/images/c/0/0/0/0"))
+    tile(cohort, copied.path)
+    assert not list(copied.path.rglob(".*"))
+    assert content_hash(PatchStore(copied.path)) == content_hash(tiled[0])
+
+
+def stopping(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.slow

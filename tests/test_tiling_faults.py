@@ -33,7 +33,7 @@ def true_hash(tiled) -> str:
 def resumed(cohort: Cohort, store: Path) -> BatchSummary:
     """Go on to the end, here."""
     summary = tile_slowly(cohort, store, workers=0)
-    assert not list(store.glob(".*"))
+    assert not list(store.rglob(".*"))
     return summary
 
 
@@ -89,7 +89,14 @@ def started(cohort: Cohort, folder: Path) -> tuple[subprocess.Popen, Path]:
     """A tiling by two workers that has done three blocks, in a session of its own, and its store."""
     cohort.save(folder / "cohort.csv")
     store = folder / "store"
-    command = [sys.executable, TESTS / "slow_tiling.py", folder / "cohort.csv", store, "2", "1.5"]  # 15 s of work are left
+    command = [
+        sys.executable,
+        TESTS / "slow_tiling.py",
+        folder / "cohort.csv",
+        store,
+        "2",
+        "1.5",
+    ]  # 15 s of work are left
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 240
     while not ((store / "run.jsonl").exists() and len(journal(store, "block")) >= 3):

@@ -19,7 +19,7 @@ NEVER = 10**9
 
 def resumed(cohort: Cohort, store: Path) -> None:
     tile(cohort, store)
-    left = [path.name for path in store.glob(".*")]
+    left = [path.name for path in store.rglob(".*")]
     sys.stdout.write(f"{store.name} {content_hash(PatchStore(store))} {left}\n")
     sys.stdout.flush()
 
