@@ -41,7 +41,8 @@ Pixels = Mapping[str, np.ndarray]
 """Of one row: by the name of the array they go to, uint8."""
 
 SHARD_BYTES = 32 * 2**20  # uncompressed, of all arrays of pixels together
-ROWS_AT_ONCE = 512  # in whole shards: what a writer holds in memory, 100 MB of patches of 315 px, compressed
+ROWS_AT_ONCE = 512  # a block, in whole shards: so much is read again at most when one is cut off
+STACK_BYTES = 4 * SHARD_BYTES  # uncompressed: what a writer may hold in memory, unless a shard is more
 METADATA_ARRAYS = (*(field.name for field in fields(Candidates)), "unreadable")
 
 
@@ -81,14 +82,20 @@ def group_json(attributes: Mapping[str, Any]) -> bytes:
 
 def rows_per_shard(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
     """How many rows a shard holds, at least 1: the same rows in all arrays."""
-    row_bytes = sum(int(np.prod(shape)) for shape in arrays.values())
-    return max(1, min(rows, SHARD_BYTES // max(1, row_bytes)))
+    return max(1, min(rows, SHARD_BYTES // max(1, _row_bytes(arrays))))
 
 
 def rows_at_once(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
-    """How many rows are read and written together: whole shards."""
-    per_shard = rows_per_shard(rows, arrays)
-    return per_shard * max(1, ROWS_AT_ONCE // per_shard)
+    """How many rows are read and written together: whole shards, as far as memory allows."""
+    per_shard, row_bytes = rows_per_shard(rows, arrays), _row_bytes(arrays)
+    # Windows of further scales wait, as they are, for those of the first; then all are held until they are written.
+    waiting = _row_bytes({name: shape for name, shape in arrays.items() if name.startswith("images_")})
+    held = min(ROWS_AT_ONCE, STACK_BYTES // max(1, row_bytes + waiting))
+    return per_shard * max(1, held // per_shard)
+
+
+def _row_bytes(arrays: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(int(np.prod(shape)) for shape in arrays.values())
 
 
 def _write_class(

@@ -218,9 +218,10 @@ def test_fault_29_what_killed_writers_left_inside_slides_is_removed(cohort, tile
     (half_done,) = copied.path.glob(".*")
     assert len(list(half_done.glob("whole/*/images/c/0/0/0/.*"))) == 2
     stopped_in = ""
-    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(blocks_module.TileBlocks, "plan", stopping)
-        tile(cohort, copied.path)
+        with pytest.raises(KeyboardInterrupt):
+            tile(cohort, copied.path)
     assert list(copied.path.rglob(".*")) == [half_done]
     assert list(half_done.glob("whole/tumor/images/c/0/0/0/0"))
     tile(cohort, copied.path)
@@ -230,6 +231,37 @@ def test_fault_29_what_killed_writers_left_inside_slides_is_removed(cohort, tile
 
 def stopping(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("changed", "value"), [("SHARD_BYTES", 7), ("ROWS_AT_ONCE", 20), ("STACK_BYTES", 10)])
+def test_a_slide_begun_in_other_blocks_is_begun_anew(cohort, tiled, tmp_path, monkeypatch, changed, value):
+    """Block 0 was rows 0 to 29 in shards of 10; its receipt must not stand for other rows."""
+    from gigaslide.patching import blocks as blocks_module
+    from gigaslide.patching import write
+
+    one, write_stack = as_cohort(cohort.slides[0]), blocks_module.write_stack
+
+    def stopped(place, planned, rows, pixels):
+        if rows.start:
+            raise KeyboardInterrupt
+        return write_stack(place, planned, rows, pixels)
+
+    monkeypatch.setattr(write, "SHARD_BYTES", 10 * SIDE * SIDE * 3)
+    monkeypatch.setattr(write, "ROWS_AT_ONCE", 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks_module, "write_stack", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            tile(one, tmp_path / "store")
+    assert len(list((tmp_path / "store").glob(".*.partial/done/*"))) == 1
+    monkeypatch.setattr(write, changed, value if changed == "ROWS_AT_ONCE" else value * SIDE * SIDE * 3)
+    tile(one, tmp_path / "store")
+    for name in ("tumor", "normal"):
+        mine, whole = (
+            zarr.open_array(store / "ill" / name / "images")[:] for store in (tmp_path / "store", tiled[0].path)
+        )
+        assert np.array_equal(mine, whole)
+    journal = [json.loads(line) for line in (tmp_path / "store/run.jsonl").read_text().splitlines()]
+    assert sum(line["event"] == "block" and line["block"] == 0 for line in journal) == 2
 
 
 @pytest.mark.slow

@@ -135,3 +135,15 @@ def test_patches_in_bulk_are_the_patches_one_by_one(tmp_path, monkeypatch, furth
                     x=round(x - (side - 83) / 2), y=round(y - (side - 83) / 2), width=round(side), height=round(side)
                 )
                 assert np.array_equal(found[row][f"images_{mpp:g}"], slide.read_region(corner, mpp=mpp))
+
+
+@pytest.mark.parametrize(("further", "copies"), [((), 0), ((), 10), ((), 40), ((1.0,), 0), ((1.0, 2.0, 4.0), 0)])
+def test_memory_of_one_write_does_not_grow_with_copies_and_scales(further, copies):
+    settings = TileSettings(mpp=0.5, further_mpp=further, copies=copies)
+    patch, copy, shard = 315 * 315 * 3, 299 * 299 * 3, 32 * 2**20
+    held = patch * (1 + 2 * len(further)) + copies * copy  # further scales wait as they are, and are held then
+    at_once = write_module.rows_at_once(10**6, settings.arrays)
+    assert at_once % write_module.rows_per_shard(10**6, settings.arrays) == 0
+    assert held * at_once <= 4 * shard
+    assert held * at_once > shard  # and yet no block is tiny
+    assert write_module.rows_at_once(10**6, {"images": (64, 64, 3)}) > 2000  # one shard at least
