@@ -106,7 +106,7 @@ def _write_class(
     planned, at_once = layouts(len(rows), arrays), rows_at_once(len(rows), arrays)
     unreadable = np.ones(len(rows), bool)
     by_stack = groupby(pixels, key=lambda item: item[0] // at_once)
-    nothing: tuple[int, Iterable[tuple[int, Pixels]]] = (-1, ())
+    nothing: tuple[int | None, Iterable[tuple[int, Pixels]]] = (None, ())
     number, part = next(by_stack, nothing)
     for first in range(0, len(rows), at_once):
         is_there = number == first // at_once
@@ -114,6 +114,9 @@ def _write_class(
         unreadable[write_stack(place, planned, stack, part if is_there else ())] = False
         if is_there:
             number, part = next(by_stack, nothing)
+    if number is not None:  # written twice or nowhere
+        row = next(row for row, _ in part)
+        raise StoreError(f"{place}: row {row} of {len(rows)} came out of order; nothing of the slide is kept")
     write_rest(place, rows, unreadable)
     return unreadable
 
@@ -154,12 +157,25 @@ def write_stack(
     """Write the rows of whole shards of all arrays of a class, pixels in any order: which of them are readable.
 
     The others are black.
+
+    Raises:
+        StoreError: pixels of another row, array, shape or dtype than planned; a checksum would vouch for them.
     """
     stacks = {name: [layout.black] * len(rows) for name, layout in planned.items()}
     readable = []
     for row, of_row in pixels:
+        if row not in rows or of_row.keys() != planned.keys():
+            raise StoreError(
+                f"{place}: row {row} with {', '.join(of_row)} came where rows {rows.start} to {rows.stop} with "
+                f"{', '.join(planned)} were expected; nothing was written"
+            )
         readable.append(row)
         for name, values in of_row.items():
+            if values.shape != planned[name].shape or values.dtype != np.uint8:
+                raise StoreError(
+                    f"{place}/{name}: row {row} is {values.dtype} of shape {values.shape}, not uint8 of shape "
+                    f"{planned[name].shape}; nothing was written"
+                )
             stacks[name][row - rows.start] = encoded_row(values)
     for name, stack in stacks.items():
         write_shards(below(place, name), planned[name], rows.start, stack)
