@@ -5,7 +5,6 @@ It is for people, and for what no output can tell: why a slide failed. What is d
 
 import json
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..wsi import Location
-from ..wsi.outputs import PARTIAL
+from ..wsi.outputs import PARTIAL, remove_left, remove_litter
 from .lock import RunLock
 from .settings import BatchSettings
 
@@ -124,14 +123,13 @@ def run_folder(path: Path, settings: BatchSettings, *, stage: str = "") -> Itera
 def _remove_leftovers(path: Path) -> None:
     """Remove what killed writers left half written: with the lock held, nobody writes it any more.
 
-    Slides half done stay, for they are gone on with; what `Pieces` cut off after the renaming left over goes.
+    Slides half done stay, for they are gone on with, without the files that were half written in them; what `Pieces`
+    cut off after the renaming left over goes. Finished slides are not searched but for what is to be added to them:
+    they are many files, and `Pieces` finished them clean.
     """
-    for left in path.glob(f".*{PARTIAL}"):
-        is_half_done = left.is_dir() and (left / "whole").is_dir()
-        if is_half_done:
+    for left in [*path.glob(f".*{PARTIAL}"), *path.glob(f"[!.]*/.*{PARTIAL}")]:
+        if left.parent == path and (left / "whole").is_dir():
+            remove_litter(left)
             continue
         logger.info("%s: left by a killed run, removed", left)
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+        remove_left(left)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..wsi import StoreError, remove_folder, whole_file
+from ..wsi.outputs import remove_litter
 
 __all__ = ["Pieces", "Receipt"]
 
@@ -125,6 +126,7 @@ class Pieces:
         if self.whole.exists():  # else a kill came between the rename and the tidying
             if self.folder.exists():
                 remove_folder(self.folder)
+            remove_litter(self.whole)  # of workers that were killed in this run
             _sync_folder(self.whole)
             self.whole.rename(self.folder)
             _sync_folder(self.folder.parent)

@@ -5,6 +5,7 @@ Beside what `Pieces` keeps, the plan lies in .NAME.partial/plan: made once, read
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -67,25 +68,28 @@ class _Kept:
     reason: str
     changed: str
     stain: dict[str, Any]
-    codec: dict[str, Any]
+    shards: dict[str, Any]
 
     @classmethod
-    def load(cls, folder: Path) -> "_Kept | None":
-        """None where there is none, or a part of one, or its arrays were made for shards of another codec."""
+    def load(cls, folder: Path, settings: TileSettings) -> "_Kept | None":
+        """None where there is none, or a part of one, or one for other shards or blocks than would be made now."""
         try:
             kept = cls(folder=folder, **json.loads((folder / "plan.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
-        return kept if kept.codec == BLOSC else None
+        return kept if kept.shards == _shards(kept.rows, settings) else None
 
     @classmethod
-    def save(cls, folder: Path, plan: SlidePlan, *, changed: str, stain: dict[str, Any]) -> None:
+    def save(
+        cls, folder: Path, plan: SlidePlan, settings: TileSettings, *, changed: str, stain: dict[str, Any]
+    ) -> None:
         folder.mkdir()
         for name, rows in plan.chosen.items():
             for field in fields(rows):
                 np.save(folder / f"{name}.{field.name}.npy", getattr(rows, field.name))
         numbers = {name: len(rows) for name, rows in plan.chosen.items()}
-        plain = {"rows": numbers, "reason": plan.reason, "changed": changed, "stain": stain, "codec": BLOSC}
+        shards = _shards(numbers, settings)
+        plain = {"rows": numbers, "reason": plan.reason, "changed": changed, "stain": stain, "shards": shards}
         with whole_file(folder / "plan.json") as file:  # last: with it the plan is whole
             file.write_text(json.dumps(plain), encoding="utf-8")
 
@@ -103,6 +107,15 @@ class _Kept:
         return found
 
 
+def _shards(numbers: Mapping[str, int], settings: TileSettings) -> dict[str, Any]:
+    """By class, on what the meaning of shards and receipts on disk hangs besides the recipe."""
+    arrays = settings.arrays
+    return {
+        name: {"codec": BLOSC, "per_shard": rows_per_shard(rows, arrays), "at_once": rows_at_once(rows, arrays)}
+        for name, rows in numbers.items()
+    }
+
+
 @dataclass(frozen=True)
 class TileBlocks:
     """`BlockWork` that tiles slides into a store in a folder."""
@@ -114,7 +127,7 @@ class TileBlocks:
         return recipe_of(slide.slide, self.settings, slide.quota)
 
     def _kept(self, pieces: Pieces) -> _Kept:
-        kept = _Kept.load(pieces.partial / "plan")
+        kept = _Kept.load(pieces.partial / "plan", self.settings)
         if kept is None:
             raise StoreError(
                 f"{pieces.partial}: the plan is gone; leave the store alone while it is made, and run again"
@@ -132,7 +145,7 @@ class TileBlocks:
             logger.info("%s: %s", slide.id, changed)
             remove_group(place)  # should the new one fail, nothing of another recipe stands in for it
         pieces = Pieces(place, recipe.to_json())
-        kept = _Kept.load(pieces.partial / "plan") if pieces.is_begun() else None
+        kept = _Kept.load(pieces.partial / "plan", self.settings) if pieces.is_begun() else None
         blocks = (kept or self._prepare(slide, pieces, changed)).blocks(self.settings)
         done = pieces.done()
         return BlockPlan(blocks=len(blocks), pending=tuple(k for k in range(len(blocks)) if k not in done))
@@ -145,7 +158,7 @@ class TileBlocks:
         pieces.begin_anew()
         for name, rows in plan.chosen.items():
             create_arrays(pieces.whole / name, len(rows), self.settings.arrays)
-        _Kept.save(pieces.partial / "plan", plan, changed=changed, stain=stain)
+        _Kept.save(pieces.partial / "plan", plan, self.settings, changed=changed, stain=stain)
         return self._kept(pieces)
 
     def block(self, slide: SlideWork, number: int) -> dict[str, int]:

@@ -41,7 +41,8 @@ Pixels = Mapping[str, np.ndarray]
 """Of one row: by the name of the array they go to, uint8."""
 
 SHARD_BYTES = 32 * 2**20  # uncompressed, of all arrays of pixels together
-ROWS_AT_ONCE = 512  # in whole shards: what a writer holds in memory, 100 MB of patches of 315 px, compressed
+ROWS_AT_ONCE = 512  # a block, in whole shards: so much is read again at most when one is cut off
+STACK_BYTES = 4 * SHARD_BYTES  # uncompressed: what a writer may hold in memory, unless a shard is more
 METADATA_ARRAYS = (*(field.name for field in fields(Candidates)), "unreadable")
 
 
@@ -81,14 +82,20 @@ def group_json(attributes: Mapping[str, Any]) -> bytes:
 
 def rows_per_shard(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
     """How many rows a shard holds, at least 1: the same rows in all arrays."""
-    row_bytes = sum(int(np.prod(shape)) for shape in arrays.values())
-    return max(1, min(rows, SHARD_BYTES // max(1, row_bytes)))
+    return max(1, min(rows, SHARD_BYTES // max(1, _row_bytes(arrays))))
 
 
 def rows_at_once(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
-    """How many rows are read and written together: whole shards."""
-    per_shard = rows_per_shard(rows, arrays)
-    return per_shard * max(1, ROWS_AT_ONCE // per_shard)
+    """How many rows are read and written together: whole shards, as far as memory allows."""
+    per_shard, row_bytes = rows_per_shard(rows, arrays), _row_bytes(arrays)
+    # Windows of further scales wait, as they are, for those of the first; then all are held until they are written.
+    waiting = _row_bytes({name: shape for name, shape in arrays.items() if name.startswith("images_")})
+    held = min(ROWS_AT_ONCE, STACK_BYTES // max(1, row_bytes + waiting))
+    return per_shard * max(1, held // per_shard)
+
+
+def _row_bytes(arrays: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(int(np.prod(shape)) for shape in arrays.values())
 
 
 def _write_class(
@@ -99,7 +106,7 @@ def _write_class(
     planned, at_once = layouts(len(rows), arrays), rows_at_once(len(rows), arrays)
     unreadable = np.ones(len(rows), bool)
     by_stack = groupby(pixels, key=lambda item: item[0] // at_once)
-    nothing: tuple[int, Iterable[tuple[int, Pixels]]] = (-1, ())
+    nothing: tuple[int | None, Iterable[tuple[int, Pixels]]] = (None, ())
     number, part = next(by_stack, nothing)
     for first in range(0, len(rows), at_once):
         is_there = number == first // at_once
@@ -107,6 +114,9 @@ def _write_class(
         unreadable[write_stack(place, planned, stack, part if is_there else ())] = False
         if is_there:
             number, part = next(by_stack, nothing)
+    if number is not None:  # written twice or nowhere
+        row = next(row for row, _ in part)
+        raise StoreError(f"{place}: row {row} of {len(rows)} came out of order; nothing of the slide is kept")
     write_rest(place, rows, unreadable)
     return unreadable
 
@@ -147,12 +157,25 @@ def write_stack(
     """Write the rows of whole shards of all arrays of a class, pixels in any order: which of them are readable.
 
     The others are black.
+
+    Raises:
+        StoreError: pixels of another row, array, shape or dtype than planned; a checksum would vouch for them.
     """
     stacks = {name: [layout.black] * len(rows) for name, layout in planned.items()}
     readable = []
     for row, of_row in pixels:
+        if row not in rows or of_row.keys() != planned.keys():
+            raise StoreError(
+                f"{place}: row {row} with {', '.join(of_row)} came where rows {rows.start} to {rows.stop} with "
+                f"{', '.join(planned)} were expected; nothing was written"
+            )
         readable.append(row)
         for name, values in of_row.items():
+            if values.shape != planned[name].shape or values.dtype != np.uint8:
+                raise StoreError(
+                    f"{place}/{name}: row {row} is {values.dtype} of shape {values.shape}, not uint8 of shape "
+                    f"{planned[name].shape}; nothing was written"
+                )
             stacks[name][row - rows.start] = encoded_row(values)
     for name, stack in stacks.items():
         write_shards(below(place, name), planned[name], rows.start, stack)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,26 @@ def dask(what: str, *words: str) -> subprocess.Popen:
 def scheduler(*words: str) -> tuple[subprocess.Popen, str]:
     """A scheduler of this machine only, and its address."""
     process = dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0", *words)
+    return process, heard(process, "Scheduler at:").split()[-1]
+
+
+def heard(process: subprocess.Popen, words: str, *, limit_s: float = 90) -> str:
+    """The first line with these words that a process of `dask` says; what it says later is thrown away."""
     assert process.stderr is not None
-    address = next(line.split()[-1] for line in process.stderr if "Scheduler at:" in line)
-    return process, address
+    killing = threading.Timer(limit_s, process.kill)  # ends its lines
+    killing.start()
+    found = next((line for line in process.stderr if words in line), None)
+    killing.cancel()
+    if found is None:
+        process.kill()
+        process.communicate()
+        raise AssertionError(f"{process.args} did not say {words!r} within {limit_s} s")
+    # A full pipe would stop the process. By a number of its own, for `communicate` closes the pipe.
+    threading.Thread(target=_drain, args=[os.dup(process.stderr.fileno())], daemon=True).start()
+    return found
+
+
+def _drain(pipe: int) -> None:
+    with os.fdopen(pipe, "rb", buffering=0) as file:
+        while file.read(2**16):
+            pass

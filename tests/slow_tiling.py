@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from gigaslide.batch import BatchSettings, BatchSummary, BlockPlan, SlideOutcome, Stopped
-from gigaslide.patching import blocks as blocks_module
 from gigaslide.patching import tile as tile_module
 from gigaslide.patching import tile_cohort
 from gigaslide.patching import write as write_module
@@ -52,7 +51,7 @@ class SlowBlocks:
 def _small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write_module, "SHARD_BYTES", A_SHARD * SIDE * SIDE * 3)
-        patch.setattr(blocks_module, "PATCHES_A_BLOCK", A_BLOCK)
+        patch.setattr(write_module, "ROWS_AT_ONCE", A_BLOCK)
         yield
 
 

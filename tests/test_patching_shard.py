@@ -13,12 +13,13 @@ from gigaslide.patching.pixels import read_pixels
 from gigaslide.patching.place import kvstore
 from gigaslide.patching.shard import Layout, encoded_row, shard_of
 from gigaslide.patching.write import create_arrays, shard_files, write_shards, write_stack
-from gigaslide.wsi import Region, StoreError, open_slide
+from gigaslide.wsi import Recipe, Region, StoreError, open_slide
 
 P = 29
 PER_SHARD = 5
 ARRAYS = {"images": (P, P, 3), "augmented": (4, P - 3, P - 3, 3)}
 ROWS = 13
+RECIPE = Recipe(stage="tile", settings={}, inputs={})
 
 
 @pytest.fixture
@@ -66,9 +67,15 @@ def test_our_shards_hold_what_tensorstores_hold(tmp_path, small_shards):
         for place in (tmp_path / "ours" / name, tmp_path / "theirs" / name):
             assert np.array_equal(opened(place).read().result(), values)
             assert np.array_equal(zarr.open_array(place, mode="r")[:], values)
-        files = [shard_files(tmp_path / who / name, range(3), ARRAYS[name]) for who in ("ours", "theirs")]
-        assert all(path.is_file() for paths in files for path in paths)
-        assert [path.stat().st_size for path in files[0]] == [path.stat().st_size for path in files[1]]
+        # How well LZ4 compresses is each library's affair; the files are the same, and each reads the other's.
+        mine, its = (shard_files(tmp_path / who / name, range(3), ARRAYS[name]) for who in ("ours", "theirs"))
+        for one, other in zip(mine, its, strict=True):
+            content = one.read_bytes(), other.read_bytes()
+            one.write_bytes(content[1])
+            other.write_bytes(content[0])
+        for place in (tmp_path / "ours" / name, tmp_path / "theirs" / name):
+            assert np.array_equal(opened(place).read().result(), values)
+        assert sorted(path for path in (tmp_path / "ours" / name / "c").rglob("*") if path.is_file()) == sorted(mine)
 
 
 def test_unreadable_rows_are_black_and_are_there(tmp_path, small_shards):
@@ -135,3 +142,48 @@ def test_patches_in_bulk_are_the_patches_one_by_one(tmp_path, monkeypatch, furth
                     x=round(x - (side - 83) / 2), y=round(y - (side - 83) / 2), width=round(side), height=round(side)
                 )
                 assert np.array_equal(found[row][f"images_{mpp:g}"], slide.read_region(corner, mpp=mpp))
+
+
+BLACK = {name: np.zeros(shape, np.uint8) for name, shape in ARRAYS.items()}
+
+
+@pytest.mark.parametrize(
+    ("row", "changed", "words"),
+    [
+        (4, {}, "row 4 .*rows 5 to 10"),  # would land at index -1
+        (10, {}, "row 10 .*rows 5 to 10"),
+        (7, {"images": np.zeros((P, P + 1, 3), np.uint8)}, r"images: row 7 .*\(29, 30, 3\), not uint8 .*\(29, 29, 3\)"),
+        (7, {"images": np.zeros((P, P, 3), np.int8)}, "row 7 is int8"),
+        (7, {"augmented": BLACK["augmented"][:3]}, r"augmented: row 7 .*\(3, 26, 26, 3\)"),
+        (7, {"images_2": BLACK["images"]}, "row 7 with images, augmented, images_2 "),
+    ],
+)
+def test_pixels_that_are_not_the_planned_are_refused(tmp_path, small_shards, row, changed, words):
+    planned = write_module.layouts(ROWS, ARRAYS)
+    with pytest.raises(StoreError, match=words):
+        write_stack(tmp_path, planned, range(5, 10), [(8, BLACK), (row, {**BLACK, **changed})])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("order", [[0, 7, 3], [3, -1], [-2], [2, ROWS + 5]])
+def test_rows_out_of_order_are_refused_and_leave_no_slide(tmp_path, small_shards, monkeypatch, order):
+    monkeypatch.setattr(write_module, "ROWS_AT_ONCE", PER_SHARD)
+    none = np.zeros(ROWS, np.float32)
+    xy = np.zeros((ROWS, 2), np.int64)
+    rows = Candidates(xy=xy, tumor_fraction=none, tissue_fraction=none, lesion=none.astype(np.int32))
+    classes = {"tumor": (rows, iter([(row, BLACK) for row in order]))}
+    with pytest.raises(StoreError, match=rf"tumor: row {order[-1]} of 13 came out of order"):
+        write_module.write_slide(tmp_path / "ill", recipe=RECIPE, classes=classes, arrays=ARRAYS)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("further", "copies"), [((), 0), ((), 10), ((), 40), ((1.0,), 0), ((1.0, 2.0, 4.0), 0)])
+def test_memory_of_one_write_does_not_grow_with_copies_and_scales(further, copies):
+    settings = TileSettings(mpp=0.5, further_mpp=further, copies=copies)
+    patch, copy, shard = 315 * 315 * 3, 299 * 299 * 3, 32 * 2**20
+    held = patch * (1 + 2 * len(further)) + copies * copy  # further scales wait as they are, and are held then
+    at_once = write_module.rows_at_once(10**6, settings.arrays)
+    assert at_once % write_module.rows_per_shard(10**6, settings.arrays) == 0
+    assert held * at_once <= 4 * shard
+    assert held * at_once > shard  # and yet no block is tiny
+    assert write_module.rows_at_once(10**6, {"images": (64, 64, 3)}) > 2000  # one shard at least

@@ -138,3 +138,26 @@ def test_a_slide_is_compared_once_until_its_file_changes(tmp_path, monkeypatch):
     reader.close()
     assert "1 of them are damaged" in why
     assert len(compared) == 2
+    open_reader(path)[0].close()
+    assert len(compared) == 3  # damage may have been the network's, and is looked for again
+
+
+def test_a_slide_that_is_replaced_while_it_is_opened_is_compared_again(tmp_path, monkeypatch):
+    compared, native = [], opening._native
+
+    def counting(*readers):
+        compared.append(readers)
+        return compare(*readers)
+
+    def replacing(*args, **options):
+        found = native(*args, **options)
+        if not compared:
+            write_levels(tmp_path / "new.tif", PIXELS[::-1].copy(), **JPEG).replace(path)
+        return found
+
+    monkeypatch.setattr(opening, "compare", counting)
+    monkeypatch.setattr(opening, "_native", replacing)
+    path = write_levels(tmp_path / "slide.tif", PIXELS, **JPEG)
+    for _ in range(3):
+        open_reader(path)[0].close()
+    assert len(compared) == 2

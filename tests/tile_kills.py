@@ -9,17 +9,17 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from gigaslide.patching import PatchStore, blocks, write
+from gigaslide.patching import PatchStore, write
 from gigaslide.wsi import Cohort
 from sums import killed_at
-from tiling import content_hash, tile
+from tiling import SIDE, content_hash, tile
 
 NEVER = 10**9
 
 
 def resumed(cohort: Cohort, store: Path) -> None:
     tile(cohort, store)
-    left = [path.name for path in store.glob(".*")]
+    left = [path.name for path in store.rglob(".*")]
     sys.stdout.write(f"{store.name} {content_hash(PatchStore(store))} {left}\n")
     sys.stdout.flush()
 
@@ -27,7 +27,7 @@ def resumed(cohort: Cohort, store: Path) -> None:
 if __name__ == "__main__":
     cohort, folder, every = Cohort.load(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
     # A few patches a shard, so that blocks have several shards and slides several blocks.
-    write.SHARD_BYTES, blocks.PATCHES_A_BLOCK = 3 * 83 * 83 * 9, 20
+    write.SHARD_BYTES, write.ROWS_AT_ONCE = 3 * SIDE * SIDE * 9, 2 * 9
     change, killed = 0, True
     while killed:
         store = folder / str(change)

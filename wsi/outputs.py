@@ -10,7 +10,16 @@ from pathlib import Path
 
 from .errors import SettingsError
 
-__all__ = ["PARTIAL", "refuse_foreign_folder", "remove_folder", "restore_folder", "whole_file", "whole_folder"]
+__all__ = [
+    "PARTIAL",
+    "refuse_foreign_folder",
+    "remove_folder",
+    "remove_left",
+    "remove_litter",
+    "restore_folder",
+    "whole_file",
+    "whole_folder",
+]
 
 PARTIAL = ".partial"
 OLD = ".old"
@@ -89,6 +98,20 @@ def restore_folder(path: Path) -> None:
     left = sorted(path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}{OLD}"), key=os.path.getmtime)
     if left:
         left[-1].rename(path)
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove what killed `whole_file` and `whole_folder` left anywhere below a folder; nobody may be writing there."""
+    for left in list(folder.rglob(f".*.{'[0-9a-f]' * 8}{PARTIAL}")):
+        remove_left(left)
+
+
+def remove_left(left: Path) -> None:
+    """Remove a file or a folder that a killed writer left; what cannot be removed does no harm."""
+    if left.is_dir():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)
 
 
 def remove_folder(path: Path) -> None:

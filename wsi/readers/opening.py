@@ -1,6 +1,7 @@
 """Which reader a file gets: the fastest one that gives OpenSlide's pixels, and others for what OpenSlide refuses."""
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +24,15 @@ __all__ = ["open_reader"]
 
 logger = logging.getLogger(__name__)
 
+_File = tuple[str, int, int, int, int]
+# A global, for whoever opens the slide again is another task of this process, and there is nothing that both see:
+# every block of a tiling opens its slide, and a comparison takes 20 ms.
+_SOUND: dict[_File, Comparison] = {}
+SOUND_AT_MOST = 64
+
 # Leica's SCN is not among them: its scans lie at fractions of a px on the glass, where OpenSlide blends neighbours.
 NATIVE_VENDORS = {"generic-tiff", "aperio", "philips"}
 EQUAL = "compared tiles are equal to OpenSlide's"
-FOUND_AT_MOST = 64  # comparisons that are remembered
 FEW = 4  # tiles: when fewer are lost it may be by damage, however alike the reasons are
 
 
@@ -43,14 +49,15 @@ def open_reader(location: Location) -> tuple[TileReader, str]:
         raise SlideError(f"{path}: no such file; check the cohort's slide column")
     if path.is_dir():
         return _folder(path), "OME-Zarr, by its own chunks"
-    if path.is_file() and path.stat().st_size == 0:
+    status = path.stat()  # before it is opened: what is put in its place while we read is another file
+    if path.is_file() and status.st_size == 0:
         raise SlideError(f"{path}: not a slide: the file is empty; copy it again")
     try:
         authority = OpenSlideReader(path)
     except SlideError as refusal:
         return _without_openslide(path, refusal)
     try:
-        return _beside_openslide(path, authority)
+        return _beside_openslide(path, authority, _file(path, status))
     except BaseException:
         authority.close()
         raise
@@ -65,7 +72,7 @@ def _folder(path: Path) -> TileReader:
         raise SlideError(f"{path}: {error}") from error
 
 
-def _beside_openslide(path: Path, authority: OpenSlideReader) -> tuple[TileReader, str]:
+def _beside_openslide(path: Path, authority: OpenSlideReader, file: _File) -> tuple[TileReader, str]:
     vendor = authority.pyramid.vendor
     if vendor not in NATIVE_VENDORS:
         return authority, f"{vendor} slides are read by OpenSlide"
@@ -73,7 +80,7 @@ def _beside_openslide(path: Path, authority: OpenSlideReader) -> tuple[TileReade
     if isinstance(native, str):
         return authority, native
     try:
-        found = _compared(path, native, authority)
+        found = _compared(file, native, authority)
     except BaseException:
         native.close()
         raise
@@ -95,19 +102,20 @@ def _beside_openslide(path: Path, authority: OpenSlideReader) -> tuple[TileReade
     return authority, found.difference or "no tile could be decoded both ways"
 
 
-def _compared(path: Path, native: TiffReader, authority: OpenSlideReader) -> Comparison:
-    """As `compare`, which takes 20 ms, but once in a process for an unchanged file: every block opens its slide."""
-    status = path.stat()
-    key = str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-    if key not in _FOUND:
+def _compared(file: _File, native: TiffReader, authority: OpenSlideReader) -> Comparison:
+    """As `compare`, but once in a process for an unchanged file in which nothing was wrong."""
+    found = _SOUND.get(file)
+    if found is None:
         found = compare(native, authority)
-        while len(_FOUND) >= FOUND_AT_MOST:
-            _FOUND.pop(next(iter(_FOUND)), None)
-        _FOUND[key] = found
-    return _FOUND[key]
+        if found.difference is None and not found.missed and not found.lost:
+            if len(_SOUND) >= SOUND_AT_MOST:
+                _SOUND.clear()  # in one step, for threads open slides too
+            _SOUND[file] = found
+    return found
 
 
-_FOUND: dict[tuple[str, int, int, int, int], Comparison] = {}
+def _file(path: Path, status: os.stat_result) -> _File:
+    return str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _native(path: Path, pyramid: Pyramid, *, strict: bool = True) -> TiffReader | str:
