@@ -185,6 +185,7 @@ def test_a_probe_that_finds_a_difference_is_a_note_with_its_verdict(ill, monkeyp
         return lambda content, index: (decode(page)(content, index)[0] ^ 1, *decode(page)(content, index)[1:])
 
     monkeypatch.setattr(tifffile.TiffPage, "decode", property(one_off))
+    monkeypatch.setattr("gigaslide.wsi.readers.opening._SOUND", {})  # as a process that has not yet opened it
     [found] = alone(ill)
     assert found[:2] == ("note", "reader")
     assert "read by OpenSlide" in found[2]
