@@ -67,7 +67,7 @@ def test_fault_31_errors_that_tensorstore_tells_in_words_are_tried_again(cohort,
     from gigaslide.patching.place import settled
 
     class Failing:
-        def result(self) -> None:
+        def result(self, timeout: float | None = None) -> None:
             raise ValueError("INTERNAL: Failed writing: Input/output error [os_error_code='5']")
 
     calls, write_stack = itertools.count(), blocks.write_stack
