@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 
 import keras
@@ -154,6 +155,20 @@ def test_classifier_gives_one_tumor_probability_a_patch(trained, engine):
     np.testing.assert_allclose(scores, keras.ops.convert_to_numpy(network(patches))[:, 1], atol=1e-5)
     with pytest.raises(ModelError, match="patches of 75 × 75"):
         classifier(np.zeros((1, 76, 75, 3), np.uint8))
+
+
+def test_openvino_reports_its_use_to_nobody(trained, monkeypatch):
+    from openvino_telemetry import Telemetry
+
+    made = []
+    start = Telemetry.init
+    monkeypatch.setattr(
+        Telemetry, "init", lambda self, *args, **named: (start(self, *args, **named), made.append(self))
+    )
+    monkeypatch.delenv("CI", raising=False)
+    load_classifier(trained[0], engine="openvino")
+    assert not any(telemetry.consent for telemetry in made)
+    assert "CI" not in os.environ
 
 
 def test_openvino_that_gives_something_else_is_not_used(trained, monkeypatch, caplog):
