@@ -81,7 +81,6 @@ class Sums:
         (marks / f"{slide.id}.{os.getpid()}.{time.monotonic_ns()}").touch()
         first = len(list(marks.glob(f"{slide.id}.*"))) == 1
         if slide.deed == "die" or (slide.deed == "die once" and first):
-            time.sleep(0.1)  # as long as real work lasts before it kills: the word that it began is out
             os._exit(9)
         if slide.deed == "hang" or (slide.deed == "hang once" and first):
             time.sleep(3600)

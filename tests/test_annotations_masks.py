@@ -1,14 +1,13 @@
 """Label masks: raster to polygons and back is the same raster, at every level and any size of strip."""
 
 import resource
-import struct
 import time
-import zlib
 
 import numpy as np
 import pytest
 import shapely
 import tifffile
+from bombs import claim, swell
 from gigaslide.wsi import DEFAULT_GROUPS, Annotation, AnnotationError, PolygonRaster, SlideFrame
 from gigaslide.wsi.annotations import mask as mask_module
 from scipy import ndimage
@@ -105,30 +104,14 @@ def test_what_is_no_mask_is_refused(tmp_path, coded_slide):
         Annotation.load(tmp_path / "gone.tif")
 
 
-def bomb(path, *, claimed: tuple[int, int] | None = None):
-    """A mask whose first tile unpacks to a gigabyte, or that claims to be of a size that it is not."""
-    write(path, np.ones((256, 320), np.uint8))
-    content = bytearray(path.read_bytes())
-    with tifffile.TiffFile(path) as tiff:
-        tags = tiff.pages[0].tags
-        places = {name: tags[name].valueoffset for name in ("TileOffsets", "TileByteCounts")}
-        sizes = {name: tags[name].valueoffset for name in ("ImageWidth", "ImageLength", "TileWidth", "TileLength")}
-    if claimed is None:
-        packer = zlib.compressobj(1)
-        packed = b"".join(packer.compress(bytes(2**24)) for _ in range(64)) + packer.flush()
-        struct.pack_into("<I", content, places["TileOffsets"], len(content))
-        struct.pack_into("<I", content, places["TileByteCounts"], len(packed))
-        content += packed
-    else:
-        for name, number in zip(sizes, [*claimed] * 2, strict=True):
-            struct.pack_into("<H", content, sizes[name], number)
-    path.write_bytes(content)
-    return path
-
-
 @pytest.mark.parametrize("claimed", [None, (65520, 65520), (23040, 23040)])
 def test_fault_52_a_bomb_as_a_mask_is_refused_in_little_memory(tmp_path, claimed):
-    path = bomb(tmp_path / "bomb.tif", claimed=claimed)
+    path = write(tmp_path / "bomb.tif", np.ones((256, 320), np.uint8))
+    if claimed is None:
+        swell(path)
+    else:
+        width, height = claimed
+        claim(path, ImageWidth=width, ImageLength=height, TileWidth=width, TileLength=height)
     assert path.stat().st_size < 6e6
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(AnnotationError, match=r"bomb\.tif"):

@@ -128,11 +128,13 @@ def test_what_workers_log_is_heard_here_once_and_at_our_level(monkeypatch, capfd
 def test_fault_34_slide_that_kills_its_worker_fails_alone():
     # One worker, the killer first: every other slide was at some time queued behind it.
     deeds = {"killer": "die", "a": "good", "b": "good", "c": "good", "d": "good", "e": "good"}
+    start = time.perf_counter()
     summary = run_slides(work, items(**deeds), BatchSettings(workers=1, memory_gb=1.0))
     assert {o.slide: o.status for o in summary.outcomes} == {n: "failed" if n == "killer" else "done" for n in deeds}
     (killer,) = summary.of_status("failed")
     assert "worker died" in killer.reason
     assert summary.exit_status == 2
+    assert time.perf_counter() - start < 60
 
 
 def test_fault_53_nothing_listens_beyond_this_machine(mixed):

@@ -35,10 +35,7 @@ def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path
     kept = {name: data for name, data in contents(tmp_path).items() if not name.startswith(("killer", "hangs/"))}
     assert kept == expected(good)
     met = {c.id: len(list((tmp_path / "marks").glob(f"{c.id}.*"))) for c in [*good, *bad]}
-    assert (met["good"], met["dies once"]) == (0, 2)
-    # A worker that dies before its word of beginning is out takes a try of what waited there too, but never the last.
-    assert 1 <= met["killer"] <= 3
-    assert 1 <= met["hangs"] <= 3
+    assert met == {"good": 0, "dies once": 2, "killer": 3, "hangs": 3}
     assert "in befall" in capfd.readouterr().err  # the watch tells where the hanging ones stood
     assert len(journal(tmp_path, "lost")) >= 7  # three for each of the bad, one for the one that dies once
 
@@ -138,7 +135,9 @@ def test_fault_26_full_disk_stops_the_run_and_space_lets_it_go_on(tmp_path):
 def test_fault_36_sigterm_stops_in_time_and_the_run_goes_on_later(tmp_path, workers):
     process, long = started(tmp_path, workers)
     process.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert time.monotonic() - begun < 25
     assert "SIGTERM" in journal(tmp_path, "stopped")[-1]["reason"]
     done = len(journal(tmp_path, "block"))
     assert run(tmp_path, [long]).exit_status == 0
@@ -214,9 +213,11 @@ def test_fault_33_client_stops_when_the_scheduler_dies_and_another_goes_on(tmp_p
             ClusterError, match=r"127\.0\.0\.1.*no scheduler for 4 s.*run the same command again|is gone"
         ):
             run(tmp_path, long, pause_s=0.05, scheduler=address, patience_s=4, on_block=kill)
+        killed = time.monotonic()
         settings = dict(zip(("tls_ca_file", "tls_cert_file", "tls_key_file"), certificates.values(), strict=True))
         with pytest.raises(ClusterError, match="no scheduler answers"):
             run(tmp_path, long, scheduler=address.replace("tcp", "tls"), **settings)
+        assert time.monotonic() - killed < 30
     finally:
         for child in (process, worker):
             child.kill()

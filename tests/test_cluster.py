@@ -1,7 +1,7 @@
 """A real Slurm on this machine: the same files as elsewhere, also when a job is cancelled half-way.
 
-Only where asked for: make test-cluster. What cannot be tested here is skipped with words that begin NOT TESTED and say
-why: a container may run no Slurm at all. Jobs that ran fail the tests when they did anything else than they should.
+Only where asked for: make test-cluster. Where Slurm is not installed the tests are skipped with words that begin NOT
+TESTED; an installed one that does not start, or runs no job, fails them.
 """
 
 import os
@@ -40,11 +40,8 @@ def slurm() -> Iterator[None]:
         try:
             started = told(ROOT / ".ci/slurm", "start")
             if started.returncode:
-                pytest.skip(f"NOT TESTED: Slurm is installed but does not start on this machine: {started.stderr}")
+                pytest.fail(f"Slurm did not start: {started.stderr}")
             patch.setenv("SLURM_CONF", started.stdout.split("SLURM_CONF=")[1].strip())
-            tried = told("srun", "--immediate=60", "true")
-            if tried.returncode:
-                pytest.skip(f"NOT TESTED: Slurm starts but runs no job on this machine: {tried.stderr}")
             yield
         finally:
             told(ROOT / ".ci/slurm", "stop")
@@ -74,8 +71,6 @@ def wait_for_blocks(out: Path, count: int, *, job: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not (out / "run.jsonl").exists() or len(journal(out, "block")) < count:
         state = told("squeue", "--noheader", "--format=%T", f"--jobs={job}").stdout.strip()
-        if state == "PENDING" and time.monotonic() > deadline:
-            pytest.skip(f"NOT TESTED: Slurm does not begin job {job} within {PATIENCE_S:.0f} s")
         logs = "".join(path.read_text() for path in out.parent.glob("*.log"))
         assert state in ("PENDING", "CONFIGURING", "RUNNING"), f"job {job} ended as {state or 'unknown'}: {logs}"
         assert time.monotonic() < deadline, f"job {job} is {state} and has not done {count} blocks: {logs}"
@@ -105,7 +100,7 @@ def test_cancelled_job_is_replaced_and_the_run_completes(slurm, tmp_path, monkey
     summary = run(tmp_path, long, pause_s=0.5, jobs=1, on_block=cancel, **ON_SLURM)
     assert summary.exit_status == 0
     assert len(seen) == 1
-    assert len(summary.pace.workers) >= 2  # before and after
+    assert len(summary.pace.workers) == 2  # one before, one after: there was but one job at a time
     assert contents(tmp_path) == expected(long)
     assert len(journal(tmp_path, "block")) == 20
     wait_for_no_jobs()

@@ -1,16 +1,15 @@
 """Numbered faults as an evaluation meets them: names that lead elsewhere, bombs, NaN, masks of any values."""
 
 import json
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
+from bombs import claim, swell
 from gigaslide.eval import DetectionFiles, EvaluateSettings, JudgementStatus, evaluate_cohort
 from gigaslide.wsi import Cohort, ScoreError, SettingsError
 from predictions import LESION, QUICK, Bench
@@ -54,27 +53,14 @@ def test_fault_49_nothing_is_written_outside_the_report(bench: Bench):
     assert all(path.parent == bench.folder / "out" for path in (bench.folder / "out").iterdir())
 
 
-def bomb(path, *, tile: int | None) -> None:
-    """A mask of 2 560 × 1 792 px whose level 5 unpacks to a gigabyte, or claims a tile of that size."""
+def mask_in_two_levels(path):
+    """Of 2 560 × 1 792 px, with a level 5."""
     mask = np.zeros((56, 80), np.uint8)
     mask[10:30, 20:50] = 2
     with tifffile.TiffWriter(path) as tiff:
         for index, level in enumerate((np.kron(mask, np.ones((32, 32), np.uint8)), mask)):
             tiff.write(level, tile=(128, 128), compression="zlib", subfiletype=int(index > 0), metadata=None)
-    content = bytearray(path.read_bytes())
-    with tifffile.TiffFile(path) as tiff:
-        tags = tiff.pages[1].tags
-        places = {name: tags[name].valueoffset for name in ("TileOffsets", "TileByteCounts", "TileWidth", "TileLength")}
-    if tile is None:
-        packer = zlib.compressobj(1)
-        packed = b"".join(packer.compress(bytes(2**24)) for _ in range(64)) + packer.flush()
-        struct.pack_into("<I", content, places["TileOffsets"], len(content))
-        struct.pack_into("<I", content, places["TileByteCounts"], len(packed))
-        content += packed
-    else:
-        for name in ("TileWidth", "TileLength"):
-            struct.pack_into("<H", content, places[name], tile)
-    path.write_bytes(content)
+    return path
 
 
 READ_BOMBS = """
@@ -99,9 +85,9 @@ print(json.dumps({"whole": whole, "tiled": tiled, "grown_kb": peak_kb() - before
 
 
 def test_fault_52_a_bomb_in_a_masks_level_5_costs_little(tmp_path):
-    whole, tiled = tmp_path / "mask.tif", tmp_path / "tiled.tif"
-    bomb(whole, tile=None)
-    bomb(tiled, tile=32_768)
+    whole, tiled = mask_in_two_levels(tmp_path / "mask.tif"), mask_in_two_levels(tmp_path / "tiled.tif")
+    swell(whole, page=1)
+    claim(tiled, page=1, TileWidth=32_768, TileLength=32_768)
     command = [sys.executable, "-c", READ_BOMBS, str(whole), str(tiled)]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
     assert "mask.tif: its level of downsample 32 cannot be read" in told["whole"]
@@ -113,12 +99,7 @@ def test_fault_52_a_bomb_in_a_masks_level_5_costs_little(tmp_path):
 def test_fault_52_a_slide_with_a_bomb_for_a_mask_is_left_out_and_the_others_are_not(plain: Bench):
     path = plain.folder / "mask.tif"
     tifffile.imwrite(path, np.full((256, 320), 255, np.uint8), tile=(128, 128), compression="zlib")
-    content = bytearray(path.read_bytes())
-    with tifffile.TiffFile(path) as tiff:
-        tags = tiff.pages[0].tags
-        for name in ("ImageWidth", "ImageLength", "TileWidth", "TileLength"):
-            struct.pack_into("<H", content, tags[name].valueoffset, 65_520)
-    path.write_bytes(content)
+    claim(path, ImageWidth=65_520, ImageLength=65_520, TileWidth=65_520, TileLength=65_520)
     plain.slide("u", "tumor", patient="r")
     plain.rows[2] = replace(plain.rows[2], annotation=path)
     plain.predict("u")
