@@ -23,6 +23,8 @@ class InHand(Generic[SlideT]):
     deaths: Counter[str] = field(default_factory=Counter)
     """Workers that ended under a task, by its key."""
     losses: int = 0
+    plans: int = 0
+    """How often it was said what is to be done: once, and again where blocks did not last."""
     held: deque[Task[SlideT]] = field(default_factory=deque)
     """Tasks under suspicion: done last, each alone, so that a death is surely theirs."""
     is_suspected: bool = False
@@ -89,6 +91,7 @@ class Agenda(Generic[SlideT]):
 
     def planned(self, state: InHand[SlideT], pending: Sequence[int]) -> None:
         """These blocks of a slide are to be done."""
+        state.plans += 1
         state.pending.extend(pending)
         state.left = len(pending)
         state.is_suspected = bool(state.held)

@@ -50,8 +50,8 @@ class BlockWork(Protocol[Contra]):
         """Do one block; return what it made, counted: {"tumor": 119}."""
         ...
 
-    def finish(self, slide: Contra) -> SlideOutcome:
-        """Make the slide's output whole, all blocks being done."""
+    def finish(self, slide: Contra) -> SlideOutcome | BlockPlan:
+        """Make the slide's output whole, all blocks being done; or say which of them did not last."""
         ...
 
     def identity(self, slide: Contra) -> str | None:

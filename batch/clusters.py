@@ -39,6 +39,8 @@ OPTIONS = {
     "distributed.deploy.lost-worker-timeout": "30s",
     # Every death of a worker is told to the run, which counts them by slide.
     "distributed.scheduler.allowed-failures": 0,
+    # No more tasks in a worker than it can do at once; the others wait at the scheduler.
+    "distributed.scheduler.worker-saturation": 1.0,
     "distributed.admin.log-format": "%(name)s: %(message)s",
     "distributed.nanny.pre-spawn-environ": {
         **ALLOCATOR,

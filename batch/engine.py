@@ -47,6 +47,10 @@ class Engine(Protocol):
         """What ended; waits for the first at most so long."""
         ...
 
+    def call_off(self) -> Sequence[Task[Any]]:
+        """Those that have not begun, and now never will."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -68,6 +72,11 @@ class Here:
             return []
         task = self._tasks.popleft()
         return [Ended(task=task, result=perform(self._work, task, self._terms))]
+
+    def call_off(self) -> Sequence[Task[Any]]:
+        waiting = list(self._tasks)
+        self._tasks.clear()
+        return waiting
 
     def close(self) -> None:
         self._tasks.clear()

@@ -11,7 +11,7 @@ from typing import Any
 from dask.distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
-from ..wsi import ClusterError
+from ..wsi import ClusterError, ceil_div
 from .blocks import BlockWork, Task
 from .clusters import dask_client
 from .engine import Ended, Lost
@@ -58,9 +58,10 @@ class OnDask:
     @property
     def slots(self) -> int:
         self._look()
-        # One a worker: what waited in a worker that dies would be lost, and blamed, together with what killed it.
         is_growing = self._settings.least_jobs is not None  # then what waits is what calls for more workers
-        return max(self._threads, self._wanted) if is_growing else max(1, self._threads)
+        threads = max(self._threads, self._wanted) if is_growing else max(1, self._threads)
+        # Some wait at the scheduler: a free worker has its next task before we have heard of the last.
+        return threads + ceil_div(threads, 2)
 
     def submit(self, task: Task[Any]) -> None:
         self._attempts += 1
@@ -69,7 +70,9 @@ class OnDask:
             self._work,
             task,
             self._terms,
-            key=f"{task.key}-{self._terms.run}-{self._attempts}",
+            # A tuple's first part names the group: tasks of a large group wait at the scheduler, not in a worker that
+            # may die.
+            key=(topic_of(self._terms.run), task.key, self._attempts),
             pure=False,
         )
         self._flying[str(future.key)] = task, future
@@ -88,6 +91,12 @@ class OnDask:
                 task, _ = self._flying.pop(str(future.key))
                 ended.append(Ended(task=task, result=self._result(task, future)))
         return ended
+
+    def call_off(self) -> Sequence[Task[Any]]:
+        waiting = {key: task for key, (task, _) in self._flying.items() if task.key not in self._began}
+        if waiting:
+            self._client.cancel([self._flying.pop(key)[1] for key in waiting], force=True)
+        return list(waiting.values())
 
     def close(self) -> None:
         try:

@@ -8,15 +8,16 @@
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+
 from ..wsi import StoreError, remove_folder, whole_file
-from ..wsi.outputs import remove_litter
+from ..wsi.outputs import remove_litter, sync_file
 
 __all__ = ["Pieces", "Receipt"]
 
@@ -28,7 +29,7 @@ class Receipt:
     """What one block wrote."""
 
     files: dict[str, tuple[int, int]]
-    """Size and CRC-32, by the path below the folder."""
+    """Size and CRC-32C, by the path below the folder."""
     counts: dict[str, int]
     notes: Any = None
 
@@ -83,7 +84,10 @@ class Pieces:
         return json.loads(json.dumps(self.recipe, default=str))
 
     def record(self, number: int, files: Iterable[Path], counts: Mapping[str, int], *, notes: Any = None) -> None:
-        """Say that a block is done: these files (below `whole`) are written and closed. They are on disk afterwards.
+        """Say that a block is done: these files (below `whole`) are written and closed.
+
+        The system may hold them back until `finish`, for disks are slower than blocks. Should it never come to that,
+        their checksums tell.
 
         notes: what `finish` must know of the block besides (plain JSON).
 
@@ -93,10 +97,10 @@ class Pieces:
         written = {}
         for path in files:
             try:
-                written[path.relative_to(self.whole).as_posix()] = _size_and_crc(path, sync=True)
+                written[path.relative_to(self.whole).as_posix()] = _size_and_crc(path)
             except FileNotFoundError as error:
                 raise StoreError(f"{path}: block {number} did not write it; run again") from error
-        with whole_file(self._receipt(number)) as file:
+        with whole_file(self._receipt(number), sync=False) as file:
             file.write_text(json.dumps({"files": written, "counts": dict(counts), "notes": notes}), encoding="utf-8")
 
     def receipts(self) -> dict[int, "Receipt"]:
@@ -122,27 +126,43 @@ class Pieces:
             return False
 
     def finish(self) -> None:
-        """Give the folder its name; one that is there already is replaced."""
+        """Have all of the folder on disk and give it its name; one that is there already is replaced.
+
+        Raises:
+            OSError: the disk did not take a file. It tells so but once: the file's block has no receipt any more.
+        """
         if self.whole.exists():  # else a kill came between the rename and the tidying
+            remove_litter(self.whole)  # of workers that were killed in this run
+            self._bring_to_disk()
             if self.folder.exists():
                 remove_folder(self.folder)
-            remove_litter(self.whole)  # of workers that were killed in this run
             _sync_folder(self.whole)
             self.whole.rename(self.folder)
             _sync_folder(self.folder.parent)
         shutil.rmtree(self.partial, ignore_errors=True)
 
+    def _bring_to_disk(self) -> None:
+        for path in self.whole.rglob("*"):
+            if path.is_dir():
+                continue
+            try:
+                sync_file(path)
+            except OSError:
+                name = path.relative_to(self.whole).as_posix()
+                for number, receipt in self.receipts().items():
+                    if name in receipt.files:
+                        self._receipt(number).unlink()
+                raise
+
     def _receipt(self, number: int) -> Path:
         return self.partial / "done" / f"{number:06d}.json"
 
 
-def _size_and_crc(path: Path, *, sync: bool = False) -> tuple[int, int]:
+def _size_and_crc(path: Path) -> tuple[int, int]:
     crc = size = 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
-            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
-        if sync:
-            os.fsync(file.fileno())
+            crc, size = google_crc32c.extend(crc, chunk), size + len(chunk)
     return size, crc
 
 

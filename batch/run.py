@@ -141,6 +141,8 @@ class _Run(Generic[SlideT]):
             if folder is not None and folder.lock.is_lost:
                 raise ClusterError(f"{folder.place}: another run took this one's lock away; this one stops")
             if self.stop.number is not None:
+                for task in engine.call_off():
+                    self.agenda.landed(task)
                 stop_at = stop_at or time.monotonic() + GRACE_S
                 if not self.agenda.flying or time.monotonic() > stop_at:
                     raise Stopped(self.stop.number)
@@ -186,7 +188,11 @@ class _Run(Generic[SlideT]):
         elif isinstance(value, BlockPlan):
             pace.took(report.worker, report.seconds, {})
             self.record.note("plan", slide=task.slide.id, blocks=value.blocks, pending=len(value.pending))
-            self.agenda.planned(state, value.pending)
+            if state.plans < self.settings.tries:
+                self.agenda.planned(state, value.pending)
+            else:
+                reason = f"what was written did not last on the disk ({state.plans} times)"
+                self._take_failure(state, task, Failure(reason=reason))
         else:
             pace.took(report.worker, report.seconds, value)
             seconds = round(report.seconds, 3)

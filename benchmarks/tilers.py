@@ -90,9 +90,9 @@ def ours(work: Path, patches: int, *, workers: int) -> Figures:
 
 
 def after_first_plan(lines: list[dict], in_tasks: float) -> Figures:
-    """From the end of the first task on: seconds, and those in tasks."""
-    times = {name: [line for line in lines if line["event"] == name] for name in ("plan", "block", "slide", "end")}
-    first, last = (datetime.fromisoformat(times[name][0]["time"]) for name in ("plan", "end"))
+    """From the end of the first task to that of the last: seconds, and those in tasks."""
+    times = {name: [line for line in lines if line["event"] == name] for name in ("plan", "block", "slide")}
+    first, last = (datetime.fromisoformat(line["time"]) for line in (times["plan"][0], times["slide"][-1]))
     slide = times["plan"][0]["slide"]
     whole = next(line["seconds"] for line in times["slide"] if line["slide"] == slide)
     plan_and_finish = whole - sum(line["seconds"] for line in times["block"] if line["slide"] == slide)

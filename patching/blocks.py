@@ -189,15 +189,18 @@ class TileBlocks:
         pieces.record(number, files, counts, notes={"unreadable": lost})
         return counts
 
-    def finish(self, slide: SlideWork) -> SlideOutcome:
+    def finish(self, slide: SlideWork) -> SlideOutcome | BlockPlan:
         pieces = Pieces(self.store / slide.id)
         kept, recipe = self._kept(pieces), Recipe.from_json(pieces.begun_from())
         changes = recipe.differences(self._recipe(slide))
         if changes:
             raise SlideError(f"{slide.slide.path}: changed while it was tiled ({'; '.join(changes)}); run again")
-        receipts = pieces.receipts()
+        receipts, blocks = pieces.receipts(), kept.blocks(self.settings)
+        gone = tuple(number for number in range(len(blocks)) if number not in receipts)
+        if gone:
+            return BlockPlan(blocks=len(blocks), pending=gone)
         lost = {name: np.zeros(rows, bool) for name, rows in kept.rows.items()}
-        for number, block in enumerate(kept.blocks(self.settings)):
+        for number, block in enumerate(blocks):
             lost[block.name][receipts[number].notes["unreadable"]] = True
         for name in kept.rows:
             write_rest(pieces.whole / name, kept.candidates(name), lost[name])

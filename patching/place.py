@@ -113,10 +113,13 @@ def exists_at(place: Location, name: str) -> bool:
     return read_files(place, [name])[0] is not None
 
 
-def write_file(place: Location, name: str, *parts: bytes) -> None:
-    """Whole or not at all. Parts come one after the other: joined they would be copied once more."""
+def write_file(place: Location, name: str, *parts: bytes, sync: bool = True) -> None:
+    """Whole or not at all. Parts come one after the other: joined they would be copied once more.
+
+    sync: in a folder, have it on disk before it gets its name.
+    """
     if isinstance(place, Path):
-        with whole_file(place / name) as partial, partial.open("wb") as file:
+        with whole_file(place / name, sync=sync) as partial, partial.open("wb") as file:
             file.writelines(parts)
         return
     settled(_opened(place).write(name, b"".join(parts)), f"{below(place, name)}: cannot be written")

@@ -41,8 +41,8 @@ Pixels = Mapping[str, np.ndarray]
 """Of one row: by the name of the array they go to, uint8."""
 
 SHARD_BYTES = 32 * 2**20  # uncompressed, of all arrays of pixels together
-ROWS_AT_ONCE = 512  # a block, in whole shards: so much is read again at most when one is cut off
-STACK_BYTES = 4 * SHARD_BYTES  # uncompressed: what a writer may hold in memory, unless a shard is more
+ROWS_AT_ONCE = 1024  # a block, in whole shards: so much is read again at most when one is cut off
+STACK_BYTES = 8 * SHARD_BYTES  # uncompressed: what a writer may hold in memory, unless a shard is more
 METADATA_ARRAYS = (*(field.name for field in fields(Candidates)), "unreadable")
 
 
@@ -195,7 +195,8 @@ def write_shards(place: Location, layout: Layout, first: int, stack: Sequence[Ro
         )
     for start in range(0, len(stack), layout.per_shard):
         parts = shard_of(stack[start : start + layout.per_shard], per_shard=layout.per_shard)
-        write_file(place, _key((first + start) // layout.per_shard, layout.shape), *parts)
+        key = _key((first + start) // layout.per_shard, layout.shape)
+        write_file(place, key, *parts, sync=False)  # who makes the whole of it has it on disk at the end
 
 
 def _compressed(dtype: str) -> list[dict[str, Any]]:

@@ -96,9 +96,13 @@ class Sums:
         if slide.deed == "refuse":
             raise GigaslideError(f"{slide.id}: no numbers here; bring some")
 
-    def finish(self, slide: Column) -> SlideOutcome:
+    def finish(self, slide: Column) -> SlideOutcome | BlockPlan:
         pieces = self.pieces(slide)
         if pieces.whole.exists():
+            receipts, blocks = pieces.receipts(), -(-slide.count // ROWS)
+            if len(receipts) < blocks:
+                gone = tuple(number for number in range(blocks) if number not in receipts)
+                return BlockPlan(blocks=blocks, pending=gone)
             files = sorted((pieces.whole / "c").iterdir(), key=lambda path: int(path.name))
             total = sum(int(line) for path in files for line in path.read_text().split())
             (pieces.whole / "sum.json").write_text(json.dumps(total))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from distributed import worker_memory
-from gigaslide.batch import BatchSettings, clusters, perform, run_blocks, run_folder
+from gigaslide.batch import BatchSettings, clusters, perform, pieces, run_blocks, run_folder
 from gigaslide.batch.clusters import refuse_other_versions
 from gigaslide.wsi import ClusterError, StoreError
 from schedulers import dask, scheduler
@@ -94,6 +94,25 @@ def test_fault_31_any_one_io_error_is_got_over_and_a_lasting_one_told(tmp_path, 
     calls, fail = itertools.count(), range(10**6)
     summary = summary_of("lasting")
     assert [o.reason for o in summary.outcomes] == ["OSError: [Errno 5] Input/output error (3 times)"] * 2
+
+
+def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_later(tmp_path, monkeypatch):
+    """A disk tells once of a write that failed: the block of that file is done again, not only the asking."""
+    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    refused: list[str] = []
+
+    def refusing(path: Path) -> None:
+        if path.parent.name == "c" and path.name not in refused[-1:]:
+            refused.append(path.name)
+            raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces, "sync_file", refusing)
+        summary = run(tmp_path, COLUMNS[:1])
+    assert [o.reason for o in summary.outcomes] == ["what was written did not last on the disk (3 times)"]
+    assert [line["block"] for line in journal(tmp_path, "block")] == [0, 1, 2, *map(int, refused[:2])]
+    assert run(tmp_path, COLUMNS[:1], retry_failed=True).exit_status == 0
+    assert contents(tmp_path) == expected(COLUMNS[:1])
 
 
 def test_fault_26_disk_that_is_full_after_it_failed_otherwise_stops_the_run_too(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ __all__ = [
     "remove_left",
     "remove_litter",
     "restore_folder",
+    "sync_file",
     "whole_file",
     "whole_folder",
 ]
@@ -31,17 +32,26 @@ def _beside(path: Path, suffix: str = PARTIAL) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to; on success it becomes `path` (replacing what was there), on an error it is removed."""
+def whole_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Give a path to write to; on success it becomes `path` (replacing what was there), on an error it is removed.
+
+    sync: have it on disk before it gets its name. Without, a power cut may leave a file of that name that is torn.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path)
     try:
         yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
+        if sync:
+            sync_file(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Have a file on disk. A write that failed is told to the first who asks, and to nobody after."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
