@@ -83,7 +83,9 @@ def ours(work: Path, patches: int, *, workers: int) -> Figures:
             summary = tile_cohort(cohort, store, settings, BatchSettings(workers=workers))
         lines = [json.loads(line) for line in (store / "run.jsonl").read_text().splitlines()]
         list_chosen(work, store)
-    figures["patches"] = summary.total("tumor") + summary.total("normal")
+        figures["patches"] = summary.total("tumor") + summary.total("normal")
+        sizes = [path.stat().st_size for path in store.rglob("images/c/*/0/0/0")]
+        (work / "kept.json").write_text(json.dumps({"sizes": sizes, "patches": figures["patches"]}))
     if workers:
         figures |= after_first_plan(lines, sum(worker.seconds for worker in summary.pace.workers.values()))
     return figures
@@ -192,6 +194,17 @@ def limit(work: Path) -> Figures:
     return {"patches": patches, "tiles": tiles, "seconds": seconds, "cpu": cpu}
 
 
+def files(work: Path) -> Figures:
+    """As many bytes as ours kept, in as many files, and no thought given to what they are."""
+    parts = json.loads((work / "kept.json").read_text())
+    content = np.random.default_rng(0).bytes(max(parts["sizes"]))
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory(dir=work) as folder, measured(figures):
+        for number, size in enumerate(parts["sizes"]):
+            (Path(folder) / str(number)).write_bytes(content[:size])
+    return {**figures, "patches": parts["patches"]}
+
+
 def hs2p(work: Path, python: Path) -> Figures:
     with tempfile.TemporaryDirectory(dir=work) as folder:
         script = Path(__file__).with_name("hs2p_tiles.py")
@@ -271,11 +284,9 @@ def contend(name: str, options: argparse.Namespace) -> Figures:
         return planned(options.work, options.planned)
     if name == "hs2p":
         return hs2p(options.work, options.hs2p_python)
-    return (
-        limit(options.work)
-        if name.startswith("limit")
-        else one_by_one(options.work, {"png": to_png, "zarr": to_zarr}[name])
-    )
+    if name in ("limit", "files"):
+        return {"limit": limit, "files": files}[name](options.work)
+    return one_by_one(options.work, {"png": to_png, "zarr": to_zarr}[name])
 
 
 def main() -> None:

@@ -5,8 +5,9 @@
 The same balanced patches of the same phantoms, one process a contender, in turn. All figures go to measured.jsonl in
 the work folder, and the medians of all that is there are printed: rounds and contenders (--only) can be run singly.
 Ratios "per core" are of CPU seconds. The limit decodes every tile that is needed once and compresses every patch, and
-does nothing else. hs2p is asked for where the Python of an environment that has it is given (pip install
-"hs2p[openslide]"); it keeps patches as JPEGs. Two limits at once tell what two processes of this machine can give.
+does nothing else; files writes as many bytes as ours in as many files. hs2p is asked for where the Python of an
+environment that has it is given (pip install "hs2p[openslide]"); it keeps patches as JPEGs. Two limits at once, and two
+that write files, tell what two processes of this machine can give.
 """
 
 import argparse
@@ -22,7 +23,8 @@ from statistics import median
 
 import tilers
 
-NAMES = ("ours-0", "png", "zarr", "hs2p", "limit", "limits-2", "ours-1", "ours-2", "planned")
+NAMES = ("ours-0", "png", "zarr", "hs2p", "limit", "limits-2", "files", "files-2", "ours-1", "ours-2", "planned")
+TWICE = {"limits-2": "limit", "files-2": "files"}
 OURS = "ours-0"
 
 
@@ -36,10 +38,10 @@ def run_one(name: str, options: argparse.Namespace) -> tilers.Figures:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def run_two(options: argparse.Namespace) -> tilers.Figures:
-    """Two limits at once: seconds and CPU of one of them, on the mean."""
+def run_two(name: str, options: argparse.Namespace) -> tilers.Figures:
+    """Two at once: seconds and CPU of one of them, on the mean."""
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: run_one("limit", options), range(2)))
+        both = list(pool.map(lambda _: run_one(name, options), range(2)))
     return {key: sum(one[key] for one in both) / 2 for key in both[0]}
 
 
@@ -48,7 +50,7 @@ def measure(options: argparse.Namespace, names: Iterable[str]) -> None:
     for name in names:
         if name == "hs2p" and not options.hs2p_python:
             continue
-        row = run_two(options) if name == "limits-2" else run_one(name, options)
+        row = run_two(TWICE[name], options) if name in TWICE else run_one(name, options)
         asked = options.planned if name == "planned" else options.patches
         with (options.work / "measured.jsonl").open("a") as file:
             file.write(json.dumps({"name": name, "asked": asked, **row}) + "\n")
@@ -98,9 +100,10 @@ def ratios(found: dict[str, tilers.Figures]) -> list[str]:
         out.append(f"two workers over one: {one['steady'] / two['steady']:.2f} × from the first plan on")
         share = 1 - one["in_tasks"] / one["steady"]
         out.append(f"one worker's time outside of tasks, from the first plan on: {share:.1%}")
-    if {"limit", "limits-2"} <= found.keys():
-        speed = 2 * found["limit"]["seconds"] / found["limits-2"]["seconds"]
-        out.append(f"two processes that only decode and compress, over one: {speed:.2f} × (what this machine can give)")
+    for two, one, what in (("limits-2", "limit", "decode and compress"), ("files-2", "files", "write the files")):
+        if {one, two} <= found.keys():
+            speed = 2 * found[one]["seconds"] / found[two]["seconds"]
+            out.append(f"two processes that only {what}, over one: {speed:.2f} × (what this machine can give)")
     if "planned" in found:
         row = found["planned"]
         out.append(
