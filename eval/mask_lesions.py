@@ -42,7 +42,7 @@ class MaskLesions:
     def at(self, xy: np.ndarray) -> np.ndarray:
         """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion and outside the slide.
 
-        One that is rounded past the last row or column takes the last: see `past_the_end`.
+        One that finds its px just past the last row or column takes the last: see `past_the_end`.
         """
         cells = self._cells(xy)
         cells = np.where(self._is_past(cells), np.array(self.labels.shape) - 1, cells)
@@ -52,7 +52,10 @@ class MaskLesions:
         return found
 
     def past_the_end(self, xy: np.ndarray) -> np.ndarray:
-        """Which points (N, 2) are rounded past the last row or column, an error in the program: (N,) bool."""
+        """Which points (N, 2) find their px just past the last row or column, an error in the program: (N,) bool.
+
+        By rounding; or because a mask's level lacks the px that its slide does not fill.
+        """
         return np.any(self._is_past(self._cells(xy)), axis=1)
 
     def _cells(self, xy: np.ndarray) -> np.ndarray:
@@ -61,7 +64,7 @@ class MaskLesions:
         return np.floor(points / px) if self.raster.lookup == "truncate" else np.rint(np.floor(points) / px)
 
     def _is_past(self, cells: np.ndarray) -> np.ndarray:
-        return (cells == self.labels.shape) & (self.raster.lookup == "half to even")
+        return cells == self.labels.shape
 
 
 def label_lesions(mask: np.ndarray, raster: Raster, rule: LesionRule) -> MaskLesions:

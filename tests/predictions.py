@@ -1,6 +1,7 @@
 """Slides with predictions of known quality, one call each, and what an evaluation makes of them."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -77,6 +78,20 @@ class Bench:
         Heatmap(**{**fields, **changes}).save(self.predictions / name / "heatmap.zarr")
         xyp = np.array(points, np.float64).reshape(-1, 3)
         Detections.of_slide(name, xyp[:, :2], xyp[:, 2]).save(self.predictions / name / "detections.csv")
+
+    def noise(self, *, slides: int, with_tumor: int) -> None:
+        """So many slides of noise, which JPEG can least compress, each with a heatmap and four detections."""
+        rng = np.random.default_rng(0)
+        first = self.slide("s0", "tumor", tumor=(LESION,))
+        pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+        options = {"tile": (256, 256), "photometric": "rgb", "resolution": (10_000 / MPP, 10_000 / MPP)}
+        tifffile.imwrite(first.path, pixels, metadata=None, resolutionunit="CENTIMETER", **options)
+        self.rows.clear()
+        for index in range(slides):
+            row = replace(first, id=f"test_{index:03d}", patient=f"p{index}")
+            self.rows.append(row if index < with_tumor else replace(row, label="normal", annotation=None))
+            points = [(*rng.integers(0, 690, 2), p) for p in rng.uniform(0.5, 1, 4)]
+            self.predict(row.id, points=points, probability=rng.uniform(0, 1, (ROWS, COLUMNS)).astype(np.float32))
 
     def evaluate(self, settings: EvaluateSettings = QUICK, **options):
         return evaluate_cohort(

@@ -13,8 +13,10 @@ from gigaslide.eval import (
     evaluate,
     froc_curve,
     judge_detections,
+    label_lesions,
     official_lesions,
 )
+from gigaslide.eval.pixel_rules import RULE, official_rasters
 from gigaslide.wsi import Annotation, CohortSlide, Detections, Outline
 from scipy import ndimage
 from shapely.geometry import MultiPolygon, Polygon, box
@@ -188,6 +190,19 @@ def test_where_e2_ends_with_an_error_in_the_last_px_ours_takes_the_last_row_and_
     assert report.judgements[0].notes == (
         "1 detections in the last px: camelyon16-e2 itself would end with an error, here it takes the last",
     )
+
+
+def test_where_a_masks_level_5_was_rounded_down_both_programs_end_with_an_error_and_ours_takes_the_last_px():
+    """A slide of 3210 px has 100.3 px at level 5; a mask made by halving has 100."""
+    mask = np.zeros((50, 100), bool)
+    mask[6:44, 60:] = True
+    for name, raster in official_rasters(downsample=3210 / 100, mask_mpp=0.243).items():
+        lesions = label_lesions(mask, raster, RULE)
+        with pytest.raises(IndexError, match="100 is out of bounds"):
+            program(name, [mask], [[(0.9, 3207, 800)]], 0.243)
+        points = np.array([[3207.0, 800.0], [3207.0, 40.0], [3000.0, 800.0]])
+        assert lesions.at(points).tolist() == [1, 0, 1]
+        assert lesions.past_the_end(points).tolist() == [True, True, False]
 
 
 def test_e1_takes_one_spacing_and_e2_the_slides_own():
