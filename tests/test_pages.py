@@ -187,7 +187,7 @@ COLOURS = """
 
 
 def test_a_report_of_129_slides_stays_under_60_mb_and_opens(browser, tmp_path):
-    """As many as CAMELYON16's test set, of noise, each with four false positives: more than JPEG or the page can bear."""
+    """As many as CAMELYON16's test set, of noise, with four false positives each: more than is pictured."""
     bench = Bench(tmp_path)
     bench.noise(slides=129, with_tumor=49)
     bench.evaluate(EvaluateSettings(resamples=50))
