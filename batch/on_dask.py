@@ -49,6 +49,8 @@ class OnDask:
         self._alive = self._told = time.monotonic()
         self._stack = ExitStack()
         self._client, self._wanted = self._stack.enter_context(dask_client(settings, at_most=at_most, shared=shared))
+        # It would tell of each death of a worker beside the run, which counts them.
+        logging.getLogger("distributed.scheduler").setLevel(logging.CRITICAL)
         self._client.subscribe_topic(topic_of(terms.run), self._hear)
 
     @property

@@ -163,7 +163,7 @@ def show_comparison(metrics: dict[str, Any]) -> None:
 def _figure(figure: dict[str, Any], confidence: float | None) -> str:
     if figure["value"] is None:
         return f"not defined: {figure['undefined']}"
-    if figure["low"] is None or confidence is None:
+    if figure["low"] is None or figure["low"] == figure["high"] or confidence is None:
         note = figure.get("note") if confidence is not None else ""
         return f"{figure['value']:.3f}" + (f"  ({note})" if note else "")
     return f"{figure['value']:.3f}  ({confidence:.0%} interval {figure['low']:.3f} to {figure['high']:.3f})"

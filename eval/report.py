@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["report_html"]
 
+VERY_FEW_UNITS = 5
 FEW_UNITS = 10  # fewer patients or slides of a kind, and an interval is a guess
 
 
@@ -68,4 +69,8 @@ def _caution(resampling: Resampling, figures: Figures, cohort: dict[str, Any]) -
     apart = resampling.normal_units or resampling.unit != "patients" or not shared
     noun = "patient" if shared == 1 else "patients"
     whose = "" if apart else f"; the {figures.normal_slides} normal slides come from {shared} {noun}"
-    return f"Only {' and '.join(few)}{whose}. The intervals are a rough guide."
+    very_few = min(resampling.tumor_units, resampling.normal_units if apart else shared) < VERY_FEW_UNITS
+    meaning = (
+        "Intervals from so few come out too narrow: do not quote them." if very_few else "Take intervals as rough."
+    )
+    return f"Only {' and '.join(few)}{whose}. {meaning}"

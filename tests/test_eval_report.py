@@ -251,3 +251,19 @@ def test_the_page_stays_within_its_bytes(plain, monkeypatch):
 def test_rates_must_ascend():
     with pytest.raises(ValueError, match="ascending"):
         EvaluateSettings(false_positives_per_slide=(1.0, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("each", "words"), [(3, "too narrow: do not quote them"), (7, "Take intervals as rough"), (10, "")]
+)
+def test_few_patients_are_told_on_the_first_screen(bench, each, words):
+    for number in range(each):
+        bench.slide(f"t{number}", "tumor", tumor=(LESION,), patient=f"p{number}")
+        bench.predict(f"t{number}", points=[(600, 200, 0.9)])
+        bench.slide(f"n{number}", "normal", patient=f"q{number}")
+        bench.predict(f"n{number}", points=[(96, 608, 0.3)])
+    bench.evaluate()
+    text = Page(bench.html()).text
+    told = f"Only {each} patients with tumour and {each} patients without"
+    assert (told in text, words in text) == (each < 10, True)
+    assert each < 10 or "Only 10 patients" not in text
