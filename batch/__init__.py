@@ -4,7 +4,7 @@ from .blocks import BlockPlan, BlockWork
 from .jobscript import job_script, without_job_options
 from .journal import RunFolder, run_folder
 from .outcome import BatchSummary, SlideOutcome, SlideStatus
-from .pieces import Pieces
+from .pieces import FolderPieces, Pieces
 from .run import run_blocks, run_slides
 from .settings import BatchSettings
 from .stop import Stopped
@@ -14,6 +14,7 @@ __all__ = [
     "BatchSummary",
     "BlockPlan",
     "BlockWork",
+    "FolderPieces",
     "Pieces",
     "RunFolder",
     "SlideOutcome",

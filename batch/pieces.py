@@ -1,59 +1,91 @@
-"""A folder made piece by piece, by one process or many, over one run or several: beside its place until it is whole.
+"""An output made piece by piece, by one process or many, over one run or several: what is kept until it is whole.
 
 .NAME.partial/recipe.json      what is being made
 .NAME.partial/whole/           the folder to be
-.NAME.partial/done/000012.json what block 12 wrote: sizes and checksums, written after it
+.NAME.partial/done/000012.json what block 12 wrote: its files and what tells that they are as written; written after it
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import google_crc32c
 
-from ..wsi import StoreError, remove_folder, whole_file
+from ..wsi import Location, StoreError, remove_folder, whole_file
 from ..wsi.outputs import remove_litter, sync_file
 
-__all__ = ["Pieces", "Receipt"]
+__all__ = ["DONE", "RECIPE", "FolderPieces", "Pieces", "Receipt"]
 
 CHUNK = 2**22
+RECIPE, DONE = "recipe.json", "done"
+
+PlaceT = TypeVar("PlaceT", Path, str)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
     """What one block wrote."""
 
-    files: dict[str, tuple[int, int]]
-    """Size and CRC-32C, by the path below the folder."""
+    files: dict[str, Any]
+    """By the path below the output, plain JSON that is another once the file is: of a folder's its size and CRC-32C."""
     counts: dict[str, int]
     notes: Any = None
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """The folder `folder` on its way. Cheap to make anew in every task; only those who begin need the recipe."""
+class Pieces(ABC, Generic[PlaceT]):
+    """The output `place` on its way. Cheap to make anew in every task; only those who begin need the recipe."""
 
-    folder: Path
+    place: PlaceT
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """What it is made from, plain JSON."""
 
-    @cached_property
-    def partial(self) -> Path:
-        # One name for every run, so that the next finds it; only the holder of the run's lock writes here.
-        return self.folder.with_name(f".{self.folder.name}.partial")
+    @property
+    @abstractmethod
+    def partial(self) -> Location:
+        """Where lies what is kept until the output is whole."""
 
     @property
-    def whole(self) -> Path:
+    @abstractmethod
+    def whole(self) -> Location:
         """Where blocks write their files."""
-        return self.partial / "whole"
+
+    @abstractmethod
+    def begin_anew(self) -> None:
+        """Remove what is there and be begun, with nothing in it."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Leave nothing but the output, whole. May be called again after it was cut off anywhere.
+
+        Raises:
+            OSError: a disk did not take a file. It tells so but once: the file's block has no receipt any more.
+        """
+
+    @abstractmethod
+    def _read(self, name: str) -> bytes | None: ...
+
+    @abstractmethod
+    def _write(self, name: str, content: bytes) -> None: ...
+
+    @abstractmethod
+    def _done(self) -> Mapping[str, bytes]:
+        """Content of the files below done/, by their names."""
+
+    @abstractmethod
+    def _signs(self, files: Sequence[str], *, patiently: bool = False) -> list[Any]:
+        """What tells that files below `whole` are as they were, plain JSON; None where there is none.
+
+        patiently: or where it cannot be read.
+        """
 
     def begin(self) -> bool:
-        """Whether what an earlier run left can be gone on with; if not, it is removed and an empty folder is there."""
+        """Whether what an earlier run left can be gone on with; if not, it is removed and nothing is there."""
         if self.is_begun():
             return True
         self.begin_anew()
@@ -61,84 +93,89 @@ class Pieces:
 
     def is_begun(self) -> bool:
         """Whether an earlier run began by the same recipe."""
-        return self.begun_from() == self._plain()
+        return self.begun_from() == json.loads(self._plain())
 
     def begun_from(self) -> dict[str, Any]:
-        """The recipe on disk; empty where there is none."""
+        """The recipe that is there; empty where there is none."""
         try:
-            return json.loads((self.partial / "recipe.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return json.loads(self._read(RECIPE) or b"{}")
+        except ValueError:
             return {}
 
-    def begin_anew(self) -> None:
-        """Remove what is there and make an empty folder."""
-        if self.partial.exists():
-            remove_folder(self.partial)
-        (self.partial / "done").mkdir(parents=True)
-        self.whole.mkdir()
-        # Last: a folder without it was cut off right here and is made again.
-        with whole_file(self.partial / "recipe.json") as file:
-            file.write_text(json.dumps(self._plain()), encoding="utf-8")
+    def _plain(self) -> bytes:
+        return json.dumps(self.recipe, default=str).encode()
 
-    def _plain(self) -> dict[str, Any]:
-        return json.loads(json.dumps(self.recipe, default=str))
+    def record(self, number: int, files: Sequence[str], counts: Mapping[str, int], *, notes: Any = None) -> None:
+        """Say that a block is done: these files, by their paths below `whole`, are written and closed.
 
-    def record(self, number: int, files: Iterable[Path], counts: Mapping[str, int], *, notes: Any = None) -> None:
-        """Say that a block is done: these files (below `whole`) are written and closed.
-
-        The system may hold them back until `finish`, for disks are slower than blocks. Should it never come to that,
-        their checksums tell.
+        A system may hold them back until `finish`, for disks are slower than blocks. Should it never come to that, what
+        is kept of them tells.
 
         notes: what `finish` must know of the block besides (plain JSON).
 
         Raises:
             StoreError: a file is missing.
         """
-        written = {}
-        for path in files:
-            try:
-                written[path.relative_to(self.whole).as_posix()] = _size_and_crc(path)
-            except FileNotFoundError as error:
-                raise StoreError(f"{path}: block {number} did not write it; run again") from error
-        with whole_file(self._receipt(number), sync=False) as file:
-            file.write_text(json.dumps({"files": written, "counts": dict(counts), "notes": notes}), encoding="utf-8")
+        written = dict(zip(files, self._signs(files), strict=True))
+        missing = [name for name, sign in written.items() if sign is None]
+        if missing:
+            raise StoreError(f"{self.whole}: {missing[0]}: block {number} did not write it; run again")
+        plain = {"files": written, "counts": dict(counts), "notes": notes}
+        self._write(_receipt(number), json.dumps(plain).encode())
 
-    def receipts(self) -> dict[int, "Receipt"]:
+    def receipts(self) -> dict[int, Receipt]:
         """What blocks recorded, by their numbers; their files are not looked at."""
         found = {}
-        for path in sorted((self.partial / "done").glob("[0-9]*.json")):
+        for name, content in sorted(self._done().items()):
             try:
-                plain = json.loads(path.read_text(encoding="utf-8"))
-                files = {name: (size, crc) for name, (size, crc) in plain["files"].items()}
-                found[int(path.stem)] = Receipt(files=files, counts=plain["counts"], notes=plain["notes"])
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                plain = json.loads(content)
+                receipt = Receipt(files=dict(plain["files"]), counts=plain["counts"], notes=plain["notes"])
+                found[int(name.removesuffix(".json"))] = receipt
+            except (ValueError, KeyError, TypeError):
                 continue  # torn: the block is done again
         return found
 
-    def done(self) -> dict[int, "Receipt"]:
-        """Those of the blocks whose files are as they were written, each byte of them."""
-        return {number: receipt for number, receipt in self.receipts().items() if self._is_sound(receipt)}
+    def done(self) -> dict[int, Receipt]:
+        """Those of the blocks whose files are as they were written."""
+        found = self.receipts()
+        names = [name for receipt in found.values() for name in receipt.files]
+        now = dict(zip(names, self._signs(names, patiently=True), strict=True))
+        return {
+            number: receipt
+            for number, receipt in found.items()
+            if all(sign is not None and now[name] == sign for name, sign in receipt.files.items())
+        }
 
-    def _is_sound(self, receipt: "Receipt") -> bool:
-        try:
-            return all(_size_and_crc(self.whole / name) == written for name, written in receipt.files.items())
-        except OSError:
-            return False
+
+class FolderPieces(Pieces[Path]):
+    """A folder on its way: it lies beside its place, which it gets by a rename."""
+
+    @property
+    def partial(self) -> Path:
+        # One name for every run, so that the next finds it; only the holder of the run's lock writes here.
+        return self.place.with_name(f".{self.place.name}.partial")
+
+    @property
+    def whole(self) -> Path:
+        return self.partial / "whole"
+
+    def begin_anew(self) -> None:
+        if self.partial.exists():
+            remove_folder(self.partial)
+        (self.partial / DONE).mkdir(parents=True)
+        self.whole.mkdir()
+        self._write(RECIPE, self._plain())  # last: a folder without it was cut off right here and is made again
 
     def finish(self) -> None:
-        """Have all of the folder on disk and give it its name; one that is there already is replaced.
-
-        Raises:
-            OSError: the disk did not take a file. It tells so but once: the file's block has no receipt any more.
-        """
+        """Have all of the folder on disk and give it its name; one that is there already is replaced."""
         if self.whole.exists():  # else a kill came between the rename and the tidying
             remove_litter(self.whole)  # of workers that were killed in this run
             self._bring_to_disk()
-            if self.folder.exists():
-                remove_folder(self.folder)
+            if self.place.exists():
+                remove_folder(self.place)
             _sync_folder(self.whole)
-            self.whole.rename(self.folder)
-            _sync_folder(self.folder.parent)
+            self.whole.rename(self.place)
+            _sync_folder(self.place.parent)
         shutil.rmtree(self.partial, ignore_errors=True)
 
     def _bring_to_disk(self) -> None:
@@ -151,19 +188,45 @@ class Pieces:
                 name = path.relative_to(self.whole).as_posix()
                 for number, receipt in self.receipts().items():
                     if name in receipt.files:
-                        self._receipt(number).unlink()
+                        (self.partial / _receipt(number)).unlink()
                 raise
 
-    def _receipt(self, number: int) -> Path:
-        return self.partial / "done" / f"{number:06d}.json"
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return (self.partial / name).read_bytes()
+        except OSError:
+            return None
+
+    def _write(self, name: str, content: bytes) -> None:
+        with whole_file(self.partial / name, sync=name == RECIPE) as file:
+            file.write_bytes(content)
+
+    def _done(self) -> dict[str, bytes]:
+        names = [path.name for path in (self.partial / DONE).glob("[0-9]*.json")]
+        return {name: self._read(f"{DONE}/{name}") or b"" for name in names}
+
+    def _signs(self, files: Sequence[str], *, patiently: bool = False) -> list[Any]:
+        signs: list[Any] = []
+        for name in files:
+            try:
+                signs.append(_size_and_crc(self.whole / name))
+            except OSError as error:
+                if not patiently and not isinstance(error, FileNotFoundError):
+                    raise
+                signs.append(None)
+        return signs
 
 
-def _size_and_crc(path: Path) -> tuple[int, int]:
+def _receipt(number: int) -> str:
+    return f"{DONE}/{number:06d}.json"
+
+
+def _size_and_crc(path: Path) -> list[int]:
     crc = size = 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             crc, size = google_crc32c.extend(crc, chunk), size + len(chunk)
-    return size, crc
+    return [size, crc]
 
 
 def _sync_folder(path: Path) -> None:

@@ -1,25 +1,25 @@
-"""Tiling in blocks: a slide is planned, its shards are written block by block, then its group gets its name.
+"""Tiling in blocks: a slide is planned, its shards are written block by block, then its group becomes whole.
 
-Beside what `Pieces` keeps, the plan lies in .NAME.partial/plan: made once, read by every block.
+Beside what `Pieces` keeps, the plan lies in .NAME.partial/plan: made once, of which each block reads its rows.
 """
 
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..batch import BlockPlan, Pieces, SlideOutcome
-from ..wsi import CohortSlide, Recipe, SlideError, StoreError, ceil_div, open_slide, whole_file
+from ..batch import BlockPlan, Pieces, SlideOutcome, SlideStatus
+from ..wsi import CohortSlide, Location, Recipe, SlideError, StoreError, ceil_div, open_slide
 from .contents import find_slide
+from .group import pieces_at, remove_group
 from .pixels import fitted_stains, read_pixels
-from .place import remove_group
+from .place import below, read_files, read_part, write_file
 from .plan import SlidePlan, failure_identity, plan_slide, recipe_of
 from .quota import Quota
-from .select import Candidates
+from .select import ROW, Candidates
 from .settings import TileSettings
 from .shard import BLOSC
 from .write import (
@@ -28,12 +28,12 @@ from .write import (
     layouts,
     rows_at_once,
     rows_per_shard,
-    shard_files,
+    shard_key,
     write_rest,
     write_stack,
 )
 
-__all__ = ["SlideWork", "TileBlocks", "lost_words", "unchanged"]
+__all__ = ["SlideWork", "TileBlocks"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ class _Block:
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    """The plan on disk."""
+    """The plan as it lies beside the pieces."""
 
-    folder: Path
+    place: Location
     rows: dict[str, int]
     reason: str
     changed: str
@@ -71,32 +71,32 @@ class _Kept:
     shards: dict[str, Any]
 
     @classmethod
-    def load(cls, folder: Path, settings: TileSettings) -> "_Kept | None":
+    def load(cls, pieces: Pieces[Any], settings: TileSettings) -> "_Kept | None":
         """None where there is none, or a part of one, or one for other shards or blocks than would be made now."""
+        place = below(pieces.partial, "plan")
         try:
-            kept = cls(folder=folder, **json.loads((folder / "plan.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            kept = cls(place=place, **json.loads(read_files(place, ["plan.json"])[0] or b"null"))
+        except (ValueError, TypeError):
             return None
         return kept if kept.shards == _shards(kept.rows, settings) else None
 
     @classmethod
     def save(
-        cls, folder: Path, plan: SlidePlan, settings: TileSettings, *, changed: str, stain: dict[str, Any]
+        cls, pieces: Pieces[Any], plan: SlidePlan, settings: TileSettings, *, changed: str, stain: dict[str, Any]
     ) -> None:
-        folder.mkdir()
+        place = below(pieces.partial, "plan")
         for name, rows in plan.chosen.items():
-            for field in fields(rows):
-                np.save(folder / f"{name}.{field.name}.npy", getattr(rows, field.name))
+            write_file(place, f"{name}.rows", rows.to_bytes())
         numbers = {name: len(rows) for name, rows in plan.chosen.items()}
         shards = _shards(numbers, settings)
         plain = {"rows": numbers, "reason": plan.reason, "changed": changed, "stain": stain, "shards": shards}
-        with whole_file(folder / "plan.json") as file:  # last: with it the plan is whole
-            file.write_text(json.dumps(plain), encoding="utf-8")
+        write_file(place, "plan.json", json.dumps(plain).encode())  # last: with it the plan is whole
 
-    def candidates(self, name: str) -> Candidates:
-        """Of a class. The arrays are mapped: what is not asked for is not read."""
-        paths = {field.name: self.folder / f"{name}.{field.name}.npy" for field in fields(Candidates)}
-        return Candidates(**{field: np.load(path, mmap_mode="r") for field, path in paths.items()})
+    def candidates(self, name: str, *, start: int = 0, stop: int | None = None) -> Candidates:
+        """Rows of a class; the others are not read."""
+        stop = self.rows[name] if stop is None else stop
+        size = ROW.itemsize
+        return Candidates.of_bytes(read_part(self.place, f"{name}.rows", start=start * size, stop=stop * size))
 
     def blocks(self, settings: TileSettings) -> list[_Block]:
         found = []
@@ -118,16 +118,16 @@ def _shards(numbers: Mapping[str, int], settings: TileSettings) -> dict[str, Any
 
 @dataclass(frozen=True)
 class TileBlocks:
-    """`BlockWork` that tiles slides into a store in a folder."""
+    """`BlockWork` that tiles slides into a store, a folder or a URL."""
 
-    store: Path
+    store: Location
     settings: TileSettings
 
     def _recipe(self, slide: SlideWork) -> Recipe:
         return recipe_of(slide.slide, self.settings, slide.quota)
 
-    def _kept(self, pieces: Pieces) -> _Kept:
-        kept = _Kept.load(pieces.partial / "plan", self.settings)
+    def _kept(self, pieces: Pieces[Any]) -> _Kept:
+        kept = _Kept.load(pieces, self.settings)
         if kept is None:
             raise StoreError(
                 f"{pieces.partial}: the plan is gone; leave the store alone while it is made, and run again"
@@ -135,62 +135,58 @@ class TileBlocks:
         return kept
 
     def plan(self, slide: SlideWork) -> BlockPlan | SlideOutcome:
-        place, recipe, changed = self.store / slide.id, self._recipe(slide), ""
+        place, recipe, changed = below(self.store, slide.id), self._recipe(slide), ""
         found = find_slide(place)
         if found is not None:
             differences = Recipe.from_json(found["recipe"]).differences(recipe)
             if not differences:
-                return unchanged(slide.slide, found)
+                return _outcome(slide, found, "skipped", "unchanged")
             changed = f"made again: {'; '.join(differences)}"
             logger.info("%s: %s", slide.id, changed)
             remove_group(place)  # should the new one fail, nothing of another recipe stands in for it
-        pieces = Pieces(place, recipe.to_json())
-        kept = _Kept.load(pieces.partial / "plan", self.settings) if pieces.is_begun() else None
+        pieces = pieces_at(place, recipe.to_json())
+        kept = _Kept.load(pieces, self.settings) if pieces.is_begun() else None
         blocks = (kept or self._prepare(slide, pieces, changed)).blocks(self.settings)
         done = pieces.done()
         return BlockPlan(blocks=len(blocks), pending=tuple(k for k in range(len(blocks)) if k not in done))
 
-    def _prepare(self, slide: SlideWork, pieces: Pieces, changed: str) -> _Kept:
+    def _prepare(self, slide: SlideWork, pieces: Pieces[Any], changed: str) -> _Kept:
         row = slide.slide
         with open_slide(row.path, mpp=row.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
             plan = plan_slide(opened, row, self.settings, slide.quota)
             stain = {fit.method: fit.to_json() for fit in fitted_stains(opened, plan, self.settings)}
         pieces.begin_anew()
         for name, rows in plan.chosen.items():
-            create_arrays(pieces.whole / name, len(rows), self.settings.arrays)
-        _Kept.save(pieces.partial / "plan", plan, self.settings, changed=changed, stain=stain)
+            create_arrays(below(pieces.whole, name), len(rows), self.settings.arrays)
+        _Kept.save(pieces, plan, self.settings, changed=changed, stain=stain)
         return self._kept(pieces)
 
     def block(self, slide: SlideWork, number: int) -> dict[str, int]:
-        pieces, row = Pieces(self.store / slide.id), slide.slide
+        pieces, row = pieces_at(below(self.store, slide.id)), slide.slide
         kept = self._kept(pieces)
         block = kept.blocks(self.settings)[number]
+        rows = kept.candidates(block.name, start=block.start, stop=block.stop)
+        numbers = range(block.start, block.stop)
         planned = layouts(kept.rows[block.name], self.settings.arrays)
         with open_slide(row.path, mpp=row.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
-            pixels = read_pixels(
-                opened,
-                kept.candidates(block.name),
-                self.settings,
-                group=f"{slide.id}/{block.name}",
-                start=block.start,
-                stop=block.stop,
-            )
-            rows = range(block.start, block.stop)
-            readable = write_stack(pieces.whole / block.name, planned, rows, pixels)
+            pixels = read_pixels(opened, rows, self.settings, group=f"{slide.id}/{block.name}", first=block.start)
+            readable = write_stack(below(pieces.whole, block.name), planned, numbers, pixels)
         per_shard = rows_per_shard(kept.rows[block.name], self.settings.arrays)
-        shards = range(block.start // per_shard, ceil_div(block.stop, per_shard))
         files = [
-            file
+            f"{block.name}/{name}/{shard_key(shard, shape)}"
             for name, shape in self.settings.arrays.items()
-            for file in shard_files(pieces.whole / block.name / name, shards, shape)
+            for shard in range(block.start // per_shard, ceil_div(block.stop, per_shard))
         ]
-        lost = sorted(set(rows) - set(readable))
         counts = {block.name: len(readable)}
-        pieces.record(number, files, counts, notes={"unreadable": lost})
+        pieces.record(number, files, counts, notes={"unreadable": sorted(set(numbers) - set(readable))})
         return counts
 
     def finish(self, slide: SlideWork) -> SlideOutcome | BlockPlan:
-        pieces = Pieces(self.store / slide.id)
+        place = below(self.store, slide.id)
+        pieces, found = pieces_at(place), find_slide(place)
+        if found is not None:  # this was cut off when all but the tidying was done
+            pieces.finish()
+            return _outcome(slide, found, "done")
         kept, recipe = self._kept(pieces), Recipe.from_json(pieces.begun_from())
         changes = recipe.differences(self._recipe(slide))
         if changes:
@@ -203,39 +199,29 @@ class TileBlocks:
         for number, block in enumerate(blocks):
             lost[block.name][receipts[number].notes["unreadable"]] = True
         for name in kept.rows:
-            write_rest(pieces.whole / name, kept.candidates(name), lost[name])
-        counts = {name: int((~flags).sum()) for name, flags in lost.items()}
-        unreadable = {name: int(flags.sum()) for name, flags in lost.items()}
-        arrays = {name: list(shape) for name, shape in self.settings.arrays.items()}
-        made = {"counts": counts, "unreadable": unreadable, "arrays": arrays}
-        content = group_json({"recipe": recipe.to_json(), **made, "stain": kept.stain})
-        (pieces.whole / "zarr.json").write_bytes(content)
+            write_rest(below(pieces.whole, name), kept.candidates(name), lost[name])
+        made = {
+            "counts": {name: int((~flags).sum()) for name, flags in lost.items()},
+            "unreadable": {name: int(flags.sum()) for name, flags in lost.items()},
+            "arrays": {name: list(shape) for name, shape in self.settings.arrays.items()},
+        }
+        # Last: in a bucket the group is whole with it.
+        write_file(pieces.whole, "zarr.json", group_json({"recipe": recipe.to_json(), **made, "stain": kept.stain}))
         pieces.finish()
-        missing = sum(unreadable.values())
-        reasons = [kept.changed, kept.reason, lost_words(missing) if missing else ""]
-        return SlideOutcome(
-            slide=slide.id,
-            status="partial" if missing else "done",
-            reason="; ".join(filter(None, reasons)),
-            counts=counts,
-        )
+        return _outcome(slide, made, "done", kept.changed, kept.reason)
 
     def identity(self, slide: SlideWork) -> str | None:
         return failure_identity(slide.slide, self.settings, slide.quota)
 
 
-def unchanged(slide: CohortSlide, found: dict[str, Any]) -> SlideOutcome:
-    """The outcome of a slide whose group is there, from its attributes."""
-    unreadable = sum(found["unreadable"].values())
+def _outcome(slide: SlideWork, made: dict[str, Any], status: SlideStatus, *reasons: str) -> SlideOutcome:
+    """Of a slide whose group is there, from its attributes."""
+    unreadable = sum(made["unreadable"].values())
+    lost = f"{unreadable} patches could not be read" if unreadable else ""
     return SlideOutcome(
         slide=slide.id,
         # What is lost is lost the second time too, and the exit status must say so again.
-        status="partial" if unreadable else "skipped",
-        reason=f"unchanged; {lost_words(unreadable)}" if unreadable else "unchanged",
-        counts=found["counts"],
+        status="partial" if unreadable else status,
+        reason="; ".join(filter(None, [*reasons, lost])),
+        counts=made["counts"],
     )
-
-
-def lost_words(unreadable: int) -> str:
-    """Of so many patches, in words."""
-    return f"{unreadable} patches could not be read"

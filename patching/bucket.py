@@ -19,6 +19,7 @@ from ..batch.journal import JOURNAL, Journal
 from ..batch.lock import BEAT_S, Holder
 from ..batch.outcome import table_name
 from ..wsi import ClusterError, Location, StoreError
+from .group import remove_leftovers
 from .place import delete_file, kvstore, read_files, settled, write_file
 
 __all__ = ["BucketLock", "store_run"]
@@ -51,6 +52,7 @@ def _bucket_run(store: str, settings: BatchSettings, stage: str) -> Iterator[Run
         (path / JOURNAL).write_bytes(read_files(store, [JOURNAL])[0] or b"")
         journal = Journal(path / JOURNAL)
         journal.mend()
+        remove_leftovers(store)
         tables = [table_name(name, stage) for name in TABLES]
         copying = threading.Lock()  # else a beat's copy could come after the last one
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..wsi import Location, SettingsError, StoreError
-from .place import below, read_files, refuse_foreign, write_file
+from .group import refuse_foreign
+from .place import below, read_files, write_file
 from .settings import TileSettings
 from .write import group_json
 

@@ -18,25 +18,25 @@ STAIN_PATCHES, STAIN_STEP = 48, 4  # so many patches, and every so many px of th
 
 
 def read_pixels(
-    slide: Slide, rows: Candidates, settings: TileSettings, *, group: str, start: int = 0, stop: int | None = None
+    slide: Slide, rows: Candidates, settings: TileSettings, *, group: str, first: int = 0
 ) -> Iterator[tuple[int, Pixels]]:
-    """(row, pixels) of rows start to stop - 1, in the order that `write_slide` takes; unreadable ones are left out.
+    """(row, pixels) of rows, in the order that `write_slide` takes; unreadable ones are left out.
 
-    group, slide/class, is where the rows will lie in the store. No row's pixels depend on the other rows. They are
-    views that share memory: copy them before asking for the next.
+    group, slide/class, is where the rows will lie in the store, the first of them as its row `first`. No row's pixels
+    depend on the other rows. They are views that share memory: copy them before asking for the next.
     """
-    stop = len(rows) if stop is None else stop
     at_once = rows_at_once(len(rows), settings.arrays)
     finest, *others = settings.scales.items()
-    for first in range(start, stop, at_once):
-        xy = rows.xy[first : min(first + at_once, stop)]
+    for start in range(0, len(rows), at_once):
+        xy = rows.xy[start : start + at_once]
         further = {name: dict(_windows(slide, xy, settings, mpp=mpp)) for name, mpp in others}
         for index, window in _windows(slide, xy, settings, mpp=finest[1]):
             pixels = {finest[0]: window, **{name: windows[index] for name, windows in further.items()}}
             readable = {name: window for name, window in pixels.items() if window is not None}
             # A patch of several scales is read whole or not at all.
             if len(readable) == len(pixels):
-                yield first + index, _of_row(readable, settings, group=group, row=first + index)
+                row = first + start + index
+                yield row, _of_row(readable, settings, group=group, row=row)
 
 
 def _windows(

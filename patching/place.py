@@ -1,46 +1,36 @@
-"""Where a store lives: a folder, or a prefix of a bucket (s3://, gs://); what is needed of both, by TensorStore.
+"""Where a store lives: a folder, or a prefix of a bucket (s3://, gs://); files of both, by TensorStore."""
 
-In a folder a group appears by a rename. A bucket has none: there a group is whole once its zarr.json stands, which is
-written last, and until then a key named UNFINISHED tells that what lies there is ours to replace.
-"""
-
+import errno
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorstore
 
-from ..wsi import (
-    Location,
-    SettingsError,
-    StoreError,
-    refuse_foreign_folder,
-    remove_folder,
-    restore_folder,
-    whole_file,
-    whole_folder,
-)
+from ..wsi import Location, SettingsError, StoreError, whole_file
 
 __all__ = [
     "below",
+    "delete_all",
     "delete_file",
     "exists_at",
     "kvstore",
+    "names_in",
     "read_files",
-    "refuse_foreign",
-    "remove_group",
+    "read_part",
     "settled",
-    "whole_group",
+    "signs_of",
     "write_file",
 ]
 
-METADATA = "zarr.json"
-UNFINISHED = "unfinished"
-_OS_ERROR = re.compile(r"(?:os_error_code='|OS error )(\d+)")
+KeyRange = tensorstore.KvStore.KeyRange
 DRIVERS = {"s3": "s3", "gs": "gcs"}
+# Two minutes. By default it is a quarter of an hour, in which a batch takes the worker for one that hangs.
+RETRIES: dict[str, Any] = {"max_retries": 8, "initial_delay": "1s", "max_delay": "32s"}
+_OS_ERROR = re.compile(r"(?:os_error_code='|OS error )(\d+)")
+_PASSING = ("ABORTED", "DEADLINE_EXCEEDED", "UNAVAILABLE")  # what TensorStore gave up after its own tries
 
 
 def below(place: Location, *names: str) -> Location:
@@ -60,7 +50,9 @@ def kvstore(place: Location) -> dict[str, Any]:
     bucket, _, path = rest.partition("/")
     if scheme not in DRIVERS or not bucket:
         raise SettingsError(f"{place}: a store is a folder, s3://BUCKET/… or gs://BUCKET/…; give one of these")
-    spec = {"driver": DRIVERS[scheme], "bucket": bucket, "path": f"{path.rstrip('/')}/" if path else ""}
+    driver = DRIVERS[scheme]
+    spec: dict[str, Any] = {"driver": driver, "bucket": bucket, "path": f"{path.rstrip('/')}/" if path else ""}
+    spec[f"{driver}_request_retries"] = RETRIES
     if scheme == "s3":
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -86,9 +78,10 @@ def settled(future: Any, what: str, *, limit_s: float | None = None) -> Any:
     except TimeoutError as error:
         raise StoreError(f"{what}: no answer within {limit_s} s") from error
     except (ValueError, OSError, IndexError, RuntimeError) as error:
-        number = _OS_ERROR.search(str(error))
         # TensorStore says it in words only; a full disk, and what may pass, is told by its number.
-        cause = error if number is None else OSError(int(number[1]), os.strerror(int(number[1])))
+        found = _OS_ERROR.search(str(error))
+        number = int(found[1]) if found else errno.EAGAIN if str(error).startswith(_PASSING) else None
+        cause = error if number is None else OSError(number, os.strerror(number))
         raise StoreError(f"{what}: {_first_line(error)}") from cause
 
 
@@ -107,6 +100,18 @@ def read_files(place: Location, names: Sequence[str]) -> list[bytes | None]:
     asked = [(name, opened.read(name)) for name in names]
     results = [settled(reading, f"{below(place, name)}: cannot be read") for name, reading in asked]
     return [result.value if result.state == "value" else None for result in results]
+
+
+def read_part(place: Location, name: str, *, start: int, stop: int) -> bytes:
+    """Bytes start to stop - 1 of a file.
+
+    Raises:
+        StoreError: it has none, or the place does not answer.
+    """
+    found = settled(_opened(place).read(name, byte_range=slice(start, stop)), f"{below(place, name)}: cannot be read")
+    if found.state != "value":
+        raise StoreError(f"{below(place, name)}: is gone; leave it alone while it is worked on, and run again")
+    return found.value
 
 
 def exists_at(place: Location, name: str) -> bool:
@@ -134,48 +139,38 @@ def delete_file(place: Location, name: str) -> None:
     settled(_opened(place).write(name, None), f"{below(place, name)}: cannot be deleted")
 
 
-def refuse_foreign(place: Location) -> None:
-    """Pass if `whole_group` may write here: nothing there, or a group; brings back what a kill had moved aside.
+def delete_all(place: Location, *, but: str = "") -> None:
+    """Delete every file below a place, but for one.
 
     Raises:
-        SettingsError: something else is there.
+        StoreError: the place does not answer.
     """
-    if isinstance(place, Path):
-        restore_folder(place)
-        refuse_foreign_folder(place, known_by=METADATA)
-    elif read_files(place, [METADATA, UNFINISHED]) == [None, None] and _listed(place):
-        raise SettingsError(f"{place}: holds something that is no group of ours; give another place")
-
-
-def _listed(place: Location) -> list[bytes]:
-    return settled(_opened(place).list(), f"{place}: cannot be listed")
-
-
-@contextmanager
-def whole_group(place: Location) -> Iterator[Location]:
-    """Give an empty place to write a group to, its zarr.json last; it becomes `place`, or leaves no group there.
-
-    Raises:
-        SettingsError: something else is there.
-    """
-    refuse_foreign(place)
-    if isinstance(place, Path):
-        with whole_folder(place, known_by=METADATA) as partial:
-            yield partial
-        return
-    remove_group(place)
-    write_file(place, UNFINISHED, b"")
-    yield place
-    delete_file(place, UNFINISHED)
-
-
-def remove_group(place: Location) -> None:
-    """Remove a group: whole or gone."""
-    if isinstance(place, Path):
-        remove_folder(place)
-        return
     opened, what = _opened(place), f"{place}: cannot be removed"
-    if exists_at(place, METADATA):
-        settled(opened.write(UNFINISHED, b""), what)
-        settled(opened.write(METADATA, None), what)
-    settled(opened.delete_range(tensorstore.KvStore.KeyRange()), what)
+    ranges = [KeyRange(b"", but.encode()), KeyRange(but.encode() + b"\0", b"")] if but else [KeyRange()]
+    for deleting in [opened.delete_range(keys) for keys in ranges]:
+        settled(deleting, what)
+
+
+def names_in(place: Location, *, prefix: str = "") -> list[str]:
+    """The names of the files below a place, or of those that begin so.
+
+    Raises:
+        StoreError: the place does not answer.
+    """
+    keys = KeyRange(prefix.encode(), prefix.encode() + b"\xff")  # which is in no UTF-8
+    return [key.decode() for key in settled(_opened(place).list(keys), f"{place}: cannot be listed")]
+
+
+def signs_of(place: Location, names: Sequence[str]) -> list[str | None]:
+    """What tells that files are as they were, asked for at once and without their content; None where there is none.
+
+    It is the generation of the object: S3's ETag, Google's number. Who writes it again changes it, S3's only where the
+    content is another.
+
+    Raises:
+        StoreError: the place does not answer.
+    """
+    opened = _opened(place)
+    asked = [(name, opened.read(name, byte_range=slice(0, 0))) for name in names]
+    found = [settled(reading, f"{below(place, name)}: cannot be read") for name, reading in asked]
+    return [one.stamp.generation.hex() if one.state == "value" else None for one in found]

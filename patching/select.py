@@ -10,7 +10,10 @@ from ..wsi import CellGrid, Slide, TissueMask, WindowSpec, ceil_div, tumor_fract
 from .lesions import NO_LESION, lesions_under, near_border
 from .settings import TileSettings
 
-__all__ = ["Candidates", "candidates", "choose", "dealt", "slide_rng"]
+__all__ = ["ROW", "Candidates", "candidates", "choose", "dealt", "slide_rng"]
+
+ROW = np.dtype([("xy", "<i8", 2), ("tumor_fraction", "<f4"), ("tissue_fraction", "<f4"), ("lesion", "<i4")])
+"""One of `Candidates` in a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,18 @@ class Candidates:
     def take(self, rows: np.ndarray) -> "Candidates":
         """Some rows, by index or as a mask."""
         return Candidates(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def to_bytes(self) -> bytes:
+        """One ROW after the other, so that some can be read without the others."""
+        rows = np.empty(len(self), ROW)
+        for field in fields(self):
+            rows[field.name] = getattr(self, field.name)
+        return rows.tobytes()
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> "Candidates":
+        rows = np.frombuffer(content, ROW)
+        return cls(**{field.name: np.ascontiguousarray(rows[field.name]) for field in fields(cls)})
 
     def __len__(self) -> int:
         return len(self.xy)

@@ -3,23 +3,19 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_blocks, run_slides
-from ..wsi import Cohort, CohortSlide, Location, Recipe, SettingsError, StoreError, open_slide
-from .blocks import SlideWork, TileBlocks, lost_words, unchanged
+from ..batch import BatchSettings, BatchSummary, BlockPlan, SlideOutcome, run_blocks
+from ..wsi import Cohort, CohortSlide, Location, SettingsError, StoreError
+from .blocks import SlideWork, TileBlocks
 from .bucket import store_run
-from .contents import find_slide
-from .pixels import fitted_stains, read_pixels
-from .place import below, read_files, remove_group
-from .plan import failure_identity, plan_slide, recipe_of
+from .place import read_files
 from .quota import Quota, quotas
 from .settings import TileSettings
 from .space import refuse_if_full, store_size
 from .store import PatchStore
-from .write import write_slide
 
 __all__ = ["slides_to_tile", "tile_cohort", "tile_slide"]
 
@@ -37,7 +33,7 @@ def tile_cohort(
 ) -> BatchSummary:
     """Tile the labelled slides of the wanted splits into a store, a folder or a URL; unchanged slides are skipped.
 
-    on_outcome hears of each slide as it ends, on_block of the patches of each class as they are written to a folder.
+    on_outcome hears of each slide as it ends, on_block of the patches of each class as they are written.
 
     Raises:
         SettingsError: no slide to tile.
@@ -55,13 +51,8 @@ def tile_cohort(
     work = [SlideWork(slide=slide, quota=share[slide.id]) for slide in slides]
     with store_run(store, batch) as folder:
         _describe(cohort, slides, share, store, settings)
-        if isinstance(store, Path):
-            blocks = TileBlocks(store, settings)
-            return run_blocks(blocks, work, batch, folder=folder, on_outcome=on_outcome, on_block=on_block)
-        # A bucket knows no renaming: there one worker writes a slide's group from end to end.
-        whole = partial(_tile, store=store, settings=settings)
-        identity = partial(_identity, settings=settings)
-        return run_slides(whole, work, batch, folder=folder, identity=identity, on_outcome=on_outcome)
+        blocks = TileBlocks(store, settings)
+        return run_blocks(blocks, work, batch, folder=folder, on_outcome=on_outcome, on_block=on_block)
 
 
 def _describe(
@@ -115,50 +106,19 @@ def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[st
     return kept
 
 
-def _tile(work: SlideWork, *, store: Location, settings: TileSettings) -> SlideOutcome:
-    return tile_slide(work.slide, store=store, settings=settings, quota=work.quota)
-
-
-def _identity(work: SlideWork, *, settings: TileSettings) -> str | None:
-    return failure_identity(work.slide, settings, work.quota)
-
-
 def tile_slide(
     slide: CohortSlide, *, store: Location, settings: TileSettings, quota: Quota | None = None
 ) -> SlideOutcome:
-    """Tile one slide into its group of the store, or leave the group that was made by the same recipe.
+    """Tile one slide into its group of the store, here, or leave the group that was made by the same recipe.
 
     quota is the slide's share where its patient has others; by default it is reckoned as for a patient of one slide.
     """
     start = time.perf_counter()
-    quota = quotas([slide], settings)[slide.id] if quota is None else quota
-    recipe = recipe_of(slide, settings, quota)
-    place = below(store, slide.id)
-    changed = ""
-    found = find_slide(place)
-    if found is not None:
-        differences = Recipe.from_json(found["recipe"]).differences(recipe)
-        if not differences:
-            return unchanged(slide, found)
-        changed = f"made again: {'; '.join(differences)}"
-        logger.info("%s: %s", slide.id, changed)
-        remove_group(place)  # should the new one fail, nothing of another recipe stands in for it
-    with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=settings.slide_mpp) as opened:
-        plan = plan_slide(opened, slide, settings, quota)
-        classes = {
-            name: (rows, read_pixels(opened, rows, settings, group=f"{slide.id}/{name}"))
-            for name, rows in plan.chosen.items()
-        }
-        stains = {fit.method: fit.to_json() for fit in fitted_stains(opened, plan, settings)}
-        counts = write_slide(
-            place, recipe=recipe, classes=classes, arrays=settings.arrays, attributes={"stain": stains}
-        )
-    unreadable = len(plan) - sum(counts.values())
-    reasons = [changed, plan.reason, lost_words(unreadable) if unreadable else ""]
-    return SlideOutcome(
-        slide=slide.id,
-        status="partial" if unreadable else "done",
-        reason="; ".join(filter(None, reasons)),
-        seconds=time.perf_counter() - start,
-        counts=counts,
-    )
+    work = SlideWork(slide=slide, quota=quotas([slide], settings)[slide.id] if quota is None else quota)
+    blocks = TileBlocks(store, settings)
+    state = blocks.plan(work)
+    while isinstance(state, BlockPlan):
+        for number in state.pending:
+            blocks.block(work, number)
+        state = blocks.finish(work)
+    return replace(state, seconds=time.perf_counter() - start)

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import MemoryStore
 
 from ..wsi import Location, Recipe, StoreError
-from .place import below, kvstore, settled, whole_group, write_file
+from .group import whole_group
+from .place import below, kvstore, settled, write_file
 from .select import Candidates
 from .shard import BLOSC, Layout, Row, encoded_row, shard_of
 
@@ -29,7 +29,7 @@ __all__ = [
     "layouts",
     "rows_at_once",
     "rows_per_shard",
-    "shard_files",
+    "shard_key",
     "stored_bytes",
     "write_rest",
     "write_shards",
@@ -133,12 +133,8 @@ def create_arrays(place: Location, rows: int, arrays: Mapping[str, tuple[int, ..
         _sharded(below(place, name), layout)
 
 
-def shard_files(place: Path, shards: Iterable[int], shape: tuple[int, ...]) -> list[Path]:
-    """The files of these shards of an array of pixels whose rows have that shape."""
-    return [place / _key(shard, shape) for shard in shards]
-
-
-def _key(shard: int, shape: tuple[int, ...]) -> str:
+def shard_key(shard: int, shape: tuple[int, ...]) -> str:
+    """The file of a shard below its array of pixels, whose rows have that shape."""
     return "/".join(["c", str(shard), *("0" for _ in shape)])
 
 
@@ -159,16 +155,21 @@ def write_stack(
     The others are black.
 
     Raises:
-        StoreError: pixels of another row, array, shape or dtype than planned; a checksum would vouch for them.
+        StoreError: pixels of another row, array, shape or dtype than planned, or of a row that was there; a checksum
+            would vouch for them.
     """
     stacks = {name: [layout.black] * len(rows) for name, layout in planned.items()}
-    readable = []
+    readable: list[int] = []
+    came: set[int] = set()
     for row, of_row in pixels:
         if row not in rows or of_row.keys() != planned.keys():
             raise StoreError(
                 f"{place}: row {row} with {', '.join(of_row)} came where rows {rows.start} to {rows.stop} with "
                 f"{', '.join(planned)} were expected; nothing was written"
             )
+        if row in came:
+            raise StoreError(f"{place}: row {row} came twice; nothing was written")
+        came.add(row)
         readable.append(row)
         for name, values in of_row.items():
             if values.shape != planned[name].shape or values.dtype != np.uint8:
@@ -195,7 +196,7 @@ def write_shards(place: Location, layout: Layout, first: int, stack: Sequence[Ro
         )
     for start in range(0, len(stack), layout.per_shard):
         parts = shard_of(stack[start : start + layout.per_shard], per_shard=layout.per_shard)
-        key = _key((first + start) // layout.per_shard, layout.shape)
+        key = shard_key((first + start) // layout.per_shard, layout.shape)
         write_file(place, key, *parts, sync=False)  # who makes the whole of it has it on disk at the end
 
 

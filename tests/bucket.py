@@ -3,7 +3,7 @@
 import gc
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ class Bucket:
         serving = pytest.importorskip("werkzeug.serving")
         moto = pytest.importorskip("moto.moto_server.werkzeug_app")
         self.sent, self.requests = 0, 0
+        self.refusal: Callable[[str, str], str | None] = lambda *_: None
+        """Of a request, by its method and path: None, or the status with which it is refused, having done nothing."""
         app = moto.DomainDispatcherApplication(moto.create_backend_app)
         self._server = serving.make_server("127.0.0.1", 0, self._counted(app), threaded=True)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
@@ -25,6 +27,11 @@ class Bucket:
     def _counted(self, app):
         def counted(environ, start_response) -> Iterator[bytes]:
             self.requests += 1
+            status = self.refusal(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            if status is not None:
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                start_response(status, [("Content-Length", "0")])
+                return
             for part in app(environ, start_response):
                 self.sent += len(part)
                 yield part
@@ -32,15 +39,31 @@ class Bucket:
         return counted
 
     def upload(self, path: Path, key: str) -> str:
-        import s3fs
-
-        s3fs.S3FileSystem(skip_instance_cache=True).put(str(path), f"slides/{key}", recursive=path.is_dir())
+        s3fs().put(str(path), f"slides/{key}", recursive=path.is_dir())
         return f"s3://slides/{key}"
 
     def close(self) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+def s3fs():
+    """The bucket's files, asked for anew."""
+    from s3fs import S3FileSystem
+
+    return S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
+
+
+def after(changes: int) -> Callable[[str, str], str | None]:
+    """So many changes are done and no more, as to a run that is killed there."""
+    done = []
+
+    def refusal(method: str, _: str) -> str | None:
+        done.extend([method] if method in ("PUT", "POST", "DELETE") else [])
+        return "403 Forbidden" if len(done) > changes else None
+
+    return refusal
 
 
 def hang_up(file_systems: type) -> None:
@@ -53,7 +76,7 @@ def hang_up(file_systems: type) -> None:
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Bucket]:
-    s3fs = pytest.importorskip("s3fs")
+    file_systems = pytest.importorskip("s3fs").S3FileSystem
     with pytest.MonkeyPatch.context() as patch:
         served = Bucket()
         for name, value in {
@@ -63,7 +86,15 @@ def bucket() -> Iterator[Bucket]:
             "AWS_DEFAULT_REGION": "us-east-1",
         }.items():
             patch.setenv(name, value)
-        s3fs.S3FileSystem(skip_instance_cache=True).makedirs("slides", exist_ok=True)  # moto keeps it between servers
+        s3fs().makedirs("slides", exist_ok=True)  # moto keeps it between servers
         yield served
         served.close()
-        hang_up(s3fs.S3FileSystem)
+        hang_up(file_systems)
+
+
+@pytest.fixture
+def requests(bucket) -> Iterator[Callable]:
+    """Sets which requests are refused: see `Bucket.refusal`."""
+    before = bucket.refusal
+    yield lambda refusal=before: setattr(bucket, "refusal", refusal)
+    bucket.refusal = before

@@ -16,7 +16,8 @@ from gigaslide.patching import tile as tile_module
 from gigaslide.patching import tile_cohort
 from gigaslide.patching import write as write_module
 from gigaslide.patching.blocks import SlideWork, TileBlocks
-from gigaslide.wsi import Cohort
+from gigaslide.wsi import Cohort, Location
+from gigaslide.wsi.location import location_of
 from tiling import SETTINGS, SIDE
 
 A_SHARD, A_BLOCK = 5, 10  # patches
@@ -55,7 +56,7 @@ def _small() -> Iterator[None]:
         yield
 
 
-def tile_slowly(cohort: Cohort, store: Path, *, pause_s: float = 0.0, on_block=None, **batch) -> BatchSummary:
+def tile_slowly(cohort: Cohort, store: Location, *, pause_s: float = 0.0, on_block=None, **batch) -> BatchSummary:
     """batch: as for `BatchSettings`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tile_module, "TileBlocks", lambda store, settings: SlowBlocks(TRULY(store, settings), pause_s))
@@ -66,7 +67,7 @@ def tile_slowly(cohort: Cohort, store: Path, *, pause_s: float = 0.0, on_block=N
 if __name__ == "__main__":
     workers, pause = int(sys.argv[3]), float(sys.argv[4])
     try:
-        cohort = Cohort.load(Path(sys.argv[1]))
-        sys.exit(tile_slowly(cohort, Path(sys.argv[2]), pause_s=pause, workers=workers, memory_gb=1.5).exit_status)
+        cohort, store = Cohort.load(Path(sys.argv[1])), location_of(sys.argv[2], Path.cwd())
+        sys.exit(tile_slowly(cohort, store, pause_s=pause, workers=workers, memory_gb=1.5).exit_status)
     except Stopped as stopped:
         sys.exit(stopped.exit_status)

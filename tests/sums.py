@@ -18,7 +18,7 @@ from gigaslide.batch import (
     BatchSettings,
     BatchSummary,
     BlockPlan,
-    Pieces,
+    FolderPieces,
     SlideOutcome,
     Stopped,
     run_blocks,
@@ -51,8 +51,8 @@ class Sums:
     out: Path
     pause_s: float = 0.0
 
-    def pieces(self, slide: Column) -> Pieces:
-        return Pieces(self.out / slide.id, {"id": slide.id, "count": slide.count})
+    def pieces(self, slide: Column) -> FolderPieces:
+        return FolderPieces(self.out / slide.id, {"id": slide.id, "count": slide.count})
 
     def plan(self, slide: Column) -> BlockPlan | SlideOutcome:
         if (self.out / slide.id / "sum.json").exists():
@@ -69,10 +69,10 @@ class Sums:
         time.sleep(self.pause_s)
         rows = range(number_ * ROWS, min(slide.count, (number_ + 1) * ROWS))
         pieces = self.pieces(slide)
-        path = pieces.whole / "c" / str(number_)
+        path = pieces.whole / f"c/{number_}"
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join(str(number(slide, row)) for row in rows))
-        pieces.record(number_, [path], {"rows": len(rows)})
+        pieces.record(number_, [f"c/{number_}"], {"rows": len(rows)})
         return {"rows": len(rows)}
 
     def befall(self, slide: Column) -> None:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from gigaslide.batch import BatchSettings, Pieces, run_folder
+from gigaslide.batch import BatchSettings, FolderPieces, run_folder
 from gigaslide.wsi import ClusterError, StoreError
 from pydantic import ValidationError
 from sums import COLUMNS, Column, Sums, contents, expected, run
@@ -60,16 +60,16 @@ def test_resume_does_what_is_missing_and_what_is_not_as_it_was_written(tmp_path)
 
 
 def test_pieces_of_another_recipe_are_not_gone_on_with(tmp_path):
-    old = Pieces(tmp_path / "a", {"count": 1})
+    old = FolderPieces(tmp_path / "a", {"count": 1})
     assert not old.begin()
     (old.whole / "x").write_text("old")
-    old.record(0, [old.whole / "x"], {"rows": 1})
+    old.record(0, ["x"], {"rows": 1})
     assert old.begin()
-    new = Pieces(tmp_path / "a", {"count": 2})
+    new = FolderPieces(tmp_path / "a", {"count": 2})
     assert not new.begin()
     assert not new.done()
     with pytest.raises(StoreError, match="block 4 did not write it"):
-        new.record(4, [new.whole / "x"], {})
+        new.record(4, ["x"], {})
 
 
 def test_fault_29_leftovers_are_removed_and_half_done_slides_kept(tmp_path):

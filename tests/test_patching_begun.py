@@ -11,7 +11,7 @@ import pytest
 import zarr
 from conftest import as_cohort, stained_slide, write_tiff
 from gigaslide.patching import PatchStore
-from gigaslide.wsi import SlideError
+from gigaslide.wsi import SlideError, open_slide
 from tiling import SETTINGS, SIDE, content_hash, made_slide, tile
 
 
@@ -150,13 +150,24 @@ def test_fault_23_tiling_killed_at_changes_to_the_disk_and_resumed_gives_the_sam
 
 
 def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
-    from gigaslide.patching import tile_slide, write
+    from gigaslide.patching import write
+    from gigaslide.patching.pixels import read_pixels
+    from gigaslide.patching.plan import plan_slide, recipe_of
+    from gigaslide.patching.quota import quotas
 
     monkeypatch.setattr(write, "SHARD_BYTES", 3 * 83 * 83 * 7)
     monkeypatch.setattr(write, "ROWS_AT_ONCE", 16)
     slide = cohort.slides[0]
     tile(as_cohort(slide), tmp_path / "blocks")
-    in_one_go = tile_slide(slide, store=tmp_path / "one", settings=SETTINGS)
+    quota = quotas([slide], SETTINGS)[slide.id]
+    with open_slide(slide.path) as opened:
+        chosen = plan_slide(opened, slide, SETTINGS, quota).chosen
+        classes = {
+            n: (rows, read_pixels(opened, rows, SETTINGS, group=f"{slide.id}/{n}")) for n, rows in chosen.items()
+        }
+        recipe = recipe_of(slide, SETTINGS, quota)
+        one, further = tmp_path / "one" / slide.id, {"stain": {}}
+        counts = write.write_slide(one, recipe=recipe, classes=classes, arrays=SETTINGS.arrays, attributes=further)
     files = [
         {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         for folder in (tmp_path / "blocks" / slide.id, tmp_path / "one" / slide.id)
@@ -165,7 +176,7 @@ def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
     assert len([name for name in files[0] if name.startswith("tumor/images/c/")]) == -(-40 // 7)
     blocks_done = [line for line in (tmp_path / "blocks/run.jsonl").read_text().splitlines() if '"block"' in line]
     assert len(blocks_done) == -(-40 // 14) + -(-50 // 14)
-    assert in_one_go.counts == {"normal": 50, "tumor": 40}
+    assert counts == {"normal": 50, "tumor": 40}
 
 
 def test_fault_16_slide_replaced_while_it_is_tiled_fails_and_is_tiled_anew(tmp_path):

@@ -49,8 +49,8 @@ def test_store_in_a_bucket_is_written_read_and_verified(bucket, cohort, tmp_path
     assert "ill" in capfd.readouterr().out
 
 
-def test_unfinished_group_in_a_bucket_is_no_slide_and_is_made_again(bucket, tmp_path):
-    from gigaslide.patching import tile as tile_module
+def test_unfinished_group_in_a_bucket_is_no_slide_and_is_gone_on_with(bucket, tmp_path):
+    from gigaslide.patching import blocks as blocks_module
 
     slide = made_slide(tmp_path, "ill.tif", seed=1, label="normal", patient="p1", split="train")
     url, few = "s3://slides/stores/two", {"normal_per_slide": 3}
@@ -60,7 +60,7 @@ def test_unfinished_group_in_a_bucket_is_no_slide_and_is_made_again(bucket, tmp_
         yield
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tile_module, "read_pixels", killed)
+        patch.setattr(blocks_module, "read_pixels", killed)
         with pytest.raises(KeyboardInterrupt):
             tile(as_cohort(slide), url, **few)
     assert PatchStore(url).slides == ()
@@ -84,7 +84,7 @@ def test_journal_and_tables_lie_in_the_bucket_and_failures_are_not_tried_again(b
     assert b"<h1>three</h1>" in (page or b"")
     assert b"Traceback" in (failures or b"")
     assert lock is None
-    assert [line["event"] for line in lines(url)] == ["run", "slide", "slide", "end"]
+    assert [line["event"] for line in lines(url)] == ["run", "plan", "block", "slide", "slide", "end"]
     assert [o.status for o in tile(both, url, **FEW).outcomes] == ["skipped", "failed"]
     assert [line["slide"] for line in lines(url) if line["event"] == "slide"] == ["good", "bad", "good"]
     write_tiff(tmp_path / "bad.tif", stained_slide(2))

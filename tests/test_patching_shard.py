@@ -12,7 +12,7 @@ from gigaslide.patching import write as write_module
 from gigaslide.patching.pixels import read_pixels
 from gigaslide.patching.place import kvstore
 from gigaslide.patching.shard import Layout, encoded_row, shard_of
-from gigaslide.patching.write import create_arrays, shard_files, write_shards, write_stack
+from gigaslide.patching.write import create_arrays, shard_key, write_shards, write_stack
 from gigaslide.wsi import Recipe, Region, StoreError, open_slide
 
 P = 29
@@ -68,7 +68,9 @@ def test_our_shards_hold_what_tensorstores_hold(tmp_path, small_shards):
             assert np.array_equal(opened(place).read().result(), values)
             assert np.array_equal(zarr.open_array(place, mode="r")[:], values)
         # How well LZ4 compresses is each library's affair; the files are the same, and each reads the other's.
-        mine, its = (shard_files(tmp_path / who / name, range(3), ARRAYS[name]) for who in ("ours", "theirs"))
+        mine, its = (
+            [tmp_path / who / name / shard_key(shard, ARRAYS[name]) for shard in range(3)] for who in ("ours", "theirs")
+        )
         for one, other in zip(mine, its, strict=True):
             content = one.read_bytes(), other.read_bytes()
             one.write_bytes(content[1])
@@ -91,7 +93,7 @@ def test_unreadable_rows_are_black_and_are_there(tmp_path, small_shards):
 def test_a_shard_ends_with_its_index_and_every_changed_byte_is_told(tmp_path, small_shards):
     rows = patches(3)
     written(tmp_path, rows, np.arange(ROWS))
-    (file,) = shard_files(tmp_path / "images", [2], ARRAYS["images"])  # holds rows 10 to 12, and places for two more
+    file = tmp_path / "images" / shard_key(2, ARRAYS["images"])  # holds rows 10 to 12, and places for two more
     content = file.read_bytes()
     index = np.frombuffer(content[-16 * PER_SHARD - 4 : -4], "<u8").reshape(PER_SHARD, 2)
     assert (index[3:] == 2**64 - 1).all()
@@ -156,6 +158,7 @@ BLACK = {name: np.zeros(shape, np.uint8) for name, shape in ARRAYS.items()}
         (7, {"images": np.zeros((P, P, 3), np.int8)}, "row 7 is int8"),
         (7, {"augmented": BLACK["augmented"][:3]}, r"augmented: row 7 .*\(3, 26, 26, 3\)"),
         (7, {"images_2": BLACK["images"]}, "row 7 with images, augmented, images_2 "),
+        (8, {}, "row 8 came twice"),
     ],
 )
 def test_pixels_that_are_not_the_planned_are_refused(tmp_path, small_shards, row, changed, words):

@@ -11,7 +11,7 @@ import zarr
 from conftest import as_cohort, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings, BatchSummary
 from gigaslide.patching import CLASSES, PatchStore, TileSettings, tile_cohort
-from gigaslide.wsi import Cohort, CohortSlide
+from gigaslide.wsi import Cohort, CohortSlide, Location
 
 SETTINGS = TileSettings(
     mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=40, normal_per_slide=50, min_tissue=0.3
@@ -29,7 +29,7 @@ def made_slide(folder: Path, name: str, *, seed: int, **fields) -> CohortSlide:
     return CohortSlide(id=path.stem, path=path, annotation=annotation, **fields)
 
 
-def tile(cohort: Cohort, store: Path, workers: int = 0, **changes) -> BatchSummary:
+def tile(cohort: Cohort, store: Location, workers: int = 0, **changes) -> BatchSummary:
     settings = SETTINGS.model_copy(update=changes)
     return tile_cohort(cohort, store, settings, BatchSettings(workers=workers, memory_gb=1.5))
 
