@@ -41,8 +41,8 @@ Pixels = Mapping[str, np.ndarray]
 """Of one row: by the name of the array they go to, uint8."""
 
 SHARD_BYTES = 32 * 2**20  # uncompressed, of all arrays of pixels together
-ROWS_AT_ONCE = 1024  # a block, in whole shards: so much is read again at most when one is cut off
-STACK_BYTES = 8 * SHARD_BYTES  # uncompressed: what a writer may hold in memory, unless a shard is more
+ROWS_AT_ONCE = 512  # a block, in whole shards: so much is read again at most when one is cut off
+STACK_BYTES = 4 * SHARD_BYTES  # uncompressed: what a writer may hold in memory, unless a shard is more
 METADATA_ARRAYS = (*(field.name for field in fields(Candidates)), "unreadable")
 
 
