@@ -6,6 +6,7 @@ from typing import Any
 
 from ..wsi import CellStatus
 from .judgement import Judgement
+from .prediction import NO_ROW
 
 __all__ = ["cohort_counts"]
 
@@ -32,5 +33,6 @@ def cohort_counts(judgements: Sequence[Judgement]) -> dict[str, Any]:
         "cells_failed": cells[CellStatus.FAILED],
         "lost_share": lost / looked if looked else 0.0,
         "tumor_cells_not_scored": sum(j.patches.tumor_not_scored for j in used if j.patches),
+        "without_row": sum(NO_ROW in j.notes for j in used),
         "without_picture": sum(j.pictures is None for j in used),
     }

@@ -42,6 +42,12 @@ class SlideDetections:
     line: np.ndarray
     """(N,) int64, from 1."""
 
+    @property
+    def repeated(self) -> int:
+        """How many say what another one says: place and probability."""
+        found = self.detections
+        return len(found) - len(np.unique(np.stack([found.x, found.y, found.probability]), axis=1).T)
+
     def outside(self, slide_size: tuple[int, int]) -> tuple[str, ...]:
         """Where each detection stands that lies outside a slide of (width, height) level-0 px."""
         found, rows = self.detections, np.flatnonzero(is_outside(self.detections, slide_size))
@@ -62,7 +68,8 @@ class DetectionFiles:
         """Read detections of slides with these ids (matched without regard to case where need be).
 
         Raises:
-            ScoreError: no such files, a line that cannot be used, or predictions for a slide that is not in ids.
+            ScoreError: no such files, a table without a line, a line that cannot be used, or predictions for a slide
+                that is not in ids.
         """
         if not path.is_dir():
             return cls(path=path, by_slide=_table(path, ids), is_table=True)
@@ -78,6 +85,18 @@ class DetectionFiles:
             rows = [row for row in _rows(file, CAMELYON) if _is_of(row, slide, known)]
             found[slide] = _slide_detections(slide, file, rows)
         return cls(path=path, by_slide=found, is_table=False)
+
+    def refuse_if_of_others(self, slides: Sequence[str]) -> None:
+        """Pass if a table has rows of one of these slides, or no rows at all.
+
+        Raises:
+            ScoreError: all its rows are of other slides; that none was found on these would be no finding.
+        """
+        if self.is_table and self.by_slide and not self.by_slide.keys() & set(slides):
+            raise ScoreError(
+                f"{self.path}: has no row of the {len(slides)} slides that are evaluated, but of {len(self.by_slide)} "
+                f"others, the first {next(iter(self.by_slide))}; give their --split, or another table"
+            )
 
     @classmethod
     def of_table(cls, detections: Detections, ids: Sequence[str]) -> "DetectionFiles":
@@ -142,6 +161,9 @@ def _is_of(row: _Row, slide: str, known: _Ids) -> bool:
 
 def _table(path: Path, ids: Sequence[str]) -> dict[str, SlideDetections]:
     known = _Ids(ids)
+    with _opened(path) as lines:
+        if not any(line.strip() for line in lines):
+            raise ScoreError(f"{path}: is empty; of a model that found nothing, give the header {','.join(TABLE)}")
     by_slide: dict[str, list[_Row]] = {}
     for row in _rows(path, TABLE):
         by_slide.setdefault(known.of(row.slide, f"{path}, line {row.line}"), []).append(row)

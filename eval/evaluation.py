@@ -183,8 +183,9 @@ def judge_cohort(
     """Each slide judged; one that cannot be is left out, with its reason.
 
     Raises:
-        ScoreError: most detections lie outside their slides.
+        ScoreError: the predictions are of other slides, or most detections lie outside their slides.
     """
+    predictions.check(slides)
     judgements = []
     for slide in slides:
         judgements.append(_tried(slide, predictions, settings))

@@ -185,7 +185,8 @@ def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: Ev
     verdicts = judge_detections(detections, truth.lesions, is_outside=beyond) if is_judged else None
     by_programs = is_judged and not truth.no_official
     official = {name: judge_detections(detections, truth.official.get(name)) for name in OFFICIAL if by_programs}
-    notes = [*_not_looked_at(heatmap), *truth.notes, *_no_lesions(truth), *_of_programs(truth, detections, beyond)]
+    notes = [*prediction.notes, *_not_looked_at(heatmap), *truth.notes, *_no_lesions(truth)]
+    notes += _of_programs(truth, detections, beyond)
     if not is_judged:
         notes.append(f"{truth.unjudged}; in the slide figures only")
     if prediction.outside:

@@ -40,6 +40,7 @@ def calls_at(point: OperatingPoint, judgements: Sequence[Judgement]) -> dict[str
         "false_positive_count": len(point.false_positives),
         "tumor_slides": sum(j.is_tumor for j in used),
         "tumor_slides_called": sum(j.is_tumor for j in called),
+        "absent_tumor_slides": sum(j.is_tumor for j in judgements if j.is_absent),
         "normal_slides": sum(not j.is_tumor for j in used),
         "normal_slides_called": sum(not j.is_tumor for j in called),
     }

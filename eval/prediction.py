@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,10 +23,11 @@ from ..wsi import (
 )
 from .detection_files import DetectionFiles, SlideDetections, csv_names, is_outside
 
-__all__ = ["GivenDetections", "Prediction", "Predictions", "open_predictions"]
+__all__ = ["NO_ROW", "GivenDetections", "Prediction", "Predictions", "open_predictions"]
 
 logger = logging.getLogger(__name__)
 
+NO_ROW = "no row in the table: nothing was found on it"
 SAME_MPP = 0.03  # heatmap and slide may differ by this much in µm/px
 
 
@@ -43,6 +44,8 @@ class Prediction:
     """Why there is no prediction, or none that can be used; empty where there is one."""
     outside: tuple[str, ...] = ()
     """Where each detection stands (file, line, place) that lies outside the slide."""
+    notes: tuple[str, ...] = ()
+    """What else is to be said of it."""
 
     @property
     def score(self) -> float | None:
@@ -64,6 +67,14 @@ class Predictions(Protocol):
     @property
     def unlisted(self) -> tuple[str, ...]:
         """Names of slides that are predicted and not in the cohort."""
+        ...
+
+    def check(self, slides: Sequence[CohortSlide]) -> None:
+        """Pass if these slides can be evaluated.
+
+        Raises:
+            ScoreError: it speaks of other slides only.
+        """
         ...
 
     def of(self, slide: CohortSlide) -> Prediction | None:
@@ -122,6 +133,9 @@ class _OfHeatmaps:
     unlisted: tuple[str, ...] = ()
     has_any: bool = True
     """Whether any slide is predicted; where none is, nothing was tried."""
+
+    def check(self, slides: Sequence[CohortSlide]) -> None:
+        """A slide without a heatmap is absent, and says so by itself."""
 
     def of(self, slide: CohortSlide) -> Prediction | None:
         found, absence = self._found(slide)
@@ -219,6 +233,9 @@ class GivenDetections:
     unlisted: tuple[str, ...] = ()
     """None ever: files of detections for them are refused."""
 
+    def check(self, slides: Sequence[CohortSlide]) -> None:
+        self.files.refuse_if_of_others([slide.id for slide in slides])
+
     def of(self, slide: CohortSlide) -> Prediction:
         size, mpp = _frame(slide)
         return self.sized(slide.id, slide_size=size, slide_mpp=mpp)
@@ -236,12 +253,15 @@ class GivenDetections:
                 slide_size=slide_size,
                 slide_mpp=slide_mpp,
                 absence="" if self.files.is_table else absence,
+                notes=(NO_ROW,) if self.files.is_table else (),
             )
+        twice = f"{found.repeated} of {len(found.detections)} detections say what another one says; all count"
         return Prediction(
             detections=found.detections,
             slide_size=slide_size,
             slide_mpp=slide_mpp,
             outside=found.outside(slide_size),
+            notes=(twice,) if found.repeated else (),
         )
 
     def inputs(self, slide: CohortSlide) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from gigaslide.eval.left_out import left_out_of
 from gigaslide.eval.statistics import official_gap
 from gigaslide.eval.subgroups import subgroups_of
 from gigaslide.wsi import CohortSlide
-from predictions import IN_LESION, LESION, Bench
+from predictions import IN_LESION, LESION, Bench, Page
 from shapely.geometry import box
 from sklearn.metrics import cohen_kappa_score
 
@@ -85,6 +85,15 @@ def test_absent_slides_are_listed_with_their_reason(half):
     assert rows["slide"].tolist() == ["u", "n2", "n3"]
     assert set(rows["left_out_of"]) == {"all but FROC, where its lesions are missed"}
     assert rows["reason"].str.contains("absent: no prediction at .*.csv; add it, empty where nothing was found").all()
+
+
+def test_absent_tumour_slides_tell_what_sensitivity_would_be_without_them(plain: Bench):
+    plain.slide("u", "tumor", tumor=(LESION,))
+    plain.evaluate()
+    assert plain.metrics()["figures"]["slide_sensitivity"]["value"] == 1
+    text = Page(plain.html()).text
+    assert "3 of 3 slides are in the figures, 1 of them without a prediction" in text
+    assert "were the tumour slide among them called normal, slide sensitivity would be 0.500" in text
 
 
 def test_a_prediction_without_detections_counts_in_full(tmp_path):

@@ -177,6 +177,47 @@ def test_a_slide_without_rows_in_a_table_has_no_detections(bench):
     assert got.figures.froc["camelyon16-e2"].score.value == 0
 
 
+def test_slides_without_a_row_and_rows_that_say_the_same_are_told(bench):
+    bench.slide("t", "tumor", tumor=(LESION,))
+    bench.slide("u", "tumor", tumor=(LESION,))
+    bench.slide("n", "normal")
+    table = bench.folder / "all.csv"
+    table.write_text("slide,x,y,probability\nt,600,200,0.9\nn,5,6,0.4\nn,5,6,0.4\nn,5,6,0.3\nn,7,6,0.4\n")
+    got = evaluate_cohort(Cohort(slides=tuple(bench.rows)), table, bench.folder / "out", QUICK)
+    assert [list(j.notes) for j in got.judgements] == [
+        [],
+        ["no row in the table: nothing was found on it"],
+        ["1 of 4 detections say what another one says; all count"],
+    ]
+    assert got.metrics["cohort"]["without_row"] == 1
+    assert "has no row in the table of detections" in bench.html()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "slide,x,y,probability\nother,600,200,0.9\nother,1,2,0.9\n",
+            "no row of the 2 slides .* but of 1 others, the first",
+        ),
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+    ],
+)
+def test_a_table_that_speaks_of_no_evaluated_slide_is_refused(bench, text, words):
+    bench.slide("t", "tumor", tumor=(LESION,))
+    bench.slide("n", "normal")
+    other = replace(bench.slide("other", "normal"), split="train")
+    cohort = Cohort(slides=(*bench.rows[:2], other))
+    table = bench.folder / "all.csv"
+    table.write_text(text)
+    with pytest.raises(ScoreError, match=rf"all\.csv: .*{words}"):
+        evaluate_cohort(cohort, table, bench.folder / "out", QUICK)
+    assert not (bench.folder / "out").exists()
+    table.write_text("slide,x,y,probability\n")  # of a model that found nothing
+    assert evaluate_cohort(cohort, table, bench.folder / "out", QUICK).exit_status == 0
+
+
 def test_an_empty_folder_of_predict_is_no_table_of_nothing_found(bench):
     given = bench_with(bench, detections="slide,x,y,probability\n", summary="slide,status\nt,failed\n")
     got = scored(bench, given)

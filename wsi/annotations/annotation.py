@@ -98,7 +98,7 @@ class Annotation:
             found = sorted({o.group for o in outlines})
             raise AnnotationError(
                 f"{path}: unknown group {', '.join(map(repr, unknown))} (groups found: {', '.join(map(repr, found))}); "
-                "say what it means with --groups, for example --groups.NAME tumor"
+                f"say what it means with --groups, for example {_example(unknown[0])}"
             )
         nothing = tuple(outline for outline in drawn if outline.polygon.is_empty)
         return cls(outlines=outlines, groups=known, without_area=nothing)
@@ -114,6 +114,12 @@ class Annotation:
             raise AnnotationError(f"{path}: write annotations as .xml (ASAP, ImageScope) or .geojson (QuPath)")
         with whole_file(path) as partial:
             partial.write_bytes(content)
+
+
+def _example(group: str) -> str:
+    if group == "binary-1":
+        return "--groups.binary-1 tumor, which is the value 1 of a mask that holds 0 and 1 alone"
+    return f"--groups.{group} tumor" if group.replace("-", "").replace("_", "").isalnum() else "--groups.NAME tumor"
 
 
 def _read(path: Path, slide: SlideFrame | Location | None) -> list[Outline]:
