@@ -39,7 +39,7 @@ OPTIONS = {
     "distributed.deploy.lost-worker-timeout": "30s",
     # Every death of a worker is told to the run, which counts them by slide.
     "distributed.scheduler.allowed-failures": 0,
-    # No more tasks in a worker than it can do at once; the others wait at the scheduler.
+    # No more tasks in a worker than it can do at once, as far as Dask queues them at the scheduler: see OnDask.submit.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.admin.log-format": "%(name)s: %(message)s",
     "distributed.nanny.pre-spawn-environ": {

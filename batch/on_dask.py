@@ -50,7 +50,9 @@ class OnDask:
         self._stack = ExitStack()
         self._client, self._wanted = self._stack.enter_context(dask_client(settings, at_most=at_most, shared=shared))
         # It would tell of each death of a worker beside the run, which counts them.
-        logging.getLogger("distributed.scheduler").setLevel(logging.CRITICAL)
+        told = logging.getLogger("distributed.scheduler")
+        self._stack.callback(told.setLevel, told.level)
+        told.setLevel(logging.CRITICAL)
         self._client.subscribe_topic(topic_of(terms.run), self._hear)
 
     @property
@@ -72,8 +74,8 @@ class OnDask:
             self._work,
             task,
             self._terms,
-            # A tuple's first part names the group: tasks of a large group wait at the scheduler, not in a worker that
-            # may die.
+            # A tuple's first part names the group: tasks of a group that is larger than twice the threads wait at the
+            # scheduler. What waits in a worker that dies is tried again, see `_lost`.
             key=(topic_of(self._terms.run), task.key, self._attempts),
             pure=False,
         )
@@ -97,16 +99,19 @@ class OnDask:
     def call_off(self) -> Sequence[Task[Any]]:
         waiting = {key: task for key, (task, _) in self._flying.items() if task.key not in self._began}
         if waiting:
-            self._client.cancel([self._flying.pop(key)[1] for key in waiting], force=True)
+            self._cancel([self._flying.pop(key)[1] for key in waiting])
         return list(waiting.values())
 
     def close(self) -> None:
-        try:
-            self._client.cancel([future for _, future in self._flying.values()])
-        except Exception as error:  # a scheduler that is gone: nothing is left to cancel
-            logger.debug("at the end: %s", error)
+        self._cancel([future for _, future in self._flying.values()])
         self._flying.clear()
         self._stack.close()
+
+    def _cancel(self, futures: Sequence[Future]) -> None:
+        try:
+            self._client.cancel(futures, force=True)
+        except Exception as error:  # a scheduler that is gone: nothing is left to cancel
+            logger.debug("%s: nothing could be called off: %r", self._place(), error)
 
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
         _, message = event

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import google_crc32c
 
 from ..wsi import Location, StoreError, remove_folder, whole_file
-from ..wsi.outputs import remove_litter, sync_file
+from ..wsi.outputs import remove_litter, sync_below, sync_file
 
 __all__ = ["DONE", "RECIPE", "FolderPieces", "Pieces", "Receipt"]
 
@@ -147,8 +147,20 @@ class Pieces(ABC, Generic[PlaceT]):
         }
 
 
+@dataclass(frozen=True)
 class FolderPieces(Pieces[Path]):
     """A folder on its way: it lies beside its place, which it gets by a rename."""
+
+    sync_blocks: bool = False
+    """Have a block on disk when it is recorded: where another machine may finish, that cannot bring there what this
+    one holds back."""
+
+    def record(self, number: int, files: Sequence[str], counts: Mapping[str, int], *, notes: Any = None) -> None:
+        if self.sync_blocks:
+            for name in files:
+                if (self.whole / name).exists():
+                    sync_file(self.whole / name)
+        super().record(number, files, counts, notes=notes)
 
     @property
     def partial(self) -> Path:
@@ -167,29 +179,25 @@ class FolderPieces(Pieces[Path]):
         self._write(RECIPE, self._plain())  # last: a folder without it was cut off right here and is made again
 
     def finish(self) -> None:
-        """Have all of the folder on disk and give it its name; one that is there already is replaced."""
+        """Have all of the folder on disk and give it its name; one that has it already stays."""
         if self.whole.exists():  # else a kill came between the rename and the tidying
             remove_litter(self.whole)  # of workers that were killed in this run
             self._bring_to_disk()
-            if self.place.exists():
-                remove_folder(self.place)
             _sync_folder(self.whole)
-            self.whole.rename(self.place)
+            if not self.place.exists():  # else another finish, of a run that was thought dead, came before
+                self.whole.rename(self.place)
             _sync_folder(self.place.parent)
         shutil.rmtree(self.partial, ignore_errors=True)
 
     def _bring_to_disk(self) -> None:
-        for path in self.whole.rglob("*"):
-            if path.is_dir():
-                continue
-            try:
-                sync_file(path)
-            except OSError:
-                name = path.relative_to(self.whole).as_posix()
-                for number, receipt in self.receipts().items():
-                    if name in receipt.files:
-                        (self.partial / _receipt(number)).unlink()
-                raise
+        try:
+            sync_below(self.whole)
+        except OSError as error:
+            name = Path(error.filename).relative_to(self.whole).as_posix()
+            for number, receipt in self.receipts().items():
+                if name in receipt.files:
+                    (self.partial / _receipt(number)).unlink()
+            raise
 
     def _read(self, name: str) -> bytes | None:
         try:

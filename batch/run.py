@@ -191,7 +191,7 @@ class _Run(Generic[SlideT]):
             if state.plans < self.settings.tries:
                 self.agenda.planned(state, value.pending)
             else:
-                reason = f"what was written did not last on the disk ({state.plans} times)"
+                reason = f"what was written did not last ({state.plans} times)"
                 self._take_failure(state, task, Failure(reason=reason))
         else:
             pace.took(report.worker, report.seconds, value)

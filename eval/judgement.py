@@ -183,8 +183,10 @@ def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: Ev
     heatmap, detections = prediction.heatmap, prediction.detections
     is_judged, beyond = not truth.unjudged, is_outside(detections, prediction.slide_size)
     verdicts = judge_detections(detections, truth.lesions, is_outside=beyond) if is_judged else None
-    by_programs = is_judged and not truth.no_official
-    official = {name: judge_detections(detections, truth.official.get(name)) for name in OFFICIAL if by_programs}
+    official = {
+        name: judge_detections(detections, truth.official.get(name), is_outside=beyond)
+        for name in (OFFICIAL if is_judged and not truth.no_official else ())
+    }
     notes = [*prediction.notes, *_not_looked_at(heatmap), *truth.notes, *_no_lesions(truth)]
     notes += _of_programs(truth, detections, beyond)
     if not is_judged:

@@ -122,6 +122,8 @@ class TileBlocks:
 
     store: Location
     settings: TileSettings
+    sync_blocks: bool = False
+    """Workers may be on several machines: see `FolderPieces`."""
 
     def _recipe(self, slide: SlideWork) -> Recipe:
         return recipe_of(slide.slide, self.settings, slide.quota)
@@ -162,7 +164,7 @@ class TileBlocks:
         return self._kept(pieces)
 
     def block(self, slide: SlideWork, number: int) -> dict[str, int]:
-        pieces, row = pieces_at(below(self.store, slide.id)), slide.slide
+        pieces, row = pieces_at(below(self.store, slide.id), sync_blocks=self.sync_blocks), slide.slide
         kept = self._kept(pieces)
         block = kept.blocks(self.settings)[number]
         rows = kept.candidates(block.name, start=block.start, stop=block.stop)

@@ -14,7 +14,7 @@ from typing import Any
 from ..batch import FolderPieces, Pieces
 from ..batch.pieces import DONE, RECIPE
 from ..wsi import Location, SettingsError, refuse_foreign_folder, remove_folder, restore_folder, whole_folder
-from ..wsi.outputs import PARTIAL
+from ..wsi.outputs import PARTIAL, sync_below
 from .place import below, delete_all, delete_file, exists_at, names_in, read_files, signs_of, write_file
 
 __all__ = ["BucketPieces", "pieces_at", "refuse_foreign", "remove_group", "remove_leftovers", "whole_group"]
@@ -70,9 +70,11 @@ class BucketPieces(Pieces[str]):
         return list(signs_of(self.whole, files))
 
 
-def pieces_at(place: Location, recipe: Mapping[str, Any] | None = None) -> Pieces[Any]:
-    """A group on its way. Only those who begin need the recipe."""
-    return FolderPieces(place, recipe or {}) if isinstance(place, Path) else BucketPieces(place, recipe or {})
+def pieces_at(place: Location, recipe: Mapping[str, Any] | None = None, *, sync_blocks: bool = False) -> Pieces[Any]:
+    """A group on its way. Only those who begin need the recipe; sync_blocks is what `FolderPieces` says."""
+    if isinstance(place, Path):
+        return FolderPieces(place, recipe or {}, sync_blocks=sync_blocks)
+    return BucketPieces(place, recipe or {})
 
 
 def refuse_foreign(place: Location) -> None:
@@ -99,6 +101,7 @@ def whole_group(place: Location) -> Iterator[Location]:
     if isinstance(place, Path):
         with whole_folder(place, known_by=METADATA) as partial:
             yield partial
+            sync_below(partial)
         return
     pieces = BucketPieces(place)
     pieces.begin_anew()

@@ -51,7 +51,7 @@ def tile_cohort(
     work = [SlideWork(slide=slide, quota=share[slide.id]) for slide in slides]
     with store_run(store, batch) as folder:
         _describe(cohort, slides, share, store, settings)
-        blocks = TileBlocks(store, settings)
+        blocks = TileBlocks(store, settings, sync_blocks=bool(batch.cluster or batch.scheduler))
         return run_blocks(blocks, work, batch, folder=folder, on_outcome=on_outcome, on_block=on_block)
 
 
@@ -111,6 +111,7 @@ def tile_slide(
 ) -> SlideOutcome:
     """Tile one slide into its group of the store, here, or leave the group that was made by the same recipe.
 
+    It takes no lock: nothing else may work on this slide in the store meanwhile.
     quota is the slide's share where its patient has others; by default it is reckoned as for a patient of one slide.
     """
     start = time.perf_counter()

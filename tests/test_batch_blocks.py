@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from gigaslide.batch import BatchSettings, FolderPieces, run_folder
+from gigaslide.batch import pieces as pieces_module
 from gigaslide.wsi import ClusterError, StoreError
 from pydantic import ValidationError
 from sums import COLUMNS, Column, Sums, contents, expected, run
@@ -162,3 +163,16 @@ def test_settings_name_one_place_to_work_in():
     ):
         with pytest.raises(ValidationError):
             BatchSettings(**wrong)
+
+
+@pytest.mark.parametrize("sync_blocks", [False, True])
+def test_block_is_on_disk_when_recorded_where_another_machine_may_finish(tmp_path, monkeypatch, sync_blocks):
+    synced: list[Path] = []
+    monkeypatch.setattr(pieces_module, "sync_file", synced.append)
+    made = FolderPieces(tmp_path / "a", sync_blocks=sync_blocks)
+    made.begin()
+    (made.whole / "c").write_text("ten numbers")
+    made.record(0, ["c"], {"rows": 10})
+    assert synced == [made.whole / "c"] * sync_blocks
+    with pytest.raises(StoreError, match="gone: block 1 did not write it"):
+        made.record(1, ["gone"], {"rows": 10})

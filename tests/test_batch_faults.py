@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from distributed import worker_memory
-from gigaslide.batch import BatchSettings, clusters, perform, pieces, run_blocks, run_folder
+from gigaslide.batch import BatchSettings, clusters, perform, run_blocks, run_folder
 from gigaslide.batch.clusters import refuse_other_versions
-from gigaslide.wsi import ClusterError, StoreError
+from gigaslide.wsi import ClusterError, StoreError, outputs
 from schedulers import dask, scheduler
 from sums import COLUMNS, Column, Sums, contents, expected, run
 from test_batch_blocks import SCRIPT, journal
@@ -107,9 +107,9 @@ def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_l
             raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pieces, "sync_file", refusing)
+        patch.setattr(outputs, "sync_file", refusing)
         summary = run(tmp_path, COLUMNS[:1])
-    assert [o.reason for o in summary.outcomes] == ["what was written did not last on the disk (3 times)"]
+    assert [o.reason for o in summary.outcomes] == ["what was written did not last (3 times)"]
     assert [line["block"] for line in journal(tmp_path, "block")] == [0, 1, 2, *map(int, refused[:2])]
     assert run(tmp_path, COLUMNS[:1], retry_failed=True).exit_status == 0
     assert contents(tmp_path) == expected(COLUMNS[:1])

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import zarr
 from conftest import as_cohort, stained_slide, write_tiff
-from gigaslide.patching import PatchStore
+from gigaslide.patching import PatchStore, tile_slide
+from gigaslide.patching import blocks as blocks_module
+from gigaslide.patching.blocks import SlideWork, TileBlocks
+from gigaslide.patching.quota import quotas
 from gigaslide.wsi import SlideError, open_slide
 from tiling import SETTINGS, SIDE, content_hash, made_slide, tile
 
@@ -194,3 +197,24 @@ def test_fault_16_slide_replaced_while_it_is_tiled_fails_and_is_tiled_anew(tmp_p
     assert work.plan(one).pending  # nothing of the old one is gone on with
     (outcome,) = tile(as_cohort(slide), tmp_path / "store").outcomes
     assert outcome.status == "done"
+
+
+def test_slide_that_two_runs_finish_at_once_keeps_its_shards(cohort, tmp_path, monkeypatch):
+    """A worker of a run that was thought dead is still at it when the next run's finishes the same slide."""
+    well = cohort.slides[1]
+    tile_slide(well, store=tmp_path / "alone", settings=SETTINGS)
+    work = SlideWork(slide=well, quota=quotas([well], SETTINGS)[well.id])
+    write_rest, others = blocks_module.write_rest, []
+
+    def overtaken(place: Path, *args) -> None:
+        if place.name == "normal" and not others:  # the last class: the plan is read
+            others.append("on its way")
+            others[0] = TileBlocks(tmp_path / "both", SETTINGS).finish(work).status
+        write_rest(place, *args)
+
+    monkeypatch.setattr(blocks_module, "write_rest", overtaken)
+    assert tile_slide(well, store=tmp_path / "both", settings=SETTINGS).status == "done"
+    assert others == ["done"]
+    stores = (tmp_path / "alone", tmp_path / "both")
+    alone, both = ({p.relative_to(s): p.read_bytes() for p in s.rglob("*") if p.is_file()} for s in stores)
+    assert alone == both

@@ -112,6 +112,22 @@ def test_adding_again_adds_nothing_and_another_model_adds_more(cohort, copied, h
     assert {slide.id: slide.sha256 for slide in once}["well"] != {s.id: s.sha256 for s in store.slides}["well"]
 
 
+def test_every_file_is_on_disk_when_its_group_gets_its_name(cohort, heatmaps, tmp_path, monkeypatch):
+    synced, fsync = set(), os.fsync
+
+    def seen(number: int) -> None:
+        synced.add(os.fstat(number).st_ino)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    well = cohort.slides[1]
+    assert tile(as_cohort(well), tmp_path / "store").exit_status == 0
+    assert add(as_cohort(well), PatchStore(tmp_path / "store"), heatmaps).exit_status == 0
+    files = [path for path in (tmp_path / "store" / "well").rglob("*") if path.is_file()]
+    assert sum("hard-" in str(path) and path.parent.name == "0" for path in files) >= 1
+    assert [path for path in files if path.stat().st_ino not in synced] == []
+
+
 def test_zarr_python_reads_them_and_their_recipe(cohort, copied, heatmaps):
     add(cohort, copied, heatmaps)
     (name,) = PatchStore(copied.path).attributes["slides"]["ill"]["further"]

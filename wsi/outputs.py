@@ -17,6 +17,7 @@ __all__ = [
     "remove_left",
     "remove_litter",
     "restore_folder",
+    "sync_below",
     "sync_file",
     "whole_file",
     "whole_folder",
@@ -52,6 +53,20 @@ def sync_file(path: Path) -> None:
     """Have a file on disk. A write that failed is told to the first who asks, and to nobody after."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def sync_below(folder: Path) -> None:
+    """Have every file below a folder on disk.
+
+    Raises:
+        OSError: one is not, and is not told of again; its path is the error's filename.
+    """
+    for path in folder.rglob("*"):
+        if path.is_file():
+            try:
+                sync_file(path)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager
