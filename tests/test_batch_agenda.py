@@ -1,12 +1,14 @@
 """In which order tasks are handed out and how many at once; an engine that works in no time stands for workers."""
 
+import os
+import signal
 import tracemalloc
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
-from gigaslide.batch import BatchSettings, BlockPlan, SlideOutcome, run_blocks, run_folder
+from gigaslide.batch import BatchSettings, BlockPlan, SlideOutcome, Stopped, run_blocks, run_folder
 from gigaslide.batch import run as run_module
 from gigaslide.batch.agenda import Agenda
 from gigaslide.batch.blocks import Task
@@ -58,8 +60,29 @@ class Engine:
             return [Ended(task=task, result=Lost(deaths=0, reason="gone"))]
         return [Ended(task=task, result=perform(self.work, task, self.terms))]
 
+    def call_off(self) -> Sequence[Task]:
+        waiting = list(self.tasks)
+        self.tasks.clear()
+        return waiting
+
     def close(self) -> None:
         pass
+
+
+def test_what_waits_when_a_signal_comes_is_never_begun(tmp_path, monkeypatch):
+    class Stopping(Engine):
+        def wait(self, seconds: float) -> Sequence[Ended]:
+            ended = super().wait(seconds)
+            if sum(self.done.values()) == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return ended
+
+    engine = Stopping(Nothing(), Terms(run="r", tries=3, limit_s=None, log_level=20))
+    monkeypatch.setattr(run_module, "_engine", lambda *_, **__: engine)
+    with run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(Stopped):
+        run_blocks(Nothing(), [Many("s", 40)], BatchSettings(), folder=folder)
+    assert sum(engine.done.values()) == 5
+    assert engine.most == 3  # two others were waiting
 
 
 def test_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, monkeypatch):

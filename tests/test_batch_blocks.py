@@ -169,7 +169,7 @@ def test_settings_name_one_place_to_work_in():
 def test_block_is_on_disk_when_recorded_where_another_machine_may_finish(tmp_path, monkeypatch, sync_blocks):
     synced: list[Path] = []
     monkeypatch.setattr(pieces_module, "sync_file", synced.append)
-    made = FolderPieces(tmp_path / "a", sync_blocks=sync_blocks)
+    made = FolderPieces(tmp_path / "a", {"of": "c"}, sync_blocks=sync_blocks)
     made.begin()
     (made.whole / "c").write_text("ten numbers")
     made.record(0, ["c"], {"rows": 10})
