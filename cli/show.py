@@ -154,7 +154,8 @@ def show_comparison(metrics: dict[str, Any]) -> None:
         found = one["difference"]
         if found["value"] is None:
             continue
-        interval = "" if found["low"] is None else f"  ({found['low']:+.3f} to {found['high']:+.3f})"
+        interval = found["note"] if found["low"] is None else f"{found['low']:+.3f} to {found['high']:+.3f}"
+        interval = f"  ({interval})" if interval else ""
         p_value = "" if one["p_value"] is None else f", p = {one['p_value']:.3f}"
         values = f"{one['first']['value']:.3f} and {one['second']['value']:.3f}"
         say(f"{'':<{STAGE_WIDTH}} {name}: {values}, difference {found['value']:+.3f}{interval}{p_value}")
@@ -163,7 +164,7 @@ def show_comparison(metrics: dict[str, Any]) -> None:
 def _figure(figure: dict[str, Any], confidence: float | None) -> str:
     if figure["value"] is None:
         return f"not defined: {figure['undefined']}"
-    if figure["low"] is None or figure["low"] == figure["high"] or confidence is None:
+    if figure["low"] is None or confidence is None:
         note = figure.get("note") if confidence is not None else ""
         return f"{figure['value']:.3f}" + (f"  ({note})" if note else "")
     return f"{figure['value']:.3f}  ({confidence:.0%} interval {figure['low']:.3f} to {figure['high']:.3f})"

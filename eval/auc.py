@@ -6,6 +6,8 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from .bootstrap import SLACK
+
 __all__ = ["DeLong", "Pairs", "Roc", "delong", "roc"]
 
 
@@ -82,11 +84,13 @@ class DeLong:
 
     value: float
     variance: float
-    low: float
-    """Of the normal interval; an AUC's is cut to [0, 1]."""
-    high: float
+    low: float | None = None
+    """Of the normal interval; an AUC's is cut to [0, 1]. None where the variance is 0."""
+    high: float | None = None
     p_value: float | None = None
     """Two-sided, of no difference; None for one AUC, and where the variance is 0."""
+    note: str = ""
+    """Why there is no interval."""
 
 
 def delong(
@@ -102,10 +106,12 @@ def delong(
     value = float(tumor.mean())
     variance = float(tumor.var(ddof=1) / len(tumor) + normal.var(ddof=1) / len(normal))
     reach = float(norm.ppf((1 + confidence) / 2)) * np.sqrt(variance)
+    if reach <= SLACK:
+        return DeLong(value=value, variance=0.0, note="its variance is 0: how sure it is cannot be told")
     low, high = value - reach, value + reach
     if other is None:
         return DeLong(value=value, variance=variance, low=max(0.0, low), high=min(1.0, high))
-    p_value = float(2 * norm.sf(abs(value) / np.sqrt(variance))) if variance > 0 else None
+    p_value = float(2 * norm.sf(abs(value) / np.sqrt(variance)))
     return DeLong(value=value, variance=variance, low=low, high=high, p_value=p_value)
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-__all__ = ["Estimate", "Resampling", "Statistic"]
+__all__ = ["SLACK", "Estimate", "Resampling", "Statistic"]
 
+SLACK = 1e-12  # what rounding alone makes of one figure summed in several orders
 MOST_DROPPED = 0.1  # share of resamples without a value; the others are a choice, and their spread too narrow
 
 
@@ -20,7 +21,7 @@ class Estimate:
 
     value: float | None
     low: float | None = None
-    """Percentile interval."""
+    """Percentile interval; None where there is none, also where resamples all but agree: it would look like certainty."""
     high: float | None = None
     bca_low: float | None = None
     """Bias-corrected and accelerated interval; None where the resamples do not tell it."""
@@ -127,8 +128,11 @@ class Resampling:
             return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
         tails = np.array([(1 - self.confidence) / 2, (1 + self.confidence) / 2])
         low, high = np.quantile(kept, tails).tolist()
-        bca = self._bca_tails(float(value), kept, left_out, tails)
-        bca_low, bca_high = (None, None) if bca is None else np.quantile(kept, bca).tolist()
+        if high - low <= SLACK:
+            every = "every" if kept[-1] - kept[0] <= SLACK else "nearly every"
+            note = f"{every} resample gives the same value: how sure it is cannot be told"
+            return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
+        bca_low, bca_high = self._bca(float(value), kept, left_out, tails)
         return Estimate(
             value=float(value),
             low=low,
@@ -137,7 +141,7 @@ class Resampling:
             bca_high=bca_high,
             resamples=len(kept),
             dropped=dropped,
-            note="every resample gives the same value: how sure it is cannot be told" if low == high else self._alone,
+            note=self._alone,
         )
 
     @property
@@ -148,12 +152,21 @@ class Resampling:
         kinds = [kind for kind, units in alone.items() if units == 1]
         return f"only one {unit} {kinds[0]}: its share of chance is not in the interval" if kinds else ""
 
+    def _bca(
+        self, value: float, resampled: np.ndarray, left_out: np.ndarray, tails: np.ndarray
+    ) -> tuple[float, float] | tuple[None, None]:
+        at = self._bca_tails(value, resampled, left_out, tails)
+        if at is None:
+            return None, None
+        low, high = np.quantile(resampled, at).tolist()
+        return (low, high) if high - low > SLACK else (None, None)
+
     def _bca_tails(
         self, value: float, resampled: np.ndarray, left_out: np.ndarray, tails: np.ndarray
     ) -> np.ndarray | None:
         """Which quantiles of the resamples the BCa interval takes; None where it cannot be told."""
         # A resample that is the value but for rounding is half below it.
-        slack = 1e-12 * max(1.0, abs(value))
+        slack = SLACK * max(1.0, abs(value))
         below = np.searchsorted(resampled, [value - slack, value + slack]).mean()
         if not 0 < below < len(resampled) or np.isnan(left_out).any():
             return None

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..wsi import ScoreError
 from .auc import DeLong, delong
-from .bootstrap import Estimate, Resampling, Statistic
+from .bootstrap import SLACK, Estimate, Resampling, Statistic
 from .figures import resampling_of
 from .judgement import Judgement
 from .left_out import LeftOut, left_out_of
@@ -17,8 +17,6 @@ from .settings import EvaluateSettings
 from .statistics import official_gap, scored, statistics_of
 
 __all__ = ["Comparison", "Difference", "compare"]
-
-SLACK = 1e-12  # the same difference, summed in another order
 
 
 @dataclass(frozen=True, kw_only=True)

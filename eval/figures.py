@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from .auc import DeLong, Roc, delong, roc
-from .bootstrap import Estimate, Resampling
+from .bootstrap import SLACK, Estimate, Resampling
 from .differences import difference_words
 from .froc import DEFINITIONS, Froc, froc_curve
 from .froc_draws import resampled_sensitivity
@@ -42,7 +42,7 @@ class FrocFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """Pointwise interval of a FROC curve over rates (R,) of false positives per slide; NaN where there is none."""
+    """Pointwise interval of a FROC curve over rates (R,) of false positives per slide; NaN where there is none, or where draws all but agree."""
 
     rates: np.ndarray
     low: np.ndarray
@@ -229,5 +229,6 @@ def _band(verdicts: Verdicts, weights: np.ndarray, settings: EvaluateSettings) -
     if not len(resampled):
         nothing = np.full(len(rates), np.nan)
         return Band(rates=rates, low=nothing, high=nothing)
-    low, high = np.quantile(resampled, [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2], axis=0)
+    ends = np.quantile(resampled, [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2], axis=0)
+    low, high = np.where(ends[1] - ends[0] > SLACK, ends, np.nan)
     return Band(rates=rates, low=low, high=high)

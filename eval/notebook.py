@@ -137,8 +137,8 @@ class Report:
 def _words(value: Estimate) -> str:
     if value.value is None:
         return f"not defined: {value.undefined}"
-    interval = "" if value.low is None else f" ({value.low:.3f} to {value.high:.3f})"
-    return f"{value.value:.3f}{interval}"
+    interval = value.note if value.low is None else f"{value.low:.3f} to {value.high:.3f}"
+    return f"{value.value:.3f}" + (f" ({interval})" if interval else "")
 
 
 def evaluate(

@@ -114,8 +114,11 @@ def draw_froc(figures: Figures, *, confidence: float, point: OperatingPoint | No
 
 
 def _draw_band(axes: Axes, band: Band, *, words: str) -> None:
-    if not np.isnan(band.low).any():
-        axes.fill_between(band.rates, band.low, band.high, step="post", color=BLUE, alpha=0.15, lw=0, label=words)
+    if np.isnan(band.low).all():
+        return
+    # As steps with corners of their own, a gap where there is no interval.
+    x, low, high = np.repeat(band.rates, 2)[1:], np.repeat(band.low, 2)[:-1], np.repeat(band.high, 2)[:-1]
+    axes.fill_between(x, low, high, where=~np.isnan(low), color=BLUE, alpha=0.15, lw=0, label=words)
 
 
 def _draw_curve(axes: Axes, froc: Froc, rates: np.ndarray, *, words: str, line: tuple[str, Any]) -> None:

@@ -101,8 +101,11 @@ def test_no_interval_where_many_resamples_are_not_defined_and_a_note_where_all_a
     assert (got.value, got.low, got.dropped) == (0.5, None, 20)
     assert got.note == "no interval: not defined in 20 of 120 resamples"
     same = resampling.estimate(1.0, np.ones(50), np.ones(4))
-    assert (same.low, same.high) == (1, 1)
-    assert "every resample gives the same value" in same.note
+    assert (same.low, same.high, same.bca_low, same.bca_high) == (None,) * 4
+    assert same.note == "every resample gives the same value: how sure it is cannot be told"
+    nearly = resampling.estimate(1.0, np.append(np.ones(199), 0.5), np.ones(4))
+    assert (nearly.low, nearly.high, nearly.bca_low) == (None,) * 3
+    assert nearly.note.startswith("nearly every resample gives the same value")
 
 
 def test_one_unit_of_each_kind_gives_no_interval():
@@ -161,11 +164,11 @@ def test_bca_is_scipys_where_there_is_one_stratum():
     assert (got.bca_low, got.bca_high) == pytest.approx(twin.confidence_interval, abs=0.02)
 
 
-def test_both_intervals_are_the_value_where_every_resample_is():
+def test_neither_interval_is_told_where_every_resample_is_the_value():
     resampling = drawn(list("abcd"), [""] * 4, [1, 1, 0, 0])
     got = resampling.estimates(Statistic(names=("one",), of=lambda w: np.ones((len(w), 1))))["one"]
-    assert (got.low, got.high) == (1, 1)
-    assert (got.bca_low, got.bca_high) == (1, 1)
+    assert (got.value, got.low, got.high, got.resamples) == (1, None, None, 400)
+    assert (got.bca_low, got.bca_high) == (None, None)
 
 
 @pytest.mark.parametrize(("is_tumor", "kind"), [([1] + [0] * 6, "with tumour"), ([0] + [1] * 6, "without tumour")])
@@ -210,6 +213,17 @@ def test_delong_equals_its_covariance_matrices(seed):
     assert one.value == pytest.approx(rank_sum(scores, is_tumor))
     assert one.variance == pytest.approx(delong_by_loops(scores, is_tumor, np.zeros(30))[1])
     assert one.high - one.value == pytest.approx(1.959964 * one.variance**0.5) or one.high == 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "other", "value"),
+    [((0.8, 0.3, 0.9, 0.1), None, 1.0), ((0.3, 0.3, 0.3, 0.3), None, 0.5), ((0.8, 0.3, 0.2, 0.1),) * 2 + (0.0,)],
+)
+def test_delong_without_variance_tells_no_interval(scores, other, value):
+    is_tumor = np.array([True, False, True, False])
+    got = delong(np.array(scores), is_tumor, other=None if other is None else np.array(other), confidence=0.95)
+    assert (got.value, got.variance, got.low, got.high, got.p_value) == (value, 0, None, None, None)
+    assert got.note == "its variance is 0: how sure it is cannot be told"
 
 
 def test_delong_needs_two_of_each_class():

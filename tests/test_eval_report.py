@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from gigaslide.cli import main
+from gigaslide.cli.show import show_figures
 from gigaslide.eval import EvaluateSettings, find_evaluation
 from gigaslide.eval.auc import roc
 from gigaslide.eval.command import command_line
@@ -267,3 +268,22 @@ def test_few_patients_are_told_on_the_first_screen(bench, each, words):
     told = f"Only {each} patients with tumour and {each} patients without"
     assert (told in text, words in text) == (each < 10, True)
     assert each < 10 or "Only 10 patients" not in text
+
+
+def test_where_every_resample_agrees_no_file_holds_an_interval(bench, capsys):
+    for number in range(3):
+        bench.slide(f"t{number}", "tumor", tumor=(LESION,), patient=f"p{number}")
+        bench.predict(f"t{number}", hot=IN_LESION, points=[(600, 200, 0.9)])
+        bench.slide(f"n{number}", "normal", patient=f"q{number}")
+        bench.predict(f"n{number}")
+    bench.evaluate()
+    metrics = bench.metrics()
+    for name in ("slide_auc", "froc_gigaslide"):
+        assert [metrics["figures"][name][key] for key in ("value", "low", "high", "bca_low")] == [1, None, None, None]
+    assert (metrics["slide_auc_delong"]["low"], metrics["slide_auc_delong"]["variance"]) == (None, 0)
+    row = bench.table("figures").set_index("figure").loc["slide_auc"]
+    assert row[["low", "high", "bca_low", "bca_high"]].isna().all()
+    assert row["note"] == "every resample gives the same value: how sure it is cannot be told"
+    assert bench.table("froc_band")[["low", "high"]].isna().all(axis=None)
+    show_figures(metrics)
+    assert "slide AUC   1.000  (every resample gives the same value" in capsys.readouterr().out
