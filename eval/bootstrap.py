@@ -21,7 +21,7 @@ class Estimate:
 
     value: float | None
     low: float | None = None
-    """Percentile interval; None where there is none, also where resamples all but agree: it would look like certainty."""
+    """Percentile interval; None where there is none, and where resamples all but agree, which would look certain."""
     high: float | None = None
     bca_low: float | None = None
     """Bias-corrected and accelerated interval; None where the resamples do not tell it."""
@@ -55,6 +55,9 @@ class Resampling:
     """(U, S) int64, 0 or 1: each unit left out in turn."""
     has_tumor: np.ndarray
     """(U,) bool: units with at least one tumour slide; drawn among themselves, as the others are."""
+    units_with_normal: int
+    """Units with at least one normal slide, those with tumour included."""
+    normal_slides: int
     unit: str
     """"patients" or "slides": what was drawn."""
     confidence: float
@@ -97,6 +100,8 @@ class Resampling:
             weights=drawn[:, unit_of],
             left_out=(np.arange(len(units))[:, None] != unit_of).astype(np.int64),
             has_tumor=has_tumor,
+            units_with_normal=len(np.unique(unit_of[~is_tumor])),
+            normal_slides=int((~is_tumor).sum()),
             unit="patients" if by_patient else "slides",
             confidence=confidence,
         )

@@ -10,6 +10,7 @@ import pandas as pd
 from ..wsi import ScoreError
 from .auc import DeLong, delong
 from .bootstrap import SLACK, Estimate, Resampling, Statistic
+from .caution import caution
 from .figures import resampling_of
 from .judgement import Judgement
 from .left_out import LeftOut, left_out_of
@@ -54,7 +55,13 @@ class Comparison:
             "slide_auc_delong": None if self.delong is None else asdict(self.delong),
             "slides": list(self.slides),
             "left_out": [asdict(one) for one in self.left_out],
-            "bootstrap": {"resamples": len(self.resampling.weights), "unit": self.resampling.unit},
+            "bootstrap": {
+                "resamples": len(self.resampling.weights),
+                "unit": self.resampling.unit,
+                "units_with_tumor": self.resampling.tumor_units,
+                "units_without": self.resampling.normal_units,
+            },
+            "caution": caution(self.resampling),
         }
 
     def table(self) -> pd.DataFrame:

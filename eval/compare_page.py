@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,11 +33,13 @@ def comparison_html(
     """The text of compare.html, filled from what comparison.json holds, the curves and the pictures."""
     rates = metrics["settings"]["false_positives_per_slide"]
     names = [*FIRST, *(f"froc_gigaslide_at_{rate:g}" for rate in rates)]
+    pairs = [metrics, *metrics["further"]]
     axis = np.geomspace(rates[0] / 2, rates[-1] * 1.25, 2)
     return page_of(
         "compare.html.j2",
         m=metrics,
-        pairs=[metrics, *metrics["further"]],
+        pairs=pairs,
+        cautions=_cautions(pairs),
         models=list(curves),
         first_figures=names,
         pictures={slide: views for slide, views in pictures.items() if views},
@@ -54,3 +56,12 @@ def comparison_html(
         made_with=made_with,
         command=command,
     )
+
+
+def _cautions(pairs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """By its words, the comparisons that each is about."""
+    found: dict[str, list[str]] = {}
+    for pair in pairs:
+        if pair["caution"]:
+            found.setdefault(pair["caution"], []).append(" against ".join(pair["names"]))
+    return found

@@ -42,7 +42,7 @@ class FrocFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """Pointwise interval of a FROC curve over rates (R,) of false positives per slide; NaN where there is none, or where draws all but agree."""
+    """Pointwise interval of a FROC curve over rates (R,) of false positives per slide; NaN where draws tell none."""
 
     rates: np.ndarray
     low: np.ndarray

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .bootstrap import Resampling
-from .figures import Figures
+from .caution import caution
 from .page import page_of, records
 from .plots import calibration_plot, froc_plot, precision_recall_plot, roc_plot
 
@@ -13,9 +12,6 @@ if TYPE_CHECKING:
     from .evaluation import Evaluation
 
 __all__ = ["report_html"]
-
-VERY_FEW_UNITS = 5
-FEW_UNITS = 10  # fewer patients or slides of a kind, and an interval is a guess
 
 
 def report_html(evaluation: Evaluation, *, made_with: dict[str, str], command: str) -> str:
@@ -38,7 +34,7 @@ def report_html(evaluation: Evaluation, *, made_with: dict[str, str], command: s
         false_positive_count=len(mistakes.false_positives),
         heated={j.slide.id for j in evaluation.judgements if j.cells is not None},
         crops=evaluation.crops,
-        caution=_caution(figures.resampling, figures, metrics["cohort"]),
+        caution=caution(figures.resampling),
         plots={
             "froc": froc_plot(figures, confidence=settings.confidence, point=mistakes.point),
             "roc": roc_plot(figures),
@@ -54,23 +50,3 @@ def report_html(evaluation: Evaluation, *, made_with: dict[str, str], command: s
         made_with=made_with,
         command=command,
     )
-
-
-def _caution(resampling: Resampling, figures: Figures, cohort: dict[str, Any]) -> str:
-    few = [
-        f"{count} {resampling.unit} {kind}"
-        for count, kind in ((resampling.tumor_units, "with tumour"), (resampling.normal_units, "without"))
-        if count < FEW_UNITS
-    ]
-    if not few:
-        return ""
-    # Else nobody sees why a draw may hold no normal slide at all.
-    shared = cohort["patients_with_normal_slides"]
-    apart = resampling.normal_units or resampling.unit != "patients" or not shared
-    noun = "patient" if shared == 1 else "patients"
-    whose = "" if apart else f"; the {figures.normal_slides} normal slides come from {shared} {noun}"
-    very_few = min(resampling.tumor_units, resampling.normal_units if apart else shared) < VERY_FEW_UNITS
-    meaning = (
-        "Intervals from so few come out too narrow: do not quote them." if very_few else "Take intervals as rough."
-    )
-    return f"Only {' and '.join(few)}{whose}. {meaning}"

@@ -90,6 +90,19 @@ def test_the_page_is_filled_from_what_is_saved_and_escapes_names(three_models):
     assert shown <= saved
 
 
+def test_few_patients_are_told_above_all_figures_here_too(three_models, monkeypatch):
+    compared(three_models, "abc")
+    page = three_models.folder / "out" / "compare.html"
+    text = Page(page.read_text(encoding="utf-8")).text
+    words = "Only 2 patients with tumour and 2 patients without. Intervals from so few come out too narrow"
+    assert text.count(words) == 1
+    assert text.index(words) < text.index("Curves")
+    told = iter(["Only x.", ""])  # of one pair alone: which
+    monkeypatch.setattr(import_module("gigaslide.eval.compare"), "caution", lambda _: next(told))
+    compared(three_models, "abc")
+    assert "a against b: Only x." in Page(page.read_text(encoding="utf-8")).text
+
+
 def test_the_command_takes_further_models_and_tells_how_to_repeat_it(three_models, capsys):
     folder = three_models.folder
     for name in SCORES:
