@@ -1,10 +1,14 @@
 """What is drawn on a picture of a slide: outlines, marks, a scale bar. In a frame, so that a crop is drawn alike."""
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import shapely
+from PIL import Image, ImageDraw, ImageFont
 from shapely.geometry import MultiPolygon
 
 from .lesions import AnyLesions, Lesions
@@ -131,14 +135,20 @@ def draw_scale_bar(image: np.ndarray, *, pixel_um: float) -> None:
     if not fitting:
         return
     um = fitting[-1]
-    length, words = round(um / pixel_um), f"{um / 1000:g} mm" if um >= 1000 else f"{um} um"  # the font knows no µ
-    text = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0]
-    top, right = height - text[1] - 17, max(length, text[0]) + 16
+    length, words = round(um / pixel_um), f"{um / 1000:g} mm" if um >= 1000 else f"{um} µm"
+    _, above, wide, _ = _font().getbbox(words, anchor="ls")
+    top, right = round(height - 19 + above), round(max(length, wide)) + 16
     cv2.rectangle(image, (4, top), (right, height - 5), COLOURS["halo"], cv2.FILLED)  # readable on any tissue
     cv2.line(image, (10, height - 9), (10 + length, height - 9), COLOURS["mark"], 3)
-    cv2.putText(
-        image, words, (10, height - 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, COLOURS["mark"], 1, cv2.LINE_AA
-    )  # fmt: skip
+    written = Image.fromarray(image)
+    ImageDraw.Draw(written).text((10, height - 16), words, fill=COLOURS["mark"], font=_font(), anchor="ls")
+    image[:] = np.asarray(written)
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    """Matplotlib's own, for cv2's and Pillow's know no µ."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 12)
 
 
 def encoded(image: np.ndarray, *, most_bytes: float) -> bytes:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tifffile
 from gigaslide.eval import EvaluateSettings, pictures
-from gigaslide.eval.drawing import MOST_MARKS, Frame, draw_detections
+from gigaslide.eval.drawing import MOST_MARKS, Frame, draw_detections, draw_scale_bar
 from gigaslide.wsi import heatmap_colours
+from PIL import ImageDraw
 from predictions import HEIGHT, LESION, WIDTH, Bench, Page
 from shapely.geometry import Point, box
 
@@ -171,3 +172,22 @@ def test_of_many_detections_the_most_probable_in_view_are_marked(mistaken, monke
     heat = picture(mistaken.evaluate(SETTINGS).judgements[1].pictures.heatmap)
     assert heat[82:85, 232:235].max(axis=2).min() < 90
     assert heat[195:210, 24:40].max(axis=2).min() > 90
+
+
+@pytest.mark.parametrize(
+    ("pixel_um", "length_px", "words"), [(2.0, 50, "100 µm"), (0.5, 40, "20 µm"), (20.0, 50, "1 mm")]
+)
+def test_a_scale_bar_is_as_long_as_it_says_in_letters_that_its_font_has(pixel_um, length_px, words, monkeypatch):
+    written = []
+
+    def text(draw, xy, words, **options):
+        written.append(words)
+        unknown, *known = (bytes(options["font"].getmask(letter)) for letter in ("\ue000", *words.replace(" ", "")))
+        assert unknown not in known  # no box in place of a letter
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    image = np.full((200, 230, 3), 120, np.uint8)
+    draw_scale_bar(image, pixel_um=pixel_um)
+    assert written == [words]
+    dark = np.flatnonzero((image[-9] < 60).all(axis=1))
+    assert dark[[0, -1]] == pytest.approx((10, 10 + length_px), abs=2)  # its ends are round
