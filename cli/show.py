@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..batch import BatchSummary, SlideOutcome
+from ..wsi import counted
 
 __all__ = [
     "bar",
@@ -127,21 +128,17 @@ def show_left_out(metrics: dict[str, Any]) -> None:
     for figures in dict.fromkeys(one["left_out_of"] for one in metrics["left_out"] if one["what"] == "slide"):
         some = [one for one in metrics["left_out"] if one["what"] == "slide" and one["left_out_of"] == figures]
         words = (
-            f"left out of {figures}: {_count(len(some), 'slide')}, the first {some[0]['slide']}: {some[0]['reason']}"
+            f"left out of {figures}: {counted(len(some), 'slide')}, the first {some[0]['slide']}: {some[0]['reason']}"
         )
         say(f"{'':<{STAGE_WIDTH}} {words}")
     patients = [one for one in metrics["left_out"] if one["what"] == "patient"]
     if patients:
-        words = f"{_count(len(patients), 'patient')}, the first {patients[0]['name']}: {patients[0]['reason']}"
+        words = f"{counted(len(patients), 'patient')}, the first {patients[0]['name']}: {patients[0]['reason']}"
         say(f"{'':<{STAGE_WIDTH}} left out of pN stages: {words}")
     outside = [one for one in metrics["left_out"] if one["what"] == "detection"]
     if outside:
-        count = _count(sum(slide["detections_outside"] for slide in metrics["slides"]), "detection")
+        count = counted(sum(slide["detections_outside"] for slide in metrics["slides"]), "detection")
         say(f"{'':<{STAGE_WIDTH}} {count} outside their slides, false positives all, the first {outside[0]['name']}")
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' if count > 1 else ''}"
 
 
 def show_comparison(metrics: dict[str, Any]) -> None:
@@ -149,7 +146,7 @@ def show_comparison(metrics: dict[str, Any]) -> None:
     first, second = metrics["names"]
     some = dict.fromkeys(one["slide"] for one in metrics["left_out"])
     left_out = f"; left out: {', '.join(some)}, the first by {metrics['left_out'][0]['reason']}" if some else ""
-    say(f"{'compare':<{STAGE_WIDTH}} {first} less {second}, {len(metrics['slides'])} slides{left_out}")
+    say(f"{'compare':<{STAGE_WIDTH}} {first} less {second}, {counted(len(metrics['slides']), 'slide')}{left_out}")
     for name, one in metrics["differences"].items():
         found = one["difference"]
         if found["value"] is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
-from ..wsi import Cohort, Location, SettingsError, refuse_foreign_folder
+from ..wsi import Cohort, Location, SettingsError, counted, refuse_foreign_folder
 from .plan import Plan, check_cohort, worst
 from .show import bar, findings_only, hushed, say, show_comparison, show_figures, show_left_out, show_summary, slide_bar
 
@@ -152,7 +152,8 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
             on_outcome=lambda outcome: progress.set_postfix_str(outcome.slide),
         )
     show_summary("predict", summary)
-    say(f"{'':<9} {summary.total('cells')} cells, {summary.total('detections')} detections in {out}")
+    cells, detections = counted(summary.total("cells"), "cell"), counted(summary.total("detections"), "detection")
+    say(f"{'':<9} {cells}, {detections} in {out}")
     return summary.exit_status
 
 
@@ -165,7 +166,7 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
         with bar("evaluate", 2 * len(slides_to_evaluate(cohort, settings)), " slides") as progress:  # judged, pictured
             metrics = evaluate_cohort(cohort, predictions, out, settings, on_slide=lambda _: progress.update()).metrics
     counts = metrics["cohort"]
-    say(f"{'evaluate':<9} {what}; {counts['in_figures']} of {counts['slides']} slides in the figures")
+    say(f"{'evaluate':<9} {what}; {counts['in_figures']} of {counted(counts['slides'], 'slide')} in the figures")
     show_left_out(metrics)
     show_figures(metrics)
     say(f"{'':<9} {out / 'report.html'}")

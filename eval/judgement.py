@@ -15,6 +15,7 @@ from ..wsi import (
     Detections,
     Heatmap,
     ScoreError,
+    counted,
     tumor_fractions,
 )
 from .detection_files import is_outside
@@ -192,7 +193,9 @@ def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: Ev
     if not is_judged:
         notes.append(f"{truth.unjudged}; in the slide figures only")
     if prediction.outside:
-        notes.append(f"{len(prediction.outside)} detections outside the slide, the first at {prediction.outside[0]}")
+        notes.append(
+            f"{counted(len(prediction.outside), 'detection')} outside the slide, the first at {prediction.outside[0]}"
+        )
         logger.warning("%s: %s; give level-0 px, x before y", slide.id, notes[-1])
     if prediction.absence:
         notes.append(f"{prediction.absence}: it has no score, and its lesions count as missed")
@@ -217,7 +220,7 @@ def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: Ev
 
 def _no_lesions(truth: Truth) -> list[str]:
     reasons = Counter(one.reason for one in truth.left_out)
-    return [f"{count} outline{'s' * (count > 1)} left out: {reason}" for reason, count in reasons.items()]
+    return [f"{counted(count, 'outline')} left out: {reason}" for reason, count in reasons.items()]
 
 
 def _of_programs(truth: Truth, detections: Detections, is_outside: np.ndarray) -> list[str]:
@@ -227,7 +230,8 @@ def _of_programs(truth: Truth, detections: Detections, is_outside: np.ndarray) -
     for name, lesions in truth.official.items():
         if count := int(lesions.past_the_end(points).sum()) if isinstance(lesions, MaskLesions) else 0:
             notes.append(
-                f"{count} detections in the last px: {name} itself would end with an error, here it takes the last"
+                f"{counted(count, 'detection')} in the last px: {name} itself would end with an error, "
+                "here it takes the last"
             )
     return notes
 
@@ -236,8 +240,8 @@ def _not_looked_at(heatmap: Heatmap | None) -> list[str]:
     if heatmap is None:
         return []
     unreadable, failed = heatmap.count(CellStatus.UNREADABLE), heatmap.count(CellStatus.FAILED)
-    notes = [f"{unreadable} cells unreadable"] if unreadable else []
-    return notes + ([f"{failed} cells where the model gave NaN"] if failed else [])
+    notes = [f"{counted(unreadable, 'cell')} unreadable"] if unreadable else []
+    return notes + ([f"{counted(failed, 'cell')} where the model gave NaN"] if failed else [])
 
 
 def _status(heatmap: Heatmap | None) -> JudgementStatus:

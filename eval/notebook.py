@@ -14,7 +14,7 @@ import pandas as pd
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from ..wsi import AnnotationError, Cohort, CohortSlide, Detections, ScoreError, SettingsError
+from ..wsi import AnnotationError, Cohort, CohortSlide, Detections, ScoreError, SettingsError, counted
 from . import tables
 from .bootstrap import Estimate
 from .detection_files import DetectionFiles
@@ -129,7 +129,7 @@ class Report:
         )
         counts = (
             f"{figures.tumor_slides} tumour and {figures.normal_slides} normal slides, "
-            f"{figures.countable_lesions} lesions ({figures.itc} more of isolated tumour cells)"
+            f"{counted(figures.countable_lesions, 'lesion')} ({figures.itc} more of isolated tumour cells)"
         )
         return f"<table>{cells}</table><p>{counts}; {self.settings.confidence:.0%} bootstrap intervals</p>"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ..wsi import heatmap_colours
+from ..wsi import heatmap_colours, noun_of
 from .drawing import COLOURS, MOST_MARKS
 from .froc import DEFINITIONS
 from .references import REFERENCE_COHORT, reference_rows
@@ -125,7 +125,7 @@ def _whole(value: float | None) -> Markup | str:
 
 def _counted(value: float, noun: str) -> Markup:
     """A count of something whose plural ends in s: "1 slide", "2 slides"."""
-    return Markup("{} {}").format(_whole(value), noun if value == 1 else f"{noun}s")
+    return Markup("{} {}").format(_whole(value), noun_of(value, noun))
 
 
 def told(value: float | None) -> str:

@@ -17,6 +17,7 @@ from ..wsi import (
     Heatmap,
     ScoreError,
     SlideError,
+    counted,
     exists,
     file_identity,
     open_slide,
@@ -217,7 +218,7 @@ def _check_if_of_this(slide: CohortSlide, heatmap: Heatmap) -> None:
 
 def _check_heatmap(heatmap: Heatmap, folder: Path) -> None:
     if unfinished := heatmap.count(CellStatus.NOT_YET):
-        raise ScoreError(f"{folder}: the prediction is not finished, {unfinished} cells to go; resume it")
+        raise ScoreError(f"{folder}: the prediction is not finished, {counted(unfinished, 'cell')} to go; resume it")
     scored = heatmap.probability[heatmap.scored]
     if ((scored < 0) | (scored > 1)).any():
         raise ScoreError(f"{folder}: the heatmap holds values outside [0, 1]; predict this slide again")

@@ -97,8 +97,10 @@ class Truth:
         """
         outside = ~shapely.intersects([polygon for _, polygon in drawn], shapely.box(0, 0, *slide_size))
         if len(drawn) and outside.all():
+            all_of_them = "its outline" if len(drawn) == 1 else f"all of its {len(drawn)} outlines"
+            lie = "lies" if len(drawn) == 1 else "lie"
             raise AnnotationError(
-                f"{where}: all of its {len(drawn)} outlines of tumour lie outside the slide of "
+                f"{where}: {all_of_them} of tumour {lie} outside the slide of "
                 f"{slide_size[0]} × {slide_size[1]} px; is it another slide's annotation?"
             )
         lesions = lesions_of_annotation(tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings)

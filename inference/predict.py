@@ -20,6 +20,7 @@ from ..wsi import (
     ScoreError,
     SettingsError,
     StoreError,
+    counted,
     exists,
     file_identity,
     open_slide,
@@ -169,9 +170,9 @@ def _outcome(
     if heatmap.count(CellStatus.BACKGROUND) == heatmap.status.size:
         reasons.append("no tissue")
     if counts["unreadable"]:
-        reasons.append(f"{counts['unreadable']} cells could not be read")
+        reasons.append(f"{counted(counts['unreadable'], 'cell')} could not be read")
     if counts["nan"]:
-        reasons.append(f"the model gave NaN for {counts['nan']} cells")
+        reasons.append(f"the model gave NaN for {counted(counts['nan'], 'cell')}")
     lost = counts["unreadable"] or counts["nan"]
     return SlideOutcome(
         slide=heatmap.slide,

@@ -119,7 +119,7 @@ def nan_only(bench: Bench) -> None:
         (nan_only, "no cell could be scored"),
         (other_size, "the heatmap is of a slide of (700, 900) px"),
         (other_spacing, "at 1 µm/px"),
-        (unfinished, "not finished, 1 cells to go"),
+        (unfinished, "not finished, 1 cell to go"),
         (no_detections_file, "detections.csv"),
         (nan_detection, "probability nan"),
     ],

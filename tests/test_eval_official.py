@@ -188,7 +188,7 @@ def test_where_e2_ends_with_an_error_in_the_last_px_ours_takes_the_last_row_and_
     report = evaluate(table, truth)
     assert report.figures.froc["camelyon16-e2"].score.value == 1
     assert report.judgements[0].notes == (
-        "1 detections in the last px: camelyon16-e2 itself would end with an error, here it takes the last",
+        "1 detection in the last px: camelyon16-e2 itself would end with an error, here it takes the last",
     )
 
 

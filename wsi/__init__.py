@@ -31,6 +31,7 @@ from .settings import Number, Settings, TissueSettings
 from .slide import Slide, SlideInfo, open_slide
 from .tiles import UnreadableTile
 from .tissue import TissueMask, tissue_in_image, tissue_mask
+from .words import counted, noun_of
 
 __all__ = [
     "DEFAULT_GROUPS",
@@ -70,12 +71,14 @@ __all__ = [
     "UnreadableTile",
     "WindowSpec",
     "ceil_div",
+    "counted",
     "exists",
     "file_identity",
     "floor_div",
     "gigaslide_version",
     "heatmap_colours",
     "heatmap_over",
+    "noun_of",
     "open_slide",
     "oriented",
     "page_mpp_xy",
