@@ -104,6 +104,7 @@ def compare(
     sides = zip((ones, twos, _both(ones, twos)), (cohort, cohort, _both(cohort, cohort)), (*gaps, ""), strict=True)
     for one, two, both in zip(*(statistics_of(j, settings, cohort=c, gap=g) for j, c, g in sides), strict=True):
         found |= _differences(one, two, both, resampling, swapped)
+    found = {name: _told_of(names, one) for name, one in found.items()}
     scores, is_tumor = scored(ones)
     return Comparison(
         names=names,
@@ -151,9 +152,8 @@ def _differences(
     one: Statistic, two: Statistic, both: Statistic, resampling: Resampling, swapped: np.ndarray
 ) -> dict[str, Difference]:
     first, second = resampling.estimates(one), resampling.estimates(two)
-    undefined = one.undefined or two.undefined
-    if undefined:
-        none = Estimate(value=None, undefined=undefined)
+    if one.undefined or two.undefined:
+        none = Estimate(value=None)
         return {n: Difference(first=first[n], second=second[n], difference=none, p_value=None) for n in one.names}
     pairs = zip(resampling.resampled(one), resampling.resampled(two), strict=True)
     values, resampled, left_out = (x - y for x, y in pairs)
@@ -169,6 +169,16 @@ def _differences(
         )
         for k, name in enumerate(one.names)
     }
+
+
+def _told_of(names: tuple[str, str], found: Difference) -> Difference:
+    """Where there is no difference, why: which of the two lacks what."""
+    if found.difference.value is not None:
+        return found
+    reasons = {name: one.undefined for name, one in zip(names, (found.first, found.second), strict=True)}
+    both = len(set(reasons.values())) == 1
+    words = found.first.undefined if both else ", ".join(f"{name}: {why}" for name, why in reasons.items() if why)
+    return replace(found, difference=replace(found.difference, undefined=words))
 
 
 def _p_value(difference: float, by_chance: np.ndarray) -> float | None:

@@ -106,6 +106,18 @@ def test_official_scores_are_compared_too_and_are_not_where_one_model_lacks_a_sl
     assert [group.estimates["froc_camelyon16-e2"].value is None for group in groups] == [True, False]
 
 
+def test_where_one_model_has_no_patches_it_is_named(two_models):
+    good, bad = judged(two_models, "good"), [replace(j, patches=None) for j in judged(two_models, "bad")]
+    quick = QUICK.model_copy(update={"resamples": 0})
+    for name in ("patch_auc", "patch_brier"):
+        one = compare(good, bad, quick, names=("good", "bad")).differences[name]
+        assert (one.first.undefined, one.difference.undefined) == ("", "bad: no patches")
+        assert (
+            compare(bad, good, quick, names=("bad", "good")).differences[name].difference.undefined == "bad: no patches"
+        )
+        assert compare(bad, bad, quick, names=("a", "b")).differences[name].difference.undefined == "no patches"
+
+
 def test_slides_that_one_model_lacks_are_left_out_of_both(two_models):
     good, bad = judged(two_models, "good"), judged(two_models, "bad")[1:]
     got = compare(good, bad, QUICK, names=("good", "bad"))
@@ -142,7 +154,7 @@ def test_the_command_writes_every_difference(two_models, capsys):
     command = ["compare", *(str(folder / n) for n in ("cohort.csv", "good.csv", "bad.csv", "out"))]
     assert main([*command, "--resamples", "20"]) == 2
     told = capsys.readouterr().out
-    assert "good.csv less bad.csv, 1 slides; left out: slide-1" in told
+    assert "good.csv less bad.csv, 1 slide; left out: slide-1" in told
     saved = json.loads((folder / "out" / "comparison.json").read_text())
     assert saved["differences"]["froc_gigaslide"]["difference"]["value"] == 0  # found by both
     table = pd.read_csv(folder / "out" / "comparison.csv")
