@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..wsi import CellStatus
+from .bootstrap import Estimate
 from .figures import Figures
 from .judgement import Judgement
 from .metrics import subgroup_rows
@@ -226,8 +227,27 @@ def calibration_table(figures: Figures) -> pd.DataFrame:
 
 
 def figures_table(figures: Figures) -> pd.DataFrame:
-    """Every figure that has an interval, a row each."""
-    return pd.DataFrame([{"figure": name, **asdict(value)} for name, value in figures.estimates.items()])
+    """Every figure, a row each; those that are not resampled come last."""
+    return pd.DataFrame([{"figure": name, **asdict(value)} for name, value in _every_figure(figures).items()])
+
+
+def _every_figure(figures: Figures) -> dict[str, Estimate]:
+    one, recall = figures.slide_delong, figures.patch_average_precision
+    few = Estimate(value=None, undefined="fewer than two slides of a kind")
+    found = {**figures.estimates, "slide_auc_delong": few}
+    if one is not None:
+        note = "; ".join(filter(None, ("normal interval, takes slides as independent", one.note)))
+        found["slide_auc_delong"] = Estimate(value=one.value, low=one.low, high=one.high, note=note)
+    undefined = figures.patch_roc.undefined if recall is None else ""
+    found["patch_average_precision"] = Estimate(value=recall, undefined=undefined)
+    for of, noun, bins in (
+        ("slide", "slides", figures.slide_calibration),
+        ("patch", "patches", figures.patch_calibration),
+    ):
+        error = bins.expected_error
+        undefined = f"no {noun}" if error is None else ""
+        found[f"{of}_expected_calibration_error"] = Estimate(value=error, undefined=undefined)
+    return found
 
 
 def patients_table(figures: Figures) -> pd.DataFrame:

@@ -193,7 +193,16 @@ def test_sizes_and_stages_of_a_cohort_are_counted(bench: Bench):
     )
     assert metrics["figures"]["slide_sensitivity"]["value"] == 1
     assert metrics["calibration"]["slide"]["bins"]["count"] == [0, 1, 0, 0, 0, 0, 0, 0, 2, 0]  # 0.9 as float32
-    assert set(bench.table("figures")["figure"]) == set(metrics["figures"])
+    table = bench.table("figures").set_index("figure")["value"]
+    also = {
+        "slide_auc_delong": None,  # one normal slide
+        "patch_average_precision": metrics["patch_average_precision"],
+        "slide_expected_calibration_error": metrics["calibration"]["slide"]["expected_error"],
+        "patch_expected_calibration_error": metrics["calibration"]["patch"]["expected_error"],
+    }
+    assert set(table.index) == set(metrics["figures"]) | set(also)
+    for name, value in also.items():
+        assert table[name] == pytest.approx(np.nan if value is None else value, nan_ok=True)
 
 
 def test_a_stage_column_goes_before_what_is_outlined(bench: Bench):
