@@ -186,7 +186,9 @@ def test_every_number_on_the_page_is_saved_beside_it(plain):
     shown = re.findall(r'<data value="([^"]+)">([^<]+)</data>', html)
     assert len(shown) > 200
     assert not {value for value, _ in shown if float(value) not in saved}
-    table = {float(one) for one in re.findall(r"(?<=,)[\d.e-]+(?=,)", (plain.folder / "out" / "figures.csv").read_text())}
+    table = {
+        float(one) for one in re.findall(r"(?<=,)[\d.e-]+(?=,)", (plain.folder / "out" / "figures.csv").read_text())
+    }
     told = re.findall(r'<data value="([^"]+)">', html[html.index('id="figures"') : html.index('id="methods"')])
     assert {float(one) for one in told} <= table  # as the page says
     assert len(told) > 40

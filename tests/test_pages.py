@@ -86,6 +86,29 @@ def test_nothing_complains_and_no_request_leaves_the_file(browser, folder, page)
         assert tab.run("document.scripts.length") == 1
 
 
+@pytest.mark.parametrize("page", ["out/report.html", "compared/compare.html"])
+def test_on_a_phone_a_wide_table_keeps_its_names_in_view_and_says_that_it_scrolls(browser, folder, page):
+    tab = browser.tab(width=390, height=800, mobile=True)
+    tab.open(folder / page)
+    tab.run("window.box = [...document.querySelectorAll('.wide.scrolls')].find(b => b.querySelector('td.name'))")
+    for hinted in (True, False):
+        assert tab.run("getComputedStyle(box).maskImage !== 'none'") == hinted
+        assert "scroll sideways" in tab.run("getComputedStyle(box, '::before').content")
+        left, right, seen = tab.run(
+            "(([c, b]) => [c.left - b.left, c.right - b.left, b.width])"
+            "([box.querySelector('td.name'), box].map(e => e.getBoundingClientRect()))"
+        )
+        assert left == pytest.approx(0, abs=1)
+        assert right < seen / 2  # and leaves room for what is scrolled
+        assert tab.run("getComputedStyle(box.querySelector('td.name')).backgroundColor") == "rgb(255, 255, 255)"
+        tab.run("new Promise(done => { box.scrollLeft = 1e4; setTimeout(done, 100); })")
+    assert tab.run("box.scrollLeft") > 50
+    tab.resize(width=2000, height=800)
+    assert (
+        tab.run("new Promise(done => setTimeout(() => done(document.querySelectorAll('.scrolls').length), 100))") == 0
+    )
+
+
 def test_the_policy_of_the_page_stops_what_would_leave_it(report):
     assert report.run("fetch('https://example.org').then(() => 'left', () => 'stopped')") == "stopped"
     assert "example.org" not in " ".join(report.requests())

@@ -1,5 +1,6 @@
 "use strict";
-// Sorts and filters the table of slides and the cards below it, shows pictures large, and copies what is to be cited.
+// Sorts and filters the table of slides and the cards below it, tells where a table scrolls, shows pictures large, and
+// copies what is to be cited.
 (() => {
   const table = document.getElementById("slide-table");
   const rows = table ? [...table.tBodies[0].rows] : [];
@@ -60,6 +61,17 @@
       filter();
     });
   }
+
+  // A table that is wider than its box says so, and fades at the side where more is.
+  const boxes = [...document.querySelectorAll(".wide")];
+  const tell = (box) => {
+    const over = box.scrollWidth - box.clientWidth;
+    box.classList.toggle("scrolls", over > 1);
+    box.classList.toggle("more", over - box.scrollLeft > 1);
+  };
+  for (const box of boxes) box.addEventListener("scroll", () => tell(box), { passive: true });
+  addEventListener("resize", () => boxes.forEach(tell));
+  boxes.forEach(tell);
 
   const copy = async (text) => {
     try {
