@@ -110,8 +110,9 @@ def test_outlines_outside_the_slide_are_told_and_refused_where_all_are():
     rows = part.left_out()[["slide", "what", "name", "reason"]].to_numpy().tolist()
     assert rows == [["t", "outline", "outline 2", "lies outside the slide"]]
     assert part.froc.countable_lesions == 1
-    for tumor in (far, [far, box(-900, 5, -5, 900)]):
-        with pytest.raises(AnnotationError, match=r"t: all of its . outlines .* 4000 × 3000 px; is it another"):
+    both = [far, box(-900, 5, -5, 900)]
+    for tumor, words in ((far, "its outline of tumour lies"), (both, "all of its 2 outlines of tumour lie")):
+        with pytest.raises(AnnotationError, match=rf"t: {words} .* 4000 × 3000 px; is it another"):
             evaluate(TABLE, {**TRUTH, "t": SlideTruth(tumor=tumor, **SIZE)}, HERE)
 
 
