@@ -40,7 +40,7 @@ class SlowBlocks:
         with _small():
             return self.true.block(slide, number)
 
-    def finish(self, slide: SlideWork) -> SlideOutcome:
+    def finish(self, slide: SlideWork) -> SlideOutcome | BlockPlan:
         with _small():
             return self.true.finish(slide)
 
@@ -59,7 +59,7 @@ def _small() -> Iterator[None]:
 def tile_slowly(cohort: Cohort, store: Location, *, pause_s: float = 0.0, on_block=None, **batch) -> BatchSummary:
     """batch: as for `BatchSettings`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tile_module, "TileBlocks", lambda store, settings: SlowBlocks(TRULY(store, settings), pause_s))
+        patch.setattr(tile_module, "TileBlocks", lambda *what, **how: SlowBlocks(TRULY(*what, **how), pause_s))
         settings = SETTINGS.model_copy(update={"check_space": False})
         return tile_cohort(cohort, store, settings, BatchSettings(**batch), on_block=on_block)
 
