@@ -33,7 +33,7 @@ def test_from_real_slides_to_a_report(tmp_path):
     cohort = reduced_cohort()
     cohort.save(tmp_path / "cohort.csv")
     tiles = "--mpp 1.3 --patch-px 139 --centre-px 64 --tumor-per-slide 150 --normal-per-slide 150"
-    training = "--train.examples 19200 --train.validate-every 4800 --train.validation-patches 256"
+    training = "--train.examples 24000 --train.validate-every 4800 --train.validation-patches 256"
     gentle = "--train.augment.brightness 0.1 --train.augment.contrast 0.3 --evaluate.resamples 200"
     sides = "--predict.splits validation --evaluate.split validation"
     places = ["run", str(tmp_path / "cohort.csv"), str(tmp_path / "out")]
