@@ -123,7 +123,7 @@ def test_fault_36_tiling_that_is_told_to_stop_does_and_goes_on(cohort, true_hash
     process, store = started(cohort, tmp_path)
     told = datetime.now(UTC)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=120) == 128 + signal.SIGTERM  # the cluster is closed too
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM  # the cluster is closed too
     (stopped,) = journal(store, "stopped")
     assert "SIGTERM" in stopped["reason"]
     assert (datetime.fromisoformat(stopped["time"]) - told).total_seconds() < 30
