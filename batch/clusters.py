@@ -32,7 +32,16 @@ page faults would take longer than the decoding. Bytes."""
 MEMORY = dict.fromkeys(("pause", "spill", "target"), False)
 """A worker near its limit has no results to put aside: paused, it would wait for ever. Past 95 % it is killed, and its
 task tried again."""
+CHORES = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.system-monitor.disk": False,
+}
+"""What Dask does besides, for its dashboard: by default a worker looks at its threads a hundred times a second, and at
+its clock fifty times. That took 8 % of a core from each worker, which has one."""
 OPTIONS = {
+    **CHORES,
     **{f"distributed.worker.memory.{name}": value for name, value in MEMORY.items()},
     "distributed.worker.daemon": True,
     # A nanny on a busy machine takes its time to bring a new worker; after this it is given up, and the run asks anew.

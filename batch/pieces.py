@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,9 +17,9 @@ from typing import Any, Generic, TypeVar
 import google_crc32c
 
 from ..wsi import Location, StoreError, remove_folder, whole_file
-from ..wsi.outputs import remove_litter, sync_below, sync_file
+from ..wsi.outputs import leave_to_disk, remove_litter, sync_below, sync_file
 
-__all__ = ["DONE", "RECIPE", "FolderPieces", "Pieces", "Receipt"]
+__all__ = ["DONE", "RECIPE", "FolderPieces", "Pieces", "Receipt", "size_and_crc"]
 
 CHUNK = 2**22
 RECIPE, DONE = "recipe.json", "done"
@@ -105,23 +105,29 @@ class Pieces(ABC, Generic[PlaceT]):
     def _plain(self) -> bytes:
         return json.dumps(self.recipe, default=str).encode()
 
-    def record(self, number: int, files: Sequence[str], counts: Mapping[str, int], *, notes: Any = None) -> None:
+    def record(self, number: int, files: Mapping[str, Any], counts: Mapping[str, int], *, notes: Any = None) -> None:
         """Say that a block is done: these files, by their paths below `whole`, are written and closed.
 
-        A system may hold them back until `finish`, for disks are slower than blocks. Should it never come to that, what
-        is kept of them tells.
+        A system may hold them back until `finish`, for disks are slower than blocks. Should it never come to that,
+        their signs tell.
 
+        files: what tells that each is as it was written, see `signs`.
         notes: what `finish` must know of the block besides (plain JSON).
+        """
+        plain = {"files": dict(files), "counts": dict(counts), "notes": notes}
+        self._write(_receipt(number), json.dumps(plain).encode())
+
+    def signs(self, files: Sequence[str]) -> dict[str, Any]:
+        """What tells that files are as they are now, for who has not got it as it wrote them: they are read.
 
         Raises:
             StoreError: a file is missing.
         """
-        written = dict(zip(files, self._signs(files), strict=True))
-        missing = [name for name, sign in written.items() if sign is None]
+        found = dict(zip(files, self._signs(files), strict=True))
+        missing = [name for name, sign in found.items() if sign is None]
         if missing:
-            raise StoreError(f"{self.whole}: {missing[0]}: block {number} did not write it; run again")
-        plain = {"files": written, "counts": dict(counts), "notes": notes}
-        self._write(_receipt(number), json.dumps(plain).encode())
+            raise StoreError(f"{self.whole}: {missing[0]}: was not written; run again")
+        return found
 
     def receipts(self) -> dict[int, Receipt]:
         """What blocks recorded, by their numbers; their files are not looked at."""
@@ -155,11 +161,11 @@ class FolderPieces(Pieces[Path]):
     """Have a block on disk when it is recorded: where another machine may finish, that cannot bring there what this
     one holds back."""
 
-    def record(self, number: int, files: Sequence[str], counts: Mapping[str, int], *, notes: Any = None) -> None:
-        if self.sync_blocks:
-            for name in files:
-                if (self.whole / name).exists():
-                    sync_file(self.whole / name)
+    def record(self, number: int, files: Mapping[str, Any], counts: Mapping[str, int], *, notes: Any = None) -> None:
+        for name in files:
+            if self.sync_blocks:
+                sync_file(self.whole / name)
+            leave_to_disk(self.whole / name)
         super().record(number, files, counts, notes=notes)
 
     @property
@@ -217,7 +223,7 @@ class FolderPieces(Pieces[Path]):
         signs: list[Any] = []
         for name in files:
             try:
-                signs.append(_size_and_crc(self.whole / name))
+                signs.append(_sign_of(self.whole / name))
             except OSError as error:
                 if not patiently and not isinstance(error, FileNotFoundError):
                     raise
@@ -229,12 +235,17 @@ def _receipt(number: int) -> str:
     return f"{DONE}/{number:06d}.json"
 
 
-def _size_and_crc(path: Path) -> list[int]:
+def size_and_crc(parts: Iterable[bytes]) -> list[int]:
+    """The sign of a file in a folder: size (bytes) and CRC-32C of its parts, one after the other."""
     crc = size = 0
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            crc, size = google_crc32c.extend(crc, chunk), size + len(chunk)
+    for part in parts:
+        crc, size = google_crc32c.extend(crc, part), size + len(part)
     return [size, crc]
+
+
+def _sign_of(path: Path) -> list[int]:
+    with path.open("rb") as file:
+        return size_and_crc(iter(lambda: file.read(CHUNK), b""))
 
 
 def _sync_folder(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..batch import BlockPlan, Pieces, SlideOutcome, SlideStatus
-from ..wsi import CohortSlide, Location, Recipe, SlideError, StoreError, ceil_div, open_slide
+from ..wsi import CohortSlide, Location, Recipe, SlideError, StoreError, open_slide
 from .contents import find_slide
 from .group import pieces_at, remove_group
 from .pixels import fitted_stains, read_pixels
@@ -26,11 +26,10 @@ from .write import (
     create_arrays,
     group_json,
     layouts,
-    rows_at_once,
+    rows_per_block,
     rows_per_shard,
-    shard_key,
     write_rest,
-    write_stack,
+    write_rows,
 )
 
 __all__ = ["SlideWork", "TileBlocks"]
@@ -101,7 +100,7 @@ class _Kept:
     def blocks(self, settings: TileSettings) -> list[_Block]:
         found = []
         for name, rows in self.rows.items():
-            side = rows_at_once(rows, settings.arrays)
+            side = rows_per_block(rows, settings.arrays)
             for start in range(0, rows, side):
                 found.append(_Block(name=name, start=start, stop=min(rows, start + side)))
         return found
@@ -111,7 +110,7 @@ def _shards(numbers: Mapping[str, int], settings: TileSettings) -> dict[str, Any
     """By class, on what the meaning of shards and receipts on disk hangs besides the recipe."""
     arrays = settings.arrays
     return {
-        name: {"codec": BLOSC, "per_shard": rows_per_shard(rows, arrays), "at_once": rows_at_once(rows, arrays)}
+        name: {"codec": BLOSC, "per_shard": rows_per_shard(rows, arrays), "block": rows_per_block(rows, arrays)}
         for name, rows in numbers.items()
     }
 
@@ -172,13 +171,8 @@ class TileBlocks:
         planned = layouts(kept.rows[block.name], self.settings.arrays)
         with open_slide(row.path, mpp=row.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
             pixels = read_pixels(opened, rows, self.settings, group=f"{slide.id}/{block.name}", first=block.start)
-            readable = write_stack(below(pieces.whole, block.name), planned, numbers, pixels)
-        per_shard = rows_per_shard(kept.rows[block.name], self.settings.arrays)
-        files = [
-            f"{block.name}/{name}/{shard_key(shard, shape)}"
-            for name, shape in self.settings.arrays.items()
-            for shard in range(block.start // per_shard, ceil_div(block.stop, per_shard))
-        ]
+            readable, signs = write_rows(below(pieces.whole, block.name), planned, numbers, pixels)
+        files = {f"{block.name}/{key}": sign for key, sign in signs.items()}
         counts = {block.name: len(readable)}
         pieces.record(number, files, counts, notes={"unreadable": sorted(set(numbers) - set(readable))})
         return counts

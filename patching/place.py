@@ -9,7 +9,9 @@ from typing import Any
 
 import tensorstore
 
+from ..batch.pieces import size_and_crc
 from ..wsi import Location, SettingsError, StoreError, whole_file
+from ..wsi.outputs import leave_to_disk
 
 __all__ = [
     "below",
@@ -23,6 +25,7 @@ __all__ = [
     "settled",
     "signs_of",
     "write_file",
+    "write_piece",
 ]
 
 KeyRange = tensorstore.KvStore.KeyRange
@@ -118,16 +121,32 @@ def exists_at(place: Location, name: str) -> bool:
     return read_files(place, [name])[0] is not None
 
 
-def write_file(place: Location, name: str, *parts: bytes, sync: bool = True) -> None:
-    """Whole or not at all. Parts come one after the other: joined they would be copied once more.
-
-    sync: in a folder, have it on disk before it gets its name.
-    """
+def write_file(place: Location, name: str, *parts: bytes) -> None:
+    """Whole or not at all, and there to stay. Parts come one after the other."""
     if isinstance(place, Path):
-        with whole_file(place / name, sync=sync) as partial, partial.open("wb") as file:
+        with whole_file(place / name) as partial, partial.open("wb") as file:
             file.writelines(parts)
-        return
-    settled(_opened(place).write(name, b"".join(parts)), f"{below(place, name)}: cannot be written")
+    else:
+        _put(place, name, parts)
+
+
+def write_piece(place: Location, name: str, parts: Sequence[bytes]) -> Any:
+    """Write a file, whole or not at all, of what is whole only with others: the sign that it is as it was written.
+
+    It is the one that `FolderPieces` and `signs_of` find later. In a folder the system takes its own time to bring the
+    file to disk.
+    """
+    if not isinstance(place, Path):
+        return _put(place, name, parts).generation.hex()
+    with whole_file(place / name, sync=False) as partial:
+        with partial.open("wb") as file:
+            file.writelines(parts)  # joined they would be copied once more
+        leave_to_disk(partial)
+    return size_and_crc(parts)
+
+
+def _put(place: str, name: str, parts: Sequence[bytes]) -> Any:
+    return settled(_opened(place).write(name, b"".join(parts)), f"{below(place, name)}: cannot be written")
 
 
 def delete_file(place: Location, name: str) -> None:

@@ -17,7 +17,7 @@ from zarr.storage import MemoryStore
 
 from ..wsi import Location, Recipe, StoreError
 from .group import whole_group
-from .place import below, kvstore, settled, write_file
+from .place import below, kvstore, settled, write_file, write_piece
 from .select import Candidates
 from .shard import BLOSC, Layout, Row, encoded_row, shard_of
 
@@ -28,10 +28,12 @@ __all__ = [
     "group_json",
     "layouts",
     "rows_at_once",
+    "rows_per_block",
     "rows_per_shard",
     "shard_key",
     "stored_bytes",
     "write_rest",
+    "write_rows",
     "write_shards",
     "write_slide",
     "write_stack",
@@ -40,8 +42,11 @@ __all__ = [
 Pixels = Mapping[str, np.ndarray]
 """Of one row: by the name of the array they go to, uint8."""
 
+Signs = dict[str, Any]
+"""What tells that files are as they were written, see `Pieces`, by their paths."""
+
 SHARD_BYTES = 32 * 2**20  # uncompressed, of all arrays of pixels together
-ROWS_AT_ONCE = 512  # a block, in whole shards: so much is read again at most when one is cut off
+BLOCK_ROWS = 2048  # a block, in whole shards: two seconds or ten, so much is done again when one is cut off
 STACK_BYTES = 4 * SHARD_BYTES  # uncompressed: what a writer may hold in memory, unless a shard is more
 METADATA_ARRAYS = (*(field.name for field in fields(Candidates)), "unreadable")
 
@@ -85,12 +90,18 @@ def rows_per_shard(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
     return max(1, min(rows, SHARD_BYTES // max(1, _row_bytes(arrays))))
 
 
+def rows_per_block(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
+    """How many rows are one task: whole shards."""
+    per_shard = rows_per_shard(rows, arrays)
+    return per_shard * max(1, BLOCK_ROWS // per_shard)
+
+
 def rows_at_once(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
-    """How many rows are read and written together: whole shards, as far as memory allows."""
+    """How many rows are read and written together: whole shards, as far as memory allows, of one block."""
     per_shard, row_bytes = rows_per_shard(rows, arrays), _row_bytes(arrays)
     # Windows of further scales wait, as they are, for those of the first; then all are held until they are written.
     waiting = _row_bytes({name: shape for name, shape in arrays.items() if name.startswith("images_")})
-    held = min(ROWS_AT_ONCE, STACK_BYTES // max(1, row_bytes + waiting))
+    held = min(BLOCK_ROWS, STACK_BYTES // max(1, row_bytes + waiting))
     return per_shard * max(1, held // per_shard)
 
 
@@ -103,20 +114,9 @@ def _write_class(
 ) -> np.ndarray:
     """(N,) bool: which rows are unreadable."""
     create_arrays(place, len(rows), arrays)
-    planned, at_once = layouts(len(rows), arrays), rows_at_once(len(rows), arrays)
+    readable, _ = write_rows(place, layouts(len(rows), arrays), range(len(rows)), pixels)
     unreadable = np.ones(len(rows), bool)
-    by_stack = groupby(pixels, key=lambda item: item[0] // at_once)
-    nothing: tuple[int | None, Iterable[tuple[int, Pixels]]] = (None, ())
-    number, part = next(by_stack, nothing)
-    for first in range(0, len(rows), at_once):
-        is_there = number == first // at_once
-        stack = range(first, min(first + at_once, len(rows)))
-        unreadable[write_stack(place, planned, stack, part if is_there else ())] = False
-        if is_there:
-            number, part = next(by_stack, nothing)
-    if number is not None:  # written twice or nowhere
-        row = next(row for row, _ in part)
-        raise StoreError(f"{place}: row {row} of {len(rows)} came out of order; nothing of the slide is kept")
+    unreadable[readable] = False
     write_rest(place, rows, unreadable)
     return unreadable
 
@@ -147,12 +147,41 @@ def write_rest(place: Location, rows: Candidates, unreadable: np.ndarray) -> Non
     write_file(place, "zarr.json", group_json({}))
 
 
+def write_rows(
+    place: Location, planned: Mapping[str, Layout], rows: range, pixels: Iterable[tuple[int, Pixels]]
+) -> tuple[list[int], Signs]:
+    """Write the rows of whole shards of all arrays of a class: `write_stack`, one `rows_at_once` after the other.
+
+    Raises:
+        StoreError: as `write_stack`, or a row that came after those of a later stack.
+    """
+    total = next(iter(planned.values())).rows
+    at_once = rows_at_once(total, {name: layout.shape for name, layout in planned.items()})
+    by_stack = groupby(pixels, key=lambda item: (item[0] - rows.start) // at_once)
+    nothing: tuple[int | None, Iterable[tuple[int, Pixels]]] = (None, ())
+    number, part = next(by_stack, nothing)
+    readable: list[int] = []
+    signs: Signs = {}
+    for first in range(rows.start, rows.stop, at_once):
+        is_there = number == (first - rows.start) // at_once
+        stack = range(first, min(first + at_once, rows.stop))
+        of_stack, written = write_stack(place, planned, stack, part if is_there else ())
+        readable += of_stack
+        signs |= written
+        if is_there:
+            number, part = next(by_stack, nothing)
+    if number is not None:  # written twice or nowhere
+        row = next(row for row, _ in part)
+        raise StoreError(f"{place}: row {row} of {total} came out of order; nothing of these rows is kept")
+    return readable, signs
+
+
 def write_stack(
     place: Location, planned: Mapping[str, Layout], rows: range, pixels: Iterable[tuple[int, Pixels]]
-) -> list[int]:
-    """Write the rows of whole shards of all arrays of a class, pixels in any order: which of them are readable.
+) -> tuple[list[int], Signs]:
+    """Write the rows of whole shards of all arrays of a class, pixels in any order; the rows that are left out, black.
 
-    The others are black.
+    Returns which of them are readable, and the signs of the shards by their paths below `place`.
 
     Raises:
         StoreError: pixels of another row, array, shape or dtype than planned, or of a row that was there; a checksum
@@ -178,13 +207,16 @@ def write_stack(
                     f"{planned[name].shape}; nothing was written"
                 )
             stacks[name][row - rows.start] = encoded_row(values)
-    for name, stack in stacks.items():
-        write_shards(below(place, name), planned[name], rows.start, stack)
-    return readable
+    signs = {
+        f"{name}/{key}": sign
+        for name, stack in stacks.items()
+        for key, sign in write_shards(below(place, name), planned[name], rows.start, stack).items()
+    }
+    return readable, signs
 
 
-def write_shards(place: Location, layout: Layout, first: int, stack: Sequence[Row]) -> None:
-    """Write whole shards of an array of pixels, encoded rows from row `first` on.
+def write_shards(place: Location, layout: Layout, first: int, stack: Sequence[Row]) -> Signs:
+    """Write whole shards of an array of pixels, encoded rows from row `first` on: their signs by their keys.
 
     Raises:
         StoreError: not the rows of whole shards; two writers of parts of one lose data without a word.
@@ -194,10 +226,12 @@ def write_shards(place: Location, layout: Layout, first: int, stack: Sequence[Ro
         raise StoreError(
             f"{place}: rows {first} to {stop} are no whole shards of {layout.per_shard}; nothing was written"
         )
+    signs = {}
     for start in range(0, len(stack), layout.per_shard):
         parts = shard_of(stack[start : start + layout.per_shard], per_shard=layout.per_shard)
         key = shard_key((first + start) // layout.per_shard, layout.shape)
-        write_file(place, key, *parts, sync=False)  # who makes the whole of it has it on disk at the end
+        signs[key] = write_piece(place, key, parts)
+    return signs
 
 
 def _compressed(dtype: str) -> list[dict[str, Any]]:

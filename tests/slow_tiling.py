@@ -52,7 +52,7 @@ class SlowBlocks:
 def _small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write_module, "SHARD_BYTES", A_SHARD * SIDE * SIDE * 3)
-        patch.setattr(write_module, "ROWS_AT_ONCE", A_BLOCK)
+        patch.setattr(write_module, "BLOCK_ROWS", A_BLOCK)
         yield
 
 

@@ -72,7 +72,7 @@ class Sums:
         path = pieces.whole / f"c/{number_}"
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join(str(number(slide, row)) for row in rows))
-        pieces.record(number_, [f"c/{number_}"], {"rows": len(rows)})
+        pieces.record(number_, pieces.signs([f"c/{number_}"]), {"rows": len(rows)})
         return {"rows": len(rows)}
 
     def befall(self, slide: Column) -> None:

@@ -73,16 +73,16 @@ def test_fault_29_what_killed_writers_left_inside_slides_is_removed(cohort, tile
     """By runs before, by workers of this run whose block another did, and by hard negatives cut off."""
     from gigaslide.patching import blocks as blocks_module
 
-    write_stack = blocks_module.write_stack
+    write_rows = blocks_module.write_rows
 
     def littering(place, planned, rows, pixels):
-        readable = write_stack(place, planned, rows, pixels)
+        written = write_rows(place, planned, rows, pixels)
         (place / "images/c/0/0/0/.0.89abcdef.partial").write_bytes(b"half")
         if place.name == stopped_in:
             raise KeyboardInterrupt
-        return readable
+        return written
 
-    monkeypatch.setattr(blocks_module, "write_stack", littering)
+    monkeypatch.setattr(blocks_module, "write_rows", littering)
     shutil.rmtree(copied.path / "ill")
     (copied.path / "well/.hard-0123.89abcdef.partial/normal").mkdir(parents=True)
     stopped_in = "normal"
@@ -106,27 +106,27 @@ def stopping(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("changed", "value"), [("SHARD_BYTES", 7), ("ROWS_AT_ONCE", 20), ("STACK_BYTES", 10)])
+@pytest.mark.parametrize(("changed", "value"), [("SHARD_BYTES", 7), ("BLOCK_ROWS", 20), ("BLOCK_ROWS", 10)])
 def test_a_slide_begun_in_other_blocks_is_begun_anew(cohort, tiled, tmp_path, monkeypatch, changed, value):
     """Block 0 was rows 0 to 29 in shards of 10; its receipt must not stand for other rows."""
     from gigaslide.patching import blocks as blocks_module
     from gigaslide.patching import write
 
-    one, write_stack = as_cohort(cohort.slides[0]), blocks_module.write_stack
+    one, write_rows = as_cohort(cohort.slides[0]), blocks_module.write_rows
 
     def stopped(place, planned, rows, pixels):
         if rows.start:
             raise KeyboardInterrupt
-        return write_stack(place, planned, rows, pixels)
+        return write_rows(place, planned, rows, pixels)
 
     monkeypatch.setattr(write, "SHARD_BYTES", 10 * SIDE * SIDE * 3)
-    monkeypatch.setattr(write, "ROWS_AT_ONCE", 30)
+    monkeypatch.setattr(write, "BLOCK_ROWS", 30)
     with monkeypatch.context() as patch:
-        patch.setattr(blocks_module, "write_stack", stopped)
+        patch.setattr(blocks_module, "write_rows", stopped)
         with pytest.raises(KeyboardInterrupt):
             tile(one, tmp_path / "store")
     assert len(list((tmp_path / "store").glob(".*.partial/done/*"))) == 1
-    monkeypatch.setattr(write, changed, value if changed == "ROWS_AT_ONCE" else value * SIDE * SIDE * 3)
+    monkeypatch.setattr(write, changed, value if changed == "BLOCK_ROWS" else value * SIDE * SIDE * 3)
     tile(one, tmp_path / "store")
     for name in ("tumor", "normal"):
         mine, whole = (
@@ -159,7 +159,7 @@ def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
     from gigaslide.patching.quota import quotas
 
     monkeypatch.setattr(write, "SHARD_BYTES", 3 * 83 * 83 * 7)
-    monkeypatch.setattr(write, "ROWS_AT_ONCE", 16)
+    monkeypatch.setattr(write, "BLOCK_ROWS", 16)
     slide = cohort.slides[0]
     tile(as_cohort(slide), tmp_path / "blocks")
     quota = quotas([slide], SETTINGS)[slide.id]

@@ -34,7 +34,7 @@ BLOCKS = 2 + 2  # of two shards of three rows
 def _quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "SHARD_BYTES", 3 * SIDE * SIDE * 3)
-        patch.setattr(write, "ROWS_AT_ONCE", 6)
+        patch.setattr(write, "BLOCK_ROWS", 6)
         patch.setattr(bucket_module, "SETTLE_S", 0.02)
         patch.setattr(place_module, "RETRIES", {"max_retries": 1, "initial_delay": "1ms", "max_delay": "2ms"})
         patch.setattr(perform, "BACK_OFF_S", 0.001)

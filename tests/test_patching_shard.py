@@ -47,12 +47,13 @@ def opened(place: Path):
 def written(place: Path, rows: dict[str, np.ndarray], order: np.ndarray) -> list[int]:
     """All rows, in this order, those left out unreadable."""
     create_arrays(place, ROWS, ARRAYS)
-    return write_stack(
+    readable, _ = write_stack(
         place,
         write_module.layouts(ROWS, ARRAYS),
         range(ROWS),
         ((int(row), {name: values[row] for name, values in rows.items()}) for row in order),
     )
+    return readable
 
 
 def test_our_shards_hold_what_tensorstores_hold(tmp_path, small_shards):
@@ -127,7 +128,7 @@ def test_patches_in_bulk_are_the_patches_one_by_one(tmp_path, monkeypatch, furth
     xy = np.stack([rng.integers(150, 1280, 60), rng.integers(150, 900, 60)], axis=1)
     none = np.zeros(len(xy), np.float32)
     rows = Candidates(xy=xy, tumor_fraction=none, tissue_fraction=none, lesion=none.astype(np.int32))
-    monkeypatch.setattr("gigaslide.patching.write.ROWS_AT_ONCE", 17)
+    monkeypatch.setattr("gigaslide.patching.write.BLOCK_ROWS", 17)
     monkeypatch.setattr("gigaslide.patching.write.SHARD_BYTES", 17 * 83 * 83 * 3 * len(settings.arrays))
     with open_slide(path) as slide:
         found = {
@@ -170,7 +171,7 @@ def test_pixels_that_are_not_the_planned_are_refused(tmp_path, small_shards, row
 
 @pytest.mark.parametrize("order", [[0, 7, 3], [3, -1], [-2], [2, ROWS + 5]])
 def test_rows_out_of_order_are_refused_and_leave_no_slide(tmp_path, small_shards, monkeypatch, order):
-    monkeypatch.setattr(write_module, "ROWS_AT_ONCE", PER_SHARD)
+    monkeypatch.setattr(write_module, "BLOCK_ROWS", PER_SHARD)
     none = np.zeros(ROWS, np.float32)
     xy = np.zeros((ROWS, 2), np.int64)
     rows = Candidates(xy=xy, tumor_fraction=none, tissue_fraction=none, lesion=none.astype(np.int32))

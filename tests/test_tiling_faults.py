@@ -70,15 +70,15 @@ def test_fault_31_errors_that_tensorstore_tells_in_words_are_tried_again(cohort,
         def result(self, timeout: float | None = None) -> None:
             raise ValueError("INTERNAL: Failed writing: Input/output error [os_error_code='5']")
 
-    calls, write_stack = itertools.count(), blocks.write_stack
+    calls, write_rows = itertools.count(), blocks.write_rows
 
-    def failing(*args) -> list[int]:
+    def failing(*args) -> tuple[list[int], dict]:
         if next(calls) in (1, 4, 5):  # the last two are two tries of one block
             settled(Failing(), "a shard")
-        return write_stack(*args)
+        return write_rows(*args)
 
     monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
-    monkeypatch.setattr(blocks, "write_stack", failing)
+    monkeypatch.setattr(blocks, "write_rows", failing)
     store = tmp_path / "store"
     assert resumed(cohort, store).exit_status == 0
     assert content_hash(PatchStore(store)) == true_hash

@@ -27,7 +27,7 @@ def resumed(cohort: Cohort, store: Path) -> None:
 if __name__ == "__main__":
     cohort, folder, every = Cohort.load(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
     # A few patches a shard, so that blocks have several shards and slides several blocks.
-    write.SHARD_BYTES, write.ROWS_AT_ONCE = 3 * SIDE * SIDE * 9, 2 * 9
+    write.SHARD_BYTES, write.BLOCK_ROWS = 3 * SIDE * SIDE * 9, 2 * 9
     change, killed = 0, True
     while killed:
         store = folder / str(change)

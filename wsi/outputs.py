@@ -5,13 +5,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import SettingsError
 
 __all__ = [
     "PARTIAL",
+    "leave_to_disk",
     "refuse_foreign_folder",
     "remove_folder",
     "remove_left",
@@ -53,6 +54,18 @@ def sync_file(path: Path) -> None:
     """Have a file on disk. A write that failed is told to the first who asks, and to nobody after."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def leave_to_disk(path: Path) -> None:
+    """Have the system begin to bring a file to disk, and keep in memory only what is not there yet; wait for nothing.
+
+    For files larger than what the system would hold back without harm: left alone it holds back a fifth of the memory,
+    takes new pages all the while, and then makes every writer wait at once. Does nothing where the system has no such
+    advice.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with path.open("rb") as file, suppress(OSError):  # not every file system takes advice
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_below(folder: Path) -> None:
