@@ -53,6 +53,7 @@ def _small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write_module, "SHARD_BYTES", A_SHARD * SIDE * SIDE * 3)
         patch.setattr(write_module, "BLOCK_ROWS", A_BLOCK)
+        patch.setattr(write_module, "STACK_BYTES", A_SHARD * SIDE * SIDE * 3)  # a block is two stacks
         yield
 
 

@@ -23,6 +23,16 @@ from test_batch_blocks import SCRIPT, journal
 TESTS = Path(__file__).parent
 
 
+def test_workers_and_scheduler_do_none_of_the_chores_of_a_dashboard():
+    def chores(dask_worker) -> tuple[bool, list[float]]:
+        every = dask_worker.periodic_callbacks
+        return "profile" in every, [every["tick"].callback_time, every["monitor"].callback_time]
+
+    with clusters.dask_client(BatchSettings(workers=1), at_most=1, shared=None) as (client, _):
+        client.wait_for_workers(1)
+        assert list(client.run(chores).values()) == [(False, [1000, 5000])]
+
+
 def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path, capfd):
     """A block that kills every worker it meets, one that hangs, and one that kills once."""
     good = [Column("good", 60), Column("dies once", 20, "die once")]

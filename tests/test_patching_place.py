@@ -2,8 +2,9 @@
 
 import pytest
 from bucket import after
-from gigaslide.patching.group import refuse_foreign, remove_group, whole_group
-from gigaslide.patching.place import delete_all, names_in, read_part, write_file
+from gigaslide.batch import FolderPieces
+from gigaslide.patching.group import BucketPieces, refuse_foreign, remove_group, whole_group
+from gigaslide.patching.place import delete_all, names_in, read_files, read_part, write_file, write_piece
 from gigaslide.wsi import SettingsError, StoreError
 
 
@@ -21,6 +22,18 @@ def test_files_below_a_place_in_a_folder_and_a_bucket(bucket, tmp_path):
         assert names_in(place) == ["m"]
         delete_all(place)
         assert names_in(place) == []
+
+
+def test_the_sign_of_a_piece_is_the_one_that_is_found_later(bucket, tmp_path):
+    for pieces in (FolderPieces(tmp_path / "a"), BucketPieces("s3://slides/signs/a")):
+        pieces.begin_anew()
+        sign = write_piece(pieces.whole, "c/0/0", [b"shard", b"", b"\0" * 2**20])
+        assert pieces.signs(["c/0/0"]) == {"c/0/0": sign}
+        assert read_files(pieces.whole, ["c/0/0"]) == [b"shard" + b"\0" * 2**20]
+        pieces.record(0, {"c/0/0": sign}, {"rows": 1})
+        assert list(pieces.done()) == [0]
+        write_piece(pieces.whole, "c/0/0", [b"shard", b"\0" * 2**20, b"\0"])
+        assert list(pieces.done()) == []
 
 
 def test_fault_23_killed_while_a_group_is_removed(bucket, requests):

@@ -1,7 +1,10 @@
 """Outputs are whole or absent, and a recipe tells what changed."""
 
+import ctypes
 import json
+import mmap
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +93,36 @@ def fill(folder: Path, text: str) -> None:
     (folder / "deep").mkdir()
     (folder / "deep" / "a.txt").write_text(text)
     (folder / "recipe.json").write_text("{}")
+
+
+def test_file_that_is_left_to_the_disk_is_all_there_and_takes_no_memory_once_it_is_on_disk(tmp_path, monkeypatch):
+    path, content = tmp_path / "a", os.urandom(2**22)
+    path.write_bytes(content)
+    kind = subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True).stdout.strip()
+    if kind in ("tmpfs", "ramfs"):
+        pytest.skip("the temporary folder is in memory; give pytest --basetemp on a disk")
+    outputs_module.leave_to_disk(path)
+    outputs_module.sync_file(path)
+    outputs_module.leave_to_disk(path)
+    assert resident_pages(path) == 0
+    assert path.read_bytes() == content
+    assert resident_pages(path) > 0
+    monkeypatch.setattr(os, "posix_fadvise", lambda *_: Path("/no/such").stat())  # a file system that takes none
+    outputs_module.leave_to_disk(path)
+    monkeypatch.delattr(os, "posix_fadvise")
+    outputs_module.leave_to_disk(path)
+    assert path.read_bytes() == content
+
+
+def resident_pages(path: Path) -> int:
+    """How many pages of a file the system holds in memory; skips where memory is all there is."""
+    libc, size = ctypes.CDLL(None, use_errno=True), path.stat().st_size
+    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY) as mapped:
+        vector = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+        address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+        if libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), vector):
+            pytest.skip("this system does not tell what it holds in memory")
+        return sum(page & 1 for page in vector)
 
 
 def test_folder_is_whole_or_absent(tmp_path):
