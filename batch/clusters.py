@@ -29,7 +29,7 @@ ALIKE = ("python", "dask", "distributed", "cloudpickle")
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_TRIM_THRESHOLD_": 2**28}
 """Dask has its workers give every freed buffer back to the system at once; ours are used again a moment later, and the
 page faults would take longer than the decoding. Bytes."""
-MEMORY = dict.fromkeys(("pause", "spill", "target"), False)
+MEMORY = dict.fromkeys((f"distributed.worker.memory.{name}" for name in ("pause", "spill", "target")), False)
 """A worker near its limit has no results to put aside: paused, it would wait for ever. Past 95 % it is killed, and its
 task tried again."""
 CHORES = {
@@ -42,7 +42,7 @@ CHORES = {
 its clock fifty times. That took 8 % of a core from each worker, which has one."""
 OPTIONS = {
     **CHORES,
-    **{f"distributed.worker.memory.{name}": value for name, value in MEMORY.items()},
+    **MEMORY,
     "distributed.worker.daemon": True,
     # A nanny on a busy machine takes its time to bring a new worker; after this it is given up, and the run asks anew.
     "distributed.deploy.lost-worker-timeout": "30s",
@@ -130,7 +130,7 @@ def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | Non
 
     environment = {
         "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON": str(ALLOCATOR),
-        **{f"DASK_DISTRIBUTED__WORKER__MEMORY__{name.upper()}": str(value) for name, value in MEMORY.items()},
+        **{_variable(name): str(value) for name, value in {**MEMORY, **CHORES}.items()},
     }
     kind, job = job_of(settings, environment=environment, logs=logs)
     try:
@@ -139,6 +139,11 @@ def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | Non
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(f"--cluster {settings.cluster}: the scheduler cannot be started: {error}") from error
+
+
+def _variable(option: str) -> str:
+    """The environment variable that sets an option of Dask."""
+    return f"DASK_{option}".replace(".", "__").replace("-", "_").upper()
 
 
 @contextmanager

@@ -111,23 +111,14 @@ class Pieces(ABC, Generic[PlaceT]):
         A system may hold them back until `finish`, for disks are slower than blocks. Should it never come to that,
         their signs tell.
 
-        files: what tells that each is as it was written, see `signs`.
+        files: what tells that each is as it was written; whoever wrote it knows, see `size_and_crc`.
         notes: what `finish` must know of the block besides (plain JSON).
+
+        Raises:
+            StoreError: a file is missing, or of another size.
         """
         plain = {"files": dict(files), "counts": dict(counts), "notes": notes}
         self._write(_receipt(number), json.dumps(plain).encode())
-
-    def signs(self, files: Sequence[str]) -> dict[str, Any]:
-        """What tells that files are as they are now, for who has not got it as it wrote them: they are read.
-
-        Raises:
-            StoreError: a file is missing.
-        """
-        found = dict(zip(files, self._signs(files), strict=True))
-        missing = [name for name, sign in found.items() if sign is None]
-        if missing:
-            raise StoreError(f"{self.whole}: {missing[0]}: was not written; run again")
-        return found
 
     def receipts(self) -> dict[int, Receipt]:
         """What blocks recorded, by their numbers; their files are not looked at."""
@@ -162,10 +153,13 @@ class FolderPieces(Pieces[Path]):
     one holds back."""
 
     def record(self, number: int, files: Mapping[str, Any], counts: Mapping[str, int], *, notes: Any = None) -> None:
-        for name in files:
+        for name, (size, _) in files.items():
+            path = self.whole / name
+            if not path.exists() or path.stat().st_size != size:
+                raise StoreError(f"{self.whole}: {name}: block {number} did not write it; run again")
             if self.sync_blocks:
-                sync_file(self.whole / name)
-            leave_to_disk(self.whole / name)
+                sync_file(path)
+            leave_to_disk(path)
         super().record(number, files, counts, notes=notes)
 
     @property

@@ -37,6 +37,7 @@ def read_pixels(
             if len(readable) == len(pixels):
                 row = first + start + index
                 yield row, _of_row(readable, settings, group=group, row=row)
+        del further  # before those of the next stack are read
 
 
 def _windows(

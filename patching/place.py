@@ -121,23 +121,23 @@ def exists_at(place: Location, name: str) -> bool:
     return read_files(place, [name])[0] is not None
 
 
-def write_file(place: Location, name: str, *parts: bytes) -> None:
-    """Whole or not at all, and there to stay. Parts come one after the other."""
+def write_file(place: Location, name: str, content: bytes) -> None:
+    """Whole or not at all, and there to stay."""
     if isinstance(place, Path):
-        with whole_file(place / name) as partial, partial.open("wb") as file:
-            file.writelines(parts)
+        with whole_file(place / name) as partial:
+            partial.write_bytes(content)
     else:
-        _put(place, name, parts)
+        _put(place, name, content)
 
 
 def write_piece(place: Location, name: str, parts: Sequence[bytes]) -> Any:
     """Write a file, whole or not at all, of what is whole only with others: the sign that it is as it was written.
 
     It is the one that `FolderPieces` and `signs_of` find later. In a folder the system takes its own time to bring the
-    file to disk.
+    file to disk, and whoever makes the whole of it has it there at the end.
     """
     if not isinstance(place, Path):
-        return _put(place, name, parts).generation.hex()
+        return _put(place, name, b"".join(parts)).generation.hex()
     with whole_file(place / name, sync=False) as partial:
         with partial.open("wb") as file:
             file.writelines(parts)  # joined they would be copied once more
@@ -145,8 +145,8 @@ def write_piece(place: Location, name: str, parts: Sequence[bytes]) -> Any:
     return size_and_crc(parts)
 
 
-def _put(place: str, name: str, parts: Sequence[bytes]) -> Any:
-    return settled(_opened(place).write(name, b"".join(parts)), f"{below(place, name)}: cannot be written")
+def _put(place: str, name: str, content: bytes) -> Any:
+    return settled(_opened(place).write(name, content), f"{below(place, name)}: cannot be written")
 
 
 def delete_file(place: Location, name: str) -> None:

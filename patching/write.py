@@ -46,7 +46,8 @@ Signs = dict[str, Any]
 """What tells that files are as they were written, see `Pieces`, by their paths."""
 
 SHARD_BYTES = 32 * 2**20  # uncompressed, of all arrays of pixels together
-BLOCK_ROWS = 2048  # a block, in whole shards: two seconds or ten, so much is done again when one is cut off
+BLOCK_ROWS = 1024  # a block, in whole shards: one second to ten, so much is done again when one is cut off
+BLOCK_STACKS = 2  # and no more than so many stacks, for rows of copies and scales take longer
 STACK_BYTES = 4 * SHARD_BYTES  # uncompressed: what a writer may hold in memory, unless a shard is more
 METADATA_ARRAYS = (*(field.name for field in fields(Candidates)), "unreadable")
 
@@ -93,7 +94,7 @@ def rows_per_shard(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
 def rows_per_block(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
     """How many rows are one task: whole shards."""
     per_shard = rows_per_shard(rows, arrays)
-    return per_shard * max(1, BLOCK_ROWS // per_shard)
+    return per_shard * max(1, min(BLOCK_ROWS, BLOCK_STACKS * rows_at_once(rows, arrays)) // per_shard)
 
 
 def rows_at_once(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
@@ -194,17 +195,17 @@ def write_stack(
         if row not in rows or of_row.keys() != planned.keys():
             raise StoreError(
                 f"{place}: row {row} with {', '.join(of_row)} came where rows {rows.start} to {rows.stop} with "
-                f"{', '.join(planned)} were expected; nothing was written"
+                f"{', '.join(planned)} were expected; nothing of these rows is kept"
             )
         if row in came:
-            raise StoreError(f"{place}: row {row} came twice; nothing was written")
+            raise StoreError(f"{place}: row {row} came twice; nothing of these rows is kept")
         came.add(row)
         readable.append(row)
         for name, values in of_row.items():
             if values.shape != planned[name].shape or values.dtype != np.uint8:
                 raise StoreError(
                     f"{place}/{name}: row {row} is {values.dtype} of shape {values.shape}, not uint8 of shape "
-                    f"{planned[name].shape}; nothing was written"
+                    f"{planned[name].shape}; nothing of these rows is kept"
                 )
             stacks[name][row - rows.start] = encoded_row(values)
     signs = {

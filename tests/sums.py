@@ -24,6 +24,7 @@ from gigaslide.batch import (
     run_blocks,
     run_folder,
 )
+from gigaslide.batch.pieces import size_and_crc
 from gigaslide.wsi import GigaslideError
 
 ROWS = 5  # numbers a block, but for the last
@@ -71,8 +72,9 @@ class Sums:
         pieces = self.pieces(slide)
         path = pieces.whole / f"c/{number_}"
         path.parent.mkdir(exist_ok=True)
-        path.write_text("\n".join(str(number(slide, row)) for row in rows))
-        pieces.record(number_, pieces.signs([f"c/{number_}"]), {"rows": len(rows)})
+        content = "\n".join(str(number(slide, row)) for row in rows).encode()
+        path.write_bytes(content)
+        pieces.record(number_, {f"c/{number_}": size_and_crc([content])}, {"rows": len(rows)})
         return {"rows": len(rows)}
 
     def befall(self, slide: Column) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from gigaslide.batch import BatchSettings, FolderPieces, run_folder
 from gigaslide.batch import pieces as pieces_module
+from gigaslide.batch.pieces import size_and_crc
 from gigaslide.wsi import ClusterError, StoreError
 from pydantic import ValidationError
 from sums import COLUMNS, Column, Sums, contents, expected, run
@@ -64,13 +65,13 @@ def test_pieces_of_another_recipe_are_not_gone_on_with(tmp_path):
     old = FolderPieces(tmp_path / "a", {"count": 1})
     assert not old.begin()
     (old.whole / "x").write_text("old")
-    old.record(0, old.signs(["x"]), {"rows": 1})
+    old.record(0, {"x": size_and_crc([b"old"])}, {"rows": 1})
     assert old.begin()
     new = FolderPieces(tmp_path / "a", {"count": 2})
     assert not new.begin()
     assert not new.done()
-    with pytest.raises(StoreError, match="x: was not written"):
-        new.signs(["x"])
+    with pytest.raises(StoreError, match="block 4 did not write it"):
+        new.record(4, {"x": [3, 0]}, {})
 
 
 def test_fault_29_leftovers_are_removed_and_half_done_slides_kept(tmp_path):
@@ -172,7 +173,9 @@ def test_block_is_on_disk_when_recorded_where_another_machine_may_finish(tmp_pat
     made = FolderPieces(tmp_path / "a", {"of": "c"}, sync_blocks=sync_blocks)
     made.begin()
     (made.whole / "c").write_text("ten numbers")
-    made.record(0, made.signs(["c"]), {"rows": 10})
+    made.record(0, {"c": size_and_crc([b"ten numbers"])}, {"rows": 10})
     assert synced == [made.whole / "c"] * sync_blocks
-    with pytest.raises(StoreError, match="gone: was not written"):
-        made.signs(["gone"])
+    with pytest.raises(StoreError, match="gone: block 1 did not write it"):
+        made.record(1, {"gone": [3, 0]}, {"rows": 10})
+    with pytest.raises(StoreError, match="c: block 2 did not write it"):
+        made.record(2, {"c": [3, 0]}, {"rows": 10})

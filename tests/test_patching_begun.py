@@ -106,7 +106,7 @@ def stopping(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("changed", "value"), [("SHARD_BYTES", 7), ("BLOCK_ROWS", 20), ("BLOCK_ROWS", 10)])
+@pytest.mark.parametrize(("changed", "value"), [("SHARD_BYTES", 7), ("BLOCK_ROWS", 20), ("STACK_BYTES", 10)])
 def test_a_slide_begun_in_other_blocks_is_begun_anew(cohort, tiled, tmp_path, monkeypatch, changed, value):
     """Block 0 was rows 0 to 29 in shards of 10; its receipt must not stand for other rows."""
     from gigaslide.patching import blocks as blocks_module

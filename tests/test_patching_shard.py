@@ -190,4 +190,7 @@ def test_memory_of_one_write_does_not_grow_with_copies_and_scales(further, copie
     assert at_once % write_module.rows_per_shard(10**6, settings.arrays) == 0
     assert held * at_once <= 4 * shard
     assert held * at_once > shard  # and yet no block is tiny
+    a_block = write_module.rows_per_block(10**6, settings.arrays)
+    assert a_block % write_module.rows_per_shard(10**6, settings.arrays) == 0
+    assert at_once <= a_block <= 2 * at_once  # and no block takes minutes, whatever a row holds
     assert write_module.rows_at_once(10**6, {"images": (64, 64, 3)}) > 2000  # one shard at least

@@ -64,7 +64,7 @@ def leave_to_disk(path: Path) -> None:
     advice.
     """
     if hasattr(os, "posix_fadvise"):
-        with path.open("rb") as file, suppress(OSError):  # not every file system takes advice
+        with suppress(OSError), path.open("rb") as file:  # it is but advice, and not every file system takes it
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
