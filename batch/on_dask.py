@@ -30,7 +30,8 @@ class OnDask:
     """Tasks on Dask's workers.
 
     Raises:
-        ClusterError: no scheduler, or one this client cannot talk to; from `wait`: none, or no worker, for too long.
+        ClusterError: no scheduler, or one this client cannot talk to; from `submit` and `wait`: none, or no worker, for
+            too long.
     """
 
     may_be_killed = True
@@ -69,16 +70,22 @@ class OnDask:
 
     def submit(self, task: Task[Any]) -> None:
         self._attempts += 1
-        future = self._client.submit(
-            perform_in_worker,
-            self._work,
-            task,
-            self._terms,
-            # A tuple's first part names the group: tasks of a group that is larger than twice the threads wait at the
-            # scheduler. What waits in a worker that dies is tried again, see `_lost`.
-            key=(topic_of(self._terms.run), task.key, self._attempts),
-            pure=False,
-        )
+        try:
+            future = self._client.submit(
+                perform_in_worker,
+                self._work,
+                task,
+                self._terms,
+                # A tuple's first part names the group: tasks of a group that is larger than twice the threads wait at
+                # the scheduler. What waits in a worker that dies is tried again, see `_lost`.
+                key=(topic_of(self._terms.run), task.key, self._attempts),
+                pure=False,
+            )
+        except Exception as error:
+            # It closes itself, at any moment, when a scheduler that died does not come back.
+            if self._client.status == "closed":
+                raise self._gone() from error
+            raise
         self._flying[str(future.key)] = task, future
         future.add_done_callback(self._queue.put)
 
@@ -151,7 +158,7 @@ class OnDask:
         self._looked = now
         client, patience = self._client, self._settings.patience()
         if client.status == "closed":
-            raise ClusterError(f"{self._place()}: the scheduler is gone; {_GO_ON}")
+            raise self._gone()
         self._threads, answers = 0, False
         if client.status == "running":
             try:
@@ -170,6 +177,9 @@ class OnDask:
         elif now - self._told > min(600.0, patience / 2):
             self._told = now
             logger.warning("%s: no worker for %.0f s; waiting on", self._place(), now - self._alive)
+
+    def _gone(self) -> ClusterError:
+        return ClusterError(f"{self._place()}: the scheduler is gone; {_GO_ON}")
 
     def _place(self) -> str:
         return self._settings.scheduler or self._settings.cluster or "this machine"

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from distributed import worker_memory
-from gigaslide.batch import BatchSettings, clusters, perform, run_blocks, run_folder
+from gigaslide.batch import BatchSettings, clusters, on_dask, perform, run_blocks, run_folder
+from gigaslide.batch.blocks import Task
 from gigaslide.batch.clusters import refuse_other_versions
 from gigaslide.wsi import ClusterError, StoreError, outputs
 from schedulers import dask, scheduler
@@ -31,6 +32,18 @@ def test_workers_and_scheduler_do_none_of_the_chores_of_a_dashboard():
     with clusters.dask_client(BatchSettings(workers=1), at_most=1, shared=None) as (client, _):
         client.wait_for_workers(1)
         assert list(client.run(chores).values()) == [(False, [1000, 5000])]
+
+
+def test_fault_33_a_client_that_closed_itself_is_a_scheduler_that_is_gone():
+    settings = BatchSettings(workers=1)
+    terms = perform.Terms(run="r", tries=1, limit_s=None, log_level=0)
+    engine = on_dask.OnDask(Sums(Path()), terms, settings, at_most=1, shared=None)
+    try:
+        engine.client.close()  # as it does 15 s after the scheduler died
+        with pytest.raises(ClusterError, match="the scheduler is gone; what is done is on disk, run the same command"):
+            engine.submit(Task(slide=COLUMNS[0], step="plan"))
+    finally:
+        engine.close()
 
 
 def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path, capfd):
