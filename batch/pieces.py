@@ -74,6 +74,10 @@ class Pieces(ABC, Generic[PlaceT]):
     def _write(self, name: str, content: bytes) -> None: ...
 
     @abstractmethod
+    def _remove(self, name: str) -> None:
+        """Whether it is there or not."""
+
+    @abstractmethod
     def _done(self) -> Mapping[str, bytes]:
         """Content of the files below done/, by their names."""
 
@@ -143,6 +147,17 @@ class Pieces(ABC, Generic[PlaceT]):
             if all(sign is not None and now[name] == sign for name, sign in receipt.files.items())
         }
 
+    def keep_done(self) -> dict[int, Receipt]:
+        """`done`, and no receipt of another block stays.
+
+        A disk tells but once that it did not take a file. That file, written again, would be as an old receipt says,
+        and pass for done, though the block never came to its own.
+        """
+        found = self.done()
+        for number in self.receipts().keys() - found.keys():
+            self._remove(_receipt(number))
+        return found
+
 
 @dataclass(frozen=True)
 class FolderPieces(Pieces[Path]):
@@ -196,7 +211,7 @@ class FolderPieces(Pieces[Path]):
             name = Path(error.filename).relative_to(self.whole).as_posix()
             for number, receipt in self.receipts().items():
                 if name in receipt.files:
-                    (self.partial / _receipt(number)).unlink()
+                    self._remove(_receipt(number))
             raise
 
     def _read(self, name: str) -> bytes | None:
@@ -208,6 +223,9 @@ class FolderPieces(Pieces[Path]):
     def _write(self, name: str, content: bytes) -> None:
         with whole_file(self.partial / name, sync=name == RECIPE) as file:
             file.write_bytes(content)
+
+    def _remove(self, name: str) -> None:
+        (self.partial / name).unlink(missing_ok=True)
 
     def _done(self) -> dict[str, bytes]:
         names = [path.name for path in (self.partial / DONE).glob("[0-9]*.json")]

@@ -148,7 +148,7 @@ class TileBlocks:
         pieces = pieces_at(place, recipe.to_json())
         kept = _Kept.load(pieces, self.settings) if pieces.is_begun() else None
         blocks = (kept or self._prepare(slide, pieces, changed)).blocks(self.settings)
-        done = pieces.done()
+        done = pieces.keep_done()
         return BlockPlan(blocks=len(blocks), pending=tuple(k for k in range(len(blocks)) if k not in done))
 
     def _prepare(self, slide: SlideWork, pieces: Pieces[Any], changed: str) -> _Kept:

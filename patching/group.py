@@ -61,6 +61,9 @@ class BucketPieces(Pieces[str]):
     def _write(self, name: str, content: bytes) -> None:
         write_file(self.partial, name, content)
 
+    def _remove(self, name: str) -> None:
+        delete_file(self.partial, name)
+
     def _done(self) -> Mapping[str, bytes]:
         place = below(self.partial, DONE)
         names = names_in(place)

@@ -60,7 +60,7 @@ class Sums:
             return SlideOutcome(slide=slide.id, status="skipped", counts={"rows": slide.count})
         pieces = self.pieces(slide)
         pieces.begin()
-        done = pieces.done()
+        done = pieces.keep_done()
         blocks = -(-slide.count // ROWS)
         return BlockPlan(blocks=blocks, pending=tuple(k for k in range(blocks) if k not in done))
 

@@ -56,6 +56,9 @@ def test_resume_does_what_is_missing_and_what_is_not_as_it_was_written(tmp_path)
     torn = pieces.whole / "c" / "2"
     torn.write_bytes(b"\0" * torn.stat().st_size)  # of the same length
     assert sorted(pieces.done()) == [1]
+    assert sorted(pieces.receipts()) == [0, 1, 2]
+    work.plan(a)
+    assert sorted(pieces.receipts()) == [1]  # what is written again is not vouched for by an old one
     run(tmp_path, [a])
     assert sorted(line["block"] for line in journal(tmp_path, "block")) == [0, 2]
     assert contents(tmp_path) == expected([a])

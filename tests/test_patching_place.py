@@ -33,6 +33,8 @@ def test_the_sign_of_a_piece_is_the_one_that_is_found_later(bucket, tmp_path):
         assert list(pieces.done()) == [0]
         write_piece(pieces.whole, "c/0/0", [b"shard", b"\1" * 2**20])
         assert list(pieces.done()) == []
+        assert list(pieces.receipts()) == [0]
+        assert list(pieces.keep_done()) == list(pieces.receipts()) == []
 
 
 def test_fault_23_killed_while_a_group_is_removed(bucket, requests):
