@@ -27,7 +27,6 @@ import psutil
 PATCH_PX, MARGIN_PX, STRIDE_PX, MPP = 299, 8, 32, 0.5
 SIDE_PX = PATCH_PX + 2 * MARGIN_PX
 LEVEL = 1  # of PNG, which is cv2's own, and of Zstandard
-BLOCK = 512
 
 Figures = dict[str, float]
 
@@ -231,7 +230,7 @@ class Idle:
         return BlockPlan(blocks=slide.blocks, pending=tuple(range(slide.blocks)))
 
     def block(self, slide: Column, number: int) -> dict[str, int]:
-        return {"patches": BLOCK}
+        return {"patches": 1}
 
     def finish(self, slide: Column):
         from gigaslide.batch import SlideOutcome
@@ -245,8 +244,10 @@ class Idle:
 def planned(work: Path, patches: int) -> Figures:
     """So many patches in blocks over 400 slides, two workers: time, and memory of client and scheduler."""
     from gigaslide.batch import BatchSettings, run_blocks, run_folder
+    from gigaslide.patching.write import rows_per_block
+    from tilers import Column, Idle  # what a script itself defines would travel whole, with every task
 
-    blocks = -(-patches // BLOCK)
+    blocks = -(-patches // rows_per_block(patches, {"images": (SIDE_PX, SIDE_PX, 3)}))
     columns = [Column(f"slide {k}", blocks // 400 + (k < blocks % 400)) for k in range(400)]
     process, peak, over = psutil.Process(), [0], threading.Event()
 

@@ -98,6 +98,12 @@ def ratios(found: dict[str, tilers.Figures]) -> list[str]:
     if {"ours-1", "ours-2"} <= found.keys():
         one, two = found["ours-1"], found["ours-2"]
         out.append(f"two workers over one: {one['steady'] / two['steady']:.2f} × from the first plan on")
+        # Two workers' seconds had their tasks taken as long as one worker's: what is left to lose is the batch's own.
+        alone = two["steady"] - (two["in_tasks"] - one["in_tasks"]) / 2
+        out.append(
+            f"the same tasks took {two['in_tasks'] / one['in_tasks']:.2f} × as long beside each other as alone (cores, "
+            f"memory, disk); had they not, it would be {one['steady'] / alone:.2f} ×"
+        )
         share = 1 - one["in_tasks"] / one["steady"]
         out.append(f"one worker's time outside of tasks, from the first plan on: {share:.1%}")
     for two, one, what in (("limits-2", "limit", "decode and compress"), ("files-2", "files", "write the files")):
