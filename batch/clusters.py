@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import dask.config
 from dask.distributed import Client, LocalCluster
+from distributed.core import Status
 from distributed.security import Security
 
 from ..wsi import ClusterError, gigaslide_version
@@ -19,7 +20,7 @@ from .machine import machine_cores, machine_memory
 from .queues import job_of
 from .settings import BatchSettings
 
-__all__ = ["dask_client", "job_cluster", "refuse_other_versions"]
+__all__ = ["dask_client", "forget_refused", "job_cluster", "refuse_other_versions"]
 
 logger = logging.getLogger(__name__)
 
@@ -133,12 +134,50 @@ def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | Non
         **{_variable(name): str(value) for name, value in {**MEMORY, **CHORES}.items()},
     }
     kind, job = job_of(settings, environment=environment, logs=logs)
+    cluster = getattr(dask_jobqueue, kind)
     try:
-        return getattr(dask_jobqueue, kind)(
-            security=security, scheduler_options={"dashboard_address": "127.0.0.1:0"}, **job
+        return cluster(
+            job_cls=_asked_for(cluster.job_cls),
+            security=security,
+            scheduler_options={"dashboard_address": "127.0.0.1:0"},
+            **job,
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(f"--cluster {settings.cluster}: the scheduler cannot be started: {error}") from error
+
+
+def _asked_for(kind: Any) -> Any:
+    """Jobs of that kind, of which a refused one keeps the words of the refusal; else it would count as one to come."""
+
+    class Asked(kind):
+        refusal = ""
+
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except (RuntimeError, OSError) as error:
+                self.refusal = str(error).strip().splitlines()[-1]
+                self.status = (
+                    Status.running
+                )  # else the cluster raises, where nobody hears it
+
+        async def close(self) -> None:
+            if self.job_id is not None:
+                await super().close()
+
+    return Asked
+
+
+async def forget_refused(cluster: Any) -> tuple[list[str], int]:
+    """Give up the jobs that the queueing system refused, so that the cluster asks for others.
+
+    Returns why it refused each, and how many jobs it took. To be called in the cluster's own thread.
+    """
+    refused = {name: job.refusal for name, job in cluster.workers.items() if job.refusal}
+    for name in refused:
+        cluster.workers.pop(name)
+        cluster.worker_spec.pop(name, None)
+    return list(refused.values()), len(cluster.workers)
 
 
 def _variable(option: str) -> str:

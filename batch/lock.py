@@ -4,7 +4,7 @@ The lock is a file made by link(2), which is atomic on NFS where exclusive creat
 has two names afterwards holds it. It says who holds it; its time of change is the heartbeat.
 """
 
-import contextlib
+import errno
 import json
 import logging
 import os
@@ -26,6 +26,8 @@ __all__ = ["BEAT_S", "Holder", "RunLock"]
 logger = logging.getLogger(__name__)
 
 BEAT_S = 30.0
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+"""What file systems say that know no hard links: exFAT, some of SMB and FUSE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +146,23 @@ class RunLock:
         mine = self.path.with_name(f"{self.path.name}.{self._me.token[:8]}.partial")
         try:
             mine.write_text(json.dumps(self._me.to_json()), encoding="utf-8")
-            with contextlib.suppress(OSError):  # over NFS the work may be done and the answer lost: names are counted
+            try:
                 os.link(mine, self.path)
+            except OSError as error:  # over NFS the work may be done and the answer lost: names are counted
+                if error.errno in NO_LINKS:
+                    return self._create(mine.read_bytes())
             return mine.stat().st_nlink == 2
         finally:
             mine.unlink(missing_ok=True)
+
+    def _create(self, content: bytes) -> bool:
+        """Take the lock where the file system knows no hard links: of two that create it one is refused."""
+        try:
+            with self.path.open("xb") as file:
+                file.write(content)
+        except FileExistsError:
+            return False
+        return True
 
     def _take_away(self, holder: Holder) -> None:
         """Remove that holder's lock, and not one that was taken since it was looked at."""
@@ -161,7 +175,7 @@ class RunLock:
         if found != holder:
             try:
                 os.link(aside, self.path)
-            except FileExistsError:
+            except OSError:
                 logger.warning("%s: the lock of %s was taken away by mistake", self.path.parent, found)
         aside.unlink(missing_ok=True)
 

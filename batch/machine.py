@@ -14,10 +14,11 @@ UNLIMITED = 2**60  # v1 writes a number near 2**63 for no limit
 
 
 def machine_cores(root: Path = ROOT) -> int:
-    """Cores this process may run on: its affinity, or its control group's share of time if that is less; at least 1."""
+    """Cores this process may run on: the least of its affinity, its control group's share and its Slurm job's."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for folder in _groups(root, "cpu") if (quota := _quota(folder)) is not None]
-    return max(1, min([affinity, *(math.floor(quota) for quota in quotas)]))
+    of_job = _of_slurm("CPUS_ON_NODE") or affinity  # Slurm without control groups binds nobody to them
+    return max(1, min([affinity, of_job, *(math.floor(quota) for quota in quotas)]))
 
 
 def machine_memory(root: Path = ROOT) -> int:
@@ -28,10 +29,17 @@ def machine_memory(root: Path = ROOT) -> int:
             limit = _number(folder / name)
             if limit is not None and 0 < limit < UNLIMITED:
                 limits.append(limit)
-    in_job = os.environ.get("SLURM_MEM_PER_NODE", "")  # MB; Slurm without control groups kills above it all the same
-    if in_job.isdecimal() and int(in_job):
-        limits.append(int(in_job) * 2**20)
+    # MB; Slurm without control groups kills above them all the same.
+    for limit in (_of_slurm("MEM_PER_NODE"), _of_slurm("MEM_PER_CPU") * _of_slurm("CPUS_ON_NODE")):
+        if limit:
+            limits.append(limit * 2**20)
     return min(limits)
+
+
+def _of_slurm(name: str) -> int:
+    """A number of the Slurm job that this process is part of; 0 where there is none."""
+    value = os.environ.get(f"SLURM_{name}", "")
+    return int(value) if value.isdecimal() else 0
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from distributed.scheduler import KilledWorker
 
 from ..wsi import ClusterError, ceil_div
 from .blocks import BlockWork, Task
-from .clusters import dask_client
+from .clusters import dask_client, forget_refused
 from .engine import Ended, Lost
 from .perform import Failure, Report, Terms, perform_in_worker, topic_of
 from .settings import BatchSettings
@@ -23,6 +23,7 @@ __all__ = ["OnDask"]
 logger = logging.getLogger(__name__)
 
 LOOK_S = 2.0  # between looks at the scheduler's health
+REFUSALS = 3  # of a queueing system that never took a job
 FETCH_S = 20.0  # for a result that is known to be there
 
 
@@ -43,6 +44,8 @@ class OnDask:
         self._queue: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._flying: dict[str, tuple[Task[Any], Future]] = {}
         self._attempts = 0
+        self._has_done = False
+        self._refusals, self._were_taken, self._ask_at = 0, False, 0.0
         self._began: dict[str, tuple[str, float]] = {}  # task: worker, when by its clock
         self._explained: set[str] = set()  # workers whose death a task that had begun on them answers for
         self._threads = 0
@@ -130,8 +133,17 @@ class OnDask:
                 error = future.exception(timeout=FETCH_S)
                 if isinstance(error, KilledWorker):
                     return self._lost(task, error)
+                if not self._has_done and is_unlike(error):
+                    raise ClusterError(
+                        f"{self._place()}: the scheduler or a worker there cannot take our tasks ({error!r}); install "
+                        "the same gigaslide there as here"
+                    )
                 return Report(value=Failure(reason=f"its worker could not do it: {error!r}"), seconds=0.0)
-            return future.result(timeout=FETCH_S)
+            report = future.result(timeout=FETCH_S)
+            self._has_done = True
+            return report
+        except ClusterError:
+            raise
         except Exception as error:
             # Called off (CancelledError), or its worker died between the work and the telling: nobody's fault.
             return Lost(deaths=0, reason=f"its result was lost: {error!r}")
@@ -167,6 +179,8 @@ class OnDask:
                 self._threads, answers = found["total_threads"], True
             except Exception as error:  # whatever a dying connection raises
                 logger.debug("%s: %r", self._place(), error)
+        if self._settings.cluster and now >= self._ask_at:
+            self._ask_again(now)
         if isinstance(client.cluster, LocalCluster) and self._threads < self._wanted:
             client.cluster.scale(self._wanted)  # brings back those whose nannies gave up
         if self._threads:
@@ -178,11 +192,37 @@ class OnDask:
             self._told = now
             logger.warning("%s: no worker for %.0f s; waiting on", self._place(), now - self._alive)
 
+    def _ask_again(self, now: float) -> None:
+        """Have jobs that were refused asked for again, ever more slowly: a controller may be busy, a quota used up.
+
+        Raises:
+            ClusterError: none was ever taken.
+        """
+        reasons, taken = self._client.sync(forget_refused, self._client.cluster)
+        self._were_taken |= taken > 0
+        if not reasons:
+            return
+        self._refusals += 1
+        if self._refusals >= REFUSALS and not self._were_taken:
+            raise ClusterError(f"{self._place()} takes no job ({reasons[0]}); see --queue, --account and the resources")
+        pause = min(300.0, 5.0 * 2**self._refusals)
+        self._ask_at = now + pause
+        logger.warning(
+            "%s refused %d jobs (%s); asked again, at most every %.0f s", self._place(), len(reasons), reasons[0], pause
+        )
+
     def _gone(self) -> ClusterError:
         return ClusterError(f"{self._place()}: the scheduler is gone; {_GO_ON}")
 
     def _place(self) -> str:
         return self._settings.scheduler or self._settings.cluster or "this machine"
+
+
+def is_unlike(error: BaseException | None) -> bool:
+    """Whether a task never began, for its code is not to be had there; what it raises itself, `perform` catches."""
+    while error is not None and not isinstance(error, ImportError | AttributeError):
+        error = error.__cause__
+    return error is not None
 
 
 _GO_ON = "what is done is on disk, run the same command again to go on"

@@ -5,6 +5,7 @@
 .NAME.partial/done/000012.json what block 12 wrote: its files and what tells that they are as written; written after it
 """
 
+import errno
 import json
 import os
 import shutil
@@ -199,8 +200,12 @@ class FolderPieces(Pieces[Path]):
             remove_litter(self.whole)  # of workers that were killed in this run
             self._bring_to_disk()
             _sync_folder(self.whole)
-            if not self.place.exists():  # else another finish, of a run that was thought dead, came before
-                self.whole.rename(self.place)
+            try:
+                self.whole.rename(self.place)  # also over an empty folder
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                # Another finish, of a run that was thought dead, came before.
             _sync_folder(self.place.parent)
         shutil.rmtree(self.partial, ignore_errors=True)
 

@@ -10,7 +10,8 @@ from ..eval import EvaluateSettings
 from ..inference import PredictSettings
 from ..patching import TileSettings
 from ..training import TrainSettings
-from ..wsi import Cohort
+from ..wsi import Cohort, SettingsError
+from ..wsi.location import location_of
 from .options import Batch, script_of_this_command
 from .plan import Plan
 from .show import say
@@ -21,7 +22,7 @@ __all__ = ["run"]
 
 def run(
     cohort: Annotated[Path, Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp, exhaustive.")],
-    out: Annotated[Path, Parameter(help="Folder for the store, the model, the predictions and the report.")],
+    out: Annotated[str, Parameter(help="Folder for the store, the model, the predictions and the report.")],
     /,
     *,
     tile: Annotated[TileSettings, Parameter(name="*")] = TileSettings(),
@@ -44,8 +45,13 @@ def run(
     job_script: bool
         Run nothing; print a script for sbatch that does, with --cores, --memory-gb, --walltime, --queue, --account.
     """
+    folder = location_of(out, Path())
+    if not isinstance(folder, Path):
+        raise SettingsError(
+            f"{out}: run writes to a folder; for a store in a bucket give it to tile, and then to train"
+        )
     if job_script:
         say(script_of_this_command(batch), end="")
         return 0
     plan = Plan.of(tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch)
-    return run_stages(Cohort.load(cohort), out, plan)
+    return run_stages(Cohort.load(cohort), folder, plan)

@@ -11,6 +11,8 @@ from .show import bar, say, show_table
 
 __all__ = ["store"]
 
+SHOWN = 10
+
 
 def store(
     what: Annotated[Literal["info", "verify", "montage"], Parameter(help="What to do.")],
@@ -57,6 +59,9 @@ def _verify(opened: PatchStore) -> int:
     for damage in check.damaged:
         say(f"damaged: {damage.group}/{damage.array}: {damage.reason}")
     say(f"{opened.path}: {rows} patches of {len(opened.slides)} slides read, {len(check.damaged)} places damaged")
+    if check.absent:
+        names = ", ".join(check.absent[:SHOWN]) + (", …" if len(check.absent) > SHOWN else "")
+        say(f"listed, and no patches there: {names}; they failed, or were not tiled yet, or are lost: tile again")
     if not check.damaged:
         say(f"content {check.sha256}")
     return 2 if check.damaged else 0

@@ -17,7 +17,7 @@ from .contents import find_slide
 from .group import pieces_at, remove_group
 from .pixels import fitted_stains, read_pixels
 from .place import below, read_files, read_part, write_file
-from .plan import SlidePlan, failure_identity, plan_slide, recipe_of
+from .plan import SlidePlan, failure_identity, plan_slide, recipe_of, refuse_if_gone
 from .quota import Quota
 from .select import ROW, Candidates
 from .settings import TileSettings
@@ -135,6 +135,18 @@ class TileBlocks:
             )
         return kept
 
+    def _begun(self, slide: SlideWork, pieces: Pieces[Any]) -> Recipe:
+        """The recipe that was begun.
+
+        Raises:
+            SlideError: not this run's: the slide changed, or another run began while a worker of this one went on.
+        """
+        recipe = Recipe.from_json(pieces.begun_from())
+        changes = recipe.differences(self._recipe(slide))
+        if changes:
+            raise SlideError(f"{slide.slide.path}: changed while it was tiled ({'; '.join(changes)}); run again")
+        return recipe
+
     def plan(self, slide: SlideWork) -> BlockPlan | SlideOutcome:
         place, recipe, changed = below(self.store, slide.id), self._recipe(slide), ""
         found = find_slide(place)
@@ -142,6 +154,7 @@ class TileBlocks:
             differences = Recipe.from_json(found["recipe"]).differences(recipe)
             if not differences:
                 return _outcome(slide, found, "skipped", "unchanged")
+            refuse_if_gone(slide.slide)  # a disk that is not mounted costs no patches
             changed = f"made again: {'; '.join(differences)}"
             logger.info("%s: %s", slide.id, changed)
             remove_group(place)  # should the new one fail, nothing of another recipe stands in for it
@@ -165,6 +178,7 @@ class TileBlocks:
     def block(self, slide: SlideWork, number: int) -> dict[str, int]:
         pieces, row = pieces_at(below(self.store, slide.id), sync_blocks=self.sync_blocks), slide.slide
         kept = self._kept(pieces)
+        self._begun(slide, pieces)
         block = kept.blocks(self.settings)[number]
         rows = kept.candidates(block.name, start=block.start, stop=block.stop)
         numbers = range(block.start, block.stop)
@@ -174,6 +188,7 @@ class TileBlocks:
             readable, signs = write_rows(below(pieces.whole, block.name), planned, numbers, pixels)
         files = {f"{block.name}/{key}": sign for key, sign in signs.items()}
         counts = {block.name: len(readable)}
+        self._begun(slide, pieces)
         pieces.record(number, files, counts, notes={"unreadable": sorted(set(numbers) - set(readable))})
         return counts
 
@@ -183,10 +198,7 @@ class TileBlocks:
         if found is not None:  # this was cut off when all but the tidying was done
             pieces.finish()
             return _outcome(slide, found, "done")
-        kept, recipe = self._kept(pieces), Recipe.from_json(pieces.begun_from())
-        changes = recipe.differences(self._recipe(slide))
-        if changes:
-            raise SlideError(f"{slide.slide.path}: changed while it was tiled ({'; '.join(changes)}); run again")
+        kept, recipe = self._kept(pieces), self._begun(slide, pieces)
         receipts, blocks = pieces.receipts(), kept.blocks(self.settings)
         gone = tuple(number for number in range(len(blocks)) if number not in receipts)
         if gone:

@@ -27,6 +27,8 @@ class StoreCheck:
     sha256: str
     """Of all values of all patches, in the order of slide ids: equal for equal patches, however many workers made them,
     wherever and in whatever order. Empty where something is damaged."""
+    absent: tuple[str, ...]
+    """Slides that are listed, of which no patches are there: they failed, were not tiled yet, or are lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,9 @@ def verify_store(store: PatchStore, *, on_patches: Callable[[int], object] | Non
                         digest.update(rows)
             if on_patches is not None:
                 on_patches(part.rows)
-    return StoreCheck(damaged=tuple(found), sha256="" if found else digest.hexdigest())
+    there = {slide.id for slide in store.slides}
+    absent = tuple(sorted(set(store.attributes["slides"]) - there))
+    return StoreCheck(damaged=tuple(found), sha256="" if found else digest.hexdigest(), absent=absent)
 
 
 def _read(store: PatchStore, part: Part, name: str) -> Iterator[bytes | Damage]:

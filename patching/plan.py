@@ -7,12 +7,13 @@ from typing import Any
 
 from shapely.geometry import MultiPolygon
 
-from ..wsi import AnnotationError, CohortSlide, Recipe, Slide, exists, file_identity, tissue_mask
+from ..wsi import AnnotationError, CohortSlide, Recipe, Slide, SlideError, exists, file_identity, tissue_mask
+from ..wsi.location import shown
 from .quota import Quota
 from .select import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 
-__all__ = ["SlidePlan", "failure_identity", "plan_slide", "recipe_of", "slide_inputs", "tumor_of"]
+__all__ = ["SlidePlan", "failure_identity", "plan_slide", "recipe_of", "refuse_if_gone", "slide_inputs", "tumor_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,19 @@ def recipe_of(slide: CohortSlide, settings: TileSettings, quota: Quota) -> Recip
         settings=settings.of_recipe(),
         inputs={**slide_inputs(slide), "quota": asdict(quota) if of_patient else None},
     )
+
+
+def refuse_if_gone(slide: CohortSlide) -> None:
+    """Pass if the slide's files are there.
+
+    Raises:
+        SlideError: the slide is not.
+        AnnotationError: its annotation is not.
+    """
+    if not exists(slide.path):
+        raise SlideError(f"{shown(slide.path)}: no such file, or it cannot be reached; see the path and its disk")
+    if slide.annotation and not slide.annotation.exists():
+        raise AnnotationError(f"{slide.annotation}: no such file, or it cannot be reached; see the path and its disk")
 
 
 def slide_inputs(slide: CohortSlide) -> dict[str, Any]:

@@ -41,14 +41,19 @@ def store_size(shares: Iterable[Quota], settings: TileSettings) -> StoreSize:
     return StoreSize(patches=patches, bytes=round(patches * per_patch * KEPT_SHARE), files=files)
 
 
-def refuse_if_full(store: Path, size: StoreSize) -> None:
+def refuse_if_full(store: Path, size: StoreSize, *, replaced: Iterable[str] = ()) -> None:
     """Pass if the disk of the store, which need not exist yet, has room for so much.
+
+    replaced are its groups that are removed, each before it is made again.
 
     Raises:
         StoreError: it has not.
     """
     place = next(folder for folder in (store.resolve(), *store.resolve().parents) if folder.exists())
+    files = [path for name in replaced for path in (store / name).rglob("*") if path.is_file()]
     free, free_files = shutil.disk_usage(place).free, _free_files(place)
+    free += sum(path.stat().st_size for path in files)
+    free_files = None if free_files is None else free_files + len(files)
     if size.bytes <= free and (free_files is None or size.files <= free_files):
         return
     room = f"{free / 1e9:.3g} GB" + ("" if free_files is None else f" and {free_files} files")

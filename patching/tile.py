@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..batch import BatchSettings, BatchSummary, BlockPlan, SlideOutcome, run_blocks
-from ..wsi import Cohort, CohortSlide, Location, SettingsError, StoreError
+from ..wsi import Cohort, CohortSlide, GigaslideError, Location, SettingsError, StoreError, exists, file_identity
+from ..wsi.location import location_of, shown
 from .blocks import SlideWork, TileBlocks
 from .bucket import store_run
-from .place import read_files
+from .contents import find_slide
+from .place import below, read_files
 from .quota import Quota, quotas
 from .settings import TileSettings
 from .space import refuse_if_full, store_size
@@ -61,10 +63,13 @@ def _describe(
     """Write what the store says of itself, if the disk can hold what the slides may give."""
     rows = _listed_before(store, cohort, {slide.id for slide in slides})
     for slide in slides:
+        _refuse_other_file(store, rows, slide)
         rows[slide.id] = {**rows.get(slide.id, {}), **_row(slide)}
     if settings.check_space and isinstance(store, Path):
-        tiled = _tiled(store, share)
-        refuse_if_full(store, store_size([q for slide_id, q in share.items() if slide_id not in tiled], settings))
+        made = {slide_id: _made_as(store, slide_id, settings) for slide_id in _tiled(store, share)}
+        wanted = [quota for slide_id, quota in share.items() if not made.get(slide_id)]
+        replaced = [slide_id for slide_id, stays in made.items() if not stays]
+        refuse_if_full(store, store_size(wanted, settings), replaced=replaced)
     PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
 
 
@@ -75,13 +80,44 @@ def _tiled(store: Location, slide_ids: Iterable[str]) -> set[str]:
     return {slide_id for slide_id, content in zip(ids, found, strict=True) if content is not None}
 
 
+def _made_as(store: Location, slide_id: str, settings: TileSettings) -> bool:
+    """Whether a slide's group was made by these settings, and so may stay; the slide is not looked at."""
+    try:
+        found = find_slide(below(store, slide_id))
+    except GigaslideError:  # its slide fails, and says why
+        return True
+    return found is not None and found["recipe"].get("settings") == settings.of_recipe()
+
+
 def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:
     """The labelled slides of the wanted splits."""
     return [slide for slide in cohort if slide.split in settings.splits and slide.label]
 
 
 def _row(slide: CohortSlide) -> dict[str, Any]:
-    return {"label": slide.label, "patient": slide.patient, "split": slide.split}
+    return {"label": slide.label, "patient": slide.patient, "split": slide.split, "path": _path(slide)}
+
+
+def _path(slide: CohortSlide) -> str:
+    """Without what of a URL may be secret."""
+    return shown(slide.path if isinstance(slide.path, str) else slide.path.absolute())
+
+
+def _refuse_other_file(store: Location, rows: dict[str, dict[str, Any]], slide: CohortSlide) -> None:
+    """Pass unless the store has patches of another slide of this name, which is there still.
+
+    Raises:
+        SettingsError: it has; they would be removed.
+    """
+    before = rows.get(slide.id, {}).get("path", "")
+    other = location_of(before, Path()) if before else slide.path
+    if _path(slide) == before or not (exists(other) and exists(slide.path)):
+        return
+    if file_identity(other)["bytes"] != file_identity(slide.path)["bytes"]:  # else a copy
+        raise SettingsError(
+            f"{store}: {slide.id} is there already, of {before}, and would be replaced by {slide.path}; name them "
+            "apart, list both in one cohort, or give another store"
+        )
 
 
 def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[str, dict[str, Any]]:
@@ -90,13 +126,13 @@ def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[st
         rows = PatchStore(store).attributes["slides"]
     except StoreError:
         return {}  # none yet, or of an older format
-    known = {slide.id for slide in cohort}
+    known, paths = {slide.id for slide in cohort}, {_path(slide) for slide in cohort}
     side = {slide.patient: slide.split for slide in cohort if slide.patient and slide.split}
     kept, tiled = {}, _tiled(store, rows)
     for slide_id, row in rows.items():
         if slide_id in wanted:
             kept[slide_id] = row
-        elif slide_id in known or slide_id not in tiled:
+        elif slide_id in known or slide_id not in tiled or row.get("path") in paths:  # this one, by another name now
             continue
         elif side.get(row["patient"], row["split"]) != row["split"]:
             # Its patches stay; listed, they would let training see a patient that the cohort keeps for another side.

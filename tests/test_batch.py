@@ -225,7 +225,8 @@ def written(root: Path, files: dict[str, str]) -> Path:
 
 
 def test_fault_35_memory_and_cores_are_those_of_the_least_group_above(tmp_path, monkeypatch):
-    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
+    for name in ("SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU", "SLURM_CPUS_ON_NODE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     total = psutil.virtual_memory().total
     v2 = {
@@ -253,6 +254,10 @@ def test_fault_35_memory_and_cores_are_those_of_the_least_group_above(tmp_path, 
     assert machine_memory(tmp_path / "none") == total
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "400")
     assert machine_memory(tmp_path / "v2") == 400 * 2**20
+    monkeypatch.delenv("SLURM_MEM_PER_NODE")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "2")
+    assert (machine_memory(tmp_path / "v2"), machine_cores(tmp_path / "v2")) == (200 * 2**20, 2)
 
 
 def test_job_script_has_the_resources_and_the_command_less_what_they_say(tmp_path):

@@ -1,5 +1,6 @@
 """Work in blocks: the same files for any number of workers and after any interruption; journal, lock and leftovers."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -138,6 +139,26 @@ def test_fault_25_lock_of_another_machine_is_refused_until_it_is_cleared(tmp_pat
         run(tmp_path, COLUMNS)
     assert run(tmp_path, COLUMNS, clear_lock=True).exit_status == 0
     assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_fault_25_where_there_are_no_hard_links_one_of_two_runs_has_the_lock(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    with run_folder(tmp_path, BatchSettings()):
+        assert json.loads((tmp_path / ".run.lock").read_text())["pid"] == os.getpid()
+        with pytest.raises(ClusterError, match=rf"another run works on this output: process {os.getpid()} on"):
+            run(tmp_path, COLUMNS)
+    assert run(tmp_path, COLUMNS).exit_status == 0
+    assert not (tmp_path / ".run.lock").exists()
+
+
+def test_an_empty_folder_where_the_output_belongs_costs_nothing(tmp_path):
+    a = COLUMNS[0]
+    (tmp_path / a.id).mkdir()
+    run(tmp_path, [a])
+    assert contents(tmp_path) == expected([a])
 
 
 def test_run_whose_lock_was_taken_away_stops(tmp_path):

@@ -299,3 +299,52 @@ def test_fault_37_other_versions_are_refused_naming_both():
     ):
         with pytest.raises(ClusterError, match=words):
             refuse_other_versions(client, "tcp://s:1")
+
+
+SBATCH = """#!/bin/sh
+echo called >> {folder}/calls
+if [ $(wc -l < {folder}/calls) -le {refused} ]; then
+    echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2
+    exit 1
+fi
+for script; do :; done
+cp "$script" {folder}/script
+setsid sh {folder}/script > {folder}/log 2>&1 &
+echo "Submitted batch job $!"
+"""
+
+
+@pytest.fixture
+def queue_that_refuses(tmp_path, monkeypatch):
+    """Make an sbatch that refuses the first so many jobs and starts the others at once."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def made(refused: int) -> Path:
+        for name, text in (("sbatch", SBATCH), ("scancel", '#!/bin/sh\nkill -- "-$1"\n')):
+            (folder / name).write_text(text.format(folder=folder, refused=refused))
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+        tests = str(Path(__file__).parent)
+        monkeypatch.setenv("PYTHONPATH", tests, prepend=os.pathsep)
+        return folder / "calls"
+
+    return made
+
+
+QUEUE = {"cluster": "slurm", "memory_gb": 1, "interface": "lo", "patience_s": 300.0}
+
+
+def test_a_job_that_is_refused_once_is_asked_for_again(tmp_path, queue_that_refuses, caplog):
+    calls = queue_that_refuses(1)
+    assert run(tmp_path / "out", COLUMNS, **QUEUE).exit_status == 0
+    assert contents(tmp_path / "out") == expected(COLUMNS)
+    assert "slurm refused 1 jobs (sbatch: error: Batch job submission failed: Socket timed out" in caplog.text
+    assert len(calls.read_text().splitlines()) == 2
+
+
+def test_a_queue_that_takes_no_job_is_told_in_its_own_words(tmp_path, queue_that_refuses, monkeypatch):
+    calls = queue_that_refuses(100)
+    with pytest.raises(ClusterError, match=r"slurm takes no job \(sbatch: error: Batch job .*see --queue, --account"):
+        run(tmp_path / "out", COLUMNS, **QUEUE)
+    assert len(calls.read_text().splitlines()) >= 3

@@ -346,3 +346,10 @@ def test_choices_among_numbers_are_taken_as_words(tmp_path, capsys):
     assert main(["predict", "nowhere", str(tmp_path / "p"), "s.tif", "--orientations", "3"]) == 1
     told = capsys.readouterr()
     assert "1 or 8" in told.err + told.out
+
+
+def test_run_into_a_bucket_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", str(write_cohort(tmp_path, [])), "s3://bucket/out"]) == 1
+    assert "run writes to a folder" in capsys.readouterr().err
+    assert not Path("s3:").exists()

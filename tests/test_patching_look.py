@@ -103,6 +103,20 @@ def test_size_is_reckoned_and_a_full_disk_is_refused_before_anything_is_written(
     assert tile(cohort, tmp_path / "store", check_space=False, **few).exit_status == 0
     # What is there already takes no room, and the option is no other recipe.
     assert {o.status for o in tile(cohort, tmp_path / "store", **few).outcomes} == {"skipped"}
+    with pytest.raises(StoreError, match="up to 230 patches may take"):  # of which what is there is none
+        tile(cohort, tmp_path / "store")
+    assert len(PatchStore(tmp_path / "store").slides) == 3
+    made_up["free"] = size.bytes * 230 // 140 + 10**4  # and with 12 patches less there would not be room
+    made_up["free"] -= sum(path.stat().st_size for path in (tmp_path / "store").glob("*/**/*") if path.is_file())
+    assert {o.status for o in tile(cohort, tmp_path / "store").outcomes} == {"done"}
+
+
+def test_listed_slides_without_patches_are_told(tiled, copied, capsys):
+    assert verify_store(tiled[0]).absent == ()
+    (copied.path / "well" / "zarr.json").unlink()
+    assert verify_store(PatchStore(copied.path)).absent == ("well",)
+    assert main(["store", "verify", str(copied.path)]) == 0
+    assert "listed, and no patches there: well; they failed" in capsys.readouterr().out
 
 
 def test_files_are_counted_right(tiled):

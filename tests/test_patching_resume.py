@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,13 +78,50 @@ def test_partial_slide_stays_partial_when_it_is_unchanged(tmp_path):
     assert after.counts == before.counts
 
 
-def test_slide_that_fails_to_be_made_again_leaves_no_group_of_the_old_recipe(cohort, copied):
-    gone = replace(cohort.slides[1], path=copied.path / "gone.tif")
-    (outcome,) = tile(Cohort(slides=(gone,)), copied.path).outcomes
+@pytest.mark.parametrize("lost", [{"path": Path("/not/mounted/ill.tif")}, {"annotation": Path("/not/mounted.xml")}])
+def test_patches_of_a_slide_that_cannot_be_reached_now_stay(cohort, copied, lost):
+    before = content_hash(PatchStore(copied.path))
+    (outcome,) = tile(Cohort(slides=(replace(cohort.slides[0], **lost),)), copied.path).outcomes
     assert outcome.status == "failed"
-    assert not (copied.path / "well").exists()
-    assert not list(copied.path.rglob(".*"))
-    assert (copied.path / "ill").exists()
+    assert "/not/mounted" in outcome.reason
+    assert "cannot be reached" in outcome.reason
+    assert content_hash(PatchStore(copied.path)) == before
+
+
+def test_slide_that_fails_to_be_made_again_leaves_no_group_of_the_old_recipe(tmp_path):
+    store = tmp_path / "store"
+    slides = [made_slide(tmp_path, f"{name}.tif", seed=1, label="normal", split="train") for name in "ab"]
+    tile(as_cohort(*slides), store, normal_per_slide=5)
+    slides[0].path.write_bytes(b"II*\0")
+    assert [o.status for o in tile(as_cohort(*slides), store, normal_per_slide=5).outcomes] == ["failed", "skipped"]
+    assert not (store / "a").exists()
+    assert not list(store.rglob(".*"))
+    assert (store / "b").exists()
+
+
+def test_fault_14_another_slide_of_a_name_that_the_store_holds_is_refused(tmp_path):
+    store = tmp_path / "store"
+    rows = [
+        made_slide(tmp_path / folder, "s.tif", seed=seed, label="normal", split="train")
+        for folder, seed in (("a", 1), ("b", 2))
+    ]
+    tile(Cohort(slides=(rows[0],)), store, normal_per_slide=5)
+    before = content_hash(PatchStore(store))
+    rows[1].path.write_bytes(rows[1].path.read_bytes() + b"\0")
+    with pytest.raises(SettingsError, match=r"s is there already, of .*a/s\.tif, and would be replaced by .*b/s\.tif"):
+        tile(Cohort(slides=(rows[1],)), store, normal_per_slide=5)
+    assert content_hash(PatchStore(store)) == before
+    rows[0].path.rename(tmp_path / "moved.tif")  # what is elsewhere now is the same slide still
+    moved = replace(rows[0], path=tmp_path / "moved.tif")
+    assert tile(Cohort(slides=(moved,)), store, normal_per_slide=5).exit_status == 0
+
+
+def test_slide_that_has_another_name_in_the_cohort_now_is_listed_by_that_one_only(tmp_path):
+    store, slide = tmp_path / "store", made_slide(tmp_path, "s.tif", seed=1, label="normal", split="train")
+    tile(Cohort(slides=(slide,)), store, normal_per_slide=5)
+    renamed = replace(slide, id="s-1234", split="validation")
+    tile(Cohort(slides=(renamed,)), store, normal_per_slide=5)
+    assert [(s.id, s.split) for s in PatchStore(store).slides] == [("s-1234", "validation")]
 
 
 def test_tiling_a_part_of_the_cohort_keeps_the_others_listed(cohort, copied):
