@@ -1,6 +1,7 @@
 """Dask's workers, wherever they are: on this machine, as jobs of a queueing system, at a running scheduler."""
 
 import logging
+import shutil
 import socket
 import ssl
 import tempfile
@@ -45,6 +46,8 @@ OPTIONS = {
     **CHORES,
     **MEMORY,
     "distributed.worker.daemon": True,
+    # Ctrl-C in a terminal goes to every process there; what is in hand shall end first, and the run ends its workers.
+    "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
     # A nanny on a busy machine takes its time to bring a new worker; after this it is given up, and the run asks anew.
     "distributed.deploy.lost-worker-timeout": "30s",
     # Every death of a worker is told to the run, which counts them by slide.
@@ -135,6 +138,9 @@ def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | Non
     }
     kind, job = job_of(settings, environment=environment, logs=logs)
     cluster = getattr(dask_jobqueue, kind)
+    sends = cluster.job_cls.submit_command.split()[0]
+    if shutil.which(sends) is None:
+        raise ClusterError(f"--cluster {settings.cluster}: no {sends} on PATH; run this where jobs are sent from")
     try:
         return cluster(
             job_cls=_asked_for(cluster.job_cls),
@@ -157,9 +163,7 @@ def _asked_for(kind: Any) -> Any:
                 await super().start()
             except (RuntimeError, OSError) as error:
                 self.refusal = str(error).strip().splitlines()[-1]
-                self.status = (
-                    Status.running
-                )  # else the cluster raises, where nobody hears it
+                self.status = Status.running  # else the cluster raises, where nobody hears it
 
         async def close(self) -> None:
             if self.job_id is not None:

@@ -130,7 +130,7 @@ class OnDask:
     def _result(self, task: Task[Any], future: Future) -> Report | Lost:
         try:
             if future.status == "error":
-                error = future.exception(timeout=FETCH_S)
+                error: Any = future.exception(timeout=FETCH_S)
                 if isinstance(error, KilledWorker):
                     return self._lost(task, error)
                 if not self._has_done and is_unlike(error):
@@ -198,7 +198,8 @@ class OnDask:
         Raises:
             ClusterError: none was ever taken.
         """
-        reasons, taken = self._client.sync(forget_refused, self._client.cluster)
+        found: Any = self._client.sync(forget_refused, self._client.cluster)
+        reasons, taken = found
         self._were_taken |= taken > 0
         if not reasons:
             return

@@ -98,7 +98,9 @@ class BatchSummary:
             for o in self.outcomes
         ]
         with whole_file(folder / table_name("summary.csv", stage)) as partial:
-            pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
+            table = pd.DataFrame(rows)
+            made = [name for o in self.outcomes for name in o.counts]
+            table.astype(dict.fromkeys(made, "Int64")).to_csv(partial, index=False, lineterminator="\n")
         failures = [f"{o.slide}\n{o.traceback}" for o in self.outcomes if o.traceback]
         tracebacks = folder / table_name("failures.txt", stage)
         tracebacks.unlink(missing_ok=True)

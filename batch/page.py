@@ -30,6 +30,7 @@ def run_html(summary: BatchSummary, *, name: str, failures: str = "failures.txt"
     totals: Counter[str] = Counter()
     for outcome in summary.outcomes:
         totals.update(outcome.counts)
+    worked_on = [outcome for outcome in summary.outcomes if outcome.status != "skipped"]
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         summary=summary,
         name=name,
@@ -38,7 +39,7 @@ def run_html(summary: BatchSummary, *, name: str, failures: str = "failures.txt"
         totals=dict(totals),
         reasons=_reasons(summary),
         most=NAMED,
-        slowest=sorted(summary.outcomes, key=lambda outcome: -outcome.seconds)[:SLOWEST],
+        slowest=sorted(worked_on, key=lambda outcome: -outcome.seconds)[:SLOWEST],
         version=gigaslide_version(),
     )
 

@@ -182,7 +182,8 @@ class _Run(Generic[SlideT]):
     def _take_value(self, state: InHand[SlideT], task: Task[SlideT], report: Report) -> None:
         value, pace = report.value, self.record.pace
         if isinstance(value, SlideOutcome):
-            pace.took(report.worker, report.seconds, {} if task.step == "finish" else value.counts)
+            is_news = task.step != "finish" and value.status != "skipped"
+            pace.took(report.worker, report.seconds, value.counts if is_news else {})
             seconds = state.seconds if value.status != "skipped" else value.seconds
             self._close(replace(value, seconds=seconds), tries=report.tries)
         elif isinstance(value, BlockPlan):

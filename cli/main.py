@@ -44,7 +44,9 @@ def _app(used: str) -> App:
         help_format="markdown",
         error_formatter=in_box,
         default_parameter=Parameter(negative_iterable=(), show_default=_in_words),
+        suppress_keyboard_interrupt=False,  # `_guarded` says how to go on
     )
+    app.meta.suppress_keyboard_interrupt = False
     for name, help_text in COMMANDS.items():
         # The command in use is imported anyway, and its docstring says more than a line.
         app.command(f"gigaslide.cli.{name}:{name}", name=name, help=None if name == used else help_text)

@@ -42,7 +42,12 @@ def store(
 
 def _info(opened: PatchStore) -> int:
     table, settings = inventory(opened), opened.tile_settings
-    say(f"{opened.path}: patches of {settings.patch_px} + 2 × {settings.margin_px} px at {settings.mpp:g} µm/px")
+    scales = " and ".join(f"{mpp:g}" for mpp in settings.scales.values())
+    copies = f", {settings.copies} augmented copies of each" if settings.copies else ""
+    say(f"{opened.path}: patches of {settings.patch_px} + 2 × {settings.margin_px} px at {scales} µm/px{copies}")
+    if table.empty:
+        say("no slide is finished yet; gigaslide tile goes on with what is begun")
+        return 0
     say("\nby split")
     show_table(totals(table, ["split"]))
     say("\nby patient")

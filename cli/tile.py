@@ -17,7 +17,7 @@ __all__ = ["tile"]
 
 def tile(
     cohort: Annotated[Path, Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp, exhaustive.")],
-    store: Annotated[str, Parameter(help="Patch store, a folder or s3://…, gs://…; slides already in it are kept.")],
+    store: Annotated[str, Parameter(help="Patch store, a folder or s3://…, gs://…; unchanged slides in it are kept.")],
     /,
     *,
     settings: Annotated[TileSettings, Parameter(name="*")] = TileSettings(),

@@ -157,7 +157,8 @@ class TileBlocks:
             refuse_if_gone(slide.slide)  # a disk that is not mounted costs no patches
             changed = f"made again: {'; '.join(differences)}"
             logger.info("%s: %s", slide.id, changed)
-            remove_group(place)  # should the new one fail, nothing of another recipe stands in for it
+            if any(not words.startswith("settings.") for words in differences):
+                remove_group(place)  # should the new one fail, nothing of other pixels stands in for it
         pieces = pieces_at(place, recipe.to_json())
         kept = _Kept.load(pieces, self.settings) if pieces.is_begun() else None
         blocks = (kept or self._prepare(slide, pieces, changed)).blocks(self.settings)
@@ -169,6 +170,8 @@ class TileBlocks:
         with open_slide(row.path, mpp=row.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
             plan = plan_slide(opened, row, self.settings, slide.quota)
             stain = {fit.method: fit.to_json() for fit in fitted_stains(opened, plan, self.settings)}
+        if find_slide(pieces.place) is not None:  # by other settings, but now there is something to put in its place
+            remove_group(pieces.place)
         pieces.begin_anew()
         for name, rows in plan.chosen.items():
             create_arrays(below(pieces.whole, name), len(rows), self.settings.arrays)

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..wsi import Location, SettingsError, StoreError
@@ -84,6 +85,8 @@ def attributes_of(path: Location) -> dict[str, Any]:
     Raises:
         StoreError: no store there, one of another format, or a patient on two sides of the split.
     """
+    if isinstance(path, Path) and not path.exists():
+        raise StoreError(f"{path}: no such folder; see the path, or make a store with gigaslide tile")
     try:
         attributes = _attributes(read_files(path, ["zarr.json"])[0])
     except (StoreError, ValueError, KeyError, TypeError) as error:

@@ -103,7 +103,7 @@ def _draw_slide(image: np.ndarray, store: PatchStore, slide: SlidePatches, sheet
                 patch, store, sheet, name
             )
             share = known.tumor_fraction[index] if name == "tumor" else known.tissue_fraction[index]
-            words = f"{share:.0%} {'tumour' if name == 'tumor' else 'tissue'}"
+            words = f"{'<1%' if 0 < share < 0.005 else f'{share:.0%}'} {'tumour' if name == 'tumor' else 'tissue'}"
             _write(image, words, (left + FRAME, top + side + 13), colour=FAINT, size=0.38)
 
 

@@ -123,7 +123,7 @@ class TileSettings(Settings):
     def _centre_fits(self) -> "TileSettings":
         if self.centre_px > self.patch_px:
             raise ValueError(f"centre_px {self.centre_px} is larger than patch_px {self.patch_px}")
-        if len(self.scales) <= len(self.further_mpp) or min(self.scales.values()) < self.mpp:
+        if len(self.scales) <= len(self.further_mpp) or any(mpp <= self.mpp for mpp in self.further_mpp):
             raise ValueError(f"further_mpp {self.further_mpp} must be coarser than mpp {self.mpp}, each once")
         if self.copies and self.further_mpp:
             raise ValueError("copies are kept of one scale only; draw those of several anew, or leave out further_mpp")

@@ -1,5 +1,6 @@
 """From slides to a patch store: one slide, then a cohort."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -8,12 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from ..batch import BatchSettings, BatchSummary, BlockPlan, SlideOutcome, run_blocks
-from ..wsi import Cohort, CohortSlide, GigaslideError, Location, SettingsError, StoreError, exists, file_identity
+from ..wsi import (
+    Cohort,
+    CohortSlide,
+    Location,
+    Recipe,
+    SettingsError,
+    StoreError,
+    exists,
+    file_identity,
+)
 from ..wsi.location import location_of, shown
 from .blocks import SlideWork, TileBlocks
 from .bucket import store_run
-from .contents import find_slide
-from .place import below, read_files
+from .place import read_files
 from .quota import Quota, quotas
 from .settings import TileSettings
 from .space import refuse_if_full, store_size
@@ -65,28 +74,35 @@ def _describe(
     for slide in slides:
         _refuse_other_file(store, rows, slide)
         rows[slide.id] = {**rows.get(slide.id, {}), **_row(slide)}
+    tiled = _tiled(store, share)
+    changed = {slide_id: _changed_settings(group, settings) for slide_id, group in tiled.items()}
+    replaced = {slide_id: changes for slide_id, changes in changed.items() if changes}
     if settings.check_space and isinstance(store, Path):
-        made = {slide_id: _made_as(store, slide_id, settings) for slide_id in _tiled(store, share)}
-        wanted = [quota for slide_id, quota in share.items() if not made.get(slide_id)]
-        replaced = [slide_id for slide_id, stays in made.items() if not stays]
+        stay = tiled.keys() - replaced.keys()
+        wanted = [quota for slide_id, quota in share.items() if slide_id not in stay]
         refuse_if_full(store, store_size(wanted, settings), replaced=replaced)
+    if replaced:
+        changes = "; ".join(next(iter(replaced.values())))
+        logger.warning(
+            "%s: %d slides there are made again, for the settings are others: %s", store, len(replaced), changes
+        )
     PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
 
 
-def _tiled(store: Location, slide_ids: Iterable[str]) -> set[str]:
-    """Those that have a group in the store, whoever made it."""
+def _tiled(store: Location, slide_ids: Iterable[str]) -> dict[str, bytes]:
+    """The zarr.json of those that have a group in the store, whoever made it."""
     ids = list(slide_ids)
     found = read_files(store, [f"{slide_id}/zarr.json" for slide_id in ids])
-    return {slide_id for slide_id, content in zip(ids, found, strict=True) if content is not None}
+    return {slide_id: content for slide_id, content in zip(ids, found, strict=True) if content is not None}
 
 
-def _made_as(store: Location, slide_id: str, settings: TileSettings) -> bool:
-    """Whether a slide's group was made by these settings, and so may stay; the slide is not looked at."""
+def _changed_settings(group: bytes, settings: TileSettings) -> list[str]:
+    """Where the group of this zarr.json was made by other settings, in words; the slide is not looked at."""
     try:
-        found = find_slide(below(store, slide_id))
-    except GigaslideError:  # its slide fails, and says why
-        return True
-    return found is not None and found["recipe"].get("settings") == settings.of_recipe()
+        made = Recipe.from_json(json.loads(group)["attributes"]["recipe"])
+    except (ValueError, KeyError, TypeError):  # its slide fails, and says why
+        return []
+    return made.differences(replace(made, settings=settings.of_recipe()))
 
 
 def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:

@@ -1,6 +1,7 @@
 """The command as a user types it: statuses, one-line errors, settings from options and YAML, a whole small run."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome
+from gigaslide.batch.stop import Stopped
 from gigaslide.cli import main
 from gigaslide.cli.demo import demo_plan
 from gigaslide.cli.plan import Plan, check_cohort, worst
@@ -15,7 +17,7 @@ from gigaslide.cli.show import show_figures
 from gigaslide.cli.stages import run_stages
 from gigaslide.eval import EvaluateSettings
 from gigaslide.inference import PredictSettings
-from gigaslide.patching import TileSettings
+from gigaslide.patching import PatchStore, TileSettings
 from gigaslide.phantom import plan_cohort
 from gigaslide.training import TrainSettings
 from gigaslide.wsi import Cohort, CohortSlide, Heatmap, SettingsError, TissueSettings
@@ -353,3 +355,21 @@ def test_run_into_a_bucket_is_refused(tmp_path, monkeypatch, capsys):
     assert main(["run", str(write_cohort(tmp_path, [])), "s3://bucket/out"]) == 1
     assert "run writes to a folder" in capsys.readouterr().err
     assert not Path("s3:").exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_fault_36_a_stopped_command_says_how_to_go_on(tmp_path, monkeypatch, capsys, number, status):
+    def stopped(*_):
+        raise Stopped(number)
+
+    monkeypatch.setattr("gigaslide.cli.tile.Cohort.load", stopped)
+    assert main(["tile", str(write_cohort(tmp_path, [])), str(tmp_path / "store")]) == status
+    assert "stopped; run the same command again to go on" in capsys.readouterr().err
+
+
+def test_a_store_without_finished_slides_and_none_at_all_are_told(tmp_path, capsys):
+    PatchStore.describe(tmp_path, settings=TileSettings().model_dump(mode="json"), slides={})
+    assert main(["store", "info", str(tmp_path)]) == 0
+    assert "no slide is finished yet" in capsys.readouterr().out
+    assert main(["store", "info", str(tmp_path / "none")]) == 1
+    assert "no such folder" in capsys.readouterr().err

@@ -99,6 +99,15 @@ def test_slide_that_fails_to_be_made_again_leaves_no_group_of_the_old_recipe(tmp
     assert (store / "b").exists()
 
 
+def test_settings_that_a_slide_cannot_be_tiled_with_cost_no_patches(cohort, copied, caplog):
+    before = content_hash(copied)
+    summary = tile(cohort, copied.path, mpp=0.25)  # the slides hold 0.5
+    assert {o.status for o in summary.outcomes} == {"failed"}
+    assert "3 slides there are made again, for the settings are others: settings.mpp: 0.5 → 0.25" in caplog.text
+    assert {o.status for o in tile(cohort, copied.path).outcomes} == {"skipped"}
+    assert content_hash(PatchStore(copied.path)) == before
+
+
 def test_fault_14_another_slide_of_a_name_that_the_store_holds_is_refused(tmp_path):
     store = tmp_path / "store"
     rows = [
