@@ -11,7 +11,7 @@ from typing import Any
 from dask.distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
-from ..wsi import ClusterError, ceil_div
+from ..wsi import ClusterError, ceil_div, counted
 from .blocks import BlockWork, Task
 from .clusters import dask_client, forget_refused
 from .engine import Ended, Lost
@@ -208,9 +208,8 @@ class OnDask:
             raise ClusterError(f"{self._place()} takes no job ({reasons[0]}); see --queue, --account and the resources")
         pause = min(300.0, 5.0 * 2**self._refusals)
         self._ask_at = now + pause
-        logger.warning(
-            "%s refused %d jobs (%s); asked again, at most every %.0f s", self._place(), len(reasons), reasons[0], pause
-        )
+        jobs = counted(len(reasons), "job")
+        logger.warning("%s refused %s (%s); asked again, at most every %.0f s", self._place(), jobs, reasons[0], pause)
 
     def _gone(self) -> ClusterError:
         return ClusterError(f"{self._place()}: the scheduler is gone; {_GO_ON}")

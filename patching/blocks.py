@@ -160,7 +160,7 @@ class TileBlocks:
             if any(not words.startswith("settings.") for words in differences):
                 remove_group(place)  # should the new one fail, nothing of other pixels stands in for it
         pieces = pieces_at(place, recipe.to_json())
-        kept = _Kept.load(pieces, self.settings) if pieces.is_begun() else None
+        kept = _Kept.load(pieces, self.settings) if found is None and pieces.is_begun() else None
         blocks = (kept or self._prepare(slide, pieces, changed)).blocks(self.settings)
         done = pieces.keep_done()
         return BlockPlan(blocks=len(blocks), pending=tuple(k for k in range(len(blocks)) if k not in done))

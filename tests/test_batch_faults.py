@@ -340,7 +340,7 @@ def test_a_job_that_is_refused_once_is_asked_for_again(tmp_path, queue_that_refu
     monkeypatch.setattr(on_dask.logger, "warning", lambda text, *values: told.append(text % values))
     assert run(tmp_path / "out", COLUMNS, **QUEUE).exit_status == 0
     assert contents(tmp_path / "out") == expected(COLUMNS)
-    assert [line for line in told if line.startswith("slurm refused 1 jobs (sbatch: error: Batch job submission")]
+    assert [line for line in told if line.startswith("slurm refused 1 job (sbatch: error: Batch job submission")]
     assert len(calls.read_text().splitlines()) == 2
 
 
