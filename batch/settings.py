@@ -1,9 +1,10 @@
 """Settings of the batch room."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..wsi import Settings
 
@@ -31,7 +32,7 @@ class BatchSettings(Settings):
     """Adapt: from this many jobs up to --jobs, as there is work; by default always --jobs."""
     cores: int = Field(default=1, ge=1)
     """Cores of one job; each gets a worker of its own."""
-    walltime: str = Field(default="04:00:00", pattern=r"^(\d+-)?\d{1,3}:\d{2}(:\d{2})?$")
+    walltime: str = "04:00:00"
     """Time limit of one job, [days-]hours:minutes[:seconds]; what it stops is done again by the next. HTCondor takes
     none."""
     interface: str = ""
@@ -40,7 +41,7 @@ class BatchSettings(Settings):
     """More directives for a job's header, one each: --job-options=--qos=long."""
     job_setup: tuple[str, ...] = ()
     """Shell lines a job runs before its workers, one each: --job-setup "module load python"."""
-    scheduler: str = Field(default="", pattern=r"^$|^(tcp|tls|ws|wss|ucx)://[^\s/]+(:\d+)?/?$")
+    scheduler: str = ""
     """Work on a Dask that is running, at this address: tcp://host:8786 or tls://host:8786."""
     tls_ca_file: Path | None = None
     """Certificate of the authority that signed the scheduler's, for tls:// (PEM)."""
@@ -60,6 +61,20 @@ class BatchSettings(Settings):
     """Try slides again that failed in an earlier run on the same input by the same settings."""
     clear_lock: bool = False
     """Take away the lock of another run on the same output; only where that run is known to be dead."""
+
+    @field_validator("walltime")
+    @classmethod
+    def _is_time(cls, value: str) -> str:
+        if not re.fullmatch(r"(\d+-)?\d{1,3}:\d{2}(:\d{2})?", value):
+            raise ValueError(f"{value!r} is no time; give [days-]hours:minutes[:seconds], such as 08:00:00")
+        return value
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value and not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://[^\s/]+(:\d+)?/?", value):
+            raise ValueError(f"{value!r} is no address; give one such as tcp://10.0.0.5:8786 or tls://host:8786")
+        return value
 
     @model_validator(mode="after")
     def _one_engine(self) -> "BatchSettings":

@@ -84,10 +84,14 @@ def _draw(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
 def tile_stage(cohort: Cohort, store: Location, settings: TileSettings, batch: BatchSettings) -> int:
     from ..patching import slides_to_tile, tile_cohort
 
-    with slide_bar("tile", len(slides_to_tile(cohort, settings)), made="patches") as (ended, made):
+    slides = slides_to_tile(cohort, settings)
+    with slide_bar("tile", len(slides), made="patches") as (ended, made):
         summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended, on_block=made)
     show_summary("tile", summary)
     say(f"{'':<9} {summary.total('tumor')} tumour and {summary.total('normal')} normal patches in {store}")
+    if len(slides) < len(cohort):
+        wanted = " or ".join(settings.splits)
+        say(f"{'':<9} {counted(len(cohort) - len(slides), 'slide')} left out: no label, or not of {wanted} (--splits)")
     return summary.exit_status
 
 

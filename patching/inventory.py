@@ -15,7 +15,7 @@ from .write import METADATA_ARRAYS
 __all__ = ["Damage", "StoreCheck", "inventory", "totals", "verify_store"]
 
 ROWS_AT_ONCE = 64
-LATER = "of these later"
+LATER = "hard negatives"
 NUMBERS = [*CLASSES, LATER, "unreadable"]
 
 
