@@ -222,7 +222,7 @@ def test_fault_25_hard_negatives_wait_for_who_tiles_the_store(cohort, copied, he
     with run_folder(copied.path, BatchSettings()), refused:
         add(cohort, copied, heatmaps)
     assert (copied.path / "zarr.json").read_text() == before
-    with pytest.raises(StoreError, match="not a patch store"):
+    with pytest.raises(StoreError, match="no such folder"):
         add_hard_negatives(cohort, copied.path / "no" / "such", heatmaps, HardSettings(), BatchSettings())
     assert not (copied.path / "no").exists()  # no lock is left where nothing is
 
