@@ -102,8 +102,11 @@ def test_fault_28_one_empty_entry_in_a_shard_is_an_error(copied):
 
 
 def test_store_that_is_none_and_damaged_groups(tmp_path, copied):
-    with pytest.raises(StoreError, match="not a patch store"):
+    with pytest.raises(StoreError, match="gone: no such folder"):
         _ = PatchStore(tmp_path / "gone").slides
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StoreError, match="not a patch store"):
+        _ = PatchStore(tmp_path / "empty").slides
     (copied.path / "ill" / "zarr.json").write_text("{")
     with pytest.raises(StoreError, match=r"ill: damaged group"):
         _ = PatchStore(copied.path).slides
