@@ -71,10 +71,11 @@ def _describe(
 ) -> None:
     """Write what the store says of itself, if the disk can hold what the slides may give."""
     rows = _listed_before(store, cohort, {slide.id for slide in slides})
-    for slide in slides:
-        _refuse_other_file(store, rows, slide)
-        rows[slide.id] = {**rows.get(slide.id, {}), **_row(slide)}
     tiled = _tiled(store, share)
+    for slide in slides:
+        if slide.id in tiled:
+            _refuse_other_file(store, rows, slide)
+        rows[slide.id] = {**rows.get(slide.id, {}), **_row(slide)}
     changed = {slide_id: _changed_settings(group, settings) for slide_id, group in tiled.items()}
     replaced = {slide_id: changes for slide_id, changes in changed.items() if changes}
     if settings.check_space and isinstance(store, Path):
@@ -131,8 +132,8 @@ def _refuse_other_file(store: Location, rows: dict[str, dict[str, Any]], slide: 
         return
     if file_identity(other)["bytes"] != file_identity(slide.path)["bytes"]:  # else a copy
         raise SettingsError(
-            f"{store}: {slide.id} is there already, of {before}, and would be replaced by {slide.path}; name them "
-            "apart, list both in one cohort, or give another store"
+            f"{store}: {slide.id} is there already, of {before}, and would be replaced by {_path(slide)}; list both in "
+            f"one cohort, give another store, or, to have it replaced, remove {slide.id} from this one"
         )
 
 

@@ -359,9 +359,11 @@ def test_a_queueing_system_that_is_not_here_is_told_at_once(tmp_path, monkeypatc
 
 def test_fault_36_interrupt_of_a_terminal_leaves_workers_alone():
     with clusters.dask_client(BatchSettings(workers=1, memory_gb=1), at_most=1, shared=None) as (client, _):
-        before = client.run(os.getpid)
-        client.run(signal.raise_signal, signal.SIGINT)
-        assert client.run(os.getpid) == before
+        (worker,) = client.run(os.getpid).values()
+        assert list(client.run(signal.getsignal, signal.SIGINT).values()) == [signal.SIG_IGN]
+        os.kill(worker, signal.SIGINT)
+        time.sleep(1)  # else it would be gone by then
+        assert list(client.run(os.getpid).values()) == [worker]
 
 
 def test_code_that_workers_do_not_have_is_no_failure_of_slides():

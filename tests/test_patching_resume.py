@@ -120,6 +120,9 @@ def test_fault_14_another_slide_of_a_name_that_the_store_holds_is_refused(tmp_pa
     with pytest.raises(SettingsError, match=r"s is there already, of .*a/s\.tif, and would be replaced by .*b/s\.tif"):
         tile(Cohort(slides=(rows[1],)), store, normal_per_slide=5)
     assert content_hash(PatchStore(store)) == before
+    shutil.copytree(store, tmp_path / "other")
+    shutil.rmtree(tmp_path / "other" / "s")  # as one does who wants it, or where it failed
+    assert tile(Cohort(slides=(rows[1],)), tmp_path / "other", normal_per_slide=5).exit_status == 0
     rows[0].path.rename(tmp_path / "moved.tif")  # what is elsewhere now is the same slide still
     moved = replace(rows[0], path=tmp_path / "moved.tif")
     assert tile(Cohort(slides=(moved,)), store, normal_per_slide=5).exit_status == 0
