@@ -10,8 +10,10 @@ import pytest
 import zarr
 from conftest import as_cohort, stained_slide, tile_place, write_tiff
 from gigaslide.patching import PatchStore
-from gigaslide.wsi import Cohort, CohortSlide, SettingsError
-from tiling import SIDE, content_hash, made_slide, tile
+from gigaslide.patching.blocks import SlideWork, TileBlocks
+from gigaslide.patching.quota import quotas
+from gigaslide.wsi import Cohort, CohortSlide, SettingsError, SlideError
+from tiling import SETTINGS, SIDE, content_hash, made_slide, tile
 
 
 def test_resume_skips_what_is_unchanged(cohort, copied):
@@ -190,3 +192,14 @@ def test_fault_29_leftovers_of_a_killed_writer_are_not_slides(cohort, copied):
     assert [slide.id for slide in PatchStore(copied.path).slides] == ["well", "ill_2"]
     summary = tile(cohort, copied.path)
     assert [o.status for o in summary.outcomes] == ["done", "skipped", "skipped"]
+
+
+def test_a_block_of_another_run_that_a_worker_still_does_is_not_taken(cohort, tmp_path):
+    slide = cohort.slides[0]
+    old, new = (TileBlocks(tmp_path / "store", SETTINGS.model_copy(update={"seed": seed})) for seed in (1, 2))
+    work = SlideWork(slide=slide, quota=quotas([slide], SETTINGS)[slide.id])
+    old.plan(work)
+    plan = new.plan(work)
+    with pytest.raises(SlideError, match=r"changed while it was tiled \(settings\.seed: 2 → 1\); run again"):
+        old.block(work, 0)
+    assert new.plan(work) == plan  # no receipt of it
