@@ -62,7 +62,8 @@ class Agenda(Generic[SlideT]):
         self._waiting.append(slide)
 
     def next(self) -> Task[SlideT] | None:
-        """What to begin now: what slides in hand need before another is begun; what is suspected last, alone."""
+        """What to begin now: what slides in hand need before another is begun; what is suspected
+        last, alone."""
         task = self._next()
         if task is not None:
             self._flying[task.key] = task
@@ -107,7 +108,8 @@ class Agenda(Generic[SlideT]):
             self._ready.append(Task(state.slide, "finish"))
 
     def lost(self, task: Task[SlideT], *, deaths: int, tries: int) -> bool:
-        """A task's worker is gone; whether it is tried again. Before its last try it waits until nothing else is left.
+        """A task's worker is gone; whether it is tried again. Before its last try it waits until
+        nothing else is left.
 
         deaths: how many workers ended under it.
         """

@@ -1,4 +1,5 @@
-"""How a slide's work splits: planned, done block by block, finished. What is done is read from the disk."""
+"""How a slide's work splits: planned, done block by block, finished. What is done is read from the
+disk."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,14 +36,16 @@ class BlockPlan:
 class BlockWork(Protocol[Contra]):
     """Work on slides in blocks of 1 to 10 s. Pickles small: it goes to the workers with every task.
 
-    Each method may be called again after it was cut off anywhere, in another process, and must then come to the same.
-    What a block makes is a piece of its own on disk, whole or absent (see `Pieces`); its pixels never travel.
+    Each method may be called again after it was cut off anywhere, in another process, and must then
+    come to the same. What a block makes is a piece of its own on disk, whole or absent (see
+    `Pieces`); its pixels never travel.
     """
 
     def plan(self, slide: Contra) -> BlockPlan | SlideOutcome:
         """Decide on the blocks, the same for the same slide and settings, and look which are done.
 
-        The outcome instead where nothing is left to do. Cheap against the blocks: at most a few seconds.
+        The outcome instead where nothing is left to do. Cheap against the blocks: at most a few
+        seconds.
         """
         ...
 
@@ -51,11 +54,13 @@ class BlockWork(Protocol[Contra]):
         ...
 
     def finish(self, slide: Contra) -> SlideOutcome | BlockPlan:
-        """Make the slide's output whole, all blocks being done; or say which of them did not last."""
+        """Make the slide's output whole, all blocks being done; or say which of them did not
+        last."""
         ...
 
     def identity(self, slide: Contra) -> str | None:
-        """What a failure holds for: a slide that failed is tried again when this has changed. None: always."""
+        """What a failure holds for: a slide that failed is tried again when this has changed. None:
+        always."""
         ...
 
 
@@ -74,7 +79,9 @@ class WholeSlides(Generic[SlideT]):
         return self.work(slide)
 
     def block(self, slide: SlideT, number: int) -> dict[str, int]:
-        raise TypeError(f"{slide.id}: work that takes a slide whole has no block {number}")  # plan has done it all
+        raise TypeError(
+            f"{slide.id}: work that takes a slide whole has no block {number}"
+        )  # plan has done it all
 
     def finish(self, slide: SlideT) -> SlideOutcome:
         raise TypeError(f"{slide.id}: work that takes a slide whole has nothing to finish")
@@ -97,4 +104,8 @@ class Task(Generic[SlideT]):
         return f"{self.slide.id}/{self.step}/{self.number}"
 
     def __str__(self) -> str:
-        return f"{self.slide.id}, block {self.number}" if self.step == "block" else f"{self.slide.id}, {self.step}"
+        return (
+            f"{self.slide.id}, block {self.number}"
+            if self.step == "block"
+            else f"{self.slide.id}, {self.step}"
+        )

@@ -1,4 +1,5 @@
-"""Dask's workers, wherever they are: on this machine, as jobs of a queueing system, at a running scheduler."""
+"""Dask's workers, wherever they are: on this machine, as jobs of a queueing system, at a running
+scheduler."""
 
 import logging
 import shutil
@@ -29,30 +30,36 @@ CONNECT_S = 15.0
 ALIKE = ("python", "dask", "distributed", "cloudpickle")
 """What client, scheduler and workers must have in one version: they send each other code."""
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_TRIM_THRESHOLD_": 2**28}
-"""Dask has its workers give every freed buffer back to the system at once; ours are used again a moment later, and the
-page faults would take longer than the decoding. Bytes."""
-MEMORY = dict.fromkeys((f"distributed.worker.memory.{name}" for name in ("pause", "spill", "target")), False)
-"""A worker near its limit has no results to put aside: paused, it would wait for ever. Past 95 % it is killed, and its
-task tried again."""
+"""Dask has its workers give every freed buffer back to the system at once; ours are used again a
+moment later, and the page faults would take longer than the decoding. Bytes."""
+MEMORY = dict.fromkeys(
+    (f"distributed.worker.memory.{name}" for name in ("pause", "spill", "target")), False
+)
+"""A worker near its limit has no results to put aside: paused, it would wait for ever. Past 95 % it
+is killed, and its task tried again."""
 CHORES = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.system-monitor.disk": False,
 }
-"""What Dask does besides, for its dashboard: by default a worker looks at its threads a hundred times a second, and at
-its clock fifty times. That took 5 % of a core from each worker, which has one, and from the scheduler."""
+"""What Dask does besides, for its dashboard: by default a worker looks at its threads a hundred
+times a second, and at its clock fifty times. That took 5 % of a core from each worker, which has
+one, and from the scheduler."""
 OPTIONS = {
     **CHORES,
     **MEMORY,
     "distributed.worker.daemon": True,
-    # Ctrl-C in a terminal goes to every process there; what is in hand shall end first, and the run ends its workers.
+    # Ctrl-C in a terminal goes to every process there; what is in hand shall end first, and the run
+    # ends its workers.
     "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
-    # A nanny on a busy machine takes its time to bring a new worker; after this it is given up, and the run asks anew.
+    # A nanny on a busy machine takes its time to bring a new worker; after this it is given up, and
+    # the run asks anew.
     "distributed.deploy.lost-worker-timeout": "30s",
     # Every death of a worker is told to the run, which counts them by slide.
     "distributed.scheduler.allowed-failures": 0,
-    # No more tasks in a worker than it can do at once, as far as Dask queues them at the scheduler: see OnDask.submit.
+    # No more tasks in a worker than it can do at once, as far as Dask queues them at the scheduler:
+    # see OnDask.submit.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.admin.log-format": "%(name)s: %(message)s",
     "distributed.nanny.pre-spawn-environ": {
@@ -63,10 +70,13 @@ OPTIONS = {
 
 
 @contextmanager
-def dask_client(settings: BatchSettings, *, at_most: int, shared: Path | None) -> Iterator[tuple[Client, int]]:
+def dask_client(
+    settings: BatchSettings, *, at_most: int, shared: Path | None
+) -> Iterator[tuple[Client, int]]:
     """A client of the workers that the settings ask for, and how many these will be.
 
-    at_most is the number of workers that could have work; shared, a folder that jobs reach too, takes their logs.
+    at_most is the number of workers that could have work; shared, a folder that jobs reach too,
+    takes their logs.
 
     Raises:
         ClusterError: no scheduler that this client can talk to.
@@ -78,11 +88,20 @@ def dask_client(settings: BatchSettings, *, at_most: int, shared: Path | None) -
             return
         if settings.cluster:
             with _certificates(shared) as security:
-                cluster = job_cluster(settings, security, logs=None if shared is None else shared / "job-logs")
+                cluster = job_cluster(
+                    settings, security, logs=None if shared is None else shared / "job-logs"
+                )
                 with cluster, Client(cluster, set_as_default=False) as client:
-                    least = settings.jobs if settings.least_jobs is None else min(settings.least_jobs, settings.jobs)
-                    # Adaptive also where the number is fixed: it replaces jobs that ended, which scale does not.
-                    cluster.adapt(minimum_jobs=least, maximum_jobs=settings.jobs, interval="2s", wait_count=30)
+                    least = (
+                        settings.jobs
+                        if settings.least_jobs is None
+                        else min(settings.least_jobs, settings.jobs)
+                    )
+                    # Adaptive also where the number is fixed: it replaces jobs that ended, which
+                    # scale does not.
+                    cluster.adapt(
+                        minimum_jobs=least, maximum_jobs=settings.jobs, interval="2s", wait_count=30
+                    )
                     yield client, settings.jobs * settings.cores
             return
         wanted = max(1, min(settings.workers or machine_cores(), at_most))
@@ -97,26 +116,35 @@ def _local(settings: BatchSettings, workers: int) -> LocalCluster:
         threads_per_worker=1,
         memory_limit=share if settings.memory_gb is None else int(settings.memory_gb * 1e9),
         dashboard_address="127.0.0.1:0",  # empty would be port 8787 on every network of the machine
-        host="127.0.0.1",  # the cluster serves this process alone; nothing listens beyond the machine
+        # the cluster serves this process alone; nothing listens beyond the machine
+        host="127.0.0.1",
         silence_logs=logging.ERROR,
     )
 
 
 @contextmanager
 def _certificates(shared: Path | None) -> Iterator[Security]:
-    """Certificates of a run's own, in a folder that jobs reach and nobody else may read; gone afterwards.
+    """Certificates of a run's own, in a folder that jobs reach and nobody else may read; gone
+    afterwards.
 
-    Scheduler and workers run whatever code they are sent: without TLS anybody on the cluster's network could send some.
+    Scheduler and workers run whatever code they are sent: without TLS anybody on the cluster's
+    network could send some.
     """
     made = Security.temporary()
-    with tempfile.TemporaryDirectory(prefix=".tls.", dir=Path.home() if shared is None else shared) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix=".tls.", dir=Path.home() if shared is None else shared
+    ) as folder:
         paths = {}
         for name in ("tls_ca_file", "tls_client_cert", "tls_client_key"):
             path = Path(folder) / name
             path.touch(mode=0o600)
             path.write_text(getattr(made, name), encoding="utf-8")
             paths[name] = str(path)
-        both = {f"tls_{who}_{what}": paths[f"tls_client_{what}"] for who in _ROLES for what in ("cert", "key")}
+        both = {
+            f"tls_{who}_{what}": paths[f"tls_client_{what}"]
+            for who in _ROLES
+            for what in ("cert", "key")
+        }
         yield Security(tls_ca_file=paths["tls_ca_file"], require_encryption=True, **both)
 
 
@@ -140,7 +168,9 @@ def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | Non
     cluster = getattr(dask_jobqueue, kind)
     sends = cluster.job_cls.submit_command.split()[0]
     if shutil.which(sends) is None:
-        raise ClusterError(f"--cluster {settings.cluster}: no {sends} on PATH; run this where jobs are sent from")
+        raise ClusterError(
+            f"--cluster {settings.cluster}: no {sends} on PATH; run this where jobs are sent from"
+        )
     try:
         return cluster(
             job_cls=_asked_for(cluster.job_cls),
@@ -149,11 +179,14 @@ def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | Non
             **job,
         )
     except (OSError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"--cluster {settings.cluster}: the scheduler cannot be started: {error}") from error
+        raise ClusterError(
+            f"--cluster {settings.cluster}: the scheduler cannot be started: {error}"
+        ) from error
 
 
 def _asked_for(kind: Any) -> Any:
-    """Jobs of that kind, of which a refused one keeps the words of the refusal; else it would count as one to come."""
+    """Jobs of that kind, of which a refused one keeps the words of the refusal; else it would count
+    as one to come."""
 
     class Asked(kind):
         refusal = ""
@@ -175,7 +208,8 @@ def _asked_for(kind: Any) -> Any:
 async def forget_refused(cluster: Any) -> tuple[list[str], int]:
     """Give up the jobs that the queueing system refused, so that the cluster asks for others.
 
-    Returns why it refused each, and how many jobs it took. To be called in the cluster's own thread.
+    Returns why it refused each, and how many jobs it took. To be called in the cluster's own
+    thread.
     """
     refused = {name: job.refusal for name, job in cluster.workers.items() if job.refusal}
     for name in refused:
@@ -203,7 +237,9 @@ def _connected(settings: BatchSettings) -> Iterator[Client]:
     level = quiet.level
     quiet.setLevel(logging.CRITICAL)  # what it would tell, our one line tells
     try:
-        client = Client(settings.scheduler, security=security, timeout=CONNECT_S, set_as_default=False)
+        client = Client(
+            settings.scheduler, security=security, timeout=CONNECT_S, set_as_default=False
+        )
     except (OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise ClusterError(_advice(settings, error)) from error
     finally:
@@ -221,27 +257,38 @@ def _advice(settings: BatchSettings, error: Exception) -> str:
     try:
         speaks_tls = _speaks_tls(host, port)
     except OSError as refused:
-        return f"{address}: no scheduler answers there ({refused}); start one with dask scheduler, or see its address"
+        return (
+            f"{address}: no scheduler answers there ({refused}); start one with dask scheduler, or "
+            "see its address"
+        )
     if parts.scheme == "tcp" and speaks_tls:
         return (
-            f"{address}: this scheduler speaks TLS only; give --scheduler tls://{host}:{port} with --tls-ca-file, "
+            f"{address}: this scheduler speaks TLS only; give --scheduler tls://{host}:{port} with "
+            "--tls-ca-file, "
             "--tls-cert-file and --tls-key-file"
         )
     if parts.scheme == "tls" and not speaks_tls:
         return (
-            f"{address}: this scheduler does not speak TLS; give --scheduler tcp://{host}:{port}, or start it with TLS"
+            f"{address}: this scheduler does not speak TLS; give --scheduler tcp://{host}:{port}, "
+            "or start it with TLS"
         )
     if parts.scheme == "tls":
         return (
-            f"{address}: TLS was refused ({error}); --tls-ca-file must be the authority of the scheduler's "
+            f"{address}: TLS was refused ({error}); --tls-ca-file must be the authority of the "
+            "scheduler's "
             "certificate, and --tls-cert-file one that it trusts"
         )
-    return f"{address}: something answers there, but not as a Dask scheduler of this version ({error})"
+    return (
+        f"{address}: something answers there, but not as a Dask scheduler of this version ({error})"
+    )
 
 
 def _speaks_tls(host: str, port: int) -> bool:
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is said, only asked
+    context.check_hostname, context.verify_mode = (
+        False,
+        ssl.CERT_NONE,
+    )  # nothing is said, only asked
     with socket.create_connection((host, port), timeout=5) as plain:
         try:
             with context.wrap_socket(plain, server_hostname=host):
@@ -261,23 +308,35 @@ def refuse_other_versions(client: Client, address: str) -> None:
     """
     found: Any = client.get_versions()
     mine = _versions(found["client"])
-    others = {"the scheduler": found["scheduler"], **{f"worker {at}": v for at, v in found["workers"].items()}}
+    others = {
+        "the scheduler": found["scheduler"],
+        **{f"worker {at}": v for at, v in found["workers"].items()},
+    }
     for name, versions in others.items():
         theirs = _versions(versions)
-        _refuse_unlike(address, name, {package: (theirs.get(package), mine[package]) for package in ALIKE})
+        _refuse_unlike(
+            address, name, {package: (theirs.get(package), mine[package]) for package in ALIKE}
+        )
     try:
         installed: Any = client.run(gigaslide_version)
     except Exception as error:  # whatever their unpickling raises
-        raise ClusterError(f"{address}: its workers cannot import gigaslide ({error}); install it there too") from error
+        raise ClusterError(
+            f"{address}: its workers cannot import gigaslide ({error}); install it there too"
+        ) from error
     for worker, version in installed.items():
         _refuse_unlike(address, f"worker {worker}", {"gigaslide": (version, gigaslide_version())})
 
 
 def _refuse_unlike(address: str, who: str, versions: dict[str, tuple[str | None, str]]) -> None:
-    unlike = [f"{name} {theirs} there and {mine} here" for name, (theirs, mine) in versions.items() if theirs != mine]
+    unlike = [
+        f"{name} {theirs} there and {mine} here"
+        for name, (theirs, mine) in versions.items()
+        if theirs != mine
+    ]
     if unlike:
         raise ClusterError(
-            f"{address}: {who} has {', '.join(unlike)}; install the same there as here, or start it from this "
+            f"{address}: {who} has {', '.join(unlike)}; install the same there as here, or start "
+            "it from this "
             "environment"
         )
 

@@ -1,4 +1,5 @@
-"""Where tasks are done: an engine takes them and gives back what they came to. The one of this process is here."""
+"""Where tasks are done: an engine takes them and gives back what they came to. The one of this
+process is here."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -38,7 +39,8 @@ class Engine(Protocol):
 
     @property
     def may_be_killed(self) -> bool:
-        """Whether a stopped run can take the workers' lives, so that a task need not be waited for."""
+        """Whether a stopped run can take the workers' lives, so that a task need not be
+        waited for."""
         ...
 
     def submit(self, task: Task[Any]) -> None: ...

@@ -1,4 +1,5 @@
-"""A script for sbatch that runs one command on all cores of one job: for people who send their jobs themselves."""
+"""A script for sbatch that runs one command on all cores of one job: for people who send their jobs
+themselves."""
 
 import shlex
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ OF_THE_JOB = (
 
 
 def job_script(command: Sequence[str], settings: BatchSettings, *, folder: Path) -> str:
-    """The script: resources of the settings, then the command, run in folder with a worker on each core.
+    """The script: resources of the settings, then the command, run in folder with a worker on each
+    core.
 
     One minute before its time is over the job is told to stop; the same script sent again goes on.
     """
@@ -59,7 +61,8 @@ def job_script(command: Sequence[str], settings: BatchSettings, *, folder: Path)
 
 
 def without_job_options(words: Sequence[str], *, dropped: Sequence[str] = ()) -> list[str]:
-    """A command line less the options that the header says; dropped names flags to leave out as well."""
+    """A command line less the options that the header says; dropped names flags to leave out as
+    well."""
     kept: list[str] = []
     skip = False
     for word in words:

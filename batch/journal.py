@@ -1,6 +1,8 @@
-"""The journal of an output folder: a line of JSON for everything that ended, appended, of all runs on it.
+"""The journal of an output folder: a line of JSON for everything that ended, appended, of all runs
+on it.
 
-It is for people, and for what no output can tell: why a slide failed. What is done is read from the outputs.
+It is for people, and for what no output can tell: why a slide failed. What is done is read from the
+outputs.
 """
 
 import json
@@ -33,7 +35,9 @@ class Journal:
 
     def write(self, event: str, **fields: Any) -> None:
         """Append a line. A disk that refuses it is told once and stops nothing."""
-        line = json.dumps({"time": _now(), "event": event, **fields}, ensure_ascii=True, default=str)
+        line = json.dumps(
+            {"time": _now(), "event": event, **fields}, ensure_ascii=True, default=str
+        )
         try:
             with self.path.open("ab") as file:
                 file.write(line.encode() + b"\n")
@@ -69,7 +73,11 @@ class Journal:
 
     def failures(self, stage: str = "") -> dict[str, dict[str, Any]]:
         """The last line of each slide whose last outcome in a stage was a failure."""
-        lines = (line for line in self.lines() if line.get("event") == "slide" and line.get("stage", "") == stage)
+        lines = (
+            line
+            for line in self.lines()
+            if line.get("event") == "slide" and line.get("stage", "") == stage
+        )
         last = {line.get("slide"): line for line in lines}
         return {str(slide): line for slide, line in last.items() if line.get("status") == "failed"}
 
@@ -98,7 +106,8 @@ class RunFolder:
     lock: Lock
     journal: Journal
     stage: str = ""
-    """What is done there, where it is not what the folder is for: its failures and its tables are apart."""
+    """What is done there, where it is not what the folder is for: its failures and its tables are
+    apart."""
 
     @property
     def shared(self) -> Path | None:
@@ -123,9 +132,9 @@ def run_folder(path: Path, settings: BatchSettings, *, stage: str = "") -> Itera
 def _remove_leftovers(path: Path) -> None:
     """Remove what killed writers left half written: with the lock held, nobody writes it any more.
 
-    Slides half done stay, for they are gone on with, without the files that were half written in them; what `Pieces`
-    cut off after the renaming left over goes. Finished slides are not searched but for what is to be added to them:
-    they are many files, and `Pieces` finished them clean.
+    Slides half done stay, for they are gone on with, without the files that were half written in
+    them; what `Pieces` cut off after the renaming left over goes. Finished slides are not searched
+    but for what is to be added to them: they are many files, and `Pieces` finished them clean.
     """
     for left in [*path.glob(f".*{PARTIAL}"), *path.glob(f"[!.]*/.*{PARTIAL}")]:
         if left.parent == path and (left / "whole").is_dir():

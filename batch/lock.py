@@ -1,7 +1,8 @@
 """One run at a time on one output folder, also between machines that share it over NFS.
 
-The lock is a file made by link(2), which is atomic on NFS where exclusive creation was long not: the one whose own file
-has two names afterwards holds it. It says who holds it; its time of change is the heartbeat.
+The lock is a file made by link(2), which is atomic on NFS where exclusive creation was long not:
+the one whose own file has two names afterwards holds it. It says who holds it; its time of change
+is the heartbeat.
 """
 
 import errno
@@ -72,7 +73,9 @@ class Holder:
     @classmethod
     def unknown(cls) -> "Holder":
         """Of a lock that cannot be read."""
-        return cls(host="unknown", pid=0, process_started=0, process_space="", since="unknown", token="")
+        return cls(
+            host="unknown", pid=0, process_started=0, process_space="", since="unknown", token=""
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -102,8 +105,8 @@ def _process_space() -> str:
 class RunLock:
     """Held by a `with` block.
 
-    A lock whose process has died on this machine is taken over; of another machine's nobody here can tell, and it is
-    refused with its holder's name, unless clear says that it is dead.
+    A lock whose process has died on this machine is taken over; of another machine's nobody here
+    can tell, and it is refused with its holder's name, unless clear says that it is dead.
 
     Raises:
         ClusterError: another run holds it.
@@ -133,11 +136,17 @@ class RunLock:
             logger.warning("%s: lock of %s taken away", self.path.parent, holder)
             self._take_away(holder)
         raise ClusterError(
-            f"{self.path.parent}: another run works on this output: {holder}; its heart beat {self._age()} ago. Wait "
+            f"{self.path.parent}: another run works on this output: {holder}; its heart beat "
+            f"{self._age()} ago. Wait "
             "for it, or, if you know that it is dead, run again with --clear-lock"
         )
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self._released.set()
         if self._is_mine():
             self.path.unlink(missing_ok=True)
@@ -148,7 +157,9 @@ class RunLock:
             mine.write_text(json.dumps(self._me.to_json()), encoding="utf-8")
             try:
                 os.link(mine, self.path)
-            except OSError as error:  # over NFS the work may be done and the answer lost: names are counted
+            except (
+                OSError
+            ) as error:  # over NFS the work may be done and the answer lost: names are counted
                 if error.errno in NO_LINKS:
                     return self._create(mine.read_bytes())
             return mine.stat().st_nlink == 2
@@ -156,7 +167,8 @@ class RunLock:
             mine.unlink(missing_ok=True)
 
     def _create(self, content: bytes) -> bool:
-        """Take the lock where the file system knows no hard links: of two that create it one is refused."""
+        """Take the lock where the file system knows no hard links: of two that create it one is
+        refused."""
         try:
             with self.path.open("xb") as file:
                 file.write(content)
@@ -176,7 +188,9 @@ class RunLock:
             try:
                 os.link(aside, self.path)
             except OSError:
-                logger.warning("%s: the lock of %s was taken away by mistake", self.path.parent, found)
+                logger.warning(
+                    "%s: the lock of %s was taken away by mistake", self.path.parent, found
+                )
         aside.unlink(missing_ok=True)
 
     def _is_mine(self) -> bool:

@@ -1,4 +1,5 @@
-"""What this process may use of its machine: cores and memory, control groups (v1 and v2) and batch jobs considered."""
+"""What this process may use of its machine: cores and memory, control groups (v1 and v2) and batch
+jobs considered."""
 
 import math
 import os
@@ -14,15 +15,21 @@ UNLIMITED = 2**60  # v1 writes a number near 2**63 for no limit
 
 
 def machine_cores(root: Path = ROOT) -> int:
-    """Cores this process may run on: the least of its affinity, its control group's share and its Slurm job's."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may run on: the least of its affinity, its control group's share and its
+    Slurm job's."""
+    affinity = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     quotas = [quota for folder in _groups(root, "cpu") if (quota := _quota(folder)) is not None]
-    of_job = _of_slurm("CPUS_ON_NODE") or affinity  # Slurm without control groups binds nobody to them
+    of_job = (
+        _of_slurm("CPUS_ON_NODE") or affinity
+    )  # Slurm without control groups binds nobody to them
     return max(1, min([affinity, of_job, *(math.floor(quota) for quota in quotas)]))
 
 
 def machine_memory(root: Path = ROOT) -> int:
-    """Bytes this process and its children may use: the machine's memory, or the least limit of a group above it."""
+    """Bytes this process and its children may use: the machine's memory, or the least limit of a
+    group above it."""
     limits = [psutil.virtual_memory().total]
     for folder in _groups(root, "memory"):
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
@@ -56,7 +63,8 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
         base = mount / controllers if controllers else mount
         base = base if base.is_dir() else mount / controller
         inner = PurePosixPath(path.lstrip("/"))
-        # In a container the path may be the host's, which is not mounted here; the mount itself is then our group.
+        # In a container the path may be the host's, which is not mounted here; the mount itself is
+        # then our group.
         for part in (inner, *inner.parents):
             if ".." not in part.parts:
                 yield base / part

@@ -1,4 +1,5 @@
-"""The engine of worker processes: tasks go to Dask's workers, and a death of one is told by the task that met it."""
+"""The engine of worker processes: tasks go to Dask's workers, and a death of one is told by the
+task that met it."""
 
 import logging
 import queue
@@ -31,14 +32,21 @@ class OnDask:
     """Tasks on Dask's workers.
 
     Raises:
-        ClusterError: no scheduler, or one this client cannot talk to; from `submit` and `wait`: none, or no worker, for
+        ClusterError: no scheduler, or one this client cannot talk to; from `submit` and `wait`:
+        none, or no worker, for
             too long.
     """
 
     may_be_killed = True
 
     def __init__(
-        self, work: BlockWork[Any], terms: Terms, settings: BatchSettings, *, at_most: int, shared: Path | None
+        self,
+        work: BlockWork[Any],
+        terms: Terms,
+        settings: BatchSettings,
+        *,
+        at_most: int,
+        shared: Path | None,
     ) -> None:
         self._work, self._terms, self._settings = work, terms, settings
         self._queue: queue.SimpleQueue[Future] = queue.SimpleQueue()
@@ -47,12 +55,16 @@ class OnDask:
         self._has_done = False
         self._refusals, self._were_taken, self._ask_at = 0, False, 0.0
         self._began: dict[str, tuple[str, float]] = {}  # task: worker, when by its clock
-        self._explained: set[str] = set()  # workers whose death a task that had begun on them answers for
+        self._explained: set[str] = (
+            set()
+        )  # workers whose death a task that had begun on them answers for
         self._threads = 0
         self._looked = -LOOK_S
         self._alive = self._told = time.monotonic()
         self._stack = ExitStack()
-        self._client, self._wanted = self._stack.enter_context(dask_client(settings, at_most=at_most, shared=shared))
+        self._client, self._wanted = self._stack.enter_context(
+            dask_client(settings, at_most=at_most, shared=shared)
+        )
         # It would tell of each death of a worker beside the run, which counts them.
         told = logging.getLogger("distributed.scheduler")
         self._stack.callback(told.setLevel, told.level)
@@ -66,9 +78,12 @@ class OnDask:
     @property
     def slots(self) -> int:
         self._look()
-        is_growing = self._settings.least_jobs is not None  # then what waits is what calls for more workers
+        is_growing = (
+            self._settings.least_jobs is not None
+        )  # then what waits is what calls for more workers
         threads = max(self._threads, self._wanted) if is_growing else max(1, self._threads)
-        # Some wait at the scheduler: a free worker has its next task before we have heard of the last.
+        # Some wait at the scheduler: a free worker has its next task before we have heard of the
+        # last.
         return threads + ceil_div(threads, 2)
 
     def submit(self, task: Task[Any]) -> None:
@@ -79,8 +94,9 @@ class OnDask:
                 self._work,
                 task,
                 self._terms,
-                # A tuple's first part names the group: tasks of a group that is larger than twice the threads wait at
-                # the scheduler. What waits in a worker that dies is tried again, see `_lost`.
+                # A tuple's first part names the group: tasks of a group that is larger than twice
+                # the threads wait at the scheduler. What waits in a worker that dies is tried
+                # again, see `_lost`.
                 key=(topic_of(self._terms.run), task.key, self._attempts),
                 pure=False,
             )
@@ -107,7 +123,9 @@ class OnDask:
         return ended
 
     def call_off(self) -> Sequence[Task[Any]]:
-        waiting = {key: task for key, (task, _) in self._flying.items() if task.key not in self._began}
+        waiting = {
+            key: task for key, (task, _) in self._flying.items() if task.key not in self._began
+        }
         if waiting:
             self._cancel([self._flying.pop(key)[1] for key in waiting])
         return list(waiting.values())
@@ -135,17 +153,21 @@ class OnDask:
                     return self._lost(task, error)
                 if not self._has_done and is_unlike(error):
                     raise ClusterError(
-                        f"{self._place()}: the scheduler or a worker there cannot take our tasks ({error!r}); install "
+                        f"{self._place()}: the scheduler or a worker there cannot take our tasks "
+                        f"({error!r}); install "
                         "the same gigaslide there as here"
                     )
-                return Report(value=Failure(reason=f"its worker could not do it: {error!r}"), seconds=0.0)
+                return Report(
+                    value=Failure(reason=f"its worker could not do it: {error!r}"), seconds=0.0
+                )
             report = future.result(timeout=FETCH_S)
             self._has_done = True
             return report
         except ClusterError:
             raise
         except Exception as error:
-            # Called off (CancelledError), or its worker died between the work and the telling: nobody's fault.
+            # Called off (CancelledError), or its worker died between the work and the telling:
+            # nobody's fault.
             return Lost(deaths=0, reason=f"its result was lost: {error!r}")
         finally:
             self._began.pop(task.key, None)
@@ -157,7 +179,9 @@ class OnDask:
             self._explained.add(worker)
             limit, lasted = self._terms.limit_s, time.time() - began[1]
             if limit is not None and lasted >= 0.9 * limit:  # clocks of machines differ a little
-                return Lost(deaths=1, reason=f"it took longer than {limit:g} s and was killed on {worker}")
+                return Lost(
+                    deaths=1, reason=f"it took longer than {limit:g} s and was killed on {worker}"
+                )
         elif worker in self._explained or any(at == worker for at, _ in self._began.values()):
             return Lost(deaths=0, reason=f"it waited on {worker}, which died")
         reason = f"its worker died ({worker}: killed, out of memory or crashed)"
@@ -187,13 +211,16 @@ class OnDask:
             self._alive = self._told = now
         elif now - self._alive > patience:
             what = "no worker" if answers else "no scheduler"
-            raise ClusterError(f"{self._place()}: {what} for {patience:.0f} s (--patience-s); {_GO_ON}")
+            raise ClusterError(
+                f"{self._place()}: {what} for {patience:.0f} s (--patience-s); {_GO_ON}"
+            )
         elif now - self._told > min(600.0, patience / 2):
             self._told = now
             logger.warning("%s: no worker for %.0f s; waiting on", self._place(), now - self._alive)
 
     def _ask_again(self, now: float) -> None:
-        """Have jobs that were refused asked for again, ever more slowly: a controller may be busy, a quota used up.
+        """Have jobs that were refused asked for again, ever more slowly: a controller may be busy,
+        a quota used up.
 
         Raises:
             ClusterError: none was ever taken.
@@ -205,11 +232,20 @@ class OnDask:
             return
         self._refusals += 1
         if self._refusals >= REFUSALS and not self._were_taken:
-            raise ClusterError(f"{self._place()} takes no job ({reasons[0]}); see --queue, --account and the resources")
+            raise ClusterError(
+                f"{self._place()} takes no job ({reasons[0]}); see --queue, --account and the "
+                "resources"
+            )
         pause = min(300.0, 5.0 * 2**self._refusals)
         self._ask_at = now + pause
         jobs = counted(len(reasons), "job")
-        logger.warning("%s refused %s (%s); asked again, at most every %.0f s", self._place(), jobs, reasons[0], pause)
+        logger.warning(
+            "%s refused %s (%s); asked again, at most every %.0f s",
+            self._place(),
+            jobs,
+            reasons[0],
+            pause,
+        )
 
     def _gone(self) -> ClusterError:
         return ClusterError(f"{self._place()}: the scheduler is gone; {_GO_ON}")
@@ -219,7 +255,8 @@ class OnDask:
 
 
 def is_unlike(error: BaseException | None) -> bool:
-    """Whether a task never began, for its code is not to be had there; what it raises itself, `perform` catches."""
+    """Whether a task never began, for its code is not to be had there; what it raises itself,
+    `perform` catches."""
     while error is not None and not isinstance(error, ImportError | AttributeError):
         error = error.__cause__
     return error is not None

@@ -21,7 +21,8 @@ def table_name(name: str, stage: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SlideOutcome:
-    """One slide: skipped = its output was there already; partial = done but for some pixels nobody can read."""
+    """One slide: skipped = its output was there already; partial = done but for some pixels nobody
+    can read."""
 
     slide: str
     status: SlideStatus
@@ -74,7 +75,8 @@ class BatchSummary:
 
     @property
     def exit_status(self) -> int:
-        """0: all good; 1: nothing could be done; 2: finished, but some slides failed or are partial."""
+        """0: all good; 1: nothing could be done; 2: finished, but some slides failed or are
+        partial."""
         statuses = Counter(outcome.status for outcome in self.outcomes)
         if statuses["failed"] == len(self.outcomes):
             return 1
@@ -88,19 +90,30 @@ class BatchSummary:
 
     def headline(self) -> str:
         """One line: "25 slides: 24 done, 0 skipped, 0 partial, 1 failed"."""
-        numbers = (f"{len(self.of_status(status))} {status}" for status in ("done", "skipped", "partial", "failed"))
+        numbers = (
+            f"{len(self.of_status(status))} {status}"
+            for status in ("done", "skipped", "partial", "failed")
+        )
         return f"{len(self.outcomes)} slides: {', '.join(numbers)}"
 
     def save(self, folder: Path, *, stage: str = "") -> None:
         """Write summary.csv, and failures.txt with the tracebacks where a slide failed."""
         rows = [
-            {"slide": o.slide, "status": o.status, "reason": o.reason, "seconds": round(o.seconds, 2), **o.counts}
+            {
+                "slide": o.slide,
+                "status": o.status,
+                "reason": o.reason,
+                "seconds": round(o.seconds, 2),
+                **o.counts,
+            }
             for o in self.outcomes
         ]
         with whole_file(folder / table_name("summary.csv", stage)) as partial:
             table = pd.DataFrame(rows)
             made = [name for o in self.outcomes for name in o.counts]
-            table.astype(dict.fromkeys(made, "Int64")).to_csv(partial, index=False, lineterminator="\n")
+            table.astype(dict.fromkeys(made, "Int64")).to_csv(
+                partial, index=False, lineterminator="\n"
+            )
         failures = [f"{o.slide}\n{o.traceback}" for o in self.outcomes if o.traceback]
         tracebacks = folder / table_name("failures.txt", stage)
         tracebacks.unlink(missing_ok=True)

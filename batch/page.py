@@ -1,4 +1,5 @@
-"""A run on one page: what became of the slides, why, how fast each worker was, and which slides took longest."""
+"""A run on one page: what became of the slides, why, how fast each worker was, and which slides
+took longest."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -24,8 +25,11 @@ class _Reason:
 
 
 def run_html(summary: BatchSummary, *, name: str, failures: str = "failures.txt") -> str:
-    """The text of run.html, which needs nothing else. Whatever comes from outside is escaped by the template."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    """The text of run.html, which needs nothing else. Whatever comes from outside is escaped by the
+    template."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
     environment.filters["duration"] = duration
     totals: Counter[str] = Counter()
     for outcome in summary.outcomes:

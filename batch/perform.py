@@ -1,4 +1,5 @@
-"""One task in the process that does it: tried again where that may help, watched, its log lines brought home."""
+"""One task in the process that does it: tried again where that may help, watched, its log lines
+brought home."""
 
 import copy
 import errno
@@ -82,7 +83,8 @@ def topic_of(run: str) -> str:
 
 
 def perform(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms) -> Report:
-    """Do a task here. Whatever it raises becomes a `Failure`; errors that may pass are met with patience first."""
+    """Do a task here. Whatever it raises becomes a `Failure`; errors that may pass are met with
+    patience first."""
     start = time.perf_counter()
     value, tried = None, 0
     while tried < terms.tries:
@@ -90,12 +92,19 @@ def perform(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms) -> Report
         value, may_pass = _once(work, task)
         if not may_pass or tried == terms.tries:
             break
-        pause = BACK_OFF_S * 2 ** (tried - 1) * random.uniform(0.75, 1.25)  # workers of one run come back apart
+        pause = (
+            BACK_OFF_S * 2 ** (tried - 1) * random.uniform(0.75, 1.25)
+        )  # workers of one run come back apart
         logger.warning("%s: %s; tried again in %.1f s", task, value.reason, pause)
         time.sleep(pause)
     if isinstance(value, Failure) and tried > 1:
         value = replace(value, reason=f"{value.reason} ({tried} times)")
-    return Report(value=value, seconds=time.perf_counter() - start, worker=f"{os.uname().nodename}", tries=tried)
+    return Report(
+        value=value,
+        seconds=time.perf_counter() - start,
+        worker=f"{os.uname().nodename}",
+        tries=tried,
+    )
 
 
 def _once(work: BlockWork[SlideT], task: Task[SlideT]) -> tuple[Any, bool]:
@@ -108,7 +117,9 @@ def _once(work: BlockWork[SlideT], task: Task[SlideT]) -> tuple[Any, bool]:
         return work.finish(task.slide), False
     except Exception as error:
         # The one place where everything is caught: a slide must never stop the others.
-        reason = str(error) if isinstance(error, GigaslideError) else f"{type(error).__name__}: {error}"
+        reason = (
+            str(error) if isinstance(error, GigaslideError) else f"{type(error).__name__}: {error}"
+        )
         numbers = {cause.errno for cause in _causes(error) if isinstance(cause, OSError)}
         full = bool(numbers & FULL)
         failure = Failure(reason=reason, traceback=traceback.format_exc(), disk_is_full=full)
@@ -124,10 +135,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def perform_in_worker(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms) -> Report:
-    """Do a task in a worker of Dask: it tells the run that it began, and is killed when it takes too long."""
+    """Do a task in a worker of Dask: it tells the run that it began, and is killed when it takes
+    too long."""
     worker = get_worker()
     _tell_that_it_began(worker, task, terms)
-    # The workers' own logger, which writes to a job's log file: it tells on which slide a dead one was.
+    # The workers' own logger, which writes to a job's log file: it tells on which slide a dead one
+    # was.
     logging.getLogger("distributed.worker.gigaslide").info("on %s", task)
     ours, kept = logging.getLogger(PACKAGE), _Kept()
     # Set with each task, for a worker that takes the place of a dead one starts anew.
@@ -139,16 +152,27 @@ def perform_in_worker(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms)
     finally:
         ours.removeHandler(kept)
     return Report(
-        value=report.value, seconds=report.seconds, worker=worker.address, tries=report.tries, records=kept.records
+        value=report.value,
+        seconds=report.seconds,
+        worker=worker.address,
+        tries=report.tries,
+        records=kept.records,
     )
 
 
 def _tell_that_it_began(worker: Worker, task: Task[SlideT], terms: Terms) -> None:
-    """Have the scheduler answer for it, a few ms: what a worker leaves in its outbox is lost if the task kills it."""
+    """Have the scheduler answer for it, a few ms: what a worker leaves in its outbox is lost if the
+    task kills it."""
     message = {"key": task.key, "worker": worker.address, "at": time.time()}
     scheduler: Any = worker.scheduler
     try:
-        sync(worker.loop, scheduler.log_event, topic=topic_of(terms.run), msg=message, callback_timeout=TELL_S)
+        sync(
+            worker.loop,
+            scheduler.log_event,
+            topic=topic_of(terms.run),
+            msg=message,
+            callback_timeout=TELL_S,
+        )
     except Exception as error:  # the work matters more
         logger.debug("%s: its beginning could not be told: %r", task, error)
 
@@ -157,8 +181,9 @@ def _tell_that_it_began(worker: Worker, task: Task[SlideT], terms: Terms) -> Non
 def _watched(limit_s: float | None, *, alone: bool) -> Iterator[None]:
     """End this process if the block takes longer than the limit.
 
-    alone: no other task runs in this process. Then the watch is faulthandler's, which needs no Python: it also ends
-    C code that never lets go of the interpreter, and writes where everything stood.
+    alone: no other task runs in this process. Then the watch is faulthandler's, which needs no
+    Python: it also ends C code that never lets go of the interpreter, and writes where everything
+    stood.
     """
     if limit_s is None:
         yield
@@ -179,7 +204,8 @@ def _watched(limit_s: float | None, *, alone: bool) -> Iterator[None]:
 
 
 class _Kept(logging.Handler):
-    """Records of one task, on their way home. Dask's own forwarding drops what comes as the cluster closes."""
+    """Records of one task, on their way home. Dask's own forwarding drops what comes as the cluster
+    closes."""
 
     def __init__(self) -> None:
         super().__init__()

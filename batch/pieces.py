@@ -1,8 +1,10 @@
-"""An output made piece by piece, by one process or many, over one run or several: what is kept until it is whole.
+"""An output made piece by piece, by one process or many, over one run or several: what is kept
+until it is whole.
 
 .NAME.partial/recipe.json      what is being made
 .NAME.partial/whole/           the folder to be
-.NAME.partial/done/000012.json what block 12 wrote: its files and what tells that they are as written; written after it
+.NAME.partial/done/000012.json what block 12 wrote: its files and what tells that they are as
+written; written after it
 """
 
 import errno
@@ -33,14 +35,16 @@ class Receipt:
     """What one block wrote."""
 
     files: dict[str, Any]
-    """By the path below the output, plain JSON that is another once the file is: of a folder's its size and CRC-32C."""
+    """By the path below the output, plain JSON that is another once the file is: of a folder's its
+    size and CRC-32C."""
     counts: dict[str, int]
     notes: Any = None
 
 
 @dataclass(frozen=True)
 class Pieces(ABC, Generic[PlaceT]):
-    """The output `place` on its way. Cheap to make anew in every task; only those who begin need the recipe."""
+    """The output `place` on its way. Cheap to make anew in every task; only those who begin need
+    the recipe."""
 
     place: PlaceT
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -65,7 +69,8 @@ class Pieces(ABC, Generic[PlaceT]):
         """Leave nothing but the output, whole. May be called again after it was cut off anywhere.
 
         Raises:
-            OSError: a disk did not take a file. It tells so but once: the file's block has no receipt any more.
+            OSError: a disk did not take a file. It tells so but once: the file's block has no
+            receipt any more.
         """
 
     @abstractmethod
@@ -84,13 +89,15 @@ class Pieces(ABC, Generic[PlaceT]):
 
     @abstractmethod
     def _signs(self, files: Sequence[str], *, patiently: bool = False) -> list[Any]:
-        """What tells that files below `whole` are as they were, plain JSON; None where there is none.
+        """What tells that files below `whole` are as they were, plain JSON; None where there is
+        none.
 
         patiently: or where it cannot be read.
         """
 
     def begin(self) -> bool:
-        """Whether what an earlier run left can be gone on with; if not, it is removed and nothing is there."""
+        """Whether what an earlier run left can be gone on with; if not, it is removed and nothing
+        is there."""
         if self.is_begun():
             return True
         self.begin_anew()
@@ -110,13 +117,17 @@ class Pieces(ABC, Generic[PlaceT]):
     def _plain(self) -> bytes:
         return json.dumps(self.recipe, default=str).encode()
 
-    def record(self, number: int, files: Mapping[str, Any], counts: Mapping[str, int], *, notes: Any = None) -> None:
-        """Say that a block is done: these files, by their paths below `whole`, are written and closed.
+    def record(
+        self, number: int, files: Mapping[str, Any], counts: Mapping[str, int], *, notes: Any = None
+    ) -> None:
+        """Say that a block is done: these files, by their paths below `whole`, are written and
+        closed.
 
-        A system may hold them back until `finish`, for disks are slower than blocks. Should it never come to that,
-        their signs tell.
+        A system may hold them back until `finish`, for disks are slower than blocks. Should it
+        never come to that, their signs tell.
 
-        files: what tells that each is as it was written; whoever wrote it knows, see `size_and_crc`.
+        files: what tells that each is as it was written; whoever wrote it knows, see
+        `size_and_crc`.
         notes: what `finish` must know of the block besides (plain JSON).
 
         Raises:
@@ -131,7 +142,9 @@ class Pieces(ABC, Generic[PlaceT]):
         for name, content in sorted(self._done().items()):
             try:
                 plain = json.loads(content)
-                receipt = Receipt(files=dict(plain["files"]), counts=plain["counts"], notes=plain["notes"])
+                receipt = Receipt(
+                    files=dict(plain["files"]), counts=plain["counts"], notes=plain["notes"]
+                )
                 found[int(name.removesuffix(".json"))] = receipt
             except (ValueError, KeyError, TypeError):
                 continue  # torn: the block is done again
@@ -151,8 +164,8 @@ class Pieces(ABC, Generic[PlaceT]):
     def keep_done(self) -> dict[int, Receipt]:
         """`done`, and no receipt of another block stays.
 
-        A disk tells but once that it did not take a file. That file, written again, would be as an old receipt says,
-        and pass for done, though the block never came to its own.
+        A disk tells but once that it did not take a file. That file, written again, would be as an
+        old receipt says, and pass for done, though the block never came to its own.
         """
         found = self.done()
         for number in self.receipts().keys() - found.keys():
@@ -165,14 +178,18 @@ class FolderPieces(Pieces[Path]):
     """A folder on its way: it lies beside its place, which it gets by a rename."""
 
     sync_blocks: bool = False
-    """Have a block on disk when it is recorded: where another machine may finish, that cannot bring there what this
-    one holds back."""
+    """Have a block on disk when it is recorded: where another machine may finish, that cannot bring
+    there what this one holds back."""
 
-    def record(self, number: int, files: Mapping[str, Any], counts: Mapping[str, int], *, notes: Any = None) -> None:
+    def record(
+        self, number: int, files: Mapping[str, Any], counts: Mapping[str, int], *, notes: Any = None
+    ) -> None:
         for name, (size, _) in files.items():
             path = self.whole / name
             if not path.exists() or path.stat().st_size != size:
-                raise StoreError(f"{self.whole}: {name}: block {number} did not write it; run again")
+                raise StoreError(
+                    f"{self.whole}: {name}: block {number} did not write it; run again"
+                )
             if self.sync_blocks:
                 sync_file(path)
             leave_to_disk(path)
@@ -180,7 +197,8 @@ class FolderPieces(Pieces[Path]):
 
     @property
     def partial(self) -> Path:
-        # One name for every run, so that the next finds it; only the holder of the run's lock writes here.
+        # One name for every run, so that the next finds it; only the holder of the run's lock
+        # writes here.
         return self.place.with_name(f".{self.place.name}.partial")
 
     @property
@@ -192,7 +210,9 @@ class FolderPieces(Pieces[Path]):
             remove_folder(self.partial)
         (self.partial / DONE).mkdir(parents=True)
         self.whole.mkdir()
-        self._write(RECIPE, self._plain())  # last: a folder without it was cut off right here and is made again
+        self._write(
+            RECIPE, self._plain()
+        )  # last: a folder without it was cut off right here and is made again
 
     def finish(self) -> None:
         """Have all of the folder on disk and give it its name; one that has it already stays."""
@@ -253,7 +273,8 @@ def _receipt(number: int) -> str:
 
 
 def size_and_crc(parts: Iterable[bytes]) -> list[int]:
-    """The sign of a file in a folder: size (bytes) and CRC-32C of its parts, one after the other."""
+    """The sign of a file in a folder: size (bytes) and CRC-32C of its parts, one after the
+    other."""
     crc = size = 0
     for part in parts:
         crc, size = google_crc32c.extend(crc, part), size + len(part)

@@ -22,20 +22,27 @@ SYSTEMS = {
 """By name: dask-jobqueue's class, and what it calls our settings."""
 
 
-def job_of(settings: BatchSettings, *, environment: dict[str, str], logs: Path | None) -> tuple[str, dict[str, Any]]:
+def job_of(
+    settings: BatchSettings, *, environment: dict[str, str], logs: Path | None
+) -> tuple[str, dict[str, Any]]:
     """dask-jobqueue's class for the settings, and what it wants to know of one job.
 
-    A job has as many workers of one thread as cores; they find these variables set, and their logs go to that folder.
+    A job has as many workers of one thread as cores; they find these variables set, and their logs
+    go to that folder.
 
     Raises:
-        SettingsError: something that this system does not know, or that it wants to be told otherwise.
+        SettingsError: something that this system does not know, or that it wants to be told
+        otherwise.
     """
     assert settings.cluster is not None
     kind, names = SYSTEMS[settings.cluster]
     given = {"queue": settings.queue, "account": settings.account}
     unknown = [name for name, value in given.items() if value and name not in names]
     if unknown:
-        raise SettingsError(f"--{unknown[0]}: {settings.cluster} has none; give it as a directive with --job-options")
+        raise SettingsError(
+            f"--{unknown[0]}: {settings.cluster} has none; give it as a directive with "
+            "--job-options"
+        )
     options: dict[str, Any] = {names[name]: value for name, value in given.items() if value}
     walltime = walltime_words(settings)
     if walltime:
@@ -67,12 +74,15 @@ def _directives(settings: BatchSettings) -> list[str] | dict[str, str]:
         pairs = [option.partition("=") for option in settings.job_options]
         wrong = [name for name, equals, _ in pairs if not equals]
         if wrong:
-            raise SettingsError(f"--job-options {wrong[0]}: htcondor's directives are of the form name = value")
+            raise SettingsError(
+                f"--job-options {wrong[0]}: htcondor's directives are of the form name = value"
+            )
         return {name.strip(): value.strip() for name, _, value in pairs}
     has_slots = any(option.split()[:1] == ["-pe"] for option in settings.job_options)
     if settings.cluster == "sge" and settings.cores > 1 and not has_slots:
         raise SettingsError(
-            f"--cores {settings.cores}: sge gives a job several cores by a parallel environment only, and each site "
+            f"--cores {settings.cores}: sge gives a job several cores by a parallel environment "
+            "only, and each site "
             f"names its own; see qconf -spl and add --job-options='-pe NAME {settings.cores}'"
         )
     return list(settings.job_options)

@@ -1,4 +1,5 @@
-"""What a run has come to so far: in its journal, to those who listen, and on one page at the end."""
+"""What a run has come to so far: in its journal, to those who listen, and on one page at the
+end."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -64,7 +65,8 @@ class Record:
             self.on_outcome(outcome)
 
     def end(self, slides: Sequence[str]) -> BatchSummary:
-        """The summary, in the order of these slides; into the folder as summary.csv and run.html."""
+        """The summary, in the order of these slides; into the folder as summary.csv and
+        run.html."""
         summary = BatchSummary(
             outcomes=tuple(self.outcomes[slide] for slide in slides),
             pace=replace(self.pace, seconds=time.perf_counter() - self.begun),
@@ -75,5 +77,8 @@ class Record:
             summary.save(path, stage=stage)
             failures = table_name("failures.txt", stage)
             with whole_file(path / table_name("run.html", stage)) as page:
-                page.write_text(run_html(summary, name=name_of(self.folder.place), failures=failures), encoding="utf-8")
+                page.write_text(
+                    run_html(summary, name=name_of(self.folder.place), failures=failures),
+                    encoding="utf-8",
+                )
         return summary

@@ -1,4 +1,5 @@
-"""The same work on every slide, here or in worker processes; a slide that fails is recorded and the others go on."""
+"""The same work on every slide, here or in worker processes; a slide that fails is recorded and the
+others go on."""
 
 import logging
 import time
@@ -39,12 +40,13 @@ def run_slides(
 ) -> BatchSummary:
     """Do work that takes a slide whole on every slide, one task a slide.
 
-    work is a picklable callable; whatever it raises becomes the outcome "failed" of its slide. A folder keeps the run's
-    journal and its tables, as for `run_blocks`; identity says what a failure holds for. on_outcome hears of each slide
-    as it ends.
+    work is a picklable callable; whatever it raises becomes the outcome "failed" of its slide. A
+    folder keeps the run's journal and its tables, as for `run_blocks`; identity says what a failure
+    holds for. on_outcome hears of each slide as it ends.
 
     Raises:
-        ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was taken away.
+        ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was
+        taken away.
         StoreError: the disk is full.
         Stopped: a signal asked to stop.
     """
@@ -64,17 +66,20 @@ def run_blocks(
 ) -> BatchSummary:
     """Do work in blocks on every slide, into a folder that this run holds; keep its journal there.
 
-    Slides that failed in an earlier run by the same identity are not tried again unless settings.retry_failed.
-    At the end the folder has a summary.csv, a run.html, and a failures.txt where a slide failed.
-    on_block hears what each block made.
+    Slides that failed in an earlier run by the same identity are not tried again unless
+    settings.retry_failed. At the end the folder has a summary.csv, a run.html, and a failures.txt
+    where a slide failed. on_block hears what each block made.
 
     Raises:
-        ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was taken away.
+        ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was
+        taken away.
         StoreError: the disk is full.
         Stopped: a signal asked to stop.
     """
     limit_s = BLOCK_LIMIT_S if settings.task_limit_s is None else settings.task_limit_s
-    record = Record(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome, on_block=on_block)
+    record = Record(
+        run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome, on_block=on_block
+    )
     return _run(work, slides, settings, record, limit_s=limit_s)
 
 
@@ -94,7 +99,9 @@ def _run(
         run.look_at(slides)
         try:
             if run.agenda.waiting:
-                with closing(_engine(work, terms, settings, record, at_most=run.agenda.waiting)) as engine:
+                with closing(
+                    _engine(work, terms, settings, record, at_most=run.agenda.waiting)
+                ) as engine:
                     stop.at_once = not engine.may_be_killed
                     run.drive(engine)
                     stop.at_once = False
@@ -104,18 +111,29 @@ def _run(
         return record.end([slide.id for slide in slides])
 
 
-def _engine(work: BlockWork[SlideT], terms: Terms, settings: BatchSettings, record: Record, *, at_most: int) -> Engine:
+def _engine(
+    work: BlockWork[SlideT], terms: Terms, settings: BatchSettings, record: Record, *, at_most: int
+) -> Engine:
     if settings.workers == 0:
         return Here(work, terms)
     if not isinstance(work, WholeSlides):
         at_most = 10**6  # one slide may have blocks for all
-    return OnDask(work, terms, settings, at_most=at_most, shared=record.folder.shared if record.folder else None)
+    return OnDask(
+        work,
+        terms,
+        settings,
+        at_most=at_most,
+        shared=record.folder.shared if record.folder else None,
+    )
 
 
 class _Run(Generic[SlideT]):
-    """Hands out tasks, few at a time, and takes what they came to, until every slide has its outcome."""
+    """Hands out tasks, few at a time, and takes what they came to, until every slide has its
+    outcome."""
 
-    def __init__(self, work: BlockWork[SlideT], settings: BatchSettings, record: Record, stop: StopRequest) -> None:
+    def __init__(
+        self, work: BlockWork[SlideT], settings: BatchSettings, record: Record, stop: StopRequest
+    ) -> None:
         self.work, self.settings, self.record, self.stop = work, settings, record, stop
         self.agenda: Agenda[SlideT] = Agenda()
 
@@ -123,13 +141,18 @@ class _Run(Generic[SlideT]):
         """Put the slides on the agenda, but for those that failed before and would fail again."""
         folder = self.record.folder
         failures = (
-            folder.journal.failures(folder.stage) if folder is not None and not self.settings.retry_failed else {}
+            folder.journal.failures(folder.stage)
+            if folder is not None and not self.settings.retry_failed
+            else {}
         )
         for slide in slides:
             before = failures.get(slide.id)
             identity = self.work.identity(slide) if before else None
             if before is not None and identity is not None and before.get("identity") == identity:
-                reason = f"not tried again, for it failed before (--retry-failed does): {before.get('reason')}"
+                reason = (
+                    "not tried again, for it failed before (--retry-failed does): "
+                    f"{before.get('reason')}"
+                )
                 self.record.known(SlideOutcome(slide=slide.id, status="failed", reason=reason))
             else:
                 self.agenda.add(slide)
@@ -139,7 +162,9 @@ class _Run(Generic[SlideT]):
         stop_at, folder = None, self.record.folder
         while not self.agenda.is_over:
             if folder is not None and folder.lock.is_lost:
-                raise ClusterError(f"{folder.place}: another run took this one's lock away; this one stops")
+                raise ClusterError(
+                    f"{folder.place}: another run took this one's lock away; this one stops"
+                )
             if self.stop.number is not None:
                 for task in engine.call_off():
                     self.agenda.landed(task)
@@ -158,7 +183,8 @@ class _Run(Generic[SlideT]):
             if task is None:
                 if not self.agenda.flying:
                     raise RuntimeError(
-                        "slides are left of which nothing is to be done: a fault of ours; please report it"
+                        "slides are left of which nothing is to be done: a fault of ours; please "
+                        "report it"
                     )
                 return
             engine.submit(task)
@@ -188,7 +214,9 @@ class _Run(Generic[SlideT]):
             self._close(replace(value, seconds=seconds), tries=report.tries)
         elif isinstance(value, BlockPlan):
             pace.took(report.worker, report.seconds, {})
-            self.record.note("plan", slide=task.slide.id, blocks=value.blocks, pending=len(value.pending))
+            self.record.note(
+                "plan", slide=task.slide.id, blocks=value.blocks, pending=len(value.pending)
+            )
             if state.plans < self.settings.tries:
                 self.agenda.planned(state, value.pending)
             else:
@@ -198,7 +226,12 @@ class _Run(Generic[SlideT]):
             pace.took(report.worker, report.seconds, value)
             seconds = round(report.seconds, 3)
             self.record.block(
-                task.slide.id, task.number, value, seconds=seconds, worker=report.worker, tries=report.tries
+                task.slide.id,
+                task.number,
+                value,
+                seconds=seconds,
+                worker=report.worker,
+                tries=report.tries,
             )
             self.agenda.did_block(state)
 
@@ -206,7 +239,8 @@ class _Run(Generic[SlideT]):
         where = f" (block {task.number})" if task.step == "block" else ""
         if failure.disk_is_full and self.record.folder is not None:
             raise StoreError(
-                f"{self.record.folder.place}: the disk is full ({task}: {failure.reason}); free some space and run the "
+                f"{self.record.folder.place}: the disk is full ({task}: {failure.reason}); free "
+                "some space and run the "
                 "same command again to go on"
             )
         logger.warning("%s failed%s: %s", task.slide.id, where, failure.reason)
@@ -224,14 +258,25 @@ class _Run(Generic[SlideT]):
         tries = self.settings.tries
         is_tried_again = self.agenda.lost(task, deaths=lost.deaths, tries=tries)
         deaths = state.deaths[task.key]
-        self.record.note("lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths)
+        self.record.note(
+            "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths
+        )
         if not is_tried_again:
-            reason = f"set aside after {deaths} of its workers died; at the last, in {task.step} {task.number}, "
+            reason = (
+                f"set aside after {deaths} of its workers died; at the last, in {task.step} "
+                f"{task.number}, "
+            )
             self._take_failure(state, task, Failure(reason=reason + lost.reason))
         elif lost.deaths:
             logger.warning("%s: %s; try %d of %d follows", task, lost.reason, deaths + 1, tries)
 
     def _close(self, outcome: SlideOutcome, *, tries: int = 1) -> None:
         state = self.agenda.drop(outcome.slide)
-        identity = self.work.identity(state.slide) if state is not None and outcome.status == "failed" else None
-        self.record.outcome(outcome, tries=max(tries, state.tries if state else 1), identity=identity)
+        identity = (
+            self.work.identity(state.slide)
+            if state is not None and outcome.status == "failed"
+            else None
+        )
+        self.record.outcome(
+            outcome, tries=max(tries, state.tries if state else 1), identity=identity
+        )

@@ -1,4 +1,5 @@
-"""Stopping on a signal: SIGTERM and the first SIGINT end what is in hand; the second SIGINT ends at once."""
+"""Stopping on a signal: SIGTERM and the first SIGINT end what is in hand; the second SIGINT ends at
+once."""
 
 import os
 import signal
@@ -47,7 +48,8 @@ class StopRequest:
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Catch SIGTERM and SIGINT meanwhile. Beside the main thread, which alone hears signals, it does nothing."""
+    """Catch SIGTERM and SIGINT meanwhile. Beside the main thread, which alone hears signals, it
+    does nothing."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

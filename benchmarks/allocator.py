@@ -1,4 +1,5 @@
-"""What `keep_large_buffers` saves: CPU seconds a training step of the small network before and after, in one process.
+"""What `keep_large_buffers` saves: CPU seconds a training step of the small network before and
+after, in one process.
 
 python benchmarks/allocator.py
 """
@@ -23,8 +24,12 @@ def cpu_seconds() -> np.ndarray:
 
 def main() -> None:
     network = build_classifier(width="small", patch_px=PATCH_PX)
-    network.compile(keras.optimizers.RMSprop(0.05, epsilon=1.0, momentum=0.9), "sparse_categorical_crossentropy")
-    patches = np.random.default_rng(0).integers(0, 256, (BATCH, PATCH_PX, PATCH_PX, 3), dtype=np.uint8)
+    network.compile(
+        keras.optimizers.RMSprop(0.05, epsilon=1.0, momentum=0.9), "sparse_categorical_crossentropy"
+    )
+    patches = np.random.default_rng(0).integers(
+        0, 256, (BATCH, PATCH_PX, PATCH_PX, 3), dtype=np.uint8
+    )
     labels = np.arange(BATCH) % 2
 
     def per_step() -> np.ndarray:
@@ -39,7 +44,9 @@ def main() -> None:
     per_step()  # fills the heap
     after = per_step()
     for name, (user, system) in (("before", before), ("after", after)):
-        sys.stdout.write(f"{name:<8}{user:6.2f} s user {system:6.2f} s system a step of {BATCH} patches\n")
+        sys.stdout.write(
+            f"{name:<8}{user:6.2f} s user {system:6.2f} s system a step of {BATCH} patches\n"
+        )
     sys.stdout.write(f"ratio   {before.sum() / after.sum():6.2f}\n")
 
 

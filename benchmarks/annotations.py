@@ -2,8 +2,9 @@
 
     python benchmarks/annotations.py [--vertices 1000000]
 
-One outline of so many vertices is written in each text format and read back, each in a process of its own:
-seconds of CPU time, peak memory above that of the imports, and the same of the parser alone (json, XML), the limit.
+One outline of so many vertices is written in each text format and read back, each in a process of
+its own: seconds of CPU time, peak memory above that of the imports, and the same of the parser
+alone (json, XML), the limit.
 """
 
 import argparse
@@ -23,7 +24,9 @@ def write(path: Path, vertices: int) -> None:
     angles = np.arange(vertices) * (2 * np.pi / vertices)
     ring = np.stack([5e4 + 4e4 * np.cos(angles), 5e4 + 3e4 * np.sin(angles)], axis=1).round(2)
     big = Outline(name="big", group="Tumor", polygon=shapely.Polygon(ring))
-    Annotation(outlines=(big,)).save(path, **({"xml": "imagescope"} if "imagescope" in path.name else {}))
+    Annotation(outlines=(big,)).save(
+        path, **({"xml": "imagescope"} if "imagescope" in path.name else {})
+    )
 
 
 def parse(path: Path) -> None:
@@ -57,11 +60,14 @@ def peak_mb() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--vertices", type=int, default=1_000_000)
     vertices = parser.parse_args().vertices
     print(
-        f"{vertices} vertices\n{'file':<16}{'MB on disk':>12}{'load s':>10}{'load MB':>10}{'parse s':>10}{'ratio':>8}"
+        f"{vertices} "
+        f"vertices\n{'file':<16}{'MB on disk':>12}{'load s':>10}{'load MB':>10}{'parse s':>10}{'ratio':>8}"  # noqa: E501
     )
     with tempfile.TemporaryDirectory() as folder:
         for name in ("asap.xml", "qupath.geojson", "imagescope.xml"):
@@ -70,7 +76,7 @@ def main() -> None:
             (seconds, megabytes), (parser_s, _) = measured(load, path), measured(parse, path)
             size = path.stat().st_size / 1e6
             print(
-                f"{name:<16}{size:>12.0f}{seconds:>10.1f}{megabytes:>10.0f}{parser_s:>10.1f}{seconds / parser_s:>8.1f}"
+                f"{name:<16}{size:>12.0f}{seconds:>10.1f}{megabytes:>10.0f}{parser_s:>10.1f}{seconds / parser_s:>8.1f}"  # noqa: E501
             )
 
 

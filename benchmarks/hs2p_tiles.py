@@ -2,8 +2,9 @@
 
     python benchmarks/hs2p_tiles.py TILES.json OUT
 
-TILES.json is a list of {slide, side_px, mpp, xy}. hs2p writes JPEGs into tar files (quality 90, by Pillow); it has
-no lossless form. Prints one line of JSON: tiles, CPU seconds and seconds of reading, encoding and writing them.
+TILES.json is a list of {slide, side_px, mpp, xy}. hs2p writes JPEGs into tar files (quality 90, by
+Pillow); it has no lossless form. Prints one line of JSON: tiles, CPU seconds and seconds of
+reading, encoding and writing them.
 """
 
 import json
@@ -29,7 +30,13 @@ def result_of(row, name: str):
     spec = SlideSpec(sample_id=name, image_path=Path(row["slide"]))
     found = tile_slide(spec, tiling=tiling, segmentation=SegmentationConfig(method="hsv"))
     xy = np.array(row["xy"], np.int64)
-    tiles = replace(found.tiles, x=xy[:, 0], y=xy[:, 1], tissue_fractions=np.ones(len(xy), np.float32), tile_index=None)
+    tiles = replace(
+        found.tiles,
+        x=xy[:, 0],
+        y=xy[:, 1],
+        tissue_fractions=np.ones(len(xy), np.float32),
+        tile_index=None,
+    )
     return replace(found, tiles=tiles)
 
 

@@ -1,7 +1,9 @@
-"""Lesions of a slide of 100 000 × 200 000 px from its XML: seconds and memory, by outlines and for both programs.
+"""Lesions of a slide of 100 000 × 200 000 px from its XML: seconds and memory, by outlines and for
+both programs.
 
-Each case runs in a process of its own, so that its memory is its own: the most it held, less what it held with
-everything imported. A mask of the slide would have 20 GB at level 0 and 20 MB at level 5.
+Each case runs in a process of its own, so that its memory is its own: the most it held, less what
+it held with everything imported. A mask of the slide would have 20 GB at level 0 and 20 MB at level
+5.
 
     python benchmarks/lesions.py [XML ...]
 
@@ -25,24 +27,35 @@ SIZE, MPP = (100_000, 200_000), 0.243
 
 def wavy(rng: np.random.Generator, *, radius: float, vertices: int) -> shapely.Polygon:
     angle = np.linspace(0, 2 * np.pi, vertices, endpoint=False)
-    reach = radius * (1 + 0.2 * np.sin(9 * angle) + 0.02 * rng.standard_normal(vertices).cumsum() / vertices**0.5)
+    reach = radius * (
+        1 + 0.2 * np.sin(9 * angle) + 0.02 * rng.standard_normal(vertices).cumsum() / vertices**0.5
+    )
     centre = rng.uniform((radius, radius), np.array(SIZE) - radius)
     ring = centre + np.stack([reach * np.cos(angle), reach * np.sin(angle)], axis=1)
     return shapely.Polygon(ring).buffer(0)
 
 
 def cases(folder: Path) -> dict[str, Path]:
-    """As many vertices as CAMELYON16's busiest slide has, in one outline or many; and a slide that is half tumour."""
+    """As many vertices as CAMELYON16's busiest slide has, in one outline or many; and a slide that
+    is half tumour."""
     rng = np.random.default_rng(0)
     made = {
-        "40 outlines of 1 800 vertices": [wavy(rng, radius=rng.uniform(300, 4000), vertices=1800) for _ in range(40)],
-        "3 000 outlines of 25 vertices": [wavy(rng, radius=rng.uniform(60, 600), vertices=25) for _ in range(3000)],
-        "one outline over half the slide": [shapely.box(8000, 8000, 92_000, 130_000).segmentize(100)],
+        "40 outlines of 1 800 vertices": [
+            wavy(rng, radius=rng.uniform(300, 4000), vertices=1800) for _ in range(40)
+        ],
+        "3 000 outlines of 25 vertices": [
+            wavy(rng, radius=rng.uniform(60, 600), vertices=25) for _ in range(3000)
+        ],
+        "one outline over half the slide": [
+            shapely.box(8000, 8000, 92_000, 130_000).segmentize(100)
+        ],
     }
     found = {}
     for name, polygons in made.items():
         path = folder / f"{len(found)}.xml"
-        Annotation(outlines=tuple(Outline(name="", group="Tumor", polygon=p) for p in polygons)).save(path)
+        Annotation(
+            outlines=tuple(Outline(name="", group="Tumor", polygon=p) for p in polygons)
+        ).save(path)
         found[name] = path
     return found
 
@@ -52,7 +65,10 @@ def measured(path: Path) -> tuple[dict[str, str], float, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
     tumor = Annotation.load(path).tumor
-    words = {"reading": f"{time.process_time() - start:.1f} s, {shapely.get_num_coordinates(tumor)} vertices"}
+    words = {
+        "reading": f"{time.process_time() - start:.1f} s, {shapely.get_num_coordinates(tumor)} "
+        "vertices"
+    }
     frame = {"slide_size": SIZE, "slide_mpp": MPP}
     begun = time.process_time()
     by_outlines = lesions_of_annotation(tumor, settings=EvaluateSettings(), **frame)

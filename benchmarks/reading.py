@@ -5,10 +5,10 @@
 Without a SLIDE a phantom of 8000 px is drawn. Peers that are not installed are named and left out
 (pip install fastslide tiffslide cucim-cu12).
 
-Speed is windows per second of CPU time, all threads counted: machines are shared, and a reader that keeps two cores
-busy is not twice as good per core. Threads are judged by the clock. Every figure is the median of the rounds, the
-readers taking turns; the ratio to OpenSlide is that of the medians. Beside it stands each reader's largest difference
-from OpenSlide's pixels, in grey levels.
+Speed is windows per second of CPU time, all threads counted: machines are shared, and a reader that
+keeps two cores busy is not twice as good per core. Threads are judged by the clock. Every figure is
+the median of the rounds, the readers taking turns; the ratio to OpenSlide is that of the medians.
+Beside it stands each reader's largest difference from OpenSlide's pixels, in grey levels.
 
 The limit is imagecodecs decoding every tile that the windows touch once, and nothing else.
 """
@@ -29,7 +29,8 @@ from gigaslide.wsi import Region, TissueSettings, open_slide, tissue_mask
 
 SIDE, STRIDE = 299, 128
 
-# A reader: places (N, 2) level-0 (x, y) → as many windows (299, 299, 3), in any order, each with its index.
+# A reader: places (N, 2) level-0 (x, y) → as many windows (299, 299, 3), in any order, each with
+# its index.
 Read = Callable[[np.ndarray], Iterable[tuple[int, np.ndarray | None]]]
 
 
@@ -82,7 +83,11 @@ def tiffslide_loop(path: Path) -> Read:
 def tifffile_loop(path: Path) -> Read:
     """Tile by tile with tifffile's own decoder, as one writes it down first."""
     page = tifffile.TiffFile(path).pages[0].aspage()
-    offsets, counts, (wide, high) = page.dataoffsets, page.databytecounts, (page.tilewidth, page.tilelength)
+    offsets, counts, (wide, high) = (
+        page.dataoffsets,
+        page.databytecounts,
+        (page.tilewidth, page.tilelength),
+    )
     across = -(-page.imagewidth // wide)
     file, tables = path.open("rb"), page.jpegtables
 
@@ -96,7 +101,9 @@ def tifffile_loop(path: Path) -> Read:
                     tile = page.decode(file.read(counts[number]), number, jpegtables=tables)[0][0]
                     y0, y1 = max(y, row * high), min(y + SIDE, (row + 1) * high)
                     x0, x1 = max(x, column * wide), min(x + SIDE, (column + 1) * wide)
-                    part = tile[y0 - row * high : y1 - row * high, x0 - column * wide : x1 - column * wide]
+                    part = tile[
+                        y0 - row * high : y1 - row * high, x0 - column * wide : x1 - column * wide
+                    ]
                     window[y0 - y : y1 - y, x0 - x : x1 - x] = part
             yield index, window
 
@@ -124,9 +131,14 @@ def ours_one_by_one(path: Path) -> Read:
 
 
 def limit(path: Path) -> Read:
-    """Every tile under the windows decoded once by imagecodecs; the windows themselves are never made."""
+    """Every tile under the windows decoded once by imagecodecs; the windows themselves are never
+    made."""
     page = tifffile.TiffFile(path).pages[0].aspage()
-    offsets, counts, (wide, high) = page.dataoffsets, page.databytecounts, (page.tilewidth, page.tilelength)
+    offsets, counts, (wide, high) = (
+        page.dataoffsets,
+        page.databytecounts,
+        (page.tilewidth, page.tilelength),
+    )
     across = -(-page.imagewidth // wide)
     file, tables = path.open("rb"), page.jpegtables
 
@@ -193,7 +205,9 @@ def difference(read: Read, reference: Read, xy: np.ndarray) -> str:
     return str(worst)
 
 
-def table(title: str, readers: dict[str, Read], xy: np.ndarray, *, rounds: int, slow: int) -> dict[str, float]:
+def table(
+    title: str, readers: dict[str, Read], xy: np.ndarray, *, rounds: int, slow: int
+) -> dict[str, float]:
     """Time the readers in turns and print them; the slow ones get the first `slow` places only."""
     spent: dict[str, list[float]] = {name: [] for name in readers}
     for turn in range(rounds + 1):
@@ -204,7 +218,10 @@ def table(title: str, readers: dict[str, Read], xy: np.ndarray, *, rounds: int, 
                 spent[name].append(len(part) / cpu)
     rate = {name: statistics.median(found) for name, found in spent.items()}
     print(f"\n{title}: {len(xy)} windows of {SIDE} px, {rounds} rounds")
-    print(f"  {'':34} {'windows/CPU s':>14} {'of OpenSlide':>13} {'of the limit':>13} {'grey levels off':>16}")
+    print(
+        f"  {'':34} {'windows/CPU s':>14} {'of OpenSlide':>13} {'of the limit':>13} "
+        f"{'grey levels off':>16}"
+    )
     check = xy[np.linspace(0, len(xy) - 1, min(64, len(xy))).astype(int)]
     for name, value in rate.items():
         of_limit = f"{value / rate['limit']:13.2f}" if "limit" in rate else " " * 13
@@ -220,11 +237,16 @@ def threads(path: Path, xy: np.ndarray, *, rounds: int) -> None:
     one, two = ours(path), ours(path, threads=2)
     pairs = [(seconds(one, xy)[1], seconds(two, xy)[1]) for _ in range(rounds + 2)]
     gain = statistics.median(a / b for a, b in pairs)
-    print(f"\nTwo threads against one, by the clock: {gain:.2f}× (median of {len(pairs)} pairs; needs two idle cores)")
+    print(
+        f"\nTwo threads against one, by the clock: {gain:.2f}× (median of {len(pairs)} pairs; "
+        "needs two idle cores)"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("slides", nargs="*", type=Path, help="tiled TIFF slides; none: a phantom")
     parser.add_argument("--windows", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -246,13 +268,18 @@ def phantom(work: Path) -> Path:
 def one_slide(path: Path, *, count: int, rounds: int) -> None:
     with open_slide(path, fallback_mpp=0.5) as slide:
         info = slide.info
-    print(f"{path.name}: {info.width} × {info.height} px, read by {info.reader} ({info.reader_reason})")
+    print(
+        f"{path.name}: {info.width} × {info.height} px, read by {info.reader} "
+        f"({info.reader_reason})"
+    )
     peers: dict[str, Read] = {}
     for name, make in PEERS.items():
         try:
             peers[name] = make(path)
             next(iter(peers[name](np.array([[0, 0]]))))
-        except Exception as error:  # a peer that is missing, or cannot read this slide, is a line in the output
+        except (
+            Exception
+        ) as error:  # a peer that is missing, or cannot read this slide, is a line in the output
             peers.pop(name, None)
             print(f"  {name} left out: {error}")
     grid, scattered = places(path, count)
@@ -269,7 +296,9 @@ def one_slide(path: Path, *, count: int, rounds: int) -> None:
     table("At random places", {**peers, **alone}, scattered, rounds=rounds, slow=count)
     tiles = scattered // 256
     by_tile = scattered[np.lexsort((tiles[:, 0], tiles[:, 1]))]
-    table("At random places, sorted by tile", {**peers, **alone}, by_tile, rounds=rounds, slow=count)
+    table(
+        "At random places, sorted by tile", {**peers, **alone}, by_tile, rounds=rounds, slow=count
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""How large, how slow to make and how slow to open the report of CAMELYON16's test set would be: 129 made slides.
+"""How large, how slow to make and how slow to open the report of CAMELYON16's test set would be:
+129 made slides.
 
-Pixels are noise, which JPEG can least compress; every slide has a heatmap and false positives, more in all than are
-pictured. python benchmarks/report_bytes.py; with a Chromium at hand it is opened too.
+Pixels are noise, which JPEG can least compress; every slide has a heatmap and false positives, more
+in all than are pictured. python benchmarks/report_bytes.py; with a Chromium at hand it is opened
+too.
 """
 
 import sys
@@ -27,8 +29,13 @@ def main() -> None:
         got = bench.evaluate(EvaluateSettings())
         report = bench.folder / "out" / "report.html"
         crops = len(got.crops)
-        print(f"{SLIDES} slides of noise, {crops} mistakes pictured: {report.stat().st_size / 1e6:.1f} MB of 60 MB")
-        print(f"made in {time.process_time() - begun:.1f} CPU s, figures and 2000 resamples included")
+        print(
+            f"{SLIDES} slides of noise, {crops} mistakes pictured: "
+            f"{report.stat().st_size / 1e6:.1f} MB of 60 MB"
+        )
+        print(
+            f"made in {time.process_time() - begun:.1f} CPU s, figures and 2000 resamples included"
+        )
         if program := find_chromium():
             with Browser(program, bench.folder / "profile") as browser:
                 tab = browser.tab()

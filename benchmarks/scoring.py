@@ -1,9 +1,11 @@
-"""How fast FROC is resampled, and one evaluation beside the nested loop of the 2016 program, in one process.
+"""How fast FROC is resampled, and one evaluation beside the nested loop of the 2016 program, in one
+process.
 
-The peer is the loop over thresholds of Evaluation_FROC.py, which NCRF runs and MONAI derives from, written anew from a
-description of it: no code of theirs runs here. For each threshold it turns both lists into arrays and asks every
-detection, so its time grows with the square of their number. Both are timed on the same 4 000 detections; of 100 000
-the peer does an even sample of its thresholds, and its time is told as that sample's share of them all.
+The peer is the loop over thresholds of Evaluation_FROC.py, which NCRF runs and MONAI derives from,
+written anew from a description of it: no code of theirs runs here. For each threshold it turns both
+lists into arrays and asks every detection, so its time grows with the square of their number. Both
+are timed on the same 4 000 detections; of 100 000 the peer does an even sample of its thresholds,
+and its time is told as that sample's share of them all.
 
     python benchmarks/scoring.py
 """
@@ -23,7 +25,8 @@ SAMPLED = 100  # thresholds of 100 000
 
 
 def challenge(detections: int) -> Verdicts:
-    """CAMELYON16's test set in numbers: a tenth of the lesions missed, the other detections false."""
+    """CAMELYON16's test set in numbers: a tenth of the lesions missed, the other detections
+    false."""
     rng = np.random.default_rng(0)
     best = rng.beta(5, 1, LESIONS)
     best[rng.uniform(size=LESIONS) < 0.1] = np.nan
@@ -40,11 +43,14 @@ def challenge(detections: int) -> Verdicts:
 
 def draw(verdicts: Verdicts) -> np.ndarray:
     ids = [str(index) for index in range(SLIDES)]
-    return Resampling.draw(ids, [""] * SLIDES, ~verdicts.is_normal, resamples=RESAMPLES, seed=0).weights
+    return Resampling.draw(
+        ids, [""] * SLIDES, ~verdicts.is_normal, resamples=RESAMPLES, seed=0
+    ).weights
 
 
 def plain_loop(verdicts: Verdicts, *, every: int = 1) -> tuple[float, int]:
-    """One evaluation: every threshold asked of every detection, then interpolated; and how many thresholds there are.
+    """One evaluation: every threshold asked of every detection, then interpolated; and how many
+    thresholds there are.
 
     Of `every` thresholds only one is asked; the score is then no score.
     """
@@ -75,8 +81,14 @@ def evaluations() -> None:
     loop = seconds(lambda: plain_loop(small), times=1)
     one = seconds(lambda: froc_curve(small, e1, rates=RATES), times=9)
     score, ours = plain_loop(small)[0], froc_curve(small, e1, rates=RATES).score
-    print("one evaluation, camelyon16-e1 with its interpolated score, beside the 2016 program's algorithm")
-    print(f"    4 000 detections: nested loop {loop:.2f} s, ours {one * 1e3:.2f} ms: {loop / one:.0f} ×")
+    print(
+        "one evaluation, camelyon16-e1 with its interpolated score, beside the 2016 program's "
+        "algorithm"
+    )
+    print(
+        f"    4 000 detections: nested loop {loop:.2f} s, ours {one * 1e3:.2f} ms: "
+        f"{loop / one:.0f} ×"
+    )
     print(f"    both score {score:.9f} and {ours:.9f}")
     thresholds = plain_loop(large, every=10**9)[1]
     every = thresholds // SAMPLED
@@ -85,7 +97,8 @@ def evaluations() -> None:
     loop = idle + sampled * every
     one = seconds(lambda: froc_curve(large, e1, rates=RATES), times=9)
     print(
-        f"  100 000 detections: nested loop {loop:.0f} s (from {thresholds // every} of {thresholds} thresholds), "
+        f"  100 000 detections: nested loop {loop:.0f} s (from {thresholds // every} of "
+        f"{thresholds} thresholds), "
         f"ours {one * 1e3:.1f} ms: {loop / one:.0f} ×"
     )
 
@@ -98,9 +111,14 @@ def resamples() -> None:
         for name, definition in DEFINITIONS.items():
             rates = np.array(RATES)
             taken = seconds(
-                lambda v=verdicts, d=definition, w=weights, r=rates: resampled_sensitivity(v, d, w, rates=r)
+                lambda v=verdicts, d=definition, w=weights, r=rates: resampled_sensitivity(
+                    v, d, w, rates=r
+                )
             )
-            print(f"  {count:7} detections, {name:14}: {taken:.2f} s, {taken / RESAMPLES * 1e3:.3f} ms each")
+            print(
+                f"  {count:7} detections, {name:14}: {taken:.2f} s, {taken / RESAMPLES * 1e3:.3f} "
+                "ms each"
+            )
 
 
 def main() -> None:

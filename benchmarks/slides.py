@@ -2,12 +2,13 @@
 
     python benchmarks/slides.py [SLIDE …] [--opened 1000] [--side-px 100000]
 
-First the SLIDEs (without any, four phantoms) are opened in turn, 1000 times in all, a window read from each: median
-milliseconds of the first and of the last hundred, resident memory after each, and OpenSlide's own opening beside
-it.
+First the SLIDEs (without any, four phantoms) are opened in turn, 1000 times in all, a window read
+from each: median milliseconds of the first and of the last hundred, resident memory after each, and
+OpenSlide's own opening beside it.
 
-Then one slide of 100 000 × 100 000 px, whose tiles are those of a phantom over and over, is read from end to end at
-level 0 and at a µm/px between its levels: seconds, windows per second, peak resident memory.
+Then one slide of 100 000 × 100 000 px, whose tiles are those of a phantom over and over, is read
+from end to end at level 0 and at a µm/px between its levels: seconds, windows per second, peak
+resident memory.
 """
 
 import argparse
@@ -54,8 +55,14 @@ def open_many(paths: list[Path], times: int) -> None:
     part = max(1, times // 10)
     for name, seconds in (("open_slide", took), ("OpenSlide alone", alone)):
         first, last = (1e3 * statistics.median(some) for some in (seconds[:part], seconds[-part:]))
-        print(f"{name:<16} median {first:6.1f} ms of the first {part}, {last:6.1f} ms of the last {part}")
-    print(f"resident memory  {resident[part - 1]:.0f} MB after {part}, {resident[-1]:.0f} MB after {times}")
+        print(
+            f"{name:<16} median {first:6.1f} ms of the first {part}, {last:6.1f} ms of the last "
+            f"{part}"
+        )
+    print(
+        f"resident memory  {resident[part - 1]:.0f} MB after {part}, {resident[-1]:.0f} MB after "
+        f"{times}"
+    )
 
 
 def write_large(path: Path, phantom: Path, side_px: int) -> None:
@@ -105,13 +112,17 @@ def read_whole(path: Path, *, mpp: float, threads: int) -> None:
             pass
         seconds = time.perf_counter() - start
         print(
-            f"{slide.size[0]} × {slide.size[1]} px at {mpp} µm/px, {threads} thread(s), {slide.info.reader}: "
-            f"{len(xy)} windows in {seconds:.0f} s ({len(xy) / seconds:.0f}/s), peak {peak_mb():.0f} MB"
+            f"{slide.size[0]} × {slide.size[1]} px at {mpp} µm/px, {threads} thread(s), "
+            f"{slide.info.reader}: "
+            f"{len(xy)} windows in {seconds:.0f} s ({len(xy) / seconds:.0f}/s), peak "
+            f"{peak_mb():.0f} MB"
         )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("slides", nargs="*", type=Path)
     parser.add_argument("--opened", type=int, default=1000)
     parser.add_argument("--side-px", type=int, default=100_000)

@@ -1,11 +1,13 @@
-"""Random balanced batches from a patch store: ours, zarr-python, and decompressing alone; memory over many reads.
+"""Random balanced batches from a patch store: ours, zarr-python, and decompressing alone; memory
+over many reads.
 
     python benchmarks/store.py [STORE] [--rounds 5] [--reads 1000000]
 
 Without STORE, one is made: 16 slides of 300 + 300 patches of 315 px, cut from a phantom.
-Ours and zarr-python draw batches of 32 (class, slide, patch) in turn, in one process; the medians and their ratio are
-printed. The limit decompresses the same chunks, which lie in memory, with a thread a core. Memory is watched over a
-tenth of the reads on that store, and over all of them on one of patches of 75 px, which takes a minute or two.
+Ours and zarr-python draw batches of 32 (class, slide, patch) in turn, in one process; the medians
+and their ratio are printed. The limit decompresses the same chunks, which lie in memory, with a
+thread a core. Memory is watched over a tenth of the reads on that store, and over all of them on
+one of patches of 75 px, which takes a minute or two.
 """
 
 import argparse
@@ -31,7 +33,9 @@ SLIDES, PER_CLASS = 16, 300
 
 def made_store(folder: Path, settings: TileSettings) -> Path:
     recipe = Recipe(stage="tile", settings=settings.of_recipe(), inputs={})
-    rows = {f"s{n}": {"label": "tumor", "patient": f"p{n}", "split": "train"} for n in range(SLIDES)}
+    rows = {
+        f"s{n}": {"label": "tumor", "patient": f"p{n}", "split": "train"} for n in range(SLIDES)
+    }
     PatchStore.describe(folder, settings=settings.model_dump(mode="json"), slides=rows)
     rng = np.random.default_rng(0)
     side = settings.stored_px
@@ -44,7 +48,10 @@ def made_store(folder: Path, settings: TileSettings) -> Path:
     tissue = stained(3 * side)
     for slide in rows:
         places = rng.integers(0, 2 * side, (PER_CLASS, 2)).tolist()
-        pixels = [(row, {"images": tissue[y : y + side, x : x + side]}) for row, (x, y) in enumerate(places)]
+        pixels = [
+            (row, {"images": tissue[y : y + side, x : x + side]})
+            for row, (x, y) in enumerate(places)
+        ]
         classes = dict.fromkeys(CLASSES, (known, pixels))
         write_slide(folder / slide, recipe=recipe, classes=classes, arrays=settings.arrays)
     return folder
@@ -56,7 +63,10 @@ def stained(side_px: int) -> np.ndarray:
         tilers.draw(Path(folder), slides=1, size_px=4000)
         with open_slide(next(Path(folder).rglob("*.tif"))) as slide:
             xy = np.random.default_rng(0).integers(0, 4000 - side_px, (40, 2))
-            windows = [window.copy() for _, window in slide.read_windows(xy, size=side_px, mpp=slide.info.mpp)]
+            windows = [
+                window.copy()
+                for _, window in slide.read_windows(xy, size=side_px, mpp=slide.info.mpp)
+            ]
     return sorted(windows, key=np.mean)[len(windows) // 2]
 
 
@@ -71,7 +81,9 @@ def drawn(store: PatchStore, rng: np.random.Generator) -> list[tuple[str, str, i
     return wanted
 
 
-def by_zarr(arrays: dict[tuple[str, str], zarr.Array], wanted: list[tuple[str, str, int]]) -> np.ndarray:
+def by_zarr(
+    arrays: dict[tuple[str, str], zarr.Array], wanted: list[tuple[str, str, int]]
+) -> np.ndarray:
     """zarr-python at its best: one oindex call for each array of the batch."""
     found, by_array = {}, {}
     for position, (slide, name, index) in enumerate(wanted):
@@ -98,12 +110,16 @@ def chunks_of(store: PatchStore, wanted: list[tuple[str, str, int]]) -> list[byt
 
 def limit(store: PatchStore, rounds: int) -> float:
     """Patches per second of decompressing alone, a thread a core; the median."""
-    chunks = chunks_of(store, [place for seed in range(4) for place in drawn(store, np.random.default_rng(seed))])
+    chunks = chunks_of(
+        store, [place for seed in range(4) for place in drawn(store, np.random.default_rng(seed))]
+    )
     rates = []
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for _ in range(rounds):
             start = time.perf_counter()
-            for _ in pool.map(lambda chunk: imagecodecs.blosc_decode(chunk, numthreads=1), chunks * 8):
+            for _ in pool.map(
+                lambda chunk: imagecodecs.blosc_decode(chunk, numthreads=1), chunks * 8
+            ):
                 pass
             rates.append(8 * len(chunks) / (time.perf_counter() - start))
     return statistics.median(rates)
@@ -153,7 +169,9 @@ def tell_memory(store: PatchStore, reads: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("store", nargs="?", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--reads", type=int, default=1_000_000)
@@ -168,8 +186,14 @@ def main() -> None:
         ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
         most = limit(store, options.rounds)
         print(f"ours         {statistics.median(ours):8.0f} patches/s")
-        print(f"zarr oindex  {statistics.median(theirs):8.0f} patches/s   ours is {ratio:.1f} times that")
-        print(f"limit        {most:8.0f} patches/s   ours is {statistics.median(ours) / most:.0%} of that")
+        print(
+            f"zarr oindex  {statistics.median(theirs):8.0f} patches/s   ours is {ratio:.1f} times "
+            "that"
+        )
+        print(
+            f"limit        {most:8.0f} patches/s   ours is {statistics.median(ours) / most:.0%} of "
+            "that"
+        )
         tell_memory(store, options.reads // 10)
         small = TileSettings(patch_px=75, centre_px=32, margin_px=0)
         tell_memory(PatchStore(made_store(Path(folder) / "small", small)), options.reads)

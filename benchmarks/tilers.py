@@ -1,8 +1,10 @@
-"""Those that `tiling.py` compares: each tiles the same patches of a cohort once, and says what it took.
+"""Those that `tiling.py` compares: each tiles the same patches of a cohort once, and says what it
+took.
 
     python benchmarks/tilers.py NAME --work FOLDER …
 
-Figures are of the tiling itself: imports are left out, and so is starting workers where a figure is called steady.
+Figures are of the tiling itself: imports are left out, and so is starting workers where a figure is
+called steady.
 """
 
 import argparse
@@ -47,7 +49,10 @@ def measured(figures: Figures) -> Iterator[None]:
 def cohort_of(work: Path):
     from gigaslide.wsi import Cohort
 
-    rows = [replace(slide, split="train", patient=slide.id) for slide in Cohort.load(work / "cohort.csv")]
+    rows = [
+        replace(slide, split="train", patient=slide.id)
+        for slide in Cohort.load(work / "cohort.csv")
+    ]
     return Cohort.of_rows(rows)
 
 
@@ -55,7 +60,9 @@ def draw(work: Path, *, slides: int, size_px: int) -> None:
     """Phantoms; those that lie there already are kept."""
     from gigaslide.phantom import PhantomSettings, make_slide, plan_cohort, write_cohort
 
-    plans = plan_cohort(PhantomSettings(slides=slides, slides_per_patient=1, size_px=size_px, mpp=MPP, seed=3))
+    plans = plan_cohort(
+        PhantomSettings(slides=slides, slides_per_patient=1, size_px=size_px, mpp=MPP, seed=3)
+    )
     for plan in plans:
         make_slide(plan, work)
     write_cohort(plans, work)
@@ -86,17 +93,26 @@ def ours(work: Path, patches: int, *, workers: int) -> Figures:
         sizes = [path.stat().st_size for path in store.rglob("images/c/*/0/0/0")]
         (work / "kept.json").write_text(json.dumps({"sizes": sizes, "patches": figures["patches"]}))
     if workers:
-        figures |= after_first_plan(lines, sum(worker.seconds for worker in summary.pace.workers.values()))
+        figures |= after_first_plan(
+            lines, sum(worker.seconds for worker in summary.pace.workers.values())
+        )
     return figures
 
 
 def after_first_plan(lines: list[dict], in_tasks: float) -> Figures:
     """From the end of the first task to that of the last: seconds, and those in tasks."""
-    times = {name: [line for line in lines if line["event"] == name] for name in ("plan", "block", "slide")}
-    first, last = (datetime.fromisoformat(line["time"]) for line in (times["plan"][0], times["slide"][-1]))
+    times = {
+        name: [line for line in lines if line["event"] == name]
+        for name in ("plan", "block", "slide")
+    }
+    first, last = (
+        datetime.fromisoformat(line["time"]) for line in (times["plan"][0], times["slide"][-1])
+    )
     slide = times["plan"][0]["slide"]
     whole = next(line["seconds"] for line in times["slide"] if line["slide"] == slide)
-    plan_and_finish = whole - sum(line["seconds"] for line in times["block"] if line["slide"] == slide)
+    plan_and_finish = whole - sum(
+        line["seconds"] for line in times["block"] if line["slide"] == slide
+    )
     return {"steady": (last - first).total_seconds(), "in_tasks": in_tasks - plan_and_finish}
 
 
@@ -109,17 +125,25 @@ def list_chosen(work: Path, store: Path) -> None:
         for name in ("tumor", "normal"):
             xy = zarr.open_group(store / slide.id / name, mode="r")["xy"][:]
             if len(xy):
-                rows.append({"slide": str(slide.path), "side_px": SIDE_PX, "mpp": MPP, "xy": xy.tolist()})
+                rows.append(
+                    {"slide": str(slide.path), "side_px": SIDE_PX, "mpp": MPP, "xy": xy.tolist()}
+                )
     (work / "chosen.json").write_text(json.dumps(rows))
 
 
 def chosen(work: Path) -> list[tuple[Path, np.ndarray]]:
     """(slide, level-0 corners) of each slide and class."""
-    return [(Path(row["slide"]), np.array(row["xy"])) for row in json.loads((work / "chosen.json").read_text())]
+    return [
+        (Path(row["slide"]), np.array(row["xy"]))
+        for row in json.loads((work / "chosen.json").read_text())
+    ]
 
 
-def one_by_one(work: Path, write: Callable[[Path, Iterator[tuple[int, np.ndarray]], int], None]) -> Figures:
-    """OpenSlide patch by patch: write takes a folder, (row, RGB patch) one by one, and their number."""
+def one_by_one(
+    work: Path, write: Callable[[Path, Iterator[tuple[int, np.ndarray]], int], None]
+) -> Figures:
+    """OpenSlide patch by patch: write takes a folder, (row, RGB patch) one by one, and their
+    number."""
     import openslide
 
     figures: Figures = {}
@@ -166,7 +190,8 @@ def to_zarr(folder: Path, patches: Iterator[tuple[int, np.ndarray]], count: int)
 
 
 def limit(work: Path) -> Figures:
-    """Each tile under a slide's patches decoded once, each patch compressed; nothing else is counted."""
+    """Each tile under a slide's patches decoded once, each patch compressed; nothing else is
+    counted."""
     from gigaslide.patching.shard import encoded_row
     from gigaslide.wsi import open_slide
 
@@ -179,7 +204,9 @@ def limit(work: Path) -> Figures:
         with open_slide(path) as slide:
             layer = slide._tiles.layer(0, cached=False)
             spans = [layer.tiles_under(x, y, SIDE_PX, SIDE_PX) for x, y in corners.tolist()]
-            places = {(row, column) for rows, columns in spans for row in rows for column in columns}
+            places = {
+                (row, column) for rows, columns in spans for row in rows for column in columns
+            }
             figures: Figures = {}
             with measured(figures):
                 for place in places:
@@ -187,7 +214,10 @@ def limit(work: Path) -> Figures:
             for _, window in slide.read_windows(corners, size=SIDE_PX, mpp=MPP):
                 start, start_cpu = time.perf_counter(), time.process_time()
                 encoded_row(window)
-                seconds, cpu = seconds + time.perf_counter() - start, cpu + time.process_time() - start_cpu
+                seconds, cpu = (
+                    seconds + time.perf_counter() - start,
+                    cpu + time.process_time() - start_cpu,
+                )
         seconds, cpu = seconds + figures["seconds"], cpu + figures["cpu"]
         tiles, patches = tiles + len(places), patches + len(corners)
     return {"patches": patches, "tiles": tiles, "seconds": seconds, "cpu": cpu}
@@ -242,10 +272,14 @@ class Idle:
 
 
 def planned(work: Path, patches: int) -> Figures:
-    """So many patches in blocks over 400 slides, two workers: time, and memory of client and scheduler."""
+    """So many patches in blocks over 400 slides, two workers: time, and memory of client and
+    scheduler."""
     from gigaslide.batch import BatchSettings, run_blocks, run_folder
     from gigaslide.patching.write import rows_per_block
-    from tilers import Column, Idle  # what a script itself defines would travel whole, with every task
+    from tilers import (
+        Column,
+        Idle,
+    )  # what a script itself defines would travel whole, with every task
 
     blocks = -(-patches // rows_per_block(patches, {"images": (SIDE_PX, SIDE_PX, 3)}))
     columns = [Column(f"slide {k}", blocks // 400 + (k < blocks % 400)) for k in range(400)]
@@ -262,7 +296,13 @@ def planned(work: Path, patches: int) -> Figures:
     shutil.rmtree(folder, ignore_errors=True)
     start = time.perf_counter()
     with run_folder(folder, batch) as held:
-        run_blocks(Idle(), columns, batch, folder=held, on_block=lambda _: first or first.append(time.perf_counter()))
+        run_blocks(
+            Idle(),
+            columns,
+            batch,
+            folder=held,
+            on_block=lambda _: first or first.append(time.perf_counter()),
+        )
     seconds = time.perf_counter() - start
     over.set()
     start_up = first[0] - start
@@ -291,7 +331,9 @@ def contend(name: str, options: argparse.Namespace) -> Figures:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--patches", type=int, default=10_000)

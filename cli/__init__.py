@@ -1,4 +1,5 @@
-"""The command `gigaslide`, thin: it parses, makes settings, makes one call, and returns an exit status."""
+"""The command `gigaslide`, thin: it parses, makes settings, makes one call, and returns an exit
+status."""
 
 from .main import main
 

@@ -20,7 +20,9 @@ __all__ = ["demo", "demo_plan"]
 
 
 def demo(
-    out: Annotated[Path, Parameter(help="Folder for everything the demo makes.")] = Path("demo-out"),
+    out: Annotated[Path, Parameter(help="Folder for everything the demo makes.")] = Path(
+        "demo-out"
+    ),
     /,
     *,
     seed: int = 0,
@@ -28,7 +30,8 @@ def demo(
 ) -> int:
     """Make phantom slides and run every stage on them, in about ten minutes on two cores.
 
-    The figures speak of the phantoms only. Run it again: finished stages are recognised and skipped.
+    The figures speak of the phantoms only. Run it again: finished stages are recognised and
+    skipped.
 
     Parameters
     ----------
@@ -45,8 +48,8 @@ def demo(
 def demo_plan(seed: int, batch: BatchSettings) -> tuple[PhantomSettings, Plan]:
     """What the demo draws and what it does with it."""
     phantoms = PhantomSettings(size_px=4000, mpp=0.5, seed=seed)
-    # 139 px at 0.5 µm/px keeps Inception's geometry and trains five times faster than 299 px; 64 px of it are 32 µm,
-    # the paper's 128 px at 0.25 µm/px.
+    # 139 px at 0.5 µm/px keeps Inception's geometry and trains five times faster than 299 px; 64 px
+    # of it are 32 µm, the paper's 128 px at 0.25 µm/px.
     size = {"mpp": phantoms.mpp, "patch_px": 139, "centre_px": 64}
     plan = Plan.of(
         tile=TileSettings(**size, tumor_per_slide=400, normal_per_slide=400, seed=seed),

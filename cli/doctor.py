@@ -19,8 +19,12 @@ __all__ = ["doctor"]
 
 
 def doctor(
-    cohort: Annotated[Path, Parameter(help="Cohort CSV, or a folder of slides for which one is proposed.")],
-    out: Annotated[Path, Parameter(help="Folder to make: checkup.html, checkup.json.")] = Path("doctor-out"),
+    cohort: Annotated[
+        Path, Parameter(help="Cohort CSV, or a folder of slides for which one is proposed.")
+    ],
+    out: Annotated[Path, Parameter(help="Folder to make: checkup.html, checkup.json.")] = Path(
+        "doctor-out"
+    ),
     /,
     *,
     sample: SampleSettings = SampleSettings(),
@@ -40,6 +44,10 @@ def doctor(
     """
     plan = Plan.of(tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch)
     settings = DoctorSettings(
-        sample=sample, tile=plan.tile, train=plan.train, predict=plan.predict, evaluate=plan.evaluate
+        sample=sample,
+        tile=plan.tile,
+        train=plan.train,
+        predict=plan.predict,
+        evaluate=plan.evaluate,
     )
     return doctor_stage(cohort, out, settings, batch)

@@ -17,7 +17,8 @@ def evaluate(
     predictions: Annotated[
         Path,
         Parameter(
-            help="Folder made by gigaslide predict; or anybody's detections: a folder of CSV files of a slide each "
+            help="Folder made by gigaslide predict; or anybody's detections: a folder of CSV files "
+            "of a slide each "
             "(p,x,y), or one CSV (slide,x,y,probability), level-0 px."
         ),
     ],
@@ -25,5 +26,6 @@ def evaluate(
     *,
     settings: Annotated[EvaluateSettings, Parameter(name="*")] = EvaluateSettings(),
 ) -> int:
-    """Score heatmaps or detections against annotations: AUC, FROC and more, with intervals, in a report."""
+    """Score heatmaps or detections against annotations: AUC, FROC and more, with intervals, in a
+    report."""
     return evaluate_stage(Cohort.load(cohort), predictions, report, settings)

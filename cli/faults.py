@@ -23,7 +23,9 @@ def config_of(path: Path, sections: set[str]) -> dict[str, Any]:
     from ..wsi.errors import SettingsError
 
     if not path.is_file():
-        raise SettingsError(f"--config {path}: no such file; give a YAML file with a section for each command")
+        raise SettingsError(
+            f"--config {path}: no such file; give a YAML file with a section for each command"
+        )
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -32,11 +34,14 @@ def config_of(path: Path, sections: set[str]) -> dict[str, Any]:
         words = getattr(error, "problem", None) or str(error)
         raise SettingsError(f"{where}: cannot be read as YAML: {words}") from error
     if not isinstance(found, dict):
-        raise SettingsError(f"{path}: expected a section for each command, got a {type(found).__name__}")
+        raise SettingsError(
+            f"{path}: expected a section for each command, got a {type(found).__name__}"
+        )
     unknown = [str(name) for name in found if name not in sections]
     if unknown:
         raise SettingsError(
-            f"{path}: no command is called {', '.join(unknown)}; there are {', '.join(sorted(sections))}"
+            f"{path}: no command is called {', '.join(unknown)}; there are "
+            f"{', '.join(sorted(sections))}"
         )
     return found
 
@@ -75,7 +80,8 @@ def _settings_words(error: CycloptsError) -> str:
 
 
 def settings_line(error: ValidationError, *, named: str = "") -> str:
-    """The first fault of some settings, under the option's name if that is known: one repaired, the next is told."""
+    """The first fault of some settings, under the option's name if that is known: one repaired, the
+    next is told."""
     fault = error.errors()[0]
     name = named or ".".join(str(part) for part in fault["loc"])
     words = fault["msg"].removeprefix("Value error, ")

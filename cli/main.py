@@ -1,4 +1,5 @@
-"""`gigaslide`: the list of commands, and the one place where errors become one line and an exit status."""
+"""`gigaslide`: the list of commands, and the one place where errors become one line and an exit
+status."""
 
 import logging
 import sys
@@ -16,7 +17,8 @@ __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
-# Commands are imported when they are used: `gigaslide --help` must not wait for TensorFlow, Dask or OpenSlide.
+# Commands are imported when they are used: `gigaslide --help` must not wait for TensorFlow, Dask or
+# OpenSlide.
 COMMANDS = {
     "demo": "Make phantom slides and run every stage on them, in minutes.",
     "run": "Run every stage: tile, train, predict, evaluate.",
@@ -49,7 +51,9 @@ def _app(used: str) -> App:
     app.meta.suppress_keyboard_interrupt = False
     for name, help_text in COMMANDS.items():
         # The command in use is imported anyway, and its docstring says more than a line.
-        app.command(f"gigaslide.cli.{name}:{name}", name=name, help=None if name == used else help_text)
+        app.command(
+            f"gigaslide.cli.{name}:{name}", name=name, help=None if name == used else help_text
+        )
     return app
 
 
@@ -65,7 +69,8 @@ def _in_words(default: Any) -> str | None:
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit status: 0 all good, 1 nothing done, 2 some slides failed or partial."""
+    """Run one command line and return its exit status: 0 all good, 1 nothing done, 2 some slides
+    failed or partial."""
     given = list(sys.argv[1:] if tokens is None else tokens)
     app = _app(next((word for word in given if word in COMMANDS), ""))
 
@@ -92,7 +97,10 @@ def _guarded(app: App, tokens: list[str]) -> int:
     from cyclopts import CycloptsError
 
     try:
-        return int(app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0)
+        return int(
+            app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+            or 0
+        )
     except CycloptsError:
         return 1  # already printed
     except KeyboardInterrupt as stopped:

@@ -21,6 +21,10 @@ given_words: ContextVar[tuple[str, ...]] = ContextVar("given_words", default=())
 
 def script_of_this_command(batch: BatchSettings) -> str:
     """A script for sbatch that runs the command line given, less what its header says."""
-    found = shutil.which("gigaslide", path=str(Path(sys.executable).parent)) or shutil.which("gigaslide") or "gigaslide"
+    found = (
+        shutil.which("gigaslide", path=str(Path(sys.executable).parent))
+        or shutil.which("gigaslide")
+        or "gigaslide"
+    )
     words = without_job_options(given_words.get(), dropped=("job-script",))
     return job_script([found, *words], batch, folder=Path.cwd())

@@ -56,13 +56,15 @@ class Plan:
 
 
 def shared(stage: StageSettings, first: Settings, names: Iterable[str]) -> StageSettings:
-    """A stage's settings with the fields of these names taken from the first stage, unless given to this one."""
+    """A stage's settings with the fields of these names taken from the first stage, unless given to
+    this one."""
     given = {name: getattr(stage, name) for name in stage.model_fields_set}
     return type(stage)(**{**{name: getattr(first, name) for name in names}, **given})
 
 
 def worst(statuses: Iterable[int]) -> int:
-    """The exit status of several stages: 1 (nothing could be done) outweighs 2 (some slides), and 2 outweighs 0."""
+    """The exit status of several stages: 1 (nothing could be done) outweighs 2 (some slides), and 2
+    outweighs 0."""
     return max(statuses, key=BY_SEVERITY.index)
 
 
@@ -72,27 +74,35 @@ def check_cohort(cohort: Cohort, plan: Plan) -> None:
     Tumour slides give normal patches too, so training can do without normal slides.
 
     Raises:
-        SettingsError: no tumour slide to train or to validate on, or nothing to predict or to evaluate.
+        SettingsError: no tumour slide to train or to validate on, or nothing to predict or to
+        evaluate.
     """
     from ..eval import slides_to_evaluate
     from ..inference import slides_to_predict
     from ..patching import slides_to_tile
 
-    with_tumor = {slide.split for slide in slides_to_tile(cohort, plan.tile) if slide.label == "tumor"}
+    with_tumor = {
+        slide.split for slide in slides_to_tile(cohort, plan.tile) if slide.label == "tumor"
+    }
     missing = [split for split in ("train", "validation") if split not in with_tumor]
     if missing:
         raise SettingsError(
-            f"the cohort has no tumor slide in {' and none in '.join(missing)} to tile, and training needs one in "
+            f"the cohort has no tumor slide in {' and none in '.join(missing)} to tile, and "
+            "training needs one in "
             "train and one in validation; fill in its columns label and split, or see --splits"
         )
     predicted = {slide.id for slide in slides_to_predict(cohort, plan.predict)}
     if not predicted:
         raise SettingsError(
-            f"the cohort has no slide in {' or '.join(plan.predict.splits) or 'any split'} to predict; fill in its "
+            f"the cohort has no slide in {' or '.join(plan.predict.splits) or 'any split'} to "
+            "predict; fill in its "
             "column split, or see --predict.splits"
         )
-    if not predicted & {slide.id for slide in slides_to_evaluate(cohort, plan.evaluate) if slide.label}:
+    if not predicted & {
+        slide.id for slide in slides_to_evaluate(cohort, plan.evaluate) if slide.label
+    }:
         raise SettingsError(
-            f"none of the slides to predict has a label and the split to evaluate, {plan.evaluate.split or 'any'}; "
+            "none of the slides to predict has a label and the split to evaluate, "
+            f"{plan.evaluate.split or 'any'}; "
             "fill in the columns label and split, or see --predict.splits and --evaluate.split"
         )

@@ -14,7 +14,9 @@ __all__ = ["predict"]
 
 def predict(
     model: Annotated[Path, Parameter(help="Model folder made by gigaslide train.")],
-    out: Annotated[Path, Parameter(help="Folder for heatmaps and detections; finished slides are kept.")],
+    out: Annotated[
+        Path, Parameter(help="Folder for heatmaps and detections; finished slides are kept.")
+    ],
     slides: Annotated[list[Path], Parameter(help="A cohort CSV, or one slide or more.")],
     /,
     *,

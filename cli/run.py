@@ -21,8 +21,13 @@ __all__ = ["run"]
 
 
 def run(
-    cohort: Annotated[Path, Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp, exhaustive.")],
-    out: Annotated[str, Parameter(help="Folder for the store, the model, the predictions and the report.")],
+    cohort: Annotated[
+        Path,
+        Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp, exhaustive."),
+    ],
+    out: Annotated[
+        str, Parameter(help="Folder for the store, the model, the predictions and the report.")
+    ],
     /,
     *,
     tile: Annotated[TileSettings, Parameter(name="*")] = TileSettings(),
@@ -36,19 +41,22 @@ def run(
 
     Options without a prefix are those of tile.
 
-    Later stages take --slide-mpp, --allow-upsampling, --tissue, --min-tissue, --groups and --seed from tile.
+    Later stages take --slide-mpp, --allow-upsampling, --tissue, --min-tissue, --groups and --seed
+    from tile.
 
     A stage's own option wins: --predict.min-tissue.
 
     Parameters
     ----------
     job_script: bool
-        Run nothing; print a script for sbatch that does, with --cores, --memory-gb, --walltime, --queue, --account.
+        Run nothing; print a script for sbatch that does, with --cores, --memory-gb, --walltime,
+        --queue, --account.
     """
     folder = location_of(out, Path())
     if not isinstance(folder, Path):
         raise SettingsError(
-            f"{out}: run writes to a folder; for a store in a bucket give it to tile, and then to train"
+            f"{out}: run writes to a folder; for a store in a bucket give it to tile, and then to "
+            "train"
         )
     if job_script:
         say(script_of_this_command(batch), end="")

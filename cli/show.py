@@ -1,4 +1,5 @@
-"""What a person sees while a command works: bars, log lines above them, and the table at the end."""
+"""What a person sees while a command works: bars, log lines above them, and the table at the
+end."""
 
 import logging
 import os
@@ -58,7 +59,8 @@ def show_logs(*, verbose: bool) -> None:
 
 @contextmanager
 def findings_only() -> Iterator[None]:
-    """Keep warnings off the terminal where every one of them is a finding of the table that follows."""
+    """Keep warnings off the terminal where every one of them is a finding of the table that
+    follows."""
     logger = logging.getLogger("gigaslide")
     before = logger.level
     if before == logging.WARNING:
@@ -73,7 +75,9 @@ def findings_only() -> Iterator[None]:
 def bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
     """A bar named after the stage."""
     width = None if sys.stderr.isatty() else 100
-    with tqdm(total=total, desc=f"{stage:<{STAGE_WIDTH}}", unit=unit, ncols=width, mininterval=0.5) as progress:
+    with tqdm(
+        total=total, desc=f"{stage:<{STAGE_WIDTH}}", unit=unit, ncols=width, mininterval=0.5
+    ) as progress:
         yield progress
 
 
@@ -81,7 +85,8 @@ def bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
 def slide_bar(
     stage: str, total: int, *, made: str = ""
 ) -> Iterator[tuple[Callable[[SlideOutcome], None], Callable[[dict[str, int]], None]]]:
-    """A bar of slides: what tells it of each that ended, and of what a part of one gave, counted in words like made."""
+    """A bar of slides: what tells it of each that ended, and of what a part of one gave, counted in
+    words like made."""
     bad = count = 0
     with bar(stage, total, " slides") as progress:
 
@@ -112,50 +117,91 @@ def show_summary(stage: str, summary: BatchSummary) -> None:
 
 
 def show_figures(metrics: dict[str, Any]) -> None:
-    """Patch AUC, slide AUC and FROC with their 95 % intervals, and sensitivity at each rate of false positives."""
+    """Patch AUC, slide AUC and FROC with their 95 % intervals, and sensitivity at each rate of
+    false positives."""
     if len(metrics["models"]) > 1:
-        say(f"{'':<{STAGE_WIDTH}} of {len(metrics['models'])} different models: {', '.join(metrics['models'])}")
+        say(
+            f"{'':<{STAGE_WIDTH}} of {len(metrics['models'])} different models: "
+            f"{', '.join(metrics['models'])}"
+        )
     froc = metrics["froc"]["gigaslide"]
-    figures = {"patch AUC": metrics["patch_auc"], "slide AUC": metrics["slide_auc"], "FROC score": froc["score"]}
+    figures = {
+        "patch AUC": metrics["patch_auc"],
+        "slide AUC": metrics["slide_auc"],
+        "FROC score": froc["score"],
+    }
     for name, figure in figures.items():
         say(f"{'':<{STAGE_WIDTH}} {name:<11} {_figure(figure, metrics['settings']['confidence'])}")
     for rate, figure in froc["sensitivity_at_false_positives_per_slide"].items():
-        say(f"{'':<{STAGE_WIDTH}}   sensitivity at {rate:>4} false positives a slide: {_figure(figure, None)}")
+        say(
+            f"{'':<{STAGE_WIDTH}}   sensitivity at {rate:>4} false positives a slide: "
+            f"{_figure(figure, None)}"
+        )
 
 
 def show_left_out(metrics: dict[str, Any]) -> None:
-    """What is not as it should be: slides that figures lack, predictions that are missing or lie outside."""
-    for figures in dict.fromkeys(one["left_out_of"] for one in metrics["left_out"] if one["what"] == "slide"):
-        some = [one for one in metrics["left_out"] if one["what"] == "slide" and one["left_out_of"] == figures]
+    """What is not as it should be: slides that figures lack, predictions that are missing or lie
+    outside."""
+    for figures in dict.fromkeys(
+        one["left_out_of"] for one in metrics["left_out"] if one["what"] == "slide"
+    ):
+        some = [
+            one
+            for one in metrics["left_out"]
+            if one["what"] == "slide" and one["left_out_of"] == figures
+        ]
         words = (
-            f"left out of {figures}: {counted(len(some), 'slide')}, the first {some[0]['slide']}: {some[0]['reason']}"
+            f"left out of {figures}: {counted(len(some), 'slide')}, the first {some[0]['slide']}: "
+            f"{some[0]['reason']}"
         )
         say(f"{'':<{STAGE_WIDTH}} {words}")
     patients = [one for one in metrics["left_out"] if one["what"] == "patient"]
     if patients:
-        words = f"{counted(len(patients), 'patient')}, the first {patients[0]['name']}: {patients[0]['reason']}"
+        words = (
+            f"{counted(len(patients), 'patient')}, the first {patients[0]['name']}: "
+            f"{patients[0]['reason']}"
+        )
         say(f"{'':<{STAGE_WIDTH}} left out of pN stages: {words}")
     outside = [one for one in metrics["left_out"] if one["what"] == "detection"]
     if outside:
-        count = counted(sum(slide["detections_outside"] for slide in metrics["slides"]), "detection")
-        say(f"{'':<{STAGE_WIDTH}} {count} outside their slides, false positives all, the first {outside[0]['name']}")
+        count = counted(
+            sum(slide["detections_outside"] for slide in metrics["slides"]), "detection"
+        )
+        say(
+            f"{'':<{STAGE_WIDTH}} {count} outside their slides, false positives all, the first "
+            f"{outside[0]['name']}"
+        )
 
 
 def show_comparison(metrics: dict[str, Any]) -> None:
     """Both models and their difference, figure by figure."""
     first, second = metrics["names"]
     some = dict.fromkeys(one["slide"] for one in metrics["left_out"])
-    left_out = f"; left out: {', '.join(some)}, the first by {metrics['left_out'][0]['reason']}" if some else ""
-    say(f"{'compare':<{STAGE_WIDTH}} {first} less {second}, {counted(len(metrics['slides']), 'slide')}{left_out}")
+    left_out = (
+        f"; left out: {', '.join(some)}, the first by {metrics['left_out'][0]['reason']}"
+        if some
+        else ""
+    )
+    say(
+        f"{'compare':<{STAGE_WIDTH}} {first} less {second}, "
+        f"{counted(len(metrics['slides']), 'slide')}{left_out}"
+    )
     for name, one in metrics["differences"].items():
         found = one["difference"]
         if found["value"] is None:
             continue
-        interval = found["note"] if found["low"] is None else f"{found['low']:+.3f} to {found['high']:+.3f}"
+        interval = (
+            found["note"]
+            if found["low"] is None
+            else f"{found['low']:+.3f} to {found['high']:+.3f}"
+        )
         interval = f"  ({interval})" if interval else ""
         p_value = "" if one["p_value"] is None else f", p = {one['p_value']:.3f}"
         values = f"{one['first']['value']:.3f} and {one['second']['value']:.3f}"
-        say(f"{'':<{STAGE_WIDTH}} {name}: {values}, difference {found['value']:+.3f}{interval}{p_value}")
+        say(
+            f"{'':<{STAGE_WIDTH}} {name}: {values}, difference "
+            f"{found['value']:+.3f}{interval}{p_value}"
+        )
 
 
 def _figure(figure: dict[str, Any], confidence: float | None) -> str:
@@ -164,12 +210,16 @@ def _figure(figure: dict[str, Any], confidence: float | None) -> str:
     if figure["low"] is None or confidence is None:
         note = figure.get("note") if confidence is not None else ""
         return f"{figure['value']:.3f}" + (f"  ({note})" if note else "")
-    return f"{figure['value']:.3f}  ({confidence:.0%} interval {figure['low']:.3f} to {figure['high']:.3f})"
+    return (
+        f"{figure['value']:.3f}  ({confidence:.0%} interval {figure['low']:.3f} to "
+        f"{figure['high']:.3f})"
+    )
 
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Keep TensorFlow's greetings, which it writes past Python's logging, off the terminal; show them on an error."""
+    """Keep TensorFlow's greetings, which it writes past Python's logging, off the terminal; show
+    them on an error."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)

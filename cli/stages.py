@@ -1,4 +1,5 @@
-"""Each stage as the commands share it: a bar, one call, its table. A stage imports its room when it begins."""
+"""Each stage as the commands share it: a bar, one call, its table. A stage imports its room when it
+begins."""
 
 from __future__ import annotations
 
@@ -10,7 +11,17 @@ from typing import TYPE_CHECKING
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..wsi import Cohort, Location, SettingsError, counted, refuse_foreign_folder
 from .plan import Plan, check_cohort, worst
-from .show import bar, findings_only, hushed, say, show_comparison, show_figures, show_left_out, show_summary, slide_bar
+from .show import (
+    bar,
+    findings_only,
+    hushed,
+    say,
+    show_comparison,
+    show_figures,
+    show_left_out,
+    show_summary,
+    slide_bar,
+)
 
 if TYPE_CHECKING:
     from ..doctor import DoctorSettings
@@ -34,7 +45,8 @@ __all__ = [
 
 
 def run_stages(cohort: Cohort, out: Path, plan: Plan) -> int:
-    """Every stage into out/{store, model, predictions, report}; the worst exit status, 1 as soon as nothing is left.
+    """Every stage into out/{store, model, predictions, report}; the worst exit status, 1 as soon as
+    nothing is left.
 
     Raises:
         SettingsError: before any work, if the cohort lacks the slides of a stage.
@@ -47,7 +59,13 @@ def run_stages(cohort: Cohort, out: Path, plan: Plan) -> int:
     predicted = predict_stage(cohort, out / "model", out / "predictions", plan.predict)
     if predicted == 1:
         return 1
-    return worst([tiled, predicted, evaluate_stage(cohort, out / "predictions", out / "report", plan.evaluate)])
+    return worst(
+        [
+            tiled,
+            predicted,
+            evaluate_stage(cohort, out / "predictions", out / "report", plan.evaluate),
+        ]
+    )
 
 
 def doctor_stage(path: Path, out: Path, settings: DoctorSettings, batch: BatchSettings) -> int:
@@ -64,7 +82,9 @@ def doctor_stage(path: Path, out: Path, settings: DoctorSettings, batch: BatchSe
     return checkup.exit_status
 
 
-def phantom_stage(out: Path, settings: PhantomSettings, batch: BatchSettings) -> tuple[Path, BatchSummary]:
+def phantom_stage(
+    out: Path, settings: PhantomSettings, batch: BatchSettings
+) -> tuple[Path, BatchSummary]:
     """The path of the phantoms' cohort.csv, and what became of each."""
     from ..phantom import plan_cohort, write_cohort
 
@@ -81,31 +101,47 @@ def _draw(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
     return SlideOutcome(slide=plan.id, status="done" if make_slide(plan, out) else "skipped")
 
 
-def tile_stage(cohort: Cohort, store: Location, settings: TileSettings, batch: BatchSettings) -> int:
+def tile_stage(
+    cohort: Cohort, store: Location, settings: TileSettings, batch: BatchSettings
+) -> int:
     from ..patching import slides_to_tile, tile_cohort
 
     slides = slides_to_tile(cohort, settings)
     with slide_bar("tile", len(slides), made="patches") as (ended, made):
         summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended, on_block=made)
     show_summary("tile", summary)
-    say(f"{'':<9} {summary.total('tumor')} tumour and {summary.total('normal')} normal patches in {store}")
+    say(
+        f"{'':<9} {summary.total('tumor')} tumour and {summary.total('normal')} normal patches in "
+        f"{store}"
+    )
     if len(slides) < len(cohort):
         wanted = " or ".join(settings.splits)
-        say(f"{'':<9} {counted(len(cohort) - len(slides), 'slide')} left out: no label, or not of {wanted} (--splits)")
+        say(
+            f"{'':<9} {counted(len(cohort) - len(slides), 'slide')} left out: no label, or not of "
+            f"{wanted} (--splits)"
+        )
     return summary.exit_status
 
 
 def hard_stage(
-    cohort: Cohort, store: Location, heatmaps: Path, given: TileSettings, settings: HardSettings, batch: BatchSettings
+    cohort: Cohort,
+    store: Location,
+    heatmaps: Path,
+    given: TileSettings,
+    settings: HardSettings,
+    batch: BatchSettings,
 ) -> int:
-    """Raises SettingsError where given, what the command line says of tiling, is not how the store was tiled."""
+    """Raises SettingsError where given, what the command line says of tiling, is not how the store
+    was tiled."""
     from ..patching import PatchStore, add_hard_negatives
 
     tiled = PatchStore(store).tile_settings
     for name in given.model_fields_set:
         if getattr(given, name) != getattr(tiled, name):
             option = name.replace("_", "-")
-            raise SettingsError(f"{store}: was tiled with another --{option}; leave it out with --from-heatmaps")
+            raise SettingsError(
+                f"{store}: was tiled with another --{option}; leave it out with --from-heatmaps"
+            )
     with slide_bar("tile", len(cohort)) as (ended, _):
         summary = add_hard_negatives(cohort, store, heatmaps, settings, batch, on_outcome=ended)
     show_summary("tile", summary)
@@ -124,7 +160,9 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     with bar("train", settings.examples, " patches") as progress:
 
         def stepped(examples: int, figures: dict[str, float]) -> None:
-            progress.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
+            progress.set_postfix(
+                {name: f"{value:.3f}" for name, value in figures.items()}, refresh=False
+            )
             progress.update(min(examples, settings.examples) - progress.n)
 
         outcome = train(opened, folder, settings, on_step=stepped)
@@ -132,7 +170,10 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
             progress.update(settings.examples)
     best = outcome.best
     what = "trained" if outcome.trained else "unchanged"
-    say(f"{'train':<9} {what}; best validation patch AUC {best.validation_auc:.3f} after {best.examples} examples")
+    say(
+        f"{'train':<9} {what}; best validation patch AUC {best.validation_auc:.3f} after "
+        f"{best.examples} examples"
+    )
     say(f"{'':<9} model in {folder}")
 
 
@@ -156,7 +197,10 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
             on_outcome=lambda outcome: progress.set_postfix_str(outcome.slide),
         )
     show_summary("predict", summary)
-    cells, detections = counted(summary.total("cells"), "cell"), counted(summary.total("detections"), "detection")
+    cells, detections = (
+        counted(summary.total("cells"), "cell"),
+        counted(summary.total("detections"), "detection"),
+    )
     say(f"{'':<9} {cells}, {detections} in {out}")
     return summary.exit_status
 
@@ -167,23 +211,34 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
     metrics = find_evaluation(cohort, predictions, out, settings)
     what = "evaluated" if metrics is None else "unchanged"
     if metrics is None:
-        with bar("evaluate", 2 * len(slides_to_evaluate(cohort, settings)), " slides") as progress:  # judged, pictured
-            metrics = evaluate_cohort(cohort, predictions, out, settings, on_slide=lambda _: progress.update()).metrics
+        with bar(
+            "evaluate", 2 * len(slides_to_evaluate(cohort, settings)), " slides"
+        ) as progress:  # judged, pictured
+            metrics = evaluate_cohort(
+                cohort, predictions, out, settings, on_slide=lambda _: progress.update()
+            ).metrics
     counts = metrics["cohort"]
-    say(f"{'evaluate':<9} {what}; {counts['in_figures']} of {counted(counts['slides'], 'slide')} in the figures")
+    say(
+        f"{'evaluate':<9} {what}; {counts['in_figures']} of {counted(counts['slides'], 'slide')} "
+        "in the figures"
+    )
     show_left_out(metrics)
     show_figures(metrics)
     say(f"{'':<9} {out / 'report.html'}")
     return metrics["exit_status"]
 
 
-def compare_stage(cohort: Cohort, predictions: tuple[Path, ...], out: Path, settings: EvaluateSettings) -> int:
+def compare_stage(
+    cohort: Cohort, predictions: tuple[Path, ...], out: Path, settings: EvaluateSettings
+) -> int:
     """2 where slides had to be left out."""
     from ..eval import compare_cohort, slides_to_evaluate
 
     slides = len(slides_to_evaluate(cohort, settings))
     with bar("compare", len(predictions) * slides, " slides") as progress:
-        comparisons = compare_cohort(cohort, predictions, out, settings, on_slide=lambda _: progress.update())
+        comparisons = compare_cohort(
+            cohort, predictions, out, settings, on_slide=lambda _: progress.update()
+        )
     for comparison in comparisons:
         show_comparison(comparison.metrics)
     say(f"{'':<9} {out / 'compare.html'}")

@@ -2,8 +2,8 @@
 
     python docs/draw_tissue.py DATA OUT
 
-DATA holds the folders that docs/tissue.md names. Writes OUT/*.jpg and prints, for each slide, the share of it that each
-method calls tissue.
+DATA holds the folders that docs/tissue.md names. Writes OUT/*.jpg and prints, for each slide, the
+share of it that each method calls tissue.
 """
 
 import argparse
@@ -20,7 +20,11 @@ MPP = TissueSettings().mpp
 METHODS = ("stain", "grey")
 GREEN, INK = (0, 150, 0), (30, 30, 30)  # RGB
 GAP_PX, TITLE_PX, QUALITY = 6, 18, 68
-IMAGES = {"overview.jpeg": 0.5, "overview_with_ink.jpeg": 2.0, "microarray.jpeg": 10.0}  # µm/px, judged by their nuclei
+IMAGES = {
+    "overview.jpeg": 0.5,
+    "overview_with_ink.jpeg": 2.0,
+    "microarray.jpeg": 10.0,
+}  # µm/px, judged by their nuclei
 FORMATS = ("CMU-1-Small-Region.svs", "aperio-jpeg2000.svs", "hamamatsu (fluorescence).ndpi")
 FORMAT_MPP = 0.5  # where the file says nothing
 
@@ -34,13 +38,17 @@ class Overviewed:
     mpp: float
 
     def mask(self, method: str) -> np.ndarray:
-        return tissue_in_image(self.image, mpp=self.mpp, settings=TissueSettings.model_validate({"method": method}))
+        return tissue_in_image(
+            self.image, mpp=self.mpp, settings=TissueSettings.model_validate({"method": method})
+        )
 
 
 def of_slide(path: Path, name: str) -> Overviewed:
     with open_slide(path, fallback_mpp=FORMAT_MPP) as slide:
         overview = slide.overview(MPP)
-        return Overviewed(name=name, image=overview.image, mpp=slide.info.mpp * overview.scale_level0)
+        return Overviewed(
+            name=name, image=overview.image, mpp=slide.info.mpp * overview.scale_level0
+        )
 
 
 def of_image(path: Path, mpp: float) -> Overviewed:
@@ -58,12 +66,18 @@ def outlined(seen: Overviewed, mask: np.ndarray, *, width_px: int, title: str) -
     height_px = round(width_px * seen.image.shape[0] / seen.image.shape[1])
     reduces = width_px < seen.image.shape[1]
     picture = cv2.resize(
-        seen.image, (width_px, height_px), interpolation=cv2.INTER_AREA if reduces else cv2.INTER_CUBIC
+        seen.image,
+        (width_px, height_px),
+        interpolation=cv2.INTER_AREA if reduces else cv2.INTER_CUBIC,
     )
-    large = cv2.resize(mask.astype(np.uint8), (width_px, height_px), interpolation=cv2.INTER_NEAREST)
+    large = cv2.resize(
+        mask.astype(np.uint8), (width_px, height_px), interpolation=cv2.INTER_NEAREST
+    )
     rings, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, rings, -1, GREEN, 1, cv2.LINE_AA)
-    panel = cv2.copyMakeBorder(picture, TITLE_PX, GAP_PX, 0, GAP_PX, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    panel = cv2.copyMakeBorder(
+        picture, TITLE_PX, GAP_PX, 0, GAP_PX, cv2.BORDER_CONSTANT, value=(255, 255, 255)
+    )
     cv2.putText(panel, title, (1, TITLE_PX - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, INK, 1, cv2.LINE_AA)
     return panel
 
@@ -75,7 +89,10 @@ def sheet(panels: Iterable[np.ndarray], *, columns: int) -> np.ndarray:
     width = max(row.shape[1] for row in rows)
     white = (255, 255, 255)
     return np.concatenate(
-        [cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=white) for row in rows]
+        [
+            cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=white)
+            for row in rows
+        ]
     )
 
 
@@ -83,12 +100,18 @@ def beside(panels: list[np.ndarray]) -> np.ndarray:
     height = max(panel.shape[0] for panel in panels)
     white = (255, 255, 255)
     return np.concatenate(
-        [cv2.copyMakeBorder(p, 0, height - p.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=white) for p in panels], axis=1
+        [
+            cv2.copyMakeBorder(p, 0, height - p.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=white)
+            for p in panels
+        ],
+        axis=1,
     )
 
 
 def both_methods(seen: Overviewed, *, width_px: int) -> list[np.ndarray]:
-    return [outlined(seen, tell(seen, m), width_px=width_px, title=f"{seen.name}, {m}") for m in METHODS]
+    return [
+        outlined(seen, tell(seen, m), width_px=width_px, title=f"{seen.name}, {m}") for m in METHODS
+    ]
 
 
 def tell(seen: Overviewed, method: str) -> np.ndarray:
@@ -118,7 +141,9 @@ def colon_sheet(folder: Path) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
@@ -134,7 +159,11 @@ def main() -> None:
         "formats": format_sheet(data / "formats"),
     }
     for name, picture in sheets.items():
-        cv2.imwrite(str(arguments.out / f"{name}.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        cv2.imwrite(
+            str(arguments.out / f"{name}.jpg"),
+            picture[..., ::-1],
+            [cv2.IMWRITE_JPEG_QUALITY, QUALITY],
+        )
 
 
 if __name__ == "__main__":

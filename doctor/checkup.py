@@ -47,7 +47,9 @@ class SlideCheckup:
 
     @classmethod
     def of_row(cls, row: CohortSlide) -> "SlideCheckup":
-        return cls(id=row.id, path=str(row.path), label=row.label, patient=row.patient, split=row.split)
+        return cls(
+            id=row.id, path=str(row.path), label=row.label, patient=row.patient, split=row.split
+        )
 
     @property
     def worst(self) -> Severity | None:
@@ -91,7 +93,9 @@ class CohortCheckup:
         """0: no error; 1: no slide could be opened; 2: some errors, on slides or between them."""
         if all(slide.pixels is None for slide in self.slides):
             return 1
-        return 2 if "error" in {worst(self.findings), *(slide.worst for slide in self.slides)} else 0
+        return (
+            2 if "error" in {worst(self.findings), *(slide.worst for slide in self.slides)} else 0
+        )
 
     @property
     def worst_first(self) -> Sequence[SlideCheckup]:
@@ -106,7 +110,11 @@ class CohortCheckup:
         return {
             "format": FORMAT,
             "exit_status": self.exit_status,
-            "counts": {"error": self.count("error"), "warning": self.count("warning"), "good": self.count(None)},
+            "counts": {
+                "error": self.count("error"),
+                "warning": self.count("warning"),
+                "good": self.count(None),
+            },
             **dataclasses.asdict(self),
             "made_with": {"gigaslide": gigaslide_version()},
         }

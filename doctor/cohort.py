@@ -36,8 +36,12 @@ def check_up(
     """Examine every slide of a cohort called name; known is what was found when it was loaded."""
     patients = _patients(cohort, settings)
     rows = {slide.id: SlideCheckup.of_row(slide) for slide in cohort}
-    summary = run_slides(partial(examine_slide, settings=settings), patients, batch, on_outcome=on_outcome)
-    slides = with_unlike_mpp([_checkup(outcome, rows[outcome.slide]) for outcome in summary.outcomes])
+    summary = run_slides(
+        partial(examine_slide, settings=settings), patients, batch, on_outcome=on_outcome
+    )
+    slides = with_unlike_mpp(
+        [_checkup(outcome, rows[outcome.slide]) for outcome in summary.outcomes]
+    )
     cores = os.cpu_count() or 1
     workers = max(1, cores if batch.workers is None else batch.workers)
     return CohortCheckup(
@@ -54,14 +58,20 @@ def check_up(
 def _patients(cohort: Cohort, settings: DoctorSettings) -> list[Patient]:
     tiled = {slide.id for slide in slides_to_tile(cohort, settings.tile)}
     predicted = {slide.id for slide in slides_to_predict(cohort, settings.predict)}
-    return [Patient(row=row, is_tiled=row.id in tiled, is_predicted=row.id in predicted) for row in cohort]
+    return [
+        Patient(row=row, is_tiled=row.id in tiled, is_predicted=row.id in predicted)
+        for row in cohort
+    ]
 
 
 def _checkup(outcome: SlideOutcome, row: SlideCheckup) -> SlideCheckup:
     if isinstance(outcome, ExaminedSlide):
         return outcome.checkup
     if not outcome.traceback:
-        advice = "a damaged file can crash its decoder, a huge one fill the memory: copy it again, or leave it out"
+        advice = (
+            "a damaged file can crash its decoder, a huge one fill the memory: copy it again, or "
+            "leave it out"
+        )
         return replace(row, findings=(error("crash", "the process that examined it died", advice),))
     advice = "leave the slide out; please report it with the traceback in checkup.json"
     crash = error("crash", f"the check-up failed: {outcome.reason}", advice)
@@ -69,12 +79,17 @@ def _checkup(outcome: SlideOutcome, row: SlideCheckup) -> SlideCheckup:
 
 
 def save_checkup(checkup: CohortCheckup, out: Path) -> Path:
-    """Write checkup.json and checkup.html into the folder out, both or none; return the page's path.
+    """Write checkup.json and checkup.html into the folder out, both or none; return the page's
+    path.
 
     Raises:
         SettingsError: out holds something else than a check-up.
     """
     with whole_folder(out, known_by=JSON) as partial_folder:
-        (partial_folder / JSON).write_text(json.dumps(checkup.to_json(), indent=1, allow_nan=False), encoding="utf-8")
-        (partial_folder / PAGE).write_text(checkup_html(checkup), encoding="utf-8", errors="backslashreplace")
+        (partial_folder / JSON).write_text(
+            json.dumps(checkup.to_json(), indent=1, allow_nan=False), encoding="utf-8"
+        )
+        (partial_folder / PAGE).write_text(
+            checkup_html(checkup), encoding="utf-8", errors="backslashreplace"
+        )
     return out / PAGE

@@ -58,12 +58,19 @@ class AnnotationFacts:
 
     @classmethod
     def of(
-        cls, annotation: Annotation, info: SlideInfo, tissue: TissueMask | None, settings: EvaluateSettings
+        cls,
+        annotation: Annotation,
+        info: SlideInfo,
+        tissue: TissueMask | None,
+        settings: EvaluateSettings,
     ) -> "AnnotationFacts":
         slide = shapely.box(0, 0, info.width, info.height)
         counts = Counter(outline.group for outline in annotation.outlines)
         polygons = np.array([outline.polygon for outline in annotation.outlines], object)
-        area, inside = shapely.area(polygons).sum(), shapely.area(shapely.intersection(polygons, slide)).sum()
+        area, inside = (
+            shapely.area(polygons).sum(),
+            shapely.area(shapely.intersection(polygons, slide)).sum(),
+        )
         tumor = MultiPolygon(_whole(shapely.intersection(annotation.tumor, slide)))
         lesions = lesions_of_annotation(
             tumor, slide_size=(info.width, info.height), slide_mpp=info.mpp, settings=settings
@@ -92,8 +99,12 @@ def load_drawn(
             return None, []
         says = "labelled tumor but has no annotation"
         if is_tiled:
-            return None, [error("annotation", says, "give one in the cohort, or leave the label empty")]
-        return None, [warning("annotation", f"{says}: its lesions are in no figure", "give one in the cohort")]
+            return None, [
+                error("annotation", says, "give one in the cohort, or leave the label empty")
+            ]
+        return None, [
+            warning("annotation", f"{says}: its lesions are in no figure", "give one in the cohort")
+        ]
     groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **settings.tile.groups}
     try:
         with heard("gigaslide.wsi.annotations") as mended:
@@ -105,7 +116,10 @@ def load_drawn(
 
 def _in_part(row: CohortSlide) -> Iterator[Finding]:
     if row.label == "tumor" and not row.exhaustive:
-        says = "outlined in part: it gives tumour patches only, and evaluation judges its slide score alone"
+        says = (
+            "outlined in part: it gives tumour patches only, and evaluation judges its slide score "
+            "alone"
+        )
         yield note("annotation", says, "leave exhaustive empty if every tumour is drawn")
 
 
@@ -119,11 +133,16 @@ def _mended(row: CohortSlide, words: list[str]) -> Iterator[Finding]:
 def _label(row: CohortSlide, annotation: Annotation) -> Iterator[Finding]:
     is_empty = annotation.tumor.is_empty
     if row.label and (row.label == "tumor") == is_empty:
-        says = f"labelled {row.label}, but the annotation shows {'no tumour' if is_empty else 'tumour'}"
+        says = (
+            f"labelled {row.label}, but the annotation shows "
+            f"{'no tumour' if is_empty else 'tumour'}"
+        )
         yield error("label", says, "correct one of them, or say with --groups what its groups mean")
     elif not row.label and not is_empty:
         yield warning(
-            "label", "tumour is annotated, but there is no label: it is not tiled", "write tumor into its label column"
+            "label",
+            "tumour is annotated, but there is no label: it is not tiled",
+            "write tumor into its label column",
         )
 
 
@@ -131,21 +150,37 @@ def check_drawn(
     annotation: Annotation, facts: AnnotationFacts, info: SlideInfo, settings: EvaluateSettings
 ) -> Iterator[Finding]:
     """Findings on whether the outlines belong to these pixels."""
-    border = shapely.box(-OUTSIDE_PX, -OUTSIDE_PX, info.width + OUTSIDE_PX, info.height + OUTSIDE_PX)
+    border = shapely.box(
+        -OUTSIDE_PX, -OUTSIDE_PX, info.width + OUTSIDE_PX, info.height + OUTSIDE_PX
+    )
     polygons = [outline.polygon for outline in annotation.outlines]
     beyond = int((~shapely.covered_by(polygons, border)).sum())
     if beyond:
-        says = f"{beyond} of {len(polygons)} outlines reach beyond the slide, {facts.outside_share:.0%} of their area"
+        says = (
+            f"{beyond} of {len(polygons)} outlines reach beyond the slide, "
+            f"{facts.outside_share:.0%} of their area"
+        )
         if facts.outside_share > MOSTLY:
             yield error(
-                "outside", says, "look whether it is another slide's annotation, or was drawn on a reduced copy"
+                "outside",
+                says,
+                "look whether it is another slide's annotation, or was drawn on a reduced copy",
             )
         else:
             yield warning("outside", says, "look whether it is this slide's annotation")
-    if facts.on_tissue_share is not None and facts.on_tissue_share < OFF_TISSUE and facts.outside_share <= MOSTLY:
-        says = f"only {facts.on_tissue_share:.0%} of the tumour area lies on tissue: annotation and tissue do not meet"
+    if (
+        facts.on_tissue_share is not None
+        and facts.on_tissue_share < OFF_TISSUE
+        and facts.outside_share <= MOSTLY
+    ):
+        says = (
+            f"only {facts.on_tissue_share:.0%} of the tumour area lies on tissue: annotation and "
+            "tissue do not meet"
+        )
         yield warning(
-            "on tissue", says, "look whether it is another slide's annotation; if it is not, see --tissue.method"
+            "on tissue",
+            says,
+            "look whether it is another slide's annotation; if it is not, see --tissue.method",
         )
     if facts.isolated_cells and not facts.lesions:
         says = f"all {facts.isolated_cells} lesions are shorter than {settings.itc_um:g} µm"
@@ -157,11 +192,17 @@ def check_drawn(
 
 
 def _whole(geometry) -> list:
-    return [part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon" and part.area > 0]
+    return [
+        part
+        for part in shapely.get_parts(geometry)
+        if part.geom_type == "Polygon" and part.area > 0
+    ]
 
 
 def _on_tissue(tumor: MultiPolygon, tissue: TissueMask) -> float | None:
     if tumor.is_empty or tissue.is_empty:
         return None
-    drawn = PolygonRaster(tumor).window((0.0, 0.0), px_level0=tissue.scale_level0, shape=tissue.mask.shape)
+    drawn = PolygonRaster(tumor).window(
+        (0.0, 0.0), px_level0=tissue.scale_level0, shape=tissue.mask.shape
+    )
     return float(tissue.mask[drawn].mean()) if drawn.any() else None

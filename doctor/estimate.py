@@ -1,7 +1,9 @@
-"""What a run would take: patches, bytes and hours of each stage, from what was measured on the slides.
+"""What a run would take: patches, bytes and hours of each stage, from what was measured on the
+slides.
 
-The network was not tried. Its speed is that of 2 cores with AVX2 and patches of 299 px, taken to grow with the cores
-and to fall with the patch's area; a GPU is many times faster. All else is measured on the slides themselves.
+The network was not tried. Its speed is that of 2 cores with AVX2 and patches of 299 px, taken to
+grow with the cores and to fall with the patch's area; a GPU is many times faster. All else is
+measured on the slides themselves.
 """
 
 from collections.abc import Sequence
@@ -19,14 +21,18 @@ __all__ = ["StageEstimate", "estimate"]
 
 MEASURED_CORES, MEASURED_PX = 2, 299
 PREDICTED_PER_S = {"small": 116.0, "full": 8.9}  # windows a second, Keras on TensorFlow
-# The full network's training was not measured: its forward pass costs 4.5 times as much when it learns, as the small's.
+# The full network's training was not measured: its forward pass costs 4.5 times as much when it
+# learns, as the small's.
 TRAINED_PER_S = {"small": 26.0, "full": 2.0}
 PARAMETERS = {"small": 283_759, "full": 21_806_882}
 WEIGHTS_BYTES = 4 * 4  # float32; the best weights, and the last ones with RMSProp's two moments
 CELL_BYTES = 5  # of a heatmap: probability and status, before compression
 DISK_BYTES_PER_S = 200e6  # written; a plain SSD, or a good network folder
 PICTURE_BYTES = 1_000_000  # of a slide with its heatmap over it, at most about so much
-REPORT_BYTES, REPORTED_S = 100_000, 0.1  # a slide's part of the report, and of drawing it and its intervals
+REPORT_BYTES, REPORTED_S = (
+    100_000,
+    0.1,
+)  # a slide's part of the report, and of drawing it and its intervals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,8 @@ def estimate(
 def _tile(slides: Sequence["SlideCheckup"], *, workers: int) -> StageEstimate:
     work = [(slide, slide.tile) for slide in slides if slide.tile is not None]
     seconds = sum(
-        slide.tissue_seconds + tile.search_seconds + tile.patches * (tile.patch_seconds or 0) for slide, tile in work
+        slide.tissue_seconds + tile.search_seconds + tile.patches * (tile.patch_seconds or 0)
+        for slide, tile in work
     )
     at_once = max(1, min(workers, len(work)))
     size = sum(tile.patches * (tile.patch_bytes or 0) for _, tile in work)
@@ -70,18 +77,30 @@ def _tile(slides: Sequence["SlideCheckup"], *, workers: int) -> StageEstimate:
         unit="patches",
         bytes=size,
         hours=(seconds / at_once + size / DISK_BYTES_PER_S) / 3600,
-        basis=f"some patches of each slide, read and compressed, {counted(at_once, 'slide')} at a time; "
+        basis=f"some patches of each slide, read and compressed, {counted(at_once, 'slide')} at a "
+        "time; "
         f"a disk that writes {DISK_BYTES_PER_S / 1e6:g} MB a second",
     )
 
 
-def _train(slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int) -> StageEstimate:
+def _train(
+    slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int
+) -> StageEstimate:
     train = settings.train
     pace = _pace(settings, cores)
     validated = ceil_div(train.examples, train.validate_every) * train.validation_patches
-    seconds = train.examples / (TRAINED_PER_S[train.width] * pace) + validated / (PREDICTED_PER_S[train.width] * pace)
-    used = [slide for slide in slides if slide.split == "train" and slide.tile is not None and slide.tile.patches]
-    can_train = all(sum(getattr(slide.tile, count) for slide in used) for count in ("tumor_patches", "normal_patches"))
+    seconds = train.examples / (TRAINED_PER_S[train.width] * pace) + validated / (
+        PREDICTED_PER_S[train.width] * pace
+    )
+    used = [
+        slide
+        for slide in slides
+        if slide.split == "train" and slide.tile is not None and slide.tile.patches
+    ]
+    can_train = all(
+        sum(getattr(slide.tile, count) for slide in used)
+        for count in ("tumor_patches", "normal_patches")
+    )
     return StageEstimate(
         stage="train",
         slides=len(used),
@@ -89,11 +108,14 @@ def _train(slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores:
         unit="examples",
         bytes=PARAMETERS[train.width] * WEIGHTS_BYTES if can_train else 0,
         hours=seconds / 3600 if can_train else 0,
-        basis=f"the {train.width} network at {about(TRAINED_PER_S[train.width] * pace)} patches a second, not tried",
+        basis=f"the {train.width} network at {about(TRAINED_PER_S[train.width] * pace)} patches a "
+        "second, not tried",
     )
 
 
-def _predict(slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int) -> StageEstimate:
+def _predict(
+    slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int
+) -> StageEstimate:
     work = [(slide, slide.predict) for slide in slides if slide.predict is not None]
     windows = sum(predict.windows for _, predict in work)
     width = settings.train.width
@@ -128,7 +150,8 @@ def _evaluate(slides: Sequence["SlideCheckup"], settings: DoctorSettings) -> Sta
         items=sum(slide.annotation.lesions for slide in used if slide.annotation is not None),
         unit="lesions",
         bytes=len(used) * REPORT_BYTES,
-        hours=sum(slide.tissue_seconds + slide.annotation_seconds + REPORTED_S for slide in used) / 3600,
+        hours=sum(slide.tissue_seconds + slide.annotation_seconds + REPORTED_S for slide in used)
+        / 3600,
         basis="overviews and annotations as read here",
     )
 

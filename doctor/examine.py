@@ -57,17 +57,22 @@ class ExaminedSlide(SlideOutcome):
 
 
 def examine_slide(patient: Patient, *, settings: DoctorSettings) -> ExaminedSlide:
-    """Every check on one slide; what cannot be checked because of an earlier finding is left out."""
+    """Every check on one slide; what cannot be checked because of an earlier finding is left
+    out."""
     start, minutes = time.perf_counter(), settings.sample.minutes
     checkup = within(60 * minutes, partial(_examined, patient, settings))
     if checkup is None:
         says = f"not done after {minutes:g} min: its file, its annotation or their disk hangs"
-        advice = "copy them to a local disk; leave the slide out if it stays so; see --sample.minutes"
+        advice = (
+            "copy them to a local disk; leave the slide out if it stays so; see --sample.minutes"
+        )
         checkup = replace(SlideCheckup.of_row(patient.row), findings=(error("time", says, advice),))
     seconds = time.perf_counter() - start
     checkup = replace(checkup, seconds=seconds)
     bad = checkup.worst == "error"
-    return ExaminedSlide(slide=patient.id, status="partial" if bad else "done", seconds=seconds, checkup=checkup)
+    return ExaminedSlide(
+        slide=patient.id, status="partial" if bad else "done", seconds=seconds, checkup=checkup
+    )
 
 
 def _examined(patient: Patient, settings: DoctorSettings) -> SlideCheckup:
@@ -93,14 +98,24 @@ def _opened(row: CohortSlide, settings: DoctorSettings) -> Slide:
 
 
 def _seen(
-    checkup: SlideCheckup, slide: Slide, patient: Patient, annotation: Annotation | None, settings: DoctorSettings
+    checkup: SlideCheckup,
+    slide: Slide,
+    patient: Patient,
+    annotation: Annotation | None,
+    settings: DoctorSettings,
 ) -> SlideCheckup:
     findings = [*checkup.findings, *check_pixels(slide, patient.row, settings)]
     start = time.perf_counter()
     tissue = _tissue(slide, settings)
-    checkup = replace(checkup, pixels=PixelFacts.of(slide.info), tissue_seconds=time.perf_counter() - start)
+    checkup = replace(
+        checkup, pixels=PixelFacts.of(slide.info), tissue_seconds=time.perf_counter() - start
+    )
     if tissue is not None and tissue.is_empty:
-        findings.append(warning("tissue", "no tissue found", "look at the slide; see --tissue.method if it has some"))
+        findings.append(
+            warning(
+                "tissue", "no tissue found", "look at the slide; see --tissue.method if it has some"
+            )
+        )
     # Nothing of a fresh handle is cached, so that the speed is the disk's and the codec's.
     with _opened(patient.row, settings) as fresh:
         tiles, lost = sample_tiles(fresh, tissue, settings.sample)
@@ -118,7 +133,10 @@ def _seen(
         checkup, more = _work(checkup, slide, patient, tissue, tumor, settings)
         findings += more
     if slide.unreadable and not lost:
-        says = f"{counted(len(slide.unreadable), 'tile')} not decoded where tissue was looked for or patches were tried"
+        says = (
+            f"{counted(len(slide.unreadable), 'tile')} not decoded where tissue was looked for or "
+            "patches were tried"
+        )
         findings.append(error("tiles", says, COPY_AGAIN))
     return replace(checkup, findings=tuple(findings))
 
@@ -163,14 +181,25 @@ def _quota(tile: TileWork | None, row: CohortSlide, tissue: TissueMask) -> list[
     if tile is None or tissue.is_empty:
         return []
     if not tile.patches:
-        return [warning("patches", "no patch fits over its tissue", "see --patch-px, --mpp and --min-tissue")]
+        return [
+            warning(
+                "patches", "no patch fits over its tissue", "see --patch-px, --mpp and --min-tissue"
+            )
+        ]
     if row.label == "tumor" and not tile.tumor_patches:
-        return [warning("patches", "no tumour patch over its tissue", "see --min-tissue, and look at its annotation")]
+        return [
+            warning(
+                "patches",
+                "no tumour patch over its tissue",
+                "see --min-tissue, and look at its annotation",
+            )
+        ]
     return []
 
 
 def _fingerprint(path: Location) -> str:
-    """Of the file's size, start, middle and end; empty for what is no local file, and for one that cannot be read."""
+    """Of the file's size, start, middle and end; empty for what is no local file, and for one that
+    cannot be read."""
     if not (isinstance(path, Path) and path.is_file()):
         return ""
     try:

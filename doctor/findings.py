@@ -36,10 +36,15 @@ def note(check: str, says: str, advice: str = "", *, slides: tuple[str, ...] = (
 
 
 def told(check: str, fault: Exception, *, of: object) -> Finding:
-    """An error finding from the message of one of our errors, whose last words say what to do next."""
+    """An error finding from the message of one of our errors, whose last words say what to do
+    next."""
     message = str(fault).removeprefix(f"{of}: ")
     says, _, advice = message.rpartition("; ")
-    return error(check, says or message, advice if says else "look at the file; leave the slide out if it stays so")
+    return error(
+        check,
+        says or message,
+        advice if says else "look at the file; leave the slide out if it stays so",
+    )
 
 
 def worst(findings: tuple[Finding, ...]) -> Severity | None:

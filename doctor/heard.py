@@ -18,7 +18,8 @@ class _Words(logging.Handler):
 
 @contextmanager
 def heard(name: str) -> Iterator[list[str]]:
-    """Warnings that the logger of this name and those below it give meanwhile; they go nowhere else."""
+    """Warnings that the logger of this name and those below it give meanwhile; they go nowhere
+    else."""
     logger, handler = logging.getLogger(name), _Words()
     before = logger.level, logger.propagate
     logger.addHandler(handler)

@@ -14,8 +14,8 @@ Made = TypeVar("Made")
 def within(seconds: float, work: Callable[[], Made]) -> Made | None:
     """What work returns or raises; None where it takes longer.
 
-    It runs on a thread of its own, which is then left behind: a read that never returns ends only with its process,
-    and does not keep that from ending.
+    It runs on a thread of its own, which is then left behind: a read that never returns ends only
+    with its process, and does not keep that from ending.
     """
     future: Future[Made] = Future()
     Thread(target=_settle, args=(future, work), daemon=True).start()

@@ -28,7 +28,10 @@ __all__ = ["COPY_AGAIN", "PixelFacts", "TileSample", "check_pixels", "overview_m
 
 OPENSLIDE = "OpenSlide"
 LARGE_MPX = 64.0  # an overview that reads more takes seconds
-PROVEN, REFUSED = "compared tiles are equal", "OpenSlide refuses the file"  # how a reader's reason begins
+PROVEN, REFUSED = (
+    "compared tiles are equal",
+    "OpenSlide refuses the file",
+)  # how a reader's reason begins
 SCANNERS_MPP = (0.1, 2.0)  # from 100X with oil to about 5X
 LARGEST_MM = 80.0  # a microscope slide is 76 mm long
 UNLIKE = 0.03  # share by which two µm/px may differ and read the same level
@@ -69,7 +72,8 @@ class PixelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TileSample:
-    """Tiles of all levels that were decoded, and how fast those of the finest one were, on one core."""
+    """Tiles of all levels that were decoded, and how fast those of the finest one were, on one
+    core."""
 
     sampled: int
     unreadable: int
@@ -91,15 +95,22 @@ def check_pixels(slide: Slide, row: CohortSlide, settings: DoctorSettings) -> It
     yield from _plausible(info)
     yield from _scale(info, settings)
     yield from _levels(slide, settings)
-    if info.bounds is not None and (info.bounds.width, info.bounds.height) != (info.width, info.height):
+    if info.bounds is not None and (info.bounds.width, info.bounds.height) != (
+        info.width,
+        info.height,
+    ):
         share = info.bounds.width * info.bounds.height / (info.width * info.height)
-        yield note("bounds", f"the scanned part is {share:.0%} of the slide; the rest is background")
+        yield note(
+            "bounds", f"the scanned part is {share:.0%} of the slide; the rest is background"
+        )
 
 
 def _reader(info: SlideInfo) -> Iterator[Finding]:
     why = info.reader_reason
     if why.startswith(REFUSED):
-        yield warning("reader", f"{why}: it may be cut short", "copy the file again and compare its size")
+        yield warning(
+            "reader", f"{why}: it may be cut short", "copy the file again and compare its size"
+        )
     elif info.reader == OPENSLIDE:
         yield note("reader", f"read by OpenSlide, several times slower than native tiles: {why}")
     elif not why.startswith(PROVEN):
@@ -111,7 +122,10 @@ def _given(info: SlideInfo, row: CohortSlide) -> Iterator[Finding]:
         by = "--slide-mpp" if row.mpp is None else "the cohort"
         said = None if row.mpp is None else _mpp_of_file(row)
         if said is not None and abs(said / info.mpp - 1) > UNLIKE:
-            advice = "empty the mpp column if the file is right; keep it if the file is known to be wrong"
+            advice = (
+                "empty the mpp column if the file is right; keep it if the file is known to be "
+                "wrong"
+            )
             yield warning("µm/px", f"the cohort says {info.mpp:g} µm/px, the file {said:g}", advice)
         else:
             yield note("µm/px", f"{info.mpp:g} µm/px is given by {by}")
@@ -122,9 +136,14 @@ def _plausible(info: SlideInfo) -> Iterator[Finding]:
     width_mm, height_mm = info.width * info.mpp / 1e3, info.height * info.mpp / 1e3
     if not SCANNERS_MPP[0] <= info.mpp <= SCANNERS_MPP[1]:
         low, high = SCANNERS_MPP
-        yield warning("µm/px", f"{info.mpp:g} µm/px, while slide scanners give {low:g} to {high:g}", advice)
+        yield warning(
+            "µm/px", f"{info.mpp:g} µm/px, while slide scanners give {low:g} to {high:g}", advice
+        )
     elif max(width_mm, height_mm) > LARGEST_MM:
-        says = f"{info.mpp:g} µm/px makes it {width_mm:.0f} × {height_mm:.0f} mm, longer than a microscope slide"
+        says = (
+            f"{info.mpp:g} µm/px makes it {width_mm:.0f} × {height_mm:.0f} mm, longer than a "
+            "microscope slide"
+        )
         yield warning("µm/px", says, advice)
 
 
@@ -133,9 +152,16 @@ def _scale(info: SlideInfo, settings: DoctorSettings) -> Iterator[Finding]:
     if info.mpp * (1 - UNLIKE) > wanted:
         says = f"holds {info.mpp:g} µm/px, coarser than the {wanted:g} asked for"
         if settings.tile.allow_upsampling:
-            yield warning("scale", f"{says}; it will be enlarged, with no more detail", "expect lower figures on it")
+            yield warning(
+                "scale",
+                f"{says}; it will be enlarged, with no more detail",
+                "expect lower figures on it",
+            )
         else:
-            advice = f"ask for --mpp {info.mpp:.4g} or coarser, leave the slide out, or pass --allow-upsampling"
+            advice = (
+                f"ask for --mpp {info.mpp:.4g} or coarser, leave the slide out, or pass "
+                "--allow-upsampling"
+            )
             yield error("scale", says, advice)
 
 
@@ -151,18 +177,33 @@ def _levels(slide: Slide, settings: DoctorSettings) -> Iterator[Finding]:
     info, mpp = slide.info, settings.tile.tissue.mpp
     mpx = overview_mpx(slide, mpp)
     if mpx > LARGE_MPX:
-        what = "one level only" if len(info.level_sizes) == 1 else "no level near the scale of the tissue mask"
+        what = (
+            "one level only"
+            if len(info.level_sizes) == 1
+            else "no level near the scale of the tissue mask"
+        )
         says = f"{what}: each stage reads {mpx:.0f} million px just to find tissue at {mpp:g} µm/px"
         if mpx > settings.sample.overview_mpx:
             says += "; tissue was not looked for here, so nothing is estimated"
-        yield warning("levels", says, "write a pyramid, for example with vips tiffsave --tile --pyramid")
-    odd = [d for d in info.level_downsamples if abs(2 ** round(math.log2(d)) / d - 1) > POWER_OF_TWO]
+        yield warning(
+            "levels", says, "write a pyramid, for example with vips tiffsave --tile --pyramid"
+        )
+    odd = [
+        d for d in info.level_downsamples if abs(2 ** round(math.log2(d)) / d - 1) > POWER_OF_TWO
+    ]
     if odd:
-        yield note("levels", f"downsamples that are no power of two: {', '.join(f'{d:g}' for d in odd)}; read as such")
+        yield note(
+            "levels",
+            f"downsamples that are no power of two: {', '.join(f'{d:g}' for d in odd)}; read as "
+            "such",
+        )
 
 
-def sample_tiles(slide: Slide, tissue: TissueMask | None, settings: SampleSettings) -> tuple[TileSample, list[Finding]]:
-    """Decode some tiles of every level, over tissue where there is any. The slide must not have read any before."""
+def sample_tiles(
+    slide: Slide, tissue: TissueMask | None, settings: SampleSettings
+) -> tuple[TileSample, list[Finding]]:
+    """Decode some tiles of every level, over tissue where there is any. The slide must not have
+    read any before."""
     sampled, decoded_px, seconds = 0, 0, 0.0
     for level in range(len(slide.info.level_sizes)):
         for x, y, width, height in _spread(slide.info, level, tissue, settings):
@@ -177,13 +218,16 @@ def sample_tiles(slide: Slide, tissue: TissueMask | None, settings: SampleSettin
                 decoded_px += width * height
     lost = slide.unreadable
     sample = TileSample(
-        sampled=sampled, unreadable=len(lost), mpx_per_s=decoded_px / 1e6 / seconds if decoded_px else None
+        sampled=sampled,
+        unreadable=len(lost),
+        mpx_per_s=decoded_px / 1e6 / seconds if decoded_px else None,
     )
     if not lost:
         return sample, []
     first = lost[0]
     says = (
-        f"{len(lost)} of {sampled} sampled tiles ({len(lost) / sampled:.0%}) cannot be decoded, the first on level "
+        f"{len(lost)} of {sampled} sampled tiles ({len(lost) / sampled:.0%}) cannot be decoded, "
+        "the first on level "
         f"{first.level}, row {first.row}, column {first.column}: {first.reason}"
     )
     return sample, [error("tiles", says, COPY_AGAIN)]
@@ -192,14 +236,19 @@ def sample_tiles(slide: Slide, tissue: TissueMask | None, settings: SampleSettin
 def _spread(
     info: SlideInfo, level: int, tissue: TissueMask | None, settings: SampleSettings
 ) -> Iterator[tuple[int, int, int, int]]:
-    """(x, y, width, height) in level px of tiles spread evenly over those with tissue, else over all."""
+    """(x, y, width, height) in level px of tiles spread evenly over those with tissue, else over
+    all."""
     (width, height), (across, down) = info.level_sizes[level], info.level_tiles[level]
     columns, rows = ceil_div(width, across), ceil_div(height, down)
-    tiles = np.linspace(0, rows * columns - 1, min(rows * columns, TILES_LOOKED_UP)).astype(np.int64)
+    tiles = np.linspace(0, rows * columns - 1, min(rows * columns, TILES_LOOKED_UP)).astype(
+        np.int64
+    )
     if tissue is not None:
         row, column = np.divmod(tiles, columns)
         corners = np.stack([column * across, row * down], axis=1) * info.level_downsamples[level]
-        share = tissue.fraction(corners, side_level0=max(across, down) * info.level_downsamples[level])
+        share = tissue.fraction(
+            corners, side_level0=max(across, down) * info.level_downsamples[level]
+        )
         tiles = tiles[share > 0] if (share > 0).any() else tiles
     count = min(len(tiles), settings.tiles if level == 0 else settings.tiles_per_level)
     for tile in tiles[np.linspace(0, len(tiles) - 1, count).astype(np.int64)].tolist():

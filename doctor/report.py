@@ -14,8 +14,11 @@ TEMPLATE = files("gigaslide.doctor").joinpath("templates", "checkup.html.j2")
 
 
 def checkup_html(checkup: CohortCheckup) -> str:
-    """The text of checkup.html. Whatever comes from outside (names, reasons) is escaped by the template."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    """The text of checkup.html. Whatever comes from outside (names, reasons) is escaped by the
+    template."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
     environment.filters.update(about=about, about_bytes=about_bytes, about_hours=about_hours)
     environment.filters.update(area=area, figure=figure)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))

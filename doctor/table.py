@@ -1,4 +1,5 @@
-"""The check-up as lines for a terminal: slides worst first, what was found in words, the split, the estimates."""
+"""The check-up as lines for a terminal: slides worst first, what was found in words, the split, the
+estimates."""
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,9 @@ def checkup_lines(checkup: CohortCheckup, *, width: int) -> Iterator[str]:
     yield from _slides(checkup, width)
     yield ""
     counts = ((checkup.count("error"), "with errors"), (checkup.count("warning"), "with warnings"))
-    told = ", ".join(f"{count} {words}" for count, words in (*counts, (checkup.count(None), "good")))
+    told = ", ".join(
+        f"{count} {words}" for count, words in (*counts, (checkup.count(None), "good"))
+    )
     yield f"{counted(len(checkup.slides), 'slide')}: {told}"
     yield from _findings(checkup, width)
     yield ""
@@ -46,7 +49,11 @@ def _slides(checkup: CohortCheckup, width: int) -> Iterator[str]:
         cells = "  ".join(f"{value(slide):>{size}}" for _, size, value in columns)
         state = "good" if slide.worst in (None, "note") else slide.worst
         checks = dict.fromkeys(f.check for f in slide.by_severity if f.severity != "note")
-        yield _cut(f"{state:<{MARGIN}}{_cut(printable(slide.id), room):<{room}}  {cells}  {', '.join(checks)}", width)
+        yield _cut(
+            f"{state:<{MARGIN}}{_cut(printable(slide.id), room):<{room}}  {cells}  "
+            f"{', '.join(checks)}",
+            width,
+        )
     if good > GOOD_LINES:
         yield f"{'':<{MARGIN}}and {good - GOOD_LINES} more good ones"
 
@@ -71,10 +78,13 @@ def _columns(width: int) -> tuple[tuple[str, int, Callable[[SlideCheckup], Any]]
 
 
 def _findings(checkup: CohortCheckup, width: int) -> Iterator[str]:
-    """All but the notes of slides, worst first; those of one kind are told once, in the words of the first."""
+    """All but the notes of slides, worst first; those of one kind are told once, in the words of
+    the first."""
     kinds: dict[tuple[str, ...], list[tuple[Finding, Sequence[str]]]] = {}
     for finding in checkup.findings:
-        kinds.setdefault((finding.check, finding.advice, finding.says), []).append((finding, finding.slides))
+        kinds.setdefault((finding.check, finding.advice, finding.says), []).append(
+            (finding, finding.slides)
+        )
     for slide in checkup.worst_first:
         for finding in slide.findings:
             if finding.severity != "note":
@@ -105,7 +115,9 @@ def _sides(checkup: CohortCheckup, width: int) -> Iterator[str]:
     names = ("slides", "tumour", "normal", "patients", "tumour patches", "normal patches")
     yield _cut(f"{'split':<12}" + "".join(f"{name:>{len(name) + 2}}" for name in names), width)
     for side in checkup.sides:
-        patches = (f"{count:,}" if count else "–" for count in (side.tumor_patches, side.normal_patches))
+        patches = (
+            f"{count:,}" if count else "–" for count in (side.tumor_patches, side.normal_patches)
+        )
         figures = (side.slides, side.tumor, side.normal, side.patients or "–", *patches)
         cells = (f"{value:>{len(name) + 2}}" for name, value in zip(names, figures, strict=True))
         yield _cut(f"{side.split or '(none)':<12}" + "".join(cells), width)
@@ -116,7 +128,8 @@ def _estimates(checkup: CohortCheckup) -> Iterator[str]:
     yield f"{'stage':<12}{'slides':>8}{'count':>12}  {'of':<9}{'disk':>9}{'time':>12}"
     for one in checkup.estimates:
         yield (
-            f"{one.stage:<12}{one.slides:>8}{about(one.items):>12}  {one.unit:<9}{about_bytes(one.bytes):>9}"
+            f"{one.stage:<12}{one.slides:>8}{about(one.items):>12}  "
+            f"{one.unit:<9}{about_bytes(one.bytes):>9}"
             f"{about_hours(one.hours):>12}"
         )
 

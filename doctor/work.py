@@ -1,4 +1,5 @@
-"""How much work the stages have with one slide: counted by their own rules, bytes and seconds tried on a few patches.
+"""How much work the stages have with one slide: counted by their own rules, bytes and seconds tried
+on a few patches.
 
 Frames: as in patching and inference.
 """
@@ -48,7 +49,11 @@ class PredictWork:
 
 
 def tile_work(
-    slide: Slide, row: CohortSlide, tissue: TissueMask, tumor: MultiPolygon, settings: DoctorSettings
+    slide: Slide,
+    row: CohortSlide,
+    tissue: TissueMask,
+    tumor: MultiPolygon,
+    settings: DoctorSettings,
 ) -> TileWork:
     """The very patches that `gigaslide tile` takes; some of them are read and compressed."""
     start = time.perf_counter()
@@ -68,7 +73,8 @@ def tile_work(
 
 
 def _some(chosen: dict[str, Candidates], count: int) -> np.ndarray:
-    """(N, 2) places of up to count patches of both classes: runs of neighbours, which share tiles as in tiling."""
+    """(N, 2) places of up to count patches of both classes: runs of neighbours, which share tiles
+    as in tiling."""
     xy = np.concatenate([found.xy for found in chosen.values()])
     run = min(len(xy), ceil_div(count, RUNS))
     starts = np.linspace(0, len(xy) - run, RUNS).astype(np.int64)
@@ -79,15 +85,21 @@ def _some(chosen: dict[str, Candidates], count: int) -> np.ndarray:
 def _read(slide: Slide, xy: np.ndarray, settings: DoctorSettings) -> list[np.ndarray]:
     tile = settings.tile
     side = tile.patch_px + 2 * tile.margin_px
-    windows = slide.read_windows(xy, size=side, mpp=tile.mpp, allow_upsampling=tile.allow_upsampling)
+    windows = slide.read_windows(
+        xy, size=side, mpp=tile.mpp, allow_upsampling=tile.allow_upsampling
+    )
     return [window for _, window in windows if window is not None]
 
 
 def predict_work(slide: Slide, tissue: TissueMask, settings: DoctorSettings) -> PredictWork:
     """For a model that was trained on patches of these settings."""
     tile = settings.tile
-    grid = heatmap_grid(slide, settings.predict, side_px=tile.patch_px, centre_px=tile.centre_px, mpp=tile.mpp)
+    grid = heatmap_grid(
+        slide, settings.predict, side_px=tile.patch_px, centre_px=tile.centre_px, mpp=tile.mpp
+    )
     status = tissue_cells(grid, tissue, settings.predict)
     windows = int((status == CellStatus.NOT_YET).sum())
     stride_level_px = grid.spec.stride_px * grid.scale.resample
-    return PredictWork(windows=windows, cells=status.size, read_mpx=windows * stride_level_px**2 / 1e6)
+    return PredictWork(
+        windows=windows, cells=status.size, read_mpx=windows * stride_level_px**2 / 1e6
+    )

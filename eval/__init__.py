@@ -1,4 +1,5 @@
-"""Figures and a report from heatmaps, detections and annotations; anybody's prediction can be scored."""
+"""Figures and a report from heatmaps, detections and annotations; anybody's prediction can be
+scored."""
 
 from .auc import DeLong, Pairs, Roc, delong, roc
 from .bootstrap import Estimate, Resampling, Statistic

@@ -12,7 +12,9 @@ from scipy.stats import norm
 __all__ = ["SLACK", "Estimate", "Resampling", "Statistic"]
 
 SLACK = 1e-12  # what rounding alone makes of one figure summed in several orders
-MOST_DROPPED = 0.1  # share of resamples without a value; the others are a choice, and their spread too narrow
+MOST_DROPPED = (
+    0.1  # share of resamples without a value; the others are a choice, and their spread too narrow
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,8 @@ class Estimate:
 
     value: float | None
     low: float | None = None
-    """Percentile interval; None where there is none, and where resamples all but agree, which would look certain."""
+    """Percentile interval; None where there is none, and where resamples all but agree, which would
+    look certain."""
     high: float | None = None
     bca_low: float | None = None
     """Bias-corrected and accelerated interval; None where the resamples do not tell it."""
@@ -37,7 +40,8 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic:
-    """Figures of any draw of the S slides: weights (B, S), how often each was drawn → (B, K), NaN where undefined."""
+    """Figures of any draw of the S slides: weights (B, S), how often each was drawn → (B, K), NaN
+    where undefined."""
 
     names: tuple[str, ...]
     """K names."""
@@ -48,13 +52,15 @@ class Statistic:
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """Resamples as weights (B, S) int64: how often each of S slides was drawn. The same for every figure."""
+    """Resamples as weights (B, S) int64: how often each of S slides was drawn. The same for every
+    figure."""
 
     weights: np.ndarray
     left_out: np.ndarray
     """(U, S) int64, 0 or 1: each unit left out in turn."""
     has_tumor: np.ndarray
-    """(U,) bool: units with at least one tumour slide; drawn among themselves, as the others are."""
+    """(U,) bool: units with at least one tumour slide; drawn among themselves, as the others are.
+    """
     units_with_normal: int
     """Units with at least one normal slide, those with tumour included."""
     normal_slides: int
@@ -81,7 +87,8 @@ class Resampling:
         seed: int,
         confidence: float = 0.95,
     ) -> "Resampling":
-        """Draw patients where the cohort names any (a slide without one stands for itself), else slides.
+        """Draw patients where the cohort names any (a slide without one stands for itself), else
+        slides.
 
         The draw does not depend on the order of the slides.
         """
@@ -115,12 +122,16 @@ class Resampling:
     def estimates(self, statistic: Statistic) -> dict[str, Estimate]:
         """Each figure of a statistic with its intervals."""
         if statistic.undefined:
-            return {name: Estimate(value=None, undefined=statistic.undefined) for name in statistic.names}
+            return {
+                name: Estimate(value=None, undefined=statistic.undefined)
+                for name in statistic.names
+            }
         columns = zip(statistic.names, *(part.T for part in self.resampled(statistic)), strict=True)
         return {name: self.estimate(*column) for name, *column in columns}
 
     def estimate(self, value: float, resampled: np.ndarray, left_out: np.ndarray) -> Estimate:
-        """The intervals of a value from its resamples (B,), NaN ones dropped and counted, and its (U,) jackknife."""
+        """The intervals of a value from its resamples (B,), NaN ones dropped and counted, and its
+        (U,) jackknife."""
         if np.isnan(value):
             return Estimate(value=None, undefined="not defined on these slides")
         kept = np.sort(resampled[~np.isnan(resampled)])
@@ -129,7 +140,11 @@ class Resampling:
             note = f"no interval: one of the {self.unit} of each kind, nothing to draw"
             return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
         if not len(kept) or dropped > MOST_DROPPED * len(resampled):
-            note = f"no interval: not defined in {dropped} of {len(resampled)} resamples" if dropped else ""
+            note = (
+                f"no interval: not defined in {dropped} of {len(resampled)} resamples"
+                if dropped
+                else ""
+            )
             return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
         tails = np.array([(1 - self.confidence) / 2, (1 + self.confidence) / 2])
         low, high = np.quantile(kept, tails).tolist()
@@ -155,7 +170,11 @@ class Resampling:
         unit = self.unit.removesuffix("s")
         alone = {"with tumour": self.tumor_units, "without tumour": self.normal_units}
         kinds = [kind for kind, units in alone.items() if units == 1]
-        return f"only one {unit} {kinds[0]}: its share of chance is not in the interval" if kinds else ""
+        return (
+            f"only one {unit} {kinds[0]}: its share of chance is not in the interval"
+            if kinds
+            else ""
+        )
 
     def _bca(
         self, value: float, resampled: np.ndarray, left_out: np.ndarray, tails: np.ndarray

@@ -9,10 +9,14 @@ FEW_UNITS = 10  # fewer patients or slides of a kind, and an interval is a guess
 
 
 def caution(resampling: Resampling) -> str:
-    """A sentence or two; empty where there are enough of both kinds, and where nothing was drawn."""
+    """A sentence or two; empty where there are enough of both kinds, and where nothing was
+    drawn."""
     few = [
         f"{count} {resampling.unit} {kind}"
-        for count, kind in ((resampling.tumor_units, "with tumour"), (resampling.normal_units, "without"))
+        for count, kind in (
+            (resampling.tumor_units, "with tumour"),
+            (resampling.normal_units, "without"),
+        )
         if count < FEW_UNITS
     ]
     if not few or not len(resampling.weights):
@@ -21,9 +25,15 @@ def caution(resampling: Resampling) -> str:
     shared = resampling.units_with_normal
     apart = resampling.normal_units or resampling.unit != "patients" or not shared
     noun = "patient" if shared == 1 else "patients"
-    whose = "" if apart else f"; the {resampling.normal_slides} normal slides come from {shared} {noun}"
-    very_few = min(resampling.tumor_units, resampling.normal_units if apart else shared) < VERY_FEW_UNITS
+    whose = (
+        "" if apart else f"; the {resampling.normal_slides} normal slides come from {shared} {noun}"
+    )
+    very_few = (
+        min(resampling.tumor_units, resampling.normal_units if apart else shared) < VERY_FEW_UNITS
+    )
     meaning = (
-        "Intervals from so few come out too narrow: do not quote them." if very_few else "Take intervals as rough."
+        "Intervals from so few come out too narrow: do not quote them."
+        if very_few
+        else "Take intervals as rough."
     )
     return f"Only {' and '.join(few)}{whose}. {meaning}"

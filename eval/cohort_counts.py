@@ -1,4 +1,5 @@
-"""How many slides went into the figures, how many did not, and how much of their tissue nobody looked at."""
+"""How many slides went into the figures, how many did not, and how much of their tissue nobody
+looked at."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ def cohort_counts(judgements: Sequence[Judgement]) -> dict[str, Any]:
         "in_figures": len(used),
         "left_out": len(judgements) - len(used),
         "patients": len({j.slide.patient for j in used if j.slide.patient}) or None,
-        "patients_with_normal_slides": len({j.slide.patient for j in used if j.slide.patient and not j.is_tumor})
+        "patients_with_normal_slides": len(
+            {j.slide.patient for j in used if j.slide.patient and not j.is_tumor}
+        )
         or None,
         "statuses": dict(Counter(str(j.status) for j in judgements)),
         "cells_scored": cells[CellStatus.SCORED],

@@ -11,7 +11,10 @@ __all__ = ["command_line", "settings_words"]
 
 
 def command_line(
-    command: str, paths: Sequence[Path | str | None], settings: EvaluateSettings, further: Sequence[str] = ()
+    command: str,
+    paths: Sequence[Path | str | None],
+    settings: EvaluateSettings,
+    further: Sequence[str] = (),
 ) -> str:
     """`gigaslide COMMAND PATHS…`, further words and every setting that is not the default.
 

@@ -1,4 +1,5 @@
-"""Two models on the same slides: paired differences, their intervals, and how often chance makes as much of them."""
+"""Two models on the same slides: paired differences, their intervals, and how often chance makes as
+much of them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,8 +29,9 @@ class Difference:
     second: Estimate
     difference: Estimate
     p_value: float | None
-    """Two-sided, of no difference, by randomisation: how often swapping the two models' predictions, patient by patient
-    (slide by slide without patients), gives at least this difference; None without resamples."""
+    """Two-sided, of no difference, by randomisation: how often swapping the two models'
+    predictions, patient by patient (slide by slide without patients), gives at least this
+    difference; None without resamples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ class Comparison:
     """Of the slide AUC; slides are taken as independent."""
     slides: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
-    """Slides that one of the two cannot be scored on, or has no prediction for, and patients without a stage for it."""
+    """Slides that one of the two cannot be scored on, or has no prediction for, and patients
+    without a stage for it."""
     resampling: Resampling
 
     @property
@@ -82,9 +85,14 @@ class Comparison:
 
 
 def compare(
-    first: Sequence[Judgement], second: Sequence[Judgement], settings: EvaluateSettings, *, names: tuple[str, str]
+    first: Sequence[Judgement],
+    second: Sequence[Judgement],
+    settings: EvaluateSettings,
+    *,
+    names: tuple[str, str],
 ) -> Comparison:
-    """Judgements of one cohort by two models, paired by slide; every resample draws the same slides for both.
+    """Judgements of one cohort by two models, paired by slide; every resample draws the same slides
+    for both.
 
     Where one has no prediction, the slide is in the FROC of both, and in no other figure of either.
 
@@ -94,15 +102,25 @@ def compare(
     others = {j.slide.id: j for j in second if j.in_figures}
     pairs = [_paired(j, others[j.slide.id]) for j in first if j.in_figures and j.slide.id in others]
     if not pairs:
-        raise ScoreError(f"{names[0]} and {names[1]} have no slide in common that can be scored; nothing to compare")
+        raise ScoreError(
+            f"{names[0]} and {names[1]} have no slide in common that can be scored; nothing to "
+            "compare"
+        )
     ones, twos = [a for a, _ in pairs], [b for _, b in pairs]
     resampling = resampling_of(ones, settings)
     swapped = _swapped(resampling, seed=settings.seed)
     found: dict[str, Difference] = {}
     gaps = official_gap(first), official_gap(second)
     cohort = list({j.slide.id: j for j in (*first, *second)}.values())
-    sides = zip((ones, twos, _both(ones, twos)), (cohort, cohort, _both(cohort, cohort)), (*gaps, ""), strict=True)
-    for one, two, both in zip(*(statistics_of(j, settings, cohort=c, gap=g) for j, c, g in sides), strict=True):
+    sides = zip(
+        (ones, twos, _both(ones, twos)),
+        (cohort, cohort, _both(cohort, cohort)),
+        (*gaps, ""),
+        strict=True,
+    )
+    for one, two, both in zip(
+        *(statistics_of(j, settings, cohort=c, gap=g) for j, c, g in sides), strict=True
+    ):
         found |= _differences(one, two, both, resampling, swapped)
     found = {name: _told_of(names, one) for name, one in found.items()}
     scores, is_tumor = scored(ones)
@@ -124,11 +142,17 @@ def _paired(one: Judgement, other: Judgement) -> tuple[Judgement, Judgement]:
     return replace(one, **nothing), replace(other, **nothing)
 
 
-def _left_out(judgements: Sequence[Judgement], others: Sequence[Judgement], name: str) -> list[LeftOut]:
+def _left_out(
+    judgements: Sequence[Judgement], others: Sequence[Judgement], name: str
+) -> list[LeftOut]:
     """What a model leaves out of the comparison, and slides that only the others have."""
     known = {j.slide.id for j in judgements}
     lacking = {j.slide.id for j in judgements if not j.in_figures or j.is_absent}
-    its = [one for one in left_out_of(judgements) if one.what in ("slide", "patient") and one.slide in lacking]
+    its = [
+        one
+        for one in left_out_of(judgements)
+        if one.what in ("slide", "patient") and one.slide in lacking
+    ]
     none = [j.slide.id for j in others if j.slide.id not in known]
     reason, whole = "not among its slides", "every figure"
     its += [LeftOut(slide=i, what="slide", name="", left_out_of=whole, reason=reason) for i in none]
@@ -143,9 +167,12 @@ def _both(ones: Sequence[Judgement], twos: Sequence[Judgement]) -> list[Judgemen
 
 
 def _swapped(resampling: Resampling, *, seed: int) -> np.ndarray:
-    """(B, S) int64: 1 where a slide's two predictions are swapped, the same for all slides of a unit."""
+    """(B, S) int64: 1 where a slide's two predictions are swapped, the same for all slides of a
+    unit."""
     draws, units = len(resampling.weights), len(resampling.left_out)
-    return np.random.default_rng([seed, 1]).integers(0, 2, (draws, units)) @ (1 - resampling.left_out)
+    return np.random.default_rng([seed, 1]).integers(0, 2, (draws, units)) @ (
+        1 - resampling.left_out
+    )
 
 
 def _differences(
@@ -154,7 +181,10 @@ def _differences(
     first, second = resampling.estimates(one), resampling.estimates(two)
     if one.undefined or two.undefined:
         none = Estimate(value=None)
-        return {n: Difference(first=first[n], second=second[n], difference=none, p_value=None) for n in one.names}
+        return {
+            n: Difference(first=first[n], second=second[n], difference=none, p_value=None)
+            for n in one.names
+        }
     pairs = zip(resampling.resampled(one), resampling.resampled(two), strict=True)
     values, resampled, left_out = (x - y for x, y in pairs)
     by_chance = both.of(np.concatenate([1 - swapped, swapped], axis=1)) - both.of(
@@ -175,9 +205,15 @@ def _told_of(names: tuple[str, str], found: Difference) -> Difference:
     """Where there is no difference, why: which of the two lacks what."""
     if found.difference.value is not None:
         return found
-    reasons = {name: one.undefined for name, one in zip(names, (found.first, found.second), strict=True)}
+    reasons = {
+        name: one.undefined for name, one in zip(names, (found.first, found.second), strict=True)
+    }
     both = len(set(reasons.values())) == 1
-    words = found.first.undefined if both else ", ".join(f"{name}: {why}" for name, why in reasons.items() if why)
+    words = (
+        found.first.undefined
+        if both
+        else ", ".join(f"{name}: {why}" for name, why in reasons.items() if why)
+    )
     return replace(found, difference=replace(found.difference, undefined=words))
 
 

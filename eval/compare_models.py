@@ -1,4 +1,5 @@
-"""Several models on one cohort: judged, each compared with the first, and written as a folder with a page."""
+"""Several models on one cohort: judged, each compared with the first, and written as a folder with
+a page."""
 
 import json
 import logging
@@ -59,25 +60,36 @@ class _Models:
     judged: Mapping[str, Sequence[Judgement]]
 
     def curves(self, shared: Sequence[str], settings: EvaluateSettings) -> dict[str, ModelCurves]:
-        """shared slides have a score of every model; an absent one's lesions are missed all the same."""
-        by_all = set.intersection(*({j.slide.id for j in one if j.in_figures} for one in self.judged.values()))
+        """shared slides have a score of every model; an absent one's lesions are missed all the
+        same."""
+        by_all = set.intersection(
+            *({j.slide.id for j in one if j.in_figures} for one in self.judged.values())
+        )
         wanted, curves = set(shared), {}
         for name, judgements in self.judged.items():
-            verdicts, _ = pooled_verdicts([j for j in judgements if j.slide.id in by_all], "gigaslide")
+            verdicts, _ = pooled_verdicts(
+                [j for j in judgements if j.slide.id in by_all], "gigaslide"
+            )
             curves[name] = ModelCurves(
                 roc=roc(*scored([j for j in judgements if j.slide.id in wanted]), noun="slides"),
-                froc=froc_curve(verdicts, DEFINITIONS["gigaslide"], rates=settings.false_positives_per_slide),
+                froc=froc_curve(
+                    verdicts, DEFINITIONS["gigaslide"], rates=settings.false_positives_per_slide
+                ),
                 has_heatmaps=any(j.cells is not None for j in judgements),
             )
         return curves
 
     def pictures(self, slide: str, settings: EvaluateSettings) -> dict[str, Pictures]:
-        """Of one slide, by each model; without those that cannot be drawn, empty where it cannot be opened."""
+        """Of one slide, by each model; without those that cannot be drawn, empty where it cannot be
+        opened."""
         found = drawn_or_why(slide, lambda: self._drawn(slide, settings))
         return {} if isinstance(found, str) else found
 
     def _drawn(self, slide: str, settings: EvaluateSettings) -> dict[str, Pictures]:
-        by_name = {name: next(j for j in all_of if j.slide.id == slide) for name, all_of in self.judged.items()}
+        by_name = {
+            name: next(j for j in all_of if j.slide.id == slide)
+            for name, all_of in self.judged.items()
+        }
         row = next(iter(by_name.values())).slide
         predicted = {name: predictions.of(row) for name, predictions in self.opened.items()}
         fallback_mpp = next((one.slide_mpp for one in predicted.values() if one is not None), None)
@@ -105,24 +117,34 @@ def compare_cohort(
 ) -> list[Comparison]:
     """Judge sets of predictions of a cohort, compare each with the first, and write the folder out.
 
-    It holds `compare.html`, `comparison.json`, and CSV tables of the differences, the curves and the slides that models
-    disagree on.
+    It holds `compare.html`, `comparison.json`, and CSV tables of the differences, the curves and
+    the slides that models disagree on.
 
     Raises:
-        SettingsError: fewer than two, no slides of that split, or out holds something else than a comparison.
-        ScoreError: predictions that cannot be used, or no slide that two models can both be scored on.
+        SettingsError: fewer than two, no slides of that split, or out holds something else than a
+        comparison.
+        ScoreError: predictions that cannot be used, or no slide that two models can both be scored
+        on.
     """
     slides = slides_to_evaluate(cohort, settings)
     if not slides:
-        raise SettingsError(f"no slide of the cohort has split {settings.split!r}; an empty split takes every slide")
+        raise SettingsError(
+            f"no slide of the cohort has split {settings.split!r}; an empty split takes every slide"
+        )
     if len(predictions) < 2:
         raise SettingsError(f"{len(predictions)} set of predictions: give at least two to compare")
     refuse_foreign_folder(out)
     names = _names(predictions)
-    opened = {name: open_predictions(path, cohort) for name, path in zip(names, predictions, strict=True)}
-    judged = {name: judge_cohort(slides, one, settings, on_slide=on_slide) for name, one in opened.items()}
+    opened = {
+        name: open_predictions(path, cohort) for name, path in zip(names, predictions, strict=True)
+    }
+    judged = {
+        name: judge_cohort(slides, one, settings, on_slide=on_slide) for name, one in opened.items()
+    }
     first, *others = names
-    found = [compare(judged[first], judged[other], settings, names=(first, other)) for other in others]
+    found = [
+        compare(judged[first], judged[other], settings, names=(first, other)) for other in others
+    ]
     recipe = Recipe(
         stage=STAGE,
         settings=settings.model_dump(mode="json"),
@@ -151,7 +173,10 @@ def _names(predictions: Sequence[Path]) -> list[str]:
     names = [path.name for path in predictions]
     names = names if len(set(names)) == len(names) else [str(path) for path in predictions]
     if len(set(names)) < len(names):
-        raise SettingsError(f"{', '.join(names)}: the same predictions twice; a model differs from itself in nothing")
+        raise SettingsError(
+            f"{', '.join(names)}: the same predictions twice; a model differs from itself in "
+            "nothing"
+        )
     return names
 
 
@@ -177,8 +202,12 @@ def _write(
     tables = {
         "comparison": pd.concat([_differences(one) for one in found], ignore_index=True),
         "disagreements": _disagreements(rows),
-        "roc": pd.concat([_roc_table(name, one.roc) for name, one in curves.items()], ignore_index=True),
-        "froc": pd.concat([_froc_table(name, one.froc) for name, one in curves.items()], ignore_index=True),
+        "roc": pd.concat(
+            [_roc_table(name, one.roc) for name, one in curves.items()], ignore_index=True
+        ),
+        "froc": pd.concat(
+            [_froc_table(name, one.froc) for name, one in curves.items()], ignore_index=True
+        ),
     }
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
@@ -190,7 +219,9 @@ def _write(
 
 def _differences(comparison: Comparison) -> pd.DataFrame:
     table = comparison.table()
-    for place, (column, name) in enumerate(zip(("first_model", "second_model"), comparison.names, strict=True)):
+    for place, (column, name) in enumerate(
+        zip(("first_model", "second_model"), comparison.names, strict=True)
+    ):
         table.insert(place, column, name)
     return table
 
@@ -207,7 +238,9 @@ def _disagreements(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _roc_table(name: str, curve: Roc) -> pd.DataFrame:
-    rates = {n: getattr(curve, n) for n in ("threshold", "false_positive_rate", "true_positive_rate")}
+    rates = {
+        n: getattr(curve, n) for n in ("threshold", "false_positive_rate", "true_positive_rate")
+    }
     return pd.DataFrame({"model": name, **rates})
 
 

@@ -1,4 +1,5 @@
-"""The page of a comparison: what several models reach on the same slides, and where they disagree."""
+"""The page of a comparison: what several models reach on the same slides, and where they
+disagree."""
 
 from __future__ import annotations
 
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["comparison_html"]
 
 FIRST = (
-    "slide_auc", "slide_sensitivity", "slide_specificity", "slide_average_precision", "slide_brier", "froc_gigaslide",
-    "patch_auc", "patch_brier",
-)  # fmt: skip
+    "slide_auc",
+    "slide_sensitivity",
+    "slide_specificity",
+    "slide_average_precision",
+    "slide_brier",
+    "froc_gigaslide",
+    "patch_auc",
+    "patch_brier",
+)
 
 
 def comparison_html(
@@ -30,7 +37,8 @@ def comparison_html(
     made_with: Mapping[str, str],
     command: str,
 ) -> str:
-    """The text of compare.html, filled from what comparison.json holds, the curves and the pictures."""
+    """The text of compare.html, filled from what comparison.json holds, the curves and the
+    pictures."""
     rates = metrics["settings"]["false_positives_per_slide"]
     names = [*FIRST, *(f"froc_gigaslide_at_{rate:g}" for rate in rates)]
     pairs = [metrics, *metrics["further"]]
@@ -47,7 +55,9 @@ def comparison_html(
         heated={name for name, one in curves.items() if one.has_heatmaps},
         told={
             "roc": ", ".join(f"{name} AUC {told(one.roc.auc)}" for name, one in curves.items()),
-            "froc": ", ".join(f"{name} score {told(one.froc.score)}" for name, one in curves.items()),
+            "froc": ", ".join(
+                f"{name} score {told(one.froc.score)}" for name, one in curves.items()
+            ),
         },
         plots={
             "roc": roc_overlay({name: one.roc for name, one in curves.items()}),

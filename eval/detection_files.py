@@ -1,4 +1,5 @@
-"""Anybody's detections from CSV: a file for each slide as in CAMELYON (p, x, y), or a table (slide, x, y, probability).
+"""Anybody's detections from CSV: a file for each slide as in CAMELYON (p, x, y), or a table (slide,
+x, y, probability).
 
 Coordinates are level-0 px. Every error names the file and the line.
 """
@@ -46,12 +47,17 @@ class SlideDetections:
     def repeated(self) -> int:
         """How many say what another one says: place and probability."""
         found = self.detections
-        return len(found) - len(np.unique(np.stack([found.x, found.y, found.probability]), axis=1).T)
+        return len(found) - len(
+            np.unique(np.stack([found.x, found.y, found.probability]), axis=1).T
+        )
 
     def outside(self, slide_size: tuple[int, int]) -> tuple[str, ...]:
         """Where each detection stands that lies outside a slide of (width, height) level-0 px."""
         found, rows = self.detections, np.flatnonzero(is_outside(self.detections, slide_size))
-        return tuple(f"{self.path}, line {self.line[i]}: ({found.x[i]:g}, {found.y[i]:g})" for i in rows.tolist())
+        return tuple(
+            f"{self.path}, line {self.line[i]}: ({found.x[i]:g}, {found.y[i]:g})"
+            for i in rows.tolist()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +67,16 @@ class DetectionFiles:
     path: Path
     by_slide: dict[str, SlideDetections]
     is_table: bool
-    """A table has no place for a slide without detections: none there is none, where a missing file is missing."""
+    """A table has no place for a slide without detections: none there is none, where a missing file
+    is missing."""
 
     @classmethod
     def load(cls, path: Path, ids: Sequence[str]) -> "DetectionFiles":
         """Read detections of slides with these ids (matched without regard to case where need be).
 
         Raises:
-            ScoreError: no such files, a table without a line, a line that cannot be used, or predictions for a slide
+            ScoreError: no such files, a table without a line, a line that cannot be used, or
+            predictions for a slide
                 that is not in ids.
         """
         if not path.is_dir():
@@ -81,7 +89,10 @@ class DetectionFiles:
         for file in files:
             slide = known.of(file.stem, str(file))
             if slide in found:
-                raise ScoreError(f"{file}: {found[slide].path.name} speaks of slide {slide} too; keep one of them")
+                raise ScoreError(
+                    f"{file}: {found[slide].path.name} speaks of slide {slide} too; keep one of "
+                    "them"
+                )
             rows = [row for row in _rows(file, CAMELYON) if _is_of(row, slide, known)]
             found[slide] = _slide_detections(slide, file, rows)
         return cls(path=path, by_slide=found, is_table=False)
@@ -90,12 +101,15 @@ class DetectionFiles:
         """Pass if a table has rows of one of these slides, or no rows at all.
 
         Raises:
-            ScoreError: all its rows are of other slides; that none was found on these would be no finding.
+            ScoreError: all its rows are of other slides; that none was found on these would be no
+            finding.
         """
         if self.is_table and self.by_slide and not self.by_slide.keys() & set(slides):
             raise ScoreError(
-                f"{self.path}: has no row of the {len(slides)} slides that are evaluated, but of {len(self.by_slide)} "
-                f"others, the first {next(iter(self.by_slide))}; give their --split, or another table"
+                f"{self.path}: has no row of the {len(slides)} slides that are evaluated, but of "
+                f"{len(self.by_slide)} "
+                f"others, the first {next(iter(self.by_slide))}; give their --split, or another "
+                "table"
             )
 
     @classmethod
@@ -106,9 +120,13 @@ class DetectionFiles:
             ScoreError: detections of a slide that is not in ids.
         """
         path, known = Path("detections"), _Ids(ids)
-        names, first, which = np.unique(detections.slide.astype(str), return_index=True, return_inverse=True)
+        names, first, which = np.unique(
+            detections.slide.astype(str), return_index=True, return_inverse=True
+        )
         order = np.argsort(first)
-        slides = {i: known.of(str(names[i]), f"{path}, line {first[i] + 1}") for i in order.tolist()}
+        slides = {
+            i: known.of(str(names[i]), f"{path}, line {first[i] + 1}") for i in order.tolist()
+        }
         named = replace(detections, slide=np.array([slides[i] for i in which.tolist()], object))
         by_slide: dict[str, SlideDetections] = {}
         for slide in dict.fromkeys(slides.values()):
@@ -118,7 +136,8 @@ class DetectionFiles:
 
 
 def csv_names(folder: Path) -> list[str]:
-    """Files of a folder that may hold detections; `gigaslide predict` leaves a summary.csv that does not."""
+    """Files of a folder that may hold detections; `gigaslide predict` leaves a summary.csv that
+    does not."""
     names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() == ".csv")
     return [name for name in names if not name.startswith(".") and name != "summary.csv"]
 
@@ -140,7 +159,8 @@ class _Ids:
             if found:
                 return found
         raise ScoreError(
-            f"{where}: predictions for {name!r}, which the cohort does not list; remove them, or add the slide"
+            f"{where}: predictions for {name!r}, which the cohort does not list; remove them, or "
+            "add the slide"
         )
 
 
@@ -155,7 +175,9 @@ class _Row(NamedTuple):
 
 def _is_of(row: _Row, slide: str, known: _Ids) -> bool:
     if row.slide and known.of(row.slide, f"{row.path}, line {row.line}") != slide:
-        raise ScoreError(f"{row.path}, line {row.line}: slide {row.slide!r} in the file of {slide}; move the row")
+        raise ScoreError(
+            f"{row.path}, line {row.line}: slide {row.slide!r} in the file of {slide}; move the row"
+        )
     return True
 
 
@@ -163,7 +185,10 @@ def _table(path: Path, ids: Sequence[str]) -> dict[str, SlideDetections]:
     known = _Ids(ids)
     with _opened(path) as lines:
         if not any(line.strip() for line in lines):
-            raise ScoreError(f"{path}: is empty; of a model that found nothing, give the header {','.join(TABLE)}")
+            raise ScoreError(
+                f"{path}: is empty; of a model that found nothing, give the header "
+                f"{','.join(TABLE)}"
+            )
     by_slide: dict[str, list[_Row]] = {}
     for row in _rows(path, TABLE):
         by_slide.setdefault(known.of(row.slide, f"{path}, line {row.line}"), []).append(row)
@@ -172,9 +197,13 @@ def _table(path: Path, ids: Sequence[str]) -> dict[str, SlideDetections]:
 
 def _slide_detections(slide: str, path: Path, rows: list[_Row]) -> SlideDetections:
     detections = Detections.of_slide(
-        slide, np.array([(row.x, row.y) for row in rows], np.float64), np.array([row.probability for row in rows])
+        slide,
+        np.array([(row.x, row.y) for row in rows], np.float64),
+        np.array([row.probability for row in rows]),
     )
-    return SlideDetections(detections=detections, path=path, line=np.array([row.line for row in rows], np.int64))
+    return SlideDetections(
+        detections=detections, path=path, line=np.array([row.line for row in rows], np.int64)
+    )
 
 
 def _has_slides(path: Path) -> bool:
@@ -187,13 +216,17 @@ def _opened(path: Path):
     try:
         return path.open(newline="", encoding="utf-8-sig")
     except OSError as error:
-        raise ScoreError(f"{path}: no detections can be read: {error.strerror}; give a folder or a CSV") from error
+        raise ScoreError(
+            f"{path}: no detections can be read: {error.strerror}; give a folder or a CSV"
+        ) from error
 
 
 def _columns(cells: list[str]) -> dict[str, int]:
     """Where each column stands, if the cells are a header; empty if they are not."""
     words = [cell.strip().casefold() for cell in cells]
-    return {name: words.index(word) for name, known in NAMES.items() for word in known if word in words}
+    return {
+        name: words.index(word) for name, known in NAMES.items() for word in known if word in words
+    }
 
 
 def _rows(path: Path, order: tuple[str, ...]) -> Iterator[_Row]:
@@ -210,7 +243,8 @@ def _rows(path: Path, order: tuple[str, ...]) -> Iterator[_Row]:
                     missing = [name for name in order if name not in columns]
                     if columns and missing:
                         raise ScoreError(
-                            f"{path}, line {reader.line_num}: the header {','.join(cells)!r} has no column for "
+                            f"{path}, line {reader.line_num}: the header {','.join(cells)!r} has "
+                            "no column for "
                             f"{', '.join(missing)}; expected {','.join(order)}"
                         )
                     if columns:
@@ -218,14 +252,17 @@ def _rows(path: Path, order: tuple[str, ...]) -> Iterator[_Row]:
                     columns = {name: index for index, name in enumerate(order)}
                 yield _row(path, reader.line_num, cells, columns)
         except (UnicodeDecodeError, csv.Error) as error:
-            raise ScoreError(f"{path}, line {reader.line_num}: cannot be read as CSV: {error}") from error
+            raise ScoreError(
+                f"{path}, line {reader.line_num}: cannot be read as CSV: {error}"
+            ) from error
 
 
 def _row(path: Path, line: int, cells: list[str], columns: dict[str, int]) -> _Row:
     if len(cells) <= max(columns.values()):
         expected = ",".join(sorted(columns, key=lambda name: columns[name]))
         raise ScoreError(
-            f"{path}, line {line}: {len(cells)} value{'s' * (len(cells) != 1)}, expected {expected}; separate by commas"
+            f"{path}, line {line}: {len(cells)} value{'s' * (len(cells) != 1)}, expected "
+            f"{expected}; separate by commas"
         )
     numbers = {}
     for name in ("probability", "x", "y"):
@@ -235,10 +272,13 @@ def _row(path: Path, line: int, cells: list[str], columns: dict[str, int]) -> _R
         except ValueError as error:
             raise ScoreError(f"{path}, line {line}: {name} is {text!r}; give a number") from error
         if not math.isfinite(numbers[name]):
-            raise ScoreError(f"{path}, line {line}: {name} is {text}; remove the row, or give a number")
+            raise ScoreError(
+                f"{path}, line {line}: {name} is {text}; remove the row, or give a number"
+            )
     if not 0 <= numbers["probability"] <= 1:
         raise ScoreError(
-            f"{path}, line {line}: probability {numbers['probability']:g} is not in [0, 1]; scale the scores to it"
+            f"{path}, line {line}: probability {numbers['probability']:g} is not in [0, 1]; scale "
+            "the scores to it"
         )
     slide = cells[columns["slide"]].strip() if "slide" in columns else ""
     return _Row(path, line, slide, **numbers)

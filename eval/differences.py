@@ -1,4 +1,5 @@
-"""Why a FROC definition gives another score than ours on the same detections, in one sentence of counted causes."""
+"""Why a FROC definition gives another score than ours on the same detections, in one sentence of
+counted causes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,8 +15,11 @@ __all__ = ["difference_words"]
 SAME = 5e-4  # scores are told with three decimals
 
 
-def difference_words(curve: Froc, ours: Froc, *, verdicts: Verdicts, slides: Sequence[Judgement]) -> str:
-    """The sentence: by how much it differs, and what of that its lesions, and what its curve and reading make."""
+def difference_words(
+    curve: Froc, ours: Froc, *, verdicts: Verdicts, slides: Sequence[Judgement]
+) -> str:
+    """The sentence: by how much it differs, and what of that its lesions, and what its curve and
+    reading make."""
     if curve.score is None or ours.score is None:
         return f"Not defined: {curve.undefined or ours.undefined}."
     whole = curve.score - ours.score
@@ -44,13 +48,15 @@ def _of_normal_slides(verdicts: Verdicts) -> str:
     normal = int((verdicts.is_normal & verdicts.is_predicted).sum())
     there = int(verdicts.is_normal[verdicts.false_positive_slide].sum())
     return (
-        f"counting the {there} of {len(verdicts.false_positive)} false positives that lie on the {normal} "
+        f"counting the {there} of {len(verdicts.false_positive)} false positives that lie on the "
+        f"{normal} "
         f"tumour-negative slides, over those instead of {int(verdicts.is_predicted.sum())}"
     )
 
 
 def _of_reading(verdicts: Verdicts, by_lesions: Froc, curve: Froc) -> list[tuple[str, float]]:
-    """What the programs' thresholds, number format, and then their reading, change on the same lesions."""
+    """What the programs' thresholds, number format, and then their reading, change on the same
+    lesions."""
     chosen = curve.definition
     thresholds = replace(DEFINITIONS["gigaslide"], thresholds=chosen.thresholds)
     cut, rounded = (
@@ -62,10 +68,17 @@ def _of_reading(verdicts: Verdicts, by_lesions: Froc, curve: Froc) -> list[tuple
         "first at least": "from reading the first point with at least f false positives",
         "reachable": "",
     }[chosen.reading]
-    dropped = "the smallest threshold" if chosen.thresholds == "all but the smallest" else "the threshold 0"
+    dropped = (
+        "the smallest threshold"
+        if chosen.thresholds == "all but the smallest"
+        else "the threshold 0"
+    )
     return [
         (f"from dropping {dropped}", cut - (by_lesions.score or 0.0)),
-        ("from holding hits as float32, which parts them from equal false positives", rounded - cut),
+        (
+            "from holding hits as float32, which parts them from equal false positives",
+            rounded - cut,
+        ),
         (reading, (curve.score or 0.0) - rounded),
     ]
 
@@ -79,4 +92,7 @@ def _ours(slides: Sequence[Judgement]) -> tuple[int, int]:
 def _lesions_words(verdicts: Verdicts, slides: Sequence[Judgement]) -> str:
     countable, itc = _ours(slides)
     of_isolated = int(np.count_nonzero(verdicts.is_itc))
-    return f"{verdicts.countable} countable and {of_isolated} of isolated cells, ours {countable} and {itc}"
+    return (
+        f"{verdicts.countable} countable and {of_isolated} of isolated cells, ours {countable} and "
+        f"{itc}"
+    )

@@ -1,4 +1,5 @@
-"""What is drawn on a picture of a slide: outlines, marks, a scale bar. In a frame, so that a crop is drawn alike."""
+"""What is drawn on a picture of a slide: outlines, marks, a scale bar. In a frame, so that a crop
+is drawn alike."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -27,8 +28,14 @@ __all__ = [
     "grey",
 ]
 
-# RGB. Safe for colour-blind eyes: they differ in lightness, and no two that must be told apart differ in hue only.
-COLOURS = {"lesion": (0, 60, 170), "itc": (200, 90, 0), "halo": (255, 255, 255), "mark": (20, 20, 20)}
+# RGB. Safe for colour-blind eyes: they differ in lightness, and no two that must be told apart
+# differ in hue only.
+COLOURS = {
+    "lesion": (0, 60, 170),
+    "itc": (200, 90, 0),
+    "halo": (255, 255, 255),
+    "mark": (20, 20, 20),
+}
 SCALE_BARS_UM = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 SHIFT = 4  # cv2 draws in 1/16 px
 QUALITIES = (82, 72, 60, 45, 30)  # of JPEG, tried in this order
@@ -48,14 +55,16 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Where a picture lies on its slide: its top left (x, y) in level-0 px, and the level-0 px of one picture px."""
+    """Where a picture lies on its slide: its top left (x, y) in level-0 px, and the level-0 px of
+    one picture px."""
 
     x: float = 0.0
     y: float = 0.0
     scale: float
 
     def pixels(self, xy_level0: np.ndarray) -> np.ndarray:
-        """Picture px (N, 2) float64, whole at the middle of a px, of points (N, 2) level-0 (x, y)."""
+        """Picture px (N, 2) float64, whole at the middle of a px, of points (N, 2) level-0
+        (x, y)."""
         return (np.asarray(xy_level0, np.float64) - (self.x, self.y)) / self.scale - 0.5
 
     def fixed_point(self, xy_level0: np.ndarray) -> np.ndarray:
@@ -73,14 +82,22 @@ def grey(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
-def draw_outlines(image: np.ndarray, tumor: MultiPolygon, lesions: AnyLesions, frame: Frame) -> None:
-    """Tumour as annotated in a firm line, isolated cells in another colour; the lesion it grows to in a hair line."""
+def draw_outlines(
+    image: np.ndarray, tumor: MultiPolygon, lesions: AnyLesions, frame: Frame
+) -> None:
+    """Tumour as annotated in a firm line, isolated cells in another colour; the lesion it grows to
+    in a hair line."""
     if isinstance(lesions, Lesions):
         grown = lesions.outlines
         for index in np.flatnonzero(frame.covers(grown, image)):
             colour = COLOURS["itc" if lesions.measures.is_itc[index] else "lesion"]
             for part in shapely.get_parts(grown[index]):
-                _line(image, [frame.fixed_point(shapely.get_coordinates(part.exterior))], colour, thickness=1)
+                _line(
+                    image,
+                    [frame.fixed_point(shapely.get_coordinates(part.exterior))],
+                    colour,
+                    thickness=1,
+                )
     parts = np.asarray(tumor.geoms)
     if not len(parts):
         return
@@ -88,22 +105,36 @@ def draw_outlines(image: np.ndarray, tumor: MultiPolygon, lesions: AnyLesions, f
     labels = lesions.at(shapely.get_coordinates(shapely.point_on_surface(parts)))
     is_itc = np.append(False, lesions.measures.is_itc)[labels]
     rings = [
-        [frame.fixed_point(np.asarray(ring.coords)) for ring in (part.exterior, *part.interiors)] for part in parts
+        [frame.fixed_point(np.asarray(ring.coords)) for ring in (part.exterior, *part.interiors)]
+        for part in parts
     ]
-    for is_halo, thickness in ((True, 4), (False, 2)):  # every halo first, so that none covers a neighbour's line
+    for is_halo, thickness in (
+        (True, 4),
+        (False, 2),
+    ):  # every halo first, so that none covers a neighbour's line
         for part, small in zip(rings, is_itc, strict=True):
-            _line(image, part, COLOURS["halo" if is_halo else "itc" if small else "lesion"], thickness=thickness)
+            _line(
+                image,
+                part,
+                COLOURS["halo" if is_halo else "itc" if small else "lesion"],
+                thickness=thickness,
+            )
 
 
-def _line(image: np.ndarray, rings: list[np.ndarray], colour: tuple[int, int, int], *, thickness: int) -> None:
+def _line(
+    image: np.ndarray, rings: list[np.ndarray], colour: tuple[int, int, int], *, thickness: int
+) -> None:
     cv2.polylines(image, rings, True, colour, thickness, cv2.LINE_AA, SHIFT)
 
 
-def draw_detections(image: np.ndarray, xy: np.ndarray, verdicts: np.ndarray | None, frame: Frame) -> None:
-    """A ring for a hit, a cross for a false positive, a square for an ignored one or one that nobody can judge.
+def draw_detections(
+    image: np.ndarray, xy: np.ndarray, verdicts: np.ndarray | None, frame: Frame
+) -> None:
+    """A ring for a hit, a cross for a false positive, a square for an ignored one or one that
+    nobody can judge.
 
-    xy is (N, 2) level-0 px, the most important first; verdicts (N,), a `Verdict` each, or None. Of what may be seen the
-    first `MOST_MARKS` are drawn.
+    xy is (N, 2) level-0 px, the most important first; verdicts (N,), a `Verdict` each, or None. Of
+    what may be seen the first `MOST_MARKS` are drawn.
     """
     points = np.rint(frame.pixels(xy).reshape(-1, 2))
     in_view = ((points >= -10) & (points < np.array(image.shape[1::-1]) + 10)).all(axis=1)
@@ -138,17 +169,23 @@ def draw_scale_bar(image: np.ndarray, *, pixel_um: float) -> None:
     length, words = round(um / pixel_um), f"{um / 1000:g} mm" if um >= 1000 else f"{um} µm"
     _, above, wide, _ = _font().getbbox(words, anchor="ls")
     top, right = round(height - 19 + above), round(max(length, wide)) + 16
-    cv2.rectangle(image, (4, top), (right, height - 5), COLOURS["halo"], cv2.FILLED)  # readable on any tissue
+    cv2.rectangle(
+        image, (4, top), (right, height - 5), COLOURS["halo"], cv2.FILLED
+    )  # readable on any tissue
     cv2.line(image, (10, height - 9), (10 + length, height - 9), COLOURS["mark"], 3)
     written = Image.fromarray(image)
-    ImageDraw.Draw(written).text((10, height - 16), words, fill=COLOURS["mark"], font=_font(), anchor="ls")
+    ImageDraw.Draw(written).text(
+        (10, height - 16), words, fill=COLOURS["mark"], font=_font(), anchor="ls"
+    )
     image[:] = np.asarray(written)
 
 
 @cache
 def _font() -> ImageFont.FreeTypeFont:
     """Matplotlib's own, for cv2's and Pillow's know no µ."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 12)
+    return ImageFont.truetype(
+        Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 12
+    )
 
 
 def encoded(image: np.ndarray, *, most_bytes: float) -> bytes:

@@ -1,4 +1,5 @@
-"""From a cohort and its predictions to a folder with a report: slide by slide, whole or not at all."""
+"""From a cohort and its predictions to a folder with a report: slide by slide, whole or not
+at all."""
 
 import json
 import logging
@@ -80,7 +81,8 @@ class Evaluation:
 
     @property
     def exit_status(self) -> int:
-        """0: every slide is in the figures; 1: none is, or none is predicted; 2: some are absent, partial or left out.
+        """0: every slide is in the figures; 1: none is, or none is predicted; 2: some are absent,
+        partial or left out.
 
         Also 2: predictions of different models, detections outside their slides.
         """
@@ -88,11 +90,16 @@ class Evaluation:
             return 1
         good = (JudgementStatus.EVALUATED, JudgementStatus.NO_TISSUE)
         of_one_model = len(models_of(self.judgements)) <= 1
-        return 0 if of_one_model and all(j.status in good and not j.outside for j in self.judgements) else 2
+        return (
+            0
+            if of_one_model and all(j.status in good and not j.outside for j in self.judgements)
+            else 2
+        )
 
     @cached_property
     def operating_point(self) -> OperatingPoint:
-        """What is missed and what is false from the threshold on at which slides are called tumour."""
+        """What is missed and what is false from the threshold on at which slides are called
+        tumour."""
         return self.mistakes.point
 
     @cached_property
@@ -102,7 +109,10 @@ class Evaluation:
             **metrics_of(self.figures),
             "subgroups": subgroup_rows(self.subgroups),
             "cohort": cohort_counts(self.judgements),
-            "operating_point": {**self.operating_point.metrics, **calls_at(self.operating_point, self.judgements)},
+            "operating_point": {
+                **self.operating_point.metrics,
+                **calls_at(self.operating_point, self.judgements),
+            },
             "slides": tables.slide_rows(self.judgements, threshold=self.settings.slide_threshold),
             "left_out": left_out_rows(self.judgements),
             "unlisted_predictions": list(self.unlisted),
@@ -143,19 +153,22 @@ def evaluate_cohort(
 ) -> Evaluation:
     """Judge predictions, and write the folder out.
 
-    predictions holds `<slide id>/heatmap.zarr` and `detections.csv`, or anybody's detections as CSV: see
-    `open_predictions`. A slide that cannot be judged is left out and listed with its reason. on_slide is told each
-    id twice: when it is judged, and when its pictures are drawn.
+    predictions holds `<slide id>/heatmap.zarr` and `detections.csv`, or anybody's detections as
+    CSV: see `open_predictions`. A slide that cannot be judged is left out and listed with its
+    reason. on_slide is told each id twice: when it is judged, and when its pictures are drawn.
 
     Raises:
         SettingsError: no slides of that split, or out holds something else than an evaluation.
-        ScoreError: no predictions, or detections that cannot be used or are of slides the cohort does not list.
+        ScoreError: no predictions, or detections that cannot be used or are of slides the cohort
+        does not list.
     """
     _check(cohort, out, settings)
     opened = open_predictions(predictions, cohort)
     slides = slides_to_evaluate(cohort, settings)
     judged = judge_cohort(slides, opened, settings, on_slide=on_slide)
-    mistakes = mistakes_of(judged, opened, operating_point(judged, threshold=settings.slide_threshold))
+    mistakes = mistakes_of(
+        judged, opened, operating_point(judged, threshold=settings.slide_threshold)
+    )
     judgements, crops = with_pictures(judged, opened, mistakes, settings, on_slide=on_slide)
     evaluation = Evaluation(
         figures=figures_of(judgements, settings),
@@ -168,8 +181,18 @@ def evaluate_cohort(
     )
     recipe = _recipe(slides, opened, settings)
     with whole_folder(out) as partial:
-        _write(evaluation, recipe, command_line("evaluate", [cohort.source, predictions, out], settings), partial)
-    logger.info("%s: %d of %d slides in the figures", out, sum(j.in_figures for j in judgements), len(judgements))
+        _write(
+            evaluation,
+            recipe,
+            command_line("evaluate", [cohort.source, predictions, out], settings),
+            partial,
+        )
+    logger.info(
+        "%s: %d of %d slides in the figures",
+        out,
+        sum(j.in_figures for j in judgements),
+        len(judgements),
+    )
     return evaluation
 
 
@@ -183,7 +206,8 @@ def judge_cohort(
     """Each slide judged; one that cannot be is left out, with its reason.
 
     Raises:
-        ScoreError: the predictions are of other slides, or most detections lie outside their slides.
+        ScoreError: the predictions are of other slides, or most detections lie outside their
+        slides.
     """
     predictions.check(slides)
     judgements = []
@@ -195,11 +219,16 @@ def judge_cohort(
     return judgements
 
 
-def find_evaluation(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> dict[str, Any] | None:
-    """The metrics in out that `evaluate_cohort` would only repeat; None where there is no whole evaluation."""
+def find_evaluation(
+    cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings
+) -> dict[str, Any] | None:
+    """The metrics in out that `evaluate_cohort` would only repeat; None where there is no whole
+    evaluation."""
     found = Recipe.load(out / "recipe.json")
     if found is None or found.differences(
-        _recipe(slides_to_evaluate(cohort, settings), open_predictions(predictions, cohort), settings)
+        _recipe(
+            slides_to_evaluate(cohort, settings), open_predictions(predictions, cohort), settings
+        )
     ):
         return None
     try:
@@ -208,13 +237,22 @@ def find_evaluation(cohort: Cohort, predictions: Path, out: Path, settings: Eval
         logger.warning("%s: made again: metrics.json cannot be read: %s", out, error)
         return None
     report = out / "report.html"
-    is_whole = isinstance(metrics, dict) and metrics.keys() >= METRICS and report.is_file() and report.stat().st_size
+    is_whole = (
+        isinstance(metrics, dict)
+        and metrics.keys() >= METRICS
+        and report.is_file()
+        and report.stat().st_size
+    )
     return metrics if is_whole else None
 
 
 def slides_to_evaluate(cohort: Cohort, settings: EvaluateSettings) -> list[CohortSlide]:
     """The slides of the split; in a cohort without splits, or if none is asked for, every slide."""
-    return [s for s in cohort if not settings.split or not cohort.has_splits or s.split == settings.split]
+    return [
+        s
+        for s in cohort
+        if not settings.split or not cohort.has_splits or s.split == settings.split
+    ]
 
 
 def check_choice(cohort: Cohort, settings: EvaluateSettings) -> None:
@@ -226,7 +264,8 @@ def check_choice(cohort: Cohort, settings: EvaluateSettings) -> None:
     if not slides_to_evaluate(cohort, settings):
         found = ", ".join(sorted({s.split or "(none)" for s in cohort}))
         raise SettingsError(
-            f"no slide of the cohort has split {settings.split!r}; there are {found}; an empty split takes every slide"
+            f"no slide of the cohort has split {settings.split!r}; there are {found}; an empty "
+            "split takes every slide"
         )
     check_columns(cohort, settings)
 
@@ -255,7 +294,9 @@ def _tried(slide: CohortSlide, predictions: Predictions, settings: EvaluateSetti
     return Judgement(slide=slide, status=JudgementStatus.FAILED, reason=reason)
 
 
-def _recipe(slides: list[CohortSlide], predictions: Predictions, settings: EvaluateSettings) -> Recipe:
+def _recipe(
+    slides: list[CohortSlide], predictions: Predictions, settings: EvaluateSettings
+) -> Recipe:
     return Recipe(
         stage=STAGE,
         settings=settings.model_dump(mode="json"),

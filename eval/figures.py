@@ -1,4 +1,5 @@
-"""The figures of an evaluation: what slides, patches, lesions and patients say together, each with its interval."""
+"""The figures of an evaluation: what slides, patches, lesions and patients say together, each with
+its interval."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,16 +19,32 @@ from .measures import SIZES
 from .settings import EvaluateSettings
 from .slide_level import Calibration, calibration
 from .stages import CLASSES, Stages
-from .statistics import official_gap, pooled_patches, pooled_verdicts, scored, stages_of, statistics_of
+from .statistics import (
+    official_gap,
+    pooled_patches,
+    pooled_verdicts,
+    scored,
+    stages_of,
+    statistics_of,
+)
 from .threshold import reaches
 from .verdicts import Verdicts
 
-__all__ = ["Band", "Figures", "FrocFigures", "PrecisionRecall", "SizeCounts", "figures_of", "resampling_of"]
+__all__ = [
+    "Band",
+    "Figures",
+    "FrocFigures",
+    "PrecisionRecall",
+    "SizeCounts",
+    "figures_of",
+    "resampling_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrocFigures:
-    """A FROC curve by one definition, its score and its sensitivities; intervals where the definition allows them."""
+    """A FROC curve by one definition, its score and its sensitivities; intervals where the
+    definition allows them."""
 
     curve: Froc
     score: Estimate
@@ -42,7 +59,8 @@ class FrocFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """Pointwise interval of a FROC curve over rates (R,) of false positives per slide; NaN where draws tell none."""
+    """Pointwise interval of a FROC curve over rates (R,) of false positives per slide; NaN where
+    draws tell none."""
 
     rates: np.ndarray
     low: np.ndarray
@@ -63,11 +81,14 @@ class SizeCounts:
     """What was found of each size."""
 
     lesions: dict[str, tuple[int, int, int]]
-    """By size: lesions, of them found by any detection, of them found from the slide threshold on."""
+    """By size: lesions, of them found by any detection, of them found from the slide threshold on.
+    """
     slides: np.ndarray
-    """(4, 2) int64: slides by true class (`CLASSES`), and whether their score is below or from the threshold on."""
+    """(4, 2) int64: slides by true class (`CLASSES`), and whether their score is below or from the
+    threshold on."""
     classes: np.ndarray
-    """(4, 4) int64: slides by true class and by the class of the largest predicted lesion; those that have both."""
+    """(4, 4) int64: slides by true class and by the class of the largest predicted lesion; those
+    that have both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +114,11 @@ class Figures:
     """Those with a score: absent ones have none."""
     normal_slides: int
     lesion_slides: int
-    """Slides whose lesions are known, normal and absent ones included: those that FROC speaks of."""
+    """Slides whose lesions are known, normal and absent ones included: those that FROC speaks of.
+    """
     absent_slides: int
-    """Slides without predictions: in no slide figure, their lesions missed, no false positives divided by them."""
+    """Slides without predictions: in no slide figure, their lesions missed, no false positives
+    divided by them."""
     countable_lesions: int
     itc: int
     tumor_patches: int
@@ -161,7 +184,11 @@ def figures_of(judgements: Sequence[Judgement], settings: EvaluateSettings) -> F
 
 
 def _froc(
-    slides: Sequence[Judgement], estimates: dict[str, Estimate], settings: EvaluateSettings, *, gap: str
+    slides: Sequence[Judgement],
+    estimates: dict[str, Estimate],
+    settings: EvaluateSettings,
+    *,
+    gap: str,
 ) -> dict[str, FrocFigures]:
     found: dict[str, FrocFigures] = {}
     for name, definition in DEFINITIONS.items():
@@ -180,7 +207,9 @@ def _froc(
             slides=int(verdicts.is_predicted.sum()),
             countable_lesions=verdicts.countable,
             itc=len(verdicts.best) - verdicts.countable,
-            difference="" if ours is None else difference_words(curve, ours, verdicts=verdicts, slides=slides),
+            difference=""
+            if ours is None
+            else difference_words(curve, ours, verdicts=verdicts, slides=slides),
         )
     return found
 
@@ -223,12 +252,16 @@ def _sizes(slides: Sequence[Judgement], settings: EvaluateSettings) -> SizeCount
 
 
 def _band(verdicts: Verdicts, weights: np.ndarray, settings: EvaluateSettings) -> Band:
-    rates = np.geomspace(settings.false_positives_per_slide[0] / 2, settings.false_positives_per_slide[-1] * 1.25, 80)
+    rates = np.geomspace(
+        settings.false_positives_per_slide[0] / 2, settings.false_positives_per_slide[-1] * 1.25, 80
+    )
     resampled = resampled_sensitivity(verdicts, DEFINITIONS["gigaslide"], weights, rates=rates)
     resampled = resampled[~np.isnan(resampled).any(axis=1)]
     if not len(resampled):
         nothing = np.full(len(rates), np.nan)
         return Band(rates=rates, low=nothing, high=nothing)
-    ends = np.quantile(resampled, [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2], axis=0)
+    ends = np.quantile(
+        resampled, [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2], axis=0
+    )
     low, high = np.where(ends[1] - ends[0] > SLACK, ends, np.nan)
     return Band(rates=rates, low=low, high=high)

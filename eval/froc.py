@@ -1,7 +1,8 @@
 """FROC: lesion sensitivity against false positives per slide, by definitions that have names.
 
-The official programs disagree with each other and with the paper's words. All are one computation with five choices
-(`FrocDefinition`); which lesions there are by each rule is settled before, in `lesions` and `pixel_rules`.
+The official programs disagree with each other and with the paper's words. All are one computation
+with five choices (`FrocDefinition`); which lesions there are by each rule is settled before, in
+`lesions` and `pixel_rules`.
 """
 
 from collections.abc import Iterator
@@ -25,27 +26,37 @@ class FrocDefinition:
     lesions: Literal["gigaslide", "camelyon16-e1", "camelyon16-e2"]
     """Whose lesions are found: outlines grown exactly, or the level-5 mask of a program."""
     thresholds: Literal["every", "positive", "all but the smallest"]
-    """Which of the values seen are operating points. The last loses a real one when nothing was missed."""
+    """Which of the values seen are operating points. The last loses a real one when nothing was
+    missed."""
     slides: Literal["all", "normal"]
     """Slides whose false positives are counted, and by whose number they are divided."""
     hits: Literal["float64", "float32"]
-    """How the probabilities of found lesions are held. As float32 a hit of 0.3 lies above a false positive of 0.3, one
-    of 0.9 below a false positive of 0.9: equal ones come apart, and to a false positive's threshold they compare in
-    float32 again."""
+    """How the probabilities of found lesions are held. As float32 a hit of 0.3 lies above a false
+    positive of 0.3, one of 0.9 below a false positive of 0.9: equal ones come apart, and to a false
+    positive's threshold they compare in float32 again."""
     reading: Literal["reachable", "interpolated", "first at least"]
-    """Sensitivity at f false positives per slide: the best operating point with at most f (a step function: nothing is
-    promised that no threshold gives); a straight line between points; or the first point with at least f, else the
-    last."""
+    """Sensitivity at f false positives per slide: the best operating point with at most f (a step
+    function: nothing is promised that no threshold gives); a straight line between points; or the
+    first point with at least f, else the last."""
     words: str
     """For the reader of a report."""
 
     def as_hits(self, probability: np.ndarray) -> np.ndarray:
         """Probabilities (float64) rounded as those of found lesions are, float64."""
-        return probability.astype(np.float32).astype(np.float64) if self.hits == "float32" else probability
+        return (
+            probability.astype(np.float32).astype(np.float64)
+            if self.hits == "float32"
+            else probability
+        )
 
     def counted(self, verdicts: Verdicts) -> np.ndarray:
-        """Which of the slides count for false positives: (S,) bool; never one without a prediction."""
-        return verdicts.is_predicted & verdicts.is_normal if self.slides == "normal" else verdicts.is_predicted
+        """Which of the slides count for false positives: (S,) bool; never one without a
+        prediction."""
+        return (
+            verdicts.is_predicted & verdicts.is_normal
+            if self.slides == "normal"
+            else verdicts.is_predicted
+        )
 
 
 DEFINITIONS = {
@@ -58,7 +69,8 @@ DEFINITIONS = {
             slides="all",
             hits="float64",
             reading="reachable",
-            words="false positives over all slides; every operating point; best sensitivity with at most f",
+            words="false positives over all slides; every operating point; best sensitivity with "
+            "at most f",
         ),
         FrocDefinition(
             name="liu2017",
@@ -76,7 +88,8 @@ DEFINITIONS = {
             slides="all",
             hits="float32",
             reading="interpolated",
-            words="lesions and curve of Evaluation_FROC.py (2016): level-5 mask, 0.243 µm/px whatever the slide, "
+            words="lesions and curve of Evaluation_FROC.py (2016): level-5 mask, 0.243 µm/px "
+            "whatever the slide, "
             "smallest threshold dropped, hits held as float32; interpolated, as NCRF and MONAI do",
         ),
         FrocDefinition(
@@ -86,7 +99,8 @@ DEFINITIONS = {
             slides="all",
             hits="float64",
             reading="first at least",
-            words="lesions and curve of the script shipped with the public data: level-5 mask, its own µm/px; first "
+            words="lesions and curve of the script shipped with the public data: level-5 mask, its "
+            "own µm/px; first "
             "point with at least f, else the last",
         ),
     )
@@ -95,7 +109,8 @@ DEFINITIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Froc:
-    """A curve and its readings. Where it is not defined the arrays are empty and `undefined` says why."""
+    """A curve and its readings. Where it is not defined the arrays are empty and `undefined` says
+    why."""
 
     definition: FrocDefinition
     threshold: np.ndarray
@@ -118,12 +133,18 @@ class Froc:
         """The same, not defined."""
         nothing = np.zeros(0)
         return replace(
-            self, threshold=nothing, false_positives=nothing, sensitivity=nothing, at_rates=(), undefined=reason
+            self,
+            threshold=nothing,
+            false_positives=nothing,
+            sensitivity=nothing,
+            at_rates=(),
+            undefined=reason,
         )
 
 
 def froc_curve(verdicts: Verdicts, definition: FrocDefinition, *, rates: tuple[float, ...]) -> Froc:
-    """The curve of pooled verdicts. A lesion found with p = 0 is found; a missed one has no operating point."""
+    """The curve of pooled verdicts. A lesion found with p = 0 is found; a missed one has no
+    operating point."""
     reason = undefined(verdicts, definition)
     if reason:
         nothing = np.zeros(0)
@@ -140,7 +161,9 @@ def froc_curve(verdicts: Verdicts, definition: FrocDefinition, *, rates: tuple[f
     false = np.sort(verdicts.false_positive[chosen[verdicts.false_positive_slide]])
     hits = np.sort(definition.as_hits(verdicts.best[verdicts.is_found]))
     threshold = _thresholds(false, hits, verdicts=verdicts, definition=definition)
-    false_positives = np.append((len(false) - np.searchsorted(false, threshold)) / chosen.sum(), 0.0)
+    false_positives = np.append(
+        (len(false) - np.searchsorted(false, threshold)) / chosen.sum(), 0.0
+    )
     below = np.searchsorted(hits, definition.as_hits(threshold))
     sensitivity = np.append((len(hits) - below) / verdicts.countable, 0.0)
     return Froc(
@@ -166,23 +189,33 @@ def undefined(verdicts: Verdicts, definition: FrocDefinition) -> str:
     return "" if definition.counted(verdicts).any() else "no tumour-negative slides"
 
 
-def _thresholds(false: np.ndarray, hits: np.ndarray, *, verdicts: Verdicts, definition: FrocDefinition) -> np.ndarray:
+def _thresholds(
+    false: np.ndarray, hits: np.ndarray, *, verdicts: Verdicts, definition: FrocDefinition
+) -> np.ndarray:
     if definition.thresholds == "every":
         return np.unique(np.concatenate([false, hits]))
-    # The official programs hold 0.0 for every lesion without a hit, and for isolated tumour cells even with one.
+    # The official programs hold 0.0 for every lesion without a hit, and for isolated tumour cells
+    # even with one.
     blanks = np.zeros(len(verdicts.best) - len(hits))
     values = np.unique(np.concatenate([false, hits, blanks]))
     return values[1:] if definition.thresholds == "all but the smallest" else values[values != 0.0]
 
 
 def _read(
-    false_positives: np.ndarray, sensitivity: np.ndarray, rates: tuple[float, ...], definition: FrocDefinition
+    false_positives: np.ndarray,
+    sensitivity: np.ndarray,
+    rates: tuple[float, ...],
+    definition: FrocDefinition,
 ) -> Iterator[float]:
     """Both arrays ascending, from (0, 0)."""
     for rate in rates:
         if definition.reading == "interpolated":
             yield float(np.interp(rate, false_positives, sensitivity))
         elif definition.reading == "first at least":
-            yield float(sensitivity[min(np.searchsorted(false_positives, rate), len(sensitivity) - 1)])
+            yield float(
+                sensitivity[min(np.searchsorted(false_positives, rate), len(sensitivity) - 1)]
+            )
         else:
-            yield float(sensitivity[np.searchsorted(false_positives, rate + SLACK, side="right") - 1])
+            yield float(
+                sensitivity[np.searchsorted(false_positives, rate + SLACK, side="right") - 1]
+            )

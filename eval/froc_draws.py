@@ -1,4 +1,5 @@
-"""The readings of a FROC curve for thousands of draws of its slides at once, without drawing the curves."""
+"""The readings of a FROC curve for thousands of draws of its slides at once, without drawing the
+curves."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,11 +18,13 @@ MOST_AT_ONCE = 4096  # thresholds looked at together
 def resampled_sensitivity(
     verdicts: Verdicts, definition: FrocDefinition, weights: np.ndarray, *, rates: np.ndarray
 ) -> np.ndarray:
-    """Sensitivity at rates (R,) for slides drawn weights (B, S) times each: (B, R), NaN where it is not defined.
+    """Sensitivity at rates (R,) for slides drawn weights (B, S) times each: (B, R), NaN where it is
+    not defined.
 
-    A reading at f depends on one place of the curve only: the false positive with which f is reached or exceeded. So a
-    draw is a running sum over false positives sorted once. Two of them that only float32 cannot tell apart, with a hit
-    between them, are the one case in which camelyon16-e1's curve itself is read a hit lower.
+    A reading at f depends on one place of the curve only: the false positive with which f is
+    reached or exceeded. So a draw is a running sum over false positives sorted once. Two of them
+    that only float32 cannot tell apart, with a hit between them, are the one case in which
+    camelyon16-e1's curve itself is read a hit lower.
     """
     scan = _Scan(verdicts=verdicts, definition=definition, rates=np.asarray(rates, np.float64))
     step = max(1, CHUNK // (len(scan.hits) + MOST_AT_ONCE))
@@ -43,7 +46,8 @@ class _Place:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scan:
-    """False positives by level (a probability that occurs, G of them, best first), and hits, best first."""
+    """False positives by level (a probability that occurs, G of them, best first), and hits, best
+    first."""
 
     verdicts: Verdicts
     definition: FrocDefinition
@@ -95,7 +99,9 @@ class _Scan:
     def smallest(self) -> np.ndarray:
         """(S,) the smallest value that a program holds of each slide; inf of none."""
         verdicts, smallest = self.verdicts, np.full(len(self.chosen), np.inf)
-        np.minimum.at(smallest, verdicts.false_positive_slide[self.false], verdicts.false_positive[self.false])
+        np.minimum.at(
+            smallest, verdicts.false_positive_slide[self.false], verdicts.false_positive[self.false]
+        )
         np.minimum.at(smallest, verdicts.lesion_slide[self.found], self.hits)
         smallest[verdicts.lesion_slide[~verdicts.is_found]] = 0.0
         return smallest
@@ -111,15 +117,22 @@ class _Scan:
     def read(self, drawn: np.ndarray) -> np.ndarray:
         """The readings (B, R) of draws (B, S)."""
         slides = (drawn @ self.chosen).astype(np.float64)
-        lesions = drawn[:, self.verdicts.lesion_slide[~self.verdicts.is_itc]].sum(axis=1, dtype=np.float64)
+        lesions = drawn[:, self.verdicts.lesion_slide[~self.verdicts.is_itc]].sum(
+            axis=1, dtype=np.float64
+        )
         lesions[(lesions == 0) | (slides == 0)] = np.nan
         slides[slides == 0] = np.nan
         floor = self.floor(drawn)
         above_floor = np.searchsorted(-self.hits, -floor, side="left")[:, None]
-        running = np.pad(drawn[:, self.verdicts.lesion_slide[self.found]].cumsum(axis=1), ((0, 0), (1, 0)))
+        running = np.pad(
+            drawn[:, self.verdicts.lesion_slide[self.found]].cumsum(axis=1), ((0, 0), (1, 0))
+        )
 
         def sensitivity(hits: np.ndarray) -> np.ndarray:
-            return np.take_along_axis(running, np.minimum(hits, above_floor), axis=1) / lesions[:, None]
+            return (
+                np.take_along_axis(running, np.minimum(hits, above_floor), axis=1)
+                / lesions[:, None]
+            )
 
         place = self.places(drawn, slides[:, None])
         if self.definition.reading == "first at least":
@@ -139,8 +152,14 @@ class _Scan:
     def places(self, drawn: np.ndarray, slides: np.ndarray) -> _Place:
         """Only levels below the last rate are looked at, a stretch after another."""
         shape = (len(drawn), len(self.rates))
-        place = _Place(level=np.full(shape, len(self.levels)), before=np.zeros(shape), upto=np.zeros(shape))
-        total, open_, times = np.zeros((len(drawn), 1)), np.ones(shape, bool), drawn.astype(np.float64)
+        place = _Place(
+            level=np.full(shape, len(self.levels)), before=np.zeros(shape), upto=np.zeros(shape)
+        )
+        total, open_, times = (
+            np.zeros((len(drawn), 1)),
+            np.ones(shape, bool),
+            drawn.astype(np.float64),
+        )
         side = "left" if self.definition.reading == "first at least" else "right"
         limits = self.rates + (SLACK if self.definition.reading == "reachable" else 0.0)
         step = max(1, min(MOST_AT_ONCE, CHUNK // max(1, len(self.chosen))))
@@ -153,7 +172,10 @@ class _Scan:
             row, rate = np.nonzero(open_ & (at < per_slide.shape[1]))
             index = at[row, rate]
             place.level[row, rate] = start + index
-            place.before[row, rate], place.upto[row, rate] = running[row, index], running[row, index + 1]
+            place.before[row, rate], place.upto[row, rate] = (
+                running[row, index],
+                running[row, index + 1],
+            )
             open_[row, rate] = False
             total = running[:, -1:]
             if not open_.any():
@@ -166,4 +188,8 @@ class _Scan:
         slide = self.verdicts.false_positive_slide[self.false[ends[0] : ends[-1]]]
         level = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
         shape = (len(self.chosen), len(ends) - 1)
-        return np.bincount(slide * shape[1] + level, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+        return (
+            np.bincount(slide * shape[1] + level, minlength=shape[0] * shape[1])
+            .reshape(shape)
+            .astype(np.float64)
+        )

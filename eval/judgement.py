@@ -1,4 +1,5 @@
-"""One slide's prediction held against its truth: reads the files, asks the modules that know the rules."""
+"""One slide's prediction held against its truth: reads the files, asks the modules that know the
+rules."""
 
 import logging
 from collections import Counter
@@ -29,7 +30,15 @@ from .stages import CLASSES, predicted_class
 from .truth import Truth
 from .verdicts import SlideVerdicts, judge_detections
 
-__all__ = ["Judgement", "JudgementStatus", "Patches", "judge", "judge_slide", "models_of", "refuse_other_frame"]
+__all__ = [
+    "Judgement",
+    "JudgementStatus",
+    "Patches",
+    "judge",
+    "judge_slide",
+    "models_of",
+    "refuse_other_frame",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -37,23 +46,31 @@ CELLS_AT_ONCE = 50_000  # squares asked of the polygons in one call
 
 
 class JudgementStatus(StrEnum):
-    """What an evaluation made of a slide; `IN_FIGURES` are in the figures, the others are left out."""
+    """What an evaluation made of a slide; `IN_FIGURES` are in the figures, the others are
+    left out."""
 
     EVALUATED = "evaluated"
     PARTIAL = "partial"
-    """Evaluated, but some cells were unreadable or the model gave NaN: they count as not looked at."""
+    """Evaluated, but some cells were unreadable or the model gave NaN: they count as not looked at.
+    """
     NO_TISSUE = "no tissue"
     MISSING = "missing"
-    """No prediction, and the slide cannot be opened, or no slide is predicted: nothing can be said of it."""
+    """No prediction, and the slide cannot be opened, or no slide is predicted: nothing can be said
+    of it."""
     ABSENT = "absent"
-    """No prediction, or none that can be used: it has no score, but its lesions count as missed, for leaving them out
-    would flatter the model, as would a slide without false positives."""
+    """No prediction, or none that can be used: it has no score, but its lesions count as missed,
+    for leaving them out would flatter the model, as would a slide without false positives."""
     FAILED = "failed"
     """Annotation or slide cannot be used."""
     NO_LABEL = "no label"
 
 
-IN_FIGURES = (JudgementStatus.EVALUATED, JudgementStatus.PARTIAL, JudgementStatus.NO_TISSUE, JudgementStatus.ABSENT)
+IN_FIGURES = (
+    JudgementStatus.EVALUATED,
+    JudgementStatus.PARTIAL,
+    JudgementStatus.NO_TISSUE,
+    JudgementStatus.ABSENT,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +87,8 @@ class Patches:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """Everything an evaluation knows of one slide. What is None could not be known; `reason` and `notes` say why."""
+    """Everything an evaluation knows of one slide. What is None could not be known; `reason` and
+    `notes` say why."""
 
     slide: CohortSlide
     status: JudgementStatus
@@ -83,7 +101,8 @@ class Judgement:
     patches: Patches | None = None
     detections: Detections | None = None
     outside: tuple[str, ...] = ()
-    """Where each detection stands that lies outside the slide: a false positive, and an error to official programs."""
+    """Where each detection stands that lies outside the slide: a false positive, and an error to
+    official programs."""
     verdicts: SlideVerdicts | None = None
     """By our lesions."""
     official: Mapping[str, SlideVerdicts] = field(default_factory=dict)
@@ -117,7 +136,11 @@ class Judgement:
     @property
     def lesions(self) -> LesionMeasures | None:
         """What our lesions measure; None on a normal slide, and where nothing is known."""
-        return self.truth.lesions.measures if self.truth is not None and self.truth.lesions is not None else None
+        return (
+            self.truth.lesions.measures
+            if self.truth is not None and self.truth.lesions is not None
+            else None
+        )
 
     @property
     def true_class(self) -> str:
@@ -139,16 +162,21 @@ class Judgement:
     @property
     def not_looked_at(self) -> int:
         """Cells that should have a score and have none."""
-        return sum((self.cells or {}).get(s, 0) for s in (CellStatus.UNREADABLE, CellStatus.FAILED, CellStatus.NOT_YET))
+        return sum(
+            (self.cells or {}).get(s, 0)
+            for s in (CellStatus.UNREADABLE, CellStatus.FAILED, CellStatus.NOT_YET)
+        )
 
 
 def models_of(judgements: Iterable[Judgement]) -> list[str]:
-    """The models whose heatmaps are in the figures, by hash: figures of more than one speak of none."""
+    """The models whose heatmaps are in the figures, by hash: figures of more than one speak of
+    none."""
     return sorted({j.model_hash for j in judgements if j.in_figures and j.model_hash})
 
 
 def refuse_other_frame(judgements: Iterable[Judgement]) -> None:
-    """Refuse detections that mostly lie outside their slides: they are not in level-0 px, or y stands before x.
+    """Refuse detections that mostly lie outside their slides: they are not in level-0 px, or y
+    stands before x.
 
     Raises:
         ScoreError: naming the file and line of the first.
@@ -158,28 +186,38 @@ def refuse_other_frame(judgements: Iterable[Judgement]) -> None:
     detections = sum(len(j.detections or ()) for j in known)
     if 2 * len(outside) > detections:
         raise ScoreError(
-            f"{len(outside)} of {detections} detections lie outside their slides, the first at {outside[0]}; "
+            f"{len(outside)} of {detections} detections lie outside their slides, the first at "
+            f"{outside[0]}; "
             "give level-0 px, x before y"
         )
 
 
-def judge_slide(slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings) -> Judgement:
+def judge_slide(
+    slide: CohortSlide, predictions: Predictions, settings: EvaluateSettings
+) -> Judgement:
     """Read and judge one slide.
 
     Raises:
-        GigaslideError: annotation or slide cannot be used, or they contradict each other or the cohort.
+        GigaslideError: annotation or slide cannot be used, or they contradict each other or the
+        cohort.
     """
     prediction = predictions.of(slide)
     if prediction is None:
-        return Judgement(slide=slide, status=JudgementStatus.MISSING, reason=predictions.why_none(slide))
+        return Judgement(
+            slide=slide, status=JudgementStatus.MISSING, reason=predictions.why_none(slide)
+        )
     if not slide.label:
         reason = "the cohort does not say tumor or normal; fill in its label column"
         return Judgement(slide=slide, status=JudgementStatus.NO_LABEL, reason=reason)
-    truth = Truth.of_slide(slide, slide_size=prediction.slide_size, slide_mpp=prediction.slide_mpp, settings=settings)
+    truth = Truth.of_slide(
+        slide, slide_size=prediction.slide_size, slide_mpp=prediction.slide_mpp, settings=settings
+    )
     return judge(slide, prediction, truth, settings)
 
 
-def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: EvaluateSettings) -> Judgement:
+def judge(
+    slide: CohortSlide, prediction: Prediction, truth: Truth, settings: EvaluateSettings
+) -> Judgement:
     """Hold a prediction against the truth; no file is opened."""
     heatmap, detections = prediction.heatmap, prediction.detections
     is_judged, beyond = not truth.unjudged, is_outside(detections, prediction.slide_size)
@@ -194,7 +232,8 @@ def judge(slide: CohortSlide, prediction: Prediction, truth: Truth, settings: Ev
         notes.append(f"{truth.unjudged}; in the slide figures only")
     if prediction.outside:
         notes.append(
-            f"{counted(len(prediction.outside), 'detection')} outside the slide, the first at {prediction.outside[0]}"
+            f"{counted(len(prediction.outside), 'detection')} outside the slide, the first at "
+            f"{prediction.outside[0]}"
         )
         logger.warning("%s: %s; give level-0 px, x before y", slide.id, notes[-1])
     if prediction.absence:
@@ -228,9 +267,14 @@ def _of_programs(truth: Truth, detections: Detections, is_outside: np.ndarray) -
         return [f"in no official score: {truth.no_official}"]
     points, notes = np.stack([detections.x, detections.y], axis=1)[~is_outside], []
     for name, lesions in truth.official.items():
-        if count := int(lesions.past_the_end(points).sum()) if isinstance(lesions, MaskLesions) else 0:
+        if (
+            count := int(lesions.past_the_end(points).sum())
+            if isinstance(lesions, MaskLesions)
+            else 0
+        ):
             notes.append(
-                f"{counted(count, 'detection')} in the last px: {name} itself would end with an error, "
+                f"{counted(count, 'detection')} in the last px: {name} itself would end with an "
+                "error, "
                 "here it takes the last"
             )
     return notes
@@ -257,7 +301,9 @@ def _patches(heatmap: Heatmap, tumor: MultiPolygon) -> Patches:
     cells = np.argwhere(np.ones(truth.shape, bool))
     for some in np.array_split(cells, max(1, len(cells) // CELLS_AT_ONCE)):
         corners = heatmap.cell_centres(some) - heatmap.centre_level0 / 2
-        fractions = tumor_fractions(tumor, corners, side_level0=heatmap.centre_level0, side_px=heatmap.centre_px)
+        fractions = tumor_fractions(
+            tumor, corners, side_level0=heatmap.centre_level0, side_px=heatmap.centre_px
+        )
         truth[tuple(some.T)] = fractions > 0
     return Patches(
         probability=heatmap.probability[heatmap.scored],

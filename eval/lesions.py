@@ -1,4 +1,5 @@
-"""Lesions from annotated tumour, exactly: outlines grown, merged, holes filled, isolated tumour cells set aside.
+"""Lesions from annotated tumour, exactly: outlines grown, merged, holes filled, isolated tumour
+cells set aside.
 
 The rules are CAMELYON16's, held by polygons in place of a mask: no raster, so no scale to dispute.
 
@@ -21,7 +22,9 @@ from .settings import EvaluateSettings
 __all__ = ["AnyLesions", "Lesions", "lesions_of_annotation"]
 
 SMOOTHED_UM = 0.25  # outlines may be off by this, one px at 40X: growing takes half the time
-QUARTER_SEGMENTS = 16  # of the circles by which outlines grow: at most 0.05 µm inside the true circle
+QUARTER_SEGMENTS = (
+    16  # of the circles by which outlines grow: at most 0.05 µm inside the true circle
+)
 MOST_VERTICES = 200_000  # of smoothed outlines: some ten seconds; more are labelled on a raster
 
 
@@ -32,7 +35,8 @@ class AnyLesions(Protocol):
     def measures(self) -> LesionMeasures: ...
 
     def at(self, xy: np.ndarray) -> np.ndarray:
-        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion and outside the slide."""
+        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion and
+        outside the slide."""
         ...
 
 
@@ -41,11 +45,13 @@ class Lesions:
     """Lesions of one slide as outlines."""
 
     outlines: np.ndarray
-    """(N,) object: a shapely polygon each, or several that touch in points; growth included, without holes."""
+    """(N,) object: a shapely polygon each, or several that touch in points; growth included,
+    without holes."""
     measures: LesionMeasures
 
     def at(self, xy: np.ndarray) -> np.ndarray:
-        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion; the outline is inside."""
+        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion; the
+        outline is inside."""
         points = np.asarray(xy, np.float64).reshape(-1, 2)
         found = np.zeros(len(points), np.int64)
         point, lesion = shapely.STRtree(self.outlines).query(shapely.points(points))
@@ -57,11 +63,17 @@ class Lesions:
 
 
 def lesions_of_annotation(
-    tumor: MultiPolygon, *, slide_size: tuple[int, int], slide_mpp: float, settings: EvaluateSettings
+    tumor: MultiPolygon,
+    *,
+    slide_size: tuple[int, int],
+    slide_mpp: float,
+    settings: EvaluateSettings,
 ) -> Lesions | MaskLesions:
-    """Lesions of outlined tumour, level-0 px; on a raster of `settings.lesion_mpp` where it is too detailed.
+    """Lesions of outlined tumour, level-0 px; on a raster of `settings.lesion_mpp` where it is too
+    detailed.
 
-    slide_size is (width, height) in level-0 px: as in a mask of the slide, lesions end at its border.
+    slide_size is (width, height) in level-0 px: as in a mask of the slide, lesions end at its
+    border.
     """
     slide = shapely.box(0, 0, *slide_size)
     parts = _polygons(_within(shapely.get_parts(tumor), slide))
@@ -72,12 +84,16 @@ def lesions_of_annotation(
         raster = Raster(pixel_level0=settings.lesion_mpp / slide_mpp, pixel_um=settings.lesion_mpp)
         return lesions_on_raster(parts, raster, rule, slide_size=slide_size)
     outlines = _grown(smooth, slide, growth_level0=rule.growth_um / slide_mpp)
-    return Lesions(outlines=outlines, measures=_measured(outlines, parts, rule, slide_mpp=slide_mpp))
+    return Lesions(
+        outlines=outlines, measures=_measured(outlines, parts, rule, slide_mpp=slide_mpp)
+    )
 
 
 def _polygons(geometries: np.ndarray) -> np.ndarray:
     parts = shapely.get_parts(shapely.get_parts(geometries))
-    return parts[(shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)]
+    return parts[
+        (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)
+    ]
 
 
 def _within(polygons: np.ndarray, slide: shapely.Polygon) -> np.ndarray:
@@ -91,23 +107,35 @@ def _grown(parts: np.ndarray, slide: shapely.Polygon, *, growth_level0: float) -
     """Outlines of lesions, from top to bottom."""
     # What fills a hole of the drawing fills it after growth too, and there is less to grow.
     full = shapely.polygons(shapely.get_exterior_ring(parts))
-    grown = shapely.buffer(full, growth_level0, quad_segs=QUARTER_SEGMENTS) if growth_level0 else full
+    grown = (
+        shapely.buffer(full, growth_level0, quad_segs=QUARTER_SEGMENTS) if growth_level0 else full
+    )
     inside = _polygons(_within(shapely.get_parts(shapely.union_all(grown)), slide))
-    filled = shapely.get_parts(shapely.union_all(shapely.polygons(shapely.get_exterior_ring(inside))))
+    filled = shapely.get_parts(
+        shapely.union_all(shapely.polygons(shapely.get_exterior_ring(inside)))
+    )
     # Pieces that meet in a corner are one lesion: 8-connected, as in a mask.
     one, other = shapely.STRtree(filled).query(filled, predicate="intersects")
     graph = coo_array((np.ones(len(one)), (one, other)), shape=(len(filled), len(filled)))
     count, member = connected_components(graph, directed=False)
-    lesions = [shapely.union_all(filled[member == index]) for index in range(count)] if count < len(filled) else filled
+    lesions = (
+        [shapely.union_all(filled[member == index]) for index in range(count)]
+        if count < len(filled)
+        else filled
+    )
     outlines = np.array(list(lesions), object)
     bounds = shapely.bounds(outlines).reshape(-1, 4)
     return outlines[np.lexsort((bounds[:, 0], bounds[:, 1]))]
 
 
-def _measured(outlines: np.ndarray, drawn: np.ndarray, rule: LesionRule, *, slide_mpp: float) -> LesionMeasures:
+def _measured(
+    outlines: np.ndarray, drawn: np.ndarray, rule: LesionRule, *, slide_mpp: float
+) -> LesionMeasures:
     area, centre, largest = _moments(outlines)
     drawn_area = np.zeros(len(outlines))
-    lesion, part = shapely.STRtree(drawn).query(outlines) if len(drawn) else np.zeros((2, 0), np.int64)
+    lesion, part = (
+        shapely.STRtree(drawn).query(outlines) if len(drawn) else np.zeros((2, 0), np.int64)
+    )
     inner = shapely.point_on_surface(drawn[part])
     is_its = shapely.intersects(outlines[lesion], inner) if len(part) else np.zeros(0, bool)
     np.add.at(drawn_area, lesion[is_its], shapely.area(drawn[part[is_its]]))
@@ -122,7 +150,8 @@ def _measured(outlines: np.ndarray, drawn: np.ndarray, rule: LesionRule, *, slid
 
 
 def _moments(outlines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Area (N,), centre of mass (N, 2) and largest eigenvalue of the second central moments (N,), by Green's theorem.
+    """Area (N,), centre of mass (N, 2) and largest eigenvalue of the second central moments (N,),
+    by Green's theorem.
 
     Level-0 px, to the power that belongs to each.
     """

@@ -1,4 +1,5 @@
-"""One level of a mask file as it stands: what the official programs read, where ours takes outlines of the finest."""
+"""One level of a mask file as it stands: what the official programs read, where ours takes outlines
+of the finest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,12 +30,17 @@ class LevelMask:
 
 
 def level_mask(
-    path: Path, downsample: float, *, slide_size: tuple[int, int], groups: Mapping[str, GroupMeaning]
+    path: Path,
+    downsample: float,
+    *,
+    slide_size: tuple[int, int],
+    groups: Mapping[str, GroupMeaning],
 ) -> LevelMask | None:
     """The level of a TIFF mask with about that downsample.
 
-    None where path is no TIFF, is of another size than the slide (width, height), or has no such level. groups says
-    which values are tumour, as `mask-2`, `mask-255`, or `binary-1` where 1 is the only value.
+    None where path is no TIFF, is of another size than the slide (width, height), or has no such
+    level. groups says which values are tumour, as `mask-2`, `mask-255`, or `binary-1` where 1 is
+    the only value.
 
     Raises:
         AnnotationError: the level cannot be decoded.
@@ -45,25 +51,38 @@ def level_mask(
         with tifffile.TiffFile(path) as tiff:
             first: Any = tiff.pages[0]
             whole = first.imagewidth, first.imagelength
-            if any(abs(one / other - 1) > SAME_SHARE for one, other in zip(whole, slide_size, strict=True)):
+            if any(
+                abs(one / other - 1) > SAME_SHARE
+                for one, other in zip(whole, slide_size, strict=True)
+            ):
                 return None
             for page in tiff.pages:
-                across, down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength  # pyright: ignore
+                across, down = (
+                    first.imagewidth / page.imagewidth,
+                    first.imagelength / page.imagelength,
+                )  # pyright: ignore
                 near = all(abs(ratio / downsample - 1) < SAME_SHARE for ratio in (across, down))
                 if near and _is_small(page):
                     tumor = _tumor(np.asarray(page.asarray()), groups)  # pyright: ignore
                     mpp = page_mpp_xy(tiff)
-                    return LevelMask(tumor=tumor, downsample=across, mpp=None if mpp is None else mpp[0])
+                    return LevelMask(
+                        tumor=tumor, downsample=across, mpp=None if mpp is None else mpp[0]
+                    )
     except AnnotationError:
         raise
     except Exception as error:  # what a decoder raises over damaged bytes is its own affair
-        raise AnnotationError(f"{path}: its level of downsample {downsample:g} cannot be read: {error!r}") from error
+        raise AnnotationError(
+            f"{path}: its level of downsample {downsample:g} cannot be read: {error!r}"
+        ) from error
     return None
 
 
 def _is_small(page: Any) -> bool:
-    """Whether it can be decoded in little memory: a file may claim tiles far larger than what they hold."""
-    block = page.tilewidth * page.tilelength if page.is_tiled else page.imagewidth * page.rowsperstrip
+    """Whether it can be decoded in little memory: a file may claim tiles far larger than what they
+    hold."""
+    block = (
+        page.tilewidth * page.tilelength if page.is_tiled else page.imagewidth * page.rowsperstrip
+    )
     if page.samplesperpixel != 1 or page.dtype is None or page.dtype.kind not in "bui":
         return False
     return max(page.imagewidth * page.imagelength, block) * page.dtype.itemsize <= LARGEST_BYTES

@@ -1,4 +1,5 @@
-"""What an evaluation or a comparison was made from: slides, files and versions, as its recipe keeps them."""
+"""What an evaluation or a comparison was made from: slides, files and versions, as its recipe keeps
+them."""
 
 from importlib.metadata import version
 from typing import Any
@@ -18,7 +19,9 @@ def made_with() -> dict[str, str]:
 def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
     """What is known of a slide, and which files it and its annotation are, for a recipe."""
     read = {"slide": slide.path, "annotation": slide.annotation}
-    files = {name: file_identity(path) if path and exists(path) else None for name, path in read.items()}
+    files = {
+        name: file_identity(path) if path and exists(path) else None for name, path in read.items()
+    }
     known = {
         "label": slide.label,
         "patient": slide.patient,

@@ -7,7 +7,8 @@ import numpy as np
 __all__ = ["MACRO_UM", "SIZES", "LesionMeasures", "LesionRule"]
 
 SIZES = ("itc", "micro", "macro")
-"""From small to large: isolated tumour cells, micrometastasis (from 0.2 mm), macrometastasis (over 2 mm)."""
+"""From small to large: isolated tumour cells, micrometastasis (from 0.2 mm), macrometastasis (over
+2 mm)."""
 MACRO_UM = 2000.0
 
 
@@ -58,6 +59,7 @@ class LesionMeasures:
 
     @property
     def size(self) -> np.ndarray:
-        """(N,) str of `SIZES`, by the longest axis less the growth (Bándi et al. 2019, CAMELYON17)."""
+        """(N,) str of `SIZES`, by the longest axis less the growth (Bándi et al. 2019,
+        CAMELYON17)."""
         is_macro = self.major_axis_um - 2 * self.rule.growth_um > MACRO_UM
         return np.where(self.is_itc, "itc", np.where(is_macro, "macro", "micro"))

@@ -1,4 +1,5 @@
-"""An evaluation as plain JSON: every figure, null where it is not defined, with the reason beside it."""
+"""An evaluation as plain JSON: every figure, null where it is not defined, with the reason beside
+it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,7 +19,10 @@ __all__ = ["metrics_of", "plain", "subgroup_rows"]
 
 def metrics_of(figures: Figures) -> dict[str, Any]:
     """Every figure, plain JSON; null where it is not defined, with the reason beside it."""
-    resampling, counts = figures.resampling, {name: getattr(figures, name) for name in _FIGURE_COUNTS}
+    resampling, counts = (
+        figures.resampling,
+        {name: getattr(figures, name) for name in _FIGURE_COUNTS},
+    )
     return {
         "patch_auc": plain(figures.patch_auc),
         "slide_auc": plain(figures.slide_auc),
@@ -65,7 +69,8 @@ def _froc(froc: FrocFigures) -> dict[str, Any]:
     return {
         "score": plain(froc.score),
         "sensitivity_at_false_positives_per_slide": {
-            f"{rate:g}": plain(value) for rate, value in zip(froc.curve.rates, froc.sensitivity, strict=True)
+            f"{rate:g}": plain(value)
+            for rate, value in zip(froc.curve.rates, froc.sensitivity, strict=True)
         },
         "slides": froc.slides,
         "countable_lesions": froc.countable_lesions,

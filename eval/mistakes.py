@@ -1,4 +1,5 @@
-"""What went wrong at the operating point, as a reader wants to see it: where on the glass, how hot, how near tumour."""
+"""What went wrong at the operating point, as a reader wants to see it: where on the glass, how hot,
+how near tumour."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,18 +21,20 @@ __all__ = ["Mistakes", "calls_at", "mistakes_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class Mistakes:
-    """The tables of an operating point with more columns; both most probable first. x, y: level-0 px, *_um: µm."""
+    """The tables of an operating point with more columns; both most probable first. x, y: level-0
+    px, *_um: µm."""
 
     point: OperatingPoint
     missed: pd.DataFrame
-    """probability is the highest of the heatmap's cells whose middle lies in the lesion, at peak_x and peak_y; without
-    a heatmap that of its best detection. Empty: none."""
+    """probability is the highest of the heatmap's cells whose middle lies in the lesion, at peak_x
+    and peak_y; without a heatmap that of its best detection. Empty: none."""
     false_positives: pd.DataFrame
     """from_tumor_um: to the nearest annotated tumour; empty on a slide without."""
 
 
 def calls_at(point: OperatingPoint, judgements: Sequence[Judgement]) -> dict[str, int]:
-    """How many lesions are found, how many detections are false, how many slides are called tumour: plain JSON."""
+    """How many lesions are found, how many detections are false, how many slides are called tumour:
+    plain JSON."""
     used = [j for j in judgements if j.in_figures and j.score is not None]
     called = [j for j in used if reaches(j.score, point.threshold)]
     return {
@@ -46,7 +49,9 @@ def calls_at(point: OperatingPoint, judgements: Sequence[Judgement]) -> dict[str
     }
 
 
-def mistakes_of(judgements: Sequence[Judgement], predictions: Predictions, point: OperatingPoint) -> Mistakes:
+def mistakes_of(
+    judgements: Sequence[Judgement], predictions: Predictions, point: OperatingPoint
+) -> Mistakes:
     """Reads the heatmaps of the slides where something went wrong again."""
     missed, false = point.missed_table(), point.false_positives_table()
     for table, names in (
@@ -64,9 +69,13 @@ def mistakes_of(judgements: Sequence[Judgement], predictions: Predictions, point
         _complete_false(false, judgement, mpp=prediction.slide_mpp)
         for table in (missed, false):
             here = _of(table, judgement)
-            table.loc[here, ["x_um", "y_um"]] = table.loc[here, ["x", "y"]].to_numpy(np.float64) * prediction.slide_mpp
+            table.loc[here, ["x_um", "y_um"]] = (
+                table.loc[here, ["x", "y"]].to_numpy(np.float64) * prediction.slide_mpp
+            )
     ascending = [False, True, True]
-    missed = missed.sort_values(["probability", "slide", "lesion"], ascending=ascending, ignore_index=True)
+    missed = missed.sort_values(
+        ["probability", "slide", "lesion"], ascending=ascending, ignore_index=True
+    )
     return Mistakes(point=point, missed=missed, false_positives=false)
 
 
@@ -77,7 +86,12 @@ def _of(table: pd.DataFrame, judgement: Judgement) -> np.ndarray:
 
 def _complete_missed(missed: pd.DataFrame, judgement: Judgement, heatmap: Heatmap | None) -> None:
     here = _of(missed, judgement)
-    if not here.any() or judgement.truth is None or judgement.truth.lesions is None or judgement.verdicts is None:
+    if (
+        not here.any()
+        or judgement.truth is None
+        or judgement.truth.lesions is None
+        or judgement.verdicts is None
+    ):
         return
     lesions = judgement.truth.lesions
     peak, at = judgement.verdicts.best, lesions.measures.centre_level0
@@ -89,7 +103,8 @@ def _complete_missed(missed: pd.DataFrame, judgement: Judgement, heatmap: Heatma
 
 
 def _peaks(heatmap: Heatmap, lesions: AnyLesions) -> tuple[np.ndarray, np.ndarray]:
-    """The highest probability of scored cells whose middle lies in each lesion (L,), NaN if none; and where (L, 2)."""
+    """The highest probability of scored cells whose middle lies in each lesion (L,), NaN if none;
+    and where (L, 2)."""
     cells = np.argwhere(heatmap.scored)
     probability = heatmap.probability[heatmap.scored].astype(np.float64)
     centres = heatmap.cell_centres(cells)
@@ -97,7 +112,9 @@ def _peaks(heatmap: Heatmap, lesions: AnyLesions) -> tuple[np.ndarray, np.ndarra
     highest = np.full(len(lesions.measures), np.nan)
     at = lesions.measures.centre_level0.copy()
     inside = np.flatnonzero(label)
-    inside = inside[np.argsort(probability[inside], kind="stable")]  # of one lesion the highest is written last
+    inside = inside[
+        np.argsort(probability[inside], kind="stable")
+    ]  # of one lesion the highest is written last
     highest[label[inside] - 1] = probability[inside]
     at[label[inside] - 1] = centres[inside]
     return highest, at
@@ -115,7 +132,8 @@ def _from_outlines(xy: np.ndarray, tumor: shapely.MultiPolygon) -> np.ndarray:
     rings = [ring for part in tumor.geoms for ring in (part.exterior, *part.interiors)]
     if not rings:
         return np.full(len(xy), np.nan)
-    # Of single edges a tree finds the nearest at once; of whole outlines it would measure every vertex.
+    # Of single edges a tree finds the nearest at once; of whole outlines it would measure every
+    # vertex.
     ends = [shapely.get_coordinates(ring) for ring in rings]
     edges = np.concatenate([np.stack([one[:-1], one[1:]], axis=1) for one in ends])
     tree = shapely.STRtree(np.asarray(shapely.linestrings(edges)))

@@ -1,4 +1,5 @@
-"""The front door for notebooks: detections and truth in, figures and plots out, no folder needed."""
+"""The front door for notebooks: detections and truth in, figures and plots out, no folder
+needed."""
 
 from __future__ import annotations
 
@@ -14,7 +15,15 @@ import pandas as pd
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from ..wsi import AnnotationError, Cohort, CohortSlide, Detections, ScoreError, SettingsError, counted
+from ..wsi import (
+    AnnotationError,
+    Cohort,
+    CohortSlide,
+    Detections,
+    ScoreError,
+    SettingsError,
+    counted,
+)
 from . import tables
 from .bootstrap import Estimate
 from .detection_files import DetectionFiles
@@ -52,8 +61,9 @@ class SlideTruth:
     mpp: float
     """µm per level-0 px."""
     tumor: Polygon | MultiPolygon | Sequence[Polygon] | np.ndarray | None = None
-    """Outlines in level-0 px, or a mask (rows, columns) of the whole slide at any scale, of 0 and one of 1, 2 or 255;
-    in a mask that holds both, 2 is tumour and 1 is not. None: a normal slide."""
+    """Outlines in level-0 px, or a mask (rows, columns) of the whole slide at any scale, of 0 and
+    one of 1, 2 or 255; in a mask that holds both, 2 is tumour and 1 is not. None: a normal
+    slide."""
     patient: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Further ones of a cohort, such as scanner: for `settings.subgroups`, and "stage"."""
@@ -72,7 +82,8 @@ class Report:
 
     @property
     def froc(self) -> FrocFigures:
-        """The FROC curve, its score and sensitivities by our definition; others in `figures.froc`."""
+        """The FROC curve, its score and sensitivities by our definition; others in
+        `figures.froc`."""
         return self.figures.froc["gigaslide"]
 
     @property
@@ -106,11 +117,13 @@ class Report:
         return tables.detections_table(self.judgements)
 
     def left_out(self) -> pd.DataFrame:
-        """Slides, patients, outlines and lesions left out of some or all figures, each with its reason."""
+        """Slides, patients, outlines and lesions left out of some or all figures, each with its
+        reason."""
         return left_out_table(self.judgements)
 
     def operating_point(self, threshold: float | None = None) -> OperatingPoint:
-        """Lesions missed and false positives from a threshold on; by default the one at which slides are called."""
+        """Lesions missed and false positives from a threshold on; by default the one at which
+        slides are called."""
         chosen = self.settings.slide_threshold if threshold is None else threshold
         return operating_point(self.judgements, threshold=chosen)
 
@@ -122,16 +135,24 @@ class Report:
 
     def _repr_html_(self) -> str:
         figures = self.figures
-        rows = [("slide AUC", self.auc), *((f"FROC, {name}", one.score) for name, one in figures.froc.items())]
+        rows = [
+            ("slide AUC", self.auc),
+            *((f"FROC, {name}", one.score) for name, one in figures.froc.items()),
+        ]
         cells = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(_words(value))}</td></tr>"
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td>{escape(_words(value))}</td></tr>"
             for name, value in rows
         )
         counts = (
             f"{figures.tumor_slides} tumour and {figures.normal_slides} normal slides, "
-            f"{counted(figures.countable_lesions, 'lesion')} ({figures.itc} more of isolated tumour cells)"
+            f"{counted(figures.countable_lesions, 'lesion')} ({figures.itc} more of isolated "
+            "tumour cells)"
         )
-        return f"<table>{cells}</table><p>{counts}; {self.settings.confidence:.0%} bootstrap intervals</p>"
+        return (
+            f"<table>{cells}</table><p>{counts}; {self.settings.confidence:.0%} bootstrap "
+            "intervals</p>"
+        )
 
 
 def _words(value: Estimate) -> str:
@@ -146,15 +167,18 @@ def evaluate(
     truth: Cohort | Mapping[str, SlideTruth],
     settings: EvaluateSettings | None = None,
 ) -> Report:
-    """Score detections (level-0 px) against the truth of every slide; a slide without detections counts.
+    """Score detections (level-0 px) against the truth of every slide; a slide without detections
+    counts.
 
-    detections is a table with the columns slide, x, y and probability, or a CSV or folder of CSV files; truth is a
-    cohort, whose slides of `settings.split` are opened for their size, or a `SlideTruth` by the slide's id. Without
-    settings every slide is taken.
+    detections is a table with the columns slide, x, y and probability, or a CSV or folder of CSV
+    files; truth is a cohort, whose slides of `settings.split` are opened for their size, or a
+    `SlideTruth` by the slide's id. Without settings every slide is taken.
 
     Raises:
-        SettingsError: no slide of that split, no such column for subgroups, or a slide without label.
-        ScoreError: detections of slides without truth, most of them outside their slides, or with a probability outside
+        SettingsError: no slide of that split, no such column for subgroups, or a slide without
+        label.
+        ScoreError: detections of slides without truth, most of them outside their slides, or with a
+        probability outside
             [0, 1].
         AnnotationError: a mask of other values or another shape, or tumour outside its slide.
     """
@@ -177,13 +201,17 @@ def evaluate(
     )
 
 
-def _detections(given: Detections | pd.DataFrame | Path | str, ids: Sequence[str]) -> DetectionFiles:
+def _detections(
+    given: Detections | pd.DataFrame | Path | str, ids: Sequence[str]
+) -> DetectionFiles:
     if isinstance(given, str | Path):
         return DetectionFiles.load(Path(given), ids)
     if isinstance(given, pd.DataFrame):
         missing = [name for name in COLUMNS if name not in given]
         if missing:
-            raise ScoreError(f"detections: no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+            raise ScoreError(
+                f"detections: no column {', '.join(missing)}; expected {', '.join(COLUMNS)}"
+            )
         numbers = {name: given[name].to_numpy(np.float64) for name in COLUMNS[1:]}
         given = Detections(slide=given["slide"].astype(str).to_numpy(object), **numbers)
     return DetectionFiles.of_table(given, ids)
@@ -193,7 +221,12 @@ def _rows(truth: Mapping[str, SlideTruth]) -> Iterator[tuple[CohortSlide, SlideT
     for name, known in truth.items():
         label = "normal" if known.tumor is None else "tumor"
         further = tuple(known.columns.items())
-        yield CohortSlide(id=name, path=Path(name), label=label, patient=known.patient, further=further), known
+        yield (
+            CohortSlide(
+                id=name, path=Path(name), label=label, patient=known.patient, further=further
+            ),
+            known,
+        )
 
 
 def _judged(
@@ -206,9 +239,13 @@ def _judged(
             truth = truth.in_part()
         return judge(slide, prediction, truth, settings)
     if not slide.label:
-        raise SettingsError(f"{slide.id}: the cohort does not say tumor or normal; fill in its label column")
+        raise SettingsError(
+            f"{slide.id}: the cohort does not say tumor or normal; fill in its label column"
+        )
     prediction = given.of(slide)
-    truth = Truth.of_slide(slide, slide_size=prediction.slide_size, slide_mpp=prediction.slide_mpp, settings=settings)
+    truth = Truth.of_slide(
+        slide, slide_size=prediction.slide_size, slide_mpp=prediction.slide_mpp, settings=settings
+    )
     return judge(slide, prediction, truth, settings)
 
 
@@ -225,16 +262,23 @@ def _truth(known: SlideTruth, slide: str, settings: EvaluateSettings) -> Truth:
     return replace(truth, official=official_lesions(tumor, annotation=None, groups={}, **frame))
 
 
-def _truth_of_mask(values: np.ndarray, known: SlideTruth, slide: str, settings: EvaluateSettings) -> Truth:
+def _truth_of_mask(
+    values: np.ndarray, known: SlideTruth, slide: str, settings: EvaluateSettings
+) -> Truth:
     found = [value for value in np.unique(values).tolist() if value]
     if values.ndim != 2 or not set(found) <= set(MASK_VALUES):
-        raise AnnotationError(f"{slide}: a mask has two dimensions and values of 0, 1, 2 and 255, not {found[:5]}")
+        raise AnnotationError(
+            f"{slide}: a mask has two dimensions and values of 0, 1, 2 and 255, not {found[:5]}"
+        )
     mask = values == found[-1] if found else np.zeros(values.shape, bool)
     pixel = _mask_px(values, known, slide)
     rule = LesionRule(growth_um=settings.growth_um, itc_um=settings.itc_um)
     lesions = label_lesions(mask, Raster(pixel_level0=pixel, pixel_um=pixel * known.mpp), rule)
     if abs(pixel / DOWNSAMPLE - 1) > SAME_SHARE:
-        reason = f"its mask has px of {pixel:g} level-0 px, and the official programs read those of {DOWNSAMPLE:g}"
+        reason = (
+            f"its mask has px of {pixel:g} level-0 px, and the official programs read those of "
+            f"{DOWNSAMPLE:g}"
+        )
         return Truth(tumor=MultiPolygon(), lesions=lesions, no_official=reason)
     rasters = official_rasters(downsample=pixel, mask_mpp=known.mpp)
     return Truth(
@@ -250,7 +294,8 @@ def _mask_px(values: np.ndarray, known: SlideTruth, slide: str) -> float:
     rows = known.size[1] / pixel
     if abs(values.shape[0] - rows) > max(1.0, SAME_SHARE * rows):  # a last row may be there or not
         raise AnnotationError(
-            f"{slide}: a mask has (rows, columns) of the whole slide, {known.size[0]} × {known.size[1]} px: expected "
+            f"{slide}: a mask has (rows, columns) of the whole slide, {known.size[0]} × "
+            f"{known.size[1]} px: expected "
             f"about ({rows:.0f}, {values.shape[1]}), got {values.shape}; is it turned over, or cut?"
         )
     return pixel

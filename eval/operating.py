@@ -1,4 +1,5 @@
-"""What a reader meets at the operating point: every lesion missed and every false positive, with where it lies."""
+"""What a reader meets at the operating point: every lesion missed and every false positive, with
+where it lies."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -79,11 +80,16 @@ class OperatingPoint:
 
     def missed_table(self) -> pd.DataFrame:
         """A row a lesion."""
-        return pd.DataFrame([asdict(one) for one in self.missed], columns=list(MissedLesion.__annotations__))
+        return pd.DataFrame(
+            [asdict(one) for one in self.missed], columns=list(MissedLesion.__annotations__)
+        )
 
     def false_positives_table(self) -> pd.DataFrame:
         """A row a detection."""
-        return pd.DataFrame([asdict(one) for one in self.false_positives], columns=list(FalsePositive.__annotations__))
+        return pd.DataFrame(
+            [asdict(one) for one in self.false_positives],
+            columns=list(FalsePositive.__annotations__),
+        )
 
 
 def operating_point(judgements: Sequence[Judgement], *, threshold: float) -> OperatingPoint:
@@ -101,7 +107,9 @@ def operating_point(judgements: Sequence[Judgement], *, threshold: float) -> Ope
 
 
 def _nearest_first(lesion: MissedLesion) -> tuple[float, float]:
-    return (1.0 if lesion.best_probability is None else -lesion.best_probability), -lesion.longest_axis_um
+    return (
+        1.0 if lesion.best_probability is None else -lesion.best_probability
+    ), -lesion.longest_axis_um
 
 
 def _missed(judgement: Judgement, threshold: float) -> list[MissedLesion]:
@@ -118,7 +126,9 @@ def _missed(judgement: Judgement, threshold: float) -> list[MissedLesion]:
             longest_axis_um=float(measures.major_axis_um[index]),
             area_mm2=float(measures.drawn_mm2[index]),
             size=str(measures.size[index]),
-            best_probability=None if np.isnan(verdicts.best[index]) else float(verdicts.best[index]),
+            best_probability=None
+            if np.isnan(verdicts.best[index])
+            else float(verdicts.best[index]),
         )
         for index in np.flatnonzero(is_missed).tolist()
     ]
@@ -128,6 +138,11 @@ def _false(judgement: Judgement, threshold: float) -> list[FalsePositive]:
     detections, verdicts = judgement.detections, judgement.verdicts
     if detections is None or verdicts is None:
         return []
-    chosen = (verdicts.verdict == Verdict.FALSE_POSITIVE) & reaches(detections.probability, threshold)
+    chosen = (verdicts.verdict == Verdict.FALSE_POSITIVE) & reaches(
+        detections.probability, threshold
+    )
     columns = (getattr(detections, name)[chosen].tolist() for name in ("x", "y", "probability"))
-    return [FalsePositive(slide=judgement.slide.id, x=x, y=y, probability=p) for x, y, p in zip(*columns, strict=True)]
+    return [
+        FalsePositive(slide=judgement.slide.id, x=x, y=y, probability=p)
+        for x, y, p in zip(*columns, strict=True)
+    ]

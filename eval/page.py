@@ -1,4 +1,5 @@
-"""What the pages share: templates, formats of numbers, one file that asks for nothing from outside."""
+"""What the pages share: templates, formats of numbers, one file that asks for nothing from
+outside."""
 
 import base64
 import hashlib
@@ -34,13 +35,17 @@ FIGURES = {
 PREFIXES = {
     "slide_sensitivity_at_specificity_": "Slide sensitivity at specificity {}",
     "slide_specificity_at_sensitivity_": "Slide specificity at sensitivity {}",
-    **{f"froc_{name}_at_": f"Lesions found at {{}} false positives per slide, {name}" for name in DEFINITIONS},
+    **{
+        f"froc_{name}_at_": f"Lesions found at {{}} false positives per slide, {name}"
+        for name in DEFINITIONS
+    },
     **{f"froc_{name}": f"FROC score, {name}" for name in DEFINITIONS},
 }
 
 
 def page_of(template: str, **context: Any) -> str:
-    """The page. Whatever comes from outside (names, reasons, paths) is escaped; its policy forbids every request."""
+    """The page. Whatever comes from outside (names, reasons, paths) is escaped; its policy forbids
+    every request."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_text),
         autoescape=True,
@@ -67,7 +72,8 @@ def page_of(template: str, **context: Any) -> str:
     return environment.get_template(template).render(
         script=Markup(script),  # ours, and the policy lets no other run
         style=Markup(_text("page.css").replace("GRADIENT", _gradient())),
-        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        policy="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
+        f"'sha256-{digest}'",
         colours={name: "rgb({},{},{})".format(*rgb) for name, rgb in COLOURS.items()},
         most_marks=MOST_MARKS,
         references=reference_rows(),
@@ -96,7 +102,8 @@ def _text(name: str) -> str:
 
 
 def _data(value: float, words: str) -> Markup:
-    """A result as shown, with the whole of it for machines: sorting, and the test that metrics.json holds it."""
+    """A result as shown, with the whole of it for machines: sorting, and the test that metrics.json
+    holds it."""
     return Markup('<data value="{}">{}</data>').format(repr(float(value)), words)
 
 
@@ -114,7 +121,8 @@ def _p_words(value: float | None) -> Markup | str:
 
 
 def _anchor(slide: str) -> str:
-    """The id of a slide's place on the page: no two slides share one, and no letter of it needs a quote."""
+    """The id of a slide's place on the page: no two slides share one, and no letter of it needs a
+    quote."""
     return "slide-" + urllib.parse.quote(slide, safe="").replace("%", ":")
 
 
@@ -138,7 +146,9 @@ def _spaced(value: float) -> str:
 
 
 def _percent(value: float | None, digits: int = 0) -> Markup | str:
-    return "–" if value is None else _data(value, f"{100 * value:.{digits}f} %".replace(" ", "\u202f"))
+    return (
+        "–" if value is None else _data(value, f"{100 * value:.{digits}f} %".replace(" ", "\u202f"))
+    )
 
 
 def _plain(value: float) -> str:
@@ -152,5 +162,6 @@ def _data_uri(content: bytes | str, kind: str) -> str:
 
 def _gradient() -> str:
     return ", ".join(
-        "rgb({},{},{})".format(*rgb) for rgb in np.rint(heatmap_colours(np.linspace(0, 1, 11))).astype(int).tolist()
+        "rgb({},{},{})".format(*rgb)
+        for rgb in np.rint(heatmap_colours(np.linspace(0, 1, 11))).astype(int).tolist()
     )

@@ -1,6 +1,8 @@
-"""Pictures for the report: each slide, small, with its truth and its heatmap; each mistake, close and from afar.
+"""Pictures for the report: each slide, small, with its truth and its heatmap; each mistake, close
+and from afar.
 
-The page has a limit of bytes and every picture its share of it: large cohorts get smaller pictures, not a larger page.
+The page has a limit of bytes and every picture its share of it: large cohorts get smaller pictures,
+not a larger page.
 """
 
 import logging
@@ -22,7 +24,16 @@ from ..wsi import (
     open_slide,
     shrunk,
 )
-from .drawing import Frame, Pictures, draw_detections, draw_outlines, draw_scale_bar, draw_square, encoded, grey
+from .drawing import (
+    Frame,
+    Pictures,
+    draw_detections,
+    draw_outlines,
+    draw_scale_bar,
+    draw_square,
+    encoded,
+    grey,
+)
 from .judgement import Judgement
 from .lesions import Lesions
 from .mistakes import Mistakes
@@ -49,7 +60,8 @@ OUTSIDE = "it lies outside the slide (see Cohort and exclusions)"
 
 @dataclass(frozen=True, kw_only=True)
 class Crops:
-    """JPEG files about a mistake, squares: the tissue closely, and from afar with and without heatmap."""
+    """JPEG files about a mistake, squares: the tissue closely, and from afar with and without
+    heatmap."""
 
     close: bytes
     wide: bytes
@@ -81,12 +93,16 @@ def with_pictures(
     *,
     on_slide: Callable[[str], object] | None = None,
 ) -> tuple[list[Judgement], dict[tuple[str, int], Crops | str]]:
-    """The judgements with pictures, or with a note why there is none; and crops of the first `settings.gallery` of each
-    kind of mistake, or words why there are none, by ("missed" or "false_positives", row of its table).
+    """The judgements with pictures, or with a note why there is none; and crops of the first
+    `settings.gallery` of each kind of mistake, or words why there are none, by ("missed" or
+    "false_positives", row of its table).
     """
     chosen = {
         kind: table.head(settings.gallery).to_dict("records")
-        for kind, table in (("missed", mistakes.missed), ("false_positives", mistakes.false_positives))
+        for kind, table in (
+            ("missed", mistakes.missed),
+            ("false_positives", mistakes.false_positives),
+        )
     }
     by_slide: dict[str, list[_Mistake]] = {}
     for kind, rows in chosen.items():
@@ -95,7 +111,9 @@ def with_pictures(
     budget = _Budget.of(slides=len(judgements), mistakes=sum(map(len, chosen.values())))
     pictured, crops = [], {}
     for judgement in judgements:
-        found, more = _of_slide(judgement, predictions, by_slide.get(judgement.slide.id, []), budget, settings)
+        found, more = _of_slide(
+            judgement, predictions, by_slide.get(judgement.slide.id, []), budget, settings
+        )
         pictured.append(found)
         crops |= more
         if on_slide is not None:
@@ -110,21 +128,32 @@ def _of_slide(
     budget: _Budget,
     settings: EvaluateSettings,
 ) -> tuple[Judgement, Mapping[tuple[str, int], Crops | str]]:
-    found = drawn_or_why(judgement.slide.id, lambda: _drawn(judgement, predictions, rows, budget, settings))
-    pictures, crops = (found, {(kind, index): found for kind, index, _ in rows}) if isinstance(found, str) else found
+    found = drawn_or_why(
+        judgement.slide.id, lambda: _drawn(judgement, predictions, rows, budget, settings)
+    )
+    pictures, crops = (
+        (found, {(kind, index): found for kind, index, _ in rows})
+        if isinstance(found, str)
+        else found
+    )
     if not isinstance(pictures, str):
         return replace(judgement, pictures=pictures), crops
     # What is left out has a reason already.
-    notes = (*judgement.notes, f"no picture: {pictures}") if judgement.in_figures else judgement.notes
+    notes = (
+        (*judgement.notes, f"no picture: {pictures}") if judgement.in_figures else judgement.notes
+    )
     return replace(judgement, notes=notes), crops
 
 
 def drawn_or_why(what: str, draw: Callable[[], _Drawn]) -> _Drawn | str:
-    """What draw makes, or words why it cannot. Figures need no pixels: a fault of ours costs this picture only."""
+    """What draw makes, or words why it cannot. Figures need no pixels: a fault of ours costs this
+    picture only."""
     try:
         return draw()
     except Exception as error:
-        logger.warning("%s: no picture: %s", what, error, exc_info=not isinstance(error, GigaslideError))
+        logger.warning(
+            "%s: no picture: %s", what, error, exc_info=not isinstance(error, GigaslideError)
+        )
         return str(error) or type(error).__name__
 
 
@@ -142,17 +171,23 @@ def _drawn(
 
         def whole() -> Pictures:
             overview = scan.overview(scan.info.mpp * max(scan.size) / settings.picture_px)
-            return slide_pictures(overview, judgement, prediction, settings, most_bytes=budget.slide)
+            return slide_pictures(
+                overview, judgement, prediction, settings, most_bytes=budget.slide
+            )
 
         def crops_of(row: Mapping[str, Any]) -> Crops | str:
             if "lesion" not in row and not _is_on(scan, row):
                 return OUTSIDE
             if prediction is None:  # only what is in a figure is a mistake
                 return "the slide is in no figure"
-            return _crops(scan, judgement, prediction, row, budget, threshold=settings.slide_threshold)
+            return _crops(
+                scan, judgement, prediction, row, budget, threshold=settings.slide_threshold
+            )
 
         crops = {
-            (kind, index): drawn_or_why(f"{slide.id}, {kind} {index + 1}", lambda row=row: crops_of(row))
+            (kind, index): drawn_or_why(
+                f"{slide.id}, {kind} {index + 1}", lambda row=row: crops_of(row)
+            )
             for kind, index, row in rows
         }
         return drawn_or_why(slide.id, whole), crops
@@ -171,14 +206,19 @@ def slide_pictures(
     *,
     most_bytes: float,
 ) -> Pictures:
-    """The overview with tumour outlined, and under the heatmap, if there is one, and the detections that count."""
+    """The overview with tumour outlined, and under the heatmap, if there is one, and the detections
+    that count."""
     small = shrunk(overview, settings.picture_px)
     frame, outlined, heated = Frame(scale=small.scale_level0), small.image.copy(), None
     if judgement.truth is not None and judgement.truth.lesions is not None:
         draw_outlines(outlined, judgement.truth.tumor, judgement.truth.lesions, frame)
     if prediction is not None:
         draw_scale_bar(outlined, pixel_um=frame.scale * prediction.slide_mpp)
-        heated = grey(small.image) if prediction.heatmap is None else heatmap_over(small, prediction.heatmap)
+        heated = (
+            grey(small.image)
+            if prediction.heatmap is None
+            else heatmap_over(small, prediction.heatmap)
+        )
         _draw_calls(heated, judgement, frame, threshold=settings.slide_threshold)
     height, width = outlined.shape[:2]
     return Pictures(
@@ -225,7 +265,9 @@ def _crops(
         if image is not None and truth is not None and truth.lesions is not None:
             draw_outlines(image, truth.tumor, truth.lesions, frame)
     if not is_lesion:
-        draw_square(close, centre, close_side / 6 if heatmap is None else heatmap.centre_level0, close_frame)
+        draw_square(
+            close, centre, close_side / 6 if heatmap is None else heatmap.centre_level0, close_frame
+        )
     draw_scale_bar(close, pixel_um=close_frame.scale * mpp)
     draw_scale_bar(wide, pixel_um=wide_frame.scale * mpp)
     draw_square(wide, centre, close_side, wide_frame)
@@ -247,17 +289,22 @@ def _model_px(heatmap: Heatmap | None) -> float:
 
 
 def _onto_slide(scan: Slide, centre: np.ndarray, side_level0: float) -> tuple[float, np.ndarray]:
-    """A square no larger than the slide, moved until it shows as little as possible of what lies outside."""
+    """A square no larger than the slide, moved until it shows as little as possible of what lies
+    outside."""
     size = np.array(scan.size, np.float64)
     side = min(side_level0, size.max())
     inside = np.clip(centre, np.minimum(side, size) / 2, size - np.minimum(side, size) / 2)
     return side, inside
 
 
-def _read(scan: Slide, centre: np.ndarray, side_level0: float, *, pixels: int) -> tuple[np.ndarray, Frame]:
+def _read(
+    scan: Slide, centre: np.ndarray, side_level0: float, *, pixels: int
+) -> tuple[np.ndarray, Frame]:
     x, y = np.rint(centre - side_level0 / 2).astype(int).tolist()
     side = round(side_level0)
-    image = scan.read_region(Region(x=x, y=y, width=side, height=side), mpp=scan.info.mpp * side / pixels)
+    image = scan.read_region(
+        Region(x=x, y=y, width=side, height=side), mpp=scan.info.mpp * side / pixels
+    )
     image = cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(image), Frame(x=x, y=y, scale=side / pixels)
 

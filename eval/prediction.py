@@ -1,4 +1,5 @@
-"""What a model says of a slide, wherever it stands: in our folders of heatmaps, or in anybody's files of detections."""
+"""What a model says of a slide, wherever it stands: in our folders of heatmaps, or in anybody's
+files of detections."""
 
 import logging
 from collections import Counter
@@ -50,7 +51,8 @@ class Prediction:
 
     @property
     def score(self) -> float | None:
-        """The highest probability: of the heatmap, or where there is none of detections on the slide; 0.0 of nothing.
+        """The highest probability: of the heatmap, or where there is none of detections on the
+        slide; 0.0 of nothing.
 
         None without a prediction: nothing was found only where something was looked at.
         """
@@ -79,7 +81,8 @@ class Predictions(Protocol):
         ...
 
     def of(self, slide: CohortSlide) -> Prediction | None:
-        """None where nothing can be said, see `why_none`; one that cannot be used is absent, and says why.
+        """None where nothing can be said, see `why_none`; one that cannot be used is absent, and
+        says why.
 
         Raises:
             GigaslideError: the slide cannot be used.
@@ -96,12 +99,14 @@ class Predictions(Protocol):
 
 
 def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
-    """A folder made by `gigaslide predict`, a folder of CSV files (a slide each), or one table of detections.
+    """A folder made by `gigaslide predict`, a folder of CSV files (a slide each), or one table of
+    detections.
 
     Heatmaps of slides that are not listed are passed over, and said.
 
     Raises:
-        ScoreError: nothing of the kind, a line that cannot be used, or detections of slides that are not listed.
+        ScoreError: nothing of the kind, a line that cannot be used, or detections of slides that
+        are not listed.
     """
     if path.is_file():
         return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
@@ -112,15 +117,23 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
         return GivenDetections(DetectionFiles.load(path, [slide.id for slide in slides]))
     if not of_predict:
         found = Counter(place.suffix or "folders" for place in path.iterdir())
-        there = ", ".join(f"{count} {suffix}" for suffix, count in found.most_common(3)) or "nothing"
+        there = (
+            ", ".join(f"{count} {suffix}" for suffix, count in found.most_common(3)) or "nothing"
+        )
         raise ScoreError(
-            f"{path}: holds no CSV files of detections (p,x,y) and no heatmaps of gigaslide predict, but {there}; "
+            f"{path}: holds no CSV files of detections (p,x,y) and no heatmaps of gigaslide "
+            f"predict, but {there}; "
             "give the folder in which they lie"
         )
     predicted = {folder.parent.name for folder in path.glob("*/heatmap.zarr")}
     unlisted = tuple(sorted(predicted - {slide.id for slide in slides}))
     if unlisted:
-        logger.warning("%s: %d slides are predicted that the cohort does not list: %s", path, len(unlisted), unlisted)
+        logger.warning(
+            "%s: %d slides are predicted that the cohort does not list: %s",
+            path,
+            len(unlisted),
+            unlisted,
+        )
     return _OfHeatmaps(path, unlisted=unlisted, has_any=bool(predicted))
 
 
@@ -147,7 +160,9 @@ class _OfHeatmaps:
         except SlideError as error:
             logger.warning("%s: no prediction, and cannot be opened: %s", slide.id, error)
             return None
-        return Prediction(detections=Detections.concatenate([]), slide_size=size, slide_mpp=mpp, absence=absence)
+        return Prediction(
+            detections=Detections.concatenate([]), slide_size=size, slide_mpp=mpp, absence=absence
+        )
 
     def why_none(self, slide: CohortSlide) -> str:
         _, absence = self._found(slide)
@@ -161,11 +176,15 @@ class _OfHeatmaps:
         """The prediction, or why there is none that can be used."""
         if Path(slide.id).name != slide.id:
             raise ScoreError(
-                f"{slide.id!r} is no name of a slide's folder in {self.path}; make the cohort from its CSV"
+                f"{slide.id!r} is no name of a slide's folder in {self.path}; make the cohort from "
+                "its CSV"
             )
         folder = self.path / slide.id
         if not (folder / "heatmap.zarr").exists():
-            return None, f"no prediction at {slide.id}/heatmap.zarr; predict this slide and evaluate again"
+            return (
+                None,
+                f"no prediction at {slide.id}/heatmap.zarr; predict this slide and evaluate again",
+            )
         try:
             return _read(slide, folder), ""
         except GigaslideError as error:
@@ -173,11 +192,16 @@ class _OfHeatmaps:
 
     def inputs(self, slide: CohortSlide) -> dict[str, Any]:
         folder = self.path / slide.id
-        read = {"heatmap": folder / "heatmap.zarr" / "zarr.json", "detections": folder / "detections.csv"}
+        read = {
+            "heatmap": folder / "heatmap.zarr" / "zarr.json",
+            "detections": folder / "detections.csv",
+        }
         return {name: _identity(path) for name, path in read.items()}
 
 
-def _frame(slide: CohortSlide, *, fallback_mpp: float | None = None) -> tuple[tuple[int, int], float]:
+def _frame(
+    slide: CohortSlide, *, fallback_mpp: float | None = None
+) -> tuple[tuple[int, int], float]:
     """(width, height) in level-0 px, and µm per level-0 px."""
     with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=fallback_mpp) as scan:
         return scan.size, scan.info.mpp
@@ -188,7 +212,9 @@ def _read(slide: CohortSlide, folder: Path) -> Prediction:
     detections = Detections.load(folder / "detections.csv")
     names = {heatmap.slide, *detections.slide.tolist()} - {slide.id}
     if names:
-        raise ScoreError(f"{folder}: holds the prediction of {', '.join(sorted(names))}, not of {slide.id}")
+        raise ScoreError(
+            f"{folder}: holds the prediction of {', '.join(sorted(names))}, not of {slide.id}"
+        )
     _check_heatmap(heatmap, folder)
     _check_if_of_this(slide, heatmap)
     of_file = SlideDetections(
@@ -211,19 +237,27 @@ def _check_if_of_this(slide: CohortSlide, heatmap: Heatmap) -> None:
         return
     if size != heatmap.slide_size or abs(mpp / heatmap.slide_mpp - 1) > SAME_MPP:
         raise ScoreError(
-            f"{slide.id}: the heatmap is of a slide of {heatmap.slide_size} px at {heatmap.slide_mpp:g} µm/px, "
+            f"{slide.id}: the heatmap is of a slide of {heatmap.slide_size} px at "
+            f"{heatmap.slide_mpp:g} µm/px, "
             f"but the slide has {size} px at {mpp:g}; predict it again"
         )
 
 
 def _check_heatmap(heatmap: Heatmap, folder: Path) -> None:
     if unfinished := heatmap.count(CellStatus.NOT_YET):
-        raise ScoreError(f"{folder}: the prediction is not finished, {counted(unfinished, 'cell')} to go; resume it")
+        raise ScoreError(
+            f"{folder}: the prediction is not finished, {counted(unfinished, 'cell')} to go; "
+            "resume it"
+        )
     scored = heatmap.probability[heatmap.scored]
     if ((scored < 0) | (scored > 1)).any():
-        raise ScoreError(f"{folder}: the heatmap holds values outside [0, 1]; predict this slide again")
+        raise ScoreError(
+            f"{folder}: the heatmap holds values outside [0, 1]; predict this slide again"
+        )
     if not scored.size and heatmap.count(CellStatus.BACKGROUND) < heatmap.status.size:
-        raise ScoreError(f"{folder}: no cell could be scored, so the slide has no score; predict it again")
+        raise ScoreError(
+            f"{folder}: no cell could be scored, so the slide has no score; predict it again"
+        )
 
 
 @dataclass(frozen=True)
@@ -248,7 +282,10 @@ class GivenDetections:
         """Of a slide whose size is known."""
         found = self.files.by_slide.get(slide)
         if found is None:
-            absence = f"no prediction at {self.files.path / slide}.csv; add it, empty where nothing was found"
+            absence = (
+                f"no prediction at {self.files.path / slide}.csv; add it, empty where nothing was "
+                "found"
+            )
             return Prediction(
                 detections=Detections.concatenate([]),
                 slide_size=slide_size,
@@ -256,7 +293,10 @@ class GivenDetections:
                 absence="" if self.files.is_table else absence,
                 notes=(NO_ROW,) if self.files.is_table else (),
             )
-        twice = f"{found.repeated} of {len(found.detections)} detections say what another one says; all count"
+        twice = (
+            f"{found.repeated} of {len(found.detections)} detections say what another one says; "
+            "all count"
+        )
         return Prediction(
             detections=found.detections,
             slide_size=slide_size,

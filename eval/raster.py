@@ -1,6 +1,7 @@
 """Polygons as masks.
 
-Frames: polygons in level-0 px (x, y); raster px (row, column) are `pixel_level0` level-0 px wide, origin (0, 0).
+Frames: polygons in level-0 px (x, y); raster px (row, column) are `pixel_level0` level-0 px wide,
+origin (0, 0).
 """
 
 from dataclasses import dataclass
@@ -31,18 +32,25 @@ class Window:
 
 
 def rasterise(parts: np.ndarray, window: Window, *, pixel_level0: float) -> np.ndarray:
-    """Mask of polygons that do not overlap: bool (rows, columns) of the window. A px is inside if its centre is."""
+    """Mask of polygons that do not overlap: bool (rows, columns) of the window. A px is inside if
+    its centre is."""
     corner = window.column * pixel_level0, window.row * pixel_level0
     raster = PolygonRaster(MultiPolygon(list(parts)))
     return raster.window(corner, px_level0=pixel_level0, shape=(window.rows, window.columns))
 
 
-def clusters(bounds: np.ndarray, *, margin_px: int, shape: tuple[int, int]) -> list[tuple[np.ndarray, Window]]:
-    """Polygons that may touch once each has grown by margin_px, as (indices, window) with windows that do not touch.
+def clusters(
+    bounds: np.ndarray, *, margin_px: int, shape: tuple[int, int]
+) -> list[tuple[np.ndarray, Window]]:
+    """Polygons that may touch once each has grown by margin_px, as (indices, window) with windows
+    that do not touch.
 
-    bounds is (N, 4) x, y, x, y in raster px; shape is the whole raster's (rows, columns), to which windows are cut.
+    bounds is (N, 4) x, y, x, y in raster px; shape is the whole raster's (rows, columns), to which
+    windows are cut.
     """
-    boxes = np.concatenate([np.floor(bounds[:, :2]) - margin_px, np.ceil(bounds[:, 2:]) + margin_px], axis=1)
+    boxes = np.concatenate(
+        [np.floor(bounds[:, :2]) - margin_px, np.ceil(bounds[:, 2:]) + margin_px], axis=1
+    )
     group = np.arange(len(boxes))
     while True:
         squares = shapely.box(*boxes.T)

@@ -1,6 +1,8 @@
-"""What others reached on CAMELYON16's test set (129 slides): marks to hold a curve against, with their source.
+"""What others reached on CAMELYON16's test set (129 slides): marks to hold a curve against, with
+their source.
 
-They are of those slides and of no others: beside figures of another cohort they are a landmark, not a comparison.
+They are of those slides and of no others: beside figures of another cohort they are a landmark, not
+a comparison.
 """
 
 from dataclasses import asdict, dataclass
@@ -28,7 +30,8 @@ class Reference:
     slide_auc: float
     source: str = LIU
     confirmed: tuple[str, ...] = ()
-    """Fields read in the source's abstract; the others are quoted from memory of its tables and marked so."""
+    """Fields read in the source's abstract; the others are quoted from memory of its tables and
+    marked so."""
 
     @property
     def mark(self) -> tuple[float, float]:
@@ -118,4 +121,7 @@ REFERENCES = (
 
 def reference_rows() -> list[dict[str, Any]]:
     """All of them as plain JSON, with the slides they are of."""
-    return [{**asdict(one), "confirmed": list(one.confirmed), "slides": REFERENCE_COHORT} for one in REFERENCES]
+    return [
+        {**asdict(one), "confirmed": list(one.confirmed), "slides": REFERENCE_COHORT}
+        for one in REFERENCES
+    ]

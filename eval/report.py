@@ -15,7 +15,8 @@ __all__ = ["report_html"]
 
 
 def report_html(evaluation: Evaluation, *, made_with: dict[str, str], command: str) -> str:
-    """The text of report.html, filled from what metrics.json and the tables hold, and from pictures."""
+    """The text of report.html, filled from what metrics.json and the tables hold, and from
+    pictures."""
     figures, metrics = evaluation.figures, evaluation.metrics
     used = metrics["cohort"]["in_figures"]
     settings = evaluation.settings
@@ -24,7 +25,12 @@ def report_html(evaluation: Evaluation, *, made_with: dict[str, str], command: s
         "report.html.j2",
         m=metrics,
         slides=[
-            {"row": row, "pictures": j.pictures, "further": dict(j.slide.further), "used": j.in_figures}
+            {
+                "row": row,
+                "pictures": j.pictures,
+                "further": dict(j.slide.further),
+                "used": j.in_figures,
+            }
             for row, j in zip(metrics["slides"], evaluation.judgements, strict=True)
         ],
         used_splits=any(j.slide.split for j in evaluation.judgements),

@@ -1,4 +1,5 @@
-"""What a score for each slide is worth: operating points, precision and recall, calibration; resampled by weights."""
+"""What a score for each slide is worth: operating points, precision and recall, calibration;
+resampled by weights."""
 
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ SLACK = 1e-9  # a specificity of 0.9 on 30 slides must still admit the third fal
 class Ranking:
     """Scored items in groups of one score, best first; each belongs to one of S slides.
 
-    All methods take weights (B, S), how often each slide was drawn, and give (B,), NaN where it is not defined.
+    All methods take weights (B, S), how often each slide was drawn, and give (B,), NaN where it is
+    not defined.
     """
 
     threshold: np.ndarray
@@ -79,7 +81,8 @@ def _or_nan(count: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Scores in bins of one width over [0, 1]: how many, their mean, and how often they were tumour. NaN: empty bin."""
+    """Scores in bins of one width over [0, 1]: how many, their mean, and how often they were
+    tumour. NaN: empty bin."""
 
     edges: np.ndarray
     """(bins + 1,)"""
@@ -94,7 +97,9 @@ class Calibration:
     """Mean distance of mean score and share, bins weighted by their count."""
 
 
-def calibration(scores: np.ndarray, is_tumor: np.ndarray, *, bins: int, confidence: float) -> Calibration:
+def calibration(
+    scores: np.ndarray, is_tumor: np.ndarray, *, bins: int, confidence: float
+) -> Calibration:
     """Calibration of scores (N,) in [0, 1] with truth (N,) bool; the last bin holds 1."""
     scores = scores.astype(np.float64)
     edges = np.linspace(0, 1, bins + 1)

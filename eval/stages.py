@@ -1,4 +1,5 @@
-"""Sizes of metastases by slide, the pN stage of patients, and how well predicted stages agree (CAMELYON17)."""
+"""Sizes of metastases by slide, the pN stage of patients, and how well predicted stages agree
+(CAMELYON17)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ PN2_NODES = 4
 
 
 def predicted_class(heatmap: Heatmap, *, threshold: float) -> str:
-    """The size of the largest 8-connected region of scored cells from the threshold on; one of `CLASSES`.
+    """The size of the largest 8-connected region of scored cells from the threshold on; one of
+    `CLASSES`.
 
-    The longest axis is 4 √(largest second moment) of the cells as squares, in µm: over 2 mm is macro, from 0.2 mm on
-    micro.
+    The longest axis is 4 √(largest second moment) of the cells as squares, in µm: over 2 mm is
+    macro, from 0.2 mm on micro.
     """
     hot = heatmap.scored & reaches(heatmap.probability, threshold)
     found: Any = ndimage.label(hot, structure=np.ones((3, 3)))
@@ -90,19 +92,28 @@ class Stages:
         if len(self.patient):
             one = set(self.true.tolist()) | set(self.predicted.tolist())
             return "all patients are of one stage, true and predicted" if len(one) == 1 else ""
-        return "no patient whose slides all have a heatmap and a known class" if self.left_out else "no patients named"
+        return (
+            "no patient whose slides all have a heatmap and a known class"
+            if self.left_out
+            else "no patients named"
+        )
 
     @classmethod
     def of(cls, patients: Sequence[str], true: Sequence[str], predicted: Sequence[str]) -> "Stages":
-        """From the patient, the true and the predicted class of every slide; an empty class is unknown."""
+        """From the patient, the true and the predicted class of every slide; an empty class is
+        unknown."""
         by_patient: dict[str, list[int]] = {}
         for index, patient in enumerate(patients):
             if patient:
                 by_patient.setdefault(patient, []).append(index)
-        known = {p: rows for p, rows in by_patient.items() if all(true[i] and predicted[i] for i in rows)}
+        known = {
+            p: rows for p, rows in by_patient.items() if all(true[i] and predicted[i] for i in rows)
+        }
 
         def stages(classes: Sequence[str]) -> np.ndarray:
-            found = [STAGES.index(patient_stage([classes[i] for i in rows])) for rows in known.values()]
+            found = [
+                STAGES.index(patient_stage([classes[i] for i in rows])) for rows in known.values()
+            ]
             return np.array(found, np.int64)
 
         return cls(
@@ -114,7 +125,8 @@ class Stages:
         )
 
     def table(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Patients by true and predicted stage, (B, 5, 5); weights (B, S) say how often each slide was drawn."""
+        """Patients by true and predicted stage, (B, 5, 5); weights (B, S) say how often each slide
+        was drawn."""
         times = np.ones((1, len(self.slide))) if weights is None else weights[:, self.slide]
         cell = np.zeros((len(self.slide), len(STAGES) ** 2))
         cell[np.arange(len(self.slide)), self.true * len(STAGES) + self.predicted] = 1

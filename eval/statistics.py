@@ -1,4 +1,5 @@
-"""Every figure that has an interval, as a function of which slides were drawn: vectorised, by weights."""
+"""Every figure that has an interval, as a function of which slides were drawn: vectorised, by
+weights."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,15 +17,27 @@ from .stages import Stages
 from .threshold import reaches
 from .verdicts import Verdicts
 
-__all__ = ["official_gap", "pooled_patches", "pooled_verdicts", "scored", "stages_of", "statistics_of"]
+__all__ = [
+    "official_gap",
+    "pooled_patches",
+    "pooled_verdicts",
+    "scored",
+    "stages_of",
+    "statistics_of",
+]
 
 
 def statistics_of(
-    slides: Sequence[Judgement], settings: EvaluateSettings, *, cohort: Sequence[Judgement] = (), gap: str = ""
+    slides: Sequence[Judgement],
+    settings: EvaluateSettings,
+    *,
+    cohort: Sequence[Judgement] = (),
+    gap: str = "",
 ) -> list[Statistic]:
     """All of them, of slides that are in the figures, in the order of the weights' columns.
 
-    cohort are all slides, see `stages_of`; gap says why the official programs would give no score, see `official_gap`.
+    cohort are all slides, see `stages_of`; gap says why the official programs would give no score,
+    see `official_gap`.
     """
     return [
         *_of_slides(slides, settings),
@@ -35,13 +48,16 @@ def statistics_of(
 
 
 def official_gap(judgements: Sequence[Judgement]) -> str:
-    """What ours counts and says, and the official programs take for an error; empty where nothing is amiss.
+    """What ours counts and says, and the official programs take for an error; empty where nothing
+    is amiss.
 
     What they leave out anyway, tumour outlined in part or not at all, they do not miss.
     """
     asked = [j for j in judgements if not j.is_unjudged]
     gaps = {
-        "no predictions for": [j for j in asked if j.status in (JudgementStatus.MISSING, JudgementStatus.ABSENT)],
+        "no predictions for": [
+            j for j in asked if j.status in (JudgementStatus.MISSING, JudgementStatus.ABSENT)
+        ],
         "no use of": [j for j in asked if j.status == JudgementStatus.FAILED],
         "detections outside": [j for j in asked if j.outside],
         "no level-5 mask of": [j for j in asked if j.truth is not None and j.truth.no_official],
@@ -65,9 +81,13 @@ def _of_slides(slides: Sequence[Judgement], settings: EvaluateSettings) -> list[
         "slide_average_precision": ranking.average_precision,
     }
     for share in settings.specificities:
-        columns[f"slide_sensitivity_at_specificity_{share:g}"] = lambda w, s=share: ranking.sensitivity_at(s, w)
+        columns[f"slide_sensitivity_at_specificity_{share:g}"] = lambda w, s=share: (
+            ranking.sensitivity_at(s, w)
+        )
     for share in settings.sensitivities:
-        columns[f"slide_specificity_at_sensitivity_{share:g}"] = lambda w, s=share: ranking.specificity_at(s, w)
+        columns[f"slide_specificity_at_sensitivity_{share:g}"] = lambda w, s=share: (
+            ranking.specificity_at(s, w)
+        )
     threshold = settings.slide_threshold
     found = [
         _joined(columns, one_class),
@@ -82,22 +102,29 @@ def _of_slides(slides: Sequence[Judgement], settings: EvaluateSettings) -> list[
             undefined="" if (~is_tumor).any() else one_class,
         ),
         Statistic(
-            names=("slide_brier",), of=lambda w: ranking.brier(w)[:, None], undefined="" if len(scores) else "no slides"
+            names=("slide_brier",),
+            of=lambda w: ranking.brier(w)[:, None],
+            undefined="" if len(scores) else "no slides",
         ),
     ]
     return [replace(one, of=lambda w, of=one.of: of(w[:, known])) for one in found]
 
 
 def scored(slides: Sequence[Judgement]) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (N,) float64 and truth (N,) bool of the slides that have a score; absent ones have none."""
+    """Scores (N,) float64 and truth (N,) bool of the slides that have a score; absent ones have
+    none."""
     known = [j for j in slides if j.score is not None]
-    return np.array([j.score for j in known], np.float64), np.array([j.is_tumor for j in known], bool)
+    return np.array([j.score for j in known], np.float64), np.array(
+        [j.is_tumor for j in known], bool
+    )
 
 
 def _joined(columns: dict[str, Callable[[np.ndarray], np.ndarray]], undefined: str) -> Statistic:
     functions = list(columns.values())
     return Statistic(
-        names=tuple(columns), of=lambda w: np.stack([of(w) for of in functions], axis=1), undefined=undefined
+        names=tuple(columns),
+        of=lambda w: np.stack([of(w) for of in functions], axis=1),
+        undefined=undefined,
     )
 
 
@@ -114,7 +141,11 @@ def pooled_patches(slides: Sequence[Judgement]) -> tuple[np.ndarray, np.ndarray,
     known = [(index, j.patches) for index, j in enumerate(slides) if j.patches is not None]
     scores = np.concatenate([np.zeros(0, np.float32), *(p.probability for _, p in known)])
     is_tumor = np.concatenate([np.zeros(0, bool), *(p.is_tumor for _, p in known)])
-    return scores, is_tumor, np.repeat([i for i, _ in known], [len(p.is_tumor) for _, p in known]).astype(np.int64)
+    return (
+        scores,
+        is_tumor,
+        np.repeat([i for i, _ in known], [len(p.is_tumor) for _, p in known]).astype(np.int64),
+    )
 
 
 def _of_patches(slides: Sequence[Judgement], settings: EvaluateSettings) -> list[Statistic]:
@@ -122,11 +153,15 @@ def _of_patches(slides: Sequence[Judgement], settings: EvaluateSettings) -> list
     pairs = Pairs.of(scores, is_tumor, slide, slides=len(slides))
     one_class = _one_class(is_tumor, "patches")
     # Sums of each slide: what was drawn adds them up.
-    sums = np.array([_patch_sums(j.patches, settings.slide_threshold) for j in slides], np.float64).reshape(-1, 6)
+    sums = np.array(
+        [_patch_sums(j.patches, settings.slide_threshold) for j in slides], np.float64
+    ).reshape(-1, 6)
 
     def of(weights: np.ndarray) -> np.ndarray:
         count, error, tumor, called, normal, passed = (weights @ sums).T
-        return np.stack([_ratio(error, count), _ratio(called, tumor), _ratio(passed, normal)], axis=1)
+        return np.stack(
+            [_ratio(error, count), _ratio(called, tumor), _ratio(passed, normal)], axis=1
+        )
 
     return [
         Statistic(names=("patch_auc",), of=lambda w: pairs.auc(w)[:, None], undefined=one_class),
@@ -144,8 +179,13 @@ def _patch_sums(patches: Patches | None, threshold: float) -> tuple[float, ...]:
     is_tumor, called = patches.is_tumor, reaches(patches.probability, threshold)
     error = ((patches.probability.astype(np.float64) - is_tumor) ** 2).sum()
     return (
-        len(is_tumor), error, is_tumor.sum(), (called & is_tumor).sum(), (~is_tumor).sum(), (~called & ~is_tumor).sum(),
-    )  # fmt: skip
+        len(is_tumor),
+        error,
+        is_tumor.sum(),
+        (called & is_tumor).sum(),
+        (~is_tumor).sum(),
+        (~called & ~is_tumor).sum(),
+    )
 
 
 def _ratio(of: np.ndarray, by: np.ndarray) -> np.ndarray:
@@ -153,7 +193,8 @@ def _ratio(of: np.ndarray, by: np.ndarray) -> np.ndarray:
 
 
 def pooled_verdicts(slides: Sequence[Judgement], lesions: str) -> tuple[Verdicts, np.ndarray]:
-    """Verdicts by those lesions ("gigaslide" or an official program), and the indices of the slides that have any."""
+    """Verdicts by those lesions ("gigaslide" or an official program), and the indices of the slides
+    that have any."""
     of = [j.verdicts if lesions == "gigaslide" else j.official.get(lesions) for j in slides]
     known = [(index, verdicts) for index, verdicts in enumerate(of) if verdicts is not None]
     pooled = Verdicts.pooled(
@@ -164,24 +205,32 @@ def pooled_verdicts(slides: Sequence[Judgement], lesions: str) -> tuple[Verdicts
     return pooled, np.array([index for index, _ in known], np.int64)
 
 
-def _of_froc(slides: Sequence[Judgement], name: str, settings: EvaluateSettings, *, gap: str) -> Statistic:
+def _of_froc(
+    slides: Sequence[Judgement], name: str, settings: EvaluateSettings, *, gap: str
+) -> Statistic:
     definition, rates = DEFINITIONS[name], settings.false_positives_per_slide
     verdicts, known = pooled_verdicts(slides, definition.lesions)
 
     def of(weights: np.ndarray) -> np.ndarray:
-        found = resampled_sensitivity(verdicts, definition, weights[:, known], rates=np.array(rates))
+        found = resampled_sensitivity(
+            verdicts, definition, weights[:, known], rates=np.array(rates)
+        )
         return np.concatenate([found.mean(axis=1, keepdims=True), found], axis=1)
 
     names = (f"froc_{name}", *(f"froc_{name}_at_{rate:g}" for rate in rates))
     is_official = definition.lesions != "gigaslide"
-    return Statistic(names=names, of=of, undefined=(gap if is_official else "") or undefined(verdicts, definition))
+    return Statistic(
+        names=names,
+        of=of,
+        undefined=(gap if is_official else "") or undefined(verdicts, definition),
+    )
 
 
 def stages_of(slides: Sequence[Judgement], cohort: Sequence[Judgement] = ()) -> Stages:
     """The stages of the patients of slides that are in the figures.
 
-    cohort are all slides, these or not: a patient with one that is not among these has no stage, for what is on it may
-    be the stage.
+    cohort are all slides, these or not: a patient with one that is not among these has no stage,
+    for what is on it may be the stage.
     """
     here = {(j.slide.patient, j.slide.id) for j in slides}
     elsewhere = [j.slide.patient for j in cohort if (j.slide.patient, j.slide.id) not in here]
@@ -194,4 +243,6 @@ def stages_of(slides: Sequence[Judgement], cohort: Sequence[Judgement] = ()) -> 
 
 def _of_stages(slides: Sequence[Judgement], cohort: Sequence[Judgement]) -> Statistic:
     stages = stages_of(slides, cohort)
-    return Statistic(names=("stage_kappa",), of=lambda w: stages.kappa(w)[:, None], undefined=stages.undefined)
+    return Statistic(
+        names=("stage_kappa",), of=lambda w: stages.kappa(w)[:, None], undefined=stages.undefined
+    )

@@ -38,10 +38,15 @@ def check_columns(cohort: Iterable[CohortSlide], settings: EvaluateSettings) -> 
     known = dict.fromkeys([*OWN_COLUMNS, *(name for slide in cohort for name, _ in slide.further)])
     missing = [name for name in settings.subgroups if name not in known]
     if missing:
-        raise SettingsError(f"subgroups: the cohort has no column {', '.join(missing)}; there are {', '.join(known)}")
+        raise SettingsError(
+            f"subgroups: the cohort has no column {', '.join(missing)}; there are "
+            f"{', '.join(known)}"
+        )
 
 
-def subgroups_of(judgements: Sequence[Judgement], settings: EvaluateSettings) -> tuple[Subgroup, ...]:
+def subgroups_of(
+    judgements: Sequence[Judgement], settings: EvaluateSettings
+) -> tuple[Subgroup, ...]:
     """Subgroups by every column asked for, values in alphabetical order."""
     used = [j for j in judgements if j.in_figures]
     return tuple(
@@ -52,12 +57,21 @@ def subgroups_of(judgements: Sequence[Judgement], settings: EvaluateSettings) ->
 
 
 def _value(judgement: Judgement, column: str) -> str:
-    return getattr(judgement.slide, column) if column in OWN_COLUMNS else judgement.slide.column(column)
+    return (
+        getattr(judgement.slide, column)
+        if column in OWN_COLUMNS
+        else judgement.slide.column(column)
+    )
 
 
-def _subgroup(column: str, value: str, cohort: Sequence[Judgement], settings: EvaluateSettings) -> Subgroup:
+def _subgroup(
+    column: str, value: str, cohort: Sequence[Judgement], settings: EvaluateSettings
+) -> Subgroup:
     judgements = [j for j in cohort if _value(j, column) == value]
-    slides, patients = [j for j in judgements if j.in_figures], {j.slide.patient for j in judgements}
+    slides, patients = (
+        [j for j in judgements if j.in_figures],
+        {j.slide.patient for j in judgements},
+    )
     theirs = [j for j in cohort if j.slide.patient in patients]  # wherever their slides are
     resampling = resampling_of(slides, settings)
     estimates: dict[str, Estimate] = {}

@@ -1,4 +1,5 @@
-"""An evaluation as tables and JSON: every number that the report shows, and those it has no room for."""
+"""An evaluation as tables and JSON: every number that the report shows, and those it has no room
+for."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -52,7 +53,9 @@ _COUNTS = (
 
 def slides_table(judgements: Sequence[Judgement], *, threshold: float) -> pd.DataFrame:
     """One row a slide, left out or not. An empty field is unknown, never 0."""
-    return pd.DataFrame(slide_rows(judgements, threshold=threshold)).astype(dict.fromkeys(_COUNTS, "Int64"))
+    return pd.DataFrame(slide_rows(judgements, threshold=threshold)).astype(
+        dict.fromkeys(_COUNTS, "Int64")
+    )
 
 
 def slide_rows(judgements: Sequence[Judgement], *, threshold: float) -> list[dict[str, Any]]:
@@ -69,7 +72,9 @@ def _slide_row(judgement: Judgement, threshold: float) -> dict[str, Any]:
         **dict(slide.further),
         "status": str(judgement.status),
         "score": judgement.score,
-        "called_tumor": None if judgement.score is None else bool(reaches(judgement.score, threshold)),
+        "called_tumor": None
+        if judgement.score is None
+        else bool(reaches(judgement.score, threshold)),
         "true_class": judgement.true_class,
         "predicted_class": judgement.predicted_class,
         **slide_counts(judgement.verdicts),
@@ -98,7 +103,8 @@ def slide_counts(verdicts: SlideVerdicts | None) -> dict[str, int | None]:
 
 
 def counts_from(verdicts: SlideVerdicts | None, threshold: float) -> dict[str, int | None]:
-    """Lesions found, and false positives, by detections from the threshold on; None where they cannot be judged."""
+    """Lesions found, and false positives, by detections from the threshold on; None where they
+    cannot be judged."""
     if verdicts is None:
         return dict.fromkeys(_FROM_COUNTS)
     found = int(reaches(verdicts.best[~verdicts.is_itc], threshold).sum())
@@ -107,14 +113,16 @@ def counts_from(verdicts: SlideVerdicts | None, threshold: float) -> dict[str, i
 
 
 def _unreadable_share(judgement: Judgement) -> float | None:
-    """Of the cells that should have a score; None where no heatmap tells it, or nothing should have one."""
+    """Of the cells that should have a score; None where no heatmap tells it, or nothing should have
+    one."""
     cells = judgement.cells
     wanted = 0 if cells is None else cells[CellStatus.SCORED] + judgement.not_looked_at
     return judgement.not_looked_at / wanted if wanted else None
 
 
 def lesions_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
-    """One row a lesion. area_mm2 is as annotated; longest_axis_um includes the growth; x, y in level-0 px."""
+    """One row a lesion. area_mm2 is as annotated; longest_axis_um includes the growth; x, y in
+    level-0 px."""
     parts = [_EMPTY_LESIONS]
     for judgement in judgements:
         measures, verdicts = judgement.lesions, judgement.verdicts
@@ -139,7 +147,8 @@ def lesions_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
 
 
 def detections_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
-    """One row a detection with its verdict; "not judged" on a slide whose tumour is not outlined."""
+    """One row a detection with its verdict; "not judged" on a slide whose tumour is not
+    outlined."""
     parts = [_EMPTY_DETECTIONS]
     for judgement in judgements:
         detections, verdicts = judgement.detections, judgement.verdicts
@@ -181,7 +190,9 @@ def froc_table(figures: Figures) -> pd.DataFrame:
     curves = [froc.curve for froc in figures.froc.values()]
     return pd.DataFrame(
         {
-            "definition": np.repeat([c.definition.name for c in curves], [len(c.threshold) for c in curves]),
+            "definition": np.repeat(
+                [c.definition.name for c in curves], [len(c.threshold) for c in curves]
+            ),
             "threshold": np.concatenate([c.threshold for c in curves]),
             "false_positives_per_slide": np.concatenate([c.false_positives for c in curves]),
             "sensitivity": np.concatenate([c.sensitivity for c in curves]),
@@ -212,7 +223,9 @@ def roc_table(figures: Figures) -> pd.DataFrame:
 def precision_recall_table(figures: Figures) -> pd.DataFrame:
     """The slide score's precision and recall at every threshold."""
     curve = figures.slide_precision_recall
-    return pd.DataFrame({name: getattr(curve, name) for name in ("threshold", "precision", "recall")})
+    return pd.DataFrame(
+        {name: getattr(curve, name) for name in ("threshold", "precision", "recall")}
+    )
 
 
 def calibration_table(figures: Figures) -> pd.DataFrame:
@@ -228,7 +241,9 @@ def calibration_table(figures: Figures) -> pd.DataFrame:
 
 def figures_table(figures: Figures) -> pd.DataFrame:
     """Every figure, a row each; those that are not resampled come last."""
-    return pd.DataFrame([{"figure": name, **asdict(value)} for name, value in _every_figure(figures).items()])
+    return pd.DataFrame(
+        [{"figure": name, **asdict(value)} for name, value in _every_figure(figures).items()]
+    )
 
 
 def _every_figure(figures: Figures) -> dict[str, Estimate]:
@@ -264,9 +279,18 @@ def patients_table(figures: Figures) -> pd.DataFrame:
 def subgroups_table(subgroups: Sequence[Subgroup]) -> pd.DataFrame:
     """A row for each figure of each subgroup."""
     rows = [
-        {**{k: v for k, v in row.items() if k != "figures"}, "figure": name, "estimate": figure["value"], **intervals}
+        {
+            **{k: v for k, v in row.items() if k != "figures"},
+            "figure": name,
+            "estimate": figure["value"],
+            **intervals,
+        }
         for row in subgroup_rows(subgroups)
         for name, figure in row["figures"].items()
         for intervals in [{k: v for k, v in figure.items() if k != "value"}]
     ]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["column", "value", "slides", "figure", "estimate"])
+    return (
+        pd.DataFrame(rows)
+        if rows
+        else pd.DataFrame(columns=["column", "value", "slides", "figure", "estimate"])
+    )

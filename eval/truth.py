@@ -14,7 +14,9 @@ from .settings import EvaluateSettings
 __all__ = ["LeftOutline", "Truth"]
 
 NOT_OUTLINED = "tumour is not outlined"
-IN_PART = "tumour is outlined in part, not exhaustively: what is found beside the outlines may be tumour"
+IN_PART = (
+    "tumour is outlined in part, not exhaustively: what is found beside the outlines may be tumour"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +40,29 @@ class Truth:
     official: Mapping[str, AnyLesions] = field(default_factory=dict)
     """As each official program finds them, by its name; empty on a normal slide."""
     no_official: str = ""
-    """Why the official programs could find no lesions where ours are known; empty where they can."""
+    """Why the official programs could find no lesions where ours are known; empty where they can.
+    """
     left_out: tuple[LeftOutline, ...] = ()
     notes: tuple[str, ...] = ()
     """How the lesions were measured, where that is not the usual way."""
 
     @classmethod
     def of_slide(
-        cls, slide: CohortSlide, *, slide_size: tuple[int, int], slide_mpp: float, settings: EvaluateSettings
+        cls,
+        slide: CohortSlide,
+        *,
+        slide_size: tuple[int, int],
+        slide_mpp: float,
+        settings: EvaluateSettings,
     ) -> "Truth":
         """Read the annotation; a normal slide needs none.
 
-        A tumour slide that is outlined in part keeps its lesions, but nothing on it is judged: CAMELYON16's test_114
-        and the like are left out of lesion evaluations.
+        A tumour slide that is outlined in part keeps its lesions, but nothing on it is judged:
+        CAMELYON16's test_114 and the like are left out of lesion evaluations.
 
         Raises:
-            AnnotationError: it cannot be read, contradicts the cohort's label, or lies outside the slide.
+            AnnotationError: it cannot be read, contradicts the cohort's label, or lies outside the
+            slide.
         """
         annotation = slide.load_annotation(settings.groups)
         if annotation is None:
@@ -62,11 +71,19 @@ class Truth:
         tumor = annotation.tumor
         if tumor.is_empty:
             return cls(tumor=tumor, lesions=None)
-        drawn = [(outline.name, outline.polygon) for outline in annotation.outlines if annotation.is_tumor(outline)]
+        drawn = [
+            (outline.name, outline.polygon)
+            for outline in annotation.outlines
+            if annotation.is_tumor(outline)
+        ]
         frame = {"slide_size": slide_size, "slide_mpp": slide_mpp}
-        truth = cls.of_outlines(tumor, drawn, where=str(slide.annotation), settings=settings, **frame)
+        truth = cls.of_outlines(
+            tumor, drawn, where=str(slide.annotation), settings=settings, **frame
+        )
         without_area = tuple(
-            LeftOutline(name=outline.name, reason="encloses nothing: a line, or fewer than three points")
+            LeftOutline(
+                name=outline.name, reason="encloses nothing: a line, or fewer than three points"
+            )
             for outline in annotation.without_area
             if annotation.is_tumor(outline)
         )
@@ -90,12 +107,15 @@ class Truth:
         slide_mpp: float,
         settings: EvaluateSettings,
     ) -> "Truth":
-        """Of tumour, level-0 px, and the named outlines that it was drawn with; without official lesions.
+        """Of tumour, level-0 px, and the named outlines that it was drawn with; without official
+        lesions.
 
         Raises:
             AnnotationError: every outline lies outside the slide; where is what it names.
         """
-        outside = ~shapely.intersects([polygon for _, polygon in drawn], shapely.box(0, 0, *slide_size))
+        outside = ~shapely.intersects(
+            [polygon for _, polygon in drawn], shapely.box(0, 0, *slide_size)
+        )
         if len(drawn) and outside.all():
             all_of_them = "its outline" if len(drawn) == 1 else f"all of its {len(drawn)} outlines"
             lie = "lies" if len(drawn) == 1 else "lie"
@@ -103,14 +123,18 @@ class Truth:
                 f"{where}: {all_of_them} of tumour {lie} outside the slide of "
                 f"{slide_size[0]} × {slide_size[1]} px; is it another slide's annotation?"
             )
-        lesions = lesions_of_annotation(tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings)
+        lesions = lesions_of_annotation(
+            tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings
+        )
         raster_um = lesions.measures.raster_um
         detailed = f"outlines too detailed: lesions measured on a raster of {raster_um:g} µm/px"
         names = [name for (name, _), is_outside in zip(drawn, outside, strict=True) if is_outside]
         return cls(
             tumor=tumor,
             lesions=lesions,
-            left_out=tuple(LeftOutline(name=name, reason="lies outside the slide") for name in names),
+            left_out=tuple(
+                LeftOutline(name=name, reason="lies outside the slide") for name in names
+            ),
             notes=(detailed,) if raster_um else (),
         )
 

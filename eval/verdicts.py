@@ -26,13 +26,15 @@ class SlideVerdicts:
     """Of one slide: N detections and L lesions."""
 
     verdict: np.ndarray
-    """(N,) object, a `Verdict` each. Every detection in a countable lesion is a hit, the lesion is found once."""
+    """(N,) object, a `Verdict` each. Every detection in a countable lesion is a hit, the lesion is
+    found once."""
     lesion: np.ndarray
     """(N,) int64, label of the lesion it lies in, 0 for none."""
     probability: np.ndarray
     """(N,) float64."""
     best: np.ndarray
-    """(L,) float64, highest probability of a detection in each lesion; NaN where there is none: missed, not 0."""
+    """(L,) float64, highest probability of a detection in each lesion; NaN where there is none:
+    missed, not 0."""
     is_itc: np.ndarray
     """(L,) bool."""
 
@@ -52,9 +54,11 @@ class SlideVerdicts:
 def judge_detections(
     detections: Detections, lesions: AnyLesions | None, *, is_outside: np.ndarray | None = None
 ) -> SlideVerdicts:
-    """Detections of one slide against its lesions; None: a slide without tumour, where each one is false.
+    """Detections of one slide against its lesions; None: a slide without tumour, where each one is
+    false.
 
-    So is each one that is_outside, (N,) bool: a lesion may end at the border of the slide, and hold points on it.
+    So is each one that is_outside, (N,) bool: a lesion may end at the border of the slide, and hold
+    points on it.
     """
     probability = detections.probability
     if lesions is None:
@@ -70,12 +74,15 @@ def judge_detections(
     ignored = np.append(False, is_itc)[lesion]
     verdict[lesion > 0] = Verdict.HIT
     verdict[ignored] = Verdict.IGNORED
-    return SlideVerdicts(verdict=verdict, lesion=lesion, probability=probability, best=best, is_itc=is_itc)
+    return SlideVerdicts(
+        verdict=verdict, lesion=lesion, probability=probability, best=best, is_itc=is_itc
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicts:
-    """Verdicts of S slides in one pool: F false positives and L lesions, each with the index of its slide."""
+    """Verdicts of S slides in one pool: F false positives and L lesions, each with the index of its
+    slide."""
 
     is_normal: np.ndarray
     """(S,) bool, slides without tumour."""
@@ -90,11 +97,16 @@ class Verdicts:
     lesion_slide: np.ndarray
     """(L,) int64."""
     is_absent: np.ndarray | None = None
-    """(S,) bool, slides without a prediction: no false positives are counted there, nor divided by them. None: none."""
+    """(S,) bool, slides without a prediction: no false positives are counted there, nor divided by
+    them. None: none."""
 
     @classmethod
     def pooled(
-        cls, slides: Sequence[SlideVerdicts], *, is_normal: Sequence[bool], is_absent: Sequence[bool] | None = None
+        cls,
+        slides: Sequence[SlideVerdicts],
+        *,
+        is_normal: Sequence[bool],
+        is_absent: Sequence[bool] | None = None,
     ) -> "Verdicts":
         false = [s.probability[s.verdict == Verdict.FALSE_POSITIVE] for s in slides]
         index = np.arange(len(slides))

@@ -9,7 +9,8 @@ __all__ = ["detections_of", "find_peaks"]
 
 
 def detections_of(heatmap: Heatmap, settings: PredictSettings) -> Detections:
-    """Detections of one slide, at the middle of their cells, the most probable first (Liu et al. 2017).
+    """Detections of one slide, at the middle of their cells, the most probable first (Liu et al.
+    2017).
 
     The middle of a border cell may lie past the slide's edge; such points are moved onto the slide.
     """
@@ -22,8 +23,8 @@ def detections_of(heatmap: Heatmap, settings: PredictSettings) -> Detections:
 def find_peaks(probability: np.ndarray, *, radius_cells: float, threshold: float) -> np.ndarray:
     """Cells (N, 2) int64 (row, column), by falling probability; NaN cells are never peaks.
 
-    Equals the slow way: while a cell exceeds threshold, take the highest (the first in row order among equals) and
-    set every cell within radius_cells of it, that distance included, to 0.
+    Equals the slow way: while a cell exceeds threshold, take the highest (the first in row order
+    among equals) and set every cell within radius_cells of it, that distance included, to 0.
     """
     cells = np.argwhere(probability > threshold)
     order = np.argsort(-probability[tuple(cells.T)], kind="stable")

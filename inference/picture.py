@@ -13,7 +13,8 @@ PICTURE_PX = 1200
 
 
 def draw_heatmap(slide: Slide, heatmap: Heatmap, path: Path) -> None:
-    """Write a PNG: left the slide, right its heatmap in viridis (dark 0, yellow 1), hatched where nothing is known."""
+    """Write a PNG: left the slide, right its heatmap in viridis (dark 0, yellow 1), hatched where
+    nothing is known."""
     longest_um = max(slide.size) * slide.info.mpp
     overview = shrunk(slide.overview(longest_um / PICTURE_PX), PICTURE_PX)
     gap = np.full((overview.image.shape[0], 12, 3), 255, np.uint8)

@@ -1,4 +1,5 @@
-"""From slides to predictions on disk: PREDICTIONS/<slide>/{heatmap.zarr, heatmap.png, detections.csv, recipe.json}."""
+"""From slides to predictions on disk: PREDICTIONS/<slide>/{heatmap.zarr, heatmap.png,
+detections.csv, recipe.json}."""
 
 import logging
 import shutil
@@ -36,8 +37,17 @@ __all__ = ["predict_cohort", "slides_to_predict"]
 logger = logging.getLogger(__name__)
 
 STAGE = "predict"
-HEATMAP, DETECTIONS, PICTURE, RECIPE = "heatmap.zarr", "detections.csv", "heatmap.png", "recipe.json"
-COUNTED = {"cells": CellStatus.SCORED, "unreadable": CellStatus.UNREADABLE, "nan": CellStatus.FAILED}
+HEATMAP, DETECTIONS, PICTURE, RECIPE = (
+    "heatmap.zarr",
+    "detections.csv",
+    "heatmap.png",
+    "recipe.json",
+)
+COUNTED = {
+    "cells": CellStatus.SCORED,
+    "unreadable": CellStatus.UNREADABLE,
+    "nan": CellStatus.FAILED,
+}
 
 
 def predict_cohort(
@@ -50,10 +60,11 @@ def predict_cohort(
     on_slide: Callable[[int], object] | None = None,
     on_windows: Callable[[int], object] | None = None,
 ) -> BatchSummary:
-    """Predict the slides of the wanted splits, one after the other: the network itself uses every core.
+    """Predict the slides of the wanted splits, one after the other: the network itself uses every
+    core.
 
-    Slides whose recipe is unchanged are skipped; the network is loaded only if there is one to predict. on_slide hears
-    how many windows a slide has, on_windows how many more were scored.
+    Slides whose recipe is unchanged are skipped; the network is loaded only if there is one to
+    predict. on_slide hears how many windows a slide has, on_windows how many more were scored.
 
     Raises:
         SettingsError: no slide to predict.
@@ -69,7 +80,11 @@ def predict_cohort(
     work = _Work(card, model_folder, out, settings, score)
     summary = run_slides(work, slides, BatchSettings(workers=0), on_outcome=on_outcome)
     summary.save(out)
-    made = [Detections.load(out / o.slide / DETECTIONS) for o in summary.outcomes if o.status != "failed"]
+    made = [
+        Detections.load(out / o.slide / DETECTIONS)
+        for o in summary.outcomes
+        if o.status != "failed"
+    ]
     Detections.concatenate(made).save(out / DETECTIONS)
     return summary
 
@@ -83,9 +98,20 @@ class _Work:
     """The work on one slide; holds the loaded network between slides."""
 
     def __init__(
-        self, card: ModelCard, model_folder: Path, out: Path, settings: PredictSettings, score: Callable[..., Heatmap]
+        self,
+        card: ModelCard,
+        model_folder: Path,
+        out: Path,
+        settings: PredictSettings,
+        score: Callable[..., Heatmap],
     ) -> None:
-        self.card, self.model_folder, self.out, self.settings, self.score = card, model_folder, out, settings, score
+        self.card, self.model_folder, self.out, self.settings, self.score = (
+            card,
+            model_folder,
+            out,
+            settings,
+            score,
+        )
 
     def __call__(self, slide: CohortSlide) -> SlideOutcome:
         start = time.perf_counter()
@@ -95,14 +121,20 @@ class _Work:
         differences = found.differences(recipe) if found else []
         if found and not differences:
             try:
-                return _outcome(Heatmap.load(folder / HEATMAP), Detections.load(folder / DETECTIONS), unchanged=True)
+                return _outcome(
+                    Heatmap.load(folder / HEATMAP),
+                    Detections.load(folder / DETECTIONS),
+                    unchanged=True,
+                )
             except (StoreError, ScoreError) as error:
                 differences = [str(error)]
         if differences and exists(slide.path):
             # A failure from here on must not leave what another model or another file gave.
             shutil.rmtree(folder)
         with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
-            opened.scale(self.card.mpp, allow_upsampling=self.settings.allow_upsampling)  # refuse before loading
+            opened.scale(
+                self.card.mpp, allow_upsampling=self.settings.allow_upsampling
+            )  # refuse before loading
             heatmap = self.score(opened, self.model, slide_id=slide.id)
             detections = detections_of(heatmap, self.settings)
             with whole_folder(folder) as beside:
@@ -154,7 +186,9 @@ def _recipe_in(folder: Path) -> Recipe | None:
     is_free = not folder.exists() or not any(folder.iterdir())
     if is_free or (found is not None and found.stage == STAGE):
         return found
-    raise SettingsError(f"{folder}: holds something else than a prediction; give another output folder")
+    raise SettingsError(
+        f"{folder}: holds something else than a prediction; give another output folder"
+    )
 
 
 def _outcome(

@@ -1,14 +1,32 @@
-"""One slide to one heatmap, with any `predict(patches) -> probabilities`. No network is imported here."""
+"""One slide to one heatmap, with any `predict(patches) -> probabilities`. No network is imported
+here."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..wsi import ORIENTATIONS, CellGrid, CellStatus, Heatmap, Slide, TissueMask, WindowSpec, oriented, tissue_mask
+from ..wsi import (
+    ORIENTATIONS,
+    CellGrid,
+    CellStatus,
+    Heatmap,
+    Slide,
+    TissueMask,
+    WindowSpec,
+    oriented,
+    tissue_mask,
+)
 from .settings import PredictSettings
 
-__all__ = ["Predict", "WindowModel", "heatmap_grid", "orientation_mean", "score_slide", "tissue_cells"]
+__all__ = [
+    "Predict",
+    "WindowModel",
+    "heatmap_grid",
+    "orientation_mean",
+    "score_slide",
+    "tissue_cells",
+]
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """(N, side_px, side_px, 3) uint8 RGB → (N,) probabilities in [0, 1], NaN where it cannot say."""
@@ -34,22 +52,29 @@ def score_slide(
     on_slide: Callable[[int], object] | None = None,
     on_windows: Callable[[int], object] | None = None,
 ) -> Heatmap:
-    """Slide the model over the tissue of a slide. Windows at the border are padded with the slide's background.
+    """Slide the model over the tissue of a slide. Windows at the border are padded with the slide's
+    background.
 
-    on_slide hears how many windows there are, on_windows how many were scored now. Cells without tissue,
-    cells that cannot be read and cells where the model gave NaN are marked as such and have no probability.
+    on_slide hears how many windows there are, on_windows how many were scored now. Cells without
+    tissue, cells that cannot be read and cells where the model gave NaN are marked as such and have
+    no probability.
 
     Raises:
         SpacingError: the slide is coarser than the model's µm/px.
     """
-    grid = heatmap_grid(slide, settings, side_px=model.side_px, centre_px=model.centre_px, mpp=model.mpp)
+    grid = heatmap_grid(
+        slide, settings, side_px=model.side_px, centre_px=model.centre_px, mpp=model.mpp
+    )
     status = tissue_cells(grid, tissue_mask(slide, settings.tissue), settings)
     probability = np.full(status.shape, np.nan, np.float32)
     cells = np.argwhere(status == CellStatus.NOT_YET)
     if on_slide is not None:
         on_slide(len(cells))
     windows = slide.read_windows(
-        grid.windows_xy(cells), size=model.side_px, mpp=model.mpp, allow_upsampling=settings.allow_upsampling
+        grid.windows_xy(cells),
+        size=model.side_px,
+        mpp=model.mpp,
+        allow_upsampling=settings.allow_upsampling,
     )
     per_call = max(1, settings.batch // settings.orientations)
     for rows, patches in _batches(windows, per_call):
@@ -78,7 +103,9 @@ def score_slide(
     )
 
 
-def heatmap_grid(slide: Slide, settings: PredictSettings, *, side_px: int, centre_px: int, mpp: float) -> CellGrid:
+def heatmap_grid(
+    slide: Slide, settings: PredictSettings, *, side_px: int, centre_px: int, mpp: float
+) -> CellGrid:
     """The cells of a slide's heatmap for a model of that geometry.
 
     Raises:
@@ -91,7 +118,8 @@ def heatmap_grid(slide: Slide, settings: PredictSettings, *, side_px: int, centr
 
 
 def tissue_cells(grid: CellGrid, tissue: TissueMask, settings: PredictSettings) -> np.ndarray:
-    """Status of every cell before any is scored: (rows, columns) uint8, not yet over tissue, else background."""
+    """Status of every cell before any is scored: (rows, columns) uint8, not yet over tissue, else
+    background."""
     fraction = tissue.fraction(grid.centres_xy(grid.cells()), side_level0=grid.centre_level0)
     has_tissue = fraction.reshape(grid.rows, grid.columns) >= max(settings.min_tissue, 1e-6)
     return np.where(has_tissue, CellStatus.NOT_YET, CellStatus.BACKGROUND).astype(np.uint8)
@@ -112,10 +140,14 @@ def _batches(
         yield rows, patches
 
 
-def orientation_mean(predict: Predict, windows: np.ndarray, settings: PredictSettings, *, per_call: int) -> np.ndarray:
-    """Arithmetic mean over the orientations of each window, from one read: (n, S, S, 3) uint8 → (n,) float32.
+def orientation_mean(
+    predict: Predict, windows: np.ndarray, settings: PredictSettings, *, per_call: int
+) -> np.ndarray:
+    """Arithmetic mean over the orientations of each window, from one read: (n, S, S, 3) uint8 →
+    (n,) float32.
 
-    The network always sees per_call × orientations windows (the last are repeated), so it is compiled once.
+    The network always sees per_call × orientations windows (the last are repeated), so it is
+    compiled once.
     """
     full = np.resize(windows, (per_call, *windows.shape[1:]))
     count = ORIENTATIONS if settings.orientations == ORIENTATIONS else 1

@@ -10,10 +10,12 @@ LARGE = 2**30
 
 
 def keep_large_buffers() -> None:
-    """Give buffers back to the kernel only above 1 GB; nothing happens where the C library is not glibc.
+    """Give buffers back to the kernel only above 1 GB; nothing happens where the C library is not
+    glibc.
 
-    By default every activation is mapped and unmapped anew, and the kernel clears its pages: a fifth of the time of a
-    small network on a CPU (benchmarks/allocator.py). Resident memory then stays at its peak between steps.
+    By default every activation is mapped and unmapped anew, and the kernel clears its pages: a
+    fifth of the time of a small network on a CPU (benchmarks/allocator.py). Resident memory then
+    stays at its peak between steps.
     """
     if sys.platform != "linux":
         return

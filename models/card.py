@@ -57,18 +57,27 @@ class ModelCard(BaseModel):
         try:
             return cls.model_validate(json.loads((folder / CARD).read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            why = "; ".join(e["msg"] for e in error.errors()) if isinstance(error, ValidationError) else error
-            raise ModelError(f"{folder}: not a model folder ({why}); make one with gigaslide train") from error
+            why = (
+                "; ".join(e["msg"] for e in error.errors())
+                if isinstance(error, ValidationError)
+                else error
+            )
+            raise ModelError(
+                f"{folder}: not a model folder ({why}); make one with gigaslide train"
+            ) from error
 
     def check_weights(self, folder: Path) -> None:
         """Raises ModelError where the weights are not those the card speaks of."""
         try:
             found = hash_of(folder / WEIGHTS)
         except OSError as error:
-            raise ModelError(f"{folder}: no readable {WEIGHTS} ({error}); copy the whole model folder") from error
+            raise ModelError(
+                f"{folder}: no readable {WEIGHTS} ({error}); copy the whole model folder"
+            ) from error
         if found != self.weights_sha256:
             raise ModelError(
-                f"{folder}: {WEIGHTS} has hash {found[:12]}…, the card says {self.weights_sha256[:12]}…; "
+                f"{folder}: {WEIGHTS} has hash {found[:12]}…, the card says "
+                f"{self.weights_sha256[:12]}…; "
                 "card and weights must come from one training: copy the folder again"
             )
 

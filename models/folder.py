@@ -37,15 +37,19 @@ class Classifier:
         """
         side = self.card.patch_px
         if patches.shape[1:] != (side, side, 3):
-            raise ModelError(f"the model takes patches of {side} × {side} px, these are {patches.shape[1:]}")
+            raise ModelError(
+                f"the model takes patches of {side} × {side} px, these are {patches.shape[1:]}"
+            )
         return np.asarray(self._forward(patches))[:, self._tumor].astype(np.float32)
 
 
 def load_classifier(folder: Path, *, engine: Engine = "auto") -> Classifier:
-    """Load a model folder: the network is built from the card, then filled; nothing in the folder is ever run.
+    """Load a model folder: the network is built from the card, then filled; nothing in the folder
+    is ever run.
 
     Raises:
-        ModelError: card or weights missing, damaged or not of one training; or OpenVINO was asked for and cannot do it.
+        ModelError: card or weights missing, damaged or not of one training; or OpenVINO was asked
+        for and cannot do it.
     """
     keep_large_buffers()
     card = ModelCard.load(folder)
@@ -54,7 +58,9 @@ def load_classifier(folder: Path, *, engine: Engine = "auto") -> Classifier:
     try:
         network.load_weights(folder / WEIGHTS)
     except (ValueError, OSError, KeyError) as error:
-        raise ModelError(f"{folder}: the weights do not fit the network of the card: {error}") from error
+        raise ModelError(
+            f"{folder}: the weights do not fit the network of the card: {error}"
+        ) from error
     network.compile()  # so that predict_on_batch is compiled once for each batch size
     return Classifier(card, _forward(network, engine))
 
@@ -68,8 +74,12 @@ def _forward(network: keras.Model, engine: Engine) -> Callable[[np.ndarray], np.
         return on_cpu(network)
     except Exception as error:  # whatever a converter of strangers' graphs raises
         if engine == "openvino":
-            raise ModelError(f"OpenVINO cannot run this model: {error}; --engine keras can") from error
-        logger.warning("OpenVINO cannot run this model, so Keras does, at half the speed: %s", error)
+            raise ModelError(
+                f"OpenVINO cannot run this model: {error}; --engine keras can"
+            ) from error
+        logger.warning(
+            "OpenVINO cannot run this model, so Keras does, at half the speed: %s", error
+        )
         return network.predict_on_batch
 
 

@@ -21,15 +21,18 @@ def build_classifier(
 ) -> keras.Model:
     """A network from (N, patch_px, patch_px, 3) RGB in [0, 255] to (N, classes) probabilities.
 
-    The pixels are scaled to [-1, 1] inside, so a model is fed the same way wherever it is used. With two classes the
-    full network has 21 806 882 parameters, the small one 283 759 (279 791 of them trained). Weights are random.
-    batch_norm_momentum matters while training only: how slowly the running statistics follow.
+    The pixels are scaled to [-1, 1] inside, so a model is fed the same way wherever it is used.
+    With two classes the full network has 21 806 882 parameters, the small one 283 759 (279 791 of
+    them trained). Weights are random. batch_norm_momentum matters while training only: how slowly
+    the running statistics follow.
 
     Raises:
         ModelError: patch_px is too small for Inception.
     """
     if patch_px < LEAST_PX:
-        raise ModelError(f"InceptionV3 needs patches of at least {LEAST_PX} px, not {patch_px}; set patch_px")
+        raise ModelError(
+            f"InceptionV3 needs patches of at least {LEAST_PX} px, not {patch_px}; set patch_px"
+        )
     shape = (patch_px, patch_px, 3)
     base = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=shape)  # pyright: ignore[reportArgumentType]
 

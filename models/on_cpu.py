@@ -1,4 +1,5 @@
-"""The same network as OpenVINO runs it on a CPU, about twice as many patches a second as Keras there."""
+"""The same network as OpenVINO runs it on a CPU, about twice as many patches a second as Keras
+there."""
 
 import os
 import tempfile
@@ -15,12 +16,15 @@ from ..wsi import ModelError
 
 __all__ = ["on_cpu"]
 
-LARGEST_DIFFERENCE = 1e-5  # of a probability; 32-bit floats summed in another order differ by some 1e-7
+LARGEST_DIFFERENCE = (
+    1e-5  # of a probability; 32-bit floats summed in another order differ by some 1e-7
+)
 PROBES = 2
 
 
 def on_cpu(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """(N, S, S, 3) uint8 → (N, classes) float32, by 32-bit arithmetic; takes some ten seconds to convert.
+    """(N, S, S, 3) uint8 → (N, classes) float32, by 32-bit arithmetic; takes some ten seconds to
+    convert.
 
     Raises:
         ModelError: what came of the conversion does not give what Keras gives.
@@ -30,7 +34,9 @@ def on_cpu(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     def forward(patches: np.ndarray) -> np.ndarray:
         return compiled(np.ascontiguousarray(patches))[0]
 
-    probes = np.random.default_rng(0).integers(0, 256, (PROBES, *network.input_shape[1:]), dtype=np.uint8)
+    probes = np.random.default_rng(0).integers(
+        0, 256, (PROBES, *network.input_shape[1:]), dtype=np.uint8
+    )
     probes[0] //= 2  # a dark one and a bright one
     difference = float(np.abs(forward(probes) - np.asarray(network.predict_on_batch(probes))).max())
     if not difference <= LARGEST_DIFFERENCE:
@@ -51,7 +57,8 @@ def _compiled(network: keras.Model) -> openvino.CompiledModel:
 
 @contextmanager
 def _told_to_nobody() -> Iterator[None]:
-    """OpenVINO's converter reports each use to its maker, unless it runs in a CI; hospitals want no such calls."""
+    """OpenVINO's converter reports each use to its maker, unless it runs in a CI; hospitals want no
+    such calls."""
     before = os.environ.get("CI")
     os.environ["CI"] = "true"
     try:

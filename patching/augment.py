@@ -1,4 +1,5 @@
-"""Random changes of one training patch: place, orientation, stain, colour, sharpness. Pure: a patch in, a patch out."""
+"""Random changes of one training patch: place, orientation, stain, colour, sharpness. Pure: a patch
+in, a patch out."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from .settings import AugmentSettings
 
 __all__ = ["Augmentation", "centre_crop", "draw_augmentation", "patch_rng"]
 
-# Optical density of haematoxylin and eosin in red, green and blue (Ruifrok and Johnston 2001), and what is neither.
+# Optical density of haematoxylin and eosin in red, green and blue (Ruifrok and Johnston 2001), and
+# what is neither.
 _H_AND_E = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
 STAINS = np.vstack([_H_AND_E, np.cross(*_H_AND_E)])
 STAINS /= np.linalg.norm(STAINS, axis=1, keepdims=True)
@@ -41,14 +43,17 @@ class Augmentation:
     def apply(self, patch: np.ndarray, *, side_px: int, coarser: float = 1) -> np.ndarray:
         """One stored patch changed: (P, P, 3) uint8 with margin → (side_px, side_px, 3) uint8.
 
-        As a slide comes about: place and orientation, stain, the scanner's colours, its blur, its JPEG. For another
-        scale of the same patch, coarser by that factor, the same draw moves it by as many µm, to half a px.
+        As a slide comes about: place and orientation, stain, the scanner's colours, its blur, its
+        JPEG. For another scale of the same patch, coarser by that factor, the same draw moves it by
+        as many µm, to half a px.
         """
         shift = (round(self.shift_px[0] / coarser), round(self.shift_px[1] / coarser))
         placed = oriented(centre_crop(patch, side_px=side_px, shift_px=shift), self.orientation)
         coloured = self._coloured(self._stained(placed))
         if self.blur_px:
-            coloured = cv2.GaussianBlur(coloured, (0, 0), self.blur_px, borderType=cv2.BORDER_REFLECT_101)
+            coloured = cv2.GaussianBlur(
+                coloured, (0, 0), self.blur_px, borderType=cv2.BORDER_REFLECT_101
+            )
         changed = np.rint(np.clip(coloured, 0, 1) * 255).astype(np.uint8)
         return changed if self.jpeg_quality == 100 else _compressed(changed, self.jpeg_quality)
 
@@ -61,10 +66,13 @@ class Augmentation:
         matrix = np.linalg.inv(STAINS) @ np.diag([*self.stain_factors, 1.0]) @ STAINS
         offset = np.array([*self.stain_shifts, 0.0]) @ STAINS
         changed = cv2.transform(density, np.column_stack([matrix.T, offset]).astype(np.float32))
-        return np.clip((np.float32(256) * np.power(np.float32(10), -changed) - 1) / np.float32(255), 0, 1)
+        return np.clip(
+            (np.float32(256) * np.power(np.float32(10), -changed) - 1) / np.float32(255), 0, 1
+        )
 
     def _coloured(self, patch: np.ndarray) -> np.ndarray:
-        # The order of TF-Slim's distort_color: brightness, saturation, hue, contrast, and only then the clip.
+        # The order of TF-Slim's distort_color: brightness, saturation, hue, contrast, and only then
+        # the clip.
         colour = patch + np.float32(self.brightness)
         hsv = cv2.cvtColor(colour, cv2.COLOR_RGB2HSV)
         hsv[..., 0] = np.mod(hsv[..., 0] + np.float32(360 * self.hue_turn), np.float32(360))
@@ -89,8 +97,14 @@ def draw_augmentation(rng: np.random.Generator, settings: AugmentSettings) -> Au
         saturation=float(1 + saturation * settings.saturation),
         hue_turn=float(hue * settings.hue),
         contrast=float(1 + contrast * settings.contrast),
-        stain_factors=(float(1 + factors[0] * settings.stain), float(1 + factors[1] * settings.stain)),
-        stain_shifts=(float(shifts[0] * settings.stain_shift), float(shifts[1] * settings.stain_shift)),
+        stain_factors=(
+            float(1 + factors[0] * settings.stain),
+            float(1 + factors[1] * settings.stain),
+        ),
+        stain_shifts=(
+            float(shifts[0] * settings.stain_shift),
+            float(shifts[1] * settings.stain_shift),
+        ),
         blur_px=float(blur * settings.blur_px),
         jpeg_quality=100 - floor_div(jpeg * (101 - settings.jpeg_quality), 1),
     )
@@ -105,7 +119,9 @@ def patch_rng(*, seed: int, group: str, row: int, copy: int) -> np.random.Genera
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big"), row, copy])
 
 
-def centre_crop(patch: np.ndarray, *, side_px: int, shift_px: tuple[int, int] = (0, 0)) -> np.ndarray:
+def centre_crop(
+    patch: np.ndarray, *, side_px: int, shift_px: tuple[int, int] = (0, 0)
+) -> np.ndarray:
     """The middle side_px × side_px of a stored patch, moved by (x, y) px."""
     margin = (patch.shape[0] - side_px) // 2
     left, top = margin + shift_px[0], margin + shift_px[1]
@@ -114,5 +130,7 @@ def centre_crop(patch: np.ndarray, *, side_px: int, shift_px: tuple[int, int] = 
 
 def _compressed(patch: np.ndarray, quality: int) -> np.ndarray:
     """Through JPEG and back, with colour at half resolution as scanners have it: uint8 RGB."""
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(patch, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    encoded = cv2.imencode(
+        ".jpg", cv2.cvtColor(patch, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )[1]
     return cv2.cvtColor(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)

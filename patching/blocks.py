@@ -1,6 +1,8 @@
-"""Tiling in blocks: a slide is planned, its shards are written block by block, then its group becomes whole.
+"""Tiling in blocks: a slide is planned, its shards are written block by block, then its group
+becomes whole.
 
-Beside what `Pieces` keeps, the plan lies in .NAME.partial/plan: made once, of which each block reads its rows.
+Beside what `Pieces` keeps, the plan lies in .NAME.partial/plan: made once, of which each block
+reads its rows.
 """
 
 import json
@@ -71,7 +73,8 @@ class _Kept:
 
     @classmethod
     def load(cls, pieces: Pieces[Any], settings: TileSettings) -> "_Kept | None":
-        """None where there is none, or a part of one, or one for other shards or blocks than would be made now."""
+        """None where there is none, or a part of one, or one for other shards or blocks than would
+        be made now."""
         place = below(pieces.partial, "plan")
         try:
             kept = cls(place=place, **json.loads(read_files(place, ["plan.json"])[0] or b"null"))
@@ -81,21 +84,37 @@ class _Kept:
 
     @classmethod
     def save(
-        cls, pieces: Pieces[Any], plan: SlidePlan, settings: TileSettings, *, changed: str, stain: dict[str, Any]
+        cls,
+        pieces: Pieces[Any],
+        plan: SlidePlan,
+        settings: TileSettings,
+        *,
+        changed: str,
+        stain: dict[str, Any],
     ) -> None:
         place = below(pieces.partial, "plan")
         for name, rows in plan.chosen.items():
             write_file(place, f"{name}.rows", rows.to_bytes())
         numbers = {name: len(rows) for name, rows in plan.chosen.items()}
         shards = _shards(numbers, settings)
-        plain = {"rows": numbers, "reason": plan.reason, "changed": changed, "stain": stain, "shards": shards}
-        write_file(place, "plan.json", json.dumps(plain).encode())  # last: with it the plan is whole
+        plain = {
+            "rows": numbers,
+            "reason": plan.reason,
+            "changed": changed,
+            "stain": stain,
+            "shards": shards,
+        }
+        write_file(
+            place, "plan.json", json.dumps(plain).encode()
+        )  # last: with it the plan is whole
 
     def candidates(self, name: str, *, start: int = 0, stop: int | None = None) -> Candidates:
         """Rows of a class; the others are not read."""
         stop = self.rows[name] if stop is None else stop
         size = ROW.itemsize
-        return Candidates.of_bytes(read_part(self.place, f"{name}.rows", start=start * size, stop=stop * size))
+        return Candidates.of_bytes(
+            read_part(self.place, f"{name}.rows", start=start * size, stop=stop * size)
+        )
 
     def blocks(self, settings: TileSettings) -> list[_Block]:
         found = []
@@ -110,7 +129,11 @@ def _shards(numbers: Mapping[str, int], settings: TileSettings) -> dict[str, Any
     """By class, on what the meaning of shards and receipts on disk hangs besides the recipe."""
     arrays = settings.arrays
     return {
-        name: {"codec": BLOSC, "per_shard": rows_per_shard(rows, arrays), "block": rows_per_block(rows, arrays)}
+        name: {
+            "codec": BLOSC,
+            "per_shard": rows_per_shard(rows, arrays),
+            "block": rows_per_block(rows, arrays),
+        }
         for name, rows in numbers.items()
     }
 
@@ -131,7 +154,8 @@ class TileBlocks:
         kept = _Kept.load(pieces, self.settings)
         if kept is None:
             raise StoreError(
-                f"{pieces.partial}: the plan is gone; leave the store alone while it is made, and run again"
+                f"{pieces.partial}: the plan is gone; leave the store alone while it is made, and "
+                "run again"
             )
         return kept
 
@@ -139,12 +163,15 @@ class TileBlocks:
         """The recipe that was begun.
 
         Raises:
-            SlideError: not this run's: the slide changed, or another run began while a worker of this one went on.
+            SlideError: not this run's: the slide changed, or another run began while a worker of
+            this one went on.
         """
         recipe = Recipe.from_json(pieces.begun_from())
         changes = recipe.differences(self._recipe(slide))
         if changes:
-            raise SlideError(f"{slide.slide.path}: changed while it was tiled ({'; '.join(changes)}); run again")
+            raise SlideError(
+                f"{slide.slide.path}: changed while it was tiled ({'; '.join(changes)}); run again"
+            )
         return recipe
 
     def plan(self, slide: SlideWork) -> BlockPlan | SlideOutcome:
@@ -158,19 +185,27 @@ class TileBlocks:
             changed = f"made again: {'; '.join(differences)}"
             logger.info("%s: %s", slide.id, changed)
             if any(not words.startswith("settings.") for words in differences):
-                remove_group(place)  # should the new one fail, nothing of other pixels stands in for it
+                remove_group(
+                    place
+                )  # should the new one fail, nothing of other pixels stands in for it
         pieces = pieces_at(place, recipe.to_json())
         kept = _Kept.load(pieces, self.settings) if found is None and pieces.is_begun() else None
         blocks = (kept or self._prepare(slide, pieces, changed)).blocks(self.settings)
         done = pieces.keep_done()
-        return BlockPlan(blocks=len(blocks), pending=tuple(k for k in range(len(blocks)) if k not in done))
+        return BlockPlan(
+            blocks=len(blocks), pending=tuple(k for k in range(len(blocks)) if k not in done)
+        )
 
     def _prepare(self, slide: SlideWork, pieces: Pieces[Any], changed: str) -> _Kept:
         row = slide.slide
         with open_slide(row.path, mpp=row.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
             plan = plan_slide(opened, row, self.settings, slide.quota)
-            stain = {fit.method: fit.to_json() for fit in fitted_stains(opened, plan, self.settings)}
-        if find_slide(pieces.place) is not None:  # by other settings, but now there is something to put in its place
+            stain = {
+                fit.method: fit.to_json() for fit in fitted_stains(opened, plan, self.settings)
+            }
+        if (
+            find_slide(pieces.place) is not None
+        ):  # by other settings, but now there is something to put in its place
             remove_group(pieces.place)
         pieces.begin_anew()
         for name, rows in plan.chosen.items():
@@ -179,7 +214,10 @@ class TileBlocks:
         return self._kept(pieces)
 
     def block(self, slide: SlideWork, number: int) -> dict[str, int]:
-        pieces, row = pieces_at(below(self.store, slide.id), sync_blocks=self.sync_blocks), slide.slide
+        pieces, row = (
+            pieces_at(below(self.store, slide.id), sync_blocks=self.sync_blocks),
+            slide.slide,
+        )
         kept = self._kept(pieces)
         self._begun(slide, pieces)
         block = kept.blocks(self.settings)[number]
@@ -187,12 +225,16 @@ class TileBlocks:
         numbers = range(block.start, block.stop)
         planned = layouts(kept.rows[block.name], self.settings.arrays)
         with open_slide(row.path, mpp=row.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
-            pixels = read_pixels(opened, rows, self.settings, group=f"{slide.id}/{block.name}", first=block.start)
+            pixels = read_pixels(
+                opened, rows, self.settings, group=f"{slide.id}/{block.name}", first=block.start
+            )
             readable, signs = write_rows(below(pieces.whole, block.name), planned, numbers, pixels)
         files = {f"{block.name}/{key}": sign for key, sign in signs.items()}
         counts = {block.name: len(readable)}
         self._begun(slide, pieces)
-        pieces.record(number, files, counts, notes={"unreadable": sorted(set(numbers) - set(readable))})
+        pieces.record(
+            number, files, counts, notes={"unreadable": sorted(set(numbers) - set(readable))}
+        )
         return counts
 
     def finish(self, slide: SlideWork) -> SlideOutcome | BlockPlan:
@@ -217,7 +259,11 @@ class TileBlocks:
             "arrays": {name: list(shape) for name, shape in self.settings.arrays.items()},
         }
         # Last: in a bucket the group is whole with it.
-        write_file(pieces.whole, "zarr.json", group_json({"recipe": recipe.to_json(), **made, "stain": kept.stain}))
+        write_file(
+            pieces.whole,
+            "zarr.json",
+            group_json({"recipe": recipe.to_json(), **made, "stain": kept.stain}),
+        )
         pieces.finish()
         return _outcome(slide, made, "done", kept.changed, kept.reason)
 
@@ -225,7 +271,9 @@ class TileBlocks:
         return failure_identity(slide.slide, self.settings, slide.quota)
 
 
-def _outcome(slide: SlideWork, made: dict[str, Any], status: SlideStatus, *reasons: str) -> SlideOutcome:
+def _outcome(
+    slide: SlideWork, made: dict[str, Any], status: SlideStatus, *reasons: str
+) -> SlideOutcome:
     """Of a slide whose group is there, from its attributes."""
     unreadable = sum(made["unreadable"].values())
     lost = f"{unreadable} patches could not be read" if unreadable else ""

@@ -1,4 +1,5 @@
-"""A run on a store in a bucket: its lock lies there, its journal and its tables are copied there as they grow."""
+"""A run on a store in a bucket: its lock lies there, its journal and its tables are copied there as
+they grow."""
 
 import json
 import logging
@@ -34,7 +35,9 @@ ENDED_S = 120.0  # and of one that ends by itself
 RELEASE_S = 5.0
 
 
-def store_run(store: Location, settings: BatchSettings, *, stage: str = "") -> AbstractContextManager[RunFolder]:
+def store_run(
+    store: Location, settings: BatchSettings, *, stage: str = ""
+) -> AbstractContextManager[RunFolder]:
     """Hold a store's lock and open its journal, in a folder or a bucket.
 
     Raises:
@@ -47,7 +50,10 @@ def store_run(store: Location, settings: BatchSettings, *, stage: str = "") -> A
 
 @contextmanager
 def _bucket_run(store: str, settings: BatchSettings, stage: str) -> Iterator[RunFolder]:
-    with tempfile.TemporaryDirectory() as folder, BucketLock(store, clear=settings.clear_lock) as lock:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        BucketLock(store, clear=settings.clear_lock) as lock,
+    ):
         path = Path(folder)
         (path / JOURNAL).write_bytes(read_files(store, [JOURNAL])[0] or b"")
         journal = Journal(path / JOURNAL)
@@ -66,11 +72,16 @@ def _bucket_run(store: str, settings: BatchSettings, stage: str) -> Iterator[Run
             limit_s = ENDED_S
         finally:
             lock.on_beat = None
-            _within(limit_s, lambda: lock.is_mine() and copy(*tables), f"{store}: the last copy of journal and tables")
+            _within(
+                limit_s,
+                lambda: lock.is_mine() and copy(*tables),
+                f"{store}: the last copy of journal and tables",
+            )
 
 
 def _within(limit_s: float, act: Callable[[], object], what: str) -> None:
-    """Do it in a thread that is left alone when it takes longer: a server that hangs must not hold up the end."""
+    """Do it in a thread that is left alone when it takes longer: a server that hangs must not hold
+    up the end."""
 
     def tried() -> None:
         try:
@@ -100,11 +111,12 @@ def _copy(store: str, path: Path, names: list[str]) -> None:
 class BucketLock:
     """Held by a `with` block; one run at a time on a store in a bucket.
 
-    The lock is an object that is written over none, or over that of a dead run, on the condition that it is still the
-    one that was looked at. Google's and Amazon's servers see to the condition (If-None-Match, If-Match) in one step
-    with the writing. Servers of others that speak S3 may not: there TensorStore's look before the writing is all there
-    is, so we look once more a little later, and of two runs that began together the one whose object was overwritten
-    goes. Each beat looks again.
+    The lock is an object that is written over none, or over that of a dead run, on the condition
+    that it is still the one that was looked at. Google's and Amazon's servers see to the condition
+    (If-None-Match, If-Match) in one step with the writing. Servers of others that speak S3 may not:
+    there TensorStore's look before the writing is all there is, so we look once more a little
+    later, and of two runs that began together the one whose object was overwritten goes. Each beat
+    looks again.
 
     Raises:
         ClusterError: another run holds it.
@@ -121,7 +133,9 @@ class BucketLock:
         """Somebody took the lock away while we held it."""
 
     def __enter__(self) -> "BucketLock":
-        self._opened = settled(tensorstore.KvStore.open(kvstore(self._store)), f"{self._store}: cannot be reached")
+        self._opened = settled(
+            tensorstore.KvStore.open(kvstore(self._store)), f"{self._store}: cannot be reached"
+        )
         holder, beat, generation = self._look()
         said_dead = holder if self._clear else None  # not who takes it meanwhile
         for _ in range(3):  # between looking and taking, another may come or go
@@ -136,17 +150,25 @@ class BucketLock:
                 return self
             holder, beat, generation = self._look()
         raise ClusterError(
-            f"{self._store}: another run works on this output: {holder}; last heard of at {beat}. Wait for it, or, if "
+            f"{self._store}: another run works on this output: {holder}; last heard of at {beat}. "
+            "Wait for it, or, if "
             "you know that it is dead, run again with --clear-lock"
         )
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self._released.set()
         self._thread.join(RELEASE_S)
         try:
             holder, _, generation = self._look(limit_s=RELEASE_S / 2)
             if holder == self._me:
-                self._settled(self._opened.write(LOCK, None, if_equal=generation), limit_s=RELEASE_S / 2)
+                self._settled(
+                    self._opened.write(LOCK, None, if_equal=generation), limit_s=RELEASE_S / 2
+                )
         except StoreError as failed:
             logger.warning("%s: the lock stays: %s", self._store, failed)
 
@@ -160,11 +182,14 @@ class BucketLock:
 
     def _write(self, *, if_equal: bytes) -> bool:
         """Whether it was written, which it is only over that generation."""
-        content = json.dumps({"holder": self._me.to_json(), "beat": datetime.now(UTC).isoformat(timespec="seconds")})
+        content = json.dumps(
+            {"holder": self._me.to_json(), "beat": datetime.now(UTC).isoformat(timespec="seconds")}
+        )
         return bool(self._settled(self._opened.write(LOCK, content, if_equal=if_equal)).generation)
 
     def _look(self, *, limit_s: float | None = None) -> tuple[Holder | None, str, bytes]:
-        """Who holds it, when that was last heard of, which generation of the object, or of none, says so."""
+        """Who holds it, when that was last heard of, which generation of the object, or of none,
+        says so."""
         found = self._settled(self._opened.read(LOCK), limit_s=limit_s)
         if found.state != "value":
             return None, "", found.stamp.generation
@@ -175,7 +200,9 @@ class BucketLock:
             return Holder.unknown(), "an unknown time", found.stamp.generation
 
     def _settled(self, future: Any, *, limit_s: float | None = None) -> Any:
-        return settled(future, f"{self._store}/{LOCK}: the lock's bucket does not answer", limit_s=limit_s)
+        return settled(
+            future, f"{self._store}/{LOCK}: the lock's bucket does not answer", limit_s=limit_s
+        )
 
     def _beat_on(self) -> None:
         while not self._released.wait(self._beat_s):

@@ -14,7 +14,15 @@ from .place import below, read_files, write_file
 from .settings import TileSettings
 from .write import group_json
 
-__all__ = ["CLASSES", "Part", "SlidePatches", "attributes_of", "describe", "find_slide", "slides_of"]
+__all__ = [
+    "CLASSES",
+    "Part",
+    "SlidePatches",
+    "attributes_of",
+    "describe",
+    "find_slide",
+    "slides_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -64,19 +72,26 @@ class SlidePatches:
         return sum(part.unreadable for parts in self.parts.values() for part in parts)
 
 
-def describe(path: Location, *, settings: dict[str, Any], slides: dict[str, dict[str, Any]]) -> None:
-    """Write the store's own zarr.json: the settings all slides share; label, patient and split by slide id.
+def describe(
+    path: Location, *, settings: dict[str, Any], slides: dict[str, dict[str, Any]]
+) -> None:
+    """Write the store's own zarr.json: the settings all slides share; label, patient and split by
+    slide id.
 
     Raises:
         SettingsError: path holds another Zarr group, or a patient stands on two sides of the split.
     """
     found = read_files(path, ["zarr.json"])[0]
     if found is not None and FORMAT.split("/")[0].encode() not in found:
-        raise SettingsError(f"{path}: holds a zarr.json that is no patch store's; give another folder")
+        raise SettingsError(
+            f"{path}: holds a zarr.json that is no patch store's; give another folder"
+        )
     leak = _leak(slides)
     if leak:
         raise SettingsError(f"{path}: {leak}; put the patient on one side in the cohort")
-    write_file(path, "zarr.json", group_json({"format": FORMAT, "settings": settings, "slides": slides}))
+    write_file(
+        path, "zarr.json", group_json({"format": FORMAT, "settings": settings, "slides": slides})
+    )
 
 
 def attributes_of(path: Location) -> dict[str, Any]:
@@ -86,14 +101,20 @@ def attributes_of(path: Location) -> dict[str, Any]:
         StoreError: no store there, one of another format, or a patient on two sides of the split.
     """
     if isinstance(path, Path) and not path.exists():
-        raise StoreError(f"{path}: no such folder; see the path, or make a store with gigaslide tile")
+        raise StoreError(
+            f"{path}: no such folder; see the path, or make a store with gigaslide tile"
+        )
     try:
         attributes = _attributes(read_files(path, ["zarr.json"])[0])
     except (StoreError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: not a patch store ({error!r}); make one with gigaslide tile") from error
+        raise StoreError(
+            f"{path}: not a patch store ({error!r}); make one with gigaslide tile"
+        ) from error
     if attributes.get("format") != FORMAT:
         raise StoreError(f"{path}: not a patch store of format {FORMAT}; tile again")
-    if not (isinstance(attributes.get("settings"), dict) and isinstance(attributes.get("slides"), dict)):
+    if not (
+        isinstance(attributes.get("settings"), dict) and isinstance(attributes.get("slides"), dict)
+    ):
         raise StoreError(f"{path}: a patch store without settings or slides; tile again")
     leak = _leak(attributes["slides"])
     if leak:
@@ -101,8 +122,11 @@ def attributes_of(path: Location) -> dict[str, Any]:
     return attributes
 
 
-def slides_of(path: Location, rows: dict[str, dict[str, Any]], tiles: TileSettings) -> Iterator[SlidePatches]:
-    """Those of the listed slides that were tiled with these settings; others are left out with a warning.
+def slides_of(
+    path: Location, rows: dict[str, dict[str, Any]], tiles: TileSettings
+) -> Iterator[SlidePatches]:
+    """Those of the listed slides that were tiled with these settings; others are left out with a
+    warning.
 
     Raises:
         StoreError: a damaged group.
@@ -112,7 +136,9 @@ def slides_of(path: Location, rows: dict[str, dict[str, Any]], tiles: TileSettin
         for slide_id, row in rows.items()
     }
     names = [group for of_slide in groups.values() for group in of_slide]
-    contents = dict(zip(names, read_files(path, [f"{name}/zarr.json" for name in names]), strict=True))
+    contents = dict(
+        zip(names, read_files(path, [f"{name}/zarr.json" for name in names]), strict=True)
+    )
     for slide_id, row in rows.items():
         if contents[slide_id] is None:
             continue
@@ -122,7 +148,9 @@ def slides_of(path: Location, rows: dict[str, dict[str, Any]], tiles: TileSettin
             if contents[group] is not None
         }
         if not _fits(found[slide_id], tiles):
-            logger.warning("%s: %s was tiled with other settings and is left out; tile again", path, slide_id)
+            logger.warning(
+                "%s: %s was tiled with other settings and is left out; tile again", path, slide_id
+            )
             continue
         digest = hashlib.sha256(b"".join(contents[group] or b"" for group in found))
         yield SlidePatches(
@@ -142,7 +170,8 @@ def _fits(found: dict[str, Any], tiles: TileSettings) -> bool:
 
 
 def find_slide(place: Location) -> dict[str, Any] | None:
-    """The attributes of one slide's group: recipe, counts, unreadable, arrays; None where there is none yet.
+    """The attributes of one slide's group: recipe, counts, unreadable, arrays; None where there is
+    none yet.
 
     Raises:
         SettingsError: something else is there.
@@ -159,7 +188,9 @@ def _slide_attributes(place: Location, content: bytes | None) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{place}: damaged group ({error!r}); remove it and tile again") from error
     if not (isinstance(found.get("recipe"), dict) and "counts" in found):
-        raise SettingsError(f"{place}: a Zarr group, but not of patches; it is left as it is, give another store")
+        raise SettingsError(
+            f"{place}: a Zarr group, but not of patches; it is left as it is, give another store"
+        )
     # Stores of the format before have no `arrays`: they are made again.
     return {"arrays": {}, "unreadable": {}, **found}
 
@@ -185,5 +216,8 @@ def _leak(slides: dict[str, dict[str, Any]]) -> str:
     side: dict[str, str] = {}
     for row in slides.values():
         if row["patient"] and side.setdefault(row["patient"], row["split"]) != row["split"]:
-            return f"patient {row['patient']} is in {' and '.join(sorted({side[row['patient']], row['split']}))}"
+            return (
+                f"patient {row['patient']} is in "
+                f"{' and '.join(sorted({side[row['patient']], row['split']}))}"
+            )
     return ""

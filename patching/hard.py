@@ -1,7 +1,7 @@
 """Hard negatives: normal patches where a model saw tumour, added to the training slides of a store.
 
-They lie in a group of their own beside what the slide's group holds, named by their recipe, so that nothing is
-rewritten and the same heatmaps add nothing twice.
+They lie in a group of their own beside what the slide's group holds, named by their recipe, so that
+nothing is rewritten and the same heatmaps add nothing twice.
 """
 
 import hashlib
@@ -80,9 +80,11 @@ def add_hard_negatives(
     *,
     on_outcome: Callable[[SlideOutcome], None] | None = None,
 ) -> BatchSummary:
-    """Look at heatmaps/<slide>/heatmap.zarr of the store's training slides; write their patches and list them.
+    """Look at heatmaps/<slide>/heatmap.zarr of the store's training slides; write their patches and
+    list them.
 
-    Slides on which not every tumour is drawn are passed over: what is not drawn there may be tumour.
+    Slides on which not every tumour is drawn are passed over: what is not drawn there may be
+    tumour.
 
     Raises:
         SettingsError: none of the slides has a heatmap.
@@ -97,11 +99,14 @@ def add_hard_negatives(
         work = [
             _work(slide, heatmaps / slide.id / "heatmap.zarr", opened, settings)
             for slide in cohort
-            if slide.id in trained and slide.exhaustive and (heatmaps / slide.id / "heatmap.zarr").exists()
+            if slide.id in trained
+            and slide.exhaustive
+            and (heatmaps / slide.id / "heatmap.zarr").exists()
         ]
         if not work:
             raise SettingsError(
-                f"{heatmaps}: no heatmap.zarr of a training slide of {store}; predict them with --splits train"
+                f"{heatmaps}: no heatmap.zarr of a training slide of {store}; predict them with "
+                "--splits train"
             )
         rows = opened.attributes["slides"]
         for item in (item for item in work if not item.damage):
@@ -109,7 +114,9 @@ def add_hard_negatives(
             rows[item.id]["further"] = known if item.group in known else [*known, item.group]
         PatchStore.describe(store, settings=opened.settings, slides=rows)
         adding = partial(_add, store=store, settings=settings)
-        return run_slides(adding, work, batch, folder=folder, identity=_identity, on_outcome=on_outcome)
+        return run_slides(
+            adding, work, batch, folder=folder, identity=_identity, on_outcome=on_outcome
+        )
 
 
 def _work(slide: CohortSlide, heatmap: Path, store: PatchStore, settings: HardSettings) -> _Work:
@@ -134,11 +141,14 @@ def _refuse_if_changed(slide: CohortSlide, now: dict[str, Any], store: PatchStor
     made = Recipe.from_json(tiled["recipe"])
     changes = made.differences(replace(made, inputs={**made.inputs, **now}))
     if changes:
-        raise StoreError(f"{slide.path}: changed since it was tiled ({'; '.join(changes)}); tile it again first")
+        raise StoreError(
+            f"{slide.path}: changed since it was tiled ({'; '.join(changes)}); tile it again first"
+        )
 
 
 def _identity(work: _Work) -> str | None:
-    """Of the heatmap, what is asked of it, and the slide and its row; None where that may be mended from outside."""
+    """Of the heatmap, what is asked of it, and the slide and its row; None where that may be mended
+    from outside."""
     return None if work.damage else work.group
 
 
@@ -152,14 +162,24 @@ def _add(work: _Work, *, store: Location, settings: HardSettings) -> SlideOutcom
     tiles = opened.tile_settings
     held = opened.windows(work.id, "normal").xy
     with open_slide(work.slide.path, mpp=work.slide.mpp, fallback_mpp=tiles.slide_mpp) as slide:
-        rows = hard_negatives(slide, work.slide, Heatmap.load(work.heatmap), tiles, settings, held_xy=held)
+        rows = hard_negatives(
+            slide, work.slide, Heatmap.load(work.heatmap), tiles, settings, held_xy=held
+        )
         counts = {"normal": 0}
         if len(rows):
             pixels = read_pixels(slide, rows, tiles, group=f"{work.id}/{work.group}/normal")
             place = below(store, work.id, work.group)
-            counts = write_slide(place, recipe=work.recipe, classes={"normal": (rows, pixels)}, arrays=tiles.arrays)
+            counts = write_slide(
+                place, recipe=work.recipe, classes={"normal": (rows, pixels)}, arrays=tiles.arrays
+            )
     lost = len(rows) - counts["normal"]
-    reason = f"{lost} patches could not be read" if lost else "" if len(rows) else "nowhere wrong that is not held"
+    reason = (
+        f"{lost} patches could not be read"
+        if lost
+        else ""
+        if len(rows)
+        else "nowhere wrong that is not held"
+    )
     return SlideOutcome(
         slide=work.id,
         status="partial" if lost else "done",
@@ -178,9 +198,11 @@ def hard_negatives(
     *,
     held_xy: np.ndarray,
 ) -> Candidates:
-    """Windows around the cells of highest probability whose centre square has no tumour, in the order of the cells.
+    """Windows around the cells of highest probability whose centre square has no tumour, in the
+    order of the cells.
 
-    Those that lie nearer than half a centre square to a patch that is held, (N, 2) level-0 top left, are left out.
+    Those that lie nearer than half a centre square to a patch that is held, (N, 2) level-0 top
+    left, are left out.
     """
     scale = slide.scale(tiles.mpp, allow_upsampling=tiles.allow_upsampling)
     cells = np.argwhere(np.nan_to_num(heatmap.probability, nan=-1) >= settings.threshold)
@@ -194,9 +216,13 @@ def hard_negatives(
     tumor = tumor_of(row, tiles)
     is_new &= tumor_fractions(tumor, squares, side_level0=centre, side_px=tiles.centre_px) == 0
     if tiles.border_um > 0:
-        is_new &= ~near_border(tumor, squares, side_level0=centre, within_level0=tiles.border_um / slide.info.mpp)
+        is_new &= ~near_border(
+            tumor, squares, side_level0=centre, within_level0=tiles.border_um / slide.info.mpp
+        )
     rows = np.flatnonzero(is_new)
-    worst = np.argsort(-heatmap.probability[tuple(cells[rows].T)], kind="stable")[: settings.per_slide]
+    worst = np.argsort(-heatmap.probability[tuple(cells[rows].T)], kind="stable")[
+        : settings.per_slide
+    ]
     rows = np.sort(rows[worst])
     tissue = tissue_mask(slide, tiles.tissue)
     return Candidates(

@@ -25,10 +25,11 @@ class StoreCheck:
 
     damaged: tuple["Damage", ...]
     sha256: str
-    """Of all values of all patches, in the order of slide ids: equal for equal patches, however many workers made them,
-    wherever and in whatever order. Empty where something is damaged."""
+    """Of all values of all patches, in the order of slide ids: equal for equal patches, however
+    many workers made them, wherever and in whatever order. Empty where something is damaged."""
     absent: tuple[str, ...]
-    """Slides that are listed, of which no patches are there: they failed, were not tiled yet, or are lost."""
+    """Slides that are listed, of which no patches are there: they failed, were not tiled yet, or
+    are lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,8 @@ class Damage:
 def inventory(store: PatchStore) -> pd.DataFrame:
     """One row a slide: slide, patient, split, label, then numbers of patches.
 
-    Those are the readable ones of each class, how many of these came later, and the unreadable ones.
+    Those are the readable ones of each class, how many of these came later, and the unreadable
+    ones.
     """
     rows = [
         {
@@ -61,16 +63,22 @@ def inventory(store: PatchStore) -> pd.DataFrame:
 
 
 def totals(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Sums of an inventory's numbers, and how many slides and patients they come from, by some of its columns."""
+    """Sums of an inventory's numbers, and how many slides and patients they come from, by some of
+    its columns."""
     groups = {**dict.fromkeys(NUMBERS, "sum"), "slide": "nunique", "patient": "nunique"}
     summed = table.groupby(list(by), sort=False, as_index=False).agg(
         **{f"{name}s" if how == "nunique" else name: (name, how) for name, how in groups.items()}
     )
-    return summed.reindex(columns=[*by, "slides", *([] if "patient" in by else ["patients"]), *NUMBERS])
+    return summed.reindex(
+        columns=[*by, "slides", *([] if "patient" in by else ["patients"]), *NUMBERS]
+    )
 
 
-def verify_store(store: PatchStore, *, on_patches: Callable[[int], object] | None = None) -> StoreCheck:
-    """Read every patch and every number, which compares every checksum; on_patches hears how many rows were read.
+def verify_store(
+    store: PatchStore, *, on_patches: Callable[[int], object] | None = None
+) -> StoreCheck:
+    """Read every patch and every number, which compares every checksum; on_patches hears how many
+    rows were read.
 
     Raises:
         StoreError: no store there.
@@ -88,11 +96,14 @@ def verify_store(store: PatchStore, *, on_patches: Callable[[int], object] | Non
                 on_patches(part.rows)
     there = {slide.id for slide in store.slides}
     absent = tuple(sorted(set(store.attributes["slides"]) - there))
-    return StoreCheck(damaged=tuple(found), sha256="" if found else digest.hexdigest(), absent=absent)
+    return StoreCheck(
+        damaged=tuple(found), sha256="" if found else digest.hexdigest(), absent=absent
+    )
 
 
 def _read(store: PatchStore, part: Part, name: str) -> Iterator[bytes | Damage]:
-    """The values of one array after its name, dtype and shape, piece by piece; in place of a piece, its damage."""
+    """The values of one array after its name, dtype and shape, piece by piece; in place of a piece,
+    its damage."""
     head = f"{part.group}/{name} {part.rows} "
     if name in METADATA_ARRAYS:
         try:
@@ -100,7 +111,10 @@ def _read(store: PatchStore, part: Part, name: str) -> Iterator[bytes | Damage]:
         except StoreError as error:
             yield Damage(group=part.group, array=name, reason=str(error))
             return
-        yield f"{head}{values.dtype} {values.shape[1:]}".encode() + np.ascontiguousarray(values).tobytes()
+        yield (
+            f"{head}{values.dtype} {values.shape[1:]}".encode()
+            + np.ascontiguousarray(values).tobytes()
+        )
         yield from _miscounted(part, name, values)
         return
     yield f"{head}uint8 {store.tile_settings.arrays[name]}".encode()
@@ -110,12 +124,18 @@ def _read(store: PatchStore, part: Part, name: str) -> Iterator[bytes | Damage]:
         try:
             yield store.read_rows(part, name, wanted).tobytes()
         except StoreError as error:
-            yield Damage(group=part.group, array=f"{name}, rows {wanted.start} to {wanted.stop}", reason=str(error))
+            yield Damage(
+                group=part.group,
+                array=f"{name}, rows {wanted.start} to {wanted.stop}",
+                reason=str(error),
+            )
 
 
 def _miscounted(part: Part, name: str, values: np.ndarray) -> Iterator[Damage]:
     if len(values) != part.rows:
-        yield Damage(group=part.group, array=name, reason=f"{len(values)} rows, {part.rows} were written")
+        yield Damage(
+            group=part.group, array=name, reason=f"{len(values)} rows, {part.rows} were written"
+        )
     elif name == "unreadable" and int(np.sum(values)) != part.unreadable:
         reason = f"{int(np.sum(values))} patches are marked, {part.unreadable} were told"
         yield Damage(group=part.group, array=name, reason=reason)

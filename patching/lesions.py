@@ -1,6 +1,8 @@
-"""Lesions under squares of a slide: which one each square meets, and which squares lie on a lesion's border.
+"""Lesions under squares of a slide: which one each square meets, and which squares lie on a
+lesion's border.
 
-A lesion is one polygon of the annotated tumour. Frames: polygons and squares in level-0 px, squares by their top left.
+A lesion is one polygon of the annotated tumour. Frames: polygons and squares in level-0 px, squares
+by their top left.
 """
 
 import numpy as np
@@ -13,9 +15,11 @@ NO_LESION = -1
 
 
 def lesions_under(tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float) -> np.ndarray:
-    """The smallest lesion that each square meets: (N,) int32, its place in the tumour's polygons, or NO_LESION.
+    """The smallest lesion that each square meets: (N,) int32, its place in the tumour's polygons,
+    or NO_LESION.
 
-    The smallest, so that a micrometastasis beside a large lesion keeps the patches it shares with it.
+    The smallest, so that a micrometastasis beside a large lesion keeps the patches it shares with
+    it.
     """
     lesion = np.full(len(xy), NO_LESION, np.int32)
     if tumor.is_empty or not len(xy):
@@ -30,8 +34,11 @@ def lesions_under(tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float) ->
     return lesion
 
 
-def near_border(tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float, within_level0: float) -> np.ndarray:
-    """Which squares come as near to a lesion's outline as that, from inside or outside: (N,) bool."""
+def near_border(
+    tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float, within_level0: float
+) -> np.ndarray:
+    """Which squares come as near to a lesion's outline as that, from inside or outside: (N,)
+    bool."""
     near = np.zeros(len(xy), bool)
     if tumor.is_empty or not len(xy):
         return near

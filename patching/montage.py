@@ -1,4 +1,5 @@
-"""A contact sheet of a store: patches of every slide, framed by their class, to be looked at before a training."""
+"""A contact sheet of a store: patches of every slide, framed by their class, to be looked at before
+a training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,13 +48,19 @@ class _Sheet:
 
 
 def montage(
-    store: PatchStore, *, slides: int = 12, columns: int = 5, patch_px: int = 110, stain: StainMethod | None = None
+    store: PatchStore,
+    *,
+    slides: int = 12,
+    columns: int = 5,
+    patch_px: int = 110,
+    stain: StainMethod | None = None,
 ) -> np.ndarray:
     """One line a slide, normal patches left and tumour right: (rows, columns, 3) uint8 RGB.
 
-    The slides are spread over the store and the patches over their slide, both evenly, so that two sheets of one store
-    are alike. The thin square in a patch is the centre that gives the label; under it stand its share of tumour, or of
-    tissue where there is none. With stain, patches are shown as that normalisation makes them.
+    The slides are spread over the store and the patches over their slide, both evenly, so that two
+    sheets of one store are alike. The thin square in a patch is the centre that gives the label;
+    under it stand its share of tumour, or of tissue where there is none. With stain, patches are
+    shown as that normalisation makes them.
 
     Raises:
         SettingsError: the store has no patches.
@@ -81,11 +88,19 @@ def save_montage(image: np.ndarray, path: Path) -> None:
         partial.write_bytes(encoded.tobytes())
 
 
-def _draw_slide(image: np.ndarray, store: PatchStore, slide: SlidePatches, sheet: _Sheet, *, top: int) -> None:
+def _draw_slide(
+    image: np.ndarray, store: PatchStore, slide: SlidePatches, sheet: _Sheet, *, top: int
+) -> None:
     lines = [slide.id, f"patient {slide.patient or 'unknown'}", slide.split]
     lines += [f"{slide.counts['normal']} normal, {slide.counts['tumor']} tumour"]
     for number, words in enumerate(lines):
-        _write(image, _fitting(words), (GAP, top + 22 + 20 * number), colour=INK if number == 0 else FAINT, size=0.42)
+        _write(
+            image,
+            _fitting(words),
+            (GAP, top + 22 + 20 * number),
+            colour=INK if number == 0 else FAINT,
+            size=0.42,
+        )
     for label, name in enumerate(CLASSES):
         if not slide.counts[name]:
             _write(image, "none", (sheet.left(label, 0), top + 22), colour=FAINT, size=0.42)
@@ -103,13 +118,18 @@ def _draw_slide(image: np.ndarray, store: PatchStore, slide: SlidePatches, sheet
                 patch, store, sheet, name
             )
             share = known.tumor_fraction[index] if name == "tumor" else known.tissue_fraction[index]
-            words = f"{'<1%' if 0 < share < 0.005 else f'{share:.0%}'} {'tumour' if name == 'tumor' else 'tissue'}"
+            words = (
+                f"{'<1%' if 0 < share < 0.005 else f'{share:.0%}'} "
+                f"{'tumour' if name == 'tumor' else 'tissue'}"
+            )
             _write(image, words, (left + FRAME, top + side + 13), colour=FAINT, size=0.38)
 
 
 def _small(patch: np.ndarray, store: PatchStore, sheet: _Sheet, name: str) -> np.ndarray:
     settings = store.tile_settings
-    inner = patch[settings.margin_px :, settings.margin_px :][: settings.patch_px, : settings.patch_px]
+    inner = patch[settings.margin_px :, settings.margin_px :][
+        : settings.patch_px, : settings.patch_px
+    ]
     small = cv2.resize(inner, (sheet.patch_px, sheet.patch_px), interpolation=cv2.INTER_AREA)
     low = round((settings.patch_px - settings.centre_px) / 2 * sheet.patch_px / settings.patch_px)
     high = sheet.patch_px - 1 - low
@@ -128,7 +148,14 @@ def _fitting(words: str) -> str:
     return words if len(words) <= 25 else words[:23] + ".."
 
 
-def _write(image: np.ndarray, words: str, place: tuple[int, int], *, colour: tuple[int, int, int], size: float) -> None:
+def _write(
+    image: np.ndarray,
+    words: str,
+    place: tuple[int, int],
+    *,
+    colour: tuple[int, int, int],
+    size: float,
+) -> None:
     # OpenCV's letters are ASCII; any other becomes a question mark.
     plain = words.encode("ascii", "replace").decode()
     cv2.putText(image, plain, place, FONT, size, colour, 1, cv2.LINE_AA)

@@ -1,7 +1,9 @@
-"""Stain normalisation: three methods that are fitted on a slide's tissue and bring its patches to one reference.
+"""Stain normalisation: three methods that are fitted on a slide's tissue and bring its patches to
+one reference.
 
-The references are the medians of fits to 25 slides of a colon cohort at 0.62 µm/px. What cannot be fitted (glass, one
-colour, too little tissue) is left as it is, with the reason; no patch is refused.
+The references are the medians of fits to 25 slides of a colon cohort at 0.62 µm/px. What cannot be
+fitted (glass, one colour, too little tissue) is left as it is, with the reason; no patch is
+refused.
 """
 
 from dataclasses import dataclass
@@ -21,9 +23,16 @@ LEAST_SPREAD = 1e-3  # of a colour; a slide that has less shows one colour
 MOST_STRETCH = 4.0  # more would show noise, not tissue
 MACENKO_LIGHT, HSD_LIGHT = 256.0, 257.0
 REFERENCE: dict[str, dict[str, list]] = {
-    "macenko": {"stains": [[0.4422, 0.8439, 0.3038], [0.0568, 0.985, 0.1628]], "amounts": [1.988, 1.026]},
+    "macenko": {
+        "stains": [[0.4422, 0.8439, 0.3038], [0.0568, 0.985, 0.1628]],
+        "amounts": [1.988, 1.026],
+    },
     "reinhard": {"mean": [55.73, 48.08, -28.74], "spread": [12.6, 8.86, 7.77]},
-    "hsd": {"colour": [-0.4793, 0.7482], "covariance": [[0.0236, -0.013], [-0.013, 0.0159]], "density": [0.5506]},
+    "hsd": {
+        "colour": [-0.4793, 0.7482],
+        "covariance": [[0.0236, -0.013], [-0.013, 0.0159]],
+        "density": [0.5506],
+    },
 }
 
 
@@ -38,12 +47,15 @@ class StainFit:
     """Why nothing could be."""
 
     def apply(self, patches: np.ndarray) -> np.ndarray:
-        """(…, rows, columns, 3) uint8 RGB → the same in the reference's colours, or unchanged without a fit."""
+        """(…, rows, columns, 3) uint8 RGB → the same in the reference's colours, or unchanged
+        without a fit."""
         if not self.parameters or not patches.size:
             return patches
         rows = np.ascontiguousarray(patches).reshape(-1, 1, 3)  # OpenCV wants an image
         changed = _APPLY[self.method](rows, self.parameters)
-        return np.rint(np.clip(np.nan_to_num(changed), 0, 255)).astype(np.uint8).reshape(patches.shape)
+        return (
+            np.rint(np.clip(np.nan_to_num(changed), 0, 255)).astype(np.uint8).reshape(patches.shape)
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {"method": self.method, "parameters": self.parameters, "reason": self.reason}
@@ -56,14 +68,19 @@ class StainFit:
 def fit_stain(pixels: np.ndarray, method: StainMethod) -> StainFit:
     """Fit to (N, 3) uint8 RGB pixels of a slide, glass among them or not.
 
-    macenko: two stains and their amounts (Macenko et al. 2009). reinhard: mean and spread in CIELAB (Reinhard et al.
-    2001, there in lαβ). hsd: mean colour and covariance in the hue-saturation-density plane, as the appendix of Liu et
-    al. 2017 has it at second hand, and mean density, by which glass stays glass.
+    macenko: two stains and their amounts (Macenko et al. 2009). reinhard: mean and spread in CIELAB
+    (Reinhard et al. 2001, there in lαβ). hsd: mean colour and covariance in the
+    hue-saturation-density plane, as the appendix of Liu et al. 2017 has it at second hand, and mean
+    density, by which glass stays glass.
     """
     density = _density(pixels, MACENKO_LIGHT)
     tissue = np.ascontiguousarray(pixels[density.mean(axis=1) > LEAST_DENSITY])
     if len(tissue) < LEAST_PIXELS:
-        return StainFit(method=method, parameters={}, reason=f"{len(tissue)} px of tissue, {LEAST_PIXELS} are needed")
+        return StainFit(
+            method=method,
+            parameters={},
+            reason=f"{len(tissue)} px of tissue, {LEAST_PIXELS} are needed",
+        )
     found, reason = _FIT[method](tissue)
     return StainFit(method=method, parameters=found, reason=reason)
 
@@ -91,8 +108,16 @@ def _macenko(tissue: np.ndarray) -> tuple[dict[str, list], str]:
 
 
 def _apply_macenko(rows: np.ndarray, found: dict[str, list]) -> np.ndarray:
-    stretch = np.clip(_reference("macenko", "amounts") / np.array(found["amounts"]), 1 / MOST_STRETCH, MOST_STRETCH)
-    matrix = np.linalg.pinv(np.array(found["stains"])) @ np.diag(stretch) @ _reference("macenko", "stains")
+    stretch = np.clip(
+        _reference("macenko", "amounts") / np.array(found["amounts"]),
+        1 / MOST_STRETCH,
+        MOST_STRETCH,
+    )
+    matrix = (
+        np.linalg.pinv(np.array(found["stains"]))
+        @ np.diag(stretch)
+        @ _reference("macenko", "stains")
+    )
     table = -np.log((np.arange(256) + 1) / MACENKO_LIGHT).astype(np.float32)
     density = cv2.transform(cv2.LUT(rows, table), matrix.T.astype(np.float32))
     return MACENKO_LIGHT * np.exp(-density) - 1
@@ -118,11 +143,14 @@ def _apply_reinhard(rows: np.ndarray, found: dict[str, list]) -> np.ndarray:
 
 
 def _hsd(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean density D (N,), and its colour c_x = D_r/D - 1, c_y = (D_g - D_b)/(√3 D), (N, 2); glass has none."""
+    """Mean density D (N,), and its colour c_x = D_r/D - 1, c_y = (D_g - D_b)/(√3 D), (N, 2); glass
+    has none."""
     density = _density(rows.reshape(-1, 3), HSD_LIGHT)
     mean = density.mean(axis=1)
     safe = np.maximum(mean, 1e-6)
-    return mean, np.stack([density[:, 0] / safe - 1, (density[:, 1] - density[:, 2]) / (np.sqrt(3) * safe)], axis=1)
+    return mean, np.stack(
+        [density[:, 0] / safe - 1, (density[:, 1] - density[:, 2]) / (np.sqrt(3) * safe)], axis=1
+    )
 
 
 def _fit_hsd(tissue: np.ndarray) -> tuple[dict[str, list], str]:
@@ -144,7 +172,9 @@ def _apply_hsd(rows: np.ndarray, found: dict[str, list]) -> np.ndarray:
     way = inverse @ _root(root @ _reference("hsd", "covariance") @ root) @ inverse
     mean, colour = _hsd(rows)
     x, y = ((colour - np.array(found["colour"])) @ way.T + _reference("hsd", "colour")).T
-    stretch = np.clip(_reference("hsd", "density")[0] / found["density"][0], 1 / MOST_STRETCH, MOST_STRETCH)
+    stretch = np.clip(
+        _reference("hsd", "density")[0] / found["density"][0], 1 / MOST_STRETCH, MOST_STRETCH
+    )
     density = (mean * stretch)[:, None] * np.stack(
         [x + 1, (2 - x + np.sqrt(3) * y) / 2, (2 - x - np.sqrt(3) * y) / 2], axis=1
     )

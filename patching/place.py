@@ -1,4 +1,5 @@
-"""Where a store lives: a folder, or a prefix of a bucket (s3://, gs://); files of both, by TensorStore."""
+"""Where a store lives: a folder, or a prefix of a bucket (s3://, gs://); files of both, by
+TensorStore."""
 
 import errno
 import os
@@ -30,19 +31,27 @@ __all__ = [
 
 KeyRange = tensorstore.KvStore.KeyRange
 DRIVERS = {"s3": "s3", "gs": "gcs"}
-# Two minutes. By default it is a quarter of an hour, in which a batch takes the worker for one that hangs.
+# Two minutes. By default it is a quarter of an hour, in which a batch takes the worker for one that
+# hangs.
 RETRIES: dict[str, Any] = {"max_retries": 8, "initial_delay": "1s", "max_delay": "32s"}
 _OS_ERROR = re.compile(r"(?:os_error_code='|OS error )(\d+)")
-_PASSING = ("ABORTED", "DEADLINE_EXCEEDED", "UNAVAILABLE")  # what TensorStore gave up after its own tries
+_PASSING = (
+    "ABORTED",
+    "DEADLINE_EXCEEDED",
+    "UNAVAILABLE",
+)  # what TensorStore gave up after its own tries
 
 
 def below(place: Location, *names: str) -> Location:
     """A place inside another."""
-    return place.joinpath(*names) if isinstance(place, Path) else "/".join([place.rstrip("/"), *names])
+    return (
+        place.joinpath(*names) if isinstance(place, Path) else "/".join([place.rstrip("/"), *names])
+    )
 
 
 def kvstore(place: Location) -> dict[str, Any]:
-    """TensorStore's name of a place. S3 takes its address and region from AWS_ENDPOINT_URL and AWS_REGION.
+    """TensorStore's name of a place. S3 takes its address and region from AWS_ENDPOINT_URL and
+    AWS_REGION.
 
     Raises:
         SettingsError: a URL that TensorStore has no driver for.
@@ -52,9 +61,15 @@ def kvstore(place: Location) -> dict[str, Any]:
     scheme, _, rest = place.partition("://")
     bucket, _, path = rest.partition("/")
     if scheme not in DRIVERS or not bucket:
-        raise SettingsError(f"{place}: a store is a folder, s3://BUCKET/… or gs://BUCKET/…; give one of these")
+        raise SettingsError(
+            f"{place}: a store is a folder, s3://BUCKET/… or gs://BUCKET/…; give one of these"
+        )
     driver = DRIVERS[scheme]
-    spec: dict[str, Any] = {"driver": driver, "bucket": bucket, "path": f"{path.rstrip('/')}/" if path else ""}
+    spec: dict[str, Any] = {
+        "driver": driver,
+        "bucket": bucket,
+        "path": f"{path.rstrip('/')}/" if path else "",
+    }
     spec[f"{driver}_request_retries"] = RETRIES
     if scheme == "s3":
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
@@ -83,7 +98,9 @@ def settled(future: Any, what: str, *, limit_s: float | None = None) -> Any:
     except (ValueError, OSError, IndexError, RuntimeError) as error:
         # TensorStore says it in words only; a full disk, and what may pass, is told by its number.
         found = _OS_ERROR.search(str(error))
-        number = int(found[1]) if found else errno.EAGAIN if str(error).startswith(_PASSING) else None
+        number = (
+            int(found[1]) if found else errno.EAGAIN if str(error).startswith(_PASSING) else None
+        )
         cause = error if number is None else OSError(number, os.strerror(number))
         raise StoreError(f"{what}: {_first_line(error)}") from cause
 
@@ -111,9 +128,14 @@ def read_part(place: Location, name: str, *, start: int, stop: int) -> bytes:
     Raises:
         StoreError: it has none, or the place does not answer.
     """
-    found = settled(_opened(place).read(name, byte_range=slice(start, stop)), f"{below(place, name)}: cannot be read")
+    found = settled(
+        _opened(place).read(name, byte_range=slice(start, stop)),
+        f"{below(place, name)}: cannot be read",
+    )
     if found.state != "value":
-        raise StoreError(f"{below(place, name)}: is gone; leave it alone while it is worked on, and run again")
+        raise StoreError(
+            f"{below(place, name)}: is gone; leave it alone while it is worked on, and run again"
+        )
     return found.value
 
 
@@ -131,10 +153,11 @@ def write_file(place: Location, name: str, content: bytes) -> None:
 
 
 def write_piece(place: Location, name: str, parts: Sequence[bytes]) -> Any:
-    """Write a file, whole or not at all, of what is whole only with others: the sign that it is as it was written.
+    """Write a file, whole or not at all, of what is whole only with others: the sign that it is as
+    it was written.
 
-    It is the one that `FolderPieces` and `signs_of` find later. In a folder the system takes its own time to bring the
-    file to disk, and whoever makes the whole of it has it there at the end.
+    It is the one that `FolderPieces` and `signs_of` find later. In a folder the system takes its
+    own time to bring the file to disk, and whoever makes the whole of it has it there at the end.
     """
     if not isinstance(place, Path):
         return _put(place, name, b"".join(parts)).generation.hex()
@@ -165,7 +188,9 @@ def delete_all(place: Location, *, but: str = "") -> None:
         StoreError: the place does not answer.
     """
     opened, what = _opened(place), f"{place}: cannot be removed"
-    ranges = [KeyRange(b"", but.encode()), KeyRange(but.encode() + b"\0", b"")] if but else [KeyRange()]
+    ranges = (
+        [KeyRange(b"", but.encode()), KeyRange(but.encode() + b"\0", b"")] if but else [KeyRange()]
+    )
     for deleting in [opened.delete_range(keys) for keys in ranges]:
         settled(deleting, what)
 
@@ -177,14 +202,17 @@ def names_in(place: Location, *, prefix: str = "") -> list[str]:
         StoreError: the place does not answer.
     """
     keys = KeyRange(prefix.encode(), prefix.encode() + b"\xff")  # which is in no UTF-8
-    return [key.decode() for key in settled(_opened(place).list(keys), f"{place}: cannot be listed")]
+    return [
+        key.decode() for key in settled(_opened(place).list(keys), f"{place}: cannot be listed")
+    ]
 
 
 def signs_of(place: Location, names: Sequence[str]) -> list[str | None]:
-    """What tells that files are as they were, asked for at once and without their content; None where there is none.
+    """What tells that files are as they were, asked for at once and without their content; None
+    where there is none.
 
-    It is the generation of the object: S3's ETag, Google's number. Who writes it again changes it, S3's only where the
-    content is another.
+    It is the generation of the object: S3's ETag, Google's number. Who writes it again changes it,
+    S3's only where the content is another.
 
     Raises:
         StoreError: the place does not answer.

@@ -1,4 +1,5 @@
-"""Which windows of a slide become patches: tissue, label, quota. Arrays in, arrays out, and no pixel is read."""
+"""Which windows of a slide become patches: tissue, label, quota. Arrays in, arrays out, and no
+pixel is read."""
 
 import hashlib
 from dataclasses import dataclass, fields
@@ -12,7 +13,9 @@ from .settings import TileSettings
 
 __all__ = ["ROW", "Candidates", "candidates", "choose", "dealt", "slide_rng"]
 
-ROW = np.dtype([("xy", "<i8", 2), ("tumor_fraction", "<f4"), ("tissue_fraction", "<f4"), ("lesion", "<i4")])
+ROW = np.dtype(
+    [("xy", "<i8", 2), ("tumor_fraction", "<f4"), ("tissue_fraction", "<f4"), ("lesion", "<i4")]
+)
 """One of `Candidates` in a file."""
 
 
@@ -27,7 +30,8 @@ class Candidates:
     tissue_fraction: np.ndarray
     """(N,) float32, share of tissue in the centre square."""
     lesion: np.ndarray
-    """(N,) int32, the smallest lesion that the centre square meets, by its place in the tumour; -1 for none."""
+    """(N,) int32, the smallest lesion that the centre square meets, by its place in the tumour; -1
+    for none."""
 
     @property
     def is_tumor(self) -> np.ndarray:
@@ -60,12 +64,19 @@ def slide_rng(seed: int, slide_id: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
-def candidates(slide: Slide, tissue: TissueMask, tumor: MultiPolygon, settings: TileSettings) -> Candidates:
-    """Windows wholly inside the slide over tissue, labelled; finer and finer strides until the quotas are full.
+def candidates(
+    slide: Slide, tissue: TissueMask, tumor: MultiPolygon, settings: TileSettings
+) -> Candidates:
+    """Windows wholly inside the slide over tissue, labelled; finer and finer strides until the
+    quotas are full.
 
     A slide smaller than one stored patch has none.
     """
-    strides = [settings.stride_px] if settings.stride_px else [max(1, settings.centre_px // k) for k in (1, 2, 4)]
+    strides = (
+        [settings.stride_px]
+        if settings.stride_px
+        else [max(1, settings.centre_px // k) for k in (1, 2, 4)]
+    )
     found = _at_stride(slide, tissue, tumor, settings, strides[0])
     for stride in strides[1:]:
         is_tumor = found.is_tumor
@@ -102,14 +113,21 @@ def _at_stride(
 
 
 def _labelled(
-    slide: Slide, grid: CellGrid, cells: np.ndarray, shares: np.ndarray, tumor: MultiPolygon, settings: TileSettings
+    slide: Slide,
+    grid: CellGrid,
+    cells: np.ndarray,
+    shares: np.ndarray,
+    tumor: MultiPolygon,
+    settings: TileSettings,
 ) -> Candidates:
     """Those of the cells that are clearly tumour or clearly normal."""
     corners, side = grid.centres_xy(cells), grid.centre_level0
     fraction = tumor_fractions(tumor, corners, side_level0=side, side_px=settings.centre_px)
     is_clear = (fraction == 0) | (fraction > settings.tumor_above)
     if settings.border_um > 0:
-        is_clear &= ~near_border(tumor, corners, side_level0=side, within_level0=settings.border_um / slide.info.mpp)
+        is_clear &= ~near_border(
+            tumor, corners, side_level0=side, within_level0=settings.border_um / slide.info.mpp
+        )
     lesion = np.full(len(cells), NO_LESION, np.int32)
     lesion[fraction > 0] = lesions_under(tumor, corners[fraction > 0], side_level0=side)
     labelled = Candidates(
@@ -127,11 +145,15 @@ def _inside(slide: Slide, grid: CellGrid, cells: np.ndarray, *, margin_px: int) 
     return np.all((start >= 0) & (end <= (slide.info.width, slide.info.height)), axis=1)
 
 
-def choose(found: Candidates, rng: np.random.Generator, settings: TileSettings) -> dict[str, Candidates]:
-    """At most the quota of each class, uniformly without replacement, in the slide's own order (row by row).
+def choose(
+    found: Candidates, rng: np.random.Generator, settings: TileSettings
+) -> dict[str, Candidates]:
+    """At most the quota of each class, uniformly without replacement, in the slide's own order (row
+    by row).
 
-    The tumour quota is dealt to the lesions evenly; what a small lesion cannot use goes to the larger ones. So every
-    patch of small lesions is kept, and those that fill the rest have equal parts.
+    The tumour quota is dealt to the lesions evenly; what a small lesion cannot use goes to the
+    larger ones. So every patch of small lesions is kept, and those that fill the rest have equal
+    parts.
     """
     is_tumor = found.is_tumor
     numbers, counts = np.unique(found.lesion[is_tumor], return_counts=True)
@@ -142,13 +164,16 @@ def choose(found: Candidates, rng: np.random.Generator, settings: TileSettings) 
     normal = np.flatnonzero(~is_tumor)
     drawn = {
         "tumor": np.concatenate([np.zeros(0, np.int64), *tumor]),
-        "normal": rng.choice(normal, size=min(settings.normal_per_slide, len(normal)), replace=False),
+        "normal": rng.choice(
+            normal, size=min(settings.normal_per_slide, len(normal)), replace=False
+        ),
     }
     return {name: found.take(np.sort(rows)) for name, rows in drawn.items()}
 
 
 def dealt(counts: np.ndarray, quota: int) -> np.ndarray:
-    """Deal a quota to groups that hold so many: (G,) int64. The smallest are served whole, the rest evenly."""
+    """Deal a quota to groups that hold so many: (G,) int64. The smallest are served whole, the rest
+    evenly."""
     shares = np.zeros(len(counts), np.int64)
     left = quota
     for served, group in enumerate(np.argsort(counts, kind="stable")):

@@ -27,7 +27,8 @@ class AugmentSettings(Settings):
     contrast: float = Field(default=0.75, ge=0, le=1)
     """Distance from the patch's mean colour is multiplied by 1 ± up to this."""
     stain: float = Field(default=0, ge=0, le=1)
-    """Amounts of haematoxylin and of eosin are each multiplied by 1 ± up to this; 0 = off, as in the paper."""
+    """Amounts of haematoxylin and of eosin are each multiplied by 1 ± up to this; 0 = off, as in
+    the paper."""
     stain_shift: float = Field(default=0, ge=0, le=1)
     """Up to ± this optical density of each stain is added everywhere; 0 = off."""
     blur_px: float = Field(default=0, ge=0)
@@ -42,54 +43,64 @@ class AugmentSettings(Settings):
 
 
 class TileSettings(Settings):
-    """Which patches are taken from which slides. The defaults are those of Liu et al. 2017 where it gives any."""
+    """Which patches are taken from which slides. The defaults are those of Liu et al. 2017 where it
+    gives any."""
 
     mpp: float = Field(default=0.25, gt=0)
     """Scale of the patches (µm/px); 0.25 is 40X, 0.5 is 20X."""
     further_mpp: tuple[PositiveFloat, ...] = ()
-    """Further scales of every patch (µm/px), around the same centre and of the same side in px; the option repeated for
+    """Further scales of every patch (µm/px), around the same centre and of the same side in px; the
+    option repeated for
     each: 0.5 or 1 beside 0.25 for a model of several magnifications."""
     patch_px: int = Field(default=299, ge=75)
-    """Side of a patch, the network's input (px); 75, 139, 171, 299 … (11 mod 32) waste no pixel in Inception."""
+    """Side of a patch, the network's input (px); 75, 139, 171, 299 … (11 mod 32) waste no pixel in
+    Inception."""
     centre_px: int = Field(default=128, ge=1)
-    """Side of the centre square that gives the label (px); 128 suits a patch of 299, 64 one of 139."""
+    """Side of the centre square that gives the label (px); 128 suits a patch of 299, 64 one of 139.
+    """
     stride_px: int | None = Field(default=None, ge=1)
-    """Distance of neighbouring patches (px); by default the centre's side, then halved up to twice until a slide fills
-    its quota."""
+    """Distance of neighbouring patches (px); by default the centre's side, then halved up to twice
+    until a slide fills its quota."""
     phase_px: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
     """By how much the grid of patches lies off the slide's corner in x and in y (px)."""
     margin_px: int = Field(default=8, ge=0)
     """Extra px stored on each side of a patch, the room for jitter."""
     tumor_above: float = Field(default=0, ge=0, lt=1)
-    """A patch is tumour if more than this share of its centre square is: 0 = any pixel, as in the paper. With less
-    tumour than that but some, it is left out."""
+    """A patch is tumour if more than this share of its centre square is: 0 = any pixel, as in the
+    paper. With less tumour than that but some, it is left out."""
     border_um: float = Field(default=0, ge=0)
-    """Patches whose centre square comes as near to a lesion's outline as this are left out (µm); 0 = none."""
+    """Patches whose centre square comes as near to a lesion's outline as this are left out (µm); 0
+    = none."""
     tumor_per_slide: int = Field(default=300, ge=0)
-    """At most so many tumour patches from a slide, drawn at random; small lesions keep all of theirs first."""
+    """At most so many tumour patches from a slide, drawn at random; small lesions keep all of
+    theirs first."""
     normal_per_slide: int = Field(default=300, ge=0)
-    """At most so many normal patches from a slide, drawn at random; tumour slides give them too, unless the cohort says
-    that not every tumour is drawn on them."""
+    """At most so many normal patches from a slide, drawn at random; tumour slides give them too,
+    unless the cohort says that not every tumour is drawn on them."""
     tumor_per_patient: int | None = Field(default=None, ge=0)
-    """At most so many tumour patches from a patient, an equal share of it from each tumour slide."""
+    """At most so many tumour patches from a patient, an equal share of it from each tumour slide.
+    """
     normal_per_patient: int | None = Field(default=None, ge=0)
     """At most so many normal patches from a patient, an equal share of it from each slide."""
     min_tissue: float = Field(default=0.5, ge=0, le=1)
     """Least share of tissue in the centre square."""
     tissue: TissueSettings = TissueSettings()
     splits: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation")
-    """Sides of the split that are tiled, the option repeated for each; test slides are only needed by predict."""
+    """Sides of the split that are tiled, the option repeated for each; test slides are only needed
+    by predict."""
     slide_mpp: float | None = Field(default=None, gt=0)
     """µm/px for slides whose file and cohort row do not say it."""
     allow_upsampling: bool = False
     """Accept slides that are coarser than mpp."""
     groups: dict[str, GroupMeaning] = Field(default_factory=dict)
-    """What further annotation groups mean, by name: tumor, exclusion or other; as in --groups.Stroma other."""
+    """What further annotation groups mean, by name: tumor, exclusion or other; as in
+    --groups.Stroma other."""
     stain: tuple[StainMethod, ...] = ()
-    """Methods of stain normalisation that are fitted to each slide's tissue and kept with its patches, which stay as
-    they are; the option repeated for each."""
+    """Methods of stain normalisation that are fitted to each slide's tissue and kept with its
+    patches, which stay as they are; the option repeated for each."""
     copies: int = Field(default=0, ge=0)
-    """Augmented copies that are stored beside each patch; 0 = none, training draws anew each time."""
+    """Augmented copies that are stored beside each patch; 0 = none, training draws anew each time.
+    """
     augment: AugmentSettings = AugmentSettings()
     """Random changes of the copies."""
     seed: int = Field(default=0, ge=0)
@@ -110,7 +121,9 @@ class TileSettings(Settings):
     @property
     def arrays(self) -> dict[str, tuple[int, ...]]:
         """Shape of one row of each array of pixels in the store."""
-        arrays: dict[str, tuple[int, ...]] = dict.fromkeys(self.scales, (self.stored_px, self.stored_px, 3))
+        arrays: dict[str, tuple[int, ...]] = dict.fromkeys(
+            self.scales, (self.stored_px, self.stored_px, 3)
+        )
         if self.copies:
             arrays["augmented"] = (self.copies, self.patch_px, self.patch_px, 3)
         return arrays
@@ -123,12 +136,22 @@ class TileSettings(Settings):
     def _centre_fits(self) -> "TileSettings":
         if self.centre_px > self.patch_px:
             raise ValueError(f"centre_px {self.centre_px} is larger than patch_px {self.patch_px}")
-        if len(self.scales) <= len(self.further_mpp) or any(mpp <= self.mpp for mpp in self.further_mpp):
-            raise ValueError(f"further_mpp {self.further_mpp} must be coarser than mpp {self.mpp}, each once")
+        if len(self.scales) <= len(self.further_mpp) or any(
+            mpp <= self.mpp for mpp in self.further_mpp
+        ):
+            raise ValueError(
+                f"further_mpp {self.further_mpp} must be coarser than mpp {self.mpp}, each once"
+            )
         if self.copies and self.further_mpp:
-            raise ValueError("copies are kept of one scale only; draw those of several anew, or leave out further_mpp")
+            raise ValueError(
+                "copies are kept of one scale only; draw those of several anew, or leave out "
+                "further_mpp"
+            )
         if self.copies and self.augment.jitter_px > self.margin_px:
-            raise ValueError(f"a jitter of {self.augment.jitter_px} px needs as much margin_px, not {self.margin_px}")
+            raise ValueError(
+                f"a jitter of {self.augment.jitter_px} px needs as much margin_px, not "
+                f"{self.margin_px}"
+            )
         return self
 
 

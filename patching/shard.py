@@ -1,8 +1,9 @@
 """The rows of an array of pixels, encoded as they come, and the shards that are made of them.
 
-A shard is a file of Zarr v3's codec sharding_indexed: chunks, then for each (offset, length) as two uint64, and the
-CRC-32C of these. A chunk is one patch by Blosc and its CRC-32C. TensorStore would write the same, but takes the pixels
-of a whole shard at once and moves each byte of them four times more.
+A shard is a file of Zarr v3's codec sharding_indexed: chunks, then for each (offset, length) as two
+uint64, and the CRC-32C of these. A chunk is one patch by Blosc and its CRC-32C. TensorStore would
+write the same, but takes the pixels of a whole shard at once and moves each byte of them four times
+more.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ import numpy as np
 
 __all__ = ["BLOSC", "Layout", "Row", "encoded_row", "shard_of"]
 
-# Zstandard makes stained tissue 7 to 15 % smaller, and takes four times as long to write and five times to read.
+# Zstandard makes stained tissue 7 to 15 % smaller, and takes four times as long to write and five
+# times to read.
 BLOSC: dict[str, Any] = {"cname": "lz4", "clevel": 5, "shuffle": "noshuffle"}
 NO_CHUNK = 2**64 - 1
 
@@ -54,7 +56,8 @@ def encoded_row(pixels: np.ndarray) -> Row:
 
 
 def shard_of(rows: Sequence[Row], *, per_shard: int) -> list[bytes]:
-    """The parts of the file of one shard, from its rows: all of them or, at the end of the array, the first."""
+    """The parts of the file of one shard, from its rows: all of them or, at the end of the array,
+    the first."""
     chunks = [chunk for row in rows for chunk in row]
     index = np.full((per_shard * (len(chunks) // len(rows)), 2), NO_CHUNK, "<u8")
     lengths = np.array([len(content) + len(crc) for content, crc in chunks], np.uint64)
@@ -67,7 +70,12 @@ def _compressed(patch: np.ndarray) -> bytes:
     content: Any = patch  # anything with a buffer will do
     # In the caller's thread: workers are as many as cores.
     found: Any = imagecodecs.blosc_encode(
-        content, level=BLOSC["clevel"], compressor=BLOSC["cname"], shuffle=0, typesize=1, numthreads=1
+        content,
+        level=BLOSC["clevel"],
+        compressor=BLOSC["cname"],
+        shuffle=0,
+        typesize=1,
+        numthreads=1,
     )
     return found
 

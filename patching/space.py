@@ -1,4 +1,5 @@
-"""What a store will take on its disk, reckoned before anything is written, and whether the disk has it."""
+"""What a store will take on its disk, reckoned before anything is written, and whether the disk has
+it."""
 
 import os
 import shutil
@@ -15,7 +16,9 @@ from .write import METADATA_ARRAYS, rows_per_shard
 
 __all__ = ["StoreSize", "refuse_if_full", "store_size"]
 
-KEPT_SHARE = 0.85  # of the bytes of stained tissue that compression leaves; 0.79 on sharp scans, noise more
+KEPT_SHARE = (
+    0.85  # of the bytes of stained tissue that compression leaves; 0.79 on sharp scans, noise more
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,9 @@ def refuse_if_full(store: Path, size: StoreSize, *, replaced: Iterable[str] = ()
     Raises:
         StoreError: it has not.
     """
-    place = next(folder for folder in (store.resolve(), *store.resolve().parents) if folder.exists())
+    place = next(
+        folder for folder in (store.resolve(), *store.resolve().parents) if folder.exists()
+    )
     files = [path for name in replaced for path in (store / name).rglob("*") if path.is_file()]
     free, free_files = shutil.disk_usage(place).free, _free_files(place)
     free += sum(path.stat().st_size for path in files)
@@ -58,8 +63,10 @@ def refuse_if_full(store: Path, size: StoreSize, *, replaced: Iterable[str] = ()
         return
     room = f"{free / 1e9:.3g} GB" + ("" if free_files is None else f" and {free_files} files")
     raise StoreError(
-        f"{store}: up to {size.patches} patches may take {size.bytes / 1e9:.3g} GB in {size.files} files, but the disk "
-        f"has room for {room}; lower --tumor-per-slide and --normal-per-slide, give another disk, or say "
+        f"{store}: up to {size.patches} patches may take {size.bytes / 1e9:.3g} GB in {size.files} "
+        "files, but the disk "
+        f"has room for {room}; lower --tumor-per-slide and --normal-per-slide, give another disk, "
+        "or say "
         "--no-check-space if most slides will not fill their quotas"
     )
 

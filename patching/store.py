@@ -1,10 +1,12 @@
-"""The patch store: one Zarr v3 group per slide, each written by one owner, read at random through TensorStore.
+"""The patch store: one Zarr v3 group per slide, each written by one owner, read at random through
+TensorStore.
 
 STORE/zarr.json                     what the store is; patient, split and label of every slide
 STORE/<slide>/zarr.json             the slide's recipe and counts
 STORE/<slide>/{tumor,normal}/images (N, P, P, 3) uint8, one patch a chunk, many a shard, checksummed
 STORE/<slide>/{tumor,normal}/{xy, tumor_fraction, tissue_fraction, lesion, unreadable}
-STORE/<slide>/<further>/…           the same of patches that came later, by the name the store's zarr.json gives them
+STORE/<slide>/<further>/…           the same of patches that came later, by the name the store's
+zarr.json gives them
 
 Readers count readable patches only: index 0 to count - 1, those that came later behind the first.
 """
@@ -29,8 +31,9 @@ from .settings import StainMethod, TileSettings
 __all__ = ["PatchStore"]
 
 CACHE_BYTES = {Path: 2**20, str: 64 * 2**20}
-"""Of shards' indices and some patches. In a bucket an index saves a request; in a folder nothing: reads are as quick
-without, and what comes and goes in a large cache leaves memory in pieces that grow for millions of reads."""
+"""Of shards' indices and some patches. In a bucket an index saves a request; in a folder nothing:
+reads are as quick without, and what comes and goes in a large cache leaves memory in pieces that
+grow for millions of reads."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class PatchStore:
         """The store's own zarr.json.
 
         Raises:
-            StoreError: no store there, one of another format, or a patient on two sides of the split.
+            StoreError: no store there, one of another format, or a patient on two sides of the
+            split.
         """
         return attributes_of(self.path)
 
@@ -65,13 +69,17 @@ class PatchStore:
         try:
             return TileSettings.model_validate(self.settings)
         except ValidationError as error:
-            raise StoreError(f"{self.path}: tiled with settings of another version ({error}); tile again") from error
+            raise StoreError(
+                f"{self.path}: tiled with settings of another version ({error}); tile again"
+            ) from error
 
     @cached_property
     def slides(self) -> tuple[SlidePatches, ...]:
-        """Slides tiled with the store's settings, in the order they were listed; those that failed are not there.
+        """Slides tiled with the store's settings, in the order they were listed; those that failed
+        are not there.
 
-        A group that other settings made, left where tiling stopped half-way, is left out with a warning.
+        A group that other settings made, left where tiling stopped half-way, is left out with a
+        warning.
         """
         return tuple(slides_of(self.path, self.attributes["slides"], self.tile_settings))
 
@@ -88,27 +96,41 @@ class PatchStore:
         try:
             return self._by_id[slide_id].parts[name]
         except KeyError as error:
-            raise StoreError(f"{self.path}: {slide_id}/{name}: no such slide or class in the store") from error
+            raise StoreError(
+                f"{self.path}: {slide_id}/{name}: no such slide or class in the store"
+            ) from error
 
     def count(self, name: str, *, split: str) -> int:
         return sum(slide.counts.get(name, 0) for slide in self.slides if slide.split == split)
 
-    def read(self, slide_id: str, name: str, indices: np.ndarray, *, array: str = "images") -> np.ndarray:
-        """Patches of one slide and class by index, as NumPy would take them: (n, P, P, 3) uint8, margin included.
+    def read(
+        self, slide_id: str, name: str, indices: np.ndarray, *, array: str = "images"
+    ) -> np.ndarray:
+        """Patches of one slide and class by index, as NumPy would take them: (n, P, P, 3) uint8,
+        margin included.
 
         Raises:
-            StoreError: no such patch, or it is missing or its checksum is wrong; the message names the shard.
+            StoreError: no such patch, or it is missing or its checksum is wrong; the message names
+            the shard.
         """
         wanted = np.asarray(indices)
         if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
-            raise StoreError(f"{self.path}: {slide_id}/{name}: indices are one row of whole numbers, not {wanted!r}")
+            raise StoreError(
+                f"{self.path}: {slide_id}/{name}: indices are one row of whole numbers, not "
+                f"{wanted!r}"
+            )
         self.parts(slide_id, name)
         return self.read_many([(slide_id, name, index) for index in wanted.tolist()], array=array)
 
     def read_many(
-        self, wanted: Sequence[tuple[str, str, int]], *, array: str = "images", copies: Sequence[int] | None = None
+        self,
+        wanted: Sequence[tuple[str, str, int]],
+        *,
+        array: str = "images",
+        copies: Sequence[int] | None = None,
     ) -> np.ndarray:
-        """Patches by (slide id, class, index), all asked for at once: (n, P, P, 3) uint8, margin included.
+        """Patches by (slide id, class, index), all asked for at once: (n, P, P, 3) uint8, margin
+        included.
 
         With copies, one for each, and the array "augmented" those stored copies of the patches.
 
@@ -117,29 +139,40 @@ class PatchStore:
         """
         shape = self.tile_settings.arrays.get(array)
         if shape is None:
-            raise StoreError(f"{self.path}: holds no {array}; tile again, with --copies for augmented patches")
+            raise StoreError(
+                f"{self.path}: holds no {array}; tile again, with --copies for augmented patches"
+            )
         places = [self.place(slide_id, name, index) for slide_id, name, index in wanted]
         at = (
             [row for _, row in places]
             if copies is None
             else [(row, k) for (_, row), k in zip(places, copies, strict=True)]
         )
-        # One by one: index arrays of several rows are no quicker, and their pixels would be copied once more.
-        reading = [self._array(group, array)[row].read() for (group, _), row in zip(places, at, strict=True)]
-        found = np.empty((len(places), *shape[-3:]) if copies is not None else (len(places), *shape), np.uint8)
+        # One by one: index arrays of several rows are no quicker, and their pixels would be copied
+        # once more.
+        reading = [
+            self._array(group, array)[row].read()
+            for (group, _), row in zip(places, at, strict=True)
+        ]
+        found = np.empty(
+            (len(places), *shape[-3:]) if copies is not None else (len(places), *shape), np.uint8
+        )
         for position, ((group, _), future) in enumerate(zip(places, reading, strict=True)):
             found[position] = self._settled(future, group)
         return found
 
     def read_scales(self, wanted: Sequence[tuple[str, str, int]]) -> np.ndarray:
-        """Patches by (slide id, class, index) at every scale of the store, finest first: (n, scales, P, P, 3) uint8.
+        """Patches by (slide id, class, index) at every scale of the store, finest first: (n,
+        scales, P, P, 3) uint8.
 
         The scales of one patch have one centre, each to about half a px of its own.
 
         Raises:
             StoreError: as for `read`.
         """
-        return np.stack([self.read_many(wanted, array=name) for name in self.tile_settings.scales], axis=1)
+        return np.stack(
+            [self.read_many(wanted, array=name) for name in self.tile_settings.scales], axis=1
+        )
 
     def windows(self, slide_id: str, name: str) -> Candidates:
         """What is known of a slide's patches of one class besides their pixels, by the same index.
@@ -162,7 +195,10 @@ class PatchStore:
         slide = self._by_id.get(slide_id)
         fits = slide.attributes.get("stain", {}) if slide else {}
         if method not in fits:
-            raise StoreError(f"{self.path}: {slide_id}: no {method} stain is kept; tile again with --stain {method}")
+            raise StoreError(
+                f"{self.path}: {slide_id}: no {method} stain is kept; tile again with --stain "
+                f"{method}"
+            )
         return StainFit.from_json(fits[method])
 
     def read_rows(self, part: Part, array: str, rows: slice) -> np.ndarray:
@@ -174,7 +210,8 @@ class PatchStore:
         return self._settled(self._array(part.group, array)[rows].read(), part.group)
 
     def place(self, slide_id: str, name: str, index: int) -> tuple[str, int]:
-        """(group, row) of a patch as it lies on disk, which is also what its random changes are drawn by.
+        """(group, row) of a patch as it lies on disk, which is also what its random changes are
+        drawn by.
 
         Raises:
             StoreError: no such patch.
@@ -182,7 +219,9 @@ class PatchStore:
         parts = self.parts(slide_id, name)
         count = sum(part.count for part in parts)
         if not -count <= index < count:
-            raise StoreError(f"{self.path}: {slide_id}/{name}: patch {index} was asked for, there are {count}")
+            raise StoreError(
+                f"{self.path}: {slide_id}/{name}: patch {index} was asked for, there are {count}"
+            )
         place = index % count
         for part in parts:
             if place < part.count:
@@ -197,7 +236,10 @@ class PatchStore:
         if part.group not in self._rows:
             rows = np.flatnonzero(~self.read_rows(part, "unreadable", slice(None)))
             if len(rows) != part.count:
-                raise StoreError(f"{below(self.path, part.group)}: {len(rows)} readable patches, expected {part.count}")
+                raise StoreError(
+                    f"{below(self.path, part.group)}: {len(rows)} readable patches, expected "
+                    f"{part.count}"
+                )
             self._rows[part.group] = rows
         return self._rows[part.group]
 
@@ -205,7 +247,9 @@ class PatchStore:
         try:
             return settled(future, f"{self.path}: {group}: patches cannot be read")
         except StoreError as error:
-            raise StoreError(f"{error}; remove the folder {group.split('/')[0]} and tile again") from error
+            raise StoreError(
+                f"{error}; remove the folder {group.split('/')[0]} and tile again"
+            ) from error
 
     @cached_property
     def _rows(self) -> dict[str, np.ndarray]:
@@ -226,7 +270,8 @@ class PatchStore:
                 "driver": "zarr3",
                 "kvstore": kvstore(below(self.path, group, array)),
                 "fill_missing_data_reads": False,
-                # What is written stays; a look at every file for every patch costs a sixth of the time.
+                # What is written stays; a look at every file for every patch costs a sixth of the
+                # time.
                 "recheck_cached_data": "open",
                 "recheck_cached_metadata": "open",
             }

@@ -42,9 +42,11 @@ def tile_cohort(
     on_outcome: Callable[[SlideOutcome], None] | None = None,
     on_block: Callable[[dict[str, int]], None] | None = None,
 ) -> BatchSummary:
-    """Tile the labelled slides of the wanted splits into a store, a folder or a URL; unchanged slides are skipped.
+    """Tile the labelled slides of the wanted splits into a store, a folder or a URL; unchanged
+    slides are skipped.
 
-    on_outcome hears of each slide as it ends, on_block of the patches of each class as they are written.
+    on_outcome hears of each slide as it ends, on_block of the patches of each class as they are
+    written.
 
     Raises:
         SettingsError: no slide to tile.
@@ -56,18 +58,25 @@ def tile_cohort(
     if not slides:
         wanted = ", ".join(settings.splits)
         raise SettingsError(
-            f"no slide to tile: none has a label and a split among {wanted}; fill in the cohort's columns"
+            f"no slide to tile: none has a label and a split among {wanted}; fill in the cohort's "
+            "columns"
         )
     share = quotas(slides, settings)
     work = [SlideWork(slide=slide, quota=share[slide.id]) for slide in slides]
     with store_run(store, batch) as folder:
         _describe(cohort, slides, share, store, settings)
         blocks = TileBlocks(store, settings, sync_blocks=bool(batch.cluster or batch.scheduler))
-        return run_blocks(blocks, work, batch, folder=folder, on_outcome=on_outcome, on_block=on_block)
+        return run_blocks(
+            blocks, work, batch, folder=folder, on_outcome=on_outcome, on_block=on_block
+        )
 
 
 def _describe(
-    cohort: Cohort, slides: list[CohortSlide], share: dict[str, Quota], store: Location, settings: TileSettings
+    cohort: Cohort,
+    slides: list[CohortSlide],
+    share: dict[str, Quota],
+    store: Location,
+    settings: TileSettings,
 ) -> None:
     """Write what the store says of itself, if the disk can hold what the slides may give."""
     rows = _listed_before(store, cohort, {slide.id for slide in slides})
@@ -85,7 +94,10 @@ def _describe(
     if replaced:
         changes = "; ".join(next(iter(replaced.values())))
         logger.warning(
-            "%s: %d slides there are made again, for the settings are others: %s", store, len(replaced), changes
+            "%s: %d slides there are made again, for the settings are others: %s",
+            store,
+            len(replaced),
+            changes,
         )
     PatchStore.describe(store, settings=settings.model_dump(mode="json"), slides=rows)
 
@@ -94,11 +106,16 @@ def _tiled(store: Location, slide_ids: Iterable[str]) -> dict[str, bytes]:
     """The zarr.json of those that have a group in the store, whoever made it."""
     ids = list(slide_ids)
     found = read_files(store, [f"{slide_id}/zarr.json" for slide_id in ids])
-    return {slide_id: content for slide_id, content in zip(ids, found, strict=True) if content is not None}
+    return {
+        slide_id: content
+        for slide_id, content in zip(ids, found, strict=True)
+        if content is not None
+    }
 
 
 def _changed_settings(group: bytes, settings: TileSettings) -> list[str]:
-    """Where the group of this zarr.json was made by other settings, in words; the slide is not looked at."""
+    """Where the group of this zarr.json was made by other settings, in words; the slide is not
+    looked at."""
     try:
         made = Recipe.from_json(json.loads(group)["attributes"]["recipe"])
     except (ValueError, KeyError, TypeError):  # its slide fails, and says why
@@ -112,7 +129,12 @@ def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:
 
 
 def _row(slide: CohortSlide) -> dict[str, Any]:
-    return {"label": slide.label, "patient": slide.patient, "split": slide.split, "path": _path(slide)}
+    return {
+        "label": slide.label,
+        "patient": slide.patient,
+        "split": slide.split,
+        "path": _path(slide),
+    }
 
 
 def _path(slide: CohortSlide) -> str:
@@ -120,7 +142,9 @@ def _path(slide: CohortSlide) -> str:
     return shown(slide.path if isinstance(slide.path, str) else slide.path.absolute())
 
 
-def _refuse_other_file(store: Location, rows: dict[str, dict[str, Any]], slide: CohortSlide) -> None:
+def _refuse_other_file(
+    store: Location, rows: dict[str, dict[str, Any]], slide: CohortSlide
+) -> None:
     """Pass unless the store has patches of another slide of this name, which is there still.
 
     Raises:
@@ -132,13 +156,16 @@ def _refuse_other_file(store: Location, rows: dict[str, dict[str, Any]], slide: 
         return
     if file_identity(other)["bytes"] != file_identity(slide.path)["bytes"]:  # else a copy
         raise SettingsError(
-            f"{store}: {slide.id} is there already, of {before}, and would be replaced by {_path(slide)}; list both in "
-            f"one cohort, give another store, or, to have it replaced, remove {slide.id} from this one"
+            f"{store}: {slide.id} is there already, of {before}, and would be replaced by "
+            f"{_path(slide)}; list both in "
+            f"one cohort, give another store, or, to have it replaced, remove {slide.id} from this "
+            "one"
         )
 
 
 def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[str, dict[str, Any]]:
-    """Rows of an earlier run that stay: wanted slides, and tiled ones of which this cohort says nothing else."""
+    """Rows of an earlier run that stay: wanted slides, and tiled ones of which this cohort says
+    nothing else."""
     try:
         rows = PatchStore(store).attributes["slides"]
     except StoreError:
@@ -149,11 +176,16 @@ def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[st
     for slide_id, row in rows.items():
         if slide_id in wanted:
             kept[slide_id] = row
-        elif slide_id in known or slide_id not in tiled or row.get("path") in paths:  # this one, by another name now
+        elif (
+            slide_id in known or slide_id not in tiled or row.get("path") in paths
+        ):  # this one, by another name now
             continue
         elif side.get(row["patient"], row["split"]) != row["split"]:
-            # Its patches stay; listed, they would let training see a patient that the cohort keeps for another side.
-            logger.warning("%s: %s leaves the list: its patient %s moved", store, slide_id, row["patient"])
+            # Its patches stay; listed, they would let training see a patient that the cohort keeps
+            # for another side.
+            logger.warning(
+                "%s: %s leaves the list: its patient %s moved", store, slide_id, row["patient"]
+            )
         else:
             kept[slide_id] = row
     return kept
@@ -162,13 +194,17 @@ def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[st
 def tile_slide(
     slide: CohortSlide, *, store: Location, settings: TileSettings, quota: Quota | None = None
 ) -> SlideOutcome:
-    """Tile one slide into its group of the store, here, or leave the group that was made by the same recipe.
+    """Tile one slide into its group of the store, here, or leave the group that was made by the
+    same recipe.
 
     It takes no lock: nothing else may work on this slide in the store meanwhile.
-    quota is the slide's share where its patient has others; by default it is reckoned as for a patient of one slide.
+    quota is the slide's share where its patient has others; by default it is reckoned as for a
+    patient of one slide.
     """
     start = time.perf_counter()
-    work = SlideWork(slide=slide, quota=quotas([slide], settings)[slide.id] if quota is None else quota)
+    work = SlideWork(
+        slide=slide, quota=quotas([slide], settings)[slide.id] if quota is None else quota
+    )
     blocks = TileBlocks(store, settings)
     state = blocks.plan(work)
     while isinstance(state, BlockPlan):

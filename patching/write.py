@@ -1,6 +1,8 @@
-"""Writing one slide's group, shard by shard in rising order of rows; see `store` for what it looks like.
+"""Writing one slide's group, shard by shard in rising order of rows; see `store` for what it looks
+like.
 
-Which rows a shard holds follows from the plan alone: a patch that cannot be read keeps its row, black and flagged.
+Which rows a shard holds follows from the plan alone: a patch that cannot be read keeps its row,
+black and flagged.
 """
 
 import json
@@ -46,9 +48,13 @@ Signs = dict[str, Any]
 """What tells that files are as they were written, see `Pieces`, by their paths."""
 
 SHARD_BYTES = 32 * 2**20  # uncompressed, of all arrays of pixels together
-BLOCK_ROWS = 1024  # a block, in whole shards: one second to ten, so much is done again when one is cut off
+BLOCK_ROWS = (
+    1024  # a block, in whole shards: one second to ten, so much is done again when one is cut off
+)
 BLOCK_STACKS = 2  # and no more than so many stacks, for rows of copies and scales take longer
-STACK_BYTES = 4 * SHARD_BYTES  # uncompressed: what a writer may hold in memory, unless a shard is more
+STACK_BYTES = (
+    4 * SHARD_BYTES
+)  # uncompressed: what a writer may hold in memory, unless a shard is more
 METADATA_ARRAYS = (*(field.name for field in fields(Candidates)), "unreadable")
 
 
@@ -62,9 +68,10 @@ def write_slide(
 ) -> dict[str, int]:
     """Write one slide's group, whole or not at all; return the number of readable patches by class.
 
-    classes gives, by class, the candidates and an iterable of (row among them, pixels), one `rows_at_once` after the
-    other and in any order within; rows it leaves out are unreadable. arrays gives the shape of one row of each array
-    of pixels: {"images": (P, P, 3)}. attributes are kept with the group.
+    classes gives, by class, the candidates and an iterable of (row among them, pixels), one
+    `rows_at_once` after the other and in any order within; rows it leaves out are unreadable.
+    arrays gives the shape of one row of each array of pixels: {"images": (P, P, 3)}. attributes are
+    kept with the group.
 
     Raises:
         SettingsError: something else than a slide's group is there.
@@ -75,8 +82,16 @@ def write_slide(
         for name, (rows, pixels) in classes.items():
             lost = _write_class(below(partial, name), rows, pixels, arrays)
             counts[name], unreadable[name] = int((~lost).sum()), int(lost.sum())
-        made = {"counts": counts, "unreadable": unreadable, "arrays": {name: list(s) for name, s in arrays.items()}}
-        write_file(partial, "zarr.json", group_json({"recipe": recipe.to_json(), **made, **(attributes or {})}))
+        made = {
+            "counts": counts,
+            "unreadable": unreadable,
+            "arrays": {name: list(s) for name, s in arrays.items()},
+        }
+        write_file(
+            partial,
+            "zarr.json",
+            group_json({"recipe": recipe.to_json(), **made, **(attributes or {})}),
+        )
     return counts
 
 
@@ -94,14 +109,20 @@ def rows_per_shard(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
 def rows_per_block(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
     """How many rows are one task: whole shards."""
     per_shard = rows_per_shard(rows, arrays)
-    return per_shard * max(1, min(BLOCK_ROWS, BLOCK_STACKS * rows_at_once(rows, arrays)) // per_shard)
+    return per_shard * max(
+        1, min(BLOCK_ROWS, BLOCK_STACKS * rows_at_once(rows, arrays)) // per_shard
+    )
 
 
 def rows_at_once(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> int:
-    """How many rows are read and written together: whole shards, as far as memory allows, of one block."""
+    """How many rows are read and written together: whole shards, as far as memory allows, of one
+    block."""
     per_shard, row_bytes = rows_per_shard(rows, arrays), _row_bytes(arrays)
-    # Windows of further scales wait, as they are, for those of the first; then all are held until they are written.
-    waiting = _row_bytes({name: shape for name, shape in arrays.items() if name.startswith("images_")})
+    # Windows of further scales wait, as they are, for those of the first; then all are held until
+    # they are written.
+    waiting = _row_bytes(
+        {name: shape for name, shape in arrays.items() if name.startswith("images_")}
+    )
     held = min(BLOCK_ROWS, STACK_BYTES // max(1, row_bytes + waiting))
     return per_shard * max(1, held // per_shard)
 
@@ -111,7 +132,10 @@ def _row_bytes(arrays: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def _write_class(
-    place: Location, rows: Candidates, pixels: Iterable[tuple[int, Pixels]], arrays: Mapping[str, tuple[int, ...]]
+    place: Location,
+    rows: Candidates,
+    pixels: Iterable[tuple[int, Pixels]],
+    arrays: Mapping[str, tuple[int, ...]],
 ) -> np.ndarray:
     """(N,) bool: which rows are unreadable."""
     create_arrays(place, len(rows), arrays)
@@ -125,7 +149,9 @@ def _write_class(
 def layouts(rows: int, arrays: Mapping[str, tuple[int, ...]]) -> dict[str, Layout]:
     """Of the arrays of pixels of one class."""
     per_shard = rows_per_shard(rows, arrays)
-    return {name: Layout(rows=rows, per_shard=per_shard, shape=shape) for name, shape in arrays.items()}
+    return {
+        name: Layout(rows=rows, per_shard=per_shard, shape=shape) for name, shape in arrays.items()
+    }
 
 
 def create_arrays(place: Location, rows: int, arrays: Mapping[str, tuple[int, ...]]) -> None:
@@ -149,9 +175,13 @@ def write_rest(place: Location, rows: Candidates, unreadable: np.ndarray) -> Non
 
 
 def write_rows(
-    place: Location, planned: Mapping[str, Layout], rows: range, pixels: Iterable[tuple[int, Pixels]]
+    place: Location,
+    planned: Mapping[str, Layout],
+    rows: range,
+    pixels: Iterable[tuple[int, Pixels]],
 ) -> tuple[list[int], Signs]:
-    """Write the rows of whole shards of all arrays of a class: `write_stack`, one `rows_at_once` after the other.
+    """Write the rows of whole shards of all arrays of a class: `write_stack`, one `rows_at_once`
+    after the other.
 
     Raises:
         StoreError: as `write_stack`, or a row that came after those of a later stack.
@@ -173,19 +203,26 @@ def write_rows(
             number, part = next(by_stack, nothing)
     if number is not None:  # written twice or nowhere
         row = next(row for row, _ in part)
-        raise StoreError(f"{place}: row {row} of {total} came out of order; nothing of these rows is kept")
+        raise StoreError(
+            f"{place}: row {row} of {total} came out of order; nothing of these rows is kept"
+        )
     return readable, signs
 
 
 def write_stack(
-    place: Location, planned: Mapping[str, Layout], rows: range, pixels: Iterable[tuple[int, Pixels]]
+    place: Location,
+    planned: Mapping[str, Layout],
+    rows: range,
+    pixels: Iterable[tuple[int, Pixels]],
 ) -> tuple[list[int], Signs]:
-    """Write the rows of whole shards of all arrays of a class, pixels in any order; the rows that are left out, black.
+    """Write the rows of whole shards of all arrays of a class, pixels in any order; the rows that
+    are left out, black.
 
     Returns which of them are readable, and the signs of the shards by their paths below `place`.
 
     Raises:
-        StoreError: pixels of another row, array, shape or dtype than planned, or of a row that was there; a checksum
+        StoreError: pixels of another row, array, shape or dtype than planned, or of a row that was
+        there; a checksum
             would vouch for them.
     """
     stacks = {name: [layout.black] * len(rows) for name, layout in planned.items()}
@@ -194,7 +231,8 @@ def write_stack(
     for row, of_row in pixels:
         if row not in rows or of_row.keys() != planned.keys():
             raise StoreError(
-                f"{place}: row {row} with {', '.join(of_row)} came where rows {rows.start} to {rows.stop} with "
+                f"{place}: row {row} with {', '.join(of_row)} came where rows {rows.start} to "
+                f"{rows.stop} with "
                 f"{', '.join(planned)} were expected; nothing of these rows is kept"
             )
         if row in came:
@@ -204,7 +242,8 @@ def write_stack(
         for name, values in of_row.items():
             if values.shape != planned[name].shape or values.dtype != np.uint8:
                 raise StoreError(
-                    f"{place}/{name}: row {row} is {values.dtype} of shape {values.shape}, not uint8 of shape "
+                    f"{place}/{name}: row {row} is {values.dtype} of shape {values.shape}, not "
+                    "uint8 of shape "
                     f"{planned[name].shape}; nothing of these rows is kept"
                 )
             stacks[name][row - rows.start] = encoded_row(values)
@@ -217,15 +256,18 @@ def write_stack(
 
 
 def write_shards(place: Location, layout: Layout, first: int, stack: Sequence[Row]) -> Signs:
-    """Write whole shards of an array of pixels, encoded rows from row `first` on: their signs by their keys.
+    """Write whole shards of an array of pixels, encoded rows from row `first` on: their signs by
+    their keys.
 
     Raises:
-        StoreError: not the rows of whole shards; two writers of parts of one lose data without a word.
+        StoreError: not the rows of whole shards; two writers of parts of one lose data without a
+        word.
     """
     stop = first + len(stack)
     if first % layout.per_shard or (stop % layout.per_shard and stop != layout.rows):
         raise StoreError(
-            f"{place}: rows {first} to {stop} are no whole shards of {layout.per_shard}; nothing was written"
+            f"{place}: rows {first} to {stop} are no whole shards of {layout.per_shard}; nothing "
+            "was written"
         )
     signs = {}
     for start in range(0, len(stack), layout.per_shard):
@@ -238,7 +280,9 @@ def write_shards(place: Location, layout: Layout, first: int, stack: Sequence[Ro
 def _compressed(dtype: str) -> list[dict[str, Any]]:
     size = np.dtype(dtype).itemsize
     options = {**BLOSC, "typesize": size, "blocksize": 0}
-    stored = {"name": "bytes", "configuration": {"endian": "little"}} if size > 1 else {"name": "bytes"}
+    stored = (
+        {"name": "bytes", "configuration": {"endian": "little"}} if size > 1 else {"name": "bytes"}
+    )
     return [stored, {"name": "blosc", "configuration": options}, {"name": "crc32c"}]
 
 
@@ -246,11 +290,16 @@ def _sharded(place: Location, layout: Layout) -> None:
     sharding = {
         "chunk_shape": list(layout.chunk),
         "codecs": _compressed("uint8"),
-        "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+        "index_codecs": [
+            {"name": "bytes", "configuration": {"endian": "little"}},
+            {"name": "crc32c"},
+        ],
         "index_location": "end",
     }
     codecs = [{"name": "sharding_indexed", "configuration": sharding}]
-    _created(place, (layout.rows, *layout.shape), "uint8", (layout.per_shard, *layout.shape), codecs)
+    _created(
+        place, (layout.rows, *layout.shape), "uint8", (layout.per_shard, *layout.shape), codecs
+    )
 
 
 def _whole(place: Location, shape: tuple[int, ...], dtype: str) -> Any:
@@ -258,7 +307,11 @@ def _whole(place: Location, shape: tuple[int, ...], dtype: str) -> Any:
 
 
 def _created(
-    place: Location, shape: tuple[int, ...], dtype: str, chunk: tuple[int, ...], codecs: list[dict[str, Any]]
+    place: Location,
+    shape: tuple[int, ...],
+    dtype: str,
+    chunk: tuple[int, ...],
+    codecs: list[dict[str, Any]],
 ) -> Any:
     metadata = {
         "shape": list(shape),
@@ -268,13 +321,22 @@ def _created(
         "chunk_key_encoding": {"name": "default"},
         "codecs": codecs,
     }
-    # A missing chunk would read as zeros; written always, a missing one is damage and is told as such.
-    spec = {"driver": "zarr3", "kvstore": kvstore(place), "metadata": metadata, "store_data_equal_to_fill_value": True}
-    return settled(tensorstore.open(spec, create=True, delete_existing=True), f"{place}: cannot be written")
+    # A missing chunk would read as zeros; written always, a missing one is damage and is told as
+    # such.
+    spec = {
+        "driver": "zarr3",
+        "kvstore": kvstore(place),
+        "metadata": metadata,
+        "store_data_equal_to_fill_value": True,
+    }
+    return settled(
+        tensorstore.open(spec, create=True, delete_existing=True), f"{place}: cannot be written"
+    )
 
 
 def stored_bytes(patches: np.ndarray) -> int:
-    """What (N, P, P, 3) uint8 patches would take in a store (bytes): they are written to one in memory."""
+    """What (N, P, P, 3) uint8 patches would take in a store (bytes): they are written to one in
+    memory."""
     images = zarr.create_array(
         MemoryStore(),
         shape=patches.shape,

@@ -1,4 +1,5 @@
-"""Where things are on a slide: tissue, lymphoid tissue and its follicles, fat, lesions and the nests inside them."""
+"""Where things are on a slide: tissue, lymphoid tissue and its follicles, fat, lesions and the
+nests inside them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,7 +91,9 @@ class Anatomy:
         grid = Grid.over(x=0, y=0, width=columns * step_px, height=rows * step_px, step=step_px)
         tissue = np.pad((self.depth_um(grid) > 0).astype(np.uint8), 1)
         room = cv2.distanceTransform(tissue, cv2.DIST_L2, 5)[1:-1, 1:-1]
-        return grow_lesions(self.plan, room_um=room * np.float32(step_px * self.plan.mpp), step_px=step_px)
+        return grow_lesions(
+            self.plan, room_um=room * np.float32(step_px * self.plan.mpp), step_px=step_px
+        )
 
     @cached_property
     def _sections(self) -> list[tuple[float, float, float, float, float]]:
@@ -118,13 +121,18 @@ class Anatomy:
         depth_px = np.full((grid.y.size, grid.x.size), -np.inf, np.float32)
         for x, y, long_px, short_px, angle in self._sections:
             dx, dy = (grid.x - x)[None, :], (grid.y - y)[:, None]
-            along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
+            along, across = (
+                dx * np.cos(angle) + dy * np.sin(angle),
+                dy * np.cos(angle) - dx * np.sin(angle),
+            )
             inside = 1 - np.hypot(along / long_px, across / short_px)
             depth_px = np.maximum(depth_px, (inside * short_px).astype(np.float32))
         longest_px = min(self.plan.width_px, self.plan.height_px, self.px(_SECTION_UM)) / 2.5
         # Octaves finer than the grid would tell nothing, and on a whole slide cost gigabytes.
         shortest_px = max(self.px(6), float(grid.x[1] - grid.x[0]))
-        rough = fractal(self.plan.key("outline"), grid, longest_px=longest_px, shortest_px=shortest_px)
+        rough = fractal(
+            self.plan.key("outline"), grid, longest_px=longest_px, shortest_px=shortest_px
+        )
         depth_px = depth_px + rough * np.float32(0.16 * longest_px)
         # Tissue keeps away from the slide's border, without a straight edge.
         across = np.minimum(grid.x, self.plan.width_px - grid.x)[None, :]
@@ -136,28 +144,48 @@ class Anatomy:
         """What is at the samples of a grid, whose steps in x and y are equal."""
         plan, character = self.plan, self.character
         depth_um = self.depth_um(grid)
-        lymph = fractal(plan.key("lymphoid"), grid, longest_px=self.px(800), shortest_px=self.px(60))
-        lymphoid = np.clip(0.5 + 1.4 * (lymph + character.lymphoid - np.exp(-np.maximum(depth_um, 0) / 60)), 0, 1)
-        fat = fractal(plan.key("fat"), grid, longest_px=self.px(700), shortest_px=self.px(60)) + character.fat > 0
+        lymph = fractal(
+            plan.key("lymphoid"), grid, longest_px=self.px(800), shortest_px=self.px(60)
+        )
+        lymphoid = np.clip(
+            0.5 + 1.4 * (lymph + character.lymphoid - np.exp(-np.maximum(depth_um, 0) / 60)), 0, 1
+        )
+        fat = (
+            fractal(plan.key("fat"), grid, longest_px=self.px(700), shortest_px=self.px(60))
+            + character.fat
+            > 0
+        )
         follicle, germinal = self._follicles(grid, lymphoid)
         lesion, nest = self._lesion_masks(grid)
         necrosis = self._islands(grid, "necrosis")
         fat = (fat | self._islands(grid, "fat")) & (depth_um > 0) & ~lesion & ~necrosis
         normal = (depth_um > 0) & ~(fat | lesion | necrosis)
         return Compartments(
-            depth_um=depth_um, lymphoid=lymphoid * normal, follicle=follicle * normal, germinal=germinal * normal,
-            fat=fat, lesion=lesion, nest=nest, necrosis=necrosis,
-        )  # fmt: skip
+            depth_um=depth_um,
+            lymphoid=lymphoid * normal,
+            follicle=follicle * normal,
+            germinal=germinal * normal,
+            fat=fat,
+            lesion=lesion,
+            nest=nest,
+            necrosis=necrosis,
+        )
 
     def _follicles(self, grid: Grid, lymphoid: Floats) -> tuple[Floats, Floats]:
         plan, (low_um, high_um) = self.plan, _FOLLICLE_UM
         centres = scatter(
-            plan.key("follicles"), grid, spacing_px=self.px(430), margin_px=self.px(1.3 * high_um), jitter=0.7
+            plan.key("follicles"),
+            grid,
+            spacing_px=self.px(430),
+            margin_px=self.px(1.3 * high_um),
+            jitter=0.7,
         )
         centres = centres.only(centres.mark(0) < self.character.follicles)
         radii_px = self.px(1) * centres.between(1, low_um, high_um)
         nearest_squared = np.full((grid.y.size, grid.x.size), 81.0, np.float32)
-        for x, y, radius_px, flat in zip(centres.x, centres.y, radii_px, centres.between(2, 0.75, 1.0), strict=True):
+        for x, y, radius_px, flat in zip(
+            centres.x, centres.y, radii_px, centres.between(2, 0.75, 1.0), strict=True
+        ):
             across = ((grid.x - x) / radius_px).astype(np.float32) ** 2
             down = ((grid.y - y) / (radius_px * flat)).astype(np.float32) ** 2
             np.minimum(nearest_squared, across[None, :] + down[:, None], out=nearest_squared)
@@ -175,7 +203,9 @@ class Anatomy:
         if not near:
             return lesion, nest
         period_px = self.px(self.character.nest_period_um)
-        cords = np.abs(noise(self.plan.key("nests"), grid, period_px=period_px)) > self.character.septa
+        cords = (
+            np.abs(noise(self.plan.key("nests"), grid, period_px=period_px)) > self.character.septa
+        )
         for found in near:
             mask = rasterise(found.drawn, grid)
             lesion |= mask
@@ -202,12 +232,18 @@ def rasterise(shape: BaseGeometry, grid: Grid) -> Mask:
     for part in parts:
         if isinstance(part, Polygon) and not part.is_empty:
             rings = [np.asarray(ring.coords)[:, :2] for ring in (part.exterior, *part.interiors)]
-            # cv2 counts from pixel centres, with four binary places; an even-odd fill leaves the holes empty.
-            points = [np.rint((ring - [grid.x[0], grid.y[0]]) / step * 16).astype(np.int32) for ring in rings]
+            # cv2 counts from pixel centres, with four binary places; an even-odd fill leaves the
+            # holes empty.
+            points = [
+                np.rint((ring - [grid.x[0], grid.y[0]]) / step * 16).astype(np.int32)
+                for ring in rings
+            ]
             cv2.fillPoly(mask, points, 1, lineType=cv2.LINE_8, shift=4)
     return mask.astype(bool)
 
 
 def _overlaps(shape: Polygon, grid: Grid) -> bool:
     low_x, low_y, high_x, high_y = shape.bounds
-    return bool(low_x <= grid.x[-1] and high_x >= grid.x[0] and low_y <= grid.y[-1] and high_y >= grid.y[0])
+    return bool(
+        low_x <= grid.x[-1] and high_x >= grid.x[0] and low_y <= grid.y[-1] and high_y >= grid.y[0]
+    )

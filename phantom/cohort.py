@@ -17,13 +17,17 @@ from .settings import PhantomSettings
 logger = logging.getLogger(__name__)
 
 DRAWING = 1
-"""Number of the drawing; raised when the same plan would give other pixels, so that old slides are made again."""
+"""Number of the drawing; raised when the same plan would give other pixels, so that old slides are
+made again."""
 
 
-def make_cohort(out: Path, settings: PhantomSettings, *, on_slide: Callable[[str], None] | None = None) -> Path:
+def make_cohort(
+    out: Path, settings: PhantomSettings, *, on_slide: Callable[[str], None] | None = None
+) -> Path:
     """Make every slide of a cohort, one after the other, and its table.
 
-    To work in parallel, map `make_slide` over `plan_cohort(settings)` and call `write_cohort` at the end.
+    To work in parallel, map `make_slide` over `plan_cohort(settings)` and call `write_cohort` at
+    the end.
 
     Args:
         out: Folder for `slides/`, `annotations/` and `cohort.csv`.
@@ -42,25 +46,33 @@ def make_cohort(out: Path, settings: PhantomSettings, *, on_slide: Callable[[str
 
 
 def make_slide(plan: PhantomSlide, out: Path, *, block_px: int = BLOCK_PX) -> bool:
-    """Write one slide and, where it holds tumour, its annotation; False if it was there, made by the same recipe.
+    """Write one slide and, where it holds tumour, its annotation; False if it was there, made by
+    the same recipe.
 
     Args:
         plan: From `plan_cohort`.
         out: The cohort's folder.
-        block_px: Side of the squares painted at a time, a multiple of a tile's; it changes the memory, not a byte.
+        block_px: Side of the squares painted at a time, a multiple of a tile's; it changes the
+        memory, not a byte.
     """
     slide_path, annotation_path, recipe_path = _paths(plan, out)
     recipe = Recipe(stage="phantom", settings=plan.as_settings(), inputs={"drawing": DRAWING})
     if _is_made(plan, recipe, out):
         logger.info("%s: kept, made by the same recipe", plan.slide_id)
         return False
-    # The recipe comes last and goes first: it never stands beside a slide that it does not describe.
+    # The recipe comes last and goes first: it never stands beside a slide that it does not
+    # describe.
     recipe_path.unlink(missing_ok=True)
     painter = Painter(plan)
     spec = PyramidSpec(
-        width_px=plan.width_px, height_px=plan.height_px, mpp=plan.mpp, tile_px=plan.tile_px,
-        jpeg_quality=plan.jpeg_quality, block_px=block_px, description=f"gigaslide phantom {plan.slide_id}",
-    )  # fmt: skip
+        width_px=plan.width_px,
+        height_px=plan.height_px,
+        mpp=plan.mpp,
+        tile_px=plan.tile_px,
+        jpeg_quality=plan.jpeg_quality,
+        block_px=block_px,
+        description=f"gigaslide phantom {plan.slide_id}",
+    )
     write_pyramid(slide_path, spec, painter.region)
     if plan.label == "tumor":
         annotation_path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +115,9 @@ def annotate(lesions: tuple[Lesion, ...]) -> Annotation:
         outlines.append(Outline(name=f"Lesion {number}", group=f"_{number % 2}", polygon=shell))
         outlines += [
             Outline(name=f"Island {number}.{hole} ({content})", group="_2", polygon=_rounded(ring))
-            for hole, (content, ring) in enumerate(zip(lesion.islands, lesion.polygon.interiors, strict=True))
+            for hole, (content, ring) in enumerate(
+                zip(lesion.islands, lesion.polygon.interiors, strict=True)
+            )
         ]
     return Annotation(outlines=tuple(outlines))
 
@@ -127,7 +141,11 @@ def _is_made(plan: PhantomSlide, recipe: Recipe, out: Path) -> bool:
 
 def _paths(plan: PhantomSlide, out: Path) -> tuple[Path, Path, Path]:
     name = plan.slide_id
-    return out / "slides" / f"{name}.tif", out / "annotations" / f"{name}.xml", out / "recipes" / f"{name}.json"
+    return (
+        out / "slides" / f"{name}.tif",
+        out / "annotations" / f"{name}.xml",
+        out / "recipes" / f"{name}.json",
+    )
 
 
 def _rounded(ring) -> Polygon:

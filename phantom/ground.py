@@ -18,7 +18,8 @@ FINE_STEP_PX = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """Which way the fibres run: texture coordinates and direction, on the samples of a grid (rows, columns)."""
+    """Which way the fibres run: texture coordinates and direction, on the samples of a grid (rows,
+    columns)."""
 
     u: Floats
     v: Floats
@@ -26,17 +27,26 @@ class Flow:
 
 
 def fibre_flow(anatomy: Anatomy, grid: Grid) -> Flow:
-    """Fibres turn and wave with smooth displacements of the plane on which they would be straight."""
+    """Fibres turn and wave with smooth displacements of the plane on which they would be
+    straight."""
     plan = anatomy.plan
     angle = plan.rng("flow").uniform(0, np.pi)
     u = grid.x[None, :] * np.cos(angle) + grid.y[:, None] * np.sin(angle)
     v = grid.y[:, None] * np.cos(angle) - grid.x[None, :] * np.sin(angle)
     for period_um, sway_um in ((1300, 380), (320, 70), (34, 5)):
-        u = u + anatomy.px(sway_um) * noise(plan.key("flow u", period_um), grid, period_px=anatomy.px(period_um))
-        v = v + anatomy.px(sway_um) * noise(plan.key("flow v", period_um), grid, period_px=anatomy.px(period_um))
+        u = u + anatomy.px(sway_um) * noise(
+            plan.key("flow u", period_um), grid, period_px=anatomy.px(period_um)
+        )
+        v = v + anatomy.px(sway_um) * noise(
+            plan.key("flow v", period_um), grid, period_px=anatomy.px(period_um)
+        )
     step = grid.x[1] - grid.x[0]
     down, across = np.gradient(v, step)
-    return Flow(u=u.astype(np.float32), v=v.astype(np.float32), angle=np.arctan2(-across, down).astype(np.float32))
+    return Flow(
+        u=u.astype(np.float32),
+        v=v.astype(np.float32),
+        angle=np.arctan2(-across, down).astype(np.float32),
+    )
 
 
 class Ground:
@@ -45,21 +55,34 @@ class Ground:
     def __init__(self, anatomy: Anatomy) -> None:
         self.anatomy = anatomy
         rng = anatomy.plan.rng("ground")
-        self._fibres = _texture(rng, _FIBRE_SIDE_PX, along_px=anatomy.px(22), across_px=anatomy.px(1.1))
-        self._fibres += 0.7 * _texture(rng, _FIBRE_SIDE_PX, along_px=anatomy.px(60), across_px=anatomy.px(4.5))
-        self._mottle = _texture(rng, _MOTTLE_SIDE_PX, along_px=anatomy.px(1.0), across_px=anatomy.px(1.0))
-        self._mottle += _texture(rng, _MOTTLE_SIDE_PX, along_px=anatomy.px(2.6), across_px=anatomy.px(2.6))
+        self._fibres = _texture(
+            rng, _FIBRE_SIDE_PX, along_px=anatomy.px(22), across_px=anatomy.px(1.1)
+        )
+        self._fibres += 0.7 * _texture(
+            rng, _FIBRE_SIDE_PX, along_px=anatomy.px(60), across_px=anatomy.px(4.5)
+        )
+        self._mottle = _texture(
+            rng, _MOTTLE_SIDE_PX, along_px=anatomy.px(1.0), across_px=anatomy.px(1.0)
+        )
+        self._mottle += _texture(
+            rng, _MOTTLE_SIDE_PX, along_px=anatomy.px(2.6), across_px=anatomy.px(2.6)
+        )
         self._mottle /= self._mottle.std()
         self._tumor_eosin = rng.uniform(0.18, 0.32)
         self._tumor_haze = rng.uniform(0.07, 0.15)
 
     def paint(self, place: Compartments, flow: Flow, grid: Grid) -> NDArray[np.uint8]:
         """Amounts (rows, columns, 2) at full resolution of a grid sampled every FINE_STEP_PX."""
-        eosin, haze, fibre_weight, mottle_weight = (_enlarged(layer) for layer in self._layers(place, grid))
+        eosin, haze, fibre_weight, mottle_weight = (
+            _enlarged(layer) for layer in self._layers(place, grid)
+        )
         fibres = self._fibres_at(flow)
         mottle = self._mottle_at(grid, eosin.shape)
         # Collagen parts into bundles: deep troughs of the fibres are clefts with nothing in them.
-        eosin += fibre_weight * (0.10 * fibres - 0.8 * np.maximum(-1.6 - fibres, 0)) + mottle_weight * 0.06 * mottle
+        eosin += (
+            fibre_weight * (0.10 * fibres - 0.8 * np.maximum(-1.6 - fibres, 0))
+            + mottle_weight * 0.06 * mottle
+        )
         haze += mottle_weight * 0.03 * mottle + fibre_weight * 0.015 * fibres
         depth_px = _enlarged(place.depth_um) / np.float32(self.anatomy.plan.mpp)
         edge = np.clip(depth_px * 0.6 + 0.5 + 0.5 * mottle, 0, 1)
@@ -67,7 +90,8 @@ class Ground:
         return np.clip(amounts, 0, 255).astype(np.uint8)
 
     def _layers(self, place: Compartments, grid: Grid) -> tuple[Floats, Floats, Floats, Floats]:
-        """Mean eosin, mean haematoxylin, and the weights of the fibres and of the mottle, at the grid's samples."""
+        """Mean eosin, mean haematoxylin, and the weights of the fibres and of the mottle, at the
+        grid's samples."""
         plan, character = self.anatomy.plan, self.anatomy.character
         clouds = noise(plan.key("clouds"), grid, period_px=self.anatomy.px(180))
         septa = place.lesion & ~place.nest
@@ -86,10 +110,15 @@ class Ground:
     def _fibres_at(self, flow: Flow) -> Floats:
         # Folded back onto the texture first: cv2.remap keeps places as 16-bit integers.
         u, v = (_folded(_enlarged(coordinate), _FIBRE_SIDE_PX) for coordinate in (flow.u, flow.v))
-        return np.asarray(cv2.remap(self._fibres, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
+        return np.asarray(
+            cv2.remap(self._fibres, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32
+        )
 
     def _mottle_at(self, grid: Grid, shape: tuple[int, ...]) -> Floats:
-        corner_x, corner_y = round(grid.x[0] - FINE_STEP_PX / 2), round(grid.y[0] - FINE_STEP_PX / 2)
+        corner_x, corner_y = (
+            round(grid.x[0] - FINE_STEP_PX / 2),
+            round(grid.y[0] - FINE_STEP_PX / 2),
+        )
         rows = (corner_y + np.arange(shape[0])) % _MOTTLE_SIDE_PX
         columns = (corner_x + np.arange(shape[1])) % _MOTTLE_SIDE_PX
         return np.take(self._mottle[rows], columns, axis=1)
@@ -105,9 +134,15 @@ def _folded(values: Floats, period_px: int) -> Floats:
     return values - np.float32(period_px) * np.floor(values * np.float32(1 / period_px))
 
 
-def _texture(rng: np.random.Generator, side_px: int, *, along_px: float, across_px: float) -> Floats:
-    """Random texture that tiles, mean 0, standard deviation 1, correlated over these lengths in x and in y."""
+def _texture(
+    rng: np.random.Generator, side_px: int, *, along_px: float, across_px: float
+) -> Floats:
+    """Random texture that tiles, mean 0, standard deviation 1, correlated over these lengths in x
+    and in y."""
     frequency = np.fft.fftfreq(side_px)
-    keep = np.exp(-2 * (np.pi * frequency[None, :] * along_px) ** 2 - 2 * (np.pi * frequency[:, None] * across_px) ** 2)
+    keep = np.exp(
+        -2 * (np.pi * frequency[None, :] * along_px) ** 2
+        - 2 * (np.pi * frequency[:, None] * across_px) ** 2
+    )
     texture = np.fft.ifft2(np.fft.fft2(rng.standard_normal((side_px, side_px))) * keep).real
     return (texture / texture.std()).astype(np.float32)

@@ -1,7 +1,8 @@
 """Randomness that belongs to a place.
 
-Every value is a hash of a key and of integer lattice coordinates, so whoever asks about a place gets the same answer:
-neighbouring blocks agree on what crosses their border, and no order of drawing can change a pixel.
+Every value is a hash of a key and of integer lattice coordinates, so whoever asks about a place
+gets the same answer: neighbouring blocks agree on what crosses their border, and no order of
+drawing can change a pixel.
 Frame: level-0 px of the slide, x to the right, y down.
 """
 
@@ -13,21 +14,30 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_B_SPLINE_NOISE_GAIN = 3.6  # brings the interpolated lattice back to a standard deviation of about 1
+_B_SPLINE_NOISE_GAIN = (
+    3.6  # brings the interpolated lattice back to a standard deviation of about 1
+)
 
 
 def key_of(*parts: object) -> int:
-    """A 64-bit key for a purpose, e.g. `key_of(seed, slide, "follicles")`; the same on every machine."""
+    """A 64-bit key for a purpose, e.g. `key_of(seed, slide, "follicles")`; the same on every
+    machine."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def uniform(key: int, column: NDArray[np.int64], row: NDArray[np.int64], *, mark: int = 0) -> Floats:
-    """One number in [0, 1) for each lattice node (broadcast of column and row); `mark` numbers independent draws."""
+def uniform(
+    key: int, column: NDArray[np.int64], row: NDArray[np.int64], *, mark: int = 0
+) -> Floats:
+    """One number in [0, 1) for each lattice node (broadcast of column and row); `mark` numbers
+    independent draws."""
     mixed = column.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed = mixed ^ (row.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F))
     mixed = mixed ^ np.uint64((key + mark * 0xD6E8FEB86659FD93) & 0xFFFFFFFFFFFFFFFF)
-    for multiplier in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):  # the finaliser of SplitMix64 (Steele et al. 2014)
+    for multiplier in (
+        0xBF58476D1CE4E5B9,
+        0x94D049BB133111EB,
+    ):  # the finaliser of SplitMix64 (Steele et al. 2014)
         mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(multiplier)
     return ((mixed >> np.uint64(40)).astype(np.float32)) * np.float32(2.0**-24)
 
@@ -41,7 +51,8 @@ class Grid:
 
     @classmethod
     def over(cls, *, x: int, y: int, width: int, height: int, step: int) -> "Grid":
-        """Samples `step` px apart whose footprints tile the rectangle; width and height are multiples of `step`."""
+        """Samples `step` px apart whose footprints tile the rectangle; width and height are
+        multiples of `step`."""
         return cls(
             x=x + step * (np.arange(width // step, dtype=np.float64) + 0.5),
             y=y + step * (np.arange(height // step, dtype=np.float64) + 0.5),
@@ -49,7 +60,8 @@ class Grid:
 
 
 def noise(key: int, grid: Grid, *, period_px: float) -> Floats:
-    """Smooth noise (rows, columns), mean 0, standard deviation about 1: a cubic B-spline over a random lattice."""
+    """Smooth noise (rows, columns), mean 0, standard deviation about 1: a cubic B-spline over a
+    random lattice."""
     first_column, columns, across = _spline_taps(grid.x, period_px=period_px)
     first_row, rows, down = _spline_taps(grid.y, period_px=period_px)
     lattice_columns = first_column + np.arange(columns[-1] + 4)
@@ -77,12 +89,20 @@ def fractal(key: int, grid: Grid, *, longest_px: float, shortest_px: float) -> F
     return total
 
 
-def _spline_taps(positions: NDArray[np.float64], *, period_px: float) -> tuple[int, NDArray[np.int64], list[Floats]]:
-    """First lattice node, index of the first of four taps counted from it, and the four weights for each position."""
+def _spline_taps(
+    positions: NDArray[np.float64], *, period_px: float
+) -> tuple[int, NDArray[np.int64], list[Floats]]:
+    """First lattice node, index of the first of four taps counted from it, and the four weights for
+    each position."""
     scaled = positions / period_px
     cell = np.floor(scaled).astype(np.int64)
     t = scaled - cell
-    weights = [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6]
+    weights = [
+        (1 - t) ** 3 / 6,
+        (3 * t**3 - 6 * t**2 + 4) / 6,
+        (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
+        t**3 / 6,
+    ]
     first = int(cell[0]) - 1
     return first, cell - cell[0], [weight.astype(np.float32) for weight in weights]
 
@@ -111,7 +131,11 @@ class Scatter:
     def only(self, chosen: NDArray[np.bool_]) -> "Scatter":
         """The chosen points, with their marks."""
         return Scatter(
-            key=self.key, x=self.x[chosen], y=self.y[chosen], column=self.column[chosen], row=self.row[chosen]
+            key=self.key,
+            x=self.x[chosen],
+            y=self.y[chosen],
+            column=self.column[chosen],
+            row=self.row[chosen],
         )
 
 
@@ -127,9 +151,15 @@ def scatter(key: int, grid: Grid, *, spacing_px: float, margin_px: float, jitter
     """
     rise_px = spacing_px * 0.8660254
     reach_px = margin_px + spacing_px
-    columns = np.arange(np.floor((grid.x[0] - reach_px) / spacing_px), np.ceil((grid.x[-1] + reach_px) / spacing_px))
-    rows = np.arange(np.floor((grid.y[0] - reach_px) / rise_px), np.ceil((grid.y[-1] + reach_px) / rise_px))
-    column, row = (axis.ravel() for axis in np.meshgrid(columns.astype(np.int64), rows.astype(np.int64)))
+    columns = np.arange(
+        np.floor((grid.x[0] - reach_px) / spacing_px), np.ceil((grid.x[-1] + reach_px) / spacing_px)
+    )
+    rows = np.arange(
+        np.floor((grid.y[0] - reach_px) / rise_px), np.ceil((grid.y[-1] + reach_px) / rise_px)
+    )
+    column, row = (
+        axis.ravel() for axis in np.meshgrid(columns.astype(np.int64), rows.astype(np.int64))
+    )
     x = (column + 0.5 * (row % 2) + jitter * (uniform(key, column, row, mark=1) - 0.5)) * spacing_px
     y = (row + jitter * (uniform(key, column, row, mark=2) - 0.5)) * rise_px
     return Scatter(key=key, x=x.astype(np.float64), y=y.astype(np.float64), column=column, row=row)

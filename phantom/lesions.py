@@ -1,4 +1,5 @@
-"""Lesions: outlines from clusters of a few tumour cells to macrometastases, some with islands cut out of them."""
+"""Lesions: outlines from clusters of a few tumour cells to macrometastases, some with islands cut
+out of them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,8 @@ from shapely.geometry.base import BaseGeometry
 from .plan import PhantomSlide
 
 ANNOTATION_SLACK_UM = 3.0
-"""Tumour nuclei have their centres this far inside the outline, as a careful hand draws it around whole cells."""
+"""Tumour nuclei have their centres this far inside the outline, as a careful hand draws it around
+whole cells."""
 CLUSTER_BELOW_UM = 200.0
 _GAP_UM = 120.0
 
@@ -41,12 +43,15 @@ class Lesion:
         return float(np.hypot(*np.diff(corners[:3], axis=0).T).max() * self.mpp)
 
 
-def grow_lesions(plan: PhantomSlide, *, room_um: NDArray[np.float32], step_px: int) -> tuple[Lesion, ...]:
+def grow_lesions(
+    plan: PhantomSlide, *, room_um: NDArray[np.float32], step_px: int
+) -> tuple[Lesion, ...]:
     """Place the lesions of a tumour slide.
 
     Args:
         plan: The slide; a normal one gets none.
-        room_um: Distance to the tissue's edge (rows, columns), µm, negative outside, sampled every `step_px`.
+        room_um: Distance to the tissue's edge (rows, columns), µm, negative outside, sampled every
+        `step_px`.
         step_px: Level-0 px.
     """
     if plan.label == "normal":
@@ -56,30 +61,38 @@ def grow_lesions(plan: PhantomSlide, *, room_um: NDArray[np.float32], step_px: i
     lesions: list[Lesion] = []
     for length_um in _lengths_um(rng, largest_um=min(1.3 * deepest_um, 6000.0)):
         for _ in range(30):
-            # The first tries ask for room for the whole lesion; a slide of little tissue gets it where it fits best.
+            # The first tries ask for room for the whole lesion; a slide of little tissue gets it
+            # where it fits best.
             wanted_um = min(0.55 * length_um, 0.9 * deepest_um)
             rows, columns = np.nonzero(room_um >= wanted_um)
             chosen = rng.integers(rows.size)
             centre_px = (np.array([columns[chosen], rows[chosen]]) + rng.uniform(0, 1, 2)) * step_px
             lesion = _lesion(rng, centre_px=centre_px, length_um=length_um, mpp=plan.mpp)
-            if all(lesion.polygon.distance(other.polygon) > _GAP_UM / plan.mpp for other in lesions):
+            if all(
+                lesion.polygon.distance(other.polygon) > _GAP_UM / plan.mpp for other in lesions
+            ):
                 lesions.append(lesion)
                 break
     return tuple(lesions)
 
 
 def _lengths_um(rng: np.random.Generator, *, largest_um: float) -> list[float]:
-    """Lengths of one slide's lesions: one that counts, some more of any size, some isolated clusters."""
+    """Lengths of one slide's lesions: one that counts, some more of any size, some isolated
+    clusters."""
     smallest_um = min(320.0, 0.7 * largest_um)
     main_um = float(np.exp(rng.uniform(np.log(smallest_um), np.log(largest_um))))
     more_um = np.exp(
-        rng.uniform(np.log(CLUSTER_BELOW_UM), np.log(max(main_um, CLUSTER_BELOW_UM + 1)), rng.poisson(1.2))
+        rng.uniform(
+            np.log(CLUSTER_BELOW_UM), np.log(max(main_um, CLUSTER_BELOW_UM + 1)), rng.poisson(1.2)
+        )
     )
     clusters_um = rng.uniform(45, 0.9 * CLUSTER_BELOW_UM, rng.poisson(1.0))
     return [main_um, *(float(length) for length in (*more_um, *clusters_um) if length < largest_um)]
 
 
-def _lesion(rng: np.random.Generator, *, centre_px: NDArray[np.float64], length_um: float, mpp: float) -> Lesion:
+def _lesion(
+    rng: np.random.Generator, *, centre_px: NDArray[np.float64], length_um: float, mpp: float
+) -> Lesion:
     shell = _blob(rng, centre_px=centre_px, length_px=length_um / mpp)
     holes: list[Polygon] = []
     islands: list[IslandContent] = []
@@ -87,12 +100,20 @@ def _lesion(rng: np.random.Generator, *, centre_px: NDArray[np.float64], length_
     for _ in range(wanted):
         hole_px = rng.uniform(0.14, 0.26) * length_um / mpp
         angle, far_px = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.2) * length_um / mpp
-        hole = _blob(rng, centre_px=centre_px + far_px * np.array([np.cos(angle), np.sin(angle)]), length_px=hole_px)
+        hole = _blob(
+            rng,
+            centre_px=centre_px + far_px * np.array([np.cos(angle), np.sin(angle)]),
+            length_px=hole_px,
+        )
         rim = hole.buffer(25 / mpp)
         if shell.contains(rim) and not any(rim.intersects(other) for other in holes):
             holes.append(hole)
             islands.append(("tissue", "fat", "necrosis")[rng.integers(3)])
-    return Lesion(polygon=Polygon(shell.exterior, [hole.exterior for hole in holes]), islands=tuple(islands), mpp=mpp)
+    return Lesion(
+        polygon=Polygon(shell.exterior, [hole.exterior for hole in holes]),
+        islands=tuple(islands),
+        mpp=mpp,
+    )
 
 
 def _blob(rng: np.random.Generator, *, centre_px: NDArray[np.float64], length_px: float) -> Polygon:
@@ -108,5 +129,7 @@ def _blob(rng: np.random.Generator, *, centre_px: NDArray[np.float64], length_px
     blob = Polygon(np.stack([radius * np.cos(theta), flat * radius * np.sin(theta)], axis=1))
     low_x, low_y, high_x, high_y = blob.bounds
     scale = length_px / max(high_x - low_x, high_y - low_y)
-    turned = affinity.rotate(affinity.scale(blob, scale, scale, origin=(0, 0)), rng.uniform(0, 180), origin=(0, 0))
+    turned = affinity.rotate(
+        affinity.scale(blob, scale, scale, origin=(0, 0)), rng.uniform(0, 180), origin=(0, 0)
+    )
     return affinity.translate(turned, *centre_px)

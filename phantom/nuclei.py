@@ -1,7 +1,7 @@
 """Stamps of nuclei: each kind in many shapes, made once a slide.
 
-A stamp is uint8 (rows, columns, 2): amount of haematoxylin (see `stain`), and cover, 255 where the nucleus hides
-what lies below it.
+A stamp is uint8 (rows, columns, 2): amount of haematoxylin (see `stain`), and cover, 255 where the
+nucleus hides what lies below it.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ ANGLES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class NucleusKind:
-    """How the nuclei of one kind of cell look. Lengths in µm, densities in units of pure haematoxylin.
+    """How the nuclei of one kind of cell look. Lengths in µm, densities in units of pure
+    haematoxylin.
 
     The defaults are what most kinds share; a kind says what sets it apart.
     """
@@ -42,29 +43,55 @@ class NucleusKind:
 
 
 LYMPHOCYTE = NucleusKind(
-    length_um=6.6, width_um=6.2, spread=0.07, density=0.86, density_spread=0.14,
-    irregularity=0.05, chromatin=0.42, vesicular=0.12,
-)  # fmt: skip
+    length_um=6.6,
+    width_um=6.2,
+    spread=0.07,
+    density=0.86,
+    density_spread=0.14,
+    irregularity=0.05,
+    chromatin=0.42,
+    vesicular=0.12,
+)
 CENTROBLAST = NucleusKind(
-    length_um=9.4, width_um=8.6, spread=0.08, density=0.58, density_spread=0.10,
-    irregularity=0.04, chromatin=0.25, vesicular=0.35, nucleoli=0.8,
-)  # fmt: skip
+    length_um=9.4,
+    width_um=8.6,
+    spread=0.08,
+    density=0.58,
+    density_spread=0.10,
+    irregularity=0.04,
+    chromatin=0.25,
+    vesicular=0.35,
+    nucleoli=0.8,
+)
 FIBROBLAST = NucleusKind(
     length_um=15.0, width_um=3.2, spread=0.18, density_spread=0.16, irregularity=0.06, vesicular=0.1
 )
 DUCT_CELL = NucleusKind(
-    length_um=9.5, width_um=6.4, spread=0.07, density_spread=0.08, irregularity=0.035, vesicular=0.15, nucleoli=0.2
+    length_um=9.5,
+    width_um=6.4,
+    spread=0.07,
+    density_spread=0.08,
+    irregularity=0.035,
+    vesicular=0.15,
+    nucleoli=0.2,
 )
 
 
 def tumor_nucleus(rng: np.random.Generator) -> NucleusKind:
-    """The nuclei of one slide's tumour: larger than any normal ones, uneven, more or less vesicular."""
+    """The nuclei of one slide's tumour: larger than any normal ones, uneven, more or less
+    vesicular."""
     length_um = rng.uniform(11.0, 14.0)
     return NucleusKind(
-        length_um=length_um, width_um=length_um * rng.uniform(0.7, 0.85), spread=rng.uniform(0.14, 0.22),
-        density=rng.uniform(0.52, 0.72), density_spread=0.24, irregularity=rng.uniform(0.07, 0.11),
-        chromatin=0.35, vesicular=rng.uniform(0.35, 0.6), nucleoli=rng.uniform(0.8, 1.6),
-    )  # fmt: skip
+        length_um=length_um,
+        width_um=length_um * rng.uniform(0.7, 0.85),
+        spread=rng.uniform(0.14, 0.22),
+        density=rng.uniform(0.52, 0.72),
+        density_spread=0.24,
+        irregularity=rng.uniform(0.07, 0.11),
+        chromatin=0.35,
+        vesicular=rng.uniform(0.35, 0.6),
+        nucleoli=rng.uniform(0.8, 1.6),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +102,19 @@ class StampSet:
     variants: int
 
     @classmethod
-    def of_kind(cls, kind: NucleusKind, rng: np.random.Generator, *, mpp: float, variants: int) -> "StampSet":
+    def of_kind(
+        cls, kind: NucleusKind, rng: np.random.Generator, *, mpp: float, variants: int
+    ) -> "StampSet":
         """Draw the stamps of a kind at a resolution."""
         angles = np.pi * np.arange(ANGLES) / ANGLES
-        stamps = tuple(_stamp(kind, rng, angle=angle, mpp=mpp) for angle in angles for _ in range(variants))
+        stamps = tuple(
+            _stamp(kind, rng, angle=angle, mpp=mpp) for angle in angles for _ in range(variants)
+        )
         return cls(stamps=stamps, variants=variants)
 
-    def place(self, canvas: NDArray[np.uint8], x: NDArray, y: NDArray, angle: NDArray, variant: NDArray) -> None:
+    def place(
+        self, canvas: NDArray[np.uint8], x: NDArray, y: NDArray, angle: NDArray, variant: NDArray
+    ) -> None:
         """Stamp nuclei onto a canvas (rows, columns, 2), the darker winning where they overlap.
 
         Args:
@@ -95,7 +128,10 @@ class StampSet:
         chosen = turn * self.variants + np.floor(variant * self.variants).astype(np.int64)
         height, width = canvas.shape[:2]
         for which, column, row in zip(
-            chosen.tolist(), np.rint(x).astype(int).tolist(), np.rint(y).astype(int).tolist(), strict=True
+            chosen.tolist(),
+            np.rint(x).astype(int).tolist(),
+            np.rint(y).astype(int).tolist(),
+            strict=True,
         ):
             stamp = self.stamps[which]
             reach = stamp.shape[0] // 2
@@ -104,8 +140,11 @@ class StampSet:
                 np.maximum(under, stamp, out=under)
 
 
-def place_points(stamps: StampSet, canvas: NDArray[np.uint8], points: Scatter, *, x: int, y: int) -> None:
-    """Stamp a nucleus on every point, turned at random; (x, y) is the canvas's top left, level-0 px."""
+def place_points(
+    stamps: StampSet, canvas: NDArray[np.uint8], points: Scatter, *, x: int, y: int
+) -> None:
+    """Stamp a nucleus on every point, turned at random; (x, y) is the canvas's top left, level-0
+    px."""
     stamps.place(canvas, points.x - x, points.y - y, points.mark(90) * np.pi, points.mark(91))
 
 

@@ -1,7 +1,7 @@
 """The pixels of one slide, any rectangle of it, at full resolution.
 
-Painted in blocks of BLOCK_PX on a lattice fixed to the slide, each with a margin that is thrown away: whoever asks
-for whatever rectangle gets the same pixels.
+Painted in blocks of BLOCK_PX on a lattice fixed to the slide, each with a margin that is thrown
+away: whoever asks for whatever rectangle gets the same pixels.
 """
 
 import cv2
@@ -20,7 +20,7 @@ from .nuclei import (
     StampSet,
     place_points,
     tumor_nucleus,
-)  # fmt: skip
+)
 from .plan import PhantomSlide
 from .stain import Stain
 from .structures import (
@@ -33,7 +33,7 @@ from .structures import (
     paint_lumens,
     paint_tubes,
     sample,
-)  # fmt: skip
+)
 
 BLOCK_PX = 1024
 _MARGIN_UM = 24.0
@@ -64,7 +64,10 @@ class Painter:
             for column in range(x // BLOCK_PX, -(-(x + width) // BLOCK_PX)):
                 block_x, block_y = column * BLOCK_PX, row * BLOCK_PX
                 left, top = max(x, block_x), max(y, block_y)
-                right, bottom = min(x + width, block_x + BLOCK_PX), min(y + height, block_y + BLOCK_PX)
+                right, bottom = (
+                    min(x + width, block_x + BLOCK_PX),
+                    min(y + height, block_y + BLOCK_PX),
+                )
                 block = self.block(x=block_x, y=block_y, side_px=BLOCK_PX)
                 rgb[top - y : bottom - y, left - x : right - x] = block[
                     top - block_y : bottom - block_y, left - block_x : right - block_x
@@ -95,11 +98,17 @@ class Painter:
         amounts = self._ground.paint(place, flow, grid)
         side = amounts.shape[0]
         canvas = Canvas(
-            x=x, y=y, amounts=amounts, nuclei=np.zeros_like(amounts), empty=np.zeros((side, side), np.uint8)
+            x=x,
+            y=y,
+            amounts=amounts,
+            nuclei=np.zeros_like(amounts),
+            empty=np.zeros((side, side), np.uint8),
         )
         around = self._surroundings(x, y, side)
         paint_fat(self.anatomy, around, canvas)
-        paint_tubes(self.anatomy, around, canvas, lining=self._fibroblasts, epithelium=self._duct_cells)
+        paint_tubes(
+            self.anatomy, around, canvas, lining=self._fibroblasts, epithelium=self._duct_cells
+        )
         paint_lumens(self.anatomy, around, canvas)
         self._scatter_nuclei(canvas, place, flow, grid)
         filled = cv2.multiply(amounts, cv2.merge([255 - canvas.empty] * 2), scale=1 / 255)
@@ -139,18 +148,34 @@ class Painter:
             place_points(stamps, canvas.nuclei, points, x=canvas.x, y=canvas.y)
         points = self._points("fibroblasts", fibroblasts, grid, canvas, spacing_um=13.0, jitter=0.9)
         angle = sample(flow.angle, grid, points) + 0.5 * (points.mark(92) - 0.5)
-        self._fibroblasts.place(canvas.nuclei, points.x - canvas.x, points.y - canvas.y, angle, points.mark(91))
+        self._fibroblasts.place(
+            canvas.nuclei, points.x - canvas.x, points.y - canvas.y, angle, points.mark(91)
+        )
 
     def _points(
-        self, name: str, share: NDArray, grid: Grid, canvas: Canvas, *, spacing_um: float, jitter: float
+        self,
+        name: str,
+        share: NDArray,
+        grid: Grid,
+        canvas: Canvas,
+        *,
+        spacing_um: float,
+        jitter: float,
     ) -> Scatter:
         """Places of one kind of nucleus, none in a hole or outside the canvas."""
         spacing_px = self.anatomy.px(spacing_um)
         if not share.any():
-            spacing_px = self.anatomy.px(1000)  # nothing will be chosen: do not spend time on candidates
-        points = scatter(self.plan.key(name), grid, spacing_px=spacing_px, margin_px=0, jitter=jitter)
+            spacing_px = self.anatomy.px(
+                1000
+            )  # nothing will be chosen: do not spend time on candidates
+        points = scatter(
+            self.plan.key(name), grid, spacing_px=spacing_px, margin_px=0, jitter=jitter
+        )
         side = canvas.empty.shape[0]
-        column, row = np.rint(points.x - canvas.x).astype(int), np.rint(points.y - canvas.y).astype(int)
+        column, row = (
+            np.rint(points.x - canvas.x).astype(int),
+            np.rint(points.y - canvas.y).astype(int),
+        )
         inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
         hole = canvas.empty[np.clip(row, 0, side - 1), np.clip(column, 0, side - 1)] > 60
         return points.only(inside & ~hole & (points.mark(0) < sample(share, grid, points)))

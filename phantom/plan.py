@@ -50,14 +50,19 @@ class PhantomSlide:
 def plan_cohort(settings: PhantomSettings) -> list[PhantomSlide]:
     """The slides of a cohort, split by patient with the labels in equal shares on every side.
 
-    A patient has slides of one label. With fewer than three patients of a label, the later splits go without it.
+    A patient has slides of one label. With fewer than three patients of a label, the later splits
+    go without it.
     """
     tumor_slides = round(settings.slides * settings.tumor_share)
-    counts: list[tuple[Label, int]] = [("tumor", tumor_slides), ("normal", settings.slides - tumor_slides)]
+    counts: list[tuple[Label, int]] = [
+        ("tumor", tumor_slides),
+        ("normal", settings.slides - tumor_slides),
+    ]
     patients: list[tuple[Label, Split, int]] = []
     for label, slides in counts:
         sizes = [
-            min(settings.slides_per_patient, slides - first) for first in range(0, slides, settings.slides_per_patient)
+            min(settings.slides_per_patient, slides - first)
+            for first in range(0, slides, settings.slides_per_patient)
         ]
         for split, size in zip(_splits(len(sizes)), sizes, strict=True):
             patients.append((label, split, size))
@@ -66,11 +71,16 @@ def plan_cohort(settings: PhantomSettings) -> list[PhantomSlide]:
     plans: list[PhantomSlide] = []
     for number, chosen in enumerate(order, start=1):
         label, split, size = patients[chosen]
-        plans += [_slide(settings, label, f"patient_{number:03d}", split, len(plans) + k) for k in range(size)]
+        plans += [
+            _slide(settings, label, f"patient_{number:03d}", split, len(plans) + k)
+            for k in range(size)
+        ]
     return plans
 
 
-def _slide(settings: PhantomSettings, label: Label, patient: str, split: Split, index: int) -> PhantomSlide:
+def _slide(
+    settings: PhantomSettings, label: Label, patient: str, split: Split, index: int
+) -> PhantomSlide:
     return PhantomSlide(
         slide_id=f"phantom_{index + 1:03d}",
         label=label,
@@ -90,7 +100,8 @@ def _splits(patients: int) -> list[Split]:
     """A split for each patient of one label, the shares kept at every length of the list."""
     given = dict.fromkeys(SPLIT_SHARES, 0)
     for count in range(1, patients + 1):
-        # Whoever is furthest behind its share is next; ties go to the larger split, which stands first.
+        # Whoever is furthest behind its share is next; ties go to the larger split, which stands
+        # first.
         behind = max(SPLIT_SHARES, key=lambda split: SPLIT_SHARES[split] * count - given[split])
         given[behind] += 1
     for split, short in given.items():

@@ -1,7 +1,8 @@
 """Pyramidal tiled TIFF, JPEG tiles, written in one pass from a function that paints rectangles.
 
-Level 0 goes straight into the file, a row of tiles at a time. Every row of it is averaged down at once and feeds the
-next level, whose finished tiles wait encoded in a temporary file: no level is ever held as pixels.
+Level 0 goes straight into the file, a row of tiles at a time. Every row of it is averaged down at
+once and feeds the next level, whose finished tiles wait encoded in a temporary file: no level is
+ever held as pixels.
 Frame: px of the level named; level k + 1 has a quarter of the side of level k, rounded up.
 """
 
@@ -43,13 +44,15 @@ class PyramidSpec:
     tile_px: int
     jpeg_quality: int
     block_px: int
-    """Side of the squares asked of the painter, a multiple of a tile's; it changes the memory, not the pixels."""
+    """Side of the squares asked of the painter, a multiple of a tile's; it changes the memory, not
+    the pixels."""
     description: str = ""
 
     def __post_init__(self) -> None:
         if self.tile_px % 16 or self.block_px % self.tile_px:
             raise SettingsError(
-                f"tiles of {self.tile_px} px in blocks of {self.block_px} px: a tile's side must be a multiple of 16, "
+                f"tiles of {self.tile_px} px in blocks of {self.block_px} px: a tile's side must "
+                "be a multiple of 16, "
                 "a block's a multiple of the tile's; take 256 and 1024"
             )
 
@@ -63,16 +66,20 @@ class PyramidSpec:
 
 
 def write_pyramid(path: Path, spec: PyramidSpec, paint: PaintRegion) -> None:
-    """Write a pyramid that OpenSlide opens as generic tiled TIFF; the file appears whole or not at all."""
+    """Write a pyramid that OpenSlide opens as generic tiled TIFF; the file appears whole or not at
+    all."""
     sizes = spec.level_sizes()
     with whole_file(path) as partial:
         levels = [_WaitingLevel(size, spec, folder=partial.parent) for size in sizes[1:]]
         for level, below in pairwise(levels):
             level.below = below
-        # JPEG is a tenth of the pixels; BigTIFF from a third of the limit on leaves room for noise nobody foresaw.
+        # JPEG is a tenth of the pixels; BigTIFF from a third of the limit on leaves room for noise
+        # nobody foresaw.
         big = spec.width_px * spec.height_px > _CLASSIC_TIFF_BYTES // 3
         with tifffile.TiffWriter(partial, bigtiff=big) as tiff:
-            _write_level(tiff, sizes[0], spec, _paint_tiles(spec, paint, levels[0] if levels else None))
+            _write_level(
+                tiff, sizes[0], spec, _paint_tiles(spec, paint, levels[0] if levels else None)
+            )
             # Not left to the end of the tiles: tifffile stops asking at the last one it needs.
             for level in levels[:1]:
                 level.finish()
@@ -81,7 +88,12 @@ def write_pyramid(path: Path, spec: PyramidSpec, paint: PaintRegion) -> None:
 
 
 def _write_level(
-    tiff: tifffile.TiffWriter, size: tuple[int, int], spec: PyramidSpec, tiles: Iterator[bytes], *, reduced=False
+    tiff: tifffile.TiffWriter,
+    size: tuple[int, int],
+    spec: PyramidSpec,
+    tiles: Iterator[bytes],
+    *,
+    reduced=False,
 ) -> None:
     pixels_per_cm = 1e4 / spec.mpp * size[0] / spec.width_px
     tiff.write(
@@ -101,8 +113,11 @@ def _write_level(
     )
 
 
-def _paint_tiles(spec: PyramidSpec, paint: PaintRegion, below: "_WaitingLevel | None") -> Iterator[bytes]:
-    """The encoded tiles of level 0, row by row; what is painted is averaged into the level below as it goes."""
+def _paint_tiles(
+    spec: PyramidSpec, paint: PaintRegion, below: "_WaitingLevel | None"
+) -> Iterator[bytes]:
+    """The encoded tiles of level 0, row by row; what is painted is averaged into the level below as
+    it goes."""
     for y in range(0, spec.height_px, spec.block_px):
         height = min(spec.block_px, spec.height_px - y)
         rows: list[list[bytes]] = [[] for _ in range(ceil_div(height, spec.tile_px))]
@@ -120,7 +135,8 @@ def _paint_tiles(spec: PyramidSpec, paint: PaintRegion, below: "_WaitingLevel | 
 
 
 class _WaitingLevel:
-    """One reduced level: takes rows of pixels from above, keeps encoded tiles in a temporary file, feeds `below`."""
+    """One reduced level: takes rows of pixels from above, keeps encoded tiles in a temporary file,
+    feeds `below`."""
 
     def __init__(self, size: tuple[int, int], spec: PyramidSpec, *, folder: Path) -> None:
         self.below: _WaitingLevel | None = None
@@ -160,7 +176,8 @@ class _WaitingLevel:
 
 
 def _tile_rows(pixels: Pixels, spec: PyramidSpec) -> Iterator[list[bytes]]:
-    """Encoded tiles of a block, a list for each row of tiles; cut tiles are filled up with their border."""
+    """Encoded tiles of a block, a list for each row of tiles; cut tiles are filled up with their
+    border."""
     side = spec.tile_px
     padded = _padded(pixels, side)
     for y in range(0, padded.shape[0], side):
@@ -173,7 +190,9 @@ def _tile_rows(pixels: Pixels, spec: PyramidSpec) -> Iterator[list[bytes]]:
 def _jpeg(tile: Pixels, *, quality: int) -> bytes:
     contiguous = np.ascontiguousarray(tile)
     return bytes(
-        imagecodecs.jpeg8_encode(contiguous, level=quality, colorspace="rgb", outcolorspace="ycbcr", subsampling="420")
+        imagecodecs.jpeg8_encode(
+            contiguous, level=quality, colorspace="rgb", outcolorspace="ycbcr", subsampling="420"
+        )
     )
 
 
@@ -181,7 +200,9 @@ def _averaged(pixels: Pixels) -> Pixels:
     """Means of DOWNSAMPLE × DOWNSAMPLE px."""
     padded = _padded(pixels, DOWNSAMPLE)
     height, width = padded.shape[:2]
-    small = cv2.resize(padded, (width // DOWNSAMPLE, height // DOWNSAMPLE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        padded, (width // DOWNSAMPLE, height // DOWNSAMPLE), interpolation=cv2.INTER_AREA
+    )
     return np.asarray(small, np.uint8)
 
 

@@ -1,4 +1,5 @@
-"""From amounts of haematoxylin and eosin to the colours of one scanner: Beer-Lambert, a white point, grain.
+"""From amounts of haematoxylin and eosin to the colours of one scanner: Beer-Lambert, a white
+point, grain.
 
 Amounts are uint8 in hundredths of optical density of the pure stain (`AMOUNT_PER_OD`).
 """
@@ -37,7 +38,9 @@ class Stain:
         """The stain and the scanner of a slide; they vary from slide to slide."""
         rng = plan.rng("stain")
 
-        def vector(red: float, green: float, blue: float, strength: float) -> tuple[float, float, float]:
+        def vector(
+            red: float, green: float, blue: float, strength: float
+        ) -> tuple[float, float, float]:
             tilted = np.array([red, green, blue]) * rng.uniform(0.88, 1.12, 3)
             return tuple(tilted / np.linalg.norm(tilted) * strength)
 
@@ -46,23 +49,30 @@ class Stain:
         return cls(
             haematoxylin=vector(0.61, 0.71, 0.33, rng.uniform(0.8, 1.2)),
             eosin=vector(0.12, 0.89, 0.37, rng.uniform(0.8, 1.15)),
-            white=tuple(np.clip(rng.uniform(236, 246) + np.array([warmth, rng.uniform(-3, 1), -warmth]), 0, 252)),
+            white=tuple(
+                np.clip(
+                    rng.uniform(236, 246) + np.array([warmth, rng.uniform(-3, 1), -warmth]), 0, 252
+                )
+            ),
             blur_px=float(rng.uniform(0.3, 0.55)) / plan.mpp,
             grain=np.tile(np.rint(grain).astype(np.int8), (_GRAIN_TILES, _GRAIN_TILES, 1)),
         )
 
     @cached_property
     def colours(self) -> NDArray[np.uint32]:
-        """Colour of every pair of amounts, at 256 × haematoxylin + eosin: bytes red, green, blue and one to spare."""
+        """Colour of every pair of amounts, at 256 × haematoxylin + eosin: bytes red, green, blue
+        and one to spare."""
         amount = np.arange(256) / AMOUNT_PER_OD
         density = (
-            amount[:, None, None] * np.array(self.haematoxylin) + amount[None, :, None] * np.array(self.eosin)
+            amount[:, None, None] * np.array(self.haematoxylin)
+            + amount[None, :, None] * np.array(self.eosin)
         ).reshape(-1, 3)
         rgb = np.rint(np.array(self.white) * 10.0**-density).astype(np.uint8)
         return np.pad(rgb, ((0, 0), (0, 1))).view(np.uint32).ravel()
 
     def develop(self, amounts: NDArray[np.uint8], *, x: int, y: int) -> NDArray[np.uint8]:
-        """RGB (rows, columns, 3) of amounts (rows, columns, 2) whose top left lies at level-0 px (x, y)."""
+        """RGB (rows, columns, 3) of amounts (rows, columns, 2) whose top left lies at level-0 px
+        (x, y)."""
         height, width = amounts.shape[:2]
         pairs = amounts[..., 0].astype(np.intp) * 256 + amounts[..., 1]
         packed = np.take(self.colours, pairs).view(np.uint8).reshape(height, width, 4)

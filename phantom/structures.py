@@ -1,4 +1,5 @@
-"""Things with an outline of their own: fat cells, vessels, ducts, the lumens of tumour glands, dirt on the glass."""
+"""Things with an outline of their own: fat cells, vessels, ducts, the lumens of tumour glands, dirt
+on the glass."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from .lattice import Grid, Scatter, scatter
 from .nuclei import StampSet
 
 WIDE_STEP_PX = 16
-"""Centres of structures are judged on a grid sampled this often, which reaches further than what is painted."""
+"""Centres of structures are judged on a grid sampled this often, which reaches further than what is
+painted."""
 REACH_UM = 160.0
 """How far outside a block the centre of something may lie that reaches into it."""
 _FAT_SPACING_UM = 56.0
@@ -55,11 +57,14 @@ def sample(layer: NDArray, grid: Grid, points: Scatter) -> NDArray:
 
 
 def paint_fat(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> None:
-    """Fat cells: the cells of a Voronoi diagram, rounded, empty but for the membranes between them."""
+    """Fat cells: the cells of a Voronoi diagram, rounded, empty but for the membranes between
+    them."""
     if not around.place.fat.any():
         return
     spacing_px = anatomy.px(_FAT_SPACING_UM)
-    points = scatter(anatomy.plan.key("fat cells"), around.grid, spacing_px=spacing_px, margin_px=0, jitter=0.75)
+    points = scatter(
+        anatomy.plan.key("fat cells"), around.grid, spacing_px=spacing_px, margin_px=0, jitter=0.75
+    )
     diagram = Voronoi(np.stack([points.x, points.y], axis=1))
     is_fat = around.value(around.place.fat, points)
     thick_px = anatomy.px(1) * points.between(1, 0.5, 1.3)
@@ -99,9 +104,15 @@ class _Tube:
 
 
 def paint_tubes(
-    anatomy: Anatomy, around: Surroundings, canvas: Canvas, *, lining: StampSet, epithelium: StampSet
+    anatomy: Anatomy,
+    around: Surroundings,
+    canvas: Canvas,
+    *,
+    lining: StampSet,
+    epithelium: StampSet,
 ) -> None:
-    """Vessels (thin wall, flat nuclei, sometimes blood) and ducts (tall even epithelium: the benign decoy)."""
+    """Vessels (thin wall, flat nuclei, sometimes blood) and ducts (tall even epithelium: the benign
+    decoy)."""
     for tube in _tubes(anatomy, around, canvas):
         _fill_amounts(canvas, tube.wall, (14, 30) if tube.is_duct else (6, 52))
         _fill(canvas.empty, tube.bore, 255)
@@ -114,16 +125,24 @@ def paint_tubes(
 
 
 def _tubes(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> Iterator[_Tube]:
-    points = scatter(anatomy.plan.key("tubes"), around.grid, spacing_px=anatomy.px(150), margin_px=0, jitter=0.8)
+    points = scatter(
+        anatomy.plan.key("tubes"), around.grid, spacing_px=anatomy.px(150), margin_px=0, jitter=0.8
+    )
     place = around.place
-    collagen = (around.value(place.lymphoid, points) < 0.35) & (around.value(place.depth_um, points) > 70)
+    collagen = (around.value(place.lymphoid, points) < 0.35) & (
+        around.value(place.depth_um, points) > 70
+    )
     free = ~around.value(place.fat | place.lesion | place.necrosis, points)
     points = points.only(collagen & free & (points.mark(0) < 0.5))
     is_duct = points.mark(1) < anatomy.character.ducts
     wide = points.mark(2) ** 2
     inner_um = np.where(is_duct, 8 + 30 * wide, 5 + 38 * wide)
     wall_um = np.where(is_duct, 15 + 6 * points.mark(3), 2.5 + 7 * points.mark(3))
-    flat, angle, is_bloody = points.between(4, 0.5, 1.0), points.mark(5) * np.pi, points.mark(6) < 0.45
+    flat, angle, is_bloody = (
+        points.between(4, 0.5, 1.0),
+        points.mark(5) * np.pi,
+        points.mark(6) < 0.45,
+    )
     for n, seed in enumerate(points.mark(7)):
         yield _Tube(
             centre=(points.x[n] - canvas.x, points.y[n] - canvas.y),
@@ -142,7 +161,9 @@ def _paint_blood(anatomy: Anatomy, canvas: Canvas, tube: _Tube) -> None:
     count = int(np.prod(tube.inner_px) * anatomy.plan.mpp**2 / 9)
     radius = np.sqrt(tube.rng.uniform(0, 0.8, count)) * tube.inner_px.min()
     turn = tube.rng.uniform(0, 2 * np.pi, count)
-    for x, y in zip(tube.centre[0] + radius * np.cos(turn), tube.centre[1] + radius * np.sin(turn), strict=True):
+    for x, y in zip(
+        tube.centre[0] + radius * np.cos(turn), tube.centre[1] + radius * np.sin(turn), strict=True
+    ):
         cell = _ellipse((x, y), np.array([3.2, 2.8]) / anatomy.plan.mpp, 0.0)
         _fill_amounts(canvas, cell, (2, int(tube.rng.integers(70, 95))))
         _fill(canvas.empty, cell, 0)
@@ -157,27 +178,49 @@ def _line_wall(canvas: Canvas, stamps: StampSet, tube: _Tube, *, spacing_px: flo
     x = tube.centre[0] + along * np.cos(tube.angle) - beside * np.sin(tube.angle)
     y = tube.centre[1] + along * np.sin(tube.angle) + beside * np.cos(tube.angle)
     direction = np.arctan2(middle[1] * np.cos(turn), -middle[0] * np.sin(turn)) + tube.angle
-    stamps.place(canvas.nuclei, x, y, direction + (np.pi / 2 if tube.is_duct else 0), tube.rng.random(count))
+    stamps.place(
+        canvas.nuclei, x, y, direction + (np.pi / 2 if tube.is_duct else 0), tube.rng.random(count)
+    )
 
 
 def paint_lumens(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> None:
     """Small irregular lumens inside tumour nests."""
     if not around.place.nest.any():
         return
-    points = scatter(anatomy.plan.key("lumens"), around.grid, spacing_px=anatomy.px(58), margin_px=0, jitter=0.6)
-    points = points.only(around.value(around.place.nest, points) & (points.mark(0) < anatomy.character.lumens))
-    length_um, flat, angle = points.between(1, 5, 17), points.between(2, 0.35, 0.9), points.mark(3) * np.pi
+    points = scatter(
+        anatomy.plan.key("lumens"), around.grid, spacing_px=anatomy.px(58), margin_px=0, jitter=0.6
+    )
+    points = points.only(
+        around.value(around.place.nest, points) & (points.mark(0) < anatomy.character.lumens)
+    )
+    length_um, flat, angle = (
+        points.between(1, 5, 17),
+        points.between(2, 0.35, 0.9),
+        points.mark(3) * np.pi,
+    )
     for n in range(len(points)):
         axes = np.array([length_um[n], length_um[n] * flat[n]]) / anatomy.plan.mpp
-        _fill(canvas.empty, _ellipse((points.x[n] - canvas.x, points.y[n] - canvas.y), axes, angle[n]), 235)
+        _fill(
+            canvas.empty,
+            _ellipse((points.x[n] - canvas.x, points.y[n] - canvas.y), axes, angle[n]),
+            235,
+        )
 
 
-def dirt(anatomy: Anatomy, grid: Grid, shape: tuple[int, ...], *, x: int, y: int) -> NDArray[np.uint8] | None:
+def dirt(
+    anatomy: Anatomy, grid: Grid, shape: tuple[int, ...], *, x: int, y: int
+) -> NDArray[np.uint8] | None:
     """How much light dirt on the glass swallows (rows, columns), of 255; None where there is none.
 
     Specks, blurred shadows of dust above the focus, and now and then a fibre.
     """
-    points = scatter(anatomy.plan.key("dirt"), grid, spacing_px=anatomy.px(240), margin_px=anatomy.px(150), jitter=0.9)
+    points = scatter(
+        anatomy.plan.key("dirt"),
+        grid,
+        spacing_px=anatomy.px(240),
+        margin_px=anatomy.px(150),
+        jitter=0.9,
+    )
     points = points.only(points.mark(0) < 0.14)
     if not len(points):
         return None
@@ -190,7 +233,15 @@ def dirt(anatomy: Anatomy, grid: Grid, shape: tuple[int, ...], *, x: int, y: int
             turns = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.35, 14))
             steps = np.stack([np.cos(turns), np.sin(turns)], axis=1) * anatomy.px(9)
             line = np.rint((centre + np.cumsum(steps, axis=0)) * 16).astype(np.int32)
-            cv2.polylines(shade, [line], False, float(grey[n] * 0.8), max(1, round(anatomy.px(1.2))), cv2.LINE_AA, 4)
+            cv2.polylines(
+                shade,
+                [line],
+                False,
+                float(grey[n] * 0.8),
+                max(1, round(anatomy.px(1.2))),
+                cv2.LINE_AA,
+                4,
+            )
         else:
             axes = np.array([size_um[n], size_um[n] * rng.uniform(0.4, 1)]) / anatomy.plan.mpp
             is_shadow = kind[n] > 0.8
@@ -205,7 +256,11 @@ def dirt(anatomy: Anatomy, grid: Grid, shape: tuple[int, ...], *, x: int, y: int
 def _ellipse(centre: Sequence[float] | NDArray, axes: NDArray, angle: float) -> NDArray[np.float64]:
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     # A little waviness: nothing in tissue is an ellipse.
-    wave = 1 + 0.06 * np.cos(3 * turn + 7 * angle + axes[0]) + 0.04 * np.cos(5 * turn + 9 * angle + axes[1])
+    wave = (
+        1
+        + 0.06 * np.cos(3 * turn + 7 * angle + axes[0])
+        + 0.04 * np.cos(5 * turn + 9 * angle + axes[1])
+    )
     along, beside = axes[0] * wave * np.cos(turn), axes[1] * wave * np.sin(turn)
     return np.stack(
         [

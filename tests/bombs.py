@@ -1,4 +1,5 @@
-"""TIFF masks that lie about their size: a tile that unpacks to a gigabyte, a size in the tags that nothing holds."""
+"""TIFF masks that lie about their size: a tile that unpacks to a gigabyte, a size in the tags that
+nothing holds."""
 
 import struct
 import zlib
@@ -14,7 +15,12 @@ def swell(path: Path, *, page: int = 0) -> None:
     packer = zlib.compressobj(1)
     packed = b"".join(packer.compress(bytes(2**24)) for _ in range(64)) + packer.flush()
     content = bytearray(path.read_bytes())
-    _change(content, _places(path, page), {"TileOffsets": len(content), "TileByteCounts": len(packed)}, "<I")
+    _change(
+        content,
+        _places(path, page),
+        {"TileOffsets": len(content), "TileByteCounts": len(packed)},
+        "<I",
+    )
     path.write_bytes(content + packed)
 
 

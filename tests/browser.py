@@ -1,6 +1,8 @@
-"""A headless Chromium, driven over its debugging pipe: no port, no driver program, nothing to install beside it.
+"""A headless Chromium, driven over its debugging pipe: no port, no driver program, nothing to
+install beside it.
 
-The DevTools protocol is JSON; on a pipe each message ends with a zero byte (chrome --remote-debugging-pipe).
+The DevTools protocol is JSON; on a pipe each message ends with a zero byte (chrome
+--remote-debugging-pipe).
 """
 
 import base64
@@ -22,7 +24,9 @@ PATIENCE_S = 60
 
 def find_chromium() -> str | None:
     """The path of a Chromium, or None; GIGASLIDE_CHROMIUM goes before what is on the path."""
-    return os.environ.get("GIGASLIDE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    return os.environ.get("GIGASLIDE_CHROMIUM") or next(
+        filter(None, map(shutil.which, NAMES)), None
+    )
 
 
 class Browser:
@@ -31,14 +35,24 @@ class Browser:
     def __init__(self, program: str, profile: Path) -> None:
         theirs, self._to = os.pipe()
         self._from, answers = os.pipe()
-        # The browser reads from descriptor 3 and writes to 4: a shell moves ours there, from numbers out of the way.
+        # The browser reads from descriptor 3 and writes to 4: a shell moves ours there, from
+        # numbers out of the way.
         theirs_in, theirs_out = (fcntl.fcntl(one, fcntl.F_DUPFD, 10) for one in (theirs, answers))
         moved = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out} {theirs_in}<&- {theirs_out}>&-'
         words = [
-            program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-            "--remote-debugging-pipe", f"--user-data-dir={profile}",
-        ]  # fmt: skip
+            program,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={profile}",
+        ]
         self._process = subprocess.Popen(
             ["bash", "-c", moved, "bash", *words],
             pass_fds=(theirs_in, theirs_out),
@@ -110,7 +124,13 @@ class Tab:
         return self._browser.ask(method, self._session, **parameters)
 
     def resize(self, *, width: int, height: int, mobile: bool = False) -> None:
-        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+        self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=mobile,
+        )
 
     def open(self, path: Path) -> None:
         """Load a file, and wait until it has."""
@@ -121,7 +141,13 @@ class Tab:
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression; a promise is awaited."""
-        found = self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True)
+        found = self.ask(
+            "Runtime.evaluate",
+            expression=script,
+            returnByValue=True,
+            awaitPromise=True,
+            userGesture=True,
+        )
         if "exceptionDetails" in found:
             raise RuntimeError(f"{script}: {found['exceptionDetails']}")
         return found["result"].get("value")
@@ -134,26 +160,37 @@ class Tab:
         self.ask("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
     def complaints(self) -> list[Any]:
-        """What the console and the log showed since the page was opened, and exceptions nobody caught."""
+        """What the console and the log showed since the page was opened, and exceptions nobody
+        caught."""
         named = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
         return [e["params"] for e in self._browser.events if e.get("method") in named]
 
     def requests(self) -> list[str]:
         """Addresses asked for since the page was opened."""
-        sent = [e["params"] for e in self._browser.events if e.get("method") == "Network.requestWillBeSent"]
+        sent = [
+            e["params"]
+            for e in self._browser.events
+            if e.get("method") == "Network.requestWillBeSent"
+        ]
         return [one["request"]["url"] for one in sent]
 
     def picture(self, *, whole: bool = False) -> bytes:
         """A PNG of what is to be seen, or of the whole page."""
-        found = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self._clip(whole))
+        found = self.ask(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self._clip(whole)
+        )
         return base64.b64decode(found["data"])
 
     def _clip(self, whole: bool) -> dict[str, Any]:
         if not whole:
             return {}
         size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
-        return {"clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}}
+        return {
+            "clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        }
 
     def pdf(self) -> bytes:
         """The page as paper."""
-        return base64.b64decode(self.ask("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"])
+        return base64.b64decode(
+            self.ask("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"]
+        )

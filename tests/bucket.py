@@ -17,7 +17,8 @@ class Bucket:
         moto = pytest.importorskip("moto.moto_server.werkzeug_app")
         self.sent, self.requests = 0, 0
         self.refusal: Callable[[str, str], str | None] = lambda *_: None
-        """Of a request, by its method and path: None, or the status with which it is refused, having done nothing."""
+        """Of a request, by its method and path: None, or the status with which it is refused,
+        having done nothing."""
         app = moto.DomainDispatcherApplication(moto.create_backend_app)
         self._server = serving.make_server("127.0.0.1", 0, self._counted(app), threaded=True)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
@@ -67,7 +68,8 @@ def after(changes: int) -> Callable[[str, str], str | None]:
 
 
 def hang_up(file_systems: type) -> None:
-    """Let go of connections that are kept for the process's whole life; zarr-python never closes its own."""
+    """Let go of connections that are kept for the process's whole life; zarr-python never closes
+    its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         file_systems.clear_instance_cache()

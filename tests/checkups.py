@@ -13,7 +13,13 @@ from gigaslide.patching import TileSettings
 from gigaslide.wsi import Cohort, CohortSlide
 
 TILE = TileSettings(
-    mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=40, normal_per_slide=50, min_tissue=0.3
+    mpp=0.5,
+    patch_px=75,
+    centre_px=32,
+    margin_px=4,
+    tumor_per_slide=40,
+    normal_per_slide=50,
+    min_tissue=0.3,
 )
 LEVELS = halved((WIDTH, HEIGHT), 2)
 HEAD = "slide,annotation,label,patient,split,mpp\n"
@@ -26,7 +32,9 @@ class DeadlyPath(type(Path())):
         os._exit(9)
 
 
-def drawn(path: Path, rings: list[tuple[list, list]] = TUMOR_RINGS, *, group: str = "Tumor") -> Path:
+def drawn(
+    path: Path, rings: list[tuple[list, list]] = TUMOR_RINGS, *, group: str = "Tumor"
+) -> Path:
     """An annotation beside a slide."""
     annotation = path.with_suffix(".geojson")
     annotation.write_text(json.dumps(geojson(rings, group=group)))
@@ -52,7 +60,9 @@ def settings(**changes) -> DoctorSettings:
 
 
 def checked(cohort: Cohort, *, known: Iterable[Finding] = (), **changes) -> CohortCheckup:
-    return check_up(cohort, settings(**changes), BatchSettings(workers=0), name="cohort", known=list(known))
+    return check_up(
+        cohort, settings(**changes), BatchSettings(workers=0), name="cohort", known=list(known)
+    )
 
 
 def checked_csv(folder: Path, rows: list[str], *, name: str = "cohort.csv") -> CohortCheckup:
@@ -70,11 +80,14 @@ def alone(row: CohortSlide, **changes) -> list[tuple[str, str, str]]:
 
 @pytest.fixture(scope="session")
 def good(tmp_path_factory) -> Path:
-    """The table of six slides without fault, on each side one with tumour and one without; not to be changed."""
+    """The table of six slides without fault, on each side one with tumour and one without; not to
+    be changed."""
     folder, rows = tmp_path_factory.mktemp("good"), []
     for number, side in enumerate(("train", "validation", "test")):
         for kind, seed in (("tumor", 2 * number), ("normal", 2 * number + 1)):
             row = slide(folder / f"{side}-{kind}.tif", seed, tumor=kind == "tumor")
-            rows.append(f"{row.path.name},{row.annotation.name if row.annotation else ''},{kind},p{seed},{side},")
+            rows.append(
+                f"{row.path.name},{row.annotation.name if row.annotation else ''},{kind},p{seed},{side},"  # noqa: E501
+            )
     (folder / "cohort.csv").write_text(HEAD + "\n".join(rows) + "\n")
     return folder / "cohort.csv"

@@ -1,4 +1,5 @@
-"""Made data that the tests share: slides whose every pixel is known, on disk as OpenSlide reads them.
+"""Made data that the tests share: slides whose every pixel is known, on disk as OpenSlide reads
+them.
 
 Sizes are odd and unlike in x and y, so that no swapped axis and no tile one pixel off goes unseen.
 """
@@ -12,14 +13,21 @@ import pytest
 import tifffile
 from gigaslide.wsi import Cohort, CohortSlide, open_slide
 
-pytest_plugins = ("tiling", "predictions", "bucket", "checkups", "schedulers")  # fixtures of one stage each
+pytest_plugins = (
+    "tiling",
+    "predictions",
+    "bucket",
+    "checkups",
+    "schedulers",
+)  # fixtures of one stage each
 
 WIDTH, HEIGHT, MPP = 1531, 1127, 0.5
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def position_coded(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """Red is x mod 256, green y mod 256, blue tells which 256: no two pixels of up to 4096 × 4096 are alike."""
+    """Red is x mod 256, green y mod 256, blue tells which 256: no two pixels of up to 4096 × 4096
+    are alike."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x % 256, y % 256, x // 256 + 16 * (y // 256)], axis=2).astype(np.uint8)
 
@@ -38,7 +46,8 @@ def wave_slide(width: int, height: int) -> np.ndarray:
 
 
 def block_means(pixels: np.ndarray, *, columns: int, rows: int) -> np.ndarray:
-    """Area average to (rows, columns), written out as sums: pixels may belong to two blocks in part."""
+    """Area average to (rows, columns), written out as sums: pixels may belong to two blocks in
+    part."""
     small = pixels.astype(np.float64)
     for axis, count in ((0, rows), (1, columns)):
         length = small.shape[axis]
@@ -64,7 +73,11 @@ def write_tiff(
     """A tiled TIFF with the reduced levels of those (width, height); lossless unless jpeg."""
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"photometric": "rgb", "tile": (tile_px, tile_px), "metadata": None}
-    options |= {"compression": "jpeg", "compressionargs": {"level": 90}} if jpeg else {"compression": "deflate"}
+    options |= (
+        {"compression": "jpeg", "compressionargs": {"level": 90}}
+        if jpeg
+        else {"compression": "deflate"}
+    )
     if mpp is not None:
         across, down = mpp if isinstance(mpp, tuple) else (mpp, mpp)
         options |= {"resolution": (1e4 / across, 1e4 / down), "resolutionunit": "CENTIMETER"}
@@ -75,7 +88,9 @@ def write_tiff(
     return path
 
 
-def windows_of(path: Path, xy, *, size: int, mpp: float = MPP, **options) -> list[np.ndarray | None]:
+def windows_of(
+    path: Path, xy, *, size: int, mpp: float = MPP, **options
+) -> list[np.ndarray | None]:
     """Windows of the slide in that file, in the order asked for; None where one cannot be read."""
     with open_slide(path, **options) as slide:
         found = dict(slide.read_windows(np.asarray(xy), size=size, mpp=mpp))
@@ -83,8 +98,11 @@ def windows_of(path: Path, xy, *, size: int, mpp: float = MPP, **options) -> lis
     return [found[index] for index in range(len(xy))]
 
 
-def offset_level0(window: np.ndarray, *, x: float, y: float, px_level0: float) -> tuple[float, float]:
-    """By how many level-0 px (x, y) a window of the wave lies off its place: least squares on the wave's slopes."""
+def offset_level0(
+    window: np.ndarray, *, x: float, y: float, px_level0: float
+) -> tuple[float, float]:
+    """By how many level-0 px (x, y) a window of the wave lies off its place: least squares on the
+    wave's slopes."""
     rows, columns = np.mgrid[: window.shape[0], : window.shape[1]] + 0.5
     at_x, at_y = x + columns * px_level0, y + rows * px_level0
     slope_x = (wave(at_x + 0.5, at_y) - wave(at_x - 0.5, at_y)).ravel()
@@ -115,7 +133,10 @@ def stained_slide(seed: int, *, tissue: bool = True) -> np.ndarray:
 
 TUMOR_RINGS = [
     # x, y: a slanted outline with a hole, and a far smaller one on the other piece of tissue.
-    ([(300.5, 250.25), (820, 330), (760, 700.75), (520, 640), (350, 780)], [(500, 400), (640, 420), (580, 560)]),
+    (
+        [(300.5, 250.25), (820, 330), (760, 700.75), (520, 640), (350, 780)],
+        [(500, 400), (640, 420), (580, 560)],
+    ),
     ([(1240, 700), (1300, 690.5), (1330, 760), (1251, 775)], []),
 ]
 
@@ -139,10 +160,13 @@ def geojson(rings: list[tuple[list, list]] = TUMOR_RINGS, *, group: str = "Tumor
     return {"type": "FeatureCollection", "features": features}
 
 
-def asap_xml(shapes: list[tuple[str, str, list[tuple[float, float]]]], *, kind: str = "Polygon") -> str:
+def asap_xml(
+    shapes: list[tuple[str, str, list[tuple[float, float]]]], *, kind: str = "Polygon"
+) -> str:
     """ASAP's XML of (name, group, ring) shapes, written by hand."""
     drawn = "".join(
-        f'<Annotation Name="{name}" Type="{kind}" PartOfGroup="{group}" Color="#F4FA58"><Coordinates>'
+        f'<Annotation Name="{name}" Type="{kind}" PartOfGroup="{group}" '
+        'Color="#F4FA58"><Coordinates>'
         + "".join(f'<Coordinate Order="{i}" X="{x}" Y="{y}" />' for i, (x, y) in enumerate(ring))
         + "</Coordinates></Annotation>"
         for name, group, ring in shapes
@@ -158,7 +182,8 @@ def asap_xml(shapes: list[tuple[str, str, list[tuple[float, float]]]], *, kind: 
 
 
 def even_odd(rings: list[tuple[list, list]], x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which points lie inside, by counting the edges that a ray to the right crosses; holes included."""
+    """Which points lie inside, by counting the edges that a ray to the right crosses; holes
+    included."""
     inside = np.zeros(np.shape(x), bool)
     for shell, hole in rings:
         for ring in (shell, hole):
@@ -174,7 +199,10 @@ def brute_fraction(
 ) -> float:
     """Share of the pixels of a square whose centre lies inside, one row of points after another."""
     centres = (np.arange(side_px) + 0.5) * side_level0 / side_px
-    counts = [even_odd(rings, corner[0] + centres, np.full(side_px, corner[1] + dy)).sum() for dy in centres]
+    counts = [
+        even_odd(rings, corner[0] + centres, np.full(side_px, corner[1] + dy)).sum()
+        for dy in centres
+    ]
     return float(sum(counts)) / side_px**2
 
 
@@ -184,14 +212,18 @@ def as_cohort(*rows: CohortSlide) -> Cohort:
 
 def halved(size: tuple[int, int], times: int) -> tuple[tuple[int, int], ...]:
     """Sizes of the reduced levels of a pyramid by 2, rounded up."""
-    return tuple((math.ceil(size[0] / 2**k), math.ceil(size[1] / 2**k)) for k in range(1, times + 1))
+    return tuple(
+        (math.ceil(size[0] / 2**k), math.ceil(size[1] / 2**k)) for k in range(1, times + 1)
+    )
 
 
 @pytest.fixture(scope="session")
 def coded_slide(tmp_path_factory) -> Path:
     """Position-coded, 1531 × 1127 px at 0.5 µm/px, three levels."""
     folder = tmp_path_factory.mktemp("coded")
-    return write_tiff(folder / "coded.tif", position_coded(), level_sizes=halved((WIDTH, HEIGHT), 2))
+    return write_tiff(
+        folder / "coded.tif", position_coded(), level_sizes=halved((WIDTH, HEIGHT), 2)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,11 @@ from shapely.geometry import Polygon
 SQUARE = [(100.0, 40.0), (300.0, 40.0), (300.0, 90.0), (100.0, 90.0)]
 INNER = [(150.0, 50.0), (180.0, 50.0), (180.0, 80.0), (150.0, 80.0)]
 RING = {"type": "Polygon", "coordinates": [[*SQUARE, SQUARE[0]], [*INNER, INNER[0]]]}
-NEW = {"objectType": "annotation", "classification": {"name": "Tumor", "color": [200, 0, 0]}, "isLocked": False}
+NEW = {
+    "objectType": "annotation",
+    "classification": {"name": "Tumor", "color": [200, 0, 0]},
+    "isLocked": False,
+}
 
 
 def shoelace(ring) -> float:
@@ -24,7 +28,9 @@ def outline(shell, *holes, group: str = "_0", name: str = "a") -> Outline:
 
 
 def corners(polygon) -> np.ndarray:
-    return np.concatenate([np.asarray(ring.coords) for ring in (polygon.exterior, *polygon.interiors)])
+    return np.concatenate(
+        [np.asarray(ring.coords) for ring in (polygon.exterior, *polygon.interiors)]
+    )
 
 
 def feature(geometry: dict | None, **properties) -> dict:

@@ -2,10 +2,10 @@
 
     python tests/fuzz.py [--minutes 10] [--seed 0] [--case N]
 
-Every case is drawn from (seed, its number), so that one that fails is made again by --case. A case opens a damaged
-slide and reads all its tiles, tiles it into a patch store, or loads a damaged annotation. It may be read or be refused
-by an error of ours that names the file; anything else, and anything that takes more than ten seconds of CPU time or two
-minutes, ends the run with its number.
+Every case is drawn from (seed, its number), so that one that fails is made again by --case. A case
+opens a damaged slide and reads all its tiles, tiles it into a patch store, or loads a damaged
+annotation. It may be read or be refused by an error of ours that names the file; anything else, and
+anything that takes more than ten seconds of CPU time or two minutes, ends the run with its number.
 """
 
 import argparse
@@ -64,7 +64,9 @@ def case(number: int, *, seed: int, whole: dict[str, bytes], folder: Path) -> tu
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", type=int, help="this one alone")
@@ -76,7 +78,9 @@ def main() -> None:
         whole = originals(Path(folder))
         while True:
             faulthandler.dump_traceback_later(HANGS_S, exit=True)
-            (Path(folder) / "case").write_text(str(number))  # stays where a case hangs and the process is ended
+            (Path(folder) / "case").write_text(
+                str(number)
+            )  # stays where a case hangs and the process is ended
             try:
                 came[case(number, seed=arguments.seed, whole=whole, folder=Path(folder))] += 1
             except BaseException:

@@ -31,7 +31,14 @@ class Bench:
         self.predictions.mkdir()
 
     def slide(
-        self, name: str, label: str, *, patient: str = "", tumor: tuple[Polygon, ...] = (), scan: bool = True, **fields
+        self,
+        name: str,
+        label: str,
+        *,
+        patient: str = "",
+        tumor: tuple[Polygon, ...] = (),
+        scan: bool = True,
+        **fields,
     ):
         path = self.folder / "scans" / f"slide-{len(self.rows)}.tif"
         if scan:
@@ -39,21 +46,35 @@ class Bench:
             pixels = np.full((HEIGHT, WIDTH, 3), 235, np.uint8)
             pixels[100:400, 450:850] = (200, 120, 170)
             resolution = (10_000 / MPP, 10_000 / MPP)
-            options = {"tile": (256, 256), "photometric": "rgb", "resolution": resolution, "metadata": None}
+            options = {
+                "tile": (256, 256),
+                "photometric": "rgb",
+                "resolution": resolution,
+                "metadata": None,
+            }
             tifffile.imwrite(path, pixels, resolutionunit="CENTIMETER", **options)
         annotation = None
         if tumor:
             annotation = self.folder / f"annotation-{len(self.rows)}.geojson"
-            outlines = tuple(Outline(name=str(i), group="Tumor", polygon=p) for i, p in enumerate(tumor))
+            outlines = tuple(
+                Outline(name=str(i), group="Tumor", polygon=p) for i, p in enumerate(tumor)
+            )
             Annotation(outlines=outlines).save(annotation)
         row = CohortSlide(
-            id=name, path=path, annotation=annotation, label=label, patient=patient, split="test", **fields
+            id=name,
+            path=path,
+            annotation=annotation,
+            label=label,
+            patient=patient,
+            split="test",
+            **fields,
         )
         self.rows.append(row)
         return row
 
     def predict(self, name: str, *, hot=(), cold=(), points=(), **changes) -> None:
-        """hot, cold, failed, background: (row, column); p = 0.9, 0 or NaN; the others 0.1. points: (x, y, p)."""
+        """hot, cold, failed, background: (row, column); p = 0.9, 0 or NaN; the others 0.1. points:
+        (x, y, p)."""
         status = np.full((ROWS, COLUMNS), CellStatus.SCORED, np.uint8)
         probability = np.full((ROWS, COLUMNS), 0.1, np.float32)
         for cells, value in ((hot, 0.9), (cold, 0.0)):
@@ -77,25 +98,42 @@ class Bench:
         }
         Heatmap(**{**fields, **changes}).save(self.predictions / name / "heatmap.zarr")
         xyp = np.array(points, np.float64).reshape(-1, 3)
-        Detections.of_slide(name, xyp[:, :2], xyp[:, 2]).save(self.predictions / name / "detections.csv")
+        Detections.of_slide(name, xyp[:, :2], xyp[:, 2]).save(
+            self.predictions / name / "detections.csv"
+        )
 
     def noise(self, *, slides: int, with_tumor: int) -> None:
-        """So many slides of noise, which JPEG can least compress, each with a heatmap and four detections."""
+        """So many slides of noise, which JPEG can least compress, each with a heatmap and four
+        detections."""
         rng = np.random.default_rng(0)
         first = self.slide("s0", "tumor", tumor=(LESION,))
         pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-        options = {"tile": (256, 256), "photometric": "rgb", "resolution": (10_000 / MPP, 10_000 / MPP)}
+        options = {
+            "tile": (256, 256),
+            "photometric": "rgb",
+            "resolution": (10_000 / MPP, 10_000 / MPP),
+        }
         tifffile.imwrite(first.path, pixels, metadata=None, resolutionunit="CENTIMETER", **options)
         self.rows.clear()
         for index in range(slides):
             row = replace(first, id=f"test_{index:03d}", patient=f"p{index}")
-            self.rows.append(row if index < with_tumor else replace(row, label="normal", annotation=None))
+            self.rows.append(
+                row if index < with_tumor else replace(row, label="normal", annotation=None)
+            )
             points = [(*rng.integers(0, 690, 2), p) for p in rng.uniform(0.5, 1, 4)]
-            self.predict(row.id, points=points, probability=rng.uniform(0, 1, (ROWS, COLUMNS)).astype(np.float32))
+            self.predict(
+                row.id,
+                points=points,
+                probability=rng.uniform(0, 1, (ROWS, COLUMNS)).astype(np.float32),
+            )
 
     def evaluate(self, settings: EvaluateSettings = QUICK, **options):
         return evaluate_cohort(
-            Cohort(slides=tuple(self.rows)), self.predictions, self.folder / "out", settings, **options
+            Cohort(slides=tuple(self.rows)),
+            self.predictions,
+            self.folder / "out",
+            settings,
+            **options,
         )
 
     def html(self) -> str:
@@ -123,9 +161,14 @@ def bench(real_bench, monkeypatch) -> Bench:
 
 @pytest.fixture
 def plain(bench) -> Bench:
-    """One tumour slide, lesion found, with a false positive and one in isolated cells; a normal slide with another."""
+    """One tumour slide, lesion found, with a false positive and one in isolated cells; a normal
+    slide with another."""
     bench.slide("t", "tumor", tumor=(LESION, ITC), patient="p")
-    bench.predict("t", hot=IN_LESION[:6], points=[(600, 200, 0.9), (610, 210, 0.7), (115, 535, 0.8), (200, 600, 0.3)])
+    bench.predict(
+        "t",
+        hot=IN_LESION[:6],
+        points=[(600, 200, 0.9), (610, 210, 0.7), (115, 535, 0.8), (200, 600, 0.3)],
+    )
     bench.slide("n", "normal", patient="q")
     bench.predict("n", hot=[(9, 1)], points=[(96, 608, 0.95)])
     return bench
@@ -144,7 +187,11 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "action", "data", "poster")]
+        self.links += [
+            value
+            for name, value in attrs
+            if name in ("src", "href", "srcset", "action", "data", "poster")
+        ]
         if tag not in self.VOID:
             self.open.append(tag)
 

@@ -1,9 +1,11 @@
-"""Tiles one cohort with 0, 1, 2 and 3 workers, and on Slurm where there is one: every store must have one content hash.
+"""Tiles one cohort with 0, 1, 2 and 3 workers, and on Slurm where there is one: every store must
+have one content hash.
 
-    python tests/same_content.py COHORT.csv FOLDER --mpp 0.5 …   (further options are those of gigaslide tile)
+    python tests/same_content.py COHORT.csv FOLDER --mpp 0.5 …   (further options are those of
+    gigaslide tile)
 
-With .ci/slurm started (eval "$(.ci/slurm start)") jobs of that Slurm are the fifth. A store is removed when its hash is
-known. Exit status 1 where hashes differ.
+With .ci/slurm started (eval "$(.ci/slurm start)") jobs of that Slurm are the fifth. A store is
+removed when its hash is known. Exit status 1 where hashes differ.
 """
 
 import os
@@ -15,7 +17,18 @@ from pathlib import Path
 from gigaslide.cli import main
 from gigaslide.patching import PatchStore, verify_store
 
-SLURM = ["--cluster", "slurm", "--jobs", "2", "--memory-gb", "1.5", "--walltime", "00:10:00", "--interface", "lo"]
+SLURM = [
+    "--cluster",
+    "slurm",
+    "--jobs",
+    "2",
+    "--memory-gb",
+    "1.5",
+    "--walltime",
+    "00:10:00",
+    "--interface",
+    "lo",
+]
 
 if __name__ == "__main__":
     cohort, folder, options = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]

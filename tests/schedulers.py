@@ -20,7 +20,8 @@ def certificates(tmp_path_factory) -> dict[str, str]:
     for field, name in names.items():
         (folder / name).write_text(getattr(made, field))
     return {
-        f"--tls-{option}": str(folder / name) for option, name in (("ca-file", "ca"), ("cert", "cert"), ("key", "key"))
+        f"--tls-{option}": str(folder / name)
+        for option, name in (("ca-file", "ca"), ("cert", "cert"), ("key", "key"))
     }
 
 
@@ -36,12 +37,22 @@ def dask(what: str, *words: str) -> subprocess.Popen:
 
 def scheduler(*words: str) -> tuple[subprocess.Popen, str]:
     """A scheduler of this machine only, and its address."""
-    process = dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0", *words)
+    process = dask(
+        "scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--dashboard-address",
+        "127.0.0.1:0",
+        *words,
+    )
     return process, heard(process, "Scheduler at:").split()[-1]
 
 
 def heard(process: subprocess.Popen, words: str, *, limit_s: float = 90) -> str:
-    """The first line with these words that a process of `dask` says; what it says later is thrown away."""
+    """The first line with these words that a process of `dask` says; what it says later is thrown
+    away."""
     assert process.stderr is not None
     killing = threading.Timer(limit_s, process.kill)  # ends its lines
     killing.start()

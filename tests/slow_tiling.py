@@ -1,6 +1,7 @@
 """Tiling in many small blocks that take their time, so that something can befall it half-way.
 
-As a file:  python slow_tiling.py COHORT.csv STORE WORKERS PAUSE_S  tiles, and ends as the command does.
+As a file:  python slow_tiling.py COHORT.csv STORE WORKERS PAUSE_S  tiles, and ends as the command
+does.
 """
 
 import sys
@@ -53,14 +54,20 @@ def _small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write_module, "SHARD_BYTES", A_SHARD * SIDE * SIDE * 3)
         patch.setattr(write_module, "BLOCK_ROWS", A_BLOCK)
-        patch.setattr(write_module, "STACK_BYTES", A_SHARD * SIDE * SIDE * 3)  # a block is two stacks
+        patch.setattr(
+            write_module, "STACK_BYTES", A_SHARD * SIDE * SIDE * 3
+        )  # a block is two stacks
         yield
 
 
-def tile_slowly(cohort: Cohort, store: Location, *, pause_s: float = 0.0, on_block=None, **batch) -> BatchSummary:
+def tile_slowly(
+    cohort: Cohort, store: Location, *, pause_s: float = 0.0, on_block=None, **batch
+) -> BatchSummary:
     """batch: as for `BatchSettings`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tile_module, "TileBlocks", lambda *what, **how: SlowBlocks(TRULY(*what, **how), pause_s))
+        patch.setattr(
+            tile_module, "TileBlocks", lambda *what, **how: SlowBlocks(TRULY(*what, **how), pause_s)
+        )
         settings = SETTINGS.model_copy(update={"check_space": False})
         return tile_cohort(cohort, store, settings, BatchSettings(**batch), on_block=on_block)
 
@@ -69,6 +76,8 @@ if __name__ == "__main__":
     workers, pause = int(sys.argv[3]), float(sys.argv[4])
     try:
         cohort, store = Cohort.load(Path(sys.argv[1])), location_of(sys.argv[2], Path.cwd())
-        sys.exit(tile_slowly(cohort, store, pause_s=pause, workers=workers, memory_gb=1.5).exit_status)
+        sys.exit(
+            tile_slowly(cohort, store, pause_s=pause, workers=workers, memory_gb=1.5).exit_status
+        )
     except Stopped as stopped:
         sys.exit(stopped.exit_status)

@@ -1,6 +1,8 @@
-"""A made work in blocks for the tests of the batch room: rows of numbers into files, a slide's sum at the end.
+"""A made work in blocks for the tests of the batch room: rows of numbers into files, a slide's sum
+at the end.
 
-Run as a file it is stopped with SIGKILL at every single change it makes to the disk: see test_batch_faults.
+Run as a file it is stopped with SIGKILL at every single change it makes to the disk: see
+test_batch_faults.
 """
 
 import hashlib
@@ -93,7 +95,9 @@ class Sums:
             worker = get_worker()
             worker.loop.add_callback(worker.close, nanny=False, executor_wait=False)
             until = time.monotonic() + 60
-            while worker.status.name != "closed" and time.monotonic() < until:  # else its answer may come before
+            while (
+                worker.status.name != "closed" and time.monotonic() < until
+            ):  # else its answer may come before
                 time.sleep(0.05)
         if slide.deed == "refuse":
             raise GigaslideError(f"{slide.id}: no numbers here; bring some")
@@ -115,7 +119,9 @@ class Sums:
         return f"{slide.id} {slide.count}"
 
 
-def run(out: Path, columns: list[Column], *, pause_s: float = 0.0, on_block=None, **settings) -> BatchSummary:
+def run(
+    out: Path, columns: list[Column], *, pause_s: float = 0.0, on_block=None, **settings
+) -> BatchSummary:
     elsewhere = {"cluster", "scheduler"} & settings.keys()
     batch = BatchSettings(**{**({} if elsewhere else {"workers": 0}), "memory_gb": 1.0, **settings})
     with run_folder(out, batch) as folder:
@@ -123,10 +129,15 @@ def run(out: Path, columns: list[Column], *, pause_s: float = 0.0, on_block=None
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """Every file of every finished slide, but for the run's own tables and what says of itself that it is no output."""
+    """Every file of every finished slide, but for the run's own tables and what says of itself that
+    it is no output."""
     files = (path for path in out.rglob("*") if path.is_file() and path.parent != out)
     kept = {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
-    return {name: data for name, data in kept.items() if not name.startswith((".", "marks/", "job-logs/"))}
+    return {
+        name: data
+        for name, data in kept.items()
+        if not name.startswith((".", "marks/", "job-logs/"))
+    }
 
 
 def expected(columns: list[Column]) -> dict[str, bytes]:
@@ -135,7 +146,9 @@ def expected(columns: list[Column]) -> dict[str, bytes]:
     for column in columns:
         numbers = [number(column, row) for row in range(column.count)]
         for start in range(0, column.count, ROWS):
-            files[f"{column.id}/c/{start // ROWS}"] = "\n".join(map(str, numbers[start : start + ROWS])).encode()
+            files[f"{column.id}/c/{start // ROWS}"] = "\n".join(
+                map(str, numbers[start : start + ROWS])
+            ).encode()
         files[f"{column.id}/sum.json"] = str(sum(numbers)).encode()
     return files
 
@@ -145,13 +158,16 @@ COLUMNS = [Column("a", 12), Column("b c", 5), Column("ü", 7)]
 
 
 def killed_at(change: int, job: Callable[[], object]) -> bool:
-    """Do the job in a child that is killed before its change number `change`; whether it came that far."""
+    """Do the job in a child that is killed before its change number `change`; whether it came that
+    far."""
     child = os.fork()
     if child == 0:
         left = [change]
 
         def hook(event: str, args: tuple) -> None:
-            writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+            writes = (
+                event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+            )
             if writes or event in CHANGES:
                 left[0] -= 1
                 if left[0] < 0:

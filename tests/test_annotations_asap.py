@@ -21,9 +21,9 @@ def test_order_decides_and_not_the_place_in_the_file(make_file):
 def test_more_than_ten_points_are_ordered_as_numbers(make_file):
     angles = np.arange(25) * 2 * np.pi / 25
     ring = [(500 + 100 * float(np.cos(a)), 500 + 100 * float(np.sin(a))) for a in angles]
-    assert Annotation.load(make_file("a.xml", asap_xml([("a", "_0", ring)]))).tumor.area == pytest.approx(
-        shoelace(ring)
-    )
+    assert Annotation.load(
+        make_file("a.xml", asap_xml([("a", "_0", ring)]))
+    ).tumor.area == pytest.approx(shoelace(ring))
 
 
 def test_decimal_commas(make_file):
@@ -35,18 +35,28 @@ def test_decimal_commas(make_file):
 
 @pytest.mark.parametrize("kind", ["Dot", "PointSet", "Measurement"])
 def test_open_kinds_enclose_nothing(make_file, kind):
-    assert not Annotation.load(make_file("a.xml", asap_xml([("a", "_0", SQUARE)], kind=kind))).outlines
+    assert not Annotation.load(
+        make_file("a.xml", asap_xml([("a", "_0", SQUARE)], kind=kind))
+    ).outlines
 
 
 @pytest.mark.parametrize("kind", ["Polygon", "Rectangle"])
 def test_closed_kinds_count(make_file, kind):
-    assert Annotation.load(make_file("a.xml", asap_xml([("a", "_0", SQUARE)], kind=kind))).tumor.area == 200 * 50
+    assert (
+        Annotation.load(make_file("a.xml", asap_xml([("a", "_0", SQUARE)], kind=kind))).tumor.area
+        == 200 * 50
+    )
 
 
 def test_a_spline_is_the_curve_that_asap_draws(make_file):
-    """Against Barry and Goldman's pyramid of linear interpolations, another way to the centripetal curve."""
-    points = np.array([(1000, 700), (1900, 900), (2100, 2000), (900, 1800), (850, 1200)], np.float64)
-    tumor = Annotation.load(make_file("a.xml", asap_xml([("a", "_0", points.tolist())], kind="Spline"))).tumor
+    """Against Barry and Goldman's pyramid of linear interpolations, another way to the centripetal
+    curve."""
+    points = np.array(
+        [(1000, 700), (1900, 900), (2100, 2000), (900, 1800), (850, 1200)], np.float64
+    )
+    tumor = Annotation.load(
+        make_file("a.xml", asap_xml([("a", "_0", points.tolist())], kind="Spline"))
+    ).tumor
     curve = []
     for i in range(len(points)):
         p = points[np.arange(i - 1, i + 3) % len(points)]
@@ -56,7 +66,10 @@ def test_a_spline_is_the_curve_that_asap_draws(make_file):
             for step in (1, 2, 3):
                 low = [k if step < 3 else 1 for k in range(len(level) - 1)]
                 span = [(t[1], t[2]) if step == 3 else (t[k], t[k + step]) for k in low]
-                level = [((b - at) * level[k] + (at - a) * level[k + 1]) / (b - a) for k, (a, b) in enumerate(span)]
+                level = [
+                    ((b - at) * level[k] + (at - a) * level[k + 1]) / (b - a)
+                    for k, (a, b) in enumerate(span)
+                ]
             curve.append(level[0])
     assert shapely.distance(tumor.boundary, shapely.points(np.array(curve))).max() < 0.06
     assert tumor.area > 1.05 * shoelace(points)
@@ -69,7 +82,10 @@ def test_writer_lists_every_group_it_uses(tmp_path):
     used = {element.get("PartOfGroup") for element in root.iter("Annotation")}
     assert used == {"Tumor", "normal", "_2"}
     assert {element.get("Name") for element in root.iter("Group")} == used
-    assert all(element.get("Color") and element.find("Attributes") is not None for element in root.iter("Group"))
+    assert all(
+        element.get("Color") and element.find("Attributes") is not None
+        for element in root.iter("Group")
+    )
     first = root.find(".//Annotation")
     assert first is not None
     ring = [(float(c.get("X", "")), float(c.get("Y", ""))) for c in first.iter("Coordinate")]

@@ -1,4 +1,5 @@
-"""Hostile, damaged and impossible annotation files: repaired, or refused by name, in bounded time and memory."""
+"""Hostile, damaged and impossible annotation files: repaired, or refused by name, in bounded time
+and memory."""
 
 import json
 import logging
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 def test_fault_17_billion_laughs_is_refused_at_once(make_file):
     entities = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 12))
-    xml = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY l0 "lol">{entities}]><ASAP_Annotations>&l11;</ASAP_Annotations>'
+    xml = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY l0 "lol">{entities}]><ASAP_Annotations>&l11;</ASAP_Annotations>'  # noqa: E501
     path = make_file("bomb.xml", xml)
     tracemalloc.start()
     start = time.process_time()
@@ -34,7 +35,8 @@ def test_fault_18_external_entity_is_refused(make_file):
     secret = make_file("secret.txt", "canary")
     xml = asap_xml([("&outside;", "_0", SQUARE)])
     xml = xml.replace(
-        "<ASAP_Annotations>", f'<!DOCTYPE x [<!ENTITY outside SYSTEM "{secret.as_uri()}">]><ASAP_Annotations>'
+        "<ASAP_Annotations>",
+        f'<!DOCTYPE x [<!ENTITY outside SYSTEM "{secret.as_uri()}">]><ASAP_Annotations>',
     )
     with pytest.raises(AnnotationError, match=r"leak\.xml") as info:
         Annotation.load(make_file("leak.xml", xml))
@@ -54,7 +56,15 @@ def test_fault_19_bow_tie_is_repaired_and_told(make_file, caplog):
 
 
 def test_fault_19_what_is_drawn_around_twice_is_inside(make_file, caplog):
-    twice = [(0.0, 0.0), (300.0, 0.0), (300.0, 200.0), (20.0, 200.0), (20.0, -5.0), (-20.0, -5.0), (-20.0, 9.0)]
+    twice = [
+        (0.0, 0.0),
+        (300.0, 0.0),
+        (300.0, 200.0),
+        (20.0, 200.0),
+        (20.0, -5.0),
+        (-20.0, -5.0),
+        (-20.0, 9.0),
+    ]
     with caplog.at_level(logging.INFO, logger="gigaslide"):
         tumor = Annotation.load(make_file("a.xml", asap_xml([("over", "_0", twice)]))).tumor
     assert shapely.contains_xy(tumor, 100, 100)
@@ -65,7 +75,9 @@ def test_fault_19_what_is_drawn_around_twice_is_inside(make_file, caplog):
 def test_fault_19_a_scribble_is_repaired_or_refused_in_seconds(make_file):
     points = np.random.default_rng(0).uniform(0, 1e5, (20_000, 2)).round(1)
     start = time.process_time()
-    assert Annotation.load(make_file("few.xml", asap_xml([("few", "_0", points[:200].tolist())]))).tumor.is_valid
+    assert Annotation.load(
+        make_file("few.xml", asap_xml([("few", "_0", points[:200].tolist())]))
+    ).tumor.is_valid
     with pytest.raises(AnnotationError, match=r"'many' crosses itself about \d+ times"):
         Annotation.load(make_file("many.xml", asap_xml([("many", "_0", points.tolist())])))
     assert time.process_time() - start < 10
@@ -73,7 +85,9 @@ def test_fault_19_a_scribble_is_repaired_or_refused_in_seconds(make_file):
 
 def test_fault_19_degenerate_outlines_are_left_out_and_told(make_file, caplog):
     line = [(0.0, 0.0), (50.0, 50.0), (100.0, 100.0)]
-    xml = asap_xml([("flat", "_0", line), ("two", "_0", line[:2]), ("none", "_0", []), ("good", "_0", SQUARE)])
+    xml = asap_xml(
+        [("flat", "_0", line), ("two", "_0", line[:2]), ("none", "_0", []), ("good", "_0", SQUARE)]
+    )
     with caplog.at_level(logging.WARNING, logger="gigaslide"):
         annotation = Annotation.load(make_file("a.xml", xml))
     assert [o.name for o in annotation.outlines] == ["good"]
@@ -90,7 +104,9 @@ def test_fault_20_far_outside_makes_no_giant_mask(make_file):
     far = [(0.0, 0.0), (9e7, 0.0), (9e7, 9e7), (0.0, 9e7)]
     tumor = Annotation.load(make_file("a.xml", asap_xml([("far", "_0", far)]))).tumor
     start = time.process_time()
-    shares = tumor_fractions(tumor, np.array([(100.0, 200.0), (-60.0, 5.0)]), side_level0=128, side_px=128)
+    shares = tumor_fractions(
+        tumor, np.array([(100.0, 200.0), (-60.0, 5.0)]), side_level0=128, side_px=128
+    )
     assert shares == pytest.approx([1, (68 / 128)])
     assert time.process_time() - start < 2
 
@@ -98,7 +114,9 @@ def test_fault_20_far_outside_makes_no_giant_mask(make_file):
 @pytest.mark.parametrize("name", ["a.xml", "a.geojson"])
 def test_fault_20_what_lies_on_no_slide_is_refused(make_file, name):
     far = [(0.0, 0.0), (1e12, 0.0), (1e12, 1e12), (0.0, 1e12)]
-    content = asap_xml([("far", "_0", far)]) if name == "a.xml" else json.dumps(geojson([(far, [])]))
+    content = (
+        asap_xml([("far", "_0", far)]) if name == "a.xml" else json.dumps(geojson([(far, [])]))
+    )
     with pytest.raises(AnnotationError, match=r"1e\+12, which lies on no slide"):
         Annotation.load(make_file(name, content))
 
@@ -109,8 +127,16 @@ BROKEN = {
         asap_xml([("a", "_0", SQUARE), ("b", "Mystery", INNER)]),
         r"unknown group 'Mystery'.*'_0'",
     ),
-    "unknown class": ("a.geojson", json.dumps(geojson(group="Mystery")), r"unknown group 'Mystery'.*--groups"),
-    "wrong root": ("a.xml", "<Annotation_List/>", r"root element is <Annotation_List>, expected <ASAP_Annotations>"),
+    "unknown class": (
+        "a.geojson",
+        json.dumps(geojson(group="Mystery")),
+        r"unknown group 'Mystery'.*--groups",
+    ),
+    "wrong root": (
+        "a.xml",
+        "<Annotation_List/>",
+        r"root element is <Annotation_List>, expected <ASAP_Annotations>",
+    ),
     "empty": ("a.xml", "", "the annotation file is empty"),
     "blank": ("a.geojson", " \n", "the annotation file is empty"),
     "not xml": ("a.xml", "hello", "not an annotation in XML"),
@@ -119,10 +145,18 @@ BROKEN = {
     "a number": ("a.geojson", "17", "expected a GeoJSON"),
     "list of numbers": ("a.json", "[1, 2]", "expected a GeoJSON"),
     "no features": ("a.json", '{"type": "FeatureCollection"}', "expected a GeoJSON"),
-    "words for numbers": ("a.xml", asap_xml([("a", "_0", [("left", "up"), (1, 2), (3, 5)])]), "not a number"),
+    "words for numbers": (
+        "a.xml",
+        asap_xml([("a", "_0", [("left", "up"), (1, 2), (3, 5)])]),
+        "not a number",
+    ),
     "not finite": ("a.xml", asap_xml([("a", "_0", [("nan", 3), (1, 2), (3, 5)])]), "not finite"),
     "infinite": ("a.xml", asap_xml([("a", "_0", [(1, "inf"), (1, 2), (3, 5)])]), "not finite"),
-    "no such geometry": ("a.geojson", json.dumps(feature({"type": "Blob", "coordinates": []}, **NEW)), "damaged"),
+    "no such geometry": (
+        "a.geojson",
+        json.dumps(feature({"type": "Blob", "coordinates": []}, **NEW)),
+        "damaged",
+    ),
     "no coordinates": ("a.geojson", json.dumps(feature({"type": "Polygon"}, **NEW)), "damaged"),
     "too few points": (
         "a.geojson",
@@ -144,7 +178,11 @@ BROKEN = {
         '{"type": "Polygon", "coordinates": [[[0, 0], [Infinity, 0], [1, 1], [0, 0]]]}',
         "is not finite",
     ),
-    "overflow in json": ("a.geojson", json.dumps(geojson([(SQUARE, [])])).replace("300.0", "1e999"), "is not finite"),
+    "overflow in json": (
+        "a.geojson",
+        json.dumps(geojson([(SQUARE, [])])).replace("300.0", "1e999"),
+        "is not finite",
+    ),
     "unknown encoding": (
         "a.xml",
         '<?xml version="1.0" encoding="foo"?><ASAP_Annotations/>',
@@ -173,9 +211,14 @@ def test_fault_21_broken_annotations_are_named_errors(make_file, case):
 
 
 def test_fault_21_utf_16_is_read_or_refused_never_normal(make_file):
-    xml = asap_xml([("a", "_0", SQUARE)]).replace('version="1.0"', 'version="1.0" encoding="UTF-16"')
+    xml = asap_xml([("a", "_0", SQUARE)]).replace(
+        'version="1.0"', 'version="1.0" encoding="UTF-16"'
+    )
     plain = json.dumps(geojson([(SQUARE, [])]))
-    for path in (make_file("a.xml", xml.encode("utf-16")), make_file("a.geojson", plain.encode("utf-16"))):
+    for path in (
+        make_file("a.xml", xml.encode("utf-16")),
+        make_file("a.geojson", plain.encode("utf-16")),
+    ):
         try:
             tumor = Annotation.load(path).tumor
         except AnnotationError as error:
@@ -189,7 +232,10 @@ def test_fault_22_deep_nesting_is_refused(make_file):
     nested = "[" * 10_000 + "]" * 10_000
     for name, content in (
         ("deep.geojson", f'{{"type": "Polygon", "coordinates": {nested}}}'),
-        ("deep.xml", "<ASAP_Annotations>" + "<a>" * 10_000 + "</a>" * 10_000 + "</ASAP_Annotations>"),
+        (
+            "deep.xml",
+            "<ASAP_Annotations>" + "<a>" * 10_000 + "</a>" * 10_000 + "</ASAP_Annotations>",
+        ),
     ):
         with pytest.raises(AnnotationError, match=name):
             Annotation.load(make_file(name, content))
@@ -215,15 +261,20 @@ def test_fault_22_many_vertices_take_little_time_and_memory_each(tmp_path, name)
 CORPUS = {
     "a.xml": asap_xml([("a", "_0", SQUARE), ("b", "_2", INNER)], kind="Spline").encode(),
     "b.xml": (
-        b'<Annotations><Annotation Name="Tumor" LineColor="255"><Regions><Region Type="2" NegativeROA="0"><Vertices>'
-        b'<Vertex X="1" Y="2,5"/><Vertex X="30" Y="40"/></Vertices></Region></Regions></Annotation></Annotations>'
+        b'<Annotations><Annotation Name="Tumor" LineColor="255"><Regions><Region Type="2" '
+        b'NegativeROA="0"><Vertices>'
+        b'<Vertex X="1" Y="2,5"/><Vertex X="30" '
+        b'Y="40"/></Vertices></Region></Regions></Annotation></Annotations>'
     ),
     "c.annotations": (
-        b'<Annotations><Annotation Name="Tumor"><Regions><Region Type="Ellipse" NegativeROA="0"><Vertices>'
-        b'<V X="1" Y="2"/><V X="30" Y="40"/></Vertices></Region></Regions></Annotation></Annotations>'
+        b'<Annotations><Annotation Name="Tumor"><Regions><Region Type="Ellipse" '
+        b'NegativeROA="0"><Vertices>'
+        b'<V X="1" Y="2"/><V X="30" '
+        b'Y="40"/></Vertices></Region></Regions></Annotation></Annotations>'
     ),
     "d.ndpa": (
-        b'<annotations><ndpviewstate><title>tumor</title><annotation type="freehand"><pointlist><point><x>1</x>'
+        b"<annotations><ndpviewstate><title>tumor</title><annotation "
+        b'type="freehand"><pointlist><point><x>1</x>'
         b"<y>2</y></point><point><x>90</x><y>7</y></point><point><x>9</x><y>50</y></point></pointlist></annotation>"
         b"</ndpviewstate></annotations>"
     ),

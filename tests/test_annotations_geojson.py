@@ -7,30 +7,45 @@ from conftest import geojson
 from drawings import INNER, NEW, RING, SQUARE, feature, outline, shoelace
 from gigaslide.wsi import DEFAULT_GROUPS, Annotation
 
-OLD = {"object_type": "annotation", "classification": {"name": "Tumor", "colorRGB": -3670016}, "measurements": []}
+OLD = {
+    "object_type": "annotation",
+    "classification": {"name": "Tumor", "colorRGB": -3670016},
+    "measurements": [],
+}
 
 
 @pytest.mark.parametrize(
     "plain",
     [
-        pytest.param({"type": "FeatureCollection", "features": [feature(RING, **NEW)]}, id="collection"),
+        pytest.param(
+            {"type": "FeatureCollection", "features": [feature(RING, **NEW)]}, id="collection"
+        ),
         pytest.param([feature(RING, **NEW)], id="list"),
         pytest.param(feature(RING, **NEW), id="feature"),
         pytest.param([feature(RING, **OLD)], id="older"),
         pytest.param(feature(RING, classification="Tumor", name="x"), id="class as a string"),
         pytest.param(
-            feature({"type": "MultiPolygon", "coordinates": [RING["coordinates"]]}, **NEW), id="several polygons"
+            feature({"type": "MultiPolygon", "coordinates": [RING["coordinates"]]}, **NEW),
+            id="several polygons",
         ),
         pytest.param(
-            feature({**RING, "isEllipse": True, "coordinates": [r[::-1] for r in RING["coordinates"]]}, **NEW),
+            feature(
+                {**RING, "isEllipse": True, "coordinates": [r[::-1] for r in RING["coordinates"]]},
+                **NEW,
+            ),
             id="turned the other way",
         ),
         pytest.param([feature(None, **NEW), feature(RING, **NEW)], id="a feature without geometry"),
         pytest.param(
-            [feature({"type": "Point", "coordinates": [3, 4]}, **NEW), feature(RING, **NEW)], id="a point beside"
+            [feature({"type": "Point", "coordinates": [3, 4]}, **NEW), feature(RING, **NEW)],
+            id="a point beside",
         ),
         pytest.param(
-            [feature({"type": "LineString", "coordinates": [[3, 4], [5, 6]]}), feature(RING, **NEW)], id="a line beside"
+            [
+                feature({"type": "LineString", "coordinates": [[3, 4], [5, 6]]}),
+                feature(RING, **NEW),
+            ],
+            id="a line beside",
         ),
     ],
 )
@@ -41,11 +56,18 @@ def test_qupath_variants(make_file, plain):
 
 
 def test_bare_geometry_and_unclassified_shapes_are_not_tumour_of_their_own_accord(make_file):
-    for plain in (RING, feature(RING, name="x"), feature(RING, classification=None), feature(RING, classification={})):
+    for plain in (
+        RING,
+        feature(RING, name="x"),
+        feature(RING, classification=None),
+        feature(RING, classification={}),
+    ):
         annotation = Annotation.load(make_file("a.geojson", json.dumps(plain)))
         assert len(annotation.outlines) == 1
         assert annotation.tumor.is_empty
-        named = Annotation.load(make_file("a.geojson", json.dumps(plain)), groups={**DEFAULT_GROUPS, "": "tumor"})
+        named = Annotation.load(
+            make_file("a.geojson", json.dumps(plain)), groups={**DEFAULT_GROUPS, "": "tumor"}
+        )
         assert named.tumor.area == pytest.approx(shoelace(SQUARE) - shoelace(INNER))
 
 
@@ -61,17 +83,25 @@ def test_geojson_with_a_byte_order_mark(make_file):
 
 
 def test_tumour_in_collections_of_collections_is_kept(make_file):
-    multi = {"type": "MultiPolygon", "coordinates": [[[*SQUARE, SQUARE[0]]], [[(x + 500, y) for x, y in SQUARE]]]}
+    multi = {
+        "type": "MultiPolygon",
+        "coordinates": [[[*SQUARE, SQUARE[0]]], [[(x + 500, y) for x, y in SQUARE]]],
+    }
     line = {"type": "LineString", "coordinates": [[0, 0], [5, 5]]}
     inner = {"type": "GeometryCollection", "geometries": [multi, line]}
-    for geometry, count in ((inner, 2), ({"type": "GeometryCollection", "geometries": [inner, line]}, 2)):
+    for geometry, count in (
+        (inner, 2),
+        ({"type": "GeometryCollection", "geometries": [inner, line]}, 2),
+    ):
         annotation = Annotation.load(make_file("a.geojson", json.dumps(feature(geometry, **NEW))))
         assert len(annotation.outlines) == count
         assert annotation.tumor.area == 2 * 200 * 50
 
 
 def test_a_colour_is_always_written_and_rings_are_closed(tmp_path):
-    drawn = Annotation(outlines=(outline(SQUARE, INNER, group="Tumor"), outline(INNER, group="normal")))
+    drawn = Annotation(
+        outlines=(outline(SQUARE, INNER, group="Tumor"), outline(INNER, group="normal"))
+    )
     drawn.save(tmp_path / "a.geojson")
     plain = json.loads((tmp_path / "a.geojson").read_text())
     assert all(len(f["properties"]["classification"]["color"]) == 3 for f in plain["features"])

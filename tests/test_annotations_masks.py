@@ -1,4 +1,5 @@
-"""Label masks: raster to polygons and back is the same raster, at every level and any size of strip."""
+"""Label masks: raster to polygons and back is the same raster, at every level and any size of
+strip."""
 
 import resource
 import time
@@ -15,9 +16,12 @@ from shapely.geometry import MultiPolygon
 
 
 def ragged(seed: int = 0, shape: tuple[int, int] = (301, 437)) -> np.ndarray:
-    """Pieces of 1 and 2 with holes, islands in holes, px that meet by their corners, and px at the border."""
+    """Pieces of 1 and 2 with holes, islands in holes, px that meet by their corners, and px at the
+    border."""
     rng = np.random.default_rng(seed)
-    labels = np.where(ndimage.gaussian_filter(rng.normal(size=shape), 4) > 0.01, 2, 0).astype(np.uint8)
+    labels = np.where(ndimage.gaussian_filter(rng.normal(size=shape), 4) > 0.01, 2, 0).astype(
+        np.uint8
+    )
     labels[50:90, 30:100][::2, ::2] = 1
     labels[rng.random(shape) < 0.02] = 1
     labels[-1, -9:], labels[0, :7] = 2, 1
@@ -33,7 +37,9 @@ def write(path, labels, *levels, **options):
     return path
 
 
-def drawn_again(annotation: Annotation, value: int, shape: tuple[int, int], *, px_level0: float = 1.0) -> np.ndarray:
+def drawn_again(
+    annotation: Annotation, value: int, shape: tuple[int, int], *, px_level0: float = 1.0
+) -> np.ndarray:
     # Pieces touch where px meet by their corners, never more.
     pieces = MultiPolygon([o.polygon for o in annotation.outlines if o.group == f"mask-{value}"])
     return PolygonRaster(pieces).window((0.0, 0.0), px_level0=px_level0, shape=shape)
@@ -82,13 +88,20 @@ def test_a_small_mask_is_fitted_to_its_slide(tmp_path):
 
 def test_what_values_mean(tmp_path):
     labels = ragged(2)
-    assert not Annotation.load(write(tmp_path / "a.tif", (labels == 2) * np.uint8(255))).tumor.is_empty
+    assert not Annotation.load(
+        write(tmp_path / "a.tif", (labels == 2) * np.uint8(255))
+    ).tumor.is_empty
     binary = write(tmp_path / "b.tif", (labels == 2).astype(np.uint8))
     with pytest.raises(AnnotationError, match="unknown group 'binary-1'"):
         Annotation.load(binary)
-    assert Annotation.load(binary, groups={**DEFAULT_GROUPS, "binary-1": "tumor"}).tumor.area == (labels == 2).sum()
+    assert (
+        Annotation.load(binary, groups={**DEFAULT_GROUPS, "binary-1": "tumor"}).tumor.area
+        == (labels == 2).sum()
+    )
     with pytest.raises(AnnotationError, match="unknown group 'mask-7'"):
-        Annotation.load(write(tmp_path / "c.tif", labels + np.where(labels == 2, 5, 0).astype(np.uint8)))
+        Annotation.load(
+            write(tmp_path / "c.tif", labels + np.where(labels == 2, 5, 0).astype(np.uint8))
+        )
     assert not Annotation.load(write(tmp_path / "d.tif", labels * 0)).outlines
 
 

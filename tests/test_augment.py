@@ -1,14 +1,28 @@
-"""Random changes of a patch against slow twins: explicit turns, plain crops, and colour one pixel at a time."""
+"""Random changes of a patch against slow twins: explicit turns, plain crops, and colour one pixel
+at a time."""
 
 import colorsys
 
 import numpy as np
 import pytest
 from conftest import position_coded
-from gigaslide.patching import Augmentation, AugmentSettings, centre_crop, draw_augmentation, patch_rng
+from gigaslide.patching import (
+    Augmentation,
+    AugmentSettings,
+    centre_crop,
+    draw_augmentation,
+    patch_rng,
+)
 from gigaslide.wsi import ORIENTATIONS, oriented
 
-STILL = {"shift_px": (0, 0), "orientation": 0, "brightness": 0.0, "saturation": 1.0, "hue_turn": 0.0, "contrast": 1.0}
+STILL = {
+    "shift_px": (0, 0),
+    "orientation": 0,
+    "brightness": 0.0,
+    "saturation": 1.0,
+    "hue_turn": 0.0,
+    "contrast": 1.0,
+}
 
 
 def augmentation(**changes) -> Augmentation:
@@ -45,7 +59,9 @@ def test_orientation_of_a_batch_is_that_of_each_patch():
 
 
 def test_nothing_drawn_is_nothing_changed():
-    settings = AugmentSettings(jitter_px=0, orientations=False, brightness=0, saturation=0, hue=0, contrast=0)
+    settings = AugmentSettings(
+        jitter_px=0, orientations=False, brightness=0, saturation=0, hue=0, contrast=0
+    )
     image = patch(315)
     for seed in range(3):
         drawn = draw_augmentation(np.random.default_rng(seed), settings)
@@ -59,14 +75,18 @@ def test_jitter_crops_exactly(shift, side):
     image = position_coded(91, 91)
     x, y = shift
     top, left = 8 + y, 8 + x
-    assert np.array_equal(centre_crop(image, side_px=side, shift_px=shift), image[top : top + side, left : left + side])
+    assert np.array_equal(
+        centre_crop(image, side_px=side, shift_px=shift),
+        image[top : top + side, left : left + side],
+    )
     made = augmentation(shift_px=shift).apply(image, side_px=side)
     assert made.shape == (side, side, 3)
     assert (made[0, 0, 0], made[0, 0, 1]) == (8 + x, 8 + y)  # red is x, green is y
 
 
 def slow_colour(image: np.ndarray, made: Augmentation) -> np.ndarray:
-    """Brightness, saturation, hue, contrast about the mean, clip: with Python's own colorsys, a pixel at a time."""
+    """Brightness, saturation, hue, contrast about the mean, clip: with Python's own colorsys, a
+    pixel at a time."""
     moved = np.zeros(image.shape)
     for row, column in np.ndindex(*image.shape[:2]):
         rgb = [value / 255 + made.brightness for value in image[row, column].tolist()]
@@ -117,7 +137,9 @@ def test_brightness_alone_is_an_addition_and_contrast_keeps_the_mean():
 def test_black_and_white_stay_finite_and_in_range(brightness):
     image = np.zeros((20, 20, 3), np.uint8)
     image[10:] = 255
-    made = augmentation(brightness=brightness, saturation=1.25, hue_turn=0.04, contrast=1.75).apply(image, side_px=20)
+    made = augmentation(brightness=brightness, saturation=1.25, hue_turn=0.04, contrast=1.75).apply(
+        image, side_px=20
+    )
     assert np.ptp(made, axis=2).max() <= 1  # grey stays grey
     assert made[:10].max() < made[10:].min()
 
@@ -156,7 +178,9 @@ def test_stored_patch_is_not_touched():
     assert np.array_equal(image, before)
 
 
-def slow_stain(image: np.ndarray, factors: tuple[float, float], shifts: tuple[float, float]) -> np.ndarray:
+def slow_stain(
+    image: np.ndarray, factors: tuple[float, float], shifts: tuple[float, float]
+) -> np.ndarray:
     """Unmix, change and mix one pixel at a time, by Cramer's rule."""
     h, e = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
     stains = [v / np.sqrt((v * v).sum()) for v in (h, e, np.cross(h, e))]
@@ -169,7 +193,11 @@ def slow_stain(image: np.ndarray, factors: tuple[float, float], shifts: tuple[fl
             columns = list(stains)
             columns[k] = density
             amounts.append(np.linalg.det(np.column_stack(columns)) / whole)
-        amounts = [amounts[0] * factors[0] + shifts[0], amounts[1] * factors[1] + shifts[1], amounts[2]]
+        amounts = [
+            amounts[0] * factors[0] + shifts[0],
+            amounts[1] * factors[1] + shifts[1],
+            amounts[2],
+        ]
         mixed = sum(amount * stain for amount, stain in zip(amounts, stains, strict=True))
         changed[place] = 256 * 10 ** -np.array(mixed) - 1
     return np.clip(changed, 0, 255)
@@ -177,7 +205,12 @@ def slow_stain(image: np.ndarray, factors: tuple[float, float], shifts: tuple[fl
 
 @pytest.mark.parametrize(
     ("factors", "shifts"),
-    [((1.2, 0.9), (0.0, 0.0)), ((1.0, 1.0), (0.05, -0.02)), ((0.8, 1.15), (-0.03, 0.04)), ((1.3, 1.0), (0.0, 0.0))],
+    [
+        ((1.2, 0.9), (0.0, 0.0)),
+        ((1.0, 1.0), (0.05, -0.02)),
+        ((0.8, 1.15), (-0.03, 0.04)),
+        ((1.3, 1.0), (0.0, 0.0)),
+    ],
 )
 def test_stain_equals_the_slow_twin(factors, shifts):
     image = np.random.default_rng(5).integers(20, 250, (12, 15, 3), dtype=np.uint8)[:, :12]
@@ -198,17 +231,22 @@ def test_blur_equals_an_explicit_gaussian():
     reach = np.arange(-8, 9)
     weights = np.exp(-(reach**2) / (2 * 1.2**2))
     weights /= weights.sum()
-    expected = sum(weights[k] * image.astype(float)[8 + reach[k] : 23 + reach[k]] for k in range(17))
+    expected = sum(
+        weights[k] * image.astype(float)[8 + reach[k] : 23 + reach[k]] for k in range(17)
+    )
     expected = sum(weights[k] * expected[:, 8 + reach[k] : 23 + reach[k]] for k in range(17))
     assert np.abs(made[8:23, 8:23] - expected).max() <= 1.5  # OpenCV's kernel ends sooner
 
 
 def test_jpeg_artefacts_grow_as_quality_falls():
     y, x = np.mgrid[:96, :96]
-    image = np.stack([128 + 90 * np.sin(x / 7), 128 + 90 * np.cos(y / 5), 128 + 60 * np.sin((x + y) / 9)], axis=2)
+    image = np.stack(
+        [128 + 90 * np.sin(x / 7), 128 + 90 * np.cos(y / 5), 128 + 60 * np.sin((x + y) / 9)], axis=2
+    )
     image = np.rint(image).astype(np.uint8)
     off = [
-        np.abs(augmentation(jpeg_quality=q).apply(image, side_px=96) - image.astype(float)).mean() for q in (95, 60, 20)
+        np.abs(augmentation(jpeg_quality=q).apply(image, side_px=96) - image.astype(float)).mean()
+        for q in (95, 60, 20)
     ]
     assert 0 < off[0] < off[1] < off[2] < 20
     assert np.array_equal(augmentation(jpeg_quality=100).apply(image, side_px=96), image)
@@ -217,10 +255,14 @@ def test_jpeg_artefacts_grow_as_quality_falls():
 def test_new_changes_are_off_by_default_and_fill_their_ranges_when_on():
     rng = np.random.default_rng(0)
     plain = [draw_augmentation(rng, AugmentSettings()) for _ in range(50)]
-    assert {(d.stain_factors, d.stain_shifts, d.blur_px, d.jpeg_quality) for d in plain} == {((1, 1), (0, 0), 0, 100)}
+    assert {(d.stain_factors, d.stain_shifts, d.blur_px, d.jpeg_quality) for d in plain} == {
+        ((1, 1), (0, 0), 0, 100)
+    }
     on = AugmentSettings(stain=0.2, stain_shift=0.05, blur_px=1.5, jpeg_quality=60)
     draws = [draw_augmentation(rng, on) for _ in range(2000)]
-    factors, shifts = (np.array([getattr(d, name) for d in draws]) for name in ("stain_factors", "stain_shifts"))
+    factors, shifts = (
+        np.array([getattr(d, name) for d in draws]) for name in ("stain_factors", "stain_shifts")
+    )
     assert 0.8 <= factors.min() < 0.805 < 1.195 < factors.max() <= 1.2
     assert -0.05 <= shifts.min() < -0.049 < 0.049 < shifts.max() <= 0.05
     assert abs(np.corrcoef(factors.T)[0, 1]) < 0.1
@@ -231,7 +273,11 @@ def test_new_changes_are_off_by_default_and_fill_their_ranges_when_on():
 def test_what_was_drawn_before_the_new_changes_is_drawn_still():
     on = AugmentSettings(stain=0.2, stain_shift=0.05, blur_px=1.5, jpeg_quality=60)
     one, other = (draw_augmentation(np.random.default_rng(7), s) for s in (AugmentSettings(), on))
-    assert (one.shift_px, one.orientation, one.contrast) == (other.shift_px, other.orientation, other.contrast)
+    assert (one.shift_px, one.orientation, one.contrast) == (
+        other.shift_px,
+        other.orientation,
+        other.contrast,
+    )
 
 
 def test_draws_belong_to_seed_slide_row_and_copy():
@@ -243,7 +289,8 @@ def test_draws_belong_to_seed_slide_row_and_copy():
         (0, "a/tumor", 3, 2),
     ]
     draws = [
-        draw_augmentation(patch_rng(seed=s, group=g, row=r, copy=c), AugmentSettings()) for s, g, r, c in places * 2
+        draw_augmentation(patch_rng(seed=s, group=g, row=r, copy=c), AugmentSettings())
+        for s, g, r, c in places * 2
     ]
     assert draws[:5] == draws[5:]
     assert len({draw.contrast for draw in draws}) == 5

@@ -1,4 +1,5 @@
-"""The same work over many slides: whatever happens to one, the others are done, and the table says so."""
+"""The same work over many slides: whatever happens to one, the others are done, and the table says
+so."""
 
 import csv
 import html
@@ -14,7 +15,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, job_script, run_slides, without_job_options
+from gigaslide.batch import (
+    BatchSettings,
+    BatchSummary,
+    SlideOutcome,
+    job_script,
+    run_slides,
+    without_job_options,
+)
 from gigaslide.batch.machine import machine_cores, machine_memory
 from gigaslide.batch.outcome import Pace
 from gigaslide.batch.page import run_html
@@ -42,8 +50,15 @@ def work(item: Item) -> SlideOutcome:
             logging.getLogger(name).info("quiet %s", item.id)
             logging.getLogger(name).warning("loud %s", item.id)
     if item.deed == "partial":
-        return SlideOutcome(slide=item.id, status="partial", reason="3 patches could not be read", counts={"tumor": 1})
-    return SlideOutcome(slide=item.id, status="done", counts={"tumor": len(item.id), "pid": os.getpid()})
+        return SlideOutcome(
+            slide=item.id,
+            status="partial",
+            reason="3 patches could not be read",
+            counts={"tumor": 1},
+        )
+    return SlideOutcome(
+        slide=item.id, status="done", counts={"tumor": len(item.id), "pid": os.getpid()}
+    )
 
 
 def items(**deeds: str) -> list[Item]:
@@ -57,13 +72,16 @@ EXPECTED = {"a": "done", "b": "failed", "cc": "done", "d": "failed", "e": "parti
 def listening_addresses() -> set[str]:
     """Where this process and its children accept connections."""
     me = psutil.Process()
-    open_ports = [c for process in (me, *me.children(recursive=True)) for c in process.net_connections("inet")]
+    open_ports = [
+        c for process in (me, *me.children(recursive=True)) for c in process.net_connections("inet")
+    ]
     return {f"{c.laddr.ip}:{c.laddr.port}" for c in open_ports if c.status == psutil.CONN_LISTEN}
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2])
 def mixed(request) -> tuple[int, BatchSummary, list[SlideOutcome], set[str]]:
-    """One run of the mixed batch for each number of workers: what it gave, was heard to give, and listened on."""
+    """One run of the mixed batch for each number of workers: what it gave, was heard to give, and
+    listened on."""
     heard: list[SlideOutcome] = []
     listening: set[str] = set()
 
@@ -108,7 +126,9 @@ def test_summary_counts_and_says(mixed):
     assert summary.exit_status == 2
 
 
-@pytest.mark.parametrize(("level", "words"), [(logging.INFO, ["quiet", "loud"]), (logging.WARNING, ["loud"])])
+@pytest.mark.parametrize(
+    ("level", "words"), [(logging.INFO, ["quiet", "loud"]), (logging.WARNING, ["loud"])]
+)
 def test_what_workers_log_is_heard_here_once_and_at_our_level(monkeypatch, capfd, level, words):
     # A handler of our own: Dask's cluster silences those it finds, pytest's among them.
     records = queue.SimpleQueue()
@@ -121,7 +141,9 @@ def test_what_workers_log_is_heard_here_once_and_at_our_level(monkeypatch, capfd
         record = records.get_nowait()
         heard.append((record.name, record.getMessage()))
     assert heard == [("gigaslide.wsi", f"{word} {name}") for name in "ab" for word in words]
-    assert "gigaslide.wsi" not in capfd.readouterr().err  # nor does the worker write it a second time
+    assert (
+        "gigaslide.wsi" not in capfd.readouterr().err
+    )  # nor does the worker write it a second time
 
 
 @pytest.mark.slow
@@ -130,7 +152,9 @@ def test_fault_34_slide_that_kills_its_worker_fails_alone():
     deeds = {"killer": "die", "a": "good", "b": "good", "c": "good", "d": "good", "e": "good"}
     start = time.perf_counter()
     summary = run_slides(work, items(**deeds), BatchSettings(workers=1, memory_gb=1.0))
-    assert {o.slide: o.status for o in summary.outcomes} == {n: "failed" if n == "killer" else "done" for n in deeds}
+    assert {o.slide: o.status for o in summary.outcomes} == {
+        n: "failed" if n == "killer" else "done" for n in deeds
+    }
     (killer,) = summary.of_status("failed")
     assert "worker died" in killer.reason
     assert summary.exit_status == 2
@@ -141,7 +165,9 @@ def test_fault_53_nothing_listens_beyond_this_machine(mixed):
     workers, _, _, listening = mixed
     assert bool(listening) == (workers > 0)
     assert {address.split(":")[0] for address in listening} <= {"127.0.0.1"}
-    assert not {address for address in listening if address.endswith(":8787")}  # taken by anyone's dashboard
+    assert not {
+        address for address in listening if address.endswith(":8787")
+    }  # taken by anyone's dashboard
 
 
 def outcome(status, slide: str = "s", **fields) -> SlideOutcome:
@@ -171,7 +197,12 @@ def test_summary_csv_holds_every_slide_and_failures_their_tracebacks(tmp_path):
     summary = BatchSummary(
         outcomes=(
             outcome("done", "a", counts={"tumor": 3, "normal": 5}, seconds=1.239),
-            outcome("failed", 'b "x", y', reason="said: no,\nand more", traceback="Traceback…\nzerodivision"),
+            outcome(
+                "failed",
+                'b "x", y',
+                reason="said: no,\nand more",
+                traceback="Traceback…\nzerodivision",
+            ),
             outcome("skipped", "c", reason="unchanged"),
         )
     )
@@ -197,7 +228,11 @@ def test_settings_refuse_what_cannot_be():
 
 def test_page_of_a_run_tells_reasons_pace_and_the_slowest_and_escapes_names():
     pace = Pace(seconds=3900.0)
-    for worker, seconds, count in (("tcp://a:1", 10.0, 300), ("tcp://b:2", 5.0, 450), ("tcp://a:1", 20.0, 600)):
+    for worker, seconds, count in (
+        ("tcp://a:1", 10.0, 300),
+        ("tcp://b:2", 5.0, 450),
+        ("tcp://a:1", 20.0, 600),
+    ):
         pace.took(worker, seconds, {"tumor": count})
     outcomes = [outcome("failed", f"<script>{k}", reason="b & c", seconds=k) for k in range(14)]
     outcomes += [
@@ -237,7 +272,8 @@ def test_fault_35_memory_and_cores_are_those_of_the_least_group_above(tmp_path, 
     }
     v1 = {
         "proc/self/cgroup": "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n",
-        "sys/fs/cgroup/memory/memory.limit_in_bytes": "700000000\n",  # in the container its own group is the root
+        # in the container its own group is the root
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "700000000\n",
         "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
     }
     free = {
@@ -262,7 +298,12 @@ def test_fault_35_memory_and_cores_are_those_of_the_least_group_above(tmp_path, 
 
 def test_job_script_has_the_resources_and_the_command_less_what_they_say(tmp_path):
     settings = BatchSettings(
-        cluster="slurm", cores=8, memory_gb=2.5, queue="long", walltime="1-02:00:00", job_setup=("module load x",)
+        cluster="slurm",
+        cores=8,
+        memory_gb=2.5,
+        queue="long",
+        walltime="1-02:00:00",
+        job_setup=("module load x",),
     )
     words = [
         "run",

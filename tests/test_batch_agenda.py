@@ -1,4 +1,5 @@
-"""In which order tasks are handed out and how many at once; an engine that works in no time stands for workers."""
+"""In which order tasks are handed out and how many at once; an engine that works in no time stands
+for workers."""
 
 import os
 import signal
@@ -145,7 +146,10 @@ def test_suspected_task_is_done_last_and_alone():
     assert str(alone) == "bad, block 0"
     assert agenda.next() is None  # nor is anything begun beside it
     agenda.did_block(agenda.landed(alone))
-    assert [str(agenda.next()) for _ in range(2)] == ["bad, block 1", "bad, block 2"]  # cleared of suspicion
+    assert [str(agenda.next()) for _ in range(2)] == [
+        "bad, block 1",
+        "bad, block 2",
+    ]  # cleared of suspicion
 
 
 @pytest.mark.parametrize("suspect", ["plan", "finish"])
@@ -175,10 +179,15 @@ def test_fault_7_slide_whose_plan_or_finish_was_suspected_goes_on_to_its_end(sus
         "s, block 0": 1,
         "s, block 1": 1,
     }
-    assert begun.index("good, finish") < [k for k, word in enumerate(begun) if word == f"s, {suspect}"][2]
+    assert (
+        begun.index("good, finish")
+        < [k for k, word in enumerate(begun) if word == f"s, {suspect}"][2]
+    )
 
 
-def test_run_that_has_nothing_to_begin_and_nothing_under_way_says_so_and_does_not_spin(tmp_path, monkeypatch):
+def test_run_that_has_nothing_to_begin_and_nothing_under_way_says_so_and_does_not_spin(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(Agenda, "next", lambda self: None)
     with (
         run_folder(tmp_path, BatchSettings()) as folder,

@@ -1,4 +1,5 @@
-"""Work in blocks: the same files for any number of workers and after any interruption; journal, lock and leftovers."""
+"""Work in blocks: the same files for any number of workers and after any interruption; journal,
+lock and leftovers."""
 
 import errno
 import json
@@ -33,7 +34,9 @@ def test_blocks_make_the_same_files_wherever_they_run(tmp_path, workers):
     assert summary.headline() == "3 slides: 3 done, 0 skipped, 0 partial, 0 failed"
     assert contents(tmp_path) == expected(COLUMNS)
     assert sorted(counts["rows"] for counts in heard) == sorted([5, 5, 2, 5, 5, 2])
-    assert sum(pace.counts.get("rows", 0) for pace in summary.pace.workers.values()) == sum(c.count for c in COLUMNS)
+    assert sum(pace.counts.get("rows", 0) for pace in summary.pace.workers.values()) == sum(
+        c.count for c in COLUMNS
+    )
     again = run(tmp_path, COLUMNS, workers=0)
     assert {o.status for o in again.outcomes} == {"skipped"}
 
@@ -59,7 +62,9 @@ def test_resume_does_what_is_missing_and_what_is_not_as_it_was_written(tmp_path)
     assert sorted(pieces.done()) == [1]
     assert sorted(pieces.receipts()) == [0, 1, 2]
     work.plan(a)
-    assert sorted(pieces.receipts()) == [1]  # what is written again is not vouched for by an old one
+    assert sorted(pieces.receipts()) == [
+        1
+    ]  # what is written again is not vouched for by an old one
     run(tmp_path, [a])
     assert sorted(line["block"] for line in journal(tmp_path, "block")) == [0, 2]
     assert contents(tmp_path) == expected([a])
@@ -95,13 +100,23 @@ def test_failed_slides_are_tried_again_when_asked_or_when_they_changed(tmp_path)
     for settings, tried in (({}, False), ({"retry_failed": True}, True), ({}, False)):
         (outcome, _) = run(tmp_path, [bad, good], **settings).outcomes
         assert outcome.status == "failed"
-        assert ("no numbers here" in outcome.reason, "--retry-failed" in outcome.reason) == (True, not tried)
+        assert ("no numbers here" in outcome.reason, "--retry-failed" in outcome.reason) == (
+            True,
+            not tried,
+        )
     (outcome, _) = run(tmp_path, [Column("bad", 13), good]).outcomes  # another identity
     assert outcome.status == "done"
     with (tmp_path / "run.jsonl").open("a") as file:
         file.write('{"event": "slide", "slide": "good", "sta')  # a kill in the middle of a line
-    assert [o.status for o in run(tmp_path, [Column("bad", 13), good]).outcomes] == ["skipped", "skipped"]
-    whole = [line for line in (tmp_path / "run.jsonl").read_text().splitlines() if not line.endswith('"sta')]
+    assert [o.status for o in run(tmp_path, [Column("bad", 13), good]).outcomes] == [
+        "skipped",
+        "skipped",
+    ]
+    whole = [
+        line
+        for line in (tmp_path / "run.jsonl").read_text().splitlines()
+        if not line.endswith('"sta')
+    ]
     assert {json.loads(line)["event"] for line in whole} == {"run", "plan", "block", "slide", "end"}
 
 
@@ -111,14 +126,19 @@ def hold(path: str, queue) -> None:
         time.sleep(600)
 
 
-def test_fault_25_second_run_is_refused_with_the_firsts_name_and_takes_over_when_that_died(tmp_path):
+def test_fault_25_second_run_is_refused_with_the_firsts_name_and_takes_over_when_that_died(
+    tmp_path,
+):
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     first = context.Process(target=hold, args=(str(tmp_path), queue))
     first.start()
     pid = queue.get(timeout=120)
     try:
-        with pytest.raises(ClusterError, match=f"another run.*process {pid} on {socket.gethostname()}.*--clear-lock"):
+        with pytest.raises(
+            ClusterError,
+            match=f"another run.*process {pid} on {socket.gethostname()}.*--clear-lock",
+        ):
             run(tmp_path, COLUMNS)
         assert not (tmp_path / "run.jsonl").exists()
     finally:
@@ -131,7 +151,9 @@ def test_fault_25_second_run_is_refused_with_the_firsts_name_and_takes_over_when
 def test_fault_25_lock_of_another_machine_is_refused_until_it_is_cleared(tmp_path):
     with run_folder(tmp_path, BatchSettings()) as mine:
         text = json.loads((tmp_path / ".run.lock").read_text())
-        (tmp_path / ".run.lock").write_text(json.dumps({**text, "host": "node17", "token": "other"}))
+        (tmp_path / ".run.lock").write_text(
+            json.dumps({**text, "host": "node17", "token": "other"})
+        )
         assert not mine.lock.is_lost
     assert (tmp_path / ".run.lock").exists()  # it is not ours to remove
     os.utime(tmp_path / ".run.lock", (time.time() - 4 * 3600,) * 2)
@@ -148,7 +170,9 @@ def test_fault_25_where_there_are_no_hard_links_one_of_two_runs_has_the_lock(tmp
     monkeypatch.setattr(os, "link", refused)
     with run_folder(tmp_path, BatchSettings()):
         assert json.loads((tmp_path / ".run.lock").read_text())["pid"] == os.getpid()
-        with pytest.raises(ClusterError, match=rf"another run works on this output: process {os.getpid()} on"):
+        with pytest.raises(
+            ClusterError, match=rf"another run works on this output: process {os.getpid()} on"
+        ):
             run(tmp_path, COLUMNS)
     assert run(tmp_path, COLUMNS).exit_status == 0
     assert not (tmp_path / ".run.lock").exists()
@@ -191,7 +215,9 @@ def test_settings_name_one_place_to_work_in():
 
 
 @pytest.mark.parametrize("sync_blocks", [False, True])
-def test_block_is_on_disk_when_recorded_where_another_machine_may_finish(tmp_path, monkeypatch, sync_blocks):
+def test_block_is_on_disk_when_recorded_where_another_machine_may_finish(
+    tmp_path, monkeypatch, sync_blocks
+):
     synced: list[Path] = []
     monkeypatch.setattr(pieces_module, "sync_file", synced.append)
     made = FolderPieces(tmp_path / "a", {"of": "c"}, sync_blocks=sync_blocks)

@@ -1,4 +1,5 @@
-"""Workers that die or hang, disks that fail, schedulers that go, signals: the run ends in time, and goes on later."""
+"""Workers that die or hang, disks that fail, schedulers that go, signals: the run ends in time, and
+goes on later."""
 
 import errno
 import itertools
@@ -40,7 +41,10 @@ def test_fault_33_a_client_that_closed_itself_is_a_scheduler_that_is_gone():
     engine = on_dask.OnDask(Sums(Path()), terms, settings, at_most=1, shared=None)
     try:
         engine.client.close()  # as it does 15 s after the scheduler died
-        with pytest.raises(ClusterError, match="the scheduler is gone; what is done is on disk, run the same command"):
+        with pytest.raises(
+            ClusterError,
+            match="the scheduler is gone; what is done is on disk, run the same command",
+        ):
             engine.submit(Task(slide=COLUMNS[0], step="plan"))
     finally:
         engine.close()
@@ -55,15 +59,23 @@ def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path
     assert reasons.keys() == {"killer", "hangs"}
     assert "set aside after 3 of its workers died; at the last, in block 1" in reasons["killer"]
     assert "took longer than 1.5 s and was killed" in reasons["hangs"]
-    kept = {name: data for name, data in contents(tmp_path).items() if not name.startswith(("killer", "hangs/"))}
+    kept = {
+        name: data
+        for name, data in contents(tmp_path).items()
+        if not name.startswith(("killer", "hangs/"))
+    }
     assert kept == expected(good)
     met = {c.id: len(list((tmp_path / "marks").glob(f"{c.id}.*"))) for c in [*good, *bad]}
     assert met == {"good": 0, "dies once": 2, "killer": 3, "hangs": 3}
     assert "in befall" in capfd.readouterr().err  # the watch tells where the hanging ones stood
-    assert len(journal(tmp_path, "lost")) >= 7  # three for each of the bad, one for the one that dies once
+    assert (
+        len(journal(tmp_path, "lost")) >= 7
+    )  # three for each of the bad, one for the one that dies once
 
 
-def test_fault_35_worker_over_its_memory_limit_is_killed_and_its_slide_set_aside(tmp_path, monkeypatch):
+def test_fault_35_worker_over_its_memory_limit_is_killed_and_its_slide_set_aside(
+    tmp_path, monkeypatch
+):
     """Of 1 GB; the block would take 1.6 GB and then the whole day."""
     bad, good = Column("eats", 12, "eat"), Column("good", 30)
     told: list[str] = []
@@ -116,11 +128,16 @@ def test_fault_31_any_one_io_error_is_got_over_and_a_lasting_one_told(tmp_path, 
     assert n > 10
     calls, fail = itertools.count(), range(10**6)
     summary = summary_of("lasting")
-    assert [o.reason for o in summary.outcomes] == ["OSError: [Errno 5] Input/output error (3 times)"] * 2
+    assert [o.reason for o in summary.outcomes] == [
+        "OSError: [Errno 5] Input/output error (3 times)"
+    ] * 2
 
 
-def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_later(tmp_path, monkeypatch):
-    """A disk tells once of a write that failed: the block of that file is done again, not only the asking."""
+def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_later(
+    tmp_path, monkeypatch
+):
+    """A disk tells once of a write that failed: the block of that file is done again, not only the
+    asking."""
     monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
     refused: list[str] = []
 
@@ -133,12 +150,19 @@ def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_l
         patch.setattr(outputs, "sync_file", refusing)
         summary = run(tmp_path, COLUMNS[:1])
     assert [o.reason for o in summary.outcomes] == ["what was written did not last (3 times)"]
-    assert [line["block"] for line in journal(tmp_path, "block")] == [0, 1, 2, *map(int, refused[:2])]
+    assert [line["block"] for line in journal(tmp_path, "block")] == [
+        0,
+        1,
+        2,
+        *map(int, refused[:2]),
+    ]
     assert run(tmp_path, COLUMNS[:1], retry_failed=True).exit_status == 0
     assert contents(tmp_path) == expected(COLUMNS[:1])
 
 
-def test_fault_26_disk_that_is_full_after_it_failed_otherwise_stops_the_run_too(tmp_path, monkeypatch):
+def test_fault_26_disk_that_is_full_after_it_failed_otherwise_stops_the_run_too(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
     errors = iter([errno.EIO, errno.ENOSPC])
 
@@ -147,7 +171,9 @@ def test_fault_26_disk_that_is_full_after_it_failed_otherwise_stops_the_run_too(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Sums, "block", failing)
-    with pytest.raises(StoreError, match=r"disk is full \(a, block 0: .*No space left.*\(2 times\)"):
+    with pytest.raises(
+        StoreError, match=r"disk is full \(a, block 0: .*No space left.*\(2 times\)"
+    ):
         run(tmp_path, COLUMNS)
     assert not journal(tmp_path, "slide")  # no slide has failed of its own
 
@@ -162,7 +188,9 @@ def test_fault_26_full_disk_stops_the_run_and_space_lets_it_go_on(tmp_path):
     try:
         for filling in (900_000, 600_000, 300_000):
             (small / "other").write_bytes(bytes(filling))
-            with pytest.raises(StoreError, match=r"disk is full .*No space left.*run the same command again"):
+            with pytest.raises(
+                StoreError, match=r"disk is full .*No space left.*run the same command again"
+            ):
                 run(small, columns)
             assert not list(small.glob("*/sum.json"))
         (small / "other").unlink()
@@ -189,7 +217,9 @@ def test_fault_36_sigterm_stops_in_time_and_the_run_goes_on_later(tmp_path, work
 
 
 def test_fault_36_second_sigint_stops_at_once(tmp_path):
-    process, long = started(tmp_path, 2, "hangs")  # a block that does not end: the first one waits for it
+    process, long = started(
+        tmp_path, 2, "hangs"
+    )  # a block that does not end: the first one waits for it
     for _ in range(200):  # two that come as one are one: again until it was heard
         process.send_signal(signal.SIGINT)
         try:
@@ -224,17 +254,23 @@ def tls_scheduler(certificates) -> Iterator[str]:
     process.communicate()
 
 
-def test_fault_37_plain_and_tls_are_refused_to_each_other_with_advice(tmp_path, tls_scheduler, certificates):
+def test_fault_37_plain_and_tls_are_refused_to_each_other_with_advice(
+    tmp_path, tls_scheduler, certificates
+):
     settings = {
         "tls_ca_file": certificates["--tls-ca-file"],
         "tls_cert_file": certificates["--tls-cert"],
         "tls_key_file": certificates["--tls-key"],
     }
     plain = tls_scheduler.replace("tls://", "tcp://")
-    with pytest.raises(ClusterError, match=r"speaks TLS only; give --scheduler tls://.*--tls-ca-file"):
+    with pytest.raises(
+        ClusterError, match=r"speaks TLS only; give --scheduler tls://.*--tls-ca-file"
+    ):
         run(tmp_path, COLUMNS, scheduler=plain)
     with pytest.raises(ClusterError, match="no worker for 1 s"):
-        run(tmp_path, COLUMNS, scheduler=tls_scheduler, patience_s=1, **settings)  # heard, but nobody works for it
+        run(
+            tmp_path, COLUMNS, scheduler=tls_scheduler, patience_s=1, **settings
+        )  # heard, but nobody works for it
     with pytest.raises(ClusterError, match="no scheduler answers there"):
         run(tmp_path, COLUMNS, scheduler="tcp://127.0.0.1:9")
 
@@ -252,11 +288,16 @@ def test_fault_33_client_stops_when_the_scheduler_dies_and_another_goes_on(tmp_p
 
     try:
         with pytest.raises(
-            ClusterError, match=r"127\.0\.0\.1.*no scheduler for 4 s.*run the same command again|is gone"
+            ClusterError,
+            match=r"127\.0\.0\.1.*no scheduler for 4 s.*run the same command again|is gone",
         ):
             run(tmp_path, long, pause_s=0.05, scheduler=address, patience_s=4, on_block=kill)
         killed = time.monotonic()
-        settings = dict(zip(("tls_ca_file", "tls_cert_file", "tls_key_file"), certificates.values(), strict=True))
+        settings = dict(
+            zip(
+                ("tls_ca_file", "tls_cert_file", "tls_key_file"), certificates.values(), strict=True
+            )
+        )
         with pytest.raises(ClusterError, match="no scheduler answers"):
             run(tmp_path, long, scheduler=address.replace("tcp", "tls"), **settings)
         assert time.monotonic() - killed < 30
@@ -292,10 +333,16 @@ class FakeClient:
 def test_fault_37_other_versions_are_refused_naming_both():
     refuse_other_versions(FakeClient({}), "tcp://s:1")
     for client, words in (
-        (FakeClient({"distributed": "9"}), "worker tcp://w:1 has distributed 9 there and 2 here; install the same"),
+        (
+            FakeClient({"distributed": "9"}),
+            "worker tcp://w:1 has distributed 9 there and 2 here; install the same",
+        ),
         (FakeClient({"python": "3.12.0.final.0"}), r"python 3\.12 there and 3\.11 here"),
         (FakeClient({}, "0.0.1"), r"gigaslide 0\.0\.1 there"),
-        (FakeClient({}, ModuleNotFoundError("No module named 'gigaslide'")), "cannot import gigaslide .*install it"),
+        (
+            FakeClient({}, ModuleNotFoundError("No module named 'gigaslide'")),
+            "cannot import gigaslide .*install it",
+        ),
     ):
         with pytest.raises(ClusterError, match=words):
             refuse_other_versions(client, "tcp://s:1")
@@ -340,25 +387,39 @@ def test_a_job_that_is_refused_once_is_asked_for_again(tmp_path, queue_that_refu
     monkeypatch.setattr(on_dask.logger, "warning", lambda text, *values: told.append(text % values))
     assert run(tmp_path / "out", COLUMNS, **QUEUE).exit_status == 0
     assert contents(tmp_path / "out") == expected(COLUMNS)
-    assert [line for line in told if line.startswith("slurm refused 1 job (sbatch: error: Batch job submission")]
+    assert [
+        line
+        for line in told
+        if line.startswith("slurm refused 1 job (sbatch: error: Batch job submission")
+    ]
     assert len(calls.read_text().splitlines()) == 2
 
 
-def test_a_queue_that_takes_no_job_is_told_in_its_own_words(tmp_path, queue_that_refuses, monkeypatch):
+def test_a_queue_that_takes_no_job_is_told_in_its_own_words(
+    tmp_path, queue_that_refuses, monkeypatch
+):
     calls = queue_that_refuses(100)
-    with pytest.raises(ClusterError, match=r"slurm takes no job \(sbatch: error: Batch job .*see --queue, --account"):
+    with pytest.raises(
+        ClusterError,
+        match=r"slurm takes no job \(sbatch: error: Batch job .*see --queue, --account",
+    ):
         run(tmp_path / "out", COLUMNS, **QUEUE)
     assert len(calls.read_text().splitlines()) >= 3
 
 
 def test_a_queueing_system_that_is_not_here_is_told_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ClusterError, match=r"--cluster slurm: no sbatch on PATH; run this where jobs are sent from"):
+    with pytest.raises(
+        ClusterError, match=r"--cluster slurm: no sbatch on PATH; run this where jobs are sent from"
+    ):
         run(tmp_path / "out", COLUMNS, **QUEUE)
 
 
 def test_fault_36_interrupt_of_a_terminal_leaves_workers_alone():
-    with clusters.dask_client(BatchSettings(workers=1, memory_gb=1), at_most=1, shared=None) as (client, _):
+    with clusters.dask_client(BatchSettings(workers=1, memory_gb=1), at_most=1, shared=None) as (
+        client,
+        _,
+    ):
         (worker,) = client.run(os.getpid).values()
         assert list(client.run(signal.getsignal, signal.SIGINT).values()) == [signal.SIG_IGN]
         os.kill(worker, signal.SIGINT)

@@ -6,7 +6,13 @@ from gigaslide.batch import BatchSettings
 from gigaslide.batch.queues import job_of, walltime_words
 from gigaslide.wsi import SettingsError
 
-WANTED = {"cores": 2, "memory_gb": 3.0, "walltime": "1-02:30:40", "interface": "lo", "job_setup": ("module load q",)}
+WANTED = {
+    "cores": 2,
+    "memory_gb": 3.0,
+    "walltime": "1-02:30:40",
+    "interface": "lo",
+    "job_setup": ("module load q",),
+}
 EXPECTED = {
     "slurm": {
         "#SBATCH -J gigaslide",
@@ -36,8 +42,19 @@ EXPECTED = {
         "#BSUB -W 26:31",
         "#BSUB -o LOGS/w-%J.out",
     },
-    "sge": {"#$ -q long", "#$ -P lab", "#$ -l h_rt=26:30:40", "#$ -e LOGS/", "#$ -o LOGS/", "#$ -j y"},
-    "htcondor": {"MY.DaskWorkerCores = 2", "MY.DaskWorkerMemory = 6000000000", "LogDirectory = LOGS"},
+    "sge": {
+        "#$ -q long",
+        "#$ -P lab",
+        "#$ -l h_rt=26:30:40",
+        "#$ -e LOGS/",
+        "#$ -o LOGS/",
+        "#$ -j y",
+    },
+    "htcondor": {
+        "MY.DaskWorkerCores = 2",
+        "MY.DaskWorkerMemory = 6000000000",
+        "LogDirectory = LOGS",
+    },
 }
 MORE = {
     "slurm": "--qos=high",
@@ -51,7 +68,9 @@ MORE = {
 def script(settings: BatchSettings, logs) -> str:
     kind, job = job_of(settings, environment={"A_DICT": "{'x': 1}"}, logs=logs)
     job_class = getattr(dask_jobqueue, kind).job_cls
-    units = {"lsf_units": "kb"} if settings.cluster == "lsf" else {}  # else it asks the system's own files
+    units = (
+        {"lsf_units": "kb"} if settings.cluster == "lsf" else {}
+    )  # else it asks the system's own files
     return job_class(scheduler="tls://h:1", name="w", **job, **units).job_script()
 
 
@@ -63,7 +82,13 @@ def test_jobs_ask_for_queue_cores_memory_time_and_logs(cluster, tmp_path):
     lines = {line.replace(str(tmp_path), "LOGS") for line in made.splitlines()}
     assert EXPECTED[cluster] <= lines
     assert any(line.endswith(MORE[cluster]) for line in lines)
-    for words in ("--nworkers 2", "--nthreads 1", "--memory-limit 2.79GiB", "--interface lo", "module load q"):
+    for words in (
+        "--nworkers 2",
+        "--nthreads 1",
+        "--memory-limit 2.79GiB",
+        "--interface lo",
+        "module load q",
+    ):
         assert words in made
     assert "A_DICT" in made
 
@@ -83,10 +108,15 @@ def test_what_a_system_does_not_know_is_told_before_a_job_is_sent(settings, word
 
 @pytest.mark.parametrize(
     ("given", "slurm", "lsf"),
-    [("04:00", "04:00:00", "04:00"), ("2-00:30", "2-00:30:00", "48:30"), ("30:00:01", "1-06:00:01", "30:01")],
+    [
+        ("04:00", "04:00:00", "04:00"),
+        ("2-00:30", "2-00:30:00", "48:30"),
+        ("30:00:01", "1-06:00:01", "30:01"),
+    ],
 )
 def test_walltime_means_hours_and_minutes_everywhere(given, slurm, lsf):
     written = {
-        name: walltime_words(BatchSettings(cluster=name, walltime=given)) for name in ("slurm", "lsf", "htcondor")
+        name: walltime_words(BatchSettings(cluster=name, walltime=given))
+        for name in ("slurm", "lsf", "htcondor")
     }
     assert written == {"slurm": slurm, "lsf": lsf, "htcondor": ""}

@@ -1,4 +1,5 @@
-"""The command as a user types it: statuses, one-line errors, settings from options and YAML, a whole small run."""
+"""The command as a user types it: statuses, one-line errors, settings from options and YAML, a
+whole small run."""
 
 import json
 import signal
@@ -22,12 +23,25 @@ from gigaslide.phantom import plan_cohort
 from gigaslide.training import TrainSettings
 from gigaslide.wsi import Cohort, CohortSlide, Heatmap, SettingsError, TissueSettings
 
-SMALL = ["--mpp", "0.5", "--patch-px", "75", "--centre-px", "32", "--margin-px", "8", "--batch.workers", "0"]
+SMALL = [
+    "--mpp",
+    "0.5",
+    "--patch-px",
+    "75",
+    "--centre-px",
+    "32",
+    "--margin-px",
+    "8",
+    "--batch.workers",
+    "0",
+]
 SHORT = ["--train.examples", "64", "--train.batch", "16", "--train.validation-patches", "32"]
 
 
 def write_cohort(folder: Path, rows: list[str]) -> Path:
-    (folder / "cohort.csv").write_text("slide,annotation,label,patient,split,mpp\n" + "\n".join(rows) + "\n")
+    (folder / "cohort.csv").write_text(
+        "slide,annotation,label,patient,split,mpp\n" + "\n".join(rows) + "\n"
+    )
     return folder / "cohort.csv"
 
 
@@ -48,7 +62,15 @@ def small_run(tmp_path_factory):
         "broken.tif,,normal,e,test,",
     ]
     cohort = write_cohort(folder, rows)
-    command = ["run", str(cohort), str(folder / "out"), *SMALL, *SHORT, "--evaluate.resamples", "50"]
+    command = [
+        "run",
+        str(cohort),
+        str(folder / "out"),
+        *SMALL,
+        *SHORT,
+        "--evaluate.resamples",
+        "50",
+    ]
     return folder, command, main(command)
 
 
@@ -58,7 +80,9 @@ def test_fault_01_an_empty_file_never_stops_the_run(small_run):
     summary = (folder / "out" / "predictions" / "summary.csv").read_text()
     assert "broken,failed" in summary
     assert "not a slide" in summary
-    assert {"report.html", "metrics.json"} <= {path.name for path in (folder / "out" / "report").iterdir()}
+    assert {"report.html", "metrics.json"} <= {
+        path.name for path in (folder / "out" / "report").iterdir()
+    }
     assert "broken" in (folder / "out" / "report" / "report.html").read_text()
 
 
@@ -91,7 +115,9 @@ def test_a_second_run_skips_every_stage(small_run, capsys):
     assert "train     unchanged" in told
     assert "evaluate  unchanged" in told
     assert "2 skipped" in told
-    assert before == {path: path.stat().st_mtime_ns for path in (folder / "out" / "model").iterdir()}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in (folder / "out" / "model").iterdir()
+    }
     assert heatmap.stat().st_mtime_ns == made
 
 
@@ -101,17 +127,39 @@ def test_stages_one_by_one_say_the_same(small_run, capsys):
     cohort = str(folder / "cohort.csv")
     assert main(["tile", cohort, str(out / "store"), *SMALL]) == 0
     assert "0 done, 2 skipped" in capsys.readouterr().out
-    assert main(["train", str(out / "store"), str(out / "model"), *[o.replace("train.", "") for o in SHORT]]) == 0
+    assert (
+        main(
+            [
+                "train",
+                str(out / "store"),
+                str(out / "model"),
+                *[o.replace("train.", "") for o in SHORT],
+            ]
+        )
+        == 0
+    )
     assert "unchanged" in capsys.readouterr().out
     assert main(["predict", str(out / "model"), str(out / "alone"), str(folder / "t2.tif")]) == 0
     alone = Heatmap.load(out / "alone" / "t2" / "heatmap.zarr").probability
-    assert alone.tobytes() == Heatmap.load(out / "predictions" / "t2" / "heatmap.zarr").probability.tobytes()
+    assert (
+        alone.tobytes()
+        == Heatmap.load(out / "predictions" / "t2" / "heatmap.zarr").probability.tobytes()
+    )
 
 
 def test_settings_come_from_yaml_and_options_win(tmp_path, capsys):
     config = tmp_path / "settings.yaml"
     config.write_text("phantom:\n  slides: 3\n  size_px: 500\n  mpp: 1.0\n")
-    arguments = ["phantom", str(tmp_path / "out"), "--config", str(config), "--slides", "2", "--batch.workers", "0"]
+    arguments = [
+        "phantom",
+        str(tmp_path / "out"),
+        "--config",
+        str(config),
+        "--slides",
+        "2",
+        "--batch.workers",
+        "0",
+    ]
     assert main(arguments) == 0
     assert "2 slides: 2 done" in capsys.readouterr().out
     config.write_text("phantom:\n  slices: 3\n")
@@ -130,7 +178,10 @@ def test_settings_come_from_yaml_and_options_win(tmp_path, capsys):
         (["cohort", "nowhere"], "nowhere"),
         (["tile"], "COHORT requires an argument"),
         (["tile", "c", "s", "--patch-px", "ten"], "--patch-px: expected a valid integer, got ten"),
-        (["tile", "c", "s", "--patch-px", "60"], "--patch-px: expected greater than or equal to 75, got 60"),
+        (
+            ["tile", "c", "s", "--patch-px", "60"],
+            "--patch-px: expected greater than or equal to 75, got 60",
+        ),
         (["tile", "c", "s", "--tissue.mpp", "-2"], "--tissue.mpp: expected greater than 0, got -2"),
         (["tile", "c", "s", "--centre-px", "400"], "centre_px 400 is larger than patch_px 299"),
         (["demo", "d", "--seed", "-1"], "seed: expected greater than or equal to 0, got -1"),
@@ -175,7 +226,10 @@ def test_an_output_that_cannot_be_made_is_one_line(tmp_path, capfd, monkeypatch)
     monkeypatch.chdir(tmp_path)
     Path("FILE").write_text("")
     monkeypatch.setenv("COLUMNS", "200")
-    assert main(["phantom", "FILE/x", "--slides", "1", "--size-px", "300", "--batch.workers", "0"]) == 1
+    assert (
+        main(["phantom", "FILE/x", "--slides", "1", "--size-px", "300", "--batch.workers", "0"])
+        == 1
+    )
     told = capfd.readouterr().err
     assert "gigaslide: FILE/x: Not a directory; give another place" in told
     assert "Traceback" not in told
@@ -191,7 +245,9 @@ def test_fault_08_missing_spacing_says_how_to_give_it(tmp_path, capsys):
     assert "mpp column" in told
     assert "--slide-mpp" in told
     assert main(["tile", str(cohort), str(tmp_path / "store"), *SMALL, "--slide-mpp", "0.5"]) == 0
-    recipe = json.loads((tmp_path / "store" / "t" / "zarr.json").read_text())["attributes"]["recipe"]
+    recipe = json.loads((tmp_path / "store" / "t" / "zarr.json").read_text())["attributes"][
+        "recipe"
+    ]
     assert recipe["settings"]["slide_mpp"] == 0.5
 
 
@@ -201,18 +257,31 @@ def test_cohort_proposes_a_table_that_tile_takes(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["cohort", "in"]) == 0
     table = capsys.readouterr().out
-    assert table.startswith("slide,annotation,label,patient,split,mpp,exhaustive\nin/A.tif,in/a.geojson,tumor,")
+    assert table.startswith(
+        "slide,annotation,label,patient,split,mpp,exhaustive\nin/A.tif,in/a.geojson,tumor,"
+    )
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy():
     code = (
         "import sys; from gigaslide.cli import main; main(['--help']);"
-        "heavy = {'tensorflow', 'keras', 'dask', 'openslide', 'pandas', 'zarr', 'cv2'} & set(sys.modules);"
+        "heavy = {'tensorflow', 'keras', 'dask', 'openslide', 'pandas', 'zarr', 'cv2'} & "
+        "set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("demo", "phantom", "cohort", "tile", "train", "predict", "evaluate", "compare", "run"):
+    for name in (
+        "demo",
+        "phantom",
+        "cohort",
+        "tile",
+        "train",
+        "predict",
+        "evaluate",
+        "compare",
+        "run",
+    ):
         assert name in done.stdout
 
 
@@ -242,36 +311,73 @@ def a_plan(**stages) -> Plan:
 def test_what_holds_for_the_slides_is_said_once():
     grey = TissueSettings(method="grey")
     tile = TileSettings(
-        slide_mpp=0.25, allow_upsampling=True, tissue=grey, min_tissue=0.3, groups={"Krebs": "tumor"}, seed=3
+        slide_mpp=0.25,
+        allow_upsampling=True,
+        tissue=grey,
+        min_tissue=0.3,
+        groups={"Krebs": "tumor"},
+        seed=3,
     )
     plan = a_plan(tile=tile, predict=PredictSettings(threshold=0.7))
     predict, evaluate = plan.predict, plan.evaluate
-    assert (predict.slide_mpp, predict.allow_upsampling, predict.tissue, predict.min_tissue) == (0.25, True, grey, 0.3)
+    assert (predict.slide_mpp, predict.allow_upsampling, predict.tissue, predict.min_tissue) == (
+        0.25,
+        True,
+        grey,
+        0.3,
+    )
     assert predict.threshold == 0.7
     assert (evaluate.groups, evaluate.seed, plan.train.seed) == ({"Krebs": "tumor"}, 3, 3)
 
 
 def test_what_is_given_to_a_stage_wins_even_where_it_is_the_default():
     tile = TileSettings(min_tissue=0.3, slide_mpp=0.25, seed=3)
-    plan = a_plan(tile=tile, predict=PredictSettings(min_tissue=0.5), evaluate=EvaluateSettings(seed=0))
+    plan = a_plan(
+        tile=tile, predict=PredictSettings(min_tissue=0.5), evaluate=EvaluateSettings(seed=0)
+    )
     assert (plan.predict.min_tissue, plan.predict.slide_mpp) == (0.5, 0.25)
     assert (plan.evaluate.seed, plan.train.seed) == (0, 3)
 
 
 def test_run_passes_what_was_given_on_the_command_line(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("gigaslide.cli.run.run_stages", lambda cohort, out, plan: seen.append(plan) or 0)
+    monkeypatch.setattr(
+        "gigaslide.cli.run.run_stages", lambda cohort, out, plan: seen.append(plan) or 0
+    )
     cohort = str(write_cohort(tmp_path, ["t.tif,,tumor,a,train,"]))
-    options = ["--groups.Krebs", "tumor", "--slide-mpp", "0.25", "--tissue.method", "grey", "--min-tissue", "0.3"]
-    stage = ["--allow-upsampling", "--seed", "3", "--predict.min-tissue", "0.5", "--train.seed", "0"]
+    options = [
+        "--groups.Krebs",
+        "tumor",
+        "--slide-mpp",
+        "0.25",
+        "--tissue.method",
+        "grey",
+        "--min-tissue",
+        "0.3",
+    ]
+    stage = [
+        "--allow-upsampling",
+        "--seed",
+        "3",
+        "--predict.min-tissue",
+        "0.5",
+        "--train.seed",
+        "0",
+    ]
     assert main(["run", cohort, str(tmp_path / "out"), *options, *stage]) == 0
     predict, evaluate = seen[0].predict, seen[0].evaluate
-    assert (predict.slide_mpp, predict.allow_upsampling, predict.tissue.method) == (0.25, True, "grey")
+    assert (predict.slide_mpp, predict.allow_upsampling, predict.tissue.method) == (
+        0.25,
+        True,
+        "grey",
+    )
     assert predict.min_tissue == 0.5
     assert (evaluate.groups, evaluate.seed, seen[0].train.seed) == ({"Krebs": "tumor"}, 3, 0)
 
 
-@pytest.mark.parametrize(("statuses", "expected"), [([0, 0], 0), ([0, 2], 2), ([2, 0, 1], 1), ([1, 2], 1), ([2, 2], 2)])
+@pytest.mark.parametrize(
+    ("statuses", "expected"), [([0, 0], 0), ([0, 2], 2), ([2, 0, 1], 1), ([1, 2], 1), ([2, 2], 2)]
+)
 def test_the_worst_status_is_1(statuses, expected):
     assert worst(statuses) == expected
 
@@ -284,13 +390,23 @@ GOOD = ["t0.tif,,tumor,a,train,", "t1.tif,,tumor,b,validation,", "t2.tif,,tumor,
     [
         (GOOD[:2], {}, "no slide in test to predict"),
         (GOOD[1:], {}, "no tumor slide in train to tile"),
-        (["t0.tif,,tumor,a,train,", "n.tif,,normal,b,validation,", GOOD[2]], {}, "no tumor slide in validation"),
+        (
+            ["t0.tif,,tumor,a,train,", "n.tif,,normal,b,validation,", GOOD[2]],
+            {},
+            "no tumor slide in validation",
+        ),
         (["t.tif,,tumor,a,,"], {}, "no tumor slide in train and none in validation"),
-        (GOOD, {"evaluate": EvaluateSettings(split="validation")}, "the split to evaluate, validation"),
+        (
+            GOOD,
+            {"evaluate": EvaluateSettings(split="validation")},
+            "the split to evaluate, validation",
+        ),
         ([*GOOD[:2], "t2.tif,,,c,test,"], {}, "has a label"),
     ],
 )
-def test_a_cohort_that_lacks_a_stage_s_slides_is_refused_before_any_work(rows, options, words, tmp_path):
+def test_a_cohort_that_lacks_a_stage_s_slides_is_refused_before_any_work(
+    rows, options, words, tmp_path
+):
     cohort = Cohort.load(write_cohort(tmp_path, rows))
     with pytest.raises(SettingsError, match=words):
         run_stages(cohort, tmp_path / "out", a_plan(**options))
@@ -301,10 +417,13 @@ def test_a_cohort_that_lacks_a_stage_s_slides_is_refused_before_any_work(rows, o
 def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
     cohort = write_cohort(tmp_path, GOOD[:2])
     code = (
-        f"import sys; from gigaslide.cli import main; status = main(['run', {str(cohort)!r}, 'nowhere']);"
+        f"import sys; from gigaslide.cli import main; status = main(['run', {str(cohort)!r}, "
+        "'nowhere']);"
         "sys.exit(10 * status + bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 10, done.stderr
     assert "no slide in test to predict" in done.stderr
 
@@ -314,7 +433,9 @@ def test_the_demo_keeps_the_papers_sizes_and_one_seed():
     assert (plan.tile.patch_px, plan.tile.centre_px, plan.tile.mpp) == (139, 64, phantoms.mpp)
     assert {phantoms.seed, plan.tile.seed, plan.train.seed, plan.evaluate.seed} == {5}
     rows = [
-        CohortSlide(id=p.id, path=Path(f"{p.id}.tif"), label=p.label, patient=p.patient, split=p.split)
+        CohortSlide(
+            id=p.id, path=Path(f"{p.id}.tif"), label=p.label, patient=p.patient, split=p.split
+        )
         for p in plan_cohort(phantoms)
     ]
     check_cohort(Cohort.of_rows(rows), plan)
@@ -322,7 +443,10 @@ def test_the_demo_keeps_the_papers_sizes_and_one_seed():
 
 def test_a_phantom_that_failed_counts_in_the_demo(tmp_path, monkeypatch):
     summary = BatchSummary(
-        outcomes=(SlideOutcome(slide="p", status="done"), SlideOutcome(slide="q", status="failed", reason="disk"))
+        outcomes=(
+            SlideOutcome(slide="p", status="done"),
+            SlideOutcome(slide="q", status="failed", reason="disk"),
+        )
     )
     cohort = write_cohort(tmp_path, GOOD)
     monkeypatch.setattr("gigaslide.cli.demo.phantom_stage", lambda *_: (cohort, summary))
@@ -333,7 +457,12 @@ def test_a_phantom_that_failed_counts_in_the_demo(tmp_path, monkeypatch):
 def test_figures_of_two_models_are_told_on_the_terminal(capsys):
     figure = {"value": 0.5, "low": None, "high": None}
     froc = {"gigaslide": {"score": figure, "sensitivity_at_false_positives_per_slide": {}}}
-    metrics = {"patch_auc": figure, "slide_auc": figure, "froc": froc, "settings": {"confidence": 0.95}}
+    metrics = {
+        "patch_auc": figure,
+        "slide_auc": figure,
+        "froc": froc,
+        "settings": {"confidence": 0.95},
+    }
     show_figures({**metrics, "models": ["abc"]})
     assert "models" not in capsys.readouterr().out
     show_figures({**metrics, "models": ["abc", "def"]})
@@ -358,7 +487,9 @@ def test_run_into_a_bucket_is_refused(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_fault_36_a_stopped_command_says_how_to_go_on(tmp_path, monkeypatch, capsys, number, status):
+def test_fault_36_a_stopped_command_says_how_to_go_on(
+    tmp_path, monkeypatch, capsys, number, status
+):
     def stopped(*_):
         raise Stopped(number)
 

@@ -1,7 +1,7 @@
 """A real Slurm on this machine: the same files as elsewhere, also when a job is cancelled half-way.
 
-Only where asked for: make test-cluster. Where Slurm is not installed the tests are skipped with words that begin NOT
-TESTED; an installed one that does not start, or runs no job, fails them.
+Only where asked for: make test-cluster. Where Slurm is not installed the tests are skipped with
+words that begin NOT TESTED; an installed one that does not start, or runs no job, fails them.
 """
 
 import os
@@ -32,10 +32,14 @@ def slurm() -> Iterator[None]:
         pytest.skip("NOT TESTED: starting a Slurm of our own needs root")
     missing = [name for name in ("slurmctld", "slurmd", "munged") if shutil.which(name) is None]
     if missing:
-        pytest.skip(f"NOT TESTED: no {', '.join(missing)} here; on Debian .ci/slurm install brings them")
+        pytest.skip(
+            f"NOT TESTED: no {', '.join(missing)} here; on Debian .ci/slurm install brings them"
+        )
     given = os.environ.get("PYTHONPATH", "")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GIGASLIDE_SLURM", f"/run/gigaslide-slurm-{os.getpid()}")  # beside one that runs here by hand
+        patch.setenv(
+            "GIGASLIDE_SLURM", f"/run/gigaslide-slurm-{os.getpid()}"
+        )  # beside one that runs here by hand
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [given, str(ROOT / "tests")])))
         try:
             started = told(ROOT / ".ci/slurm", "start")
@@ -57,7 +61,9 @@ def told(*command: str | Path) -> subprocess.CompletedProcess[str]:
 def jobs() -> list[str]:
     """Numbers of the jobs that run."""
     command = ["squeue", "--noheader", "--format=%A", "--states=PENDING,RUNNING,COMPLETING"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split()
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=20, check=True
+    ).stdout.split()
 
 
 def wait_for_no_jobs() -> None:
@@ -72,8 +78,12 @@ def wait_for_blocks(out: Path, count: int, *, job: str) -> None:
     while not (out / "run.jsonl").exists() or len(journal(out, "block")) < count:
         state = told("squeue", "--noheader", "--format=%T", f"--jobs={job}").stdout.strip()
         logs = "".join(path.read_text() for path in out.parent.glob("*.log"))
-        assert state in ("PENDING", "CONFIGURING", "RUNNING"), f"job {job} ended as {state or 'unknown'}: {logs}"
-        assert time.monotonic() < deadline, f"job {job} is {state} and has not done {count} blocks: {logs}"
+        assert state in ("PENDING", "CONFIGURING", "RUNNING"), (
+            f"job {job} ended as {state or 'unknown'}: {logs}"
+        )
+        assert time.monotonic() < deadline, (
+            f"job {job} is {state} and has not done {count} blocks: {logs}"
+        )
         time.sleep(0.2)
 
 
@@ -118,16 +128,24 @@ def test_job_script_runs_is_stopped_by_slurm_and_goes_on(slurm, tmp_path):
     """A job that is told to stop writes its journal and ends by itself; sent again, it goes on."""
     settings = BatchSettings(cluster="slurm", cores=1, memory_gb=0.5, walltime="00:05:00")
     script = job_script(
-        [sys.executable, str(ROOT / "tests/sums.py"), "job", str(tmp_path / "out"), "250"], settings, folder=tmp_path
+        [sys.executable, str(ROOT / "tests/sums.py"), "job", str(tmp_path / "out"), "250"],
+        settings,
+        folder=tmp_path,
     )
     (tmp_path / "job.sh").write_text(script)
     for attempt in range(2):
         sent = subprocess.run(
-            ["sbatch", "--parsable", "job.sh"], cwd=tmp_path, capture_output=True, text=True, check=True
+            ["sbatch", "--parsable", "job.sh"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         if attempt == 0:
             wait_for_blocks(tmp_path / "out", 3, job=sent.stdout.strip())
-            subprocess.run(["scancel", "--signal=TERM", "--full", sent.stdout.strip()], timeout=20, check=True)
+            subprocess.run(
+                ["scancel", "--signal=TERM", "--full", sent.stdout.strip()], timeout=20, check=True
+            )
         wait_for_no_jobs()
     assert "SIGTERM" in journal(tmp_path / "out", "stopped")[-1]["reason"]
     assert contents(tmp_path / "out") == expected([Column("long", 250)])

@@ -12,7 +12,9 @@ def row(name: str, **fields) -> CohortSlide:
     return CohortSlide(id=Path(name).stem, path=Path(name), **fields)
 
 
-def table(tmp_path: Path, *lines: str, header: str = "slide,annotation,label,patient,split,mpp") -> Path:
+def table(
+    tmp_path: Path, *lines: str, header: str = "slide,annotation,label,patient,split,mpp"
+) -> Path:
     path = tmp_path / "cohort.csv"
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     return path
@@ -27,10 +29,17 @@ def test_a_table_is_read_with_paths_relative_to_it(tmp_path):
     )
     a, b, c = Cohort.load(path)
     assert a == CohortSlide(
-        id="a", path=tmp_path / "slides/a.tif", annotation=tmp_path / "drawn/a.xml", label="tumor", patient="p1",
-        split="train", mpp=0.25,
-    )  # fmt: skip
-    assert b == CohortSlide(id="b", path=Path("/abs/b.svs"), label="normal", patient="p2", split="test")
+        id="a",
+        path=tmp_path / "slides/a.tif",
+        annotation=tmp_path / "drawn/a.xml",
+        label="tumor",
+        patient="p1",
+        split="train",
+        mpp=0.25,
+    )
+    assert b == CohortSlide(
+        id="b", path=Path("/abs/b.svs"), label="normal", patient="p2", split="test"
+    )
     assert c == CohortSlide(id="c", path=tmp_path / "../c.ndpi", split="validation", mpp=0.5)
 
 
@@ -43,7 +52,13 @@ def test_only_the_slide_column_is_needed_and_others_are_left_alone(tmp_path):
 
 def test_round_trip_keeps_every_field(tmp_path):
     cohort = as_cohort(
-        row(str(tmp_path / "in" / "a.tif"), annotation=tmp_path / "a.xml", label="tumor", patient="p", split="train"),
+        row(
+            str(tmp_path / "in" / "a.tif"),
+            annotation=tmp_path / "a.xml",
+            label="tumor",
+            patient="p",
+            split="train",
+        ),
         row("/elsewhere/b, with comma.tif", label="normal", mpp=0.2431, exhaustive=False),
         row(str(tmp_path / 'quo"te.tif'), split="test"),
     )
@@ -59,18 +74,27 @@ def test_round_trip_keeps_every_field(tmp_path):
 
 def test_further_columns_are_kept_as_text_and_saved(tmp_path):
     path = tmp_path / "c.csv"
-    path.write_text("scanner,slide,label,centre\n X1 ,a.tif,tumor,07\n,b.tif,,3\nX2,c.tif\n", encoding="utf-8")
+    path.write_text(
+        "scanner,slide,label,centre\n X1 ,a.tif,tumor,07\n,b.tif,,3\nX2,c.tif\n", encoding="utf-8"
+    )
     cohort = Cohort.load(path)
     assert [slide.column("scanner") for slide in cohort] == ["X1", "", "X2"]
     assert [slide.column("centre") for slide in cohort] == ["07", "3", ""]
     assert cohort.slides[0].column("label") == cohort.slides[0].column("nothing") == ""
     cohort.save(tmp_path / "again.csv")
-    assert (tmp_path / "again.csv").read_text().splitlines()[0].endswith("split,mpp,exhaustive,scanner,centre")
+    assert (
+        (tmp_path / "again.csv")
+        .read_text()
+        .splitlines()[0]
+        .endswith("split,mpp,exhaustive,scanner,centre")
+    )
     assert Cohort.load(tmp_path / "again.csv") == cohort
 
 
 def test_of_split_and_length():
-    cohort = as_cohort(row("a.tif", split="train"), row("b.tif", split="test"), row("c.tif", split="train"))
+    cohort = as_cohort(
+        row("a.tif", split="train"), row("b.tif", split="test"), row("c.tif", split="train")
+    )
     assert len(cohort) == 3
     assert [slide.id for slide in cohort.of_split("train")] == ["a", "c"]
 
@@ -107,14 +131,22 @@ def test_fault_13_names_give_safe_ids_and_survive_the_csv(tmp_path):
 
 
 def test_fault_14_same_name_in_two_folders_gets_distinct_ids(tmp_path):
-    cohort = as_cohort(row("/x/one/a.tif"), row("/x/two/a.tif"), row("/x/two/A.tif"), row("/x/two/b.tif"))
+    cohort = as_cohort(
+        row("/x/one/a.tif"), row("/x/two/a.tif"), row("/x/two/A.tif"), row("/x/two/b.tif")
+    )
     ids = [slide.id for slide in cohort]
     assert len({name.casefold() for name in ids}) == 4
     assert all(name.startswith(("a-", "A-")) for name in ids[:3])
     assert ids[3] == "b"
-    moved = as_cohort(row("/y/z/one/a.tif"), row("/y/z/two/a.tif"), row("/y/z/two/A.tif"), row("/y/z/two/b.tif"))
+    moved = as_cohort(
+        row("/y/z/one/a.tif"), row("/y/z/two/a.tif"), row("/y/z/two/A.tif"), row("/y/z/two/b.tif")
+    )
     assert [slide.id for slide in moved] == ids  # moving the cohort does not rename its outputs
-    turned = as_cohort(*reversed([row("/x/one/a.tif"), row("/x/two/a.tif"), row("/x/two/A.tif"), row("/x/two/b.tif")]))
+    turned = as_cohort(
+        *reversed(
+            [row("/x/one/a.tif"), row("/x/two/a.tif"), row("/x/two/A.tif"), row("/x/two/b.tif")]
+        )
+    )
     assert [slide.id for slide in turned] == ids[::-1]
 
 
@@ -151,8 +183,12 @@ def test_a_file_listed_twice_is_refused():
 
 def test_a_patient_on_two_sides_is_a_leak():
     with pytest.raises(SettingsError, match="patient p7 is in test and train"):
-        as_cohort(row("a.tif", patient="p7", split="train"), row("b.tif", patient="p7", split="test"))
-    as_cohort(row("a.tif", patient="p7", split="train"), row("b.tif", patient="p7"))  # not on any side
+        as_cohort(
+            row("a.tif", patient="p7", split="train"), row("b.tif", patient="p7", split="test")
+        )
+    as_cohort(
+        row("a.tif", patient="p7", split="train"), row("b.tif", patient="p7")
+    )  # not on any side
     as_cohort(row("a.tif", split="train"), row("b.tif", split="test"))  # unknown patients
 
 

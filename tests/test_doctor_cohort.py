@@ -1,4 +1,5 @@
-"""The doctor between slides: duplicates, leaks, classes, the exit status, and estimates against a real tiling."""
+"""The doctor between slides: duplicates, leaks, classes, the exit status, and estimates against a
+real tiling."""
 
 import json
 import os
@@ -11,7 +12,15 @@ import pytest
 from checkups import TILE, DeadlyPath, checked, checked_csv, settings, slide
 from conftest import as_cohort
 from gigaslide.batch import BatchSettings
-from gigaslide.doctor import CohortCheckup, SampleSettings, Severity, SlideCheckup, check_up, cohort_of, save_checkup
+from gigaslide.doctor import (
+    CohortCheckup,
+    SampleSettings,
+    Severity,
+    SlideCheckup,
+    check_up,
+    cohort_of,
+    save_checkup,
+)
 from gigaslide.patching import tile_cohort
 from gigaslide.wsi import Cohort, CohortSlide, TissueSettings, open_slide, tissue_mask
 
@@ -31,7 +40,9 @@ def pair(good) -> tuple[CohortSlide, CohortSlide]:
 
 def between(checkup: CohortCheckup, severity: Severity | None = None) -> dict[str, str]:
     """Words by check."""
-    return {found.check: found.says for found in checkup.findings if severity in (None, found.severity)}
+    return {
+        found.check: found.says for found in checkup.findings if severity in (None, found.severity)
+    }
 
 
 def test_a_good_cohort_has_no_finding(good_checkup):
@@ -82,14 +93,19 @@ def test_every_stage_is_estimated(good_checkup):
     assert list(estimates) == ["tile", "train", "predict", "evaluate"]
     assert [one.slides for one in estimates.values()] == [4, 2, 2, 2]
     assert all(one.items and one.bytes and one.hours and one.basis for one in estimates.values())
-    assert estimates["predict"].items == sum(s.predict.windows for s in good_checkup.slides if s.predict)
+    assert estimates["predict"].items == sum(
+        s.predict.windows for s in good_checkup.slides if s.predict
+    )
     assert estimates["evaluate"].items == 1  # the other outline is isolated cells
 
 
 def test_the_network_takes_its_time_with_examples_orientations_and_cores(pair):
     def hours(**changes) -> list[float]:
         cohort = as_cohort(
-            *(replace(row, split=side, patient="") for row, side in zip(pair, ("train", "test"), strict=True))
+            *(
+                replace(row, split=side, patient="")
+                for row, side in zip(pair, ("train", "test"), strict=True)
+            )
         )
         return [one.hours for one in checked(cohort, **changes).estimates]
 
@@ -102,9 +118,19 @@ def test_the_network_takes_its_time_with_examples_orientations_and_cores(pair):
 
 def test_fault_41_one_class_only_is_an_error(pair):
     tumor, normal = pair
-    checkup = checked(as_cohort(normal, replace(normal, id="v", path=tumor.path, patient="v", split="validation")))
-    [found] = [found for found in checkup.findings if found.check == "classes" and found.severity == "error"]
-    assert found.says == "no tumour patch in train and none in validation: training needs both classes on both sides"
+    checkup = checked(
+        as_cohort(normal, replace(normal, id="v", path=tumor.path, patient="v", split="validation"))
+    )
+    [found] = [
+        found
+        for found in checkup.findings
+        if found.check == "classes" and found.severity == "error"
+    ]
+    assert (
+        found.says
+        == "no tumour patch in train and none in validation: training needs both classes on both "
+        "sides"
+    )
     assert found.advice == "look at labels, splits and annotations"
     estimates = {one.stage: one for one in checkup.estimates}
     assert estimates["train"].items == 0
@@ -115,24 +141,34 @@ def test_classes_missing_because_of_broken_slides_are_told_so(pair, tmp_path):
     tumor, normal = pair
     broken = replace(tumor, path=tmp_path / "gone.tif")
     checkup = checked(as_cohort(broken, normal))
-    found = {one.says: one.advice for one in checkup.findings if (one.check, one.severity) == ("classes", "error")}
+    found = {
+        one.says: one.advice
+        for one in checkup.findings
+        if (one.check, one.severity) == ("classes", "error")
+    }
     assert found == {
         "no slide in validation: training needs slides in train and in validation": (
             "fill in the split column, unless you only predict"
         ),
-        "no tumour patch in train: training needs both classes on both sides": "mend the slides with errors there",
+        "no tumour patch in train: training needs both classes on both sides": "mend the slides "
+        "with errors there",
     }
 
 
 def test_test_needs_slides_of_both_labels(pair):
     tumor, normal = pair
-    assert between(checked(as_cohort(tumor, normal)), "warning")["classes"] == "no slide in test: nothing to predict"
+    assert (
+        between(checked(as_cohort(tumor, normal)), "warning")["classes"]
+        == "no slide in test: nothing to predict"
+    )
     checkup = checked(as_cohort(tumor, replace(normal, split="test")))
     assert "no slide labelled tumour in test" in between(checkup, "warning")["classes"]
 
 
 def test_a_cohort_without_labels_or_sides_is_only_a_note(pair):
-    cohort = as_cohort(*(replace(row, label="", split="", annotation=None, patient="") for row in pair))
+    cohort = as_cohort(
+        *(replace(row, label="", split="", annotation=None, patient="") for row in pair)
+    )
     checkup = checked(cohort)
     assert [(found.severity, found.check) for found in checkup.findings] == [("note", "classes")]
     assert checkup.exit_status == 0
@@ -152,7 +188,10 @@ def absolute(good: Path) -> list[str]:
     """The rows of the good cohort with paths that hold anywhere."""
     rows = good.read_text().splitlines()[1:]
     return [
-        ",".join(str(good.parent / cell) if cell.endswith((".tif", ".geojson")) else cell for cell in row.split(","))
+        ",".join(
+            str(good.parent / cell) if cell.endswith((".tif", ".geojson")) else cell
+            for cell in row.split(",")
+        )
         for row in rows
     ]
 
@@ -170,7 +209,9 @@ def test_slides_of_no_patient_and_of_no_side_are_warnings(good):
 
 def test_a_slide_listed_twice_is_kept_once(good):
     rows = absolute(good)
-    checkup = checked_csv(good.parent.parent, [*rows, rows[3].replace(",validation,", ",train,")], name="twice.csv")
+    checkup = checked_csv(
+        good.parent.parent, [*rows, rows[3].replace(",validation,", ",train,")], name="twice.csv"
+    )
     assert len(checkup.slides) == 6
     [found] = [found for found in checkup.findings if found.check == "duplicate"]
     assert (found.severity, "listed twice" in found.says) == ("error", True)
@@ -200,7 +241,9 @@ def test_copies_and_links_of_one_slide_are_errors(pair, tmp_path):
 def test_fault_14_one_name_in_two_folders_is_a_note(pair, tmp_path):
     _, normal = pair
     other = slide(tmp_path / "b" / f"{normal.id}.tif", 77)
-    checkup = checked_csv(tmp_path, [f"{normal.path},,normal,a,train,", f"{other.path},,normal,b,train,"])
+    checkup = checked_csv(
+        tmp_path, [f"{normal.path},,normal,a,train,", f"{other.path},,normal,b,train,"]
+    )
     [found] = [found for found in checkup.findings if found.check == "names"]
     assert found.severity == "note"
     assert len(set(found.slides)) == 2
@@ -209,11 +252,15 @@ def test_fault_14_one_name_in_two_folders_is_a_note(pair, tmp_path):
 
 def test_one_slide_of_another_scale_is_a_warning_and_many_are_not(pair, monkeypatch):
     _, normal = pair
-    monkeypatch.setattr("gigaslide.doctor.pixels._mpp_of_file", lambda _: None)  # else that is the warning
+    monkeypatch.setattr(
+        "gigaslide.doctor.pixels._mpp_of_file", lambda _: None
+    )  # else that is the warning
 
     def mpps(*values: float) -> list[list[str]]:
         rows = [replace(normal, id=f"s{n}", mpp=mpp, split="test") for n, mpp in enumerate(values)]
-        checkups = checked(Cohort(slides=tuple(rows)), allow_upsampling=True, predict={"allow_upsampling": True}).slides
+        checkups = checked(
+            Cohort(slides=tuple(rows)), allow_upsampling=True, predict={"allow_upsampling": True}
+        ).slides
         return [[one.says for one in c.findings if "most slides" in one.says] for c in checkups]
 
     assert mpps(0.5, 0.51, 1.9) == [[], [], ["1.9 µm/px, while most slides have about 0.51"]]
@@ -256,8 +303,12 @@ def test_the_json_is_the_whole_checkup(good_checkup, tmp_path):
     assert page == tmp_path / "out" / "checkup.html"
     assert content["exit_status"] == 0
     assert content["counts"] == {"error": 0, "warning": 0, "good": 6}
-    assert [slide["id"] for slide in content["slides"]] == [slide.id for slide in good_checkup.slides]
-    assert content["slides"][0]["tile"]["tumor_patches"] == good_checkup.slides[0].tile.tumor_patches
+    assert [slide["id"] for slide in content["slides"]] == [
+        slide.id for slide in good_checkup.slides
+    ]
+    assert (
+        content["slides"][0]["tile"]["tumor_patches"] == good_checkup.slides[0].tile.tumor_patches
+    )
     assert content["settings"] == settings().model_dump(mode="json")
     assert len(content["estimates"]) == 4
 
@@ -284,16 +335,26 @@ def test_fault_07_hanging_and_crashing_slides_do_not_stop_the_others(pair, good_
     ill = settings(sample=SampleSettings(minutes=0.1))
     # One worker, the bad ones first: what follows comes after both.
     batch = BatchSettings(workers=1, memory_gb=1.0)
-    checkup = check_up(Cohort(slides=(hanging, crashing, *pair)), ill, batch, name="cohort", known=[])
+    checkup = check_up(
+        Cohort(slides=(hanging, crashing, *pair)), ill, batch, name="cohort", known=[]
+    )
     told = [[(found.severity, found.check) for found in slide.findings] for slide in checkup.slides]
     assert told == [[("error", "time")], [("error", "crash")], [], []]
     assert checkup.exit_status == 2
     assert checkup.slides[1].findings[0].says == "the process that examined it died"
-    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    assert not [
+        child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())
+    ]
     # And what a worker sees is what is seen here.
-    assert [measured(one) for one in checkup.slides[2:]] == [measured(one) for one in good_checkup.slides[:2]]
+    assert [measured(one) for one in checkup.slides[2:]] == [
+        measured(one) for one in good_checkup.slides[:2]
+    ]
 
 
 def measured(checkup: SlideCheckup) -> tuple:
-    tile = checkup.tile and (checkup.tile.tumor_patches, checkup.tile.normal_patches, checkup.tile.patch_bytes)
+    tile = checkup.tile and (
+        checkup.tile.tumor_patches,
+        checkup.tile.normal_patches,
+        checkup.tile.patch_bytes,
+    )
     return checkup.pixels, checkup.tissue_mm2, checkup.annotation, checkup.fingerprint, tile

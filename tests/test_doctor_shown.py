@@ -13,7 +13,9 @@ from gigaslide.wsi import Cohort, CohortSlide
 from predictions import Page
 
 NASTY = "<script>alert('1')</script>\"&\n\x1b[31m"
-OPTIONS = [f"--{name.replace('_', '-')}={getattr(TILE, name)}" for name in sorted(TILE.model_fields_set)]
+OPTIONS = [
+    f"--{name.replace('_', '-')}={getattr(TILE, name)}" for name in sorted(TILE.model_fields_set)
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +31,15 @@ def mixed(good, tmp_path_factory) -> CohortCheckup:
 
 @pytest.fixture(scope="module")
 def nasty(tmp_path_factory) -> tuple[CohortCheckup, Path]:
-    """A slide and an annotation whose names are attacks, one group's too; and the folder of their check-up."""
+    """A slide and an annotation whose names are attacks, one group's too; and the folder of their
+    check-up."""
     folder = tmp_path_factory.mktemp("nasty")
     name = NASTY.replace("/", "_")
     row = slide(folder / f"{name}.tif", 3, tumor=True)
     row = replace(row, id="s", patient=NASTY, annotation=drawn(folder / f"{name}.tif", group=NASTY))
-    other = CohortSlide(id="t", path=folder / f"{name}2.tif", patient=NASTY, label="tumor", split="validation")
+    other = CohortSlide(
+        id="t", path=folder / f"{name}2.tif", patient=NASTY, label="tumor", split="validation"
+    )
     checkup = checked(Cohort(slides=(row, other)), groups={NASTY: "tumor"})
     save_checkup(checkup, folder / "out")
     return checkup, folder / "out"
@@ -87,13 +92,18 @@ def test_the_json_holds_every_number_of_the_table(mixed, tmp_path):
         ]
         assert table[one["id"]].split()[2:9] == [cell or "–" for cell in cells]
     counts = content["counts"]
-    assert f"6 slides: {counts['error']} with errors, {counts['warning']} with warnings, {counts['good']} good" in shown
+    assert (
+        f"6 slides: {counts['error']} with errors, {counts['warning']} with warnings, "
+        f"{counts['good']} good" in shown
+    )
     for side in content["sides"]:
         numbers = [side[key] for key in ("slides", "tumor", "normal")]
         others = [side[key] or "–" for key in ("patients", "tumor_patches", "normal_patches")]
         assert [side["split"], *map(str, numbers + others)] in [line.split() for line in shown]
     for one in content["estimates"]:
-        [line] = [line for line in shown if line.startswith(one["stage"]) and f" {one['unit']} " in line]
+        [line] = [
+            line for line in shown if line.startswith(one["stage"]) and f" {one['unit']} " in line
+        ]
         slides, items = line.split()[1:3]
         assert int(slides) == one["slides"]
         assert float(items.replace(",", "")) == pytest.approx(one["items"], rel=0.05)
@@ -103,7 +113,9 @@ def test_the_json_holds_every_number_of_the_table(mixed, tmp_path):
 def made(slides: list[tuple[str, tuple[Finding, ...]]]) -> CohortCheckup:
     """A check-up of slides with those findings and nothing else."""
     fields = {"path": "p", "label": "", "patient": "", "split": ""}
-    checkups = tuple(SlideCheckup(id=name, findings=findings, **fields) for name, findings in slides)
+    checkups = tuple(
+        SlideCheckup(id=name, findings=findings, **fields) for name, findings in slides
+    )
     empty = {"findings": (), "sides": (), "estimates": (), "cores": 2, "settings": {}}
     return CohortCheckup(cohort="c", slides=checkups, **empty)
 
@@ -113,9 +125,13 @@ def test_findings_alike_are_told_once_and_good_slides_up_to_a_number():
         return (Finding(severity="error", check="scale", says=says, advice="do this"),)
 
     same = lines(made([(f"s{n}", found("too coarse")) for n in range(7)]), 80)
-    assert [line for line in same if "too coarse" in line] == ["error   scale: too coarse (s0, s1, s2, s3 and 3 more)"]
+    assert [line for line in same if "too coarse" in line] == [
+        "error   scale: too coarse (s0, s1, s2, s3 and 3 more)"
+    ]
     unlike = lines(made([(f"s{n}", found(f"{n} µm/px")) for n in range(3)]), 80)
-    assert [line for line in unlike if "scale:" in line] == ["error   scale: 0 µm/px (s0); likewise s1, s2"]
+    assert [line for line in unlike if "scale:" in line] == [
+        "error   scale: 0 µm/px (s0); likewise s1, s2"
+    ]
     many = lines(made([(f"s{n}", ()) for n in range(100)]), 80)
     assert "        and 40 more good ones" in many
     assert len([line for line in many if line.startswith("good")]) == 60
@@ -173,7 +189,9 @@ def test_the_command_says_when_some_or_all_slides_are_bad(good, tmp_path, capsys
     bad = f"{tmp_path / 'empty.tif'},,normal,p9,train,\n"
     (tmp_path / "all.csv").write_text(HEAD + bad)
     assert command(tmp_path / "all.csv", tmp_path / "out") == 1
-    (tmp_path / "some.csv").write_text(HEAD + bad + f"{good.parent / 'test-normal.tif'},,normal,p5,test,\n")
+    (tmp_path / "some.csv").write_text(
+        HEAD + bad + f"{good.parent / 'test-normal.tif'},,normal,p5,test,\n"
+    )
     assert command(tmp_path / "some.csv", tmp_path / "out") == 2
     assert "not a slide: the file is empty" in capsys.readouterr().out
 

@@ -1,4 +1,5 @@
-"""The doctor on single slides: every finding provoked by a fault that was made for it, and none on a good slide."""
+"""The doctor on single slides: every finding provoked by a fault that was made for it, and none on
+a good slide."""
 
 from dataclasses import replace
 from functools import cache
@@ -23,13 +24,18 @@ def ill(tmp_path_factory) -> CohortSlide:
 
 @cache
 def corners_of_tiles(level: int, *, stained: bool) -> set[tuple[int, int]]:
-    """Level px (x, y) of the level's tiles, all or those with a stained pixel, by looking at every one."""
+    """Level px (x, y) of the level's tiles, all or those with a stained pixel, by looking at every
+    one."""
     pixels = stained_slide(1)
     if level:
         pixels = block_means(pixels, columns=LEVELS[level - 1][0], rows=LEVELS[level - 1][1])
     pink = pixels[..., 1] < 200
-    places = [(x, y) for y in range(0, pink.shape[0], TILE_PX) for x in range(0, pink.shape[1], TILE_PX)]
-    return {(x, y) for x, y in places if not stained or pink[y : y + TILE_PX, x : x + TILE_PX].any()}
+    places = [
+        (x, y) for y in range(0, pink.shape[0], TILE_PX) for x in range(0, pink.shape[1], TILE_PX)
+    ]
+    return {
+        (x, y) for x, y in places if not stained or pink[y : y + TILE_PX, x : x + TILE_PX].any()
+    }
 
 
 def test_a_good_slide_has_no_finding_and_its_figures_are_right(ill):
@@ -40,7 +46,9 @@ def test_a_good_slide_has_no_finding_and_its_figures_are_right(ill):
     assert checkup.pixels.reader_reason == "compared tiles are equal to OpenSlide's"
     with open_slide(ill.path) as opened:
         mask = tissue_mask(opened, TissueSettings())
-    assert checkup.tissue_mm2 == pytest.approx(mask.mask.sum() * (mask.scale_level0 * 0.5) ** 2 / 1e6)
+    assert checkup.tissue_mm2 == pytest.approx(
+        mask.mask.sum() * (mask.scale_level0 * 0.5) ** 2 / 1e6
+    )
     pieces_px = np.pi * (470 * 410 + 170 * 260)
     assert checkup.tissue_mm2 == pytest.approx(pieces_px * 0.25 / 1e6, rel=0.05)
     assert (checkup.tiles.unreadable, checkup.tiles.mpx_per_s > 1) == (0, True)
@@ -51,7 +59,8 @@ def test_a_slide_outlined_in_part_is_noted(ill):
         (
             "note",
             "annotation",
-            "outlined in part: it gives tumour patches only, and evaluation judges its slide score alone",
+            "outlined in part: it gives tumour patches only, and evaluation judges its slide score "
+            "alone",
         )
     ]
 
@@ -59,23 +68,30 @@ def test_a_slide_outlined_in_part_is_noted(ill):
 def test_what_is_drawn_is_measured(ill):
     [checkup] = checked(Cohort(slides=(ill,))).slides
     facts = checkup.annotation
-    drawn_px = sum(shapely.Polygon(shell, [hole] if hole else None).area for shell, hole in TUMOR_RINGS)
+    drawn_px = sum(
+        shapely.Polygon(shell, [hole] if hole else None).area for shell, hole in TUMOR_RINGS
+    )
     assert facts.tumor_mm2 == pytest.approx(drawn_px * 0.25 / 1e6)
     assert facts.vertices == sum(len(ring) + 1 for pair in TUMOR_RINGS for ring in pair if ring)
-    assert [(group.name, group.meaning, group.outlines) for group in facts.groups] == [("Tumor", "tumor", 2)]
+    assert [(group.name, group.meaning, group.outlines) for group in facts.groups] == [
+        ("Tumor", "tumor", 2)
+    ]
     assert (facts.on_tissue_share > 0.95, facts.outside_share) == (True, 0)
     # The smaller outline is 40 µm long: isolated tumour cells.
     assert (facts.lesions, facts.isolated_cells) == (1, 1)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"", "not a slide: the file is empty"), (None, "no such file"), (b"GIF89a" * 99, "not a")]
+    ("content", "says"),
+    [(b"", "not a slide: the file is empty"), (None, "no such file"), (b"GIF89a" * 99, "not a")],
 )
 def test_fault_01_what_cannot_be_opened_is_told_with_its_reason(content, says, tmp_path):
     path = tmp_path / "s.tif"
     if content is not None:
         path.write_bytes(content)
-    [checkup] = checked(Cohort(slides=(CohortSlide(id="s", path=path, label="normal", split="train"),))).slides
+    [checkup] = checked(
+        Cohort(slides=(CohortSlide(id="s", path=path, label="normal", split="train"),))
+    ).slides
     [found] = checkup.findings
     assert (found.severity, found.check) == ("error", "open")
     assert found.says.startswith(says)
@@ -120,7 +136,8 @@ def test_fault_03_a_damaged_tile_is_told_with_its_place(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mpp", "words"), [(None, "does not say"), ((0.5, 0.6), "differ by more than 5 %"), (80.0, "is not between")]
+    ("mpp", "words"),
+    [(None, "does not say"), ((0.5, 0.6), "differ by more than 5 %"), (80.0, "is not between")],
 )
 def test_faults_08_09_missing_unequal_and_absurd_spacing_are_errors(mpp, words, tmp_path):
     [(severity, check, says)] = alone(slide(tmp_path / "s.tif", mpp=mpp))
@@ -128,7 +145,9 @@ def test_faults_08_09_missing_unequal_and_absurd_spacing_are_errors(mpp, words, 
     assert words in says
 
 
-@pytest.mark.parametrize(("mpp", "words"), [(0.05, "slide scanners give 0.1 to 2"), (2.5, "slide scanners give")])
+@pytest.mark.parametrize(
+    ("mpp", "words"), [(0.05, "slide scanners give 0.1 to 2"), (2.5, "slide scanners give")]
+)
 def test_spacing_of_no_scanner_is_a_warning(mpp, words, ill):
     found = alone(replace(ill, mpp=mpp), allow_upsampling=True)
     assert any(one[:2] == ("warning", "µm/px") and words in one[2] for one in found)
@@ -136,23 +155,33 @@ def test_spacing_of_no_scanner_is_a_warning(mpp, words, ill):
 
 def test_a_slide_longer_than_glass_is_a_warning(ill, monkeypatch):
     monkeypatch.setattr("gigaslide.doctor.pixels.LARGEST_MM", 0.7)
-    assert alone(ill) == [("warning", "µm/px", "0.5 µm/px makes it 1 × 1 mm, longer than a microscope slide")]
+    assert alone(ill) == [
+        ("warning", "µm/px", "0.5 µm/px makes it 1 × 1 mm, longer than a microscope slide")
+    ]
 
 
 def test_given_spacing_is_a_note_and_one_against_the_file_a_warning(ill, tmp_path):
     silent = slide(tmp_path / "a.tif", mpp=None)
-    assert alone(replace(silent, mpp=0.5)) == [("note", "µm/px", "0.5 µm/px is given by the cohort")]
+    assert alone(replace(silent, mpp=0.5)) == [
+        ("note", "µm/px", "0.5 µm/px is given by the cohort")
+    ]
     assert alone(silent, slide_mpp=0.5) == [("note", "µm/px", "0.5 µm/px is given by --slide-mpp")]
-    assert ("warning", "µm/px", "the cohort says 0.25 µm/px, the file 0.5") in alone(replace(ill, mpp=0.25))
+    assert ("warning", "µm/px", "the cohort says 0.25 µm/px, the file 0.5") in alone(
+        replace(ill, mpp=0.25)
+    )
 
 
 def test_a_slide_coarser_than_asked_for_is_an_error_unless_it_may_be_enlarged(ill):
     assert [found[:2] for found in alone(ill, mpp=0.25)] == [("error", "scale")]
-    assert [found[:2] for found in alone(ill, mpp=0.25, allow_upsampling=True)] == [("warning", "scale")]
+    assert [found[:2] for found in alone(ill, mpp=0.25, allow_upsampling=True)] == [
+        ("warning", "scale")
+    ]
     assert alone(ill, mpp=0.49) == []
 
 
-def test_no_small_level_is_a_warning_and_beyond_the_limit_tissue_is_not_looked_for(ill, monkeypatch):
+def test_no_small_level_is_a_warning_and_beyond_the_limit_tissue_is_not_looked_for(
+    ill, monkeypatch
+):
     monkeypatch.setattr("gigaslide.doctor.pixels.LARGE_MPX", 0.01)
     [(severity, check, says)] = alone(ill)
     assert (severity, check) == ("warning", "levels")
@@ -161,7 +190,9 @@ def test_no_small_level_is_a_warning_and_beyond_the_limit_tissue_is_not_looked_f
     assert (checkup.tissue_mm2, checkup.tile) == (None, None)
     assert "tissue was not looked for" in checkup.findings[0].says
     # Without tissue to go by, all tiles of the finest level are in the sample of 64.
-    assert checkup.tiles.sampled == sum(min(8 if n else 64, len(corners_of_tiles(n, stained=False))) for n in range(3))
+    assert checkup.tiles.sampled == sum(
+        min(8 if n else 64, len(corners_of_tiles(n, stained=False))) for n in range(3)
+    )
 
 
 def test_fault_10_odd_levels_are_a_note(tmp_path):
@@ -182,10 +213,15 @@ def test_a_probe_that_finds_a_difference_is_a_note_with_its_verdict(ill, monkeyp
     decode = tifffile.TiffPage.decode.func  # pyright: ignore[reportFunctionMemberAccess]
 
     def one_off(page):
-        return lambda content, index: (decode(page)(content, index)[0] ^ 1, *decode(page)(content, index)[1:])
+        return lambda content, index: (
+            decode(page)(content, index)[0] ^ 1,
+            *decode(page)(content, index)[1:],
+        )
 
     monkeypatch.setattr(tifffile.TiffPage, "decode", property(one_off))
-    monkeypatch.setattr("gigaslide.wsi.readers.opening._SOUND", {})  # as a process that has not yet opened it
+    monkeypatch.setattr(
+        "gigaslide.wsi.readers.opening._SOUND", {}
+    )  # as a process that has not yet opened it
     [found] = alone(ill)
     assert found[:2] == ("note", "reader")
     assert "read by OpenSlide" in found[2]
@@ -201,7 +237,9 @@ def test_fault_12_glass_alone_is_a_warning(tmp_path):
 def test_tumour_without_annotation_stops_tiling_and_only_warns_in_test(ill):
     bare = replace(ill, annotation=None)
     assert [found[:2] for found in alone(bare)] == [("error", "annotation")]
-    assert [found[:2] for found in alone(replace(bare, split="test"))] == [("warning", "annotation")]
+    assert [found[:2] for found in alone(replace(bare, split="test"))] == [
+        ("warning", "annotation")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +288,8 @@ def moved(rings, dx, dy):
 
 
 def test_fault_20_outlines_beyond_the_slide_warn_and_most_of_them_are_an_error(ill, tmp_path):
-    # 260 px to the right the small outline leaves the slide, the large one does not; swapped axes would not see it.
+    # 260 px to the right the small outline leaves the slide, the large one does not; swapped axes
+    # would not see it.
     some = replace(ill, annotation=drawn(tmp_path / "a.tif", moved(TUMOR_RINGS, 260, 0)))
     found = {check: (severity, says) for severity, check, says in alone(some)}
     assert found["outside"][0] == "warning"
@@ -265,7 +304,9 @@ def test_tumour_beside_the_tissue_is_a_warning(ill, tmp_path):
     beside = [([(5, 1000), (300, 1000), (300, 1100), (5, 1100)], [])]
     found = {
         check: (severity, says)
-        for severity, check, says in alone(replace(ill, annotation=drawn(tmp_path / "a.tif", beside)))
+        for severity, check, says in alone(
+            replace(ill, annotation=drawn(tmp_path / "a.tif", beside))
+        )
     }
     assert found["on tissue"][0] == "warning"
     assert "only 0% of the tumour area" in found["on tissue"][1]
@@ -288,7 +329,10 @@ def test_samples_lie_on_tissue_and_on_every_level(ill, monkeypatch):
     sizes = ((WIDTH, HEIGHT), *LEVELS)
     for level, x, y, width, height in seen:
         assert (x, y) in corners_of_tiles(level, stained=True)
-        assert (x + width, y + height) == (min(x + TILE_PX, sizes[level][0]), min(y + TILE_PX, sizes[level][1]))
+        assert (x + width, y + height) == (
+            min(x + TILE_PX, sizes[level][0]),
+            min(y + TILE_PX, sizes[level][1]),
+        )
     # Spread over the slide, not the first nine of them.
     assert {y for level, _, y, _, _ in seen if level == 0} >= {0, 512, 1024} - {1024}
     assert max(x for level, x, *_ in seen if level == 0) >= 1024

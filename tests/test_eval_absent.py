@@ -1,4 +1,5 @@
-"""What is not there: slides without a prediction, patients with slides elsewhere. Figures by hand, the careful way."""
+"""What is not there: slides without a prediction, patients with slides elsewhere. Figures by hand,
+the careful way."""
 
 from dataclasses import replace
 
@@ -47,7 +48,9 @@ def half(tmp_path):
         **{name: SlideTruth(tumor=lesion, **SIZE) for name, lesion in LESIONS.items()},
         **{f"n{i}": SlideTruth(**SIZE) for i in range(4)},
     }
-    found = given(tmp_path / "given", t="0.5,1000,600\n0.3,3000,2500\n", n0="0.6,10,20\n", n1="0.2,30,2900\n")
+    found = given(
+        tmp_path / "given", t="0.5,1000,600\n0.3,3000,2500\n", n0="0.6,10,20\n", n1="0.2,30,2900\n"
+    )
     return evaluate(found, truth, QUICK)
 
 
@@ -69,22 +72,31 @@ def test_absent_slides_lesions_are_missed_and_no_false_positive_is_divided_by_th
     froc = half.figures.froc
     assert froc["gigaslide"].countable_lesions == 2
     assert froc["gigaslide"].slides == 3
-    # Over three slides: .6 at 1/3, the hit of .5 with it, .3 at 2/3, .2 at 1. Over six, .6 would be at 1/6.
+    # Over three slides: .6 at 1/3, the hit of .5 with it, .3 at 2/3, .2 at 1. Over six, .6 would be
+    # at 1/6.
     assert froc["gigaslide"].curve.at_rates == (0, 0.5, 0.5, 0.5, 0.5, 0.5)
-    assert froc["gigaslide"].curve.false_positives.tolist() == pytest.approx([1, 2 / 3, 1 / 3, 1 / 3, 0])
+    assert froc["gigaslide"].curve.false_positives.tolist() == pytest.approx(
+        [1, 2 / 3, 1 / 3, 1 / 3, 0]
+    )
     assert froc["liu2017"].curve.false_positives.tolist() == [1, 0.5, 0.5, 0]
     assert "over those instead of 3" in froc["liu2017"].difference
     point = half.operating_point(0.3)
     assert (point.slides, point.lesions, point.sensitivity) == (3, 2, 0.5)
     assert point.false_positives_per_slide == pytest.approx(2 / 3)
-    assert "no predictions for u, n2, n3, which is an error" in froc["camelyon16-e1"].score.undefined
+    assert (
+        "no predictions for u, n2, n3, which is an error" in froc["camelyon16-e1"].score.undefined
+    )
 
 
 def test_absent_slides_are_listed_with_their_reason(half):
     rows = half.left_out()
     assert rows["slide"].tolist() == ["u", "n2", "n3"]
     assert set(rows["left_out_of"]) == {"all but FROC, where its lesions are missed"}
-    assert rows["reason"].str.contains("absent: no prediction at .*.csv; add it, empty where nothing was found").all()
+    assert (
+        rows["reason"]
+        .str.contains("absent: no prediction at .*.csv; add it, empty where nothing was found")
+        .all()
+    )
 
 
 def test_absent_tumour_slides_tell_what_sensitivity_would_be_without_them(plain: Bench):
@@ -93,12 +105,20 @@ def test_absent_tumour_slides_tell_what_sensitivity_would_be_without_them(plain:
     assert plain.metrics()["figures"]["slide_sensitivity"]["value"] == 1
     text = Page(plain.html()).text
     assert "3 of 3 slides are in the figures, 1 of them without a prediction" in text
-    assert "were the tumour slide among them called normal, slide sensitivity would be 0.500" in text
+    assert (
+        "were the tumour slide among them called normal, slide sensitivity would be 0.500" in text
+    )
 
 
 def test_a_prediction_without_detections_counts_in_full(tmp_path):
-    truth = {"t": SlideTruth(tumor=LESIONS["t"], **SIZE), "n": SlideTruth(**SIZE), "m": SlideTruth(**SIZE)}
-    got = evaluate(given(tmp_path / "given", t="0.5,1000,600\n", n="0.6,10,20\n", m=""), truth, QUICK)
+    truth = {
+        "t": SlideTruth(tumor=LESIONS["t"], **SIZE),
+        "n": SlideTruth(**SIZE),
+        "m": SlideTruth(**SIZE),
+    }
+    got = evaluate(
+        given(tmp_path / "given", t="0.5,1000,600\n", n="0.6,10,20\n", m=""), truth, QUICK
+    )
     assert got.figures.slide_auc.value == 0.5
     assert got.figures.estimates["slide_specificity"].value == 0.5
     assert got.froc.slides == 3
@@ -118,10 +138,14 @@ def repeated(verdicts: Verdicts, times: np.ndarray) -> Verdicts:
             false.append(verdicts.false_positive[index])
             false_slide.append(new)
     return Verdicts(
-        is_normal=verdicts.is_normal[kept], is_absent=verdicts.is_absent[kept], best=np.array(best, float),
-        is_itc=np.array(itc, bool), lesion_slide=np.array(lesion_slide, np.int64),
-        false_positive=np.array(false, float), false_positive_slide=np.array(false_slide, np.int64),
-    )  # fmt: skip
+        is_normal=verdicts.is_normal[kept],
+        is_absent=verdicts.is_absent[kept],
+        best=np.array(best, float),
+        is_itc=np.array(itc, bool),
+        lesion_slide=np.array(lesion_slide, np.int64),
+        false_positive=np.array(false, float),
+        false_positive_slide=np.array(false_slide, np.int64),
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -133,10 +157,14 @@ def test_every_draw_with_absent_slides_is_the_curve_of_its_slides(name, seed):
     best = np.round(rng.uniform(size=5), 1)
     best[2:4] = np.nan  # the absent slide's
     verdicts = Verdicts(
-        is_normal=np.arange(7) >= 3, is_absent=is_absent, best=best, is_itc=np.zeros(5, bool),
-        lesion_slide=np.array([0, 0, 1, 1, 2]), false_positive=np.round(rng.uniform(size=20), 1),
+        is_normal=np.arange(7) >= 3,
+        is_absent=is_absent,
+        best=best,
+        is_itc=np.zeros(5, bool),
+        lesion_slide=np.array([0, 0, 1, 1, 2]),
+        false_positive=np.round(rng.uniform(size=20), 1),
         false_positive_slide=rng.choice(there, 20),
-    )  # fmt: skip
+    )
     weights = rng.integers(0, 3, (12, 7))
     got = resampled_sensitivity(verdicts, DEFINITIONS[name], weights, rates=np.array(RATES))
     for row, times in zip(got, weights, strict=True):
@@ -144,12 +172,22 @@ def test_every_draw_with_absent_slides_is_the_curve_of_its_slides(name, seed):
         assert row.tolist() == pytest.approx(list(twin.at_rates) or [np.nan] * 6, nan_ok=True)
 
 
-def one(name: str, true: str, predicted: str, *, patient: str = "", scanner: str = "A", **changes) -> Judgement:
+def one(
+    name: str, true: str, predicted: str, *, patient: str = "", scanner: str = "A", **changes
+) -> Judgement:
     slide = CohortSlide(
-        id=name, path=None, label="normal" if true == "negative" else "tumor", patient=patient,
+        id=name,
+        path=None,
+        label="normal" if true == "negative" else "tumor",
+        patient=patient,
         further=(("stage", true), ("scanner", scanner)),
-    )  # fmt: skip
-    fields = {"status": JudgementStatus.EVALUATED, "score": 0.5, "predicted_class": predicted, **changes}
+    )
+    fields = {
+        "status": JudgementStatus.EVALUATED,
+        "score": 0.5,
+        "predicted_class": predicted,
+        **changes,
+    }
     return Judgement(slide=slide, **fields)
 
 
@@ -162,7 +200,8 @@ LACKING = {
 
 @pytest.mark.parametrize("status", LACKING)
 def test_a_patient_with_a_slide_that_has_no_class_is_left_out_and_listed(status):
-    """The macrometastasis is on the slide that cannot be judged: pN0 would be the stage of the rest."""
+    """The macrometastasis is on the slide that cannot be judged: pN0 would be the stage of the
+    rest."""
     judgements = [
         one("a", "macro", "", patient="p", status=status, reason="torn", score=None),
         one("b", "negative", "negative", patient="p"),
@@ -190,8 +229,12 @@ def test_a_patient_with_slides_in_two_subgroups_has_a_stage_in_neither():
     ]
     settings = QUICK.model_copy(update={"subgroups": ("scanner",)})
     first, second = (group.estimates["stage_kappa"] for group in subgroups_of(judgements, settings))
-    assert first.value == pytest.approx(cohen_kappa_score([2, 3], [0, 3], labels=range(5), weights="quadratic"))
-    assert second.value == pytest.approx(cohen_kappa_score([0], [3], labels=range(5), weights="quadratic"))
+    assert first.value == pytest.approx(
+        cohen_kappa_score([2, 3], [0, 3], labels=range(5), weights="quadratic")
+    )
+    assert second.value == pytest.approx(
+        cohen_kappa_score([0], [3], labels=range(5), weights="quadratic")
+    )
 
 
 def test_a_comparison_leaves_out_what_one_model_lacks_of_a_patient():
@@ -202,7 +245,9 @@ def test_a_comparison_leaves_out_what_one_model_lacks_of_a_patient():
         one("d", "negative", "negative", patient="r"),
     ]
     bad = [
-        replace(good[0], status=JudgementStatus.FAILED, reason="torn", score=None, predicted_class=""),
+        replace(
+            good[0], status=JudgementStatus.FAILED, reason="torn", score=None, predicted_class=""
+        ),
         good[1],
         replace(good[2], predicted_class="negative"),
         replace(good[3], predicted_class="itc"),
@@ -224,14 +269,18 @@ def test_a_slide_absent_in_one_model_is_out_of_the_slide_figures_of_both():
         "c": ("negative", 0.5, 0.6),
         "d": ("negative", 0.1, 0.3),
     }
-    good, bad = ([one(name, row[0], "", score=row[i]) for name, row in scores.items()] for i in (1, 2))
+    good, bad = (
+        [one(name, row[0], "", score=row[i]) for name, row in scores.items()] for i in (1, 2)
+    )
     bad[3] = replace(bad[3], status=JudgementStatus.ABSENT, reason="lost", score=None)
     got = compare(good, bad, QUICK, names=("good", "bad")).differences["slide_auc"]
     assert (got.first.value, got.second.value) == (0.5, 0.5)  # over a, b and c; .75 with d
     assert got.difference.value == 0
 
 
-@pytest.mark.parametrize("status", [JudgementStatus.ABSENT, JudgementStatus.MISSING, JudgementStatus.FAILED])
+@pytest.mark.parametrize(
+    "status", [JudgementStatus.ABSENT, JudgementStatus.MISSING, JudgementStatus.FAILED]
+)
 def test_what_the_official_programs_leave_out_anyway_voids_no_score_of_theirs(status):
     in_part = CohortSlide(id="test_114", path=None, label="tumor", exhaustive=False)
     outlined = replace(in_part, id="test_001", exhaustive=True, annotation="a.xml")
@@ -240,15 +289,18 @@ def test_what_the_official_programs_leave_out_anyway_voids_no_score_of_theirs(st
     assert "test_001" in official_gap([Judgement(slide=outlined, status=status)])
 
 
-def test_the_official_scores_stand_where_only_a_slide_outlined_in_part_lacks_its_prediction(plain: Bench):
+def test_the_official_scores_stand_where_only_a_slide_outlined_in_part_lacks_its_prediction(
+    plain: Bench,
+):
     plain.slide("test_114", "tumor", tumor=(LESION,), exhaustive=False)
     got = plain.evaluate()
     assert got.judgements[2].status == JudgementStatus.ABSENT
     before = replace(got, judgements=got.judgements[:2])
     assert got.figures.froc["camelyon16-e2"].score.value is not None
-    assert got.figures.froc["camelyon16-e2"].score.value == figures_of(before.judgements, QUICK).froc[
-        "camelyon16-e2"
-    ].score.value  # fmt: skip
+    assert (
+        got.figures.froc["camelyon16-e2"].score.value
+        == figures_of(before.judgements, QUICK).froc["camelyon16-e2"].score.value
+    )
 
 
 def test_a_threshold_is_reached_alike_by_a_cell_a_slide_and_a_detection(bench: Bench):

@@ -35,9 +35,13 @@ def two_models(bench: Bench) -> Bench:
         is_tumor = index % 2 == 0
         centre = ("scanner", "A" if index < 8 else "B")
         bench.slide(
-            f"s{index}", "tumor" if is_tumor else "normal", tumor=(LESION,) if is_tumor else (),
-            patient=f"p{index // 2}", scan=index == 0, further=(centre,),
-        )  # fmt: skip
+            f"s{index}",
+            "tumor" if is_tumor else "normal",
+            tumor=(LESION,) if is_tumor else (),
+            patient=f"p{index // 2}",
+            scan=index == 0,
+            further=(centre,),
+        )
         good = 0.6 + 0.03 * index if is_tumor else 0.2 + 0.04 * index
         for folder, p in (("good", good), ("bad", float(np.round(rng.uniform(), 2)))):
             bench.predictions = bench.folder / folder
@@ -97,31 +101,46 @@ def test_official_scores_are_compared_too_and_are_not_where_one_model_lacks_a_sl
     assert (bad[0].status, len(got.slides)) == (JudgementStatus.ABSENT, 12)
     official = got.differences["froc_camelyon16-e2"]
     assert official.first.value is not None
-    assert official.second.undefined == "no predictions for s0, which is an error in the official programs"
+    assert (
+        official.second.undefined
+        == "no predictions for s0, which is an error in the official programs"
+    )
     assert (official.difference.value, official.p_value) == (None, None)
     whole = compare(good, good, QUICK, names=("a", "b")).differences["froc_camelyon16-e2"]
     assert (whole.difference.value, whole.p_value) == (0, 1)
     assert whole.first.low < whole.first.value
     groups = two_models.evaluate(QUICK.model_copy(update={"subgroups": ("scanner",)})).subgroups
-    assert [group.estimates["froc_camelyon16-e2"].value is None for group in groups] == [True, False]
+    assert [group.estimates["froc_camelyon16-e2"].value is None for group in groups] == [
+        True,
+        False,
+    ]
 
 
 def test_where_one_model_has_no_patches_it_is_named(two_models):
-    good, bad = judged(two_models, "good"), [replace(j, patches=None) for j in judged(two_models, "bad")]
+    good, bad = (
+        judged(two_models, "good"),
+        [replace(j, patches=None) for j in judged(two_models, "bad")],
+    )
     quick = QUICK.model_copy(update={"resamples": 0})
     for name in ("patch_auc", "patch_brier"):
         one = compare(good, bad, quick, names=("good", "bad")).differences[name]
         assert (one.first.undefined, one.difference.undefined) == ("", "bad: no patches")
         assert (
-            compare(bad, good, quick, names=("bad", "good")).differences[name].difference.undefined == "bad: no patches"
+            compare(bad, good, quick, names=("bad", "good")).differences[name].difference.undefined
+            == "bad: no patches"
         )
-        assert compare(bad, bad, quick, names=("a", "b")).differences[name].difference.undefined == "no patches"
+        assert (
+            compare(bad, bad, quick, names=("a", "b")).differences[name].difference.undefined
+            == "no patches"
+        )
 
 
 def test_slides_that_one_model_lacks_are_left_out_of_both(two_models):
     good, bad = judged(two_models, "good"), judged(two_models, "bad")[1:]
     got = compare(good, bad, QUICK, names=("good", "bad"))
-    assert [(one.slide, one.reason) for one in got.left_out] == [("s0", "bad: not among its slides")]
+    assert [(one.slide, one.reason) for one in got.left_out] == [
+        ("s0", "bad: not among its slides")
+    ]
     assert len(got.slides) == 11
     with pytest.raises(ScoreError, match="no slide in common"):
         compare(good[:1], bad, QUICK, names=("good", "bad"))
@@ -134,7 +153,9 @@ def test_a_heatmap_of_another_slide_is_an_absence_here_too(two_models):
     good, bad, out = (two_models.folder / name for name in ("good", "bad", "out"))
     left_out = compare_cohort(cohort, [good, bad], out, QUICK)[0].left_out
     assert [(one.slide, one.what) for one in left_out] == [("s0", "slide"), ("s0", "patient")]
-    assert left_out[0].reason.startswith("bad: absent: s0: the heatmap is of a slide of (700, 900) px")
+    assert left_out[0].reason.startswith(
+        "bad: absent: s0: the heatmap is of a slide of (700, 900) px"
+    )
     page = Page((out / "compare.html").read_text(encoding="utf-8"))
     assert "p0 (bad: s0: absent: s0: the heatmap is of a slide" in page.text
 
@@ -180,12 +201,16 @@ def test_subgroups_are_evaluations_of_their_slides(two_models):
     rows = two_models.table("subgroups")
     chosen = rows[(rows["value"] == "B") & (rows["figure"] == "slide_auc")]
     assert chosen["estimate"].tolist() == [twin.figures.slide_auc.value]
-    with pytest.raises(SettingsError, match="no column centre; there are label, patient, split, scanner"):
+    with pytest.raises(
+        SettingsError, match="no column centre; there are label, patient, split, scanner"
+    ):
         two_models.evaluate(QUICK.model_copy(update={"subgroups": ("centre",)}))
 
 
 TRUTH = {
-    "a": SlideTruth(size=(4000, 3000), mpp=0.5, tumor=[box(500, 400, 1500, 900), Point(3000, 2000).buffer(300)]),
+    "a": SlideTruth(
+        size=(4000, 3000), mpp=0.5, tumor=[box(500, 400, 1500, 900), Point(3000, 2000).buffer(300)]
+    ),
     "b": SlideTruth(size=(3000, 4000), mpp=0.5),
     "c": SlideTruth(size=(3000, 4000), mpp=0.5),
 }
@@ -202,8 +227,15 @@ def test_a_notebook_gets_figures_from_a_table_and_outlines():
     assert report.froc.curve.sensitivity.tolist() == [1, 1, 0.5, 0.5, 0]
     assert report.froc.curve.at_rates == (0.5, 1, 1, 1, 1, 1)
     assert report.auc.value == 1
-    assert report.detections()["verdict"].tolist() == ["hit", "hit", "false positive", "false positive"]
-    assert report.lesions()["area_mm2"].tolist() == pytest.approx([0.125, np.pi * 0.15**2], rel=0.01)
+    assert report.detections()["verdict"].tolist() == [
+        "hit",
+        "hit",
+        "false positive",
+        "false positive",
+    ]
+    assert report.lesions()["area_mm2"].tolist() == pytest.approx(
+        [0.125, np.pi * 0.15**2], rel=0.01
+    )
     assert report.metrics["counts"]["countable_lesions"] == 2
     assert report.table().loc["froc_gigaslide", "value"] == report.froc.score.value
     page = Page(report._repr_html_())
@@ -214,7 +246,10 @@ def test_a_notebook_gets_figures_from_a_table_and_outlines():
 
 
 def test_a_notebook_lists_what_is_left_out_and_what_is_missed():
-    part = {**TRUTH, "d": SlideTruth(size=(900, 700), mpp=0.5, tumor=box(1, 1, 800, 600), is_exhaustive=False)}
+    part = {
+        **TRUTH,
+        "d": SlideTruth(size=(900, 700), mpp=0.5, tumor=box(1, 1, 800, 600), is_exhaustive=False),
+    }
     report = evaluate(pd.concat([TABLE, TABLE.tail(1).assign(slide="d")]), part, HERE)
     assert report.left_out()[["slide", "what"]].to_numpy().tolist() == [["d", "slide"]]
     assert report.froc.score.value == evaluate(TABLE, TRUTH, HERE).froc.score.value
@@ -261,10 +296,13 @@ def test_a_notebook_is_told_what_is_wrong_with_its_table():
         evaluate(TABLE.rename(columns={"probability": "score"}), TRUTH, HERE)
     swapped = TABLE.replace({"x": {1000: 9999, 10: -1}})
     with pytest.raises(
-        ScoreError, match=r"3 of 4 detections lie outside .* at detections, line 1: \(9999, 600\); give"
+        ScoreError,
+        match=r"3 of 4 detections lie outside .* at detections, line 1: \(9999, 600\); give",
     ):
         evaluate(swapped.replace({"y": {2100: 3000}}), TRUTH, HERE)
-    assert evaluate(swapped, TRUTH, HERE).detections()["verdict"].tolist().count("false positive") == 3
+    assert (
+        evaluate(swapped, TRUTH, HERE).detections()["verdict"].tolist().count("false positive") == 3
+    )
     with pytest.raises(ScoreError, match="not in"):
         evaluate(TABLE.replace(0.9, np.nan), TRUTH, HERE)
 

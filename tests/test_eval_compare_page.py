@@ -1,4 +1,5 @@
-"""Several models on one cohort: who differs from the first, where they disagree most, and a page that says it."""
+"""Several models on one cohort: who differs from the first, where they disagree most, and a page
+that says it."""
 
 import json
 import re
@@ -16,7 +17,8 @@ from gigaslide.wsi import Cohort, Recipe, SettingsError
 from predictions import LESION, Bench, Page
 
 QUICK = EvaluateSettings(resamples=60, picture_px=100, seed=3)
-# Score of each slide by each model, and whether it finds the lesion (tumour) or marks something else (normal).
+# Score of each slide by each model, and whether it finds the lesion (tumour) or marks something
+# else (normal).
 SCORES = {
     "agreed": ((0.9, 0.9, 0.9), (True, True, True)),
     "one & <b>": ((0.8, 0.3, 0.7), (True, False, True)),
@@ -41,7 +43,9 @@ def three_models(bench: Bench) -> Bench:
 
 def compared(bench: Bench, models: str):
     cohort = Cohort(slides=tuple(bench.rows))
-    return compare_cohort(cohort, [bench.folder / one for one in models], bench.folder / "out", QUICK)
+    return compare_cohort(
+        cohort, [bench.folder / one for one in models], bench.folder / "out", QUICK
+    )
 
 
 def test_slides_on_which_models_disagree_most_come_first(three_models):
@@ -53,8 +57,11 @@ def test_slides_on_which_models_disagree_most_come_first(three_models):
     assert [row["count_spread"] for row in rows] == [1, 1, 0, 0]
     assert rows[2]["score_spread"] == pytest.approx(0.35)
     assert rows[1]["models"]["c"] == {
-        "score": pytest.approx(0.7), "called_tumor": True, "lesions_found": 0, "false_positives": 0,
-    }  # fmt: skip
+        "score": pytest.approx(0.7),
+        "called_tumor": True,
+        "lesions_found": 0,
+        "false_positives": 0,
+    }
     table = pd.read_csv(out / "disagreements.csv")
     assert table["model"].tolist() == list("abc") * 4
     assert table["lesions_found"].tolist()[:3] == [1, 0, 1]
@@ -64,7 +71,10 @@ def test_each_model_is_held_against_the_first(three_models):
     found = compared(three_models, "abc")
     assert [one.names for one in found] == [("a", "b"), ("a", "c")]
     # By hand: a ranks .9 .8 over .2 .7; b .9 .3 over .45 .7.
-    aucs = [[one.differences["slide_auc"].first.value, one.differences["slide_auc"].second.value] for one in found]
+    aucs = [
+        [one.differences["slide_auc"].first.value, one.differences["slide_auc"].second.value]
+        for one in found
+    ]
     assert aucs == [[1.0, 0.5], [1.0, 0.875]]
     out = three_models.folder / "out"
     table = pd.read_csv(out / "comparison.csv")
@@ -82,7 +92,9 @@ def test_the_page_is_filled_from_what_is_saved_and_escapes_names(three_models):
     assert page.tags.count("script") == 1
     assert "one & <b>" in page.text
     assert all(link.startswith(("data:image/", "#")) for link in page.links)
-    assert page.tags.count("img") == 2 + 4 * 3 + 1  # curves; slide and two heatmaps each; what a click enlarges
+    assert (
+        page.tags.count("img") == 2 + 4 * 3 + 1
+    )  # curves; slide and two heatmaps each; what a click enlarges
     text = (out / "comparison.json").read_text(encoding="utf-8")
     saved = {float(one) for one in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", text)}
     shown = {float(one) for one in re.findall(r'<data value="([^"]+)">', html)}
@@ -94,7 +106,10 @@ def test_few_patients_are_told_above_all_figures_here_too(three_models, monkeypa
     compared(three_models, "abc")
     page = three_models.folder / "out" / "compare.html"
     text = Page(page.read_text(encoding="utf-8")).text
-    words = "Only 2 patients with tumour and 2 patients without. Intervals from so few come out too narrow"
+    words = (
+        "Only 2 patients with tumour and 2 patients without. Intervals from so few come out too "
+        "narrow"
+    )
     assert text.count(words) == 1
     assert text.index(words) < text.index("Curves")
     told = iter(["Only x.", ""])  # of one pair alone: which
@@ -116,7 +131,10 @@ def test_the_command_takes_further_models_and_tells_how_to_repeat_it(three_model
     told = capsys.readouterr().out
     assert "a.csv less b.csv, 4 slides" in told
     assert "a.csv less c.csv, 4 slides" in told
-    assert shlex.join(["gigaslide", *words]) in Page((folder / "out" / "compare.html").read_text("utf-8")).text
+    assert (
+        shlex.join(["gigaslide", *words])
+        in Page((folder / "out" / "compare.html").read_text("utf-8")).text
+    )
 
 
 def test_the_same_predictions_twice_are_refused(three_models):
@@ -132,7 +150,11 @@ def test_a_link_leads_to_its_slide_also_where_others_have_no_picture(three_model
     compared(three_models, "ab")
     html = (three_models.folder / "out" / "compare.html").read_text(encoding="utf-8")
     links = dict(re.findall(r'<a href="#(slide-[^"]+)">(.+?)</a>', html))
-    cards = dict(re.findall(r'<li class="card" id="(slide-[^"]+)">\s*<h3>(.+?), (?:tumour|normal)</h3>', html))
+    cards = dict(
+        re.findall(
+            r'<li class="card" id="(slide-[^"]+)">\s*<h3>(.+?), (?:tumour|normal)</h3>', html
+        )
+    )
     assert links == cards
     assert set(cards.values()) == {"agreed", "apart"}
     text = Page(html).text
@@ -143,12 +165,19 @@ def test_a_link_leads_to_its_slide_also_where_others_have_no_picture(three_model
 
 def test_no_p_is_zero_and_the_header_lists_few_left_out(three_models, monkeypatch):
     lost = tuple(
-        LeftOut(slide=f"lost-{i:02}", what="slide", name="", left_out_of="every figure", reason="b: gone")
+        LeftOut(
+            slide=f"lost-{i:02}",
+            what="slide",
+            name="",
+            left_out_of="every figure",
+            reason="b: gone",
+        )
         for i in range(13)
     )
     monkeypatch.setattr(import_module("gigaslide.eval.compare"), "_p_value", lambda *_: 0.0004)
     monkeypatch.setattr(
-        "gigaslide.eval.compare_models.compare", lambda *a, **k: replace(compare(*a, **k), left_out=lost)
+        "gigaslide.eval.compare_models.compare",
+        lambda *a, **k: replace(compare(*a, **k), left_out=lost),
     )
     compared(three_models, "ab")
     out = three_models.folder / "out"

@@ -1,4 +1,5 @@
-"""Anybody's detections: the forms they come in, what is refused with file and line, and what an absence means."""
+"""Anybody's detections: the forms they come in, what is refused with file and line, and what an
+absence means."""
 
 import json
 from dataclasses import replace
@@ -57,17 +58,29 @@ def test_one_table_of_all_slides(tmp_path, header, in_a_folder):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"strange": "0.5,1,2\n"}, "strange.csv: predictions for 'strange', which the cohort does not list"),
+        (
+            {"strange": "0.5,1,2\n"},
+            "strange.csv: predictions for 'strange', which the cohort does not list",
+        ),
         ({"n": "0.5,1,2\n1.2,3,4\n"}, "n.csv, line 2: probability 1.2 is not in [0, 1]"),
         ({"n": "p,x,y\n-0.1,3,4\n"}, "n.csv, line 2: probability -0.1"),
         ({"n": "0.5,1,2\n\nnan,3,4\n"}, "n.csv, line 3: probability is nan"),
         ({"n": "0.5,1,2\n0.5,inf,4\n"}, "n.csv, line 2: x is inf"),
         ({"n": "0.5,1,2\n0.5,,4\n"}, "n.csv, line 2: x is ''"),
         ({"n": "0.5,1,2\n0.5,1\n"}, "n.csv, line 2: 2 values, expected probability,x,y"),
-        ({"n": "0.5;1;2\n"}, "n.csv, line 1: 1 value, expected probability,x,y; separate by commas"),
-        ({"n": "p,row,column\n0.5,1,2\n"}, "n.csv, line 1: the header 'p,row,column' has no column for x, y"),
+        (
+            {"n": "0.5;1;2\n"},
+            "n.csv, line 1: 1 value, expected probability,x,y; separate by commas",
+        ),
+        (
+            {"n": "p,row,column\n0.5,1,2\n"},
+            "n.csv, line 1: the header 'p,row,column' has no column for x, y",
+        ),
         ({"n": "0.5,1,2\n", "N": "0.5,1,2\n"}, "speaks of slide n too"),
-        ({"all": "slide,x,y,p\nn,1,2,0.5\nwho,1,2,0.5\n"}, "all.csv, line 3: predictions for 'who'"),
+        (
+            {"all": "slide,x,y,p\nn,1,2,0.5\nwho,1,2,0.5\n"},
+            "all.csv, line 3: predictions for 'who'",
+        ),
         (
             {"n": "slide,x,y,p\nn,1,2,0.5\ntest_001,1,2,0.5\n", "test_001": "0.5,1,2\n"},
             "n.csv, line 3: slide 'test_001'",
@@ -115,18 +128,32 @@ def test_a_detection_outside_its_slide_is_a_false_positive_told_with_file_and_li
     assert where in caplog.text
     assert where in judgement.notes[0]
     assert judgement.verdicts.verdict.tolist() == ["hit", "false positive"]
-    assert got.figures.froc["gigaslide"].curve.at_rates == (0, 1, 1, 1, 1, 1)  # 0.5 a slide, the lesion with it
+    assert got.figures.froc["gigaslide"].curve.at_rates == (
+        0,
+        1,
+        1,
+        1,
+        1,
+        1,
+    )  # 0.5 a slide, the lesion with it
     for name in ("camelyon16-e1", "camelyon16-e2"):
         one = got.figures.froc[name]
         assert one.score.value is None
-        assert one.score.undefined == "detections outside t, which is an error in the official programs"
+        assert (
+            one.score.undefined
+            == "detections outside t, which is an error in the official programs"
+        )
     rows = bench.table("left_out")
     assert rows["what"].tolist() == ["detection"]
     assert where in rows["name"][0]
 
 
 def test_a_detection_outside_its_slide_does_not_make_it_positive(bench):
-    given = bench_with(bench, t=f"0.2,600,200\n0.95,{WIDTH},650\n", n=f"0.9,5,{HEIGHT}\n0.3,5,{HEIGHT - 1}\n0.1,1,1\n")
+    given = bench_with(
+        bench,
+        t=f"0.2,600,200\n0.95,{WIDTH},650\n",
+        n=f"0.9,5,{HEIGHT}\n0.3,5,{HEIGHT - 1}\n0.1,1,1\n",
+    )
     got = scored(bench, given)
     assert [j.score for j in got.judgements] == [0.2, 0.3]
     assert got.figures.slide_auc.value == 0
@@ -146,11 +173,15 @@ def test_a_detection_on_the_border_of_a_lesion_at_the_border_is_outside(bench, x
 
 def test_detections_that_mostly_lie_outside_stop_the_command(bench):
     """Turned over: y before x."""
-    given = bench_with(bench, t=f"0.9,600,200\n0.3,{HEIGHT},{WIDTH - 1}\n", n=f"0.3,{HEIGHT - 1},{WIDTH - 1}\n")
+    given = bench_with(
+        bench, t=f"0.9,600,200\n0.3,{HEIGHT},{WIDTH - 1}\n", n=f"0.3,{HEIGHT - 1},{WIDTH - 1}\n"
+    )
     with pytest.raises(ScoreError) as caught:
         scored(bench, given)
     assert str(caught.value).startswith("2 of 3 detections lie outside their slides, the first at ")
-    assert f"t.csv, line 2: ({HEIGHT}, {WIDTH - 1}); give level-0 px, x before y" in str(caught.value)
+    assert f"t.csv, line 2: ({HEIGHT}, {WIDTH - 1}); give level-0 px, x before y" in str(
+        caught.value
+    )
     assert not (bench.folder / "out").exists()
 
 
@@ -165,7 +196,10 @@ def test_a_missing_file_is_a_counted_absence_in_ours_and_an_error_in_the_officia
     for name in ("camelyon16-e1", "camelyon16-e2"):
         one = got.figures.froc[name]
         assert one.score.value is None
-        assert "no predictions for t, which is an error in the official programs" in one.curve.undefined
+        assert (
+            "no predictions for t, which is an error in the official programs"
+            in one.curve.undefined
+        )
 
 
 def test_a_slide_without_rows_in_a_table_has_no_detections(bench):
@@ -182,7 +216,9 @@ def test_slides_without_a_row_and_rows_that_say_the_same_are_told(bench):
     bench.slide("u", "tumor", tumor=(LESION,))
     bench.slide("n", "normal")
     table = bench.folder / "all.csv"
-    table.write_text("slide,x,y,probability\nt,600,200,0.9\nn,5,6,0.4\nn,5,6,0.4\nn,5,6,0.3\nn,7,6,0.4\n")
+    table.write_text(
+        "slide,x,y,probability\nt,600,200,0.9\nn,5,6,0.4\nn,5,6,0.4\nn,5,6,0.3\nn,7,6,0.4\n"
+    )
     got = evaluate_cohort(Cohort(slides=tuple(bench.rows)), table, bench.folder / "out", QUICK)
     assert [list(j.notes) for j in got.judgements] == [
         [],
@@ -219,7 +255,9 @@ def test_a_table_that_speaks_of_no_evaluated_slide_is_refused(bench, text, words
 
 
 def test_an_empty_folder_of_predict_is_no_table_of_nothing_found(bench):
-    given = bench_with(bench, detections="slide,x,y,probability\n", summary="slide,status\nt,failed\n")
+    given = bench_with(
+        bench, detections="slide,x,y,probability\n", summary="slide,status\nt,failed\n"
+    )
     got = scored(bench, given)
     assert [j.status for j in got.judgements] == [JudgementStatus.MISSING] * 2
     assert got.exit_status == 1
@@ -227,14 +265,20 @@ def test_an_empty_folder_of_predict_is_no_table_of_nothing_found(bench):
 
 @pytest.mark.parametrize(
     ("made", "words"),
-    [([], "but nothing;"), (["a.txt", "b.txt"], "but 2 .txt;"), (["inner/t.csv"], "but 1 folders;")],
+    [
+        ([], "but nothing;"),
+        (["a.txt", "b.txt"], "but 2 .txt;"),
+        (["inner/t.csv"], "but 1 folders;"),
+    ],
 )
 def test_a_folder_of_something_else_is_no_set_of_predictions(bench, made, words):
     given = bench_with(bench)
     for name in made:
         (given / name).parent.mkdir(exist_ok=True)
         (given / name).write_text("0.9,600,200\n")
-    with pytest.raises(ScoreError, match=r"holds no CSV files of detections .* and no heatmaps") as caught:
+    with pytest.raises(
+        ScoreError, match=r"holds no CSV files of detections .* and no heatmaps"
+    ) as caught:
         scored(bench, given)
     assert words in str(caught.value)
 
@@ -247,13 +291,24 @@ def test_the_command_says_what_is_missing_and_what_lies_outside(bench, capsys):
     given = folder(bench.folder)
     for number, text in ((0, "0.9,600,200\n0.3,1,1\n"), (1, "0.5,1,1\n0.4,2,2\n0.5,-7,3\n")):
         (given / f"slide-{number}.csv").write_text(text)
-    command = ["evaluate", str(bench.folder / "cohort.csv"), str(given), str(bench.folder / "out"), "--resamples", "9"]
+    command = [
+        "evaluate",
+        str(bench.folder / "cohort.csv"),
+        str(given),
+        str(bench.folder / "out"),
+        "--resamples",
+        "9",
+    ]
     assert main(command) == 2
     told = capsys.readouterr().out
     assert (
-        "left out of FROC, lesions, patches and sizes: 1 slide, the first slide-0: tumour is outlined in part" in told
+        "left out of FROC, lesions, patches and sizes: 1 slide, the first slide-0: tumour is "
+        "outlined in part" in told
     )
-    assert "left out of all but FROC, where its lesions are missed: 1 slide, the first slide-2: absent: no pred" in told
+    assert (
+        "left out of all but FROC, where its lesions are missed: 1 slide, the first slide-2: "
+        "absent: no pred" in told
+    )
     assert "1 detection outside their slides, false positives all, the first " in told
     assert "slide-1.csv, line 3: (-7, 3)" in told
 
@@ -273,7 +328,9 @@ def test_the_command_takes_detections_by_option(bench, capsys):
     cohort = Cohort.load(bench.folder / "cohort.csv")
     ids = {"slide-0": "t", "slide-1": "n"}  # ids in the table are the files' names
     for slide in cohort:
-        (bench.folder / "theirs" / f"{ids[slide.id]}.csv").rename(bench.folder / "theirs" / f"{slide.id}.csv")
+        (bench.folder / "theirs" / f"{ids[slide.id]}.csv").rename(
+            bench.folder / "theirs" / f"{slide.id}.csv"
+        )
     assert main(["evaluate", str(bench.folder / "cohort.csv"), *options, "--resamples", "20"]) == 0
     metrics = json.loads((bench.folder / "out" / "metrics.json").read_text())
     assert metrics["froc"]["gigaslide"]["score"]["value"] == pytest.approx(5 / 6)

@@ -4,7 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gigaslide.eval import EvaluateSettings, JudgementStatus, evaluate_cohort, find_evaluation, operating_point
+from gigaslide.eval import (
+    EvaluateSettings,
+    JudgementStatus,
+    evaluate_cohort,
+    find_evaluation,
+    operating_point,
+)
 from gigaslide.wsi import Annotation, Cohort
 from predictions import IN_LESION, ITC, LESION, QUICK, Bench
 from shapely.geometry import box
@@ -22,13 +28,13 @@ ASAP = """<?xml version="1.0"?>
 <Annotation Name="no tumour" Type="Polygon" PartOfGroup="None"><Coordinates>
 <Coordinate Order="0" X="10" Y="10"/><Coordinate Order="1" X="90" Y="50"/></Coordinates></Annotation>
 </Annotations><AnnotationGroups><Group Name="Tumor" PartOfGroup="None"/></AnnotationGroups></ASAP_Annotations>
-"""
+"""  # noqa: E501
 GEOJSON = """{"type": "FeatureCollection", "features": [
 {"type": "Feature", "properties": {"classification": {"name": "Tumor"}, "name": "real"}, "geometry":
  {"type": "Polygon", "coordinates": [[[512, 128], [768, 128], [768, 320], [512, 320], [512, 128]]]}},
 {"type": "Feature", "properties": {"classification": {"name": "Tumor"}, "name": "a line"}, "geometry":
  {"type": "Polygon", "coordinates": [[[10, 10], [90, 50], [170, 90], [10, 10]]]}}]}
-"""
+"""  # noqa: E501
 IMAGESCOPE = """<?xml version="1.0"?><Annotations MicronsPerPixel="2.0"><Annotation Id="1" Name="Tumor" LineColor="255">
 <Regions><Region Id="1" Type="0" NegativeROA="0" Text="real"><Vertices><Vertex X="512" Y="128"/>
 <Vertex X="768" Y="128"/><Vertex X="768" Y="320"/><Vertex X="512" Y="320"/></Vertices></Region>
@@ -36,7 +42,7 @@ IMAGESCOPE = """<?xml version="1.0"?><Annotations MicronsPerPixel="2.0"><Annotat
 <Vertex X="170" Y="90"/></Vertices></Region>
 <Region Id="3" Type="0" NegativeROA="1" Text="a hole of no area"><Vertices><Vertex X="600" Y="200"/>
 <Vertex X="610" Y="200"/></Vertices></Region></Regions></Annotation></Annotations>
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize(
@@ -47,7 +53,9 @@ IMAGESCOPE = """<?xml version="1.0"?><Annotations MicronsPerPixel="2.0"><Annotat
         ("c.xml", IMAGESCOPE, ["a line"]),
     ],
 )
-def test_outlines_without_area_are_listed_by_name_in_metrics_and_table(bench: Bench, name, text, left_out):
+def test_outlines_without_area_are_listed_by_name_in_metrics_and_table(
+    bench: Bench, name, text, left_out
+):
     row = bench.slide("t", "tumor", tumor=(LESION,))
     path = bench.folder / name
     path.write_text(text, encoding="utf-8")
@@ -69,8 +77,10 @@ def test_an_annotation_keeps_what_encloses_nothing_apart(tmp_path):
     annotation = Annotation.load(path)
     assert [o.name for o in annotation.outlines] == ["real"]
     assert [(o.name, annotation.is_tumor(o)) for o in annotation.without_area] == [
-        ("a line", True), ("two points", True), ("no tumour", False),
-    ]  # fmt: skip
+        ("a line", True),
+        ("two points", True),
+        ("no tumour", False),
+    ]
 
 
 def test_slides_lesions_and_outlines_stand_in_one_list(plain: Bench):
@@ -105,19 +115,30 @@ def test_a_slide_outlined_in_part_is_in_the_slide_figures_only(plain: Bench):
     assert figures.slide_auc == whole.slide_auc
     assert (whole.countable_lesions, figures.countable_lesions, figures.lesion_slides) == (2, 1, 2)
     first, *plain.rows = plain.rows
-    twin = evaluate_cohort(Cohort(slides=tuple(plain.rows)), plain.predictions, plain.folder / "twin", QUICK).figures
+    twin = evaluate_cohort(
+        Cohort(slides=tuple(plain.rows)), plain.predictions, plain.folder / "twin", QUICK
+    ).figures
     assert first.id == "t"
     for name in ("gigaslide", "liu2017", "camelyon16-e1", "camelyon16-e2"):
         assert figures.froc[name].curve.at_rates == twin.froc[name].curve.at_rates, name
     assert figures.patch_auc.value == twin.patch_auc.value
-    assert (figures.tumor_patches, figures.normal_patches) == (twin.tumor_patches, twin.normal_patches)
+    assert (figures.tumor_patches, figures.normal_patches) == (
+        twin.tumor_patches,
+        twin.normal_patches,
+    )
     detections = plain.table("detections")
     assert set(detections[detections["slide"] == "t"]["verdict"]) == {"not judged"}
     row = plain.table("left_out").iloc[0]
-    assert row[["slide", "what", "left_out_of"]].tolist() == ["t", "slide", "FROC, lesions, patches and sizes"]
+    assert row[["slide", "what", "left_out_of"]].tolist() == [
+        "t",
+        "slide",
+        "FROC, lesions, patches and sizes",
+    ]
     assert "outlined in part" in row["reason"]
     assert got.exit_status == 0
-    assert not {one.slide for one in got.operating_point.missed + got.operating_point.false_positives} & {"t"}
+    assert not {
+        one.slide for one in got.operating_point.missed + got.operating_point.false_positives
+    } & {"t"}
 
 
 def test_a_slide_outlined_in_part_has_no_size_unless_it_is_told_or_macro(bench: Bench):
@@ -128,7 +149,10 @@ def test_a_slide_outlined_in_part_has_no_size_unless_it_is_told_or_macro(bench: 
     assert bench.evaluate().judgements[0].true_class == "itc"
     bench.slide("m", "tumor", tumor=(box(10, 10, 890, 690),), exhaustive=False)
     bench.predict("m")
-    assert bench.evaluate(QUICK.model_copy(update={"growth_um": 0.0})).judgements[1].true_class == "macro"
+    assert (
+        bench.evaluate(QUICK.model_copy(update={"growth_um": 0.0})).judgements[1].true_class
+        == "macro"
+    )
 
 
 def test_a_normal_slide_is_normal_all_over_whatever_the_column_says(plain: Bench):
@@ -141,7 +165,9 @@ def test_a_changed_column_makes_the_evaluation_again(plain: Bench):
     plain.evaluate()
 
     def found():
-        return find_evaluation(Cohort(slides=tuple(plain.rows)), plain.predictions, plain.folder / "out", QUICK)
+        return find_evaluation(
+            Cohort(slides=tuple(plain.rows)), plain.predictions, plain.folder / "out", QUICK
+        )
 
     assert found() is not None
     part_of(plain)
@@ -157,15 +183,22 @@ def test_the_operating_point_lists_every_miss_and_false_positive_with_place_and_
     got = bench.evaluate()
     point = got.operating_point
     assert [(f.slide, f.x, f.y, f.probability) for f in point.false_positives] == [
-        ("t", 10, 20, 0.8), ("n", 700, 600, 0.5),
-    ]  # fmt: skip
+        ("t", 10, 20, 0.8),
+        ("n", 700, 600, 0.5),
+    ]
     assert [m.best_probability for m in point.missed] == [0.45, None]
-    assert (point.sensitivity, point.false_positives_per_slide, point.slides, point.lesions) == (0, 1, 2, 2)
+    assert (point.sensitivity, point.false_positives_per_slide, point.slides, point.lesions) == (
+        0,
+        1,
+        2,
+        2,
+    )
     table = bench.table("missed")
     assert table["x"].tolist() == pytest.approx([640, 200], abs=1)
     assert table["y"].tolist() == pytest.approx([224, 430], abs=1)
     assert table["area_mm2"].tolist() == pytest.approx([256 * 192 * 4e-6, 200 * 60 * 4e-6])
-    # A rectangle grown by 37.5 µm with round corners is a little shorter than 4 √(w² / 12) of one with square ones.
+    # A rectangle grown by 37.5 µm with round corners is a little shorter than 4 √(w² / 12) of one
+    # with square ones.
     for found, width in zip(table["longest_axis_um"], (256, 200), strict=True):
         square = 4 * (width * 2 + 75) / 12**0.5
         assert 0.9 * square < found < square
@@ -190,8 +223,14 @@ def test_missing_and_failed_slides_are_errors_to_the_official_programs(plain: Be
     plain.predict("ill")
     plain.rows[3].annotation.write_text("{")
     got = plain.evaluate(EvaluateSettings(resamples=20, picture_px=100))
-    assert [j.status for j in got.judgements[2:]] == [JudgementStatus.MISSING, JudgementStatus.FAILED]
+    assert [j.status for j in got.judgements[2:]] == [
+        JudgementStatus.MISSING,
+        JudgementStatus.FAILED,
+    ]
     for name in ("camelyon16-e1", "camelyon16-e2"):
         said = got.figures.froc[name].score.undefined
-        assert said == "no predictions for lost, no use of ill, which is an error in the official programs"
+        assert (
+            said
+            == "no predictions for lost, no use of ill, which is an error in the official programs"
+        )
     assert got.figures.froc["gigaslide"].score.value is not None

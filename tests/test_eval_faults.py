@@ -1,4 +1,5 @@
-"""Numbered faults as an evaluation meets them: names that lead elsewhere, bombs, NaN, masks of any values."""
+"""Numbered faults as an evaluation meets them: names that lead elsewhere, bombs, NaN, masks of any
+values."""
 
 import json
 import subprocess
@@ -14,14 +15,25 @@ from gigaslide.eval import DetectionFiles, EvaluateSettings, JudgementStatus, ev
 from gigaslide.wsi import Cohort, ScoreError, SettingsError
 from predictions import LESION, QUICK, Bench
 
-STRANGE = ["../t", "..%2ft", "%2e%2e/t", "/etc/passwd", "t/../../t", "t\0", "http://127.0.0.1/t", "who"]
+STRANGE = [
+    "../t",
+    "..%2ft",
+    "%2e%2e/t",
+    "/etc/passwd",
+    "t/../../t",
+    "t\0",
+    "http://127.0.0.1/t",
+    "who",
+]
 
 
 @pytest.mark.parametrize("name", STRANGE)
 @pytest.mark.parametrize("suffix", ["", ".tif"])
 def test_fault_49_a_table_cannot_name_what_the_cohort_does_not_list(tmp_path, name, suffix):
     path = tmp_path / "all.csv"
-    path.write_text(f'slide,x,y,p\nt,1,2,0.5\n"{name}{suffix}",1,2,0.5\n', encoding="utf-8", newline="")
+    path.write_text(
+        f'slide,x,y,p\nt,1,2,0.5\n"{name}{suffix}",1,2,0.5\n', encoding="utf-8", newline=""
+    )
     with pytest.raises(ScoreError) as caught:
         DetectionFiles.load(path, ["t"])
     assert "\n" not in str(caught.value)
@@ -46,9 +58,13 @@ def test_fault_49_nothing_is_written_outside_the_report(bench: Bench):
     bench.slide(name, "normal")
     given = bench.folder / "all.csv"
     given.write_text(f'slide,x,y,p\n"{name}",1,2,0.5\n')
-    before = {path for path in bench.folder.parent.rglob("*") if bench.folder / "out" not in path.parents}
+    before = {
+        path for path in bench.folder.parent.rglob("*") if bench.folder / "out" not in path.parents
+    }
     evaluate_cohort(Cohort(slides=tuple(bench.rows)), given, bench.folder / "out", QUICK)
-    after = {path for path in bench.folder.parent.rglob("*") if bench.folder / "out" not in path.parents}
+    after = {
+        path for path in bench.folder.parent.rglob("*") if bench.folder / "out" not in path.parents
+    }
     assert after - before == {bench.folder / "out"}
     assert all(path.parent == bench.folder / "out" for path in (bench.folder / "out").iterdir())
 
@@ -59,7 +75,13 @@ def mask_in_two_levels(path):
     mask[10:30, 20:50] = 2
     with tifffile.TiffWriter(path) as tiff:
         for index, level in enumerate((np.kron(mask, np.ones((32, 32), np.uint8)), mask)):
-            tiff.write(level, tile=(128, 128), compression="zlib", subfiletype=int(index > 0), metadata=None)
+            tiff.write(
+                level,
+                tile=(128, 128),
+                compression="zlib",
+                subfiletype=int(index > 0),
+                metadata=None,
+            )
     return path
 
 
@@ -81,15 +103,20 @@ except AnnotationError as error:
 tiled = level_mask(Path(sys.argv[2]), 32.0, **frame)
 seconds = time.process_time() - start
 print(json.dumps({"whole": whole, "tiled": tiled, "grown_kb": peak_kb() - before, "seconds": seconds}))
-"""  # in a process of its own: this one's peak may be higher already
+"""  # in a process of its own: this one's peak may be higher already  # noqa: E501
 
 
 def test_fault_52_a_bomb_in_a_masks_level_5_costs_little(tmp_path):
-    whole, tiled = mask_in_two_levels(tmp_path / "mask.tif"), mask_in_two_levels(tmp_path / "tiled.tif")
+    whole, tiled = (
+        mask_in_two_levels(tmp_path / "mask.tif"),
+        mask_in_two_levels(tmp_path / "tiled.tif"),
+    )
     swell(whole, page=1)
     claim(tiled, page=1, TileWidth=32_768, TileLength=32_768)
     command = [sys.executable, "-c", READ_BOMBS, str(whole), str(tiled)]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+    told = json.loads(
+        subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    )
     assert "mask.tif: its level of downsample 32 cannot be read" in told["whole"]
     assert told["tiled"] is None  # drawn from the outlines instead
     assert told["grown_kb"] < 300_000
@@ -110,7 +137,9 @@ def test_fault_52_a_slide_with_a_bomb_for_a_mask_is_left_out_and_the_others_are_
     assert "mask.tif" in got.judgements[2].reason
 
 
-@pytest.mark.parametrize("text", ["0.5,1,2\nnan,600,200\n", "0.5,1,2\nNaN,600,200\n", "0.5,1,2\n,600,200\n"])
+@pytest.mark.parametrize(
+    "text", ["0.5,1,2\nnan,600,200\n", "0.5,1,2\nNaN,600,200\n", "0.5,1,2\n,600,200\n"]
+)
 def test_fault_44_a_nan_probability_is_refused_and_never_0(bench: Bench, text):
     bench.slide("t", "tumor", tumor=(LESION,))
     given = bench.folder / "given"
@@ -133,7 +162,9 @@ def test_masks_of_any_values_are_the_same_truth_from_file_to_score(bench: Bench,
     given = bench.folder / "all.csv"
     given.write_text("slide,x,y,p\nt,600,200,0.9\nt,200,600,0.8\nn,5,5,0.7\n")
     if value == 1:
-        left_out = evaluate_cohort(Cohort(slides=tuple(bench.rows)), given, bench.folder / "out", QUICK).judgements[0]
+        left_out = evaluate_cohort(
+            Cohort(slides=tuple(bench.rows)), given, bench.folder / "out", QUICK
+        ).judgements[0]
         assert "unknown group 'binary-1'" in left_out.reason
         assert "--groups" in left_out.reason
     settings = EvaluateSettings(resamples=20, groups={"binary-1": "tumor"} if value == 1 else {})

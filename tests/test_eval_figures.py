@@ -14,7 +14,8 @@ def test_figures_by_hand(plain):
     figures = got.figures
     assert told == ["t", "n", "t", "n"]  # judged, then pictured
     assert got.exit_status == 0
-    # The centre squares (32 px in the middle of cells) of 12 cells lie in the lesion, that of (8, 1) touches the ITC.
+    # The centre squares (32 px in the middle of cells) of 12 cells lie in the lesion, that of (8,
+    # 1) touches the ITC.
     assert (figures.tumor_patches, figures.normal_patches) == (13, 2 * ROWS * COLUMNS - 13)
     tumor = [0.9] * 6 + [0.1] * 7
     normal = [0.9] + [0.1] * (figures.normal_patches - 1)
@@ -26,9 +27,19 @@ def test_figures_by_hand(plain):
     # .95 false (0.5 a slide), then .9 hits.
     assert froc.curve.at_rates == (0, 1, 1, 1, 1, 1)
     assert froc.score.value == pytest.approx(5 / 6)
-    assert figures.froc["liu2017"].curve.at_rates == (0, 0, 1, 1, 1, 1)  # one false positive on one normal slide
+    assert figures.froc["liu2017"].curve.at_rates == (
+        0,
+        0,
+        1,
+        1,
+        1,
+        1,
+    )  # one false positive on one normal slide
     for value in (figures.patch_auc, figures.slide_auc, froc.score):
-        assert (value.low, value.note) == (None, "no interval: one of the patients of each kind, nothing to draw")
+        assert (value.low, value.note) == (
+            None,
+            "no interval: one of the patients of each kind, nothing to draw",
+        )
 
 
 def test_tables_hold_every_lesion_and_detection(plain):
@@ -36,10 +47,20 @@ def test_tables_hold_every_lesion_and_detection(plain):
     lesions = plain.table("lesions").sort_values("area_mm2")
     assert lesions["kind"].tolist() == ["itc", "countable"]
     assert lesions["best_probability"].tolist() == [0.8, 0.9]
-    assert lesions["area_mm2"].tolist() == pytest.approx([30 * 30 * 4e-6, 256 * 192 * 4e-6], rel=0.25)
-    assert lesions[["x", "y"]].to_numpy() == pytest.approx(np.array([[115, 535], [640, 224]]), abs=3)
+    assert lesions["area_mm2"].tolist() == pytest.approx(
+        [30 * 30 * 4e-6, 256 * 192 * 4e-6], rel=0.25
+    )
+    assert lesions[["x", "y"]].to_numpy() == pytest.approx(
+        np.array([[115, 535], [640, 224]]), abs=3
+    )
     detections = plain.table("detections")
-    assert detections["verdict"].tolist() == ["hit", "hit", "ignored", "false positive", "false positive"]
+    assert detections["verdict"].tolist() == [
+        "hit",
+        "hit",
+        "ignored",
+        "false positive",
+        "false positive",
+    ]
     slides = plain.table("slides")
     assert slides["lesions_found"].tolist() == [1, 0]
     assert slides["false_positives"].tolist() == [1, 1]
@@ -103,7 +124,9 @@ def test_fault_12_tumour_on_a_slide_without_tissue_is_missed_not_left_out(bench)
 
 
 def test_fault_44_nan_cells_are_counted_and_marked_not_zero(plain):
-    lost = IN_LESION[6:]  # annotated and cold: as zeros they would lower the AUC, unscored they take no part
+    lost = IN_LESION[
+        6:
+    ]  # annotated and cold: as zeros they would lower the AUC, unscored they take no part
     plain.predict("t", hot=IN_LESION[:6], failed=lost, points=[(600, 200, 0.9)])
     got = plain.evaluate()
     judgement = got.judgements[0]
@@ -114,7 +137,9 @@ def test_fault_44_nan_cells_are_counted_and_marked_not_zero(plain):
     assert got.exit_status == 2
     assert plain.metrics()["slides"][0]["cells_failed"] == 6
     assert "6 cells where the model gave NaN" in plain.html()
-    picture = cv2.imdecode(np.frombuffer(judgement.pictures.heatmap, np.uint8), cv2.IMREAD_GRAYSCALE)
+    picture = cv2.imdecode(
+        np.frombuffer(judgement.pictures.heatmap, np.uint8), cv2.IMREAD_GRAYSCALE
+    )
     cell = picture[int(4.1 * 64 / 3) : int(4.9 * 64 / 3), int(9.1 * 64 / 3) : int(9.9 * 64 / 3)]
     assert cell.max() > 200  # hatched: both dark and light
     assert cell.min() < 90

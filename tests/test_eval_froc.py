@@ -32,17 +32,28 @@ def random_verdicts(rng: np.random.Generator, *, slides: int = 7) -> Verdicts:
 
 
 def by_loops(verdicts: Verdicts, rate: float, *, normal_only: bool, times: list[int]) -> float:
-    """Best sensitivity over every threshold with at most rate false positives per slide; each slide counts `times`."""
-    counted = [t if (n or not normal_only) else 0 for t, n in zip(times, verdicts.is_normal, strict=True)]
-    thresholds = [*verdicts.false_positive.tolist(), *verdicts.best[~np.isnan(verdicts.best)].tolist(), 2.0]
-    countable = sum(times[s] for s, itc in zip(verdicts.lesion_slide, verdicts.is_itc, strict=True) if not itc)
+    """Best sensitivity over every threshold with at most rate false positives per slide; each slide
+    counts `times`."""
+    counted = [
+        t if (n or not normal_only) else 0 for t, n in zip(times, verdicts.is_normal, strict=True)
+    ]
+    thresholds = [
+        *verdicts.false_positive.tolist(),
+        *verdicts.best[~np.isnan(verdicts.best)].tolist(),
+        2.0,
+    ]
+    countable = sum(
+        times[s] for s, itc in zip(verdicts.lesion_slide, verdicts.is_itc, strict=True) if not itc
+    )
     reached = [0.0]
     for threshold in thresholds:
         false = 0
         for p, slide in zip(verdicts.false_positive, verdicts.false_positive_slide, strict=True):
             false += counted[slide] if p >= threshold else 0
         found = 0
-        for p, slide, itc in zip(verdicts.best, verdicts.lesion_slide, verdicts.is_itc, strict=True):
+        for p, slide, itc in zip(
+            verdicts.best, verdicts.lesion_slide, verdicts.is_itc, strict=True
+        ):
             found += times[slide] if p >= threshold and not itc else 0
         if false <= rate * sum(counted):
             reached.append(found / countable)
@@ -69,27 +80,39 @@ def test_resampled_sensitivity_equals_a_double_loop_over_drawn_slides(seed, name
     weights[:, verdicts.lesion_slide[0]] += 1  # always a countable lesion
     weights[:, -1] += 1  # and a normal slide
     got = resampled_sensitivity(verdicts, DEFINITIONS[name], weights, rates=np.array(RATES))
-    expected = [[by_loops(verdicts, r, normal_only=normal_only, times=w.tolist()) for r in RATES] for w in weights]
+    expected = [
+        [by_loops(verdicts, r, normal_only=normal_only, times=w.tolist()) for r in RATES]
+        for w in weights
+    ]
     assert got == pytest.approx(np.array(expected))
 
 
 def official(verdicts: Verdicts, name: str, times: list[int]) -> tuple[list[tuple], list[float]]:
     """Points and readings as the programs' text says it, of slides drawn so many times each.
 
-    Both hold 0.0 for misses and isolated tumour cells; E1 holds what it holds of lesions as float32. NumPy 1, which E1
-    needs, compares those with numbers exactly where both are scalars: hence the key.
+    Both hold 0.0 for misses and isolated tumour cells; E1 holds what it holds of lesions as
+    float32. NumPy 1, which E1 needs, compares those with numbers exactly where both are scalars:
+    hence the key.
     """
-    false = [p for p, s in zip(verdicts.false_positive.tolist(), verdicts.false_positive_slide, strict=True)
-             for _ in range(times[s])]  # fmt: skip
+    false = [
+        p
+        for p, s in zip(
+            verdicts.false_positive.tolist(), verdicts.false_positive_slide, strict=True
+        )
+        for _ in range(times[s])
+    ]
     best = np.where(verdicts.is_itc, 0, np.nan_to_num(verdicts.best)).tolist()
     best = [p for p, s in zip(best, verdicts.lesion_slide, strict=True) for _ in range(times[s])]
     if name == "camelyon16-e1":
         best = [np.float32(p) for p in best]
-    countable = sum(times[s] for s, itc in zip(verdicts.lesion_slide, verdicts.is_itc, strict=True) if not itc)
+    countable = sum(
+        times[s] for s, itc in zip(verdicts.lesion_slide, verdicts.is_itc, strict=True) if not itc
+    )
     thresholds = sorted({*false, *best}, key=float)
     thresholds = thresholds[1:] if name == "camelyon16-e1" else [t for t in thresholds if t != 0]
     points = [
-        ((np.asarray(false) >= t).sum() / sum(times), (np.asarray(best) >= t).sum() / countable) for t in thresholds
+        ((np.asarray(false) >= t).sum() / sum(times), (np.asarray(best) >= t).sum() / countable)
+        for t in thresholds
     ]
     points.append((0, 0))
     rising = points[::-1]
@@ -104,7 +127,9 @@ def test_fault_47_compat_curves_equal_the_programs_on_random_fixtures(seed, name
     verdicts = random_verdicts(np.random.default_rng(100 + seed))
     points, readings = official(verdicts, name, [1] * len(verdicts.is_normal))
     froc = froc_curve(verdicts, DEFINITIONS[name], rates=RATES)
-    assert list(zip(froc.false_positives.tolist(), froc.sensitivity.tolist(), strict=True)) == points
+    assert (
+        list(zip(froc.false_positives.tolist(), froc.sensitivity.tolist(), strict=True)) == points
+    )
     assert froc.at_rates == pytest.approx(readings)
 
 
@@ -130,13 +155,26 @@ def test_fault_47_resampled_official_readings_equal_the_programs_on_the_drawn_sl
 
 
 def test_fault_47_e1_holds_hits_as_float32_which_parts_them_from_equal_false_positives():
-    """0.3 as float32 lies above 0.3, 0.7 below it: by that a hit is had with a false positive less, or with it."""
-    above = froc_curve(verdicts_of(best=[0.3, np.nan], false=[0.3]), DEFINITIONS["camelyon16-e1"], rates=RATES)
-    assert (above.false_positives.tolist(), above.sensitivity.tolist()) == ([0.5, 0, 0], [0.5, 0.5, 0])
-    below = froc_curve(verdicts_of(best=[0.7, np.nan], false=[0.7]), DEFINITIONS["camelyon16-e1"], rates=RATES)
-    assert (below.false_positives.tolist(), below.sensitivity.tolist()) == ([0.5, 0.5, 0], [0.5, 0.5, 0])
+    """0.3 as float32 lies above 0.3, 0.7 below it: by that a hit is had with a false positive less,
+    or with it."""
+    above = froc_curve(
+        verdicts_of(best=[0.3, np.nan], false=[0.3]), DEFINITIONS["camelyon16-e1"], rates=RATES
+    )
+    assert (above.false_positives.tolist(), above.sensitivity.tolist()) == (
+        [0.5, 0, 0],
+        [0.5, 0.5, 0],
+    )
+    below = froc_curve(
+        verdicts_of(best=[0.7, np.nan], false=[0.7]), DEFINITIONS["camelyon16-e1"], rates=RATES
+    )
+    assert (below.false_positives.tolist(), below.sensitivity.tolist()) == (
+        [0.5, 0.5, 0],
+        [0.5, 0.5, 0],
+    )
     assert (above.at_rates[0], below.at_rates[0]) == (0.5, 0.25)
-    whole = froc_curve(verdicts_of(best=[0.3, np.nan], false=[0.3]), DEFINITIONS["camelyon16-e2"], rates=RATES)
+    whole = froc_curve(
+        verdicts_of(best=[0.3, np.nan], false=[0.3]), DEFINITIONS["camelyon16-e2"], rates=RATES
+    )
     assert (whole.false_positives.tolist(), whole.sensitivity.tolist()) == ([0.5, 0], [0.5, 0])
 
 
@@ -163,12 +201,17 @@ class TestFault47Edges:
         assert (froc.score, froc.at_rates, froc.undefined) == (None, (), "no lesions")
 
     def test_fault_47_only_isolated_tumour_cells(self, name):
-        froc = froc_curve(verdicts_of(best=[0.9, np.nan], is_itc=[True, True]), DEFINITIONS[name], rates=RATES)
+        froc = froc_curve(
+            verdicts_of(best=[0.9, np.nan], is_itc=[True, True]), DEFINITIONS[name], rates=RATES
+        )
         assert froc.score is None
         assert "isolated tumour cells" in froc.undefined
 
     def test_fault_47_no_slides(self, name):
-        assert froc_curve(verdicts_of(slides=0), DEFINITIONS[name], rates=RATES).undefined == "no slides"
+        assert (
+            froc_curve(verdicts_of(slides=0), DEFINITIONS[name], rates=RATES).undefined
+            == "no slides"
+        )
 
     def test_fault_47_every_lesion_found_and_no_false_positive(self, name):
         froc = froc_curve(verdicts_of(best=[0.9, 0.9, 0.8]), DEFINITIONS[name], rates=RATES)
@@ -178,7 +221,10 @@ class TestFault47Edges:
 
 def test_without_normal_slides_liu2017_alone_is_undefined():
     verdicts = verdicts_of(best=[0.5], slides=1)
-    assert froc_curve(verdicts, DEFINITIONS["liu2017"], rates=RATES).undefined == "no tumour-negative slides"
+    assert (
+        froc_curve(verdicts, DEFINITIONS["liu2017"], rates=RATES).undefined
+        == "no tumour-negative slides"
+    )
     assert froc_curve(verdicts, DEFINITIONS["gigaslide"], rates=RATES).score == 1
 
 
@@ -191,20 +237,40 @@ def test_fault_44_a_lesion_found_with_p_0_differs_from_a_missed_one():
 
 def test_the_band_is_the_quantiles_of_the_curves_of_drawn_slides():
     rng = np.random.default_rng(4)
-    truth = {f"t{i}": SlideTruth(size=(4000, 3000), mpp=0.5, tumor=[TUMOR, OTHER]) for i in range(3)}
+    truth = {
+        f"t{i}": SlideTruth(size=(4000, 3000), mpp=0.5, tumor=[TUMOR, OTHER]) for i in range(3)
+    }
     truth |= {f"n{i}": SlideTruth(size=(4000, 3000), mpp=0.5) for i in range(4)}
-    rows = [(name, *rng.integers(0, 2900, 2).tolist(), p) for name in truth for p in rng.integers(1, 10, 6) / 10]
-    rows += [("t0", 1000, 600, 0.6), ("t1", 1000, 600, 0.9), ("t1", 3500, 2300, 0.5), ("t2", 3500, 2300, 0.8)]
+    rows = [
+        (name, *rng.integers(0, 2900, 2).tolist(), p)
+        for name in truth
+        for p in rng.integers(1, 10, 6) / 10
+    ]
+    rows += [
+        ("t0", 1000, 600, 0.6),
+        ("t1", 1000, 600, 0.9),
+        ("t1", 3500, 2300, 0.5),
+        ("t2", 3500, 2300, 0.8),
+    ]
     table = pd.DataFrame(rows, columns=["slide", "x", "y", "probability"])
-    figures = evaluate(table, truth, EvaluateSettings(resamples=60, split="", confidence=0.8)).figures
+    figures = evaluate(
+        table, truth, EvaluateSettings(resamples=60, split="", confidence=0.8)
+    ).figures
     judgements = evaluate(table, truth, EvaluateSettings(resamples=0, split="")).judgements
-    pooled = Verdicts.pooled([j.verdicts for j in judgements], is_normal=[not j.is_tumor for j in judgements])
+    pooled = Verdicts.pooled(
+        [j.verdicts for j in judgements], is_normal=[not j.is_tumor for j in judgements]
+    )
     band = figures.froc_band
     for place in (0, 17, 40, 79):
         rate = float(band.rates[place])
-        drawn = [by_loops(pooled, rate, normal_only=False, times=w.tolist()) for w in figures.resampling.weights]
+        drawn = [
+            by_loops(pooled, rate, normal_only=False, times=w.tolist())
+            for w in figures.resampling.weights
+        ]
         ends = np.quantile(drawn, [0.1, 0.9])
-        expected = ends if ends[0] < ends[1] else (np.nan, np.nan)  # where draws agree there is no interval
+        expected = (
+            ends if ends[0] < ends[1] else (np.nan, np.nan)
+        )  # where draws agree there is no interval
         assert (band.low[place], band.high[place]) == pytest.approx(expected, nan_ok=True)
     assert band.rates[[0, -1]] == pytest.approx([0.125, 10])
     assert (band.low < band.high).sum() > 20

@@ -35,7 +35,9 @@ def vector_a() -> Verdicts:
 
 def test_fault_47_vector_a_e1_curve_and_score():
     froc = froc_curve(vector_a(), DEFINITIONS["camelyon16-e1"], rates=RATES)
-    assert froc.threshold.tolist() == pytest.approx([0.3, 0.5, 0.6, 0.7, 0.9, 0.95, np.inf])  # hits as float32
+    assert froc.threshold.tolist() == pytest.approx(
+        [0.3, 0.5, 0.6, 0.7, 0.9, 0.95, np.inf]
+    )  # hits as float32
     assert froc.false_positives.tolist() == [1.5, 1, 1, 0.5, 0.5, 0, 0]
     assert froc.sensitivity.tolist() == [0.75, 0.75, 0.5, 0.5, 0.25, 0.25, 0]
     assert froc.at_rates == (0.25, 0.5, 0.75, 0.75, 0.75, 0.75)
@@ -67,7 +69,14 @@ def test_e1_loses_a_real_point_when_nothing_was_missed():
         lesion_slide=np.zeros(2, np.int64),
     )
     assert froc_curve(verdicts, DEFINITIONS["camelyon16-e1"], rates=RATES).score == 0.5
-    assert froc_curve(verdicts, DEFINITIONS["gigaslide"], rates=RATES).at_rates == (0.5, 0.5, 1, 1, 1, 1)
+    assert froc_curve(verdicts, DEFINITIONS["gigaslide"], rates=RATES).at_rates == (
+        0.5,
+        0.5,
+        1,
+        1,
+        1,
+        1,
+    )
 
 
 def mask_of(*boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -83,7 +92,13 @@ def labelled(mask: np.ndarray) -> MaskLesions:
 
 
 def slide_a() -> np.ndarray:
-    mask = mask_of((20, 60, 20, 60), (20, 60, 68, 80), (120, 124, 30, 34), (100, 140, 120, 122), (150, 190, 150, 190))
+    mask = mask_of(
+        (20, 60, 20, 60),
+        (20, 60, 68, 80),
+        (120, 124, 30, 34),
+        (100, 140, 120, 122),
+        (150, 190, 150, 190),
+    )
     mask[160:180, 160:180] = False
     mask[5:35, 180:184] = True
     return mask
@@ -96,7 +111,12 @@ def slide_b() -> np.ndarray:
 @pytest.mark.parametrize(
     ("mask", "areas", "axes", "itc"),
     [
-        (slide_a(), [444, 3240, 468, 132, 2292], [42.8158, 78.3119, 54.1214, 12.9942, 55.1522], [4]),
+        (
+            slide_a(),
+            [444, 3240, 468, 132, 2292],
+            [42.8158, 78.3119, 54.1214, 12.9942, 55.1522],
+            [4],
+        ),
         (slide_b(), [88, 1432], [10.5658, 43.5413], [1]),
     ],
 )

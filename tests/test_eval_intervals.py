@@ -14,7 +14,9 @@ from scipy.stats import bootstrap
 def rank_sum(scores: np.ndarray, is_tumor: np.ndarray) -> float:
     """Mann and Whitney, every pair by hand; a tie is half a win."""
     wins = [
-        1.0 if p > n else 0.5 if p == n else 0.0 for p in scores[is_tumor].tolist() for n in scores[~is_tumor].tolist()
+        1.0 if p > n else 0.5 if p == n else 0.0
+        for p in scores[is_tumor].tolist()
+        for n in scores[~is_tumor].tolist()
     ]
     return sum(wins) / len(wins)
 
@@ -43,11 +45,16 @@ def test_resampled_auc_equals_that_of_the_drawn_slides_laid_end_to_end(seed):
     for times, auc in zip(weights, got, strict=True):
         drawn = np.repeat(np.arange(len(slide)), times[slide])
         one_class = len(set(is_tumor[drawn].tolist())) < 2
-        assert np.isnan(auc) if one_class else auc == pytest.approx(rank_sum(scores[drawn], is_tumor[drawn]))
+        assert (
+            np.isnan(auc)
+            if one_class
+            else auc == pytest.approx(rank_sum(scores[drawn], is_tumor[drawn]))
+        )
 
 
 @pytest.mark.parametrize(
-    ("labels", "reason"), [([], "no slides"), ([1, 1], "only tumour slides"), ([0, 0, 0], "only normal slides")]
+    ("labels", "reason"),
+    [([], "no slides"), ([1, 1], "only tumour slides"), ([0, 0, 0], "only normal slides")],
 )
 def test_fault_47_one_class_has_no_auc_and_says_why(labels, reason):
     curve = roc(np.full(len(labels), 0.4), np.array(labels, bool), noun="slides")
@@ -89,7 +96,9 @@ def test_the_same_seed_draws_the_same_slides_in_any_order():
 
 def test_an_interval_is_the_percentiles_of_what_is_defined():
     values = np.append(np.arange(101) / 100, [np.nan] * 9)
-    got = replace(drawn(list("abcd"), [""] * 4, [1, 0, 1, 0]), confidence=0.9).estimate(0.5, values, np.full(4, np.nan))
+    got = replace(drawn(list("abcd"), [""] * 4, [1, 0, 1, 0]), confidence=0.9).estimate(
+        0.5, values, np.full(4, np.nan)
+    )
     assert (got.low, got.high) == pytest.approx((0.05, 0.95))
     assert (got.resamples, got.dropped) == (101, 9)
 
@@ -109,14 +118,18 @@ def test_no_interval_where_many_resamples_are_not_defined_and_a_note_where_all_a
 
 
 def test_one_unit_of_each_kind_gives_no_interval():
-    got = drawn(list("abc"), ["p", "q", "q"], [1, 0, 0]).estimate(0.7, np.full(50, 0.7), np.full(2, 0.7))
+    got = drawn(list("abc"), ["p", "q", "q"], [1, 0, 0]).estimate(
+        0.7, np.full(50, 0.7), np.full(2, 0.7)
+    )
     assert (got.value, got.low) == (0.7, None)
     assert got.note == "no interval: one of the patients of each kind, nothing to draw"
 
 
 def test_an_estimate_without_value_or_resamples_has_no_interval():
     resampling = drawn(list("abcd"), [""] * 4, [1, 0, 1, 0])
-    nothing = Statistic(names=("froc",), of=lambda w: np.full((len(w), 1), np.nan), undefined="no lesions")
+    nothing = Statistic(
+        names=("froc",), of=lambda w: np.full((len(w), 1), np.nan), undefined="no lesions"
+    )
     none = resampling.estimates(nothing)["froc"]
     assert (none.value, none.low, none.high, none.undefined) == (None, None, None, "no lesions")
     never = resampling.estimate(0.7, np.full(9, np.nan), np.full(4, np.nan))
@@ -128,13 +141,17 @@ def mean_of(values: np.ndarray) -> Statistic:
 
 
 def test_bca_equals_its_formula_by_loops_in_two_strata():
-    """Bias from the share of resamples below; acceleration from each unit left out, each stratum by itself."""
+    """Bias from the share of resamples below; acceleration from each unit left out, each stratum by
+    itself."""
     rng = np.random.default_rng(8)
     tumor = np.arange(11) < 4
     values = rng.exponential(size=11)
     resampling = drawn(list("abcdefghijk"), [""] * 11, tumor, resamples=3000)
     got = resampling.estimates(mean_of(values))["mean"]
-    means = [sum(w * v for w, v in zip(row, values.tolist(), strict=True)) / 11 for row in resampling.weights.tolist()]
+    means = [
+        sum(w * v for w, v in zip(row, values.tolist(), strict=True)) / 11
+        for row in resampling.weights.tolist()
+    ]
     bias = NormalDist().inv_cdf(
         sum((m < values.mean() - 1e-9) / 2 + (m < values.mean() + 1e-9) / 2 for m in means) / 3000
     )
@@ -160,7 +177,9 @@ def test_bca_is_scipys_where_there_is_one_stratum():
     values = np.random.default_rng(5).exponential(size=25)
     resampling = drawn([str(i) for i in range(25)], [""] * 25, [1] * 25, resamples=20_000)
     got = resampling.estimates(mean_of(values))["mean"]
-    twin = bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(1))
+    twin = bootstrap(
+        (values,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(1)
+    )
     assert (got.bca_low, got.bca_high) == pytest.approx(twin.confidence_interval, abs=0.02)
 
 
@@ -171,7 +190,9 @@ def test_neither_interval_is_told_where_every_resample_is_the_value():
     assert (got.bca_low, got.bca_high) == (None, None)
 
 
-@pytest.mark.parametrize(("is_tumor", "kind"), [([1] + [0] * 6, "with tumour"), ([0] + [1] * 6, "without tumour")])
+@pytest.mark.parametrize(
+    ("is_tumor", "kind"), [([1] + [0] * 6, "with tumour"), ([0] + [1] * 6, "without tumour")]
+)
 def test_one_slide_of_a_kind_is_told_beside_the_interval(is_tumor, kind):
     """It is in every draw: what another in its place would change, no draw shows."""
     resampling = drawn(list("abcdefg"), [""] * 7, is_tumor)
@@ -181,19 +202,33 @@ def test_one_slide_of_a_kind_is_told_beside_the_interval(is_tumor, kind):
     assert got.low < got.high
     assert got.note == f"only one slide {kind}: its share of chance is not in the interval"
     patients = drawn(list("abcdefg"), list("ppqrstu"), [1, 1, 0, 0, 0, 0, 0])
-    assert patients.estimates(mean_of(values))["mean"].note.startswith("only one patient with tumour: ")
-    assert drawn(list("abcdefg"), [""] * 7, [1, 1, 0, 0, 0, 0, 0]).estimates(mean_of(values))["mean"].note == ""
+    assert patients.estimates(mean_of(values))["mean"].note.startswith(
+        "only one patient with tumour: "
+    )
+    assert (
+        drawn(list("abcdefg"), [""] * 7, [1, 1, 0, 0, 0, 0, 0])
+        .estimates(mean_of(values))["mean"]
+        .note
+        == ""
+    )
 
 
-def delong_by_loops(scores: np.ndarray, is_tumor: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Difference of the AUCs and its variance, from the covariance matrices of DeLong et al. 1988."""
+def delong_by_loops(
+    scores: np.ndarray, is_tumor: np.ndarray, other: np.ndarray
+) -> tuple[float, float]:
+    """Difference of the AUCs and its variance, from the covariance matrices of DeLong et al.
+    1988."""
 
     def wins(x: float, y: float) -> float:
         return 1.0 if x > y else 0.5 if x == y else 0.0
 
     tumor, normal = np.flatnonzero(is_tumor), np.flatnonzero(~is_tumor)
-    v10 = np.array([[np.mean([wins(s[i], s[j]) for j in normal]) for i in tumor] for s in (scores, other)])
-    v01 = np.array([[np.mean([wins(s[i], s[j]) for i in tumor]) for j in normal] for s in (scores, other)])
+    v10 = np.array(
+        [[np.mean([wins(s[i], s[j]) for j in normal]) for i in tumor] for s in (scores, other)]
+    )
+    v01 = np.array(
+        [[np.mean([wins(s[i], s[j]) for i in tumor]) for j in normal] for s in (scores, other)]
+    )
     covariance = np.cov(v10) / len(tumor) + np.cov(v01) / len(normal)
     contrast = np.array([1, -1])
     return float(contrast @ v10.mean(axis=1)), float(contrast @ covariance @ contrast)
@@ -217,17 +252,28 @@ def test_delong_equals_its_covariance_matrices(seed):
 
 @pytest.mark.parametrize(
     ("scores", "other", "value"),
-    [((0.8, 0.3, 0.9, 0.1), None, 1.0), ((0.3, 0.3, 0.3, 0.3), None, 0.5), ((0.8, 0.3, 0.2, 0.1),) * 2 + (0.0,)],
+    [
+        ((0.8, 0.3, 0.9, 0.1), None, 1.0),
+        ((0.3, 0.3, 0.3, 0.3), None, 0.5),
+        ((0.8, 0.3, 0.2, 0.1),) * 2 + (0.0,),
+    ],
 )
 def test_delong_without_variance_tells_no_interval(scores, other, value):
     is_tumor = np.array([True, False, True, False])
-    got = delong(np.array(scores), is_tumor, other=None if other is None else np.array(other), confidence=0.95)
+    got = delong(
+        np.array(scores),
+        is_tumor,
+        other=None if other is None else np.array(other),
+        confidence=0.95,
+    )
     assert (got.value, got.variance, got.low, got.high, got.p_value) == (value, 0, None, None, None)
     assert got.note == "its variance is 0: how sure it is cannot be told"
 
 
 def test_delong_needs_two_of_each_class():
-    assert delong(np.array([0.1, 0.2, 0.9]), np.array([False, False, True]), confidence=0.95) is None
+    assert (
+        delong(np.array([0.1, 0.2, 0.9]), np.array([False, False, True]), confidence=0.95) is None
+    )
 
 
 def big_verdicts(rng: np.random.Generator, *, slides: int) -> Verdicts:
@@ -247,12 +293,18 @@ def big_verdicts(rng: np.random.Generator, *, slides: int) -> Verdicts:
 def test_two_thousand_resamples_of_a_challenge_take_seconds():
     rng = np.random.default_rng(0)
     verdicts = big_verdicts(rng, slides=130)
-    resampling = drawn([str(i) for i in range(130)], [""] * 130, ~verdicts.is_normal, resamples=2000)
+    resampling = drawn(
+        [str(i) for i in range(130)], [""] * 130, ~verdicts.is_normal, resamples=2000
+    )
     rates = np.array([0.25, 0.5, 1, 2, 4, 8])
     start = time.process_time()
-    resampled = resampled_sensitivity(verdicts, DEFINITIONS["gigaslide"], resampling.weights, rates=rates)
+    resampled = resampled_sensitivity(
+        verdicts, DEFINITIONS["gigaslide"], resampling.weights, rates=rates
+    )
     assert time.process_time() - start < 10
-    whole = resampled_sensitivity(verdicts, DEFINITIONS["gigaslide"], np.ones((1, 130), np.int64), rates=rates)[0]
+    whole = resampled_sensitivity(
+        verdicts, DEFINITIONS["gigaslide"], np.ones((1, 130), np.int64), rates=rates
+    )[0]
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     assert (low < whole).all()
     assert (whole < high).all()

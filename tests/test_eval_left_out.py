@@ -1,4 +1,5 @@
-"""Which slides an evaluation takes, and those it must leave out: each with its reason, and none stops the others."""
+"""Which slides an evaluation takes, and those it must leave out: each with its reason, and none
+stops the others."""
 
 import shutil
 from dataclasses import replace
@@ -7,7 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from gigaslide.eval import EvaluateSettings, JudgementStatus, evaluate_cohort, slides_to_evaluate
-from gigaslide.wsi import Annotation, CellStatus, Cohort, CohortSlide, Heatmap, Outline, ScoreError, SettingsError
+from gigaslide.wsi import (
+    Annotation,
+    CellStatus,
+    Cohort,
+    CohortSlide,
+    Heatmap,
+    Outline,
+    ScoreError,
+    SettingsError,
+)
 from predictions import EVERY_CELL, HEIGHT, LESION, QUICK, WIDTH, Bench, Page
 from shapely.geometry import box
 
@@ -19,7 +29,9 @@ def test_a_missing_prediction_is_counted_as_nothing_found_and_told(plain):
     assert (lost.status, lost.score, got.exit_status) == (JudgementStatus.ABSENT, None, 2)
     assert (got.figures.countable_lesions, got.figures.absent_slides) == (2, 1)
     assert got.figures.froc["gigaslide"].curve.at_rates[-1] == 0.5
-    assert got.figures.froc["camelyon16-e2"].score.undefined.startswith("no predictions for lost, which is an error")
+    assert got.figures.froc["camelyon16-e2"].score.undefined.startswith(
+        "no predictions for lost, which is an error"
+    )
     assert "predict this slide and evaluate again" in Page(plain.html()).text
     assert plain.table("left_out")["left_out_of"].str.startswith("all but FROC").sum() == 1
     plain.predict("lost", points=[(600, 200, 0.9)])
@@ -55,7 +67,9 @@ def annotation_without_tumour(bench: Bench) -> None:
 
 
 def other_slides_annotation(bench: Bench) -> None:
-    outlines = [Outline(name="", group="Tumor", polygon=box(5000 + i, 100, 5900, 700)) for i in range(3)]
+    outlines = [
+        Outline(name="", group="Tumor", polygon=box(5000 + i, 100, 5900, 700)) for i in range(3)
+    ]
     Annotation(outlines=tuple(outlines)).save(bench.rows[0].annotation)
 
 
@@ -83,7 +97,9 @@ def no_detections_file(bench: Bench) -> None:
 
 
 def nan_detection(bench: Bench) -> None:
-    (bench.predictions / "t" / "detections.csv").write_text("slide,x,y,probability\nt,1,2,nan\n", encoding="utf-8")
+    (bench.predictions / "t" / "detections.csv").write_text(
+        "slide,x,y,probability\nt,1,2,nan\n", encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,14 +145,20 @@ def test_a_prediction_that_cannot_be_used_is_as_good_as_none(plain, harm, words)
     harm(plain)
     got = plain.evaluate()
     judgement = got.judgements[0]
-    assert (judgement.status, judgement.score, judgement.patches) == (JudgementStatus.ABSENT, None, None)
+    assert (judgement.status, judgement.score, judgement.patches) == (
+        JudgementStatus.ABSENT,
+        None,
+        None,
+    )
     assert words in judgement.reason
     assert words in Page(plain.html()).text
     assert got.exit_status == 2
     assert (got.figures.countable_lesions, got.figures.absent_slides) == (1, 1)
     shutil.rmtree(plain.predictions / "t")
     without = plain.evaluate().figures
-    assert [one.value for one in got.figures.estimates.values()] == [one.value for one in without.estimates.values()]
+    assert [one.value for one in got.figures.estimates.values()] == [
+        one.value for one in without.estimates.values()
+    ]
 
 
 def test_a_group_with_a_meaning_of_its_own_is_tumour(plain):
@@ -205,4 +227,6 @@ def test_heatmaps_of_two_models_are_told_and_not_all_good(plain):
 
 def test_no_predictions_at_all_is_an_error(plain, tmp_path):
     with pytest.raises(ScoreError, match="predict the slides first"):
-        evaluate_cohort(Cohort(slides=tuple(plain.rows)), tmp_path / "none", tmp_path / "out", QUICK)
+        evaluate_cohort(
+            Cohort(slides=tuple(plain.rows)), tmp_path / "none", tmp_path / "out", QUICK
+        )

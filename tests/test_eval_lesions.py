@@ -6,7 +6,14 @@ import tracemalloc
 import numpy as np
 import pytest
 import shapely
-from gigaslide.eval import EvaluateSettings, LesionRule, Raster, Truth, label_lesions, lesions_of_annotation
+from gigaslide.eval import (
+    EvaluateSettings,
+    LesionRule,
+    Raster,
+    Truth,
+    label_lesions,
+    lesions_of_annotation,
+)
 from gigaslide.eval.mask_lesions import lesions_on_raster
 from gigaslide.wsi import Annotation, CohortSlide, Outline
 from scipy import ndimage
@@ -19,7 +26,9 @@ SIZE = (9000, 6500)  # level-0 px, neither square nor a multiple of the raster's
 
 
 def lesions_of(*polygons: Polygon, size=SIZE, settings=SETTINGS):
-    return lesions_of_annotation(_multi(polygons), slide_size=size, slide_mpp=MPP, settings=settings)
+    return lesions_of_annotation(
+        _multi(polygons), slide_size=size, slide_mpp=MPP, settings=settings
+    )
 
 
 def _multi(polygons) -> MultiPolygon:
@@ -34,16 +43,22 @@ def random_polygons(rng: np.random.Generator, count: int) -> list[Polygon]:
         angle = np.sort(rng.uniform(0, 2 * np.pi, 17))
         radius = rng.uniform(60, 500) * rng.uniform(0.5, 1, 17)
         centre = rng.uniform((-100, -100), (SIZE[0] + 100, SIZE[1] + 100))
-        star = Polygon(centre + np.stack([radius * np.cos(angle), 0.6 * radius * np.sin(angle)], axis=1))
+        star = Polygon(
+            centre + np.stack([radius * np.cos(angle), 0.6 * radius * np.sin(angle)], axis=1)
+        )
         star = star.buffer(0)
-        found.append(star.difference(star.centroid.buffer(radius.mean() / 3)) if index % 3 == 0 else star)
+        found.append(
+            star.difference(star.centroid.buffer(radius.mean() / 3)) if index % 3 == 0 else star
+        )
     return found
 
 
 def by_points(polygons: MultiPolygon, pixel_level0: float) -> np.ndarray:
     """The mask of the whole slide, one question a pixel."""
     columns, rows = (int(np.ceil(side / pixel_level0)) for side in SIZE)
-    x, y = np.meshgrid((np.arange(columns) + 0.5) * pixel_level0, (np.arange(rows) + 0.5) * pixel_level0)
+    x, y = np.meshgrid(
+        (np.arange(columns) + 0.5) * pixel_level0, (np.arange(rows) + 0.5) * pixel_level0
+    )
     shapely.prepare(polygons)
     mask = shapely.contains_xy(polygons, x, y)
     return mask
@@ -66,14 +81,19 @@ def test_windows_of_neighbours_give_the_lesions_of_the_whole_mask(seed, count):
 
 @pytest.mark.parametrize(("seed", "count"), [(0, 3), (1, 12), (2, 40)])
 def test_outlines_are_what_ever_finer_masks_come_to(seed, count):
-    """Two implementations that agree: polygons, and the distance transform of a mask of 0.8 µm/px."""
+    """Two implementations that agree: polygons, and the distance transform of a mask of 0.8
+    µm/px."""
     size = (3000, 2100)
-    polygons = _multi([affinity.scale(p, 1 / 3, 1 / 3, origin=(0, 0)) for p in _random(seed, count)])
+    polygons = _multi(
+        [affinity.scale(p, 1 / 3, 1 / 3, origin=(0, 0)) for p in _random(seed, count)]
+    )
     exact = lesions_of_annotation(polygons, slide_size=size, slide_mpp=MPP, settings=SETTINGS)
     fine = Raster(pixel_level0=2.0, pixel_um=2 * MPP)
     mask = lesions_on_raster(np.asarray(polygons.geoms), fine, LesionRule(), slide_size=size)
     assert len(exact.measures) == len(mask.measures)
-    distance = np.linalg.norm(exact.measures.centre_level0[:, None] - mask.measures.centre_level0, axis=2)
+    distance = np.linalg.norm(
+        exact.measures.centre_level0[:, None] - mask.measures.centre_level0, axis=2
+    )
     twin = distance.argmin(axis=1)
     assert distance.min(axis=1).max() < 4
     assert len(set(twin.tolist())) == len(twin)
@@ -83,7 +103,9 @@ def test_outlines_are_what_ever_finer_masks_come_to(seed, count):
     points = np.random.default_rng(seed).uniform((0, 0), size, (4000, 2))
     agree = (exact.at(points) > 0) == (mask.at(points) > 0)
     assert agree.mean() > 0.995
-    near = shapely.distance(shapely.boundary(shapely.union_all(exact.outlines)), shapely.points(points[~agree]))
+    near = shapely.distance(
+        shapely.boundary(shapely.union_all(exact.outlines)), shapely.points(points[~agree])
+    )
     assert near.max(initial=0) < 5
 
 
@@ -111,8 +133,18 @@ def test_a_rectangles_longest_axis_is_its_own_formula():
 
 def test_pieces_that_meet_in_a_corner_are_one_lesion():
     settings = EvaluateSettings(growth_um=0)
-    assert len(lesions_of(box(100, 100, 200, 200), box(200, 200, 300, 400), settings=settings).measures) == 1
-    assert len(lesions_of(box(100, 100, 200, 200), box(201, 200, 300, 400), settings=settings).measures) == 2
+    assert (
+        len(
+            lesions_of(box(100, 100, 200, 200), box(200, 200, 300, 400), settings=settings).measures
+        )
+        == 1
+    )
+    assert (
+        len(
+            lesions_of(box(100, 100, 200, 200), box(201, 200, 300, 400), settings=settings).measures
+        )
+        == 2
+    )
 
 
 def test_outlines_too_detailed_are_labelled_on_a_raster_and_it_is_said(monkeypatch):
@@ -121,7 +153,9 @@ def test_outlines_too_detailed_are_labelled_on_a_raster_and_it_is_said(monkeypat
     monkeypatch.setattr("gigaslide.eval.lesions.MOST_VERTICES", 10)
     mask = lesions_of(ring, box(7000, 500, 8000, 1500))
     assert (exact.measures.raster_um, mask.measures.raster_um) == (0, 7.776)
-    assert sorted(mask.measures.area_um2) == pytest.approx(sorted(exact.measures.area_um2), rel=0.06)
+    assert sorted(mask.measures.area_um2) == pytest.approx(
+        sorted(exact.measures.area_um2), rel=0.06
+    )
 
 
 def test_a_ring_cut_open_by_the_border_is_not_filled():
@@ -134,12 +168,14 @@ def test_a_ring_cut_open_by_the_border_is_not_filled():
 def test_sizes_are_macro_micro_and_isolated_cells():
     measures = lesions_of(box(500, 500, 700, 700), box(1700, 1700, 2600, 1900)).measures
     assert measures.size.tolist() == ["itc", "micro"]
-    # 4 √(w² / 12) of the longer side, about 1.15 w: a macrometastasis from about 1.8 mm of a thin strip on.
+    # 4 √(w² / 12) of the longer side, about 1.15 w: a macrometastasis from about 1.8 mm of a thin
+    # strip on.
     assert lesions_of(box(1000, 1000, 1000 + 2100 / MPP, 1100)).measures.size.tolist() == ["macro"]
 
 
 def test_a_slide_of_100_000_by_200_000_px_takes_seconds_and_no_full_size_mask(tmp_path):
-    """71 000 vertices in the real thing; here 40 wavy outlines of 1 000, scattered over the slide."""
+    """71 000 vertices in the real thing; here 40 wavy outlines of 1 000, scattered over the
+    slide."""
     rng = np.random.default_rng(3)
     angle = np.linspace(0, 2 * np.pi, 1000, endpoint=False)
     outlines = []
@@ -164,7 +200,14 @@ def test_a_slide_of_100_000_by_200_000_px_takes_seconds_and_no_full_size_mask(tm
 def test_pieces_closer_than_75_um_are_one_lesion():
     for gap_um, count in ((60, 1), (95, 2)):
         right = 2000 + gap_um / MPP
-        assert len(lesions_of(box(1000, 1000, 2000, 1400), box(right, 1000, right + 800, 1400)).measures) == count
+        assert (
+            len(
+                lesions_of(
+                    box(1000, 1000, 2000, 1400), box(right, 1000, right + 800, 1400)
+                ).measures
+            )
+            == count
+        )
 
 
 def test_isolated_tumour_cells_are_told_by_the_longest_axis_growth_included():
@@ -187,7 +230,9 @@ def test_an_outline_smaller_than_a_pixel_is_still_a_lesion():
 
 def test_points_are_looked_up_x_first():
     lesions = lesions_of(box(7000, 500, 8000, 1500))
-    points = np.array([[7500, 1000], [1000, 7500], [7500, -1], [-5, 1000], [1e7, 1e7], [6950, 1000], [6800, 1000]])
+    points = np.array(
+        [[7500, 1000], [1000, 7500], [7500, -1], [-5, 1000], [1e7, 1e7], [6950, 1000], [6800, 1000]]
+    )
     assert lesions.at(points.astype(np.float64)).tolist() == [1, 0, 0, 0, 0, 1, 0]
 
 
@@ -222,7 +267,9 @@ def test_masks_looked_at_in_strips_are_those_looked_at_whole(monkeypatch):
     monkeypatch.setattr("gigaslide.eval.mask_lesions.STRIP_PX", 1)  # 64 rows: ten strips
     strips = label_lesions(mask, raster, rule)
     distance = ndimage.distance_transform_edt(~mask)
-    assert ((strips.labels > 0) == ndimage.binary_fill_holes(distance < 37.5 / raster.pixel_um)).all()
+    assert (
+        (strips.labels > 0) == ndimage.binary_fill_holes(distance < 37.5 / raster.pixel_um)
+    ).all()
     assert (strips.labels == whole.labels).all()
     assert len(whole.measures) > 2
     for name in ("area_um2", "drawn_um2", "major_axis_um", "centre_level0"):

@@ -10,13 +10,29 @@ from skimage import measure
 
 
 def write_mask(path, mask: np.ndarray, *, value: int, mpp: float | None = None) -> None:
-    """A mask with a pyramid by 4 and 8, so that level 5's downsample is there; the last is not sampled but shifted."""
-    scale = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
-    levels = [np.kron(mask, np.ones((32, 32), np.uint8)), np.kron(mask, np.ones((8, 8), np.uint8)), mask]
+    """A mask with a pyramid by 4 and 8, so that level 5's downsample is there; the last is not
+    sampled but shifted."""
+    scale = (
+        {}
+        if mpp is None
+        else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    )
+    levels = [
+        np.kron(mask, np.ones((32, 32), np.uint8)),
+        np.kron(mask, np.ones((8, 8), np.uint8)),
+        mask,
+    ]
     with tifffile.TiffWriter(path) as tiff:
         for index, level in enumerate(levels):
             pixels = (level * value).astype(np.uint8)
-            tiff.write(pixels, tile=(128, 128), compression="zlib", subfiletype=int(index > 0), metadata=None, **scale)
+            tiff.write(
+                pixels,
+                tile=(128, 128),
+                compression="zlib",
+                subfiletype=int(index > 0),
+                metadata=None,
+                **scale,
+            )
 
 
 @pytest.mark.parametrize(("value", "groups"), [(1, {"binary-1": "tumor"}), (2, {}), (255, {})])
@@ -52,7 +68,9 @@ def test_e2_goes_by_the_masks_own_spacing_and_downsample_and_e1_by_neither(tmp_p
     assert (e1.pixel_level0, e1.pixel_um) == (32, 32 * 0.243)
     assert (e2.pixel_level0, e2.pixel_um) == (32, 16)  # of the mask; the slide's would be 8
     write_mask(path, mask, value=2)
-    assert truth_of(path, size=(2240, 1280), mpp=0.25).official["camelyon16-e2"].raster.pixel_um == 8
+    assert (
+        truth_of(path, size=(2240, 1280), mpp=0.25).official["camelyon16-e2"].raster.pixel_um == 8
+    )
 
 
 def test_a_mask_that_is_not_in_the_slides_px_is_drawn_anew_for_the_programs(tmp_path):
@@ -69,5 +87,7 @@ def test_an_empty_mask_of_a_normal_slide_makes_no_lesion(tmp_path):
     path = tmp_path / "mask.tif"
     write_mask(path, np.zeros((40, 70), np.uint8), value=255)
     slide = CohortSlide(id="s", path=tmp_path / "none.tif", annotation=path, label="normal")
-    truth = Truth.of_slide(slide, slide_size=(2240, 1280), slide_mpp=0.243, settings=EvaluateSettings())
+    truth = Truth.of_slide(
+        slide, slide_size=(2240, 1280), slide_mpp=0.243, settings=EvaluateSettings()
+    )
     assert (truth.lesions, dict(truth.official)) == (None, {})

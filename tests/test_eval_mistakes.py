@@ -1,4 +1,5 @@
-"""What went wrong: which lesions were missed, which detections are false, and pictures of the very places."""
+"""What went wrong: which lesions were missed, which detections are false, and pictures of the very
+places."""
 
 import cv2
 import numpy as np
@@ -18,10 +19,14 @@ RED = (220, 20, 20)
 
 @pytest.fixture
 def mistaken(bench: Bench) -> Bench:
-    """Of three lesions one is found, one below the threshold, one not at all though the heatmap is warm there."""
+    """Of three lesions one is found, one below the threshold, one not at all though the heatmap is
+    warm there."""
     bench.slide("t", "tumor", tumor=(LESION, SECOND, THIRD), patient="p")
     probability = np.full((11, 15), 0.1, np.float32)
-    probability[8, 12], probability[9, 11] = 0.57, 0.45  # in the third: cell (8, 12) is x 768..832, y 512..576
+    probability[8, 12], probability[9, 11] = (
+        0.57,
+        0.45,
+    )  # in the third: cell (8, 12) is x 768..832, y 512..576
     probability[2, 2] = 0.3  # in the second
     points = [(600, 200, 0.9), (200, 150, 0.55), (400, 600, 0.7), (420, 640, 0.4)]
     bench.predict("t", probability=probability, points=points)
@@ -35,7 +40,8 @@ def test_mistakes_are_those_from_the_operating_point_on(mistaken):
     point = mistaken.metrics()["operating_point"]
     counts = ("lesions", "lesions_found", "missed_count", "false_positive_count", "slides")
     assert [point[name] for name in counts] == [3, 1, 2, 3, 2]
-    # The tumour slide scores 0.57, its heatmap's highest cell, and is not called; the normal one 0.9.
+    # The tumour slide scores 0.57, its heatmap's highest cell, and is not called; the normal one
+    # 0.9.
     calls = ("tumor_slides", "tumor_slides_called", "normal_slides", "normal_slides_called")
     assert [point[name] for name in calls] == [1, 0, 1, 1]
     missed = mistaken.table("missed")
@@ -46,10 +52,14 @@ def test_mistakes_are_those_from_the_operating_point_on(mistaken):
     assert missed["x_um"].tolist() == pytest.approx((missed["x"] * 2).tolist())
     false = mistaken.table("false_positives")
     assert false[["slide", "x", "y", "probability"]].to_numpy().tolist() == [
-        ["n", 700, 250, 0.95], ["t", 400, 600, 0.7], ["n", 96, 608, 0.6],
-    ]  # fmt: skip
+        ["n", 700, 250, 0.95],
+        ["t", 400, 600, 0.7],
+        ["n", 96, 608, 0.6],
+    ]
     distance = min(Point(400, 600).distance(one) for one in (LESION, SECOND, THIRD))
-    assert false["from_tumor_um"].tolist() == pytest.approx([np.nan, 2 * distance, np.nan], nan_ok=True)
+    assert false["from_tumor_um"].tolist() == pytest.approx(
+        [np.nan, 2 * distance, np.nan], nan_ok=True
+    )
     assert false["y_um"].tolist() == [500, 1200, 1216]
     slides = mistaken.table("slides").set_index("slide")
     assert slides.loc["t", "lesions_found_from_threshold"] == 1
@@ -74,7 +84,12 @@ def picture(data: bytes) -> np.ndarray:
 def test_crops_show_the_very_place_at_both_scales(mistaken):
     pixels = np.full((HEIGHT, WIDTH, 3), 235, np.uint8)
     pixels[240:260, 690:710] = RED  # under the false positive at x 700, y 250
-    options = {"tile": (256, 256), "photometric": "rgb", "resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}
+    options = {
+        "tile": (256, 256),
+        "photometric": "rgb",
+        "resolution": (5000, 5000),
+        "resolutionunit": "CENTIMETER",
+    }
     tifffile.imwrite(mistaken.rows[1].path, pixels, metadata=None, **options)
     crops = mistaken.evaluate(SETTINGS).crops["false_positives", 0]
     # The network's px are two of level 0: 320 of them, 1280 µm; from afar the whole slide, no more.
@@ -88,15 +103,18 @@ def test_crops_show_the_very_place_at_both_scales(mistaken):
     scale = 900 / 256
     at = np.argwhere(np.abs(wide - RED).max(axis=2) < 90).mean(axis=0)
     assert at == pytest.approx([350 / scale - 0.5, 700 / scale - 0.5], abs=1)
-    warm, cold = heat[round(300 / scale), round(650 / scale)], heat[round(300 / scale), round(580 / scale)]
+    warm, cold = (
+        heat[round(300 / scale), round(650 / scale)],
+        heat[round(300 / scale), round(580 / scale)],
+    )
     for colour, p in ((warm, 0.9), (cold, 0.1)):
         assert np.abs(colour - heatmap_colours(np.array([p]))).max() < 25
 
 
 def test_a_missed_lesion_is_pictured_where_its_heatmap_is_highest(mistaken):
     crops = mistaken.evaluate(SETTINGS).crops["missed", 0]
-    # Its close crop is about (800, 544): the lesion's right border, x 880, runs 80 level-0 px or 40 px right of the
-    # middle, its lower one, y 690, 73 px below.
+    # Its close crop is about (800, 544): the lesion's right border, x 880, runs 80 level-0 px or 40
+    # px right of the middle, its lower one, y 690, 73 px below.
     close = picture(crops.close)
     is_line = np.abs(close - (0, 60, 170)).max(axis=2) < 70
     assert is_line[160, 195:206].any()
@@ -120,7 +138,13 @@ def test_detections_alone_have_crops_without_heatmap(mistaken):
     text = Page(html).text
     assert "nothing detected inside" in text
     assert "Truth and detections" in text
-    for words in ("no score inside", "the heatmap there", "Truth and heatmap", 'class="bar"', 'class="hatch"'):
+    for words in (
+        "no score inside",
+        "the heatmap there",
+        "Truth and heatmap",
+        'class="bar"',
+        'class="hatch"',
+    ):
         assert words not in html
 
 
@@ -175,14 +199,19 @@ def test_of_many_detections_the_most_probable_in_view_are_marked(mistaken, monke
 
 
 @pytest.mark.parametrize(
-    ("pixel_um", "length_px", "words"), [(2.0, 50, "100 µm"), (0.5, 40, "20 µm"), (20.0, 50, "1 mm")]
+    ("pixel_um", "length_px", "words"),
+    [(2.0, 50, "100 µm"), (0.5, 40, "20 µm"), (20.0, 50, "1 mm")],
 )
-def test_a_scale_bar_is_as_long_as_it_says_in_letters_that_its_font_has(pixel_um, length_px, words, monkeypatch):
+def test_a_scale_bar_is_as_long_as_it_says_in_letters_that_its_font_has(
+    pixel_um, length_px, words, monkeypatch
+):
     written = []
 
     def text(draw, xy, words, **options):
         written.append(words)
-        unknown, *known = (bytes(options["font"].getmask(letter)) for letter in ("\ue000", *words.replace(" ", "")))
+        unknown, *known = (
+            bytes(options["font"].getmask(letter)) for letter in ("\ue000", *words.replace(" ", ""))
+        )
         assert unknown not in known  # no box in place of a letter
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)

@@ -26,26 +26,43 @@ def split_cohort(bench: Bench) -> Cohort:
 
 
 def test_only_the_split_that_is_asked_for_is_evaluated(split_cohort):
-    table = pd.DataFrame([("t", 600.0, 200.0, 0.5), ("far", 5.0, 5.0, 0.9), ("n", 5.0, 5.0, 0.2)], columns=COLUMNS)
+    table = pd.DataFrame(
+        [("t", 600.0, 200.0, 0.5), ("far", 5.0, 5.0, 0.9), ("n", 5.0, 5.0, 0.2)], columns=COLUMNS
+    )
     got = evaluate(table, split_cohort, EvaluateSettings(resamples=0))
     assert [j.slide.id for j in got.judgements] == ["t", "n"]
     assert (got.auc.value, evaluate(table, split_cohort, HERE).auc.value) == (1, 0.5)
     assert len(evaluate(table, split_cohort).judgements) == 3
-    with pytest.raises(SettingsError, match="no slide of the cohort has split 'validation'; there are test, train"):
+    with pytest.raises(
+        SettingsError, match="no slide of the cohort has split 'validation'; there are test, train"
+    ):
         evaluate(table, split_cohort, EvaluateSettings(split="validation"))
 
 
 def test_subgroups_of_a_cohort_and_of_truth_by_hand(split_cohort):
-    table = pd.DataFrame([("t", 600.0, 200.0, 0.5), ("far", 5.0, 5.0, 0.9), ("n", 5.0, 5.0, 0.2)], columns=COLUMNS)
+    table = pd.DataFrame(
+        [("t", 600.0, 200.0, 0.5), ("far", 5.0, 5.0, 0.9), ("n", 5.0, 5.0, 0.2)], columns=COLUMNS
+    )
     asked = HERE.model_copy(update={"subgroups": ("scanner",)})
     got = evaluate(table, split_cohort, asked)
-    assert [(g.value, g.slides, g.estimates["slide_auc"].value) for g in got.subgroups] == [("A", 2, 0), ("B", 1, None)]
+    assert [(g.value, g.slides, g.estimates["slide_auc"].value) for g in got.subgroups] == [
+        ("A", 2, 0),
+        ("B", 1, None),
+    ]
     assert got.metrics["subgroups"][0]["figures"]["slide_auc"]["value"] == 0
-    by_hand = {name: SlideTruth(columns={"scanner": "AB"[name == "n"]}, **SIZE) for name in ("t", "n", "far")}
+    by_hand = {
+        name: SlideTruth(columns={"scanner": "AB"[name == "n"]}, **SIZE)
+        for name in ("t", "n", "far")
+    }
     rows = evaluate(table, by_hand, asked).subgroup_table()
-    assert rows.drop_duplicates("value")[["value", "slides"]].to_numpy().tolist() == [["A", 2], ["B", 1]]
+    assert rows.drop_duplicates("value")[["value", "slides"]].to_numpy().tolist() == [
+        ["A", 2],
+        ["B", 1],
+    ]
     for truth in (split_cohort, by_hand):
-        with pytest.raises(SettingsError, match="no column centre; there are label, patient, split, scanner"):
+        with pytest.raises(
+            SettingsError, match="no column centre; there are label, patient, split, scanner"
+        ):
             evaluate(table, truth, HERE.model_copy(update={"subgroups": ("centre",)}))
 
 
@@ -53,12 +70,22 @@ def test_names_of_one_slide_in_several_forms_are_one_slide():
     rows = [("t", 1000, 600, 0.3), ("n", 10, 20, 0.6), ("T.tif", 30, 40, 0.9), ("t", 50, 60, 0.2)]
     got = evaluate(pd.DataFrame(rows, columns=COLUMNS), TRUTH, HERE)
     assert got.detections()[COLUMNS].to_numpy().tolist() == [
-        ["t", 1000, 600, 0.3], ["t", 30, 40, 0.9], ["t", 50, 60, 0.2], ["n", 10, 20, 0.6],
-    ]  # fmt: skip
+        ["t", 1000, 600, 0.3],
+        ["t", 30, 40, 0.9],
+        ["t", 50, 60, 0.2],
+        ["n", 10, 20, 0.6],
+    ]
     assert got.auc.value == 1
-    columns = {name: np.array([row[i] for row in rows], float) for i, name in enumerate(COLUMNS[1:], 1)}
-    found = DetectionFiles.of_table(Detections(slide=np.array([r[0] for r in rows], object), **columns), ["t", "n"])
-    assert {name: one.line.tolist() for name, one in found.by_slide.items()} == {"t": [1, 3, 4], "n": [2]}
+    columns = {
+        name: np.array([row[i] for row in rows], float) for i, name in enumerate(COLUMNS[1:], 1)
+    }
+    found = DetectionFiles.of_table(
+        Detections(slide=np.array([r[0] for r in rows], object), **columns), ["t", "n"]
+    )
+    assert {name: one.line.tolist() for name, one in found.by_slide.items()} == {
+        "t": [1, 3, 4],
+        "n": [2],
+    }
 
 
 def mask_of(px: int, *, value: int = 255) -> np.ndarray:
@@ -82,11 +109,16 @@ def test_only_a_mask_of_about_level_5_speaks_to_the_official_programs(px, is_lev
         one = got.figures.froc[name].score
         assert (one.value is not None) == is_level_5
         if not is_level_5:
-            assert one.undefined == "no level-5 mask of t, which is an error in the official programs"
+            assert (
+                one.undefined == "no level-5 mask of t, which is an error in the official programs"
+            )
             assert got.left_out()[["slide", "left_out_of"]].to_numpy().tolist() == [
                 ["t", "the official programs' FROC"]
             ]
-            assert f"its mask has px of {4000 / mask_of(px).shape[1]:g} level-0 px" in got.left_out()["reason"][0]
+            assert (
+                f"its mask has px of {4000 / mask_of(px).shape[1]:g} level-0 px"
+                in got.left_out()["reason"][0]
+            )
     outlined = evaluate(TABLE, TRUTH, HERE)
     assert got.froc.countable_lesions == outlined.froc.countable_lesions == 1
 
@@ -95,10 +127,13 @@ def test_a_mask_turned_over_or_cut_is_refused():
     mask = mask_of(8)
     assert mask.shape == (375, 500)
     with pytest.raises(
-        AnnotationError, match=r"t: a mask has \(rows, columns\) .* about \(281, 375\), got \(500, 375\)"
+        AnnotationError,
+        match=r"t: a mask has \(rows, columns\) .* about \(281, 375\), got \(500, 375\)",
     ):
         with_mask(mask.T)
-    with pytest.raises(AnnotationError, match=r"about \(375, 500\), got \(340, 500\); is it turned over, or cut\?"):
+    with pytest.raises(
+        AnnotationError, match=r"about \(375, 500\), got \(340, 500\); is it turned over, or cut\?"
+    ):
         with_mask(mask[:340])
     for rows in (mask[:374], np.pad(mask, ((0, 3), (0, 0)))):
         assert with_mask(rows).froc.score.value is not None
@@ -111,7 +146,10 @@ def test_outlines_outside_the_slide_are_told_and_refused_where_all_are():
     assert rows == [["t", "outline", "outline 2", "lies outside the slide"]]
     assert part.froc.countable_lesions == 1
     both = [far, box(-900, 5, -5, 900)]
-    for tumor, words in ((far, "its outline of tumour lies"), (both, "all of its 2 outlines of tumour lie")):
+    for tumor, words in (
+        (far, "its outline of tumour lies"),
+        (both, "all of its 2 outlines of tumour lie"),
+    ):
         with pytest.raises(AnnotationError, match=rf"t: {words} .* 4000 × 3000 px; is it another"):
             evaluate(TABLE, {**TRUTH, "t": SlideTruth(tumor=tumor, **SIZE)}, HERE)
 
@@ -120,4 +158,6 @@ def test_outlines_too_detailed_are_noted_here_too(monkeypatch):
     monkeypatch.setattr("gigaslide.eval.lesions.MOST_VERTICES", 3)
     got = evaluate(TABLE, TRUTH, HERE)
     assert got.judgements[0].status == JudgementStatus.EVALUATED
-    assert got.judgements[0].notes == ("outlines too detailed: lesions measured on a raster of 7.776 µm/px",)
+    assert got.judgements[0].notes == (
+        "outlines too detailed: lesions measured on a raster of 7.776 µm/px",
+    )

@@ -1,4 +1,5 @@
-"""The official programs' definitions from polygon to score, against twins written from their pseudo-code, slowly."""
+"""The official programs' definitions from polygon to score, against twins written from their
+pseudo-code, slowly."""
 
 import numpy as np
 import pandas as pd
@@ -25,11 +26,15 @@ from skimage import measure
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SIZE = (5300, 3700)  # level-0 px: 165.6 × 115.6 px at level 5
 MPP = {"camelyon16-e1": lambda _: 0.243, "camelyon16-e2": lambda mpp: mpp}
-HELD = {"camelyon16-e1": np.float32, "camelyon16-e2": float}  # what a program holds of a found lesion
+HELD = {
+    "camelyon16-e1": np.float32,
+    "camelyon16-e2": float,
+}  # what a program holds of a found lesion
 
 
 def program(name: str, masks: list, detections: list, mpp: float) -> tuple[list, float]:
-    """Points and score as the program finds them: masks of bool at level 5 (None: normal), detections (p, x, y)."""
+    """Points and score as the program finds them: masks of bool at level 5 (None: normal),
+    detections (p, x, y)."""
     px = MPP[name](mpp) * 2**5
     false, best, countable = [], [], 0
     for mask, found in zip(masks, detections, strict=True):
@@ -55,12 +60,16 @@ def program(name: str, masks: list, detections: list, mpp: float) -> tuple[list,
     thresholds = sorted({*false, *best}, key=float)
     thresholds = thresholds[1:] if name == "camelyon16-e1" else [t for t in thresholds if t != 0]
     held = np.asarray(false), np.asarray(best)
-    points = [((held[0] >= t).sum() / len(masks), (held[1] >= t).sum() / countable) for t in thresholds]
+    points = [
+        ((held[0] >= t).sum() / len(masks), (held[1] >= t).sum() / countable) for t in thresholds
+    ]
     points.append((0.0, 0.0))
     rising = points[::-1]
     if name == "camelyon16-e1":
         return points, float(np.mean(np.interp(RATES, *zip(*rising, strict=True))))
-    return points, float(np.mean([next((s for f, s in rising if f >= rate), rising[-1][1]) for rate in RATES]))
+    return points, float(
+        np.mean([next((s for f, s in rising if f >= rate), rising[-1][1]) for rate in RATES])
+    )
 
 
 def level_5(tumor: MultiPolygon) -> np.ndarray:
@@ -80,20 +89,28 @@ def blob(rng: np.random.Generator) -> Polygon:
 
 def tumor_of(rng: np.random.Generator, count: int) -> MultiPolygon:
     drawn = shapely.union_all([blob(rng) for _ in range(count)])
-    return MultiPolygon([p for p in shapely.get_parts(drawn) if isinstance(p, Polygon) and p.area > 0])
+    return MultiPolygon(
+        [p for p in shapely.get_parts(drawn) if isinstance(p, Polygon) and p.area > 0]
+    )
 
 
 def detections_on(rng: np.random.Generator, tumor: MultiPolygon | None, count: int) -> list[tuple]:
-    """Whole px, many on the borders between raster px; every third repeated, probabilities in tenths.
+    """Whole px, many on the borders between raster px; every third repeated, probabilities in
+    tenths.
 
-    None so near the end that the second program would end with an error: see the test of the last px.
+    None so near the end that the second program would end with an error: see the test of the last
+    px.
     """
     found = [tuple(rng.integers((0, 0), SIZE).tolist()) for _ in range(count)]
     for part in [] if tumor is None else tumor.geoms:
         inner = part.representative_point()
         found.append((round(inner.x) // 16 * 16, round(inner.y) // 16 * 16))
     ends = [32 * -(-side // 32) - 16 for side in SIZE]
-    found = [(x, y) for x, y in found if 0 <= x < min(SIZE[0], ends[0]) and 0 <= y < min(SIZE[1], ends[1])]
+    found = [
+        (x, y)
+        for x, y in found
+        if 0 <= x < min(SIZE[0], ends[0]) and 0 <= y < min(SIZE[1], ends[1])
+    ]
     return [(float(rng.integers(1, 10) / 10), x, y) for x, y in [*found, *found[::3]]]
 
 
@@ -103,14 +120,20 @@ def ours(name: str, tumors: list, detections: list, mpp: float):
         rows = np.array(found, np.float64).reshape(-1, 3)
         lesions = None
         if tumor is not None:
-            lesions = official_lesions(tumor, annotation=None, groups={}, slide_size=SIZE, slide_mpp=mpp)[name]
-        verdicts.append(judge_detections(Detections.of_slide("s", rows[:, 1:], rows[:, 0]), lesions))
+            lesions = official_lesions(
+                tumor, annotation=None, groups={}, slide_size=SIZE, slide_mpp=mpp
+            )[name]
+        verdicts.append(
+            judge_detections(Detections.of_slide("s", rows[:, 1:], rows[:, 0]), lesions)
+        )
     pooled = Verdicts.pooled(verdicts, is_normal=[tumor is None for tumor in tumors])
     return froc_curve(pooled, DEFINITIONS[name], rates=RATES)
 
 
 @pytest.mark.parametrize("name", MPP)
-@pytest.mark.parametrize(("seed", "mpp"), [(0, 0.243), (1, 0.243), (2, 0.226), (3, 0.5), (4, 0.243), (5, 0.31)])
+@pytest.mark.parametrize(
+    ("seed", "mpp"), [(0, 0.243), (1, 0.243), (2, 0.226), (3, 0.5), (4, 0.243), (5, 0.31)]
+)
 def test_fault_47_curve_and_score_are_the_programs_from_the_polygons_on(name, seed, mpp):
     rng = np.random.default_rng(seed)
     tumors = [tumor_of(rng, 9), None, tumor_of(rng, 3), None, tumor_of(rng, 14)]
@@ -129,7 +152,9 @@ def test_fault_47_no_detections_on_any_slide_and_no_normal_slide(name):
     for detections in ([[], []], [detections_on(rng, tumors[0], 5), []]):
         points, score = program(name, [level_5(t) for t in tumors], detections, 0.243)
         got = ours(name, tumors, detections, 0.243)
-        assert list(zip(got.false_positives.tolist(), got.sensitivity.tolist(), strict=True)) == points
+        assert (
+            list(zip(got.false_positives.tolist(), got.sensitivity.tolist(), strict=True)) == points
+        )
         assert got.score == pytest.approx(score)
 
 
@@ -141,13 +166,20 @@ def test_fault_47_only_isolated_cells_only_normal_slides(name):
 
 
 def test_e1_truncates_where_e2_rounds_half_to_even():
-    # The grown lesion's labels begin at some column of level 5; points beside it fall left or right of it.
+    # The grown lesion's labels begin at some column of level 5; points beside it fall left or right
+    # of it.
     tumor = MultiPolygon([box(1600, 1600, 3200, 2400)])
     lesions = official_lesions(tumor, annotation=None, groups={}, slide_size=SIZE, slide_mpp=0.243)
     e1, e2 = lesions["camelyon16-e1"], lesions["camelyon16-e2"]
     assert (e1.labels == e2.labels).all()
     first = int(np.flatnonzero(e1.labels[60])[0])
-    for offset, truncated, rounded in ((-0.6, 0, 0), (-0.5, 0, 1 - first % 2), (-0.4, 0, 1), (0.0, 1, 1), (0.9, 1, 1)):
+    for offset, truncated, rounded in (
+        (-0.6, 0, 0),
+        (-0.5, 0, 1 - first % 2),
+        (-0.4, 0, 1),
+        (0.0, 1, 1),
+        (0.9, 1, 1),
+    ):
         point = np.array([[(first + offset) * 32, 60 * 32.0]])
         assert (e1.at(point)[0], e2.at(point)[0]) == (truncated, rounded), offset
 
@@ -155,18 +187,27 @@ def test_e1_truncates_where_e2_rounds_half_to_even():
 def test_e2_cuts_coordinates_to_whole_px_before_it_rounds():
     for left in (1600, 1632):
         lesions = official_lesions(
-            MultiPolygon([box(left, 1600, 3200, 2400)]), annotation=None, groups={}, slide_size=SIZE, slide_mpp=0.243
+            MultiPolygon([box(left, 1600, 3200, 2400)]),
+            annotation=None,
+            groups={},
+            slide_size=SIZE,
+            slide_mpp=0.243,
         )
         e1, e2 = lesions["camelyon16-e1"], lesions["camelyon16-e2"]
         first = int(np.flatnonzero(e2.labels[60])[0])
         half = (first - 0.5) * 32
         points = np.array([[half, 1920.0], [half + 0.9, 1920.9], [half + 1, 1920.0]])
-        assert e2.at(points).tolist() == [1 - first % 2, 1 - first % 2, 1]  # as a half for 0.9 px more
+        assert e2.at(points).tolist() == [
+            1 - first % 2,
+            1 - first % 2,
+            1,
+        ]  # as a half for 0.9 px more
         assert e1.at(points).tolist() == [0, 0, 0]
 
 
 def test_where_e2_ends_with_an_error_in_the_last_px_ours_takes_the_last_row_and_column():
-    """The tumour reaches the slide's right border, 3200 px: 100 px at level 5, of which the last is number 99."""
+    """The tumour reaches the slide's right border, 3200 px: 100 px at level 5, of which the last is
+    number 99."""
     size, tumor = (3200, 1600), MultiPolygon([box(1600, 200, 3200, 1400)])
     lesions = official_lesions(tumor, annotation=None, groups={}, slide_size=size, slide_mpp=0.243)
     e1, e2 = lesions["camelyon16-e1"], lesions["camelyon16-e2"]
@@ -180,19 +221,25 @@ def test_where_e2_ends_with_an_error_in_the_last_px_ours_takes_the_last_row_and_
     assert e2.past_the_end(points).tolist() == [False, True, True]
     assert e1.past_the_end(points).tolist() == [False] * 3
     assert e1.at(points).tolist() == e2.at(points).tolist() == [1, 1, 1]
-    corner = np.array([[3199.0, 1599.0], [5.0, 1599.0], [3216.0, 800.0]])  # no tumour; and beside the slide
+    corner = np.array(
+        [[3199.0, 1599.0], [5.0, 1599.0], [3216.0, 800.0]]
+    )  # no tumour; and beside the slide
     assert e2.at(corner).tolist() == [0, 0, 1]
     assert e2.at(np.array([[3217.0, 800.0], [3264.0, 800.0]])).tolist() == [0, 0]
-    truth = {"t": SlideTruth(size=size, mpp=0.243, tumor=tumor), "n": SlideTruth(size=size, mpp=0.243)}
+    truth = {
+        "t": SlideTruth(size=size, mpp=0.243, tumor=tumor),
+        "n": SlideTruth(size=size, mpp=0.243),
+    }
     table = pd.DataFrame([("t", 3190.0, 800.0, 0.9)], columns=["slide", "x", "y", "probability"])
     report = evaluate(table, truth)
     assert report.figures.froc["camelyon16-e2"].score.value == 1
     assert report.judgements[0].notes == (
-        "1 detection in the last px: camelyon16-e2 itself would end with an error, here it takes the last",
+        "1 detection in the last px: camelyon16-e2 itself would end with an error, here it takes "
+        "the last",
     )
 
 
-def test_where_a_masks_level_5_was_rounded_down_both_programs_end_with_an_error_and_ours_takes_the_last_px():
+def test_where_a_masks_level_5_was_rounded_down_both_programs_end_with_an_error_and_ours_takes_the_last_px():  # noqa: E501
     """A slide of 3210 px has 100.3 px at level 5; a mask made by halving has 100."""
     mask = np.zeros((50, 100), bool)
     mask[6:44, 60:] = True
@@ -214,7 +261,8 @@ def test_e1_takes_one_spacing_and_e2_the_slides_own():
 
 @pytest.mark.parametrize(("mpp", "e1", "e2"), [(0.243, 17, 17), (0.5, 17, 5), (0.05, 17, 435)])
 def test_fault_47_an_empty_mask_has_the_programs_phantom_lesion_in_its_corner(mpp, e1, e2):
-    """A speck that covers no centre of a level-5 px: the programs' own lines find isolated cells at (0, 0)."""
+    """A speck that covers no centre of a level-5 px: the programs' own lines find isolated cells at
+    (0, 0)."""
     speck = MultiPolygon([box(100, 100, 104, 104)])
     lesions = official_lesions(speck, annotation=None, groups={}, slide_size=SIZE, slide_mpp=mpp)
     for (name, found), area in zip(lesions.items(), (e1, e2), strict=True):
@@ -225,28 +273,38 @@ def test_fault_47_an_empty_mask_has_the_programs_phantom_lesion_in_its_corner(mp
         assert found.measures.area_um2 / px**2 == pytest.approx([area])
 
 
-def test_fault_47_a_phantom_lesion_ignores_detections_in_the_corner_and_spares_e1_the_smallest_threshold():
-    speck, lesion = MultiPolygon([box(100, 100, 104, 104)]), MultiPolygon([box(1600, 1600, 3200, 2400)])
+def test_fault_47_a_phantom_lesion_ignores_detections_in_the_corner_and_spares_e1_the_smallest_threshold():  # noqa: E501
+    speck, lesion = (
+        MultiPolygon([box(100, 100, 104, 104)]),
+        MultiPolygon([box(1600, 1600, 3200, 2400)]),
+    )
     detections = [[(0.9, 40, 40), (0.8, 5000, 40)], [(0.7, 2000, 2000)], []]
     tumors = [speck, lesion, None]
     for name in MPP:
         masks = [None if tumor is None else level_5(tumor) for tumor in tumors]
         points, score = program(name, masks, detections, 0.243)
         got = ours(name, tumors, detections, 0.243)
-        assert list(zip(got.false_positives.tolist(), got.sensitivity.tolist(), strict=True)) == points
+        assert (
+            list(zip(got.false_positives.tolist(), got.sensitivity.tolist(), strict=True)) == points
+        )
         assert got.score == pytest.approx(score)
-        # 0.9 in the corner is neither hit nor miss, and the lesion at the smallest threshold is kept.
+        # 0.9 in the corner is neither hit nor miss, and the lesion at the smallest threshold is
+        # kept.
         assert (got.false_positives[0], got.sensitivity[0]) == (pytest.approx(1 / 3), 1)
 
 
 def test_pieces_outside_the_slide_are_told(tmp_path):
     outlines = [box(100, 100, 900, 700), box(9000, 100, 9900, 700)]
     path = tmp_path / "a.geojson"
-    Annotation(outlines=tuple(Outline(name="", group="Tumor", polygon=p) for p in outlines)).save(path)
+    Annotation(outlines=tuple(Outline(name="", group="Tumor", polygon=p) for p in outlines)).save(
+        path
+    )
     slide = CohortSlide(id="s", path=tmp_path / "none.tif", annotation=path, label="tumor")
     truth = Truth.of_slide(slide, slide_size=SIZE, slide_mpp=0.5, settings=EvaluateSettings())
     assert len(truth.lesions.measures) == 1
-    assert [(one.name, one.reason) for one in truth.left_out] == [("Tumor 1", "lies outside the slide")]
+    assert [(one.name, one.reason) for one in truth.left_out] == [
+        ("Tumor 1", "lies outside the slide")
+    ]
 
 
 def test_a_sentence_says_why_a_score_differs():
@@ -264,9 +322,11 @@ def test_a_sentence_says_why_a_score_differs():
     e1 = froc["camelyon16-e1"]
     assert (e1.countable_lesions, e1.itc, e1.score.value) == (1, 1, 0)
     assert e1.difference == (
-        "0.500 lower than ours: -0.500 from its lesions (1 countable and 1 of isolated cells, ours 2 and 0)."
+        "0.500 lower than ours: -0.500 from its lesions (1 countable and 1 of isolated cells, ours "
+        "2 and 0)."
     )
     assert froc["liu2017"].difference == "The same score as ours, " + (
-        "counting the 2 of 3 false positives that lie on the 1 tumour-negative slides, over those instead of 2."
+        "counting the 2 of 3 false positives that lie on the 1 tumour-negative slides, over those "
+        "instead of 2."
     )
     assert froc["camelyon16-e2"].difference == "The same score as ours."

@@ -1,4 +1,5 @@
-"""Patch figures, and slide AUC, against slow twins: of the whole cohort and of drawn slides laid end to end."""
+"""Patch figures, and slide AUC, against slow twins: of the whole cohort and of drawn slides laid
+end to end."""
 
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ SETTINGS = EvaluateSettings(resamples=40, slide_threshold=0.5)
 
 
 def judgements(seed: int) -> list[Judgement]:
-    """Seven slides; one of them without patches whose truth is known, one with no tumour patch on a tumour slide."""
+    """Seven slides; one of them without patches whose truth is known, one with no tumour patch on a
+    tumour slide."""
     rng, found = np.random.default_rng(seed), []
     for index in range(7):
         count = int(rng.integers(5, 40))
@@ -40,7 +42,12 @@ def judgements(seed: int) -> list[Judgement]:
 
 
 def laid_out(slides: list[Judgement], times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    drawn = [j.patches for j, count in zip(slides, times, strict=True) for _ in range(count) if j.patches is not None]
+    drawn = [
+        j.patches
+        for j, count in zip(slides, times, strict=True)
+        for _ in range(count)
+        if j.patches is not None
+    ]
     return (
         np.concatenate([p.probability for p in drawn]).astype(np.float64),
         np.concatenate([p.is_tumor for p in drawn]),
@@ -51,7 +58,11 @@ def laid_out(slides: list[Judgement], times: np.ndarray) -> tuple[np.ndarray, np
 def test_fault_47_patch_figures_are_scikit_learns_and_plain_counts_for_every_draw(seed):
     slides = judgements(seed)
     resampling = Resampling.draw(
-        [j.slide.id for j in slides], [""] * 7, np.array([j.is_tumor for j in slides]), resamples=25, seed=seed
+        [j.slide.id for j in slides],
+        [""] * 7,
+        np.array([j.is_tumor for j in slides]),
+        resamples=25,
+        seed=seed,
     )
     weights = np.concatenate([np.ones((1, 7), np.int64), resampling.weights])
     columns = {}
@@ -95,10 +106,17 @@ def test_fault_47_auc_is_scikit_learns_for_every_draw(seed):
     weights = rng.integers(0, 3, (20, 30))
     got = Pairs.of(scores, is_tumor, np.arange(30), slides=30).auc(weights)
     for times, auc in zip(weights, got, strict=True):
-        assert auc == pytest.approx(roc_auc_score(np.repeat(is_tumor, times), np.repeat(scores, times)))
+        assert auc == pytest.approx(
+            roc_auc_score(np.repeat(is_tumor, times), np.repeat(scores, times))
+        )
     order = rng.permutation(30)
-    turned = Pairs.of(scores[order], is_tumor[order], np.arange(30), slides=30).auc(weights[:, order])
+    turned = Pairs.of(scores[order], is_tumor[order], np.arange(30), slides=30).auc(
+        weights[:, order]
+    )
     assert turned == pytest.approx(got)
-    assert roc(scores[order], is_tumor[order], noun="slides").auc == roc(scores, is_tumor, noun="slides").auc
+    assert (
+        roc(scores[order], is_tumor[order], noun="slides").auc
+        == roc(scores, is_tumor, noun="slides").auc
+    )
     assert roc(scores**3, is_tumor, noun="slides").auc == roc(scores, is_tumor, noun="slides").auc
     assert roc(is_tumor.astype(float), is_tumor, noun="slides").auc == 1

@@ -1,4 +1,5 @@
-"""What must hold for any verdicts: where definitions agree, where one bounds another, what changes nothing."""
+"""What must hold for any verdicts: where definitions agree, where one bounds another, what changes
+nothing."""
 
 from dataclasses import replace
 
@@ -21,7 +22,9 @@ from shapely.geometry import MultiPolygon, box
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 BETWEEN = tuple(rate + 0.01 for rate in RATES)  # no number of false positives on six slides
 QUICK = settings(max_examples=25, deadline=None, derandomize=True)
-EIGHTHS = st.integers(1, 7).map(lambda n: n / 8)  # of which float32, as E1 holds hits, loses nothing
+EIGHTHS = st.integers(1, 7).map(
+    lambda n: n / 8
+)  # of which float32, as E1 holds hits, loses nothing
 ANYWHERE = st.lists(st.tuples(EIGHTHS, st.integers(0, 5)), max_size=25)
 ON_NORMAL = st.lists(st.tuples(EIGHTHS, st.integers(3, 5)), max_size=25)
 
@@ -31,7 +34,11 @@ def all_verdicts(draw, false=ANYWHERE) -> Verdicts:
     """Six slides, the last three normal; ties everywhere; at least one countable lesion."""
     found = draw(false)
     lesions = draw(
-        st.lists(st.tuples(st.one_of(st.none(), EIGHTHS), st.booleans(), st.integers(0, 2)), min_size=1, max_size=12)
+        st.lists(
+            st.tuples(st.one_of(st.none(), EIGHTHS), st.booleans(), st.integers(0, 2)),
+            min_size=1,
+            max_size=12,
+        )
     )
     is_itc = np.array([itc for _, itc, _ in lesions], bool)
     is_itc[0] = False
@@ -96,15 +103,21 @@ def test_without_false_positives_all_definitions_agree_where_something_was_misse
 @QUICK
 @given(all_verdicts())
 def test_where_something_was_missed_the_readings_bound_each_other(verdicts):
-    """Reachable ≤ interpolated ≤ the first point with at least f: three readings of one and the same curve.
+    """Reachable ≤ interpolated ≤ the first point with at least f: three readings of one and the
+    same curve.
 
     At an f that a point has exactly, the first of several such points may be a lower one.
     """
     assume(np.isnan(verdicts.best[~verdicts.is_itc]).any())
-    ours, e1, e2 = (at(verdicts, name, BETWEEN) for name in ("gigaslide", "camelyon16-e1", "camelyon16-e2"))
+    ours, e1, e2 = (
+        at(verdicts, name, BETWEEN) for name in ("gigaslide", "camelyon16-e1", "camelyon16-e2")
+    )
     assert (ours <= e1 + 1e-12).all()
     assert (e1 <= e2 + 1e-12).all()
-    curves = [froc_curve(verdicts, DEFINITIONS[name], rates=RATES) for name in ("gigaslide", "camelyon16-e2")]
+    curves = [
+        froc_curve(verdicts, DEFINITIONS[name], rates=RATES)
+        for name in ("gigaslide", "camelyon16-e2")
+    ]
     assert curves[0].false_positives.tolist() == curves[1].false_positives.tolist()
     assert curves[0].sensitivity.tolist() == curves[1].sensitivity.tolist()
 
@@ -165,10 +178,16 @@ def test_long_lists_of_false_positives_are_looked_at_in_stretches(monkeypatch, n
 
 
 LESIONS = lesions_of_annotation(
-    MultiPolygon([box(500, 400, 1500, 900), box(3000, 2000, 3900, 2700), box(100, 2500, 130, 2540)]),
-    slide_size=(4000, 3000), slide_mpp=0.5, settings=EvaluateSettings(),
-)  # fmt: skip
-PLACES = st.sampled_from([(1000, 600), (600, 500), (3500, 2300), (115, 2520), (2500, 100), (600, 1000)])
+    MultiPolygon(
+        [box(500, 400, 1500, 900), box(3000, 2000, 3900, 2700), box(100, 2500, 130, 2540)]
+    ),
+    slide_size=(4000, 3000),
+    slide_mpp=0.5,
+    settings=EvaluateSettings(),
+)
+PLACES = st.sampled_from(
+    [(1000, 600), (600, 500), (3500, 2300), (115, 2520), (2500, 100), (600, 1000)]
+)
 DETECTED = st.lists(st.tuples(PLACES, EIGHTHS), max_size=12)
 
 
@@ -178,7 +197,10 @@ def scored(found: list) -> dict[str, tuple[float, ...]]:
     one = judge_detections(Detections.of_slide("t", rows[:, :2], rows[:, 2]), LESIONS)
     other = judge_detections(Detections.of_slide("n", np.array([(5, 5)]), np.array([0.25])), None)
     pooled = Verdicts.pooled([one, other], is_normal=[False, True])
-    return {name: froc_curve(pooled, definition, rates=RATES).at_rates for name, definition in DEFINITIONS.items()}
+    return {
+        name: froc_curve(pooled, definition, rates=RATES).at_rates
+        for name, definition in DEFINITIONS.items()
+    }
 
 
 @QUICK
@@ -200,11 +222,18 @@ def test_what_is_found_in_isolated_cells_changes_nothing(found):
 def test_all_detected_without_false_positives_is_1_and_none_detected_is_0(p):
     everything = [((1000, 600), p[0]), ((3500, 2300), p[1])]
     clean = Verdicts.pooled(
-        [judge_detections(Detections.of_slide("t", *_columns(everything)), LESIONS)], is_normal=[False]
+        [judge_detections(Detections.of_slide("t", *_columns(everything)), LESIONS)],
+        is_normal=[False],
     )
-    for name in ("gigaslide", "camelyon16-e1", "camelyon16-e2"):  # the isolated cells are E1's smallest threshold
+    for name in (
+        "gigaslide",
+        "camelyon16-e1",
+        "camelyon16-e2",
+    ):  # the isolated cells are E1's smallest threshold
         assert froc_curve(clean, DEFINITIONS[name], rates=RATES).score == 1
-    nothing = Verdicts.pooled([judge_detections(Detections.concatenate([]), LESIONS)], is_normal=[False])
+    nothing = Verdicts.pooled(
+        [judge_detections(Detections.concatenate([]), LESIONS)], is_normal=[False]
+    )
     for name in ("gigaslide", "camelyon16-e1", "camelyon16-e2"):
         assert froc_curve(nothing, DEFINITIONS[name], rates=RATES).score == 0
 

@@ -21,7 +21,10 @@ def test_a_published_sensitivity_is_a_count_of_225_lesions(reference):
 def test_only_what_was_read_in_the_source_is_called_confirmed():
     rows = json.loads(json.dumps(reference_rows()))
     confirmed = {(row["name"], name, row[name]) for row in rows for name in row["confirmed"]}
-    assert confirmed == {("ensemble of 3", "sensitivity", 0.924), ("challenge winner", "sensitivity", 0.827)}
+    assert confirmed == {
+        ("ensemble of 3", "sensitivity", 0.924),
+        ("challenge winner", "sensitivity", 0.827),
+    }
     assert {row["slides"] for row in rows} == {"CAMELYON16 test set, 129 slides"}
 
 

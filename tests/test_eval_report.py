@@ -1,4 +1,5 @@
-"""The folder of an evaluation: a page that stands alone, whole or absent, the same bytes each time."""
+"""The folder of an evaluation: a page that stands alone, whole or absent, the same bytes each
+time."""
 
 import base64
 import hashlib
@@ -32,7 +33,9 @@ def test_fault_51_names_are_escaped_and_the_report_stands_alone(real_bench):
     html = bench.html()
     page = Page(html)
     assert page.open == []
-    assert page.tags.count("script") == 1  # ours, and its hash is in the policy; the others are words
+    assert (
+        page.tags.count("script") == 1
+    )  # ours, and its hash is in the policy; the others are words
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1]
     script = re.search(r"<script>(.*)</script>", html, re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -49,7 +52,9 @@ def test_fault_51_names_are_escaped_and_the_report_stands_alone(real_bench):
 
 
 def found(bench: Bench) -> dict | None:
-    return find_evaluation(Cohort(slides=tuple(bench.rows)), bench.predictions, bench.folder / "out", QUICK)
+    return find_evaluation(
+        Cohort(slides=tuple(bench.rows)), bench.predictions, bench.folder / "out", QUICK
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,13 +138,19 @@ def test_the_head_of_the_page_says_what_was_counted_by_hand(bench):
     tumor = {"t1": 0.9, "t2": 0.7, "t3": 0.2}
     normal = {"n1": 0.6, "n2": 0.1, "n3": 0.15, "n4": 0.05, "n5": 0.3}
     false = {
-        "t1": [(200, 600, 0.8)], "n1": [(300, 300, 0.6), (96, 608, 0.55)],
+        "t1": [(200, 600, 0.8)],
+        "n1": [(300, 300, 0.6), (96, 608, 0.55)],
         "n5": [(96, 96, 0.3), (96, 300, 0.3), (96, 608, 0.3)],
-    }  # fmt: skip
+    }
     for name, p in (tumor | normal).items():
         is_tumor = name in tumor
         patient = "n1" if name == "n2" else name
-        bench.slide(name, "tumor" if is_tumor else "normal", tumor=(LESION,) if is_tumor else (), patient=patient)
+        bench.slide(
+            name,
+            "tumor" if is_tumor else "normal",
+            tumor=(LESION,) if is_tumor else (),
+            patient=patient,
+        )
         points = [*([(600, 200, p)] if is_tumor else []), *false.get(name, [])]
         bench.predict(name, probability=np.full((11, 15), p, np.float32), points=points)
     bench.evaluate(EvaluateSettings(resamples=0, picture_px=100, gallery=0))
@@ -151,14 +162,17 @@ def test_the_head_of_the_page_says_what_was_counted_by_hand(bench):
         "and marks 3 places that are no tumour (0.38 a slide). "
         "Of 3 tumour slides it recognises 2. Of 5 normal slides it wrongly calls 1 tumour."
     )
-    tiles = re.findall(r'<div class="name">(.*?)</div>\s*<div class="value"><data[^>]*>(.*?)</data>', html)
+    tiles = re.findall(
+        r'<div class="name">(.*?)</div>\s*<div class="value"><data[^>]*>(.*?)</data>', html
+    )
     # Patches: 36 of tumour, 153 beside them at each of .9, .7 and .2, and 165 on each normal slide.
     patch_auc = (12 * (1131 + 76.5) + 12 * (978 + 76.5) + 12 * (495 + 76.5)) / (36 * 1284)
     assert dict(tiles) == {
         "Slide AUC": f"{13 / 15:.3f}",
         "Slide sensitivity": "0.667",
         "Slide specificity": "0.800",
-        "FROC score": f"{(2 / 3 + 2 / 3 + 4) / 6:.3f}",  # the third lesion is found at 0.75 false positives per slide
+        # the third lesion is found at 0.75 false positives per slide
+        "FROC score": f"{(2 / 3 + 2 / 3 + 4) / 6:.3f}",
         "Lesions found at 8 false positives a slide": "1.000",
         "Patch AUC": f"{patch_auc:.3f}",
     }
@@ -172,7 +186,10 @@ def test_the_head_of_the_page_says_what_was_counted_by_hand(bench):
 def numbers_in(value) -> set[float]:
     """Every number of a JSON value."""
     if isinstance(value, dict | list):
-        return set().union(*(numbers_in(one) for one in (value.values() if isinstance(value, dict) else value)), set())
+        return set().union(
+            *(numbers_in(one) for one in (value.values() if isinstance(value, dict) else value)),
+            set(),
+        )
     return {float(value)} if isinstance(value, int | float) else set()
 
 
@@ -187,16 +204,25 @@ def test_every_number_on_the_page_is_saved_beside_it(plain):
     assert len(shown) > 200
     assert not {value for value, _ in shown if float(value) not in saved}
     table = {
-        float(one) for one in re.findall(r"(?<=,)[\d.e-]+(?=,)", (plain.folder / "out" / "figures.csv").read_text())
+        float(one)
+        for one in re.findall(
+            r"(?<=,)[\d.e-]+(?=,)", (plain.folder / "out" / "figures.csv").read_text()
+        )
     }
-    told = re.findall(r'<data value="([^"]+)">', html[html.index('id="figures"') : html.index('id="methods"')])
+    told = re.findall(
+        r'<data value="([^"]+)">', html[html.index('id="figures"') : html.index('id="methods"')]
+    )
     assert {float(one) for one in told} <= table  # as the page says
     assert len(told) > 40
     for value, words in shown:  # and what is read is what is saved
         number = float(re.sub(r"[^\d.+-]", "", words.replace("\u2212", "-")))
         digits = len(words.rstrip(" %\u202f").partition(".")[2])
-        assert number == pytest.approx(float(value) * (100 if "%" in words else 1), abs=0.5 * 10**-digits + 1e-9)
-    assert not re.search(r'value="([^"]+)">[^<]*</data>(–| to )<data value="\1"', html)  # no interval of no width
+        assert number == pytest.approx(
+            float(value) * (100 if "%" in words else 1), abs=0.5 * 10**-digits + 1e-9
+        )
+    assert not re.search(
+        r'value="([^"]+)">[^<]*</data>(–| to )<data value="\1"', html
+    )  # no interval of no width
     assert "%: )" not in html
     # No result in a table escapes this check.
     cells = re.findall(r"<td[^>]*>([^<]+)</td>", html)
@@ -206,25 +232,43 @@ def test_every_number_on_the_page_is_saved_beside_it(plain):
 
 def test_the_command_on_the_page_gives_the_same_settings(monkeypatch, plain):
     asked = EvaluateSettings(
-        split="", groups={"Stroma's": "other"}, false_positives_per_slide=(1.0, 3.0), slide_threshold=0.25,
-        specificities=(0.8,), subgroups=("scanner", "the centre"), resamples=10, seed=3, gallery=0,
-    )  # fmt: skip
+        split="",
+        groups={"Stroma's": "other"},
+        false_positives_per_slide=(1.0, 3.0),
+        slide_threshold=0.25,
+        specificities=(0.8,),
+        subgroups=("scanner", "the centre"),
+        resamples=10,
+        seed=3,
+        gallery=0,
+    )
     command = command_line("evaluate", ["-a cohort.csv", "it's/predictions", None], asked)
     given = []
     monkeypatch.setattr("gigaslide.cli.evaluate.Cohort.load", lambda path: str(path))
-    monkeypatch.setattr("gigaslide.cli.evaluate.evaluate_stage", lambda *words: given.append(words) or 0)
+    monkeypatch.setattr(
+        "gigaslide.cli.evaluate.evaluate_stage", lambda *words: given.append(words) or 0
+    )
     program, *words = shlex.split(command)
     assert program == "gigaslide"
     assert main(words) == 0
     assert [str(one) for one in given[0][:3]] == ["-a cohort.csv", "it's/predictions", "cohort.csv"]
     assert given[0][3] == asked
-    assert command_line("evaluate", ["a", "b", "c"], EvaluateSettings()) == "gigaslide evaluate a b c"
+    assert (
+        command_line("evaluate", ["a", "b", "c"], EvaluateSettings()) == "gigaslide evaluate a b c"
+    )
 
 
 def test_the_page_names_the_table_and_folders_it_was_made_from(plain):
     Cohort(slides=tuple(plain.rows)).save(plain.folder / "my cohort.csv")
-    words = ["evaluate", *(str(plain.folder / n) for n in ("my cohort.csv", "predictions", "out")), "--resamples", "20"]
-    assert main(words) == 1  # by this table the slides have other ids, and nobody predicted those: a page all the same
+    words = [
+        "evaluate",
+        *(str(plain.folder / n) for n in ("my cohort.csv", "predictions", "out")),
+        "--resamples",
+        "20",
+    ]
+    assert (
+        main(words) == 1
+    )  # by this table the slides have other ids, and nobody predicted those: a page all the same
     shown = Page(plain.html()).text
     assert shlex.join(["gigaslide", *words]) in shown
     assert "arXiv:1703.02442" in shown
@@ -244,7 +288,12 @@ def test_a_slide_that_is_left_out_is_shown_too(plain):
 
 def test_the_page_stays_within_its_bytes(plain, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-    options = {"tile": (256, 256), "photometric": "rgb", "resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}
+    options = {
+        "tile": (256, 256),
+        "photometric": "rgb",
+        "resolution": (5000, 5000),
+        "resolutionunit": "CENTIMETER",
+    }
     for row in plain.rows:
         tifffile.imwrite(row.path, noise, metadata=None, **options)
     settings = EvaluateSettings(resamples=0)
@@ -261,7 +310,8 @@ def test_rates_must_ascend():
 
 
 @pytest.mark.parametrize(
-    ("each", "words"), [(3, "too narrow: do not quote them"), (7, "Take intervals as rough"), (10, "")]
+    ("each", "words"),
+    [(3, "too narrow: do not quote them"), (7, "Take intervals as rough"), (10, "")],
 )
 def test_few_patients_are_told_on_the_first_screen(bench, each, words):
     for number in range(each):
@@ -285,8 +335,16 @@ def test_where_every_resample_agrees_no_file_holds_an_interval(bench, capsys):
     bench.evaluate()
     metrics = bench.metrics()
     for name in ("slide_auc", "froc_gigaslide"):
-        assert [metrics["figures"][name][key] for key in ("value", "low", "high", "bca_low")] == [1, None, None, None]
-    assert (metrics["slide_auc_delong"]["low"], metrics["slide_auc_delong"]["variance"]) == (None, 0)
+        assert [metrics["figures"][name][key] for key in ("value", "low", "high", "bca_low")] == [
+            1,
+            None,
+            None,
+            None,
+        ]
+    assert (metrics["slide_auc_delong"]["low"], metrics["slide_auc_delong"]["variance"]) == (
+        None,
+        0,
+    )
     row = bench.table("figures").set_index("figure").loc["slide_auc"]
     assert row[["low", "high", "bca_low", "bca_high"]].isna().all()
     assert row["note"] == "every resample gives the same value: how sure it is cannot be told"

@@ -1,4 +1,5 @@
-"""Slide scores: operating points, precision and recall, calibration, sizes and stages, each against a slow twin."""
+"""Slide scores: operating points, precision and recall, calibration, sizes and stages, each against
+a slow twin."""
 
 import numpy as np
 import pytest
@@ -39,7 +40,9 @@ def laid_out(weights: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
 def test_average_precision_and_brier_score_are_scikit_learns_for_every_draw(seed):
     scores, is_tumor, weights = random_slides(seed)
     ranking = Ranking.of(scores, is_tumor)
-    for row, precision, brier in zip(weights, ranking.average_precision(weights), ranking.brier(weights), strict=True):
+    for row, precision, brier in zip(
+        weights, ranking.average_precision(weights), ranking.brier(weights), strict=True
+    ):
         drawn, truth = laid_out(row, scores, is_tumor)
         assert precision == pytest.approx(average_precision_score(truth, drawn))
         assert brier == pytest.approx(brier_score_loss(truth, drawn))
@@ -55,13 +58,23 @@ def test_operating_points_are_the_best_of_every_threshold_tried(seed):
         drawn, truth = (column.tolist() for column in laid_out(row, scores, is_tumor))
         points = []
         for threshold in [*drawn, 0.5, 2.0]:
-            found = sum(t and s >= threshold for s, t in zip(drawn, truth, strict=True)) / sum(truth)
-            spared = sum(not t and s < threshold for s, t in zip(drawn, truth, strict=True)) / (len(truth) - sum(truth))
+            found = sum(t and s >= threshold for s, t in zip(drawn, truth, strict=True)) / sum(
+                truth
+            )
+            spared = sum(not t and s < threshold for s, t in zip(drawn, truth, strict=True)) / (
+                len(truth) - sum(truth)
+            )
             points.append((found, spared))
             if threshold == 0.5:
-                assert (from_threshold[0][index], from_threshold[1][index]) == pytest.approx((found, spared))
-        assert at[0][index] == pytest.approx(max(found for found, spared in points if spared >= 0.8 - 1e-9))
-        assert at[1][index] == pytest.approx(max(spared for found, spared in points if found >= 0.7 - 1e-9))
+                assert (from_threshold[0][index], from_threshold[1][index]) == pytest.approx(
+                    (found, spared)
+                )
+        assert at[0][index] == pytest.approx(
+            max(found for found, spared in points if spared >= 0.8 - 1e-9)
+        )
+        assert at[1][index] == pytest.approx(
+            max(spared for found, spared in points if found >= 0.7 - 1e-9)
+        )
 
 
 def test_fault_47_draws_of_one_class_have_no_figures():
@@ -76,7 +89,10 @@ def test_fault_47_draws_of_one_class_have_no_figures():
 
 
 def test_calibration_bins_by_hand():
-    scores, truth = np.array([0.0, 0.05, 0.3, 0.31, 0.39, 1.0, 0.95]), np.array([0, 1, 0, 0, 1, 1, 1], bool)
+    scores, truth = (
+        np.array([0.0, 0.05, 0.3, 0.31, 0.39, 1.0, 0.95]),
+        np.array([0, 1, 0, 0, 1, 1, 1], bool),
+    )
     got = calibration(scores, truth, bins=5, confidence=0.95)
     assert got.count.tolist() == [2, 3, 0, 0, 2]  # 1.0 is in the last
     assert got.mean_score[[0, 1, 4]] == pytest.approx([0.025, 1 / 3, 0.975])
@@ -115,10 +131,14 @@ def test_weighted_kappa_is_scikit_learns_for_every_draw_of_patients(seed):
     drawn = rng.multinomial(12, [1 / 12] * 12, size=8)
     drawn[0] = 1
     got = stages.kappa(np.repeat(drawn, 3, axis=1))
-    sides = [[patient_stage(side[3 * i : 3 * i + 3]) for i in range(12)] for side in (true, predicted)]
+    sides = [
+        [patient_stage(side[3 * i : 3 * i + 3]) for i in range(12)] for side in (true, predicted)
+    ]
     for times, kappa in zip(drawn, got, strict=True):
         one, two = (np.repeat([STAGES.index(s) for s in side], times) for side in sides)
-        assert kappa == pytest.approx(cohen_kappa_score(one, two, labels=range(5), weights="quadratic"))
+        assert kappa == pytest.approx(
+            cohen_kappa_score(one, two, labels=range(5), weights="quadratic")
+        )
     assert stages.table().sum() == 12
 
 
@@ -146,9 +166,17 @@ def hot(cells: list[tuple[int, int]], *, stride: float = 128.0, mpp: float = 0.2
     for cell in cells:
         probability[cell] = 0.5
     return Heatmap(
-        slide="s", probability=probability, status=status, origin_level0=(0.0, 0.0), stride_level0=stride,
-        centre_level0=stride, centre_px=128, slide_size=(11520, 7680), slide_mpp=mpp, model_hash="",
-    )  # fmt: skip
+        slide="s",
+        probability=probability,
+        status=status,
+        origin_level0=(0.0, 0.0),
+        stride_level0=stride,
+        centre_level0=stride,
+        centre_px=128,
+        slide_size=(11520, 7680),
+        slide_mpp=mpp,
+        model_hash="",
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +220,18 @@ def test_sizes_and_stages_of_a_cohort_are_counted(bench: Bench):
         cohen_kappa_score([2, 1], [2, 2], labels=range(5), weights="quadratic")
     )
     assert metrics["figures"]["slide_sensitivity"]["value"] == 1
-    assert metrics["calibration"]["slide"]["bins"]["count"] == [0, 1, 0, 0, 0, 0, 0, 0, 2, 0]  # 0.9 as float32
+    assert metrics["calibration"]["slide"]["bins"]["count"] == [
+        0,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        2,
+        0,
+    ]  # 0.9 as float32
     table = bench.table("figures").set_index("figure")["value"]
     also = {
         "slide_auc_delong": None,  # one normal slide
@@ -208,4 +247,7 @@ def test_sizes_and_stages_of_a_cohort_are_counted(bench: Bench):
 def test_a_stage_column_goes_before_what_is_outlined(bench: Bench):
     bench.slide("t", "tumor", tumor=(LESION,), patient="p", further=(("stage", "Macro"),))
     bench.predict("t")
-    assert bench.evaluate(EvaluateSettings(resamples=0, picture_px=100)).judgements[0].true_class == "macro"
+    assert (
+        bench.evaluate(EvaluateSettings(resamples=0, picture_px=100)).judgements[0].true_class
+        == "macro"
+    )

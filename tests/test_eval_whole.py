@@ -13,7 +13,8 @@ SETTINGS = EvaluateSettings(resamples=40, split="", slide_threshold=0.6)
 
 
 def made(seed: int) -> tuple[pd.DataFrame, dict[str, SlideTruth]]:
-    """Fourteen slides of six patients, lesions from isolated cells to macrometastases; probabilities in tenths."""
+    """Fourteen slides of six patients, lesions from isolated cells to macrometastases;
+    probabilities in tenths."""
     rng, truth, rows = np.random.default_rng(seed), {}, []
     for index in range(14):
         boxes = []
@@ -25,8 +26,12 @@ def made(seed: int) -> tuple[pd.DataFrame, dict[str, SlideTruth]]:
             if rng.uniform() < 0.7:
                 rows.append((f"s{index}", one.centroid.x, one.centroid.y, rng.integers(1, 10) / 10))
         for _ in range(int(rng.integers(0, 4))):
-            rows.append((f"s{index}", *rng.uniform((0, 0), SIZE).tolist(), rng.integers(1, 10) / 10))
-        truth[f"s{index}"] = SlideTruth(size=SIZE, mpp=MPP, tumor=boxes or None, patient=f"p{index // 3}")
+            rows.append(
+                (f"s{index}", *rng.uniform((0, 0), SIZE).tolist(), rng.integers(1, 10) / 10)
+            )
+        truth[f"s{index}"] = SlideTruth(
+            size=SIZE, mpp=MPP, tumor=boxes or None, patient=f"p{index // 3}"
+        )
     return pd.DataFrame(rows, columns=["slide", "x", "y", "probability"]), truth
 
 
@@ -50,7 +55,9 @@ def test_counts_by_size_are_those_of_the_tables_counted_one_by_one(seed):
     assert sum(counts["macro"]) > 0
     expected = np.zeros((4, 2), int)
     for name in truth:
-        expected[largest[name], int((table[table["slide"] == name]["probability"] >= 0.6).any())] += 1
+        expected[
+            largest[name], int((table[table["slide"] == name]["probability"] >= 0.6).any())
+        ] += 1
     assert sizes.slides.tolist() == expected.tolist()
 
 
@@ -62,10 +69,15 @@ def test_the_order_of_slides_and_detections_changes_no_figure_and_no_interval(se
     other = evaluate(table.sample(frac=1, random_state=seed), turned, SETTINGS)
     assert list(one.figures.estimates) == list(other.figures.estimates)
     for name, estimate in one.figures.estimates.items():
-        assert asdict(other.figures.estimates[name]) == pytest.approx(asdict(estimate), nan_ok=True), name
+        assert asdict(other.figures.estimates[name]) == pytest.approx(
+            asdict(estimate), nan_ok=True
+        ), name
     assert {name for name, one in one.figures.estimates.items() if one.low is not None} >= {
-        "slide_auc", "froc_gigaslide", "froc_camelyon16-e1", "froc_camelyon16-e2_at_0.5",
-    }  # fmt: skip
+        "slide_auc",
+        "froc_gigaslide",
+        "froc_camelyon16-e1",
+        "froc_camelyon16-e2_at_0.5",
+    }
 
 
 def test_a_slide_without_lesions_or_detections_counts_in_every_denominator():
@@ -73,9 +85,13 @@ def test_a_slide_without_lesions_or_detections_counts_in_every_denominator():
     more = {**truth, "empty": SlideTruth(size=SIZE, mpp=MPP)}
     rates = tuple(rate * len(truth) / len(more) for rate in SETTINGS.false_positives_per_slide)
     before = evaluate(table, truth, SETTINGS).figures
-    after = evaluate(table, more, SETTINGS.model_copy(update={"false_positives_per_slide": rates})).figures
+    after = evaluate(
+        table, more, SETTINGS.model_copy(update={"false_positives_per_slide": rates})
+    ).figures
     for name in ("gigaslide", "camelyon16-e1", "camelyon16-e2"):
         assert after.froc[name].curve.false_positives * 15 == pytest.approx(
             before.froc[name].curve.false_positives * 14
         )
-        assert after.froc[name].curve.at_rates == pytest.approx(before.froc[name].curve.at_rates), name
+        assert after.froc[name].curve.at_rates == pytest.approx(before.froc[name].curve.at_rates), (
+            name
+        )

@@ -1,4 +1,5 @@
-"""Fault 54 the whole way: a slide with changed bytes is opened, tiled and scored, or refused by name; nothing else."""
+"""Fault 54 the whole way: a slide with changed bytes is opened, tiled and scored, or refused by
+name; nothing else."""
 
 from pathlib import Path
 
@@ -13,14 +14,20 @@ from hypothesis import strategies as st
 
 SETTINGS = TileSettings(mpp=1.0, patch_px=75, centre_px=32, margin_px=2, normal_per_slide=15)
 MODEL = WindowModel(
-    predict=lambda patches: patches.mean(axis=(1, 2, 3)) / 255, side_px=75, centre_px=64, mpp=2.0, hash="mean"
+    predict=lambda patches: patches.mean(axis=(1, 2, 3)) / 255,
+    side_px=75,
+    centre_px=64,
+    mpp=2.0,
+    hash="mean",
 )
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> bytes:
     folder = tmp_path_factory.mktemp("whole")
-    return write_tiff(folder / "a.tif", stained_slide(1), level_sizes=((766, 564),), jpeg=True).read_bytes()
+    return write_tiff(
+        folder / "a.tif", stained_slide(1), level_sizes=((766, 564),), jpeg=True
+    ).read_bytes()
 
 
 def through(path: Path, store: Path) -> str:

@@ -1,4 +1,5 @@
-"""Places: cells, windows, and the crossing from (x, y) to (row, column), against golden values and loops."""
+"""Places: cells, windows, and the crossing from (x, y) to (row, column), against golden values and
+loops."""
 
 import math
 from fractions import Fraction
@@ -50,16 +51,22 @@ def test_cells_centres_and_windows_are_concentric_and_cover_the_slide(level0, st
     spec = WindowSpec(side_px=299, centre_px=128, stride_px=stride_px, mpp=0.25)
     grid = spec.grid(width_level0=width, height_level0=height, scale=scale_of(level0))
     cells = grid.cells()
-    assert cells.tolist() == [[row, column] for row in range(grid.rows) for column in range(grid.columns)]
+    assert cells.tolist() == [
+        [row, column] for row in range(grid.rows) for column in range(grid.columns)
+    ]
     # The last cell holds the last pixel, and no cell lies outside.
-    last = row_column(np.array([(width - 1, height - 1)]), origin_level0=(0, 0), stride_level0=grid.stride_level0)
+    last = row_column(
+        np.array([(width - 1, height - 1)]), origin_level0=(0, 0), stride_level0=grid.stride_level0
+    )
     assert last.tolist() == [[grid.rows - 1, grid.columns - 1]]
     middle = (cells[:, ::-1] + 0.5) * stride_px * level0
     centre_middle = grid.centres_xy(cells) + grid.centre_level0 / 2
     window_middle = grid.windows_xy(cells) + grid.side_level0 / 2
     grown_middle = grid.windows_xy(cells, margin_px=8) + grid.side_level0 / 2 + 8 * level0
     assert np.abs(centre_middle - middle).max() <= 0.5 * level0 + 1e-6
-    assert np.abs(window_middle - centre_middle).max() <= 0.5 * level0 + 0.5 + 1e-6  # and half a level-0 px of rounding
+    assert (
+        np.abs(window_middle - centre_middle).max() <= 0.5 * level0 + 0.5 + 1e-6
+    )  # and half a level-0 px of rounding
     assert np.abs(grown_middle - window_middle).max() <= 1
     # Neighbours never drift apart: the stride is not rounded before it is multiplied.
     steps = np.diff(grid.windows_xy(cells[: grid.columns])[:, 0])

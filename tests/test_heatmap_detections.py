@@ -15,12 +15,21 @@ from gigaslide.wsi import CellStatus, Detections, Heatmap, ScoreError, StoreErro
 def heatmap(rows: int = 700, columns: int = 530, **changes) -> Heatmap:
     rng = np.random.default_rng(6)
     status = rng.integers(0, 5, (rows, columns)).astype(np.uint8)
-    probability = np.where(status == CellStatus.SCORED, rng.random((rows, columns)), np.nan).astype(np.float32)
+    probability = np.where(status == CellStatus.SCORED, rng.random((rows, columns)), np.nan).astype(
+        np.float32
+    )
     fields = {
-        "slide": "组织 a", "probability": probability, "status": status, "origin_level0": (3.5, -7.25),
-        "stride_level0": 130.6, "centre_level0": 130.6, "centre_px": 128, "slide_size": (70_000, 91_000),
-        "slide_mpp": 0.2431, "model_hash": "abc",
-    }  # fmt: skip
+        "slide": "组织 a",
+        "probability": probability,
+        "status": status,
+        "origin_level0": (3.5, -7.25),
+        "stride_level0": 130.6,
+        "centre_level0": 130.6,
+        "centre_px": 128,
+        "slide_size": (70_000, 91_000),
+        "slide_mpp": 0.2431,
+        "model_hash": "abc",
+    }
     return Heatmap(**{**fields, **changes})
 
 
@@ -76,7 +85,9 @@ def test_exactly_the_scored_cells_have_a_probability():
 
 
 def test_slide_without_scored_cells_scores_zero():
-    empty = heatmap(probability=np.full((4, 5), np.nan, np.float32), status=np.full((4, 5), 2, np.uint8))
+    empty = heatmap(
+        probability=np.full((4, 5), np.nan, np.float32), status=np.full((4, 5), 2, np.uint8)
+    )
     assert empty.slide_score == 0.0
 
 
@@ -150,8 +161,12 @@ def test_saving_again_replaces_the_whole(saved, tmp_path):
 
 
 def detections() -> Detections:
-    first = Detections.of_slide("a", np.array([(1.5, 2.25), (3e5, 1e-3)]), np.array([0.1 + 0.2, 1.0]))
-    return Detections.concatenate([first, Detections.of_slide('b,"\n', np.array([(5, 6)]), np.array([0.0]))])
+    first = Detections.of_slide(
+        "a", np.array([(1.5, 2.25), (3e5, 1e-3)]), np.array([0.1 + 0.2, 1.0])
+    )
+    return Detections.concatenate(
+        [first, Detections.of_slide('b,"\n', np.array([(5, 6)]), np.array([0.0]))]
+    )
 
 
 def test_detections_round_trip(tmp_path):

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 from conftest import HEIGHT, MPP, WIDTH, position_coded, stained_slide, tile_place, write_tiff
-from gigaslide.inference import PredictSettings, WindowModel, detections_of, find_peaks, orientation_mean, score_slide
+from gigaslide.inference import (
+    PredictSettings,
+    WindowModel,
+    detections_of,
+    find_peaks,
+    orientation_mean,
+    score_slide,
+)
 from gigaslide.inference.predict import _outcome
 from gigaslide.wsi import CellStatus, Heatmap, SpacingError, open_slide, oriented
 
@@ -11,7 +18,16 @@ SIDE, CENTRE = 75, 32
 
 
 def model(predict, **changes) -> WindowModel:
-    return WindowModel(**{"predict": predict, "side_px": SIDE, "centre_px": CENTRE, "mpp": MPP, "hash": "h", **changes})
+    return WindowModel(
+        **{
+            "predict": predict,
+            "side_px": SIDE,
+            "centre_px": CENTRE,
+            "mpp": MPP,
+            "hash": "h",
+            **changes,
+        }
+    )
 
 
 def position_score(patches: np.ndarray) -> np.ndarray:
@@ -21,15 +37,20 @@ def position_score(patches: np.ndarray) -> np.ndarray:
 
 def test_each_cell_shows_the_window_around_it(coded_slide):
     with open_slide(coded_slide) as slide:
-        heatmap = score_slide(slide, model(position_score), PredictSettings(tissue={"method": "grey"}), slide_id="s")
+        heatmap = score_slide(
+            slide, model(position_score), PredictSettings(tissue={"method": "grey"}), slide_id="s"
+        )
     pixels = position_coded().astype(np.float64)
     scored = np.argwhere(heatmap.scored)
     assert len(scored) > 200
     for row, column in scored:
-        # The window starts 21 px before its centre square of 32 px, and its middle pixel is its 37th.
+        # The window starts 21 px before its centre square of 32 px, and its middle pixel is its
+        # 37th.
         y, x = row * CENTRE - 21 + 37, column * CENTRE - 21 + 37
         if y < HEIGHT and x < WIDTH:
-            assert heatmap.probability[row, column] == pytest.approx(pixels[y, x] @ (1, 3, 7) / (11 * 255), abs=1e-6)
+            assert heatmap.probability[row, column] == pytest.approx(
+                pixels[y, x] @ (1, 3, 7) / (11 * 255), abs=1e-6
+            )
     assert heatmap.probability.shape == (-(-HEIGHT // CENTRE), -(-WIDTH // CENTRE))
     assert heatmap.cell_centres(np.array([[2, 5]])).tolist() == [[5.5 * CENTRE, 2.5 * CENTRE]]
 
@@ -43,7 +64,9 @@ def test_orientations_are_averaged_from_one_read(rng_windows):
         return patches[:, 3, 5, 1] / 255.0
 
     got = orientation_mean(predict, rng_windows, PredictSettings(), per_call=8)
-    by_hand = np.mean([predict(np.stack([oriented(w, k) for w in rng_windows])) for k in range(8)], axis=0)
+    by_hand = np.mean(
+        [predict(np.stack([oriented(w, k) for w in rng_windows])) for k in range(8)], axis=0
+    )
     np.testing.assert_allclose(got, by_hand, rtol=1e-6)
     assert seen[0] == 64
     single = orientation_mean(predict, rng_windows, PredictSettings(orientations=1), per_call=8)
@@ -61,7 +84,9 @@ def test_fault_45_any_batch_gives_the_same_scores(coded_slide, batch):
     settings = PredictSettings(tissue={"method": "grey"}, batch=batch, orientations=1)
     with open_slide(coded_slide) as slide:
         heatmap = score_slide(slide, model(position_score), settings, slide_id="s")
-        reference = score_slide(slide, model(position_score), settings.model_copy(update={"batch": 64}), slide_id="s")
+        reference = score_slide(
+            slide, model(position_score), settings.model_copy(update={"batch": 64}), slide_id="s"
+        )
     np.testing.assert_array_equal(heatmap.probability, reference.probability)
 
 
@@ -73,7 +98,9 @@ def test_fault_44_nan_is_marked_and_never_zero(tmp_path):
         return np.where(scores > np.median(scores), scores, np.nan)
 
     with open_slide(path) as slide:
-        heatmap = score_slide(slide, model(sometimes_nan), PredictSettings(orientations=1), slide_id="s")
+        heatmap = score_slide(
+            slide, model(sometimes_nan), PredictSettings(orientations=1), slide_id="s"
+        )
     nan = heatmap.count(CellStatus.FAILED)
     assert nan > 50
     assert np.isnan(heatmap.probability[heatmap.status == CellStatus.FAILED]).all()
@@ -99,8 +126,11 @@ def test_fault_03_only_cells_that_touch_a_corrupt_tile_are_lost(tmp_path):
     maps = []
     for path in (good, bad):
         with open_slide(path) as slide:
-            # The corrupt tile would also spoil the search for tissue; that is asked of the good file here.
-            maps.append(score_slide(slide, model(mean), settings, slide_id="s") if path == good else None)
+            # The corrupt tile would also spoil the search for tissue; that is asked of the good
+            # file here.
+            maps.append(
+                score_slide(slide, model(mean), settings, slide_id="s") if path == good else None
+            )
     with open_slide(bad) as slide, open_slide(good) as whole:
         slide.overview = whole.overview
         damaged = score_slide(slide, model(mean), settings, slide_id="s")
@@ -115,7 +145,9 @@ def test_fault_03_only_cells_that_touch_a_corrupt_tile_are_lost(tmp_path):
 
 
 def test_fault_11_slide_smaller_than_a_window_is_padded(tmp_path):
-    path = write_tiff(tmp_path / "small.tif", np.full((41, 53, 3), (190, 110, 160), np.uint8), tile_px=64)
+    path = write_tiff(
+        tmp_path / "small.tif", np.full((41, 53, 3), (190, 110, 160), np.uint8), tile_px=64
+    )
     settings = PredictSettings(tissue={"min_area_um2": 0})
     with open_slide(path) as slide:
         heatmap = score_slide(slide, model(lambda p: np.full(len(p), 0.9)), settings, slide_id="s")
@@ -166,9 +198,17 @@ def test_detections_lie_at_the_middle_of_their_cells_in_level_0():
     for (row, column), p in {(2, 11): 0.9, (7, 3): 0.8, (2, 10): 0.7, (0, 0): 0.4}.items():
         probability[row, column], status[row, column] = p, CellStatus.SCORED
     heatmap = Heatmap(
-        slide="s", probability=probability, status=status, origin_level0=(10.0, 20.0), stride_level0=65.5,
-        centre_level0=65.5, centre_px=32, slide_size=(1000, 700), slide_mpp=0.5, model_hash="h",
-    )  # fmt: skip
+        slide="s",
+        probability=probability,
+        status=status,
+        origin_level0=(10.0, 20.0),
+        stride_level0=65.5,
+        centre_level0=65.5,
+        centre_px=32,
+        slide_size=(1000, 700),
+        slide_mpp=0.5,
+        model_hash="h",
+    )
     found = detections_of(heatmap, PredictSettings(radius_um=40))  # 1.2 cells
     assert found.probability.tolist() == pytest.approx([0.9, 0.8])
     assert found.x.tolist() == [11.5 * 65.5 + 10, 3.5 * 65.5 + 10]

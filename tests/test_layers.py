@@ -10,7 +10,9 @@ from gigaslide.wsi.layers import Layer, rectangle, resampled_layer
 BACKGROUND = (201, 202, 203)
 
 
-def layer_of(pixels: np.ndarray, *, tile: tuple[int, int] = (64, 48), missing: frozenset = frozenset()) -> Layer:
+def layer_of(
+    pixels: np.ndarray, *, tile: tuple[int, int] = (64, 48), missing: frozenset = frozenset()
+) -> Layer:
     """An array cut into (width, height) tiles; those of the missing (row, column) are not there."""
     width, height = tile
 
@@ -20,7 +22,14 @@ def layer_of(pixels: np.ndarray, *, tile: tuple[int, int] = (64, 48), missing: f
         return pixels[row * height : (row + 1) * height, column * width : (column + 1) * width]
 
     rows, columns = pixels.shape[:2]
-    return Layer(width=columns, height=rows, tile_width=width, tile_height=height, background=BACKGROUND, fetch=fetch)
+    return Layer(
+        width=columns,
+        height=rows,
+        tile_width=width,
+        tile_height=height,
+        background=BACKGROUND,
+        fetch=fetch,
+    )
 
 
 def on_sheet(pixels: np.ndarray, reach: int) -> np.ndarray:
@@ -33,7 +42,8 @@ def on_sheet(pixels: np.ndarray, reach: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "width", "height"), [(0, 0, 301, 207), (-20, -9, 70, 40), (250, 190, 90, 50), (63, 47, 2, 2)]
+    ("x", "y", "width", "height"),
+    [(0, 0, 301, 207), (-20, -9, 70, 40), (250, 190, 90, 50), (63, 47, 2, 2)],
 )
 def test_rectangle_is_cut_from_tiles(x, y, width, height):
     pixels = position_coded(301, 207)
@@ -50,7 +60,9 @@ def test_rectangle_far_outside_and_missing_tiles_show_the_background():
     assert (rectangle(layer, 9000, -9000, 5, 4) == BACKGROUND).all()
 
 
-def area_mean(sheet: np.ndarray, left: Fraction, top: Fraction, side: tuple[Fraction, Fraction]) -> np.ndarray:
+def area_mean(
+    sheet: np.ndarray, left: Fraction, top: Fraction, side: tuple[Fraction, Fraction]
+) -> np.ndarray:
     """Mean colour of a rectangle of a sheet in exact fractions, pixel by pixel."""
     total = np.zeros(3)
     for row in range(int(top), -int(-(top + side[1]) // 1)):
@@ -61,9 +73,13 @@ def area_mean(sheet: np.ndarray, left: Fraction, top: Fraction, side: tuple[Frac
     return total / float(side[0] * side[1])
 
 
-@pytest.mark.parametrize("ratio", [("2.3", "3.7"), ("1.25", "1.25"), ("57.375", "56.5"), ("1", "2")])
+@pytest.mark.parametrize(
+    "ratio", [("2.3", "3.7"), ("1.25", "1.25"), ("57.375", "56.5"), ("1", "2")]
+)
 def test_resampled_px_is_the_mean_of_the_area_it_covers(ratio, monkeypatch):
-    monkeypatch.setattr("gigaslide.wsi.layers.RESAMPLED_TILE_PX", 16)  # so that the image has many tiles
+    monkeypatch.setattr(
+        "gigaslide.wsi.layers.RESAMPLED_TILE_PX", 16
+    )  # so that the image has many tiles
     rng = np.random.default_rng(5)
     pixels = rng.integers(0, 256, (413, 611, 3), dtype=np.uint8)
     across, down = map(Fraction, ratio)
@@ -72,7 +88,14 @@ def test_resampled_px_is_the_mean_of_the_area_it_covers(ratio, monkeypatch):
     whole = rectangle(layer, 0, 0, layer.width, layer.height)
     sheet = on_sheet(pixels, 60)[60:, 60:]  # the last px reach over the edge
     far = (layer.width - 1, layer.height - 1)
-    places = {(0, 0), far, (far[0], 0), (0, far[1]), (min(16, far[0]), min(15, far[1])), (far[0] // 2, far[1] // 3)}
+    places = {
+        (0, 0),
+        far,
+        (far[0], 0),
+        (0, far[1]),
+        (min(16, far[0]), min(15, far[1])),
+        (far[0] // 2, far[1] // 3),
+    }
     for column, row in places:
         exact = area_mean(sheet, column * across, row * down, (across, down))
         assert np.abs(whole[row, column] - exact).max() <= 0.51, (column, row)
@@ -84,4 +107,21 @@ def test_enlarged_px_is_linear_between_centres():
     layer = resampled_layer(layer_of(pixels), (0.5, 0.25))
     row = rectangle(layer, 0, 8, 18, 1)[0, :, 0]
     # Centres of the result lie a quarter px beside the source's: 20 px steps become 5, 15, 25, …
-    assert row[1:17].tolist() == [5, 15, 25, 35, 45, 55, 65, 75, 85, 95, 105, 115, 125, 135, 145, 155]
+    assert row[1:17].tolist() == [
+        5,
+        15,
+        25,
+        35,
+        45,
+        55,
+        65,
+        75,
+        85,
+        95,
+        105,
+        115,
+        125,
+        135,
+        145,
+        155,
+    ]

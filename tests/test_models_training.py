@@ -1,4 +1,5 @@
-"""The network, its folder, the batches, and one short training with everything that follows from it."""
+"""The network, its folder, the batches, and one short training with everything that follows from
+it."""
 
 import json
 import logging
@@ -10,15 +11,36 @@ import numpy as np
 import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
-from gigaslide.models import CARD, WEIGHTS, ModelCard, build_classifier, load_classifier, parameter_counts
-from gigaslide.patching import CLASSES, AugmentSettings, PatchStore, TileSettings, centre_crop, tile_cohort
+from gigaslide.models import (
+    CARD,
+    WEIGHTS,
+    ModelCard,
+    build_classifier,
+    load_classifier,
+    parameter_counts,
+)
+from gigaslide.patching import (
+    CLASSES,
+    AugmentSettings,
+    PatchStore,
+    TileSettings,
+    centre_crop,
+    tile_cohort,
+)
 from gigaslide.training import Sampler, TrainSettings, prefetched, train
 from gigaslide.training.loop import _Run
 from gigaslide.wsi import Cohort, CohortSlide, ModelError, SettingsError
 
-TILES = TileSettings(mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=20, normal_per_slide=20)
+TILES = TileSettings(
+    mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=20, normal_per_slide=20
+)
 SHORT = TrainSettings(
-    examples=96, batch=16, validate_every=48, validation_patches=32, cooldown=0.5, augment=AugmentSettings(jitter_px=4)
+    examples=96,
+    batch=16,
+    validate_every=48,
+    validation_patches=32,
+    cooldown=0.5,
+    augment=AugmentSettings(jitter_px=4),
 )
 
 
@@ -26,14 +48,20 @@ def tumor_slide(folder, name, seed, split) -> CohortSlide:
     path = write_tiff(folder / f"{name}.tif", stained_slide(seed))
     annotation = folder / f"{name}.geojson"
     annotation.write_text(json.dumps(geojson(TUMOR_RINGS)))
-    return CohortSlide(id=name, path=path, annotation=annotation, label="tumor", patient=name, split=split)
+    return CohortSlide(
+        id=name, path=path, annotation=annotation, label="tumor", patient=name, split=split
+    )
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> PatchStore:
     folder = tmp_path_factory.mktemp("store")
     normal = CohortSlide(
-        id="n", path=write_tiff(folder / "n.tif", stained_slide(3)), label="normal", patient="n", split="train"
+        id="n",
+        path=write_tiff(folder / "n.tif", stained_slide(3)),
+        label="normal",
+        patient="n",
+        split="train",
     )
     rows = [tumor_slide(folder, "a", 1, "train"), normal, tumor_slide(folder, "v", 2, "validation")]
     tile_cohort(Cohort.of_rows(rows), folder / "store", TILES, BatchSettings(workers=0))
@@ -46,7 +74,9 @@ def trained(store, tmp_path_factory):
     return folder, train(store, folder, SHORT)
 
 
-@pytest.mark.parametrize(("width", "all_of_them", "trained"), [("full", 21_806_882, None), ("small", 283_759, 279_791)])
+@pytest.mark.parametrize(
+    ("width", "all_of_them", "trained"), [("full", 21_806_882, None), ("small", 283_759, 279_791)]
+)
 def test_parameter_counts_are_the_papers(width, all_of_them, trained):
     counts = parameter_counts(build_classifier(width=width, patch_px=299))
     assert counts["all"] == all_of_them
@@ -59,7 +89,14 @@ def test_too_small_patches_are_refused():
 
 
 def sampler(store, **changes) -> Sampler:
-    common = {"store": store, "split": "train", "batch": 16, "patch_px": 75, "seed": 4, "augment": None}
+    common = {
+        "store": store,
+        "split": "train",
+        "batch": 16,
+        "patch_px": 75,
+        "seed": 4,
+        "augment": None,
+    }
     return Sampler(**{**common, **changes})
 
 
@@ -83,7 +120,9 @@ def test_batches_are_balanced_by_class_then_by_slide(store):
             assert CLASSES[label] == name
             seen[slide, name] += 1
     assert seen["a", "tumor"] == 320
-    assert abs(seen["a", "normal"] - seen["n", "normal"]) < 80  # 320 draws over two slides: 4.5 standard deviations
+    assert (
+        abs(seen["a", "normal"] - seen["n", "normal"]) < 80
+    )  # 320 draws over two slides: 4.5 standard deviations
     assert not any(slide == "v" for (slide, _), count in seen.items() if count)
 
 
@@ -99,9 +138,21 @@ def test_training_writes_a_whole_model_folder(trained, store):
     folder, outcome = trained
     assert outcome.trained
     names = {path.name for path in folder.iterdir()}
-    assert names == {CARD, WEIGHTS, "last.weights.h5", "history.csv", "training_curve.png", "recipe.json"}
+    assert names == {
+        CARD,
+        WEIGHTS,
+        "last.weights.h5",
+        "history.csv",
+        "training_curve.png",
+        "recipe.json",
+    }
     card = ModelCard.load(folder)
-    assert (card.patch_px, card.centre_px, card.mpp, card.classes) == (75, 32, 0.5, ("normal", "tumor"))
+    assert (card.patch_px, card.centre_px, card.mpp, card.classes) == (
+        75,
+        32,
+        0.5,
+        ("normal", "tumor"),
+    )
     assert card.training["settings"]["examples"] == 96
     assert not list(folder.parent.glob(".*"))
 
@@ -133,7 +184,9 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained, store, tmp_path
         train(store, tmp_path / "model", SHORT, on_step=stop_after_a_checkpoint)
     assert not (tmp_path / "model").exists()
     seen = []
-    resumed = train(store, tmp_path / "model", SHORT, on_step=lambda examples, _: seen.append(examples))
+    resumed = train(
+        store, tmp_path / "model", SHORT, on_step=lambda examples, _: seen.append(examples)
+    )
     assert seen[0] == 64
     assert resumed.best.examples == outcome.best.examples
     whole, again = (build_classifier(width="small", patch_px=75) for _ in range(2))
@@ -152,7 +205,9 @@ def test_classifier_gives_one_tumor_probability_a_patch(trained, engine):
     assert scores.dtype == np.float32
     network = build_classifier(width="small", patch_px=75)
     network.load_weights(trained[0] / WEIGHTS)
-    np.testing.assert_allclose(scores, keras.ops.convert_to_numpy(network(patches))[:, 1], atol=1e-5)
+    np.testing.assert_allclose(
+        scores, keras.ops.convert_to_numpy(network(patches))[:, 1], atol=1e-5
+    )
     with pytest.raises(ModelError, match="patches of 75 × 75"):
         classifier(np.zeros((1, 76, 75, 3), np.uint8))
 
@@ -170,8 +225,13 @@ def test_openvino_reports_its_use_to_nobody(trained, monkeypatch):
 def test_openvino_that_gives_something_else_is_not_used(trained, monkeypatch, caplog):
     from gigaslide.models import on_cpu
 
-    monkeypatch.setattr(on_cpu, "_compiled", lambda network: lambda patches: [np.full((len(patches), 2), 0.5)])
-    with pytest.raises(ModelError, match=r"OpenVINO's probabilities differ from Keras's by 0\.\d+; --engine keras can"):
+    monkeypatch.setattr(
+        on_cpu, "_compiled", lambda network: lambda patches: [np.full((len(patches), 2), 0.5)]
+    )
+    with pytest.raises(
+        ModelError,
+        match=r"OpenVINO's probabilities differ from Keras's by 0\.\d+; --engine keras can",
+    ):
         load_classifier(trained[0], engine="openvino")
     patches = np.random.default_rng(1).integers(0, 256, (3, 75, 75, 3), dtype=np.uint8)
     scores = load_classifier(trained[0])(patches)
@@ -203,7 +263,11 @@ def test_fault_41_one_class_or_an_empty_fold_is_refused_before_training(store, t
 
 def test_jitter_beyond_the_margin_is_refused(store, tmp_path):
     with pytest.raises(SettingsError, match="margin"):
-        train(store, tmp_path / "model", SHORT.model_copy(update={"augment": AugmentSettings(jitter_px=5)}))
+        train(
+            store,
+            tmp_path / "model",
+            SHORT.model_copy(update={"augment": AugmentSettings(jitter_px=5)}),
+        )
 
 
 def test_fault_39_nan_loss_stops_and_keeps_the_checkpoint(store, tmp_path, monkeypatch):
@@ -234,11 +298,15 @@ def test_colour_changes_grow_to_their_full_size(store):
     def departure(number: int) -> float:
         """Mean distance of each stored patch, in either class, to what became of it."""
         stored = {
-            label: np.concatenate([
-                store.read(s.id, name, np.arange(s.counts[name])) for s in store.slides if s.counts[name]
-            ])[:, 4:-4, 4:-4].astype(float)
+            label: np.concatenate(
+                [
+                    store.read(s.id, name, np.arange(s.counts[name]))
+                    for s in store.slides
+                    if s.counts[name]
+                ]
+            )[:, 4:-4, 4:-4].astype(float)
             for label, name in enumerate(CLASSES)
-        }  # fmt: skip
+        }
         batch = growing.draw(number)
         nearest = [
             np.abs(stored[label] - patch).mean(axis=(1, 2, 3)).min()

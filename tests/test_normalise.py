@@ -1,4 +1,5 @@
-"""Stain normalisation: truth that is known, statistics by other means, and patches that nobody can fit."""
+"""Stain normalisation: truth that is known, statistics by other means, and patches that nobody can
+fit."""
 
 import json
 
@@ -34,7 +35,11 @@ def stained(h: np.ndarray, e: np.ndarray, *, seed: int = 0, darker: float = 1.0)
 
 
 def angle(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.degrees(np.arccos(min(1.0, float(one @ other) / np.linalg.norm(one) / np.linalg.norm(other)))))
+    return float(
+        np.degrees(
+            np.arccos(min(1.0, float(one @ other) / np.linalg.norm(one) / np.linalg.norm(other)))
+        )
+    )
 
 
 def test_macenko_finds_the_stains_that_were_mixed():
@@ -101,7 +106,9 @@ def test_glass_stays_glass(method, least):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (128, 128, 128), (200, 30, 140), (255, 0, 0)])
+@pytest.mark.parametrize(
+    "colour", [(255, 255, 255), (0, 0, 0), (128, 128, 128), (200, 30, 140), (255, 0, 0)]
+)
 def test_white_and_monochrome_patches_are_left_as_they_are_with_a_reason(method, colour):
     patch = np.full((64, 64, 3), colour, np.uint8)
     fit = fit_stain(patch.reshape(-1, 3), method)
@@ -113,10 +120,14 @@ def test_white_and_monochrome_patches_are_left_as_they_are_with_a_reason(method,
 def odd_patches(draw) -> np.ndarray:
     """Few colours, gradients of one hue, noise of one channel, mixtures with black and white."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    colours = np.array(draw(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=4)), np.float64)
+    colours = np.array(
+        draw(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=4)), np.float64
+    )
     shares = rng.random((23, 31, len(colours))) ** draw(st.sampled_from([0.1, 1.0, 8.0]))
     image = shares @ colours / shares.sum(axis=2, keepdims=True)
-    image[..., draw(st.integers(0, 2))] += rng.normal(0, draw(st.sampled_from([0.0, 1.0, 90.0])), (23, 31))
+    image[..., draw(st.integers(0, 2))] += rng.normal(
+        0, draw(st.sampled_from([0.0, 1.0, 90.0])), (23, 31)
+    )
     image[: draw(st.integers(0, 23))] = draw(st.sampled_from([0, 255]))
     return np.clip(image, 0, 255).astype(np.uint8)
 

@@ -1,4 +1,5 @@
-"""The pages as a reader has them: in a headless Chromium, from a file, on a desk, a phone and paper.
+"""The pages as a reader has them: in a headless Chromium, from a file, on a desk, a phone and
+paper.
 
 `make test-pages` installs the browser; without one these tests skip.
 """
@@ -30,7 +31,8 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A report of six slides (one missed lesion, false positives, one left out) and a comparison of two models."""
+    """A report of six slides (one missed lesion, false positives, one left out) and a comparison of
+    two models."""
     bench = Bench(tmp_path_factory.mktemp("bench"))
     slides = [
         ("high", (LESION, ITC), [(600, 200, 0.91), (200, 600, 0.8)], 0.9),
@@ -41,7 +43,9 @@ def folder(tmp_path_factory) -> Path:
         ("lost", (), None, 0.0),
     ]
     for name, tumor, points, p in slides:
-        label = "" if points is None else "tumor" if tumor else "normal"  # without a label it is left out
+        label = (
+            "" if points is None else "tumor" if tumor else "normal"
+        )  # without a label it is left out
         bench.slide(name, label, tumor=tumor, patient=f"of {name[:4]}")
         if points is not None:
             bench.predict(name, probability=np.full((11, 15), p, np.float32), points=points)
@@ -49,9 +53,14 @@ def folder(tmp_path_factory) -> Path:
     other = bench.predictions = bench.folder / "other"
     for name, tumor, points, _ in slides:
         if points is not None:
-            bench.predict(name, hot=IN_LESION if tumor else (), points=[(600, 200, 0.9)] if tumor else points)
+            bench.predict(
+                name, hot=IN_LESION if tumor else (), points=[(600, 200, 0.9)] if tumor else points
+            )
     compare_cohort(
-        Cohort(slides=tuple(bench.rows)), [bench.folder / "predictions", other], bench.folder / "compared", SETTINGS
+        Cohort(slides=tuple(bench.rows)),
+        [bench.folder / "predictions", other],
+        bench.folder / "compared",
+        SETTINGS,
     )
     return bench.folder
 
@@ -66,7 +75,8 @@ def report(browser: Browser, folder: Path) -> Tab:
 def names(tab: Tab, selector: str) -> list[str]:
     """The slides of what is to be seen, in the order of the page."""
     return tab.run(
-        f"[...document.querySelectorAll({selector!r})].filter(e => e.checkVisibility()).map(e => e.dataset.slide)"
+        f"[...document.querySelectorAll({selector!r})].filter(e => e.checkVisibility()).map(e => "
+        "e.dataset.slide)"
     )
 
 
@@ -76,7 +86,10 @@ def test_nothing_complains_and_no_request_leaves_the_file(browser, folder, page)
         tab = browser.tab(width=width, height=800, mobile=width < 500)
         tab.open(folder / page)
         tab.run("window.scrollTo(0, document.body.scrollHeight)")
-        tab.run("Promise.all([...document.images].filter(i => i.src).map(i => (i.loading = 'eager', i.decode())))")
+        tab.run(
+            "Promise.all([...document.images].filter(i => i.src).map(i => (i.loading = 'eager', "
+            "i.decode())))"
+        )
         assert tab.complaints() == []
         sent = [address for address in tab.requests() if not address.startswith("data:")]
         assert sent == [(folder / page).resolve().as_uri()]
@@ -87,10 +100,15 @@ def test_nothing_complains_and_no_request_leaves_the_file(browser, folder, page)
 
 
 @pytest.mark.parametrize("page", ["out/report.html", "compared/compare.html"])
-def test_on_a_phone_a_wide_table_keeps_its_names_in_view_and_says_that_it_scrolls(browser, folder, page):
+def test_on_a_phone_a_wide_table_keeps_its_names_in_view_and_says_that_it_scrolls(
+    browser, folder, page
+):
     tab = browser.tab(width=390, height=800, mobile=True)
     tab.open(folder / page)
-    tab.run("window.box = [...document.querySelectorAll('.wide.scrolls')].find(b => b.querySelector('td.name'))")
+    tab.run(
+        "window.box = [...document.querySelectorAll('.wide.scrolls')].find(b => "
+        "b.querySelector('td.name'))"
+    )
     for hinted in (True, False):
         assert tab.run("getComputedStyle(box).maskImage !== 'none'") == hinted
         assert "scroll sideways" in tab.run("getComputedStyle(box, '::before').content")
@@ -100,17 +118,26 @@ def test_on_a_phone_a_wide_table_keeps_its_names_in_view_and_says_that_it_scroll
         )
         assert left == pytest.approx(0, abs=1)
         assert right < seen / 2  # and leaves room for what is scrolled
-        assert tab.run("getComputedStyle(box.querySelector('td.name')).backgroundColor") == "rgb(255, 255, 255)"
+        assert (
+            tab.run("getComputedStyle(box.querySelector('td.name')).backgroundColor")
+            == "rgb(255, 255, 255)"
+        )
         tab.run("new Promise(done => { box.scrollLeft = 1e4; setTimeout(done, 100); })")
     assert tab.run("box.scrollLeft") > 50
     tab.resize(width=2000, height=800)
     assert (
-        tab.run("new Promise(done => setTimeout(() => done(document.querySelectorAll('.scrolls').length), 100))") == 0
+        tab.run(
+            "new Promise(done => setTimeout(() => "
+            "done(document.querySelectorAll('.scrolls').length), 100))"
+        )
+        == 0
     )
 
 
 def test_the_policy_of_the_page_stops_what_would_leave_it(report):
-    assert report.run("fetch('https://example.org').then(() => 'left', () => 'stopped')") == "stopped"
+    assert (
+        report.run("fetch('https://example.org').then(() => 'left', () => 'stopped')") == "stopped"
+    )
     assert "example.org" not in " ".join(report.requests())
 
 
@@ -126,7 +153,8 @@ def test_headings_sort_the_table_and_the_pictures(report):
 
     def click(words: str) -> list[str]:
         report.run(
-            f"[...document.querySelectorAll('#slide-table th button')].find(b => b.textContent === {words!r}).click()"
+            "[...document.querySelectorAll('#slide-table th button')].find(b => b.textContent === "
+            f"{words!r}).click()"
         )
         order = names(report, "#slide-table tbody tr")
         assert names(report, ".card") == order
@@ -135,9 +163,16 @@ def test_headings_sort_the_table_and_the_pictures(report):
     # Scores: .9, .3, .1, .2, .15, and one that is not known.
     assert click("score") == ["high", HOSTILE, "low-9", "low-100", "low-10", "lost"]
     assert click("score") == ["low-10", "low-100", "low-9", HOSTILE, "high", "lost"]
-    assert report.run("document.querySelector('th[aria-sort]').getAttribute('aria-sort')") == "ascending"
+    assert (
+        report.run("document.querySelector('th[aria-sort]').getAttribute('aria-sort')")
+        == "ascending"
+    )
     names_in_order = click("slide")
-    assert names_in_order.index("low-9") < names_in_order.index("low-10") < names_in_order.index("low-100")
+    assert (
+        names_in_order.index("low-9")
+        < names_in_order.index("low-10")
+        < names_in_order.index("low-100")
+    )
     assert sorted(before) == sorted(names_in_order)
     assert click("false positives")[0] in ("high", HOSTILE, "low-9")
 
@@ -150,7 +185,10 @@ def test_filters_hide_rows_and_pictures(report):
         )
         shown = names(report, "#slide-table tbody tr")
         assert names(report, ".card") == shown
-        assert report.run("document.getElementById('shown').textContent") == f"{len(shown)} of 6 slides shown"
+        assert (
+            report.run("document.getElementById('shown').textContent")
+            == f"{len(shown)} of 6 slides shown"
+        )
         return set(shown)
 
     assert choose("text", "LOW") == {"low-9", "low-10", "low-100"}
@@ -166,7 +204,10 @@ def test_filters_hide_rows_and_pictures(report):
 def test_keys_alone_sort_and_enlarge(report):
     report.run("document.querySelector('#slide-table th button').focus()")
     report.press("Enter")
-    assert report.run("document.querySelector('#slide-table th').getAttribute('aria-sort')") == "ascending"
+    assert (
+        report.run("document.querySelector('#slide-table th').getAttribute('aria-sort')")
+        == "ascending"
+    )
     report.run("document.querySelector('.zoom').focus()")
     report.press("Enter")
     assert report.run("document.getElementById('large').open")
@@ -176,16 +217,25 @@ def test_keys_alone_sort_and_enlarge(report):
 
 
 def test_the_command_and_the_citation_are_copied(report):
-    report.run("window.copied = []; document.execCommand = () => copied.push(document.activeElement.value)")
-    report.run("navigator.clipboard.writeText = (words) => { copied.push(words); return Promise.resolve(); }")
+    report.run(
+        "window.copied = []; document.execCommand = () => copied.push(document.activeElement.value)"
+    )
+    report.run(
+        "navigator.clipboard.writeText = (words) => { copied.push(words); return "
+        "Promise.resolve(); }"
+    )
     for number, wanted in enumerate(("gigaslide evaluate", "1703.02442")):
         report.run(f"document.querySelectorAll('button.copy')[{number}].click()")
-        assert wanted in report.run(f"new Promise(done => setTimeout(() => done(copied[{number}]), 50))")
+        assert wanted in report.run(
+            f"new Promise(done => setTimeout(() => done(copied[{number}]), 50))"
+        )
     assert report.run("document.querySelector('button.copy').textContent") == "Copied"
 
 
 def test_paper_has_every_picture_and_no_lost_column(report):
-    pictures = report.run("new Set([...document.querySelectorAll('img[loading=lazy]')].map(i => i.src)).size")
+    pictures = report.run(
+        "new Set([...document.querySelectorAll('img[loading=lazy]')].map(i => i.src)).size"
+    )
     paper = report.pdf()
     assert paper.startswith(b"%PDF")
     embedded = len(re.findall(rb"/Subtype\s*/Image", paper))
@@ -206,11 +256,12 @@ COLOURS = """
         const back = e => getComputedStyle(e).backgroundColor;
         while (back(behind) === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
         return getComputedStyle(e).color + "|" + back(behind);
-    }))]"""
+    }))]"""  # noqa: E501
 
 
 def test_a_report_of_129_slides_stays_under_60_mb_and_opens(browser, tmp_path):
-    """As many as CAMELYON16's test set, of noise, with four false positives each: more than is pictured."""
+    """As many as CAMELYON16's test set, of noise, with four false positives each: more than is
+    pictured."""
     bench = Bench(tmp_path)
     bench.noise(slides=129, with_tumor=49)
     bench.evaluate(EvaluateSettings(resamples=50))
@@ -229,7 +280,9 @@ def test_headings_go_down_one_level_at_a_time(browser, folder):
     for page in ("out/report.html", "compared/compare.html"):
         tab = browser.tab()
         tab.open(folder / page)
-        levels = tab.run("[...document.querySelectorAll('h1, h2, h3, h4')].map(e => Number(e.tagName[1]))")
+        levels = tab.run(
+            "[...document.querySelectorAll('h1, h2, h3, h4')].map(e => Number(e.tagName[1]))"
+        )
         assert levels[0] == 1
         assert max(np.diff(levels)) == 1
 

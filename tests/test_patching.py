@@ -6,10 +6,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import zarr
-from conftest import HEIGHT, TUMOR_RINGS, WIDTH, as_cohort, brute_fraction, geojson, stained_slide, write_tiff
+from conftest import (
+    HEIGHT,
+    TUMOR_RINGS,
+    WIDTH,
+    as_cohort,
+    brute_fraction,
+    geojson,
+    stained_slide,
+    write_tiff,
+)
 from gigaslide.patching import PatchStore, TileSettings
 from gigaslide.patching.select import candidates
-from gigaslide.wsi import Annotation, CellGrid, Cohort, CohortSlide, SettingsError, open_slide, tissue_mask
+from gigaslide.wsi import (
+    Annotation,
+    CellGrid,
+    Cohort,
+    CohortSlide,
+    SettingsError,
+    open_slide,
+    tissue_mask,
+)
 from pydantic import ValidationError
 from tiling import CENTRE_OFFSET, SETTINGS, SIDE, classes_of, content_hash, tile
 
@@ -17,7 +34,11 @@ from tiling import CENTRE_OFFSET, SETTINGS, SIDE, classes_of, content_hash, tile
 def test_labelled_slides_of_the_wanted_splits_are_tiled(tiled):
     store, summary = tiled
     assert summary.exit_status == 0
-    assert {o.slide: o.status for o in summary.outcomes} == {"ill": "done", "well": "done", "ill_2": "done"}
+    assert {o.slide: o.status for o in summary.outcomes} == {
+        "ill": "done",
+        "well": "done",
+        "ill_2": "done",
+    }
     assert [(s.id, s.patient, s.split) for s in store.slides] == [
         ("ill", "p1", "train"),
         ("well", "p2", "train"),
@@ -37,7 +58,9 @@ def test_quotas_are_upper_limits_and_counts_agree_everywhere(tiled):
     assert store.count("normal", split="train") == 100
     assert store.count("tumor", split="validation") == counts["ill_2"]["tumor"]
     for slide, name, group in classes_of(store):
-        lengths = {group[array].shape[0] for array in ("images", "xy", "tumor_fraction", "tissue_fraction")}
+        lengths = {
+            group[array].shape[0] for array in ("images", "xy", "tumor_fraction", "tissue_fraction")
+        }
         assert lengths == {counts[slide][name]}
 
 
@@ -50,7 +73,9 @@ def test_stored_pixels_are_the_slides_pixels_at_xy(tiled):
         for (x, y), patch in zip(xy.tolist(), group["images"][:], strict=True):
             assert 0 <= x <= WIDTH - SIDE
             assert 0 <= y <= HEIGHT - SIDE
-            assert np.array_equal(patch, pixels[y : y + SIDE, x : x + SIDE]), f"{slide}/{name} at {x}, {y}"
+            assert np.array_equal(patch, pixels[y : y + SIDE, x : x + SIDE]), (
+                f"{slide}/{name} at {x}, {y}"
+            )
 
 
 def test_labels_are_those_of_the_polygons(tiled):
@@ -59,9 +84,13 @@ def test_labels_are_those_of_the_polygons(tiled):
         rings = TUMOR_RINGS if slide != "well" else []
         corners = group["xy"][:] + CENTRE_OFFSET
         stored = group["tumor_fraction"][:]
-        # Some pixel centres lie exactly on a line, where rounding decides: rings moved by a hair bound the answer.
+        # Some pixel centres lie exactly on a line, where rounding decides: rings moved by a hair
+        # bound the answer.
         counts = [
-            [brute_fraction(rings, (x + dx, y + dy), side_level0=32, side_px=32) for x, y in corners.tolist()]
+            [
+                brute_fraction(rings, (x + dx, y + dy), side_level0=32, side_px=32)
+                for x, y in corners.tolist()
+            ]
             for dx, dy in [(1e-6, 1.7e-6), (-1e-6, 1.7e-6), (1e-6, -1.7e-6), (-1e-6, -1.7e-6)]
         ]
         assert (stored >= np.min(counts, axis=0) - 1e-6).all()
@@ -74,23 +103,32 @@ def test_tissue_is_under_every_patch(tiled):
     store, _ = tiled
     for slide, _, group in classes_of(store):
         pixels = stained_slide({"ill": 1, "well": 2, "ill_2": 3}[slide])
-        for (x, y), share in zip((group["xy"][:] + CENTRE_OFFSET).tolist(), group["tissue_fraction"][:], strict=True):
+        for (x, y), share in zip(
+            (group["xy"][:] + CENTRE_OFFSET).tolist(), group["tissue_fraction"][:], strict=True
+        ):
             pink = pixels[y : y + 32, x : x + 32].mean(axis=2) < 235
             assert share >= 0.3
-            assert abs(pink.mean() - share) < 0.6  # the mask has 16 level-0 px a pixel, the square is 2 × 2 of them
+            assert (
+                abs(pink.mean() - share) < 0.6
+            )  # the mask has 16 level-0 px a pixel, the square is 2 × 2 of them
             assert pink.mean() > 0.1
 
 
 def test_patches_spread_over_the_whole_tumour(tiled):
     store, _ = tiled
-    middles = np.concatenate([g["xy"][:] for _, name, g in classes_of(store) if name == "tumor"]) + SIDE / 2
+    middles = (
+        np.concatenate([g["xy"][:] for _, name, g in classes_of(store) if name == "tumor"])
+        + SIDE / 2
+    )
     assert (middles[:, 0] > 1200).any()  # the small lesion
     assert (middles[:, 1] > 600).any()
     assert (middles[:, 0] < 420).any()
 
 
 def test_windows_at_the_border_lie_inside(tmp_path):
-    pixels = np.clip(np.random.default_rng(0).normal((190, 110, 160), 25, (211, 307, 3)), 0, 220).astype(np.uint8)
+    pixels = np.clip(
+        np.random.default_rng(0).normal((190, 110, 160), 25, (211, 307, 3)), 0, 220
+    ).astype(np.uint8)
     path = write_tiff(tmp_path / "full.tif", pixels)
     slide = CohortSlide(id="full", path=path, label="normal", split="train")
     tile(as_cohort(slide), tmp_path / "store", normal_per_slide=1000)
@@ -120,7 +158,11 @@ def test_fault_12_no_tissue_is_done_with_a_reason(tmp_path):
     slide = CohortSlide(id="glass", path=path, label="normal", split="train")
     summary = tile(as_cohort(slide), tmp_path / "store")
     (outcome,) = summary.outcomes
-    assert (outcome.status, outcome.reason, outcome.counts) == ("done", "no tissue", {"tumor": 0, "normal": 0})
+    assert (outcome.status, outcome.reason, outcome.counts) == (
+        "done",
+        "no tissue",
+        {"tumor": 0, "normal": 0},
+    )
     assert summary.exit_status == 0
     assert "no tissue" in (tmp_path / "store" / "summary.csv").read_text()
     assert tile(as_cohort(slide), tmp_path / "store").outcomes[0].status == "skipped"
@@ -176,7 +218,10 @@ def test_further_groups_are_given_in_the_settings(cohort, tmp_path):
 
 
 def test_nothing_to_tile_is_told_before_the_work(cohort, tmp_path):
-    with pytest.raises(SettingsError, match="no slide to tile: none has a label and a split among train, validation"):
+    with pytest.raises(
+        SettingsError,
+        match="no slide to tile: none has a label and a split among train, validation",
+    ):
         tile(Cohort(slides=cohort.slides[3:]), tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
@@ -188,6 +233,13 @@ def test_settings_refuse_negative_seeds_and_unknown_splits(wrong):
 
 
 def test_settings_refuse_what_cannot_be():
-    for wrong in ({"mpp": 0}, {"patch_px": 10}, {"centre_px": 400}, {"stride_px": 0}, {"min_tissue": 2}, {"colour": 1}):
+    for wrong in (
+        {"mpp": 0},
+        {"patch_px": 10},
+        {"centre_px": 400},
+        {"stride_px": 0},
+        {"min_tissue": 2},
+        {"colour": 1},
+    ):
         with pytest.raises(ValidationError):
             TileSettings(**wrong)

@@ -1,4 +1,5 @@
-"""Slides that a stopped run began: gone on with where they may be, begun anew where not, and the same afterwards."""
+"""Slides that a stopped run began: gone on with where they may be, begun anew where not, and the
+same afterwards."""
 
 import json
 import shutil
@@ -18,7 +19,9 @@ from gigaslide.wsi import SlideError, open_slide
 from tiling import SETTINGS, SIDE, content_hash, made_slide, tile
 
 
-def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled, tmp_path, monkeypatch):
+def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(
+    cohort, tiled, tmp_path, monkeypatch
+):
     from gigaslide.patching import blocks as blocks_module
 
     class Killed(BaseException):
@@ -47,7 +50,8 @@ def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(cohort, tiled,
 
 
 def test_a_slide_begun_with_another_codec_is_begun_anew(cohort, tiled, tmp_path, monkeypatch):
-    """Its arrays say how their shards are compressed: shards of two kinds would be half unreadable."""
+    """Its arrays say how their shards are compressed: shards of two kinds would be half
+    unreadable."""
     from gigaslide.patching import blocks as blocks_module
     from gigaslide.patching.shard import BLOSC
 
@@ -69,8 +73,11 @@ def test_a_slide_begun_with_another_codec_is_begun_anew(cohort, tiled, tmp_path,
     assert content_hash(PatchStore(tmp_path / "store")) == content_hash(tiled[0])
 
 
-def test_fault_29_what_killed_writers_left_inside_slides_is_removed(cohort, tiled, copied, monkeypatch):
-    """By runs before, by workers of this run whose block another did, and by hard negatives cut off."""
+def test_fault_29_what_killed_writers_left_inside_slides_is_removed(
+    cohort, tiled, copied, monkeypatch
+):
+    """By runs before, by workers of this run whose block another did, and by hard negatives cut
+    off."""
     from gigaslide.patching import blocks as blocks_module
 
     write_rows = blocks_module.write_rows
@@ -106,8 +113,12 @@ def stopping(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("changed", "value"), [("SHARD_BYTES", 7), ("BLOCK_ROWS", 20), ("STACK_BYTES", 10)])
-def test_a_slide_begun_in_other_blocks_is_begun_anew(cohort, tiled, tmp_path, monkeypatch, changed, value):
+@pytest.mark.parametrize(
+    ("changed", "value"), [("SHARD_BYTES", 7), ("BLOCK_ROWS", 20), ("STACK_BYTES", 10)]
+)
+def test_a_slide_begun_in_other_blocks_is_begun_anew(
+    cohort, tiled, tmp_path, monkeypatch, changed, value
+):
     """Block 0 was rows 0 to 29 in shards of 10; its receipt must not stand for other rows."""
     from gigaslide.patching import blocks as blocks_module
     from gigaslide.patching import write
@@ -126,11 +137,14 @@ def test_a_slide_begun_in_other_blocks_is_begun_anew(cohort, tiled, tmp_path, mo
         with pytest.raises(KeyboardInterrupt):
             tile(one, tmp_path / "store")
     assert len(list((tmp_path / "store").glob(".*.partial/done/*"))) == 1
-    monkeypatch.setattr(write, changed, value if changed == "BLOCK_ROWS" else value * SIDE * SIDE * 3)
+    monkeypatch.setattr(
+        write, changed, value if changed == "BLOCK_ROWS" else value * SIDE * SIDE * 3
+    )
     tile(one, tmp_path / "store")
     for name in ("tumor", "normal"):
         mine, whole = (
-            zarr.open_array(store / "ill" / name / "images")[:] for store in (tmp_path / "store", tiled[0].path)
+            zarr.open_array(store / "ill" / name / "images")[:]
+            for store in (tmp_path / "store", tiled[0].path)
         )
         assert np.array_equal(mine, whole)
     journal = [json.loads(line) for line in (tmp_path / "store/run.jsonl").read_text().splitlines()]
@@ -138,9 +152,17 @@ def test_a_slide_begun_in_other_blocks_is_begun_anew(cohort, tiled, tmp_path, mo
 
 
 @pytest.mark.slow
-def test_fault_23_tiling_killed_at_changes_to_the_disk_and_resumed_gives_the_same(cohort, tiled, tmp_path):
+def test_fault_23_tiling_killed_at_changes_to_the_disk_and_resumed_gives_the_same(
+    cohort, tiled, tmp_path
+):
     cohort.save(tmp_path / "cohort.csv")
-    command = [sys.executable, Path(__file__).with_name("tile_kills.py"), tmp_path / "cohort.csv", tmp_path, "61"]
+    command = [
+        sys.executable,
+        Path(__file__).with_name("tile_kills.py"),
+        tmp_path / "cohort.csv",
+        tmp_path,
+        "61",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" ", 2) for line in done.stdout.splitlines()]
@@ -149,7 +171,9 @@ def test_fault_23_tiling_killed_at_changes_to_the_disk_and_resumed_gives_the_sam
     assert {left for *_, left in rows} == {"[]"}
     never_killed = tmp_path / rows[-1][0] / "run.jsonl"
     blocks_done = [line for line in never_killed.read_text().splitlines() if '"block"' in line]
-    assert len(blocks_done) == sum(-(-count // 18) for count in (40, 50, 50, 40, 50))  # three a class
+    assert len(blocks_done) == sum(
+        -(-count // 18) for count in (40, 50, 50, 40, 50)
+    )  # three a class
 
 
 def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
@@ -166,18 +190,29 @@ def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
     with open_slide(slide.path) as opened:
         chosen = plan_slide(opened, slide, SETTINGS, quota).chosen
         classes = {
-            n: (rows, read_pixels(opened, rows, SETTINGS, group=f"{slide.id}/{n}")) for n, rows in chosen.items()
+            n: (rows, read_pixels(opened, rows, SETTINGS, group=f"{slide.id}/{n}"))
+            for n, rows in chosen.items()
         }
         recipe = recipe_of(slide, SETTINGS, quota)
         one, further = tmp_path / "one" / slide.id, {"stain": {}}
-        counts = write.write_slide(one, recipe=recipe, classes=classes, arrays=SETTINGS.arrays, attributes=further)
+        counts = write.write_slide(
+            one, recipe=recipe, classes=classes, arrays=SETTINGS.arrays, attributes=further
+        )
     files = [
-        {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
         for folder in (tmp_path / "blocks" / slide.id, tmp_path / "one" / slide.id)
     ]
     assert files[0] == files[1]
     assert len([name for name in files[0] if name.startswith("tumor/images/c/")]) == -(-40 // 7)
-    blocks_done = [line for line in (tmp_path / "blocks/run.jsonl").read_text().splitlines() if '"block"' in line]
+    blocks_done = [
+        line
+        for line in (tmp_path / "blocks/run.jsonl").read_text().splitlines()
+        if '"block"' in line
+    ]
     assert len(blocks_done) == -(-40 // 14) + -(-50 // 14)
     assert counts == {"normal": 50, "tumor": 40}
 
@@ -187,7 +222,10 @@ def test_fault_16_slide_replaced_while_it_is_tiled_fails_and_is_tiled_anew(tmp_p
     from gigaslide.patching.quota import Quota
 
     slide = made_slide(tmp_path, "a.tif", seed=1, label="normal", split="train")
-    work, one = TileBlocks(tmp_path / "store", SETTINGS), SlideWork(slide=slide, quota=Quota(tumor=0, normal=50))
+    work, one = (
+        TileBlocks(tmp_path / "store", SETTINGS),
+        SlideWork(slide=slide, quota=Quota(tumor=0, normal=50)),
+    )
     plan = work.plan(one)
     for number in plan.pending:
         work.block(one, number)
@@ -200,7 +238,8 @@ def test_fault_16_slide_replaced_while_it_is_tiled_fails_and_is_tiled_anew(tmp_p
 
 
 def test_slide_that_two_runs_finish_at_once_keeps_its_shards(cohort, tmp_path, monkeypatch):
-    """A worker of a run that was thought dead is still at it when the next run's finishes the same slide."""
+    """A worker of a run that was thought dead is still at it when the next run's finishes the same
+    slide."""
     well = cohort.slides[1]
     tile_slide(well, store=tmp_path / "alone", settings=SETTINGS)
     work = SlideWork(slide=well, quota=quotas([well], SETTINGS)[well.id])
@@ -216,5 +255,7 @@ def test_slide_that_two_runs_finish_at_once_keeps_its_shards(cohort, tmp_path, m
     assert tile_slide(well, store=tmp_path / "both", settings=SETTINGS).status == "done"
     assert others == ["done"]
     stores = (tmp_path / "alone", tmp_path / "both")
-    alone, both = ({p.relative_to(s): p.read_bytes() for p in s.rglob("*") if p.is_file()} for s in stores)
+    alone, both = (
+        {p.relative_to(s): p.read_bytes() for p in s.rglob("*") if p.is_file()} for s in stores
+    )
     assert alone == both

@@ -1,4 +1,5 @@
-"""Stores in a bucket: the same patches, one run at a time, a journal and tables that lie beside them."""
+"""Stores in a bucket: the same patches, one run at a time, a journal and tables that lie beside
+them."""
 
 import json
 import socket
@@ -12,7 +13,14 @@ from conftest import as_cohort, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
 from gigaslide.batch.lock import Holder
 from gigaslide.cli import main
-from gigaslide.patching import CLASSES, HardSettings, PatchStore, add_hard_negatives, tile_cohort, verify_store
+from gigaslide.patching import (
+    CLASSES,
+    HardSettings,
+    PatchStore,
+    add_hard_negatives,
+    tile_cohort,
+    verify_store,
+)
 from gigaslide.patching import bucket as bucket_module
 from gigaslide.patching.bucket import LOCK, BucketLock, store_run
 from gigaslide.patching.place import delete_file, read_files, write_file
@@ -76,17 +84,32 @@ def test_journal_and_tables_lie_in_the_bucket_and_failures_are_not_tried_again(b
     url = "s3://slides/stores/three"
     good = made_slide(tmp_path, "good.tif", seed=1, label="normal", patient="p1", split="train")
     (tmp_path / "bad.tif").write_bytes(b"")
-    bad = CohortSlide(id="bad", path=tmp_path / "bad.tif", label="normal", patient="p2", split="train")
+    bad = CohortSlide(
+        id="bad", path=tmp_path / "bad.tif", label="normal", patient="p2", split="train"
+    )
     both = as_cohort(good, bad)
     assert tile(both, url, **FEW).exit_status == 2
-    summary, page, failures, lock = read_files(url, ["summary.csv", "run.html", "failures.txt", LOCK])
+    summary, page, failures, lock = read_files(
+        url, ["summary.csv", "run.html", "failures.txt", LOCK]
+    )
     assert b"good,done" in (summary or b"")
     assert b"<h1>three</h1>" in (page or b"")
     assert b"Traceback" in (failures or b"")
     assert lock is None
-    assert [line["event"] for line in lines(url)] == ["run", "plan", "block", "slide", "slide", "end"]
+    assert [line["event"] for line in lines(url)] == [
+        "run",
+        "plan",
+        "block",
+        "slide",
+        "slide",
+        "end",
+    ]
     assert [o.status for o in tile(both, url, **FEW).outcomes] == ["skipped", "failed"]
-    assert [line["slide"] for line in lines(url) if line["event"] == "slide"] == ["good", "bad", "good"]
+    assert [line["slide"] for line in lines(url) if line["event"] == "slide"] == [
+        "good",
+        "bad",
+        "good",
+    ]
     write_tiff(tmp_path / "bad.tif", stained_slide(2))
     assert [o.status for o in tile(both, url, **FEW).outcomes] == ["skipped", "done"]
     assert read_files(url, ["failures.txt"]) == [None]
@@ -97,17 +120,26 @@ def test_fault_25_second_run_on_a_bucket_is_refused_with_the_firsts_name(bucket,
     slide = made_slide(tmp_path, "a.tif", seed=1, label="normal", patient="p1", split="train")
     with store_run(url, BatchSettings()):
         content = json.loads(read_files(url, [LOCK])[0] or b"")
-        with pytest.raises(ClusterError, match=rf"another run.*on {socket.gethostname()}, since .*--clear-lock"):
+        with pytest.raises(
+            ClusterError, match=rf"another run.*on {socket.gethostname()}, since .*--clear-lock"
+        ):
             tile(as_cohort(slide), url, **FEW)
     assert read_files(url, [LOCK, "zarr.json"]) == [None, None]
     dead = {**content["holder"], "pid": 2**22 - 1, "process_started": 1.0}
     write_file(url, LOCK, json.dumps({**content, "holder": dead}).encode())
-    assert tile(as_cohort(slide), url, **FEW).exit_status == 0  # of this machine it is known to be dead
+    assert (
+        tile(as_cohort(slide), url, **FEW).exit_status == 0
+    )  # of this machine it is known to be dead
     write_file(url, LOCK, json.dumps({**content, "holder": {**dead, "host": "node17"}}).encode())
-    with pytest.raises(ClusterError, match=f"node17, since .*last heard of at {content['beat'][:10]}"):
+    with pytest.raises(
+        ClusterError, match=f"node17, since .*last heard of at {content['beat'][:10]}"
+    ):
         tile(as_cohort(slide), url, **FEW)
     settings = BatchSettings(workers=0, clear_lock=True)
-    assert tile_cohort(as_cohort(slide), url, SETTINGS.model_copy(update=FEW), settings).exit_status == 0
+    assert (
+        tile_cohort(as_cohort(slide), url, SETTINGS.model_copy(update=FEW), settings).exit_status
+        == 0
+    )
 
 
 def test_fault_25_of_many_that_begin_together_one_holds_a_buckets_lock(bucket, monkeypatch):
@@ -130,8 +162,11 @@ def test_fault_25_who_is_said_to_be_dead_is_not_who_takes_the_lock_meanwhile(buc
 
 
 def held_at_once(url: str, monkeypatch: pytest.MonkeyPatch, *, clear: bool = False) -> int:
-    """Six begin together, each after all have looked; how many of them hold the lock before any lets it go."""
-    monkeypatch.setattr(bucket_module, "SETTLE_S", 0.0)  # one step, not patience, keeps the others out
+    """Six begin together, each after all have looked; how many of them hold the lock before any
+    lets it go."""
+    monkeypatch.setattr(
+        bucket_module, "SETTLE_S", 0.0
+    )  # one step, not patience, keeps the others out
     looked, first, look = threading.Barrier(6), threading.local(), BucketLock._look
     held, ended, done = [], threading.Semaphore(0), threading.Event()
 
@@ -193,7 +228,9 @@ def test_lock_that_goes_between_two_beats_is_seen_before_the_last_copy(bucket):
     delete_file(url, LOCK)
 
 
-def test_beat_that_is_refused_tells_of_the_loss_and_one_that_fails_is_not_the_last(bucket, monkeypatch, caplog):
+def test_beat_that_is_refused_tells_of_the_loss_and_one_that_fails_is_not_the_last(
+    bucket, monkeypatch, caplog
+):
     url = "s3://slides/stores/eleven"
     with BucketLock(url) as lock:
 
@@ -259,7 +296,9 @@ def test_hard_negatives_in_a_bucket_are_those_of_a_folder(bucket, cohort, copied
     for place in (url, tmp_path / "folder"):
         tile(one, place, **FEW)
         hard = HardSettings(threshold=0.9, per_slide=4)
-        summary = add_hard_negatives(one, place, tmp_path / "predictions", hard, BatchSettings(workers=0))
+        summary = add_hard_negatives(
+            one, place, tmp_path / "predictions", hard, BatchSettings(workers=0)
+        )
         assert summary.outcomes[0].counts == {"normal": 4}
         stores.append(verify_store(PatchStore(place)))
     assert stores[0] == stores[1]

@@ -36,7 +36,9 @@ def _quick():
         patch.setattr(write, "SHARD_BYTES", 3 * SIDE * SIDE * 3)
         patch.setattr(write, "BLOCK_ROWS", 6)
         patch.setattr(bucket_module, "SETTLE_S", 0.02)
-        patch.setattr(place_module, "RETRIES", {"max_retries": 1, "initial_delay": "1ms", "max_delay": "2ms"})
+        patch.setattr(
+            place_module, "RETRIES", {"max_retries": 1, "initial_delay": "1ms", "max_delay": "2ms"}
+        )
         patch.setattr(perform, "BACK_OFF_S", 0.001)
         yield
 
@@ -64,14 +66,20 @@ def described(name: str, slide: CohortSlide) -> str:
 
 
 def contents(store: Location) -> dict[str, str]:
-    """MD5 of every file below a store's own, which is what S3 calls the ETag of what was sent in one go."""
+    """MD5 of every file below a store's own, which is what S3 calls the ETag of what was sent in
+    one go."""
     if isinstance(store, Path):
         files = (path for path in store.rglob("*") if path.is_file())
-        found = {path.relative_to(store).as_posix(): hashlib.md5(path.read_bytes()).hexdigest() for path in files}
+        found = {
+            path.relative_to(store).as_posix(): hashlib.md5(path.read_bytes()).hexdigest()
+            for path in files
+        }
     else:
         prefix = store.removeprefix("s3://")
         listed = s3fs().find(prefix, detail=True)
-        found = {name.removeprefix(f"{prefix}/"): listed[name]["ETag"].strip('"') for name in listed}
+        found = {
+            name.removeprefix(f"{prefix}/"): listed[name]["ETag"].strip('"') for name in listed
+        }
     return {name: tag for name, tag in found.items() if "/" in name}
 
 
@@ -99,10 +107,14 @@ def test_fault_23_stopped_at_changes_of_the_bucket_and_resumed_gives_what_a_fold
         is_whole = read_files(url, ["ill/zarr.json"]) != [None]
         assert len(PatchStore(url).slides) == is_whole  # no reader sees half a group
         shards.clear()
-        requests(lambda method, path: shards.append(path) if method == "PUT" and "/c/" in path else None)
+        requests(
+            lambda method, path: shards.append(path) if method == "PUT" and "/c/" in path else None
+        )
         outcome = tile_slide(slide, store=url, settings=FEWER)
         assert outcome.status == ("skipped" if is_whole else "done")
-        assert not [path for path in shards if path.partition("/ill/")[2] in done]  # nothing done is done again
+        assert not [
+            path for path in shards if path.partition("/ill/")[2] in done
+        ]  # nothing done is done again
         remove_leftovers(url)  # as a run does when it begins
         assert contents(url) == contents(folder)
         changes += 15
@@ -112,7 +124,10 @@ def test_fault_23_stopped_at_changes_of_the_bucket_and_resumed_gives_what_a_fold
 
 def begun(slide: CohortSlide, store: Location) -> tuple[TileBlocks, SlideWork]:
     """A slide all of whose blocks are done."""
-    blocks, work = TileBlocks(store, FEWER), SlideWork(slide=slide, quota=quotas([slide], FEWER)[slide.id])
+    blocks, work = (
+        TileBlocks(store, FEWER),
+        SlideWork(slide=slide, quota=quotas([slide], FEWER)[slide.id]),
+    )
     plan = blocks.plan(work)
     assert isinstance(plan, BlockPlan)
     assert plan.pending == tuple(range(plan.blocks)) == tuple(range(BLOCKS))
@@ -121,7 +136,9 @@ def begun(slide: CohortSlide, store: Location) -> tuple[TileBlocks, SlideWork]:
     return blocks, work
 
 
-def test_a_block_is_done_while_its_shards_are_as_it_wrote_them_and_none_is_fetched_to_see(bucket, slide, folder):
+def test_a_block_is_done_while_its_shards_are_as_it_wrote_them_and_none_is_fetched_to_see(
+    bucket, slide, folder
+):
     url = described("receipts", slide)
     blocks, work = begun(slide, url)
     images = below(url, "ill", "normal", "images")
@@ -137,7 +154,9 @@ def test_a_block_is_done_while_its_shards_are_as_it_wrote_them_and_none_is_fetch
     assert pending() == ()
     assert bucket.sent < 8000 < min(map(len, shards))
     of_normal = [
-        number for number, receipt in BucketPieces(below(url, "ill")).receipts().items() if "normal" in receipt.counts
+        number
+        for number, receipt in BucketPieces(below(url, "ill")).receipts().items()
+        if "normal" in receipt.counts
     ]
     write_file(images, names[3], shards[3])
     assert pending() == ()
@@ -158,7 +177,9 @@ def test_fault_23_finishing_that_was_cut_off_before_its_tidying_is_finished(
     """By another worker of the same run, which asks for no plan again."""
     store = described("tidying", slide) if kind == "bucket" else tmp_path / "store"
     if kind == "folder":
-        PatchStore.describe(store, **{k: PatchStore(folder).attributes[k] for k in ("settings", "slides")})
+        PatchStore.describe(
+            store, **{k: PatchStore(folder).attributes[k] for k in ("settings", "slides")}
+        )
     blocks, work = begun(slide, store)
 
     def killed(*_: object, **__: object) -> None:
@@ -180,7 +201,10 @@ def test_a_slide_begun_by_another_recipe_is_begun_anew_in_a_bucket(bucket, slide
     url = described("another recipe", slide)
     begun(slide, url)
     assert PatchStore(url).slides == ()
-    other = {"normal_per_slide": 4, "tumor_per_slide": 5}  # fewer shards: none of the first may stay
+    other = {
+        "normal_per_slide": 4,
+        "tumor_per_slide": 5,
+    }  # fewer shards: none of the first may stay
     for store in (url, tmp_path / "store"):
         (outcome,) = tile(as_cohort(slide), store, **other).outcomes
         assert (outcome.status, outcome.counts) == ("done", {"normal": 4, "tumor": 5})
@@ -190,17 +214,26 @@ def test_a_slide_begun_by_another_recipe_is_begun_anew_in_a_bucket(bucket, slide
 def test_fault_29_leftovers_in_a_bucket_are_no_slides_and_are_removed(bucket, slide, folder):
     url = described("leftovers", slide)
     tile(as_cohort(slide), url, **FEW)
-    for name in (".ill.partial/plan/tumor.rows", ".gone.partial/done/000001.json", ".half.partial/recipe.json"):
+    for name in (
+        ".ill.partial/plan/tumor.rows",
+        ".gone.partial/done/000001.json",
+        ".half.partial/recipe.json",
+    ):
         write_file(url, name, b"{}")
     assert [found.id for found in PatchStore(url).slides] == ["ill"]
     (outcome,) = tile(as_cohort(slide), url, **FEW).outcomes
     assert outcome.status == "skipped"
-    assert names_in(url, prefix=".") == [".half.partial/recipe.json"]  # a later run of its cohort goes on with it
+    assert names_in(url, prefix=".") == [
+        ".half.partial/recipe.json"
+    ]  # a later run of its cohort goes on with it
 
 
-def test_fault_31_requests_that_fail_are_tried_again_and_at_last_told(bucket, requests, slide, folder):
+def test_fault_31_requests_that_fail_are_tried_again_and_at_last_told(
+    bucket, requests, slide, folder
+):
     def flaky(number: int) -> Callable[[str, str], str | None]:
-        """The request of that number for this slide fails as often as TensorStore itself tries, and once more."""
+        """The request of that number for this slide fails as often as TensorStore itself tries, and
+        once more."""
         seen: list[tuple[str, str]] = []
 
         def refusal(method: str, path: str) -> str | None:
@@ -229,10 +262,14 @@ def test_fault_31_requests_that_fail_are_tried_again_and_at_last_told(bucket, re
     assert outcome.reason.endswith("(3 times)")
 
 
-def test_fault_26_a_bucket_that_takes_no_more_is_told_and_gone_on_with(bucket, requests, slide, folder):
+def test_fault_26_a_bucket_that_takes_no_more_is_told_and_gone_on_with(
+    bucket, requests, slide, folder
+):
     url = described("full", slide)
     requests(
-        lambda method, path: "507 Insufficient Storage" if method == "PUT" and "/normal/images/c/3" in path else None
+        lambda method, path: (
+            "507 Insufficient Storage" if method == "PUT" and "/normal/images/c/3" in path else None
+        )
     )
     (outcome,) = tile(as_cohort(slide), url, **FEW).outcomes
     assert outcome.status == "failed"
@@ -252,13 +289,15 @@ SLOW_BLOCKS = -(-40 // A_BLOCK) - (-50 // A_BLOCK)
 
 def test_two_workers_on_one_slide_into_a_bucket(bucket, slide, tmp_path):
     url, heard = "s3://slides/blocks/two workers", []
-    summary = tile_slowly(as_cohort(slide), url, pause_s=0.5, workers=2, memory_gb=1.5, on_block=heard.append)
+    summary = tile_slowly(
+        as_cohort(slide), url, pause_s=0.5, workers=2, memory_gb=1.5, on_block=heard.append
+    )
     assert summary.exit_status == 0
     assert len(summary.pace.workers) == 2
     assert sorted(blocks_of(url)) == list(range(SLOW_BLOCKS)) == list(range(len(heard)))
-    assert {name: sum(made.get(name, 0) for made in heard) for name in ("tumor", "normal")} == summary.outcomes[
-        0
-    ].counts
+    assert {
+        name: sum(made.get(name, 0) for made in heard) for name in ("tumor", "normal")
+    } == summary.outcomes[0].counts
     tile_slowly(as_cohort(slide), tmp_path / "store", workers=0)
     assert contents(url) == contents(tmp_path / "store")
     assert verify_store(PatchStore(url)) == verify_store(PatchStore(tmp_path / "store"))

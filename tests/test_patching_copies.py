@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import zarr
 from conftest import as_cohort
-from gigaslide.patching import CLASSES, AugmentSettings, PatchStore, TileSettings, draw_augmentation, patch_rng
+from gigaslide.patching import (
+    CLASSES,
+    AugmentSettings,
+    PatchStore,
+    TileSettings,
+    draw_augmentation,
+    patch_rng,
+)
 from gigaslide.training.batches import Sampler
 from gigaslide.wsi import StoreError
 from pydantic import ValidationError
@@ -24,7 +31,14 @@ def store(tmp_path_factory) -> PatchStore:
 
 
 def sampler(store: PatchStore, **changes) -> Sampler:
-    common = {"store": store, "split": "train", "batch": 8, "patch_px": 75, "seed": 5, "augment": ON}
+    common = {
+        "store": store,
+        "split": "train",
+        "batch": 8,
+        "patch_px": 75,
+        "seed": 5,
+        "augment": ON,
+    }
     return Sampler(**{**common, **changes})
 
 
@@ -35,8 +49,13 @@ def test_stored_copies_are_what_is_drawn_on_the_fly(store):
         assert augmented.shape == (len(images), COPIES, 75, 75, 3)
         for row, copy in np.ndindex(len(images), COPIES):
             rng = patch_rng(seed=5, group=f"ill/{name}", row=row, copy=copy)
-            assert np.array_equal(augmented[row, copy], draw_augmentation(rng, ON).apply(images[row], side_px=75))
-        assert len({patch.tobytes() for patch in augmented.reshape(-1, 75, 75, 3)}) == len(images) * COPIES
+            assert np.array_equal(
+                augmented[row, copy], draw_augmentation(rng, ON).apply(images[row], side_px=75)
+            )
+        assert (
+            len({patch.tobytes() for patch in augmented.reshape(-1, 75, 75, 3)})
+            == len(images) * COPIES
+        )
         wanted = [("ill", name, index) for index in (4, 0, -1, 4)]
         read = store.read_many(wanted, array="augmented", copies=[2, 0, 1, 1])
         assert np.array_equal(read, augmented[[4, 0, -1, 4], [2, 0, 1, 1]])
@@ -45,7 +64,9 @@ def test_stored_copies_are_what_is_drawn_on_the_fly(store):
 def test_training_takes_stored_copies_as_they_are(store):
     held = {}
     for name in CLASSES:
-        for patch in zarr.open_group(store.path / "ill" / name, mode="r")["augmented"][:].reshape(-1, 75, 75, 3):
+        for patch in zarr.open_group(store.path / "ill" / name, mode="r")["augmented"][:].reshape(
+            -1, 75, 75, 3
+        ):
             held[patch.tobytes()] = name
     batches = [sampler(store, copies=COPIES).draw(number) for number in range(20)]
     seen = [p.tobytes() for batch in batches for p in batch.patches]
@@ -61,7 +82,9 @@ def test_training_changes_a_patch_by_its_place_and_the_number_of_the_example(sto
         name = CLASSES[batch.labels[position]]
         images = zarr.open_group(store.path / "ill" / name, mode="r")["images"][:]
         made = [
-            draw_augmentation(patch_rng(seed=5, group=f"ill/{name}", row=row, copy=number * 8 + position), ON)
+            draw_augmentation(
+                patch_rng(seed=5, group=f"ill/{name}", row=row, copy=number * 8 + position), ON
+            )
             for row in range(len(images))
         ]
         assert any(

@@ -1,4 +1,5 @@
-"""Tiling slides and annotations that are damaged, odd or at odds: one failed slide each, and the others tiled."""
+"""Tiling slides and annotations that are damaged, odd or at odds: one failed slide each, and the
+others tiled."""
 
 import json
 import shutil
@@ -61,11 +62,17 @@ def test_fault_03_patches_on_a_corrupt_tile_are_left_out(tmp_path):
     read = PatchStore(bad.parent / "store")
     assert read.slides[0].counts["normal"] == len(left_xy)
     order = np.random.default_rng(0).permutation(len(left_xy))
-    assert np.array_equal(read.read("a", "normal", order), left_images[order])  # readers never meet the others
+    assert np.array_equal(
+        read.read("a", "normal", order), left_images[order]
+    )  # readers never meet the others
     assert np.array_equal(read.windows("a", "normal").xy, left_xy)
     assert not ((left_xy + SIDE > (512, 256)) & (left_xy < (768, 512))).all(axis=1).any()
     found = dict(zip(map(tuple, left_xy.tolist()), left_images, strict=True))
-    shared = [(corner, image) for corner, image in zip(map(tuple, xy.tolist()), images, strict=True) if corner in found]
+    shared = [
+        (corner, image)
+        for corner, image in zip(map(tuple, xy.tolist()), images, strict=True)
+        if corner in found
+    ]
     # Otsu's threshold moves a little with what is missing, and with it the rim of the tissue.
     assert len(shared) >= 0.97 * (~touches).sum()
     assert len(shared) >= 0.97 * len(found)
@@ -79,7 +86,9 @@ def test_fault_08_mpp_from_the_cohort_or_the_settings(tmp_path):
     assert refused.status == "failed"
     assert "bare.tif" in refused.reason
     assert "cohort's mpp column" in refused.reason
-    (given,) = tile(as_cohort(replace(slide, mpp=0.25)), tmp_path / "b", normal_per_slide=4).outcomes
+    (given,) = tile(
+        as_cohort(replace(slide, mpp=0.25)), tmp_path / "b", normal_per_slide=4
+    ).outcomes
     assert given.status == "done"
     recipe = json.loads((tmp_path / "b" / "bare" / "zarr.json").read_text())["attributes"]["recipe"]
     assert recipe["inputs"]["mpp"] == 0.25
@@ -88,7 +97,11 @@ def test_fault_08_mpp_from_the_cohort_or_the_settings(tmp_path):
         ((_, window),) = opened.read_windows(group["xy"][:1], size=SIDE, mpp=0.5)
     assert np.array_equal(group["images"][0], window)
     x, y = group["xy"][0].tolist()
-    halved = stained_slide(1)[y : y + 2 * SIDE, x : x + 2 * SIDE].reshape(SIDE, 2, SIDE, 2, 3).mean(axis=(1, 3))
+    halved = (
+        stained_slide(1)[y : y + 2 * SIDE, x : x + 2 * SIDE]
+        .reshape(SIDE, 2, SIDE, 2, 3)
+        .mean(axis=(1, 3))
+    )
     assert np.abs(window - halved).max() <= 0.5
     (fallback,) = tile(as_cohort(slide), tmp_path / "c", normal_per_slide=4, slide_mpp=0.5).outcomes
     assert fallback.status == "done"
@@ -99,7 +112,9 @@ def test_fault_09_too_coarse_a_slide_is_refused_unless_wanted(cohort, tmp_path):
     (refused,) = tile(one, tmp_path / "a", mpp=0.25).outcomes
     assert refused.status == "failed"
     assert "--allow-upsampling" in refused.reason
-    (allowed,) = tile(one, tmp_path / "a", mpp=0.25, allow_upsampling=True, normal_per_slide=3).outcomes
+    (allowed,) = tile(
+        one, tmp_path / "a", mpp=0.25, allow_upsampling=True, normal_per_slide=3
+    ).outcomes
     assert (allowed.status, allowed.counts["normal"]) == ("done", 3)
 
 
@@ -110,7 +125,9 @@ def test_fault_13_names_of_all_kinds_are_processed(cohort, tmp_path):
     rows = []
     for name in NASTY:
         shutil.copy(cohort.slides[1].path, tmp_path / name)
-        rows.append(CohortSlide(id=Path(name).stem, path=tmp_path / name, label="normal", split="train"))
+        rows.append(
+            CohortSlide(id=Path(name).stem, path=tmp_path / name, label="normal", split="train")
+        )
     made = as_cohort(*rows)
     made.save(tmp_path / "cohort.csv")
     summary = tile(Cohort.load(tmp_path / "cohort.csv"), tmp_path / "store", normal_per_slide=2)
@@ -123,7 +140,8 @@ def test_fault_13_names_of_all_kinds_are_processed(cohort, tmp_path):
 
 def test_fault_14_same_name_in_two_folders_gives_two_groups(tmp_path):
     rows = [
-        made_slide(tmp_path / k, "a.tif", seed=i, label="normal", split="train") for i, k in enumerate("xy", start=1)
+        made_slide(tmp_path / k, "a.tif", seed=i, label="normal", split="train")
+        for i, k in enumerate("xy", start=1)
     ]
     tile(as_cohort(*rows), tmp_path / "store", normal_per_slide=3)
     store = PatchStore(tmp_path / "store")
@@ -142,7 +160,9 @@ def test_fault_14_same_name_in_two_folders_gives_two_groups(tmp_path):
         (json.dumps(geojson(group="normal")), "shows no tumour, but the slide is labelled tumor"),
     ],
 )
-def test_fault_21_bad_annotation_is_a_failed_slide_never_all_normal(cohort, tmp_path, content, words):
+def test_fault_21_bad_annotation_is_a_failed_slide_never_all_normal(
+    cohort, tmp_path, content, words
+):
     (tmp_path / "a.geojson").write_text(content)
     (outcome,) = tile(
         as_cohort(replace(cohort.slides[0], annotation=tmp_path / "a.geojson")), tmp_path / "store"

@@ -1,4 +1,5 @@
-"""Hard negatives: normal patches where a heatmap was wrong, beside what the store holds, once for each heatmap."""
+"""Hard negatives: normal patches where a heatmap was wrong, beside what the store holds, once for
+each heatmap."""
 
 import json
 import os
@@ -15,7 +16,15 @@ from gigaslide.batch import BatchSettings, run_folder
 from gigaslide.cli import main
 from gigaslide.patching import HardSettings, PatchStore, add_hard_negatives, verify_store
 from gigaslide.patching import hard as hard_module
-from gigaslide.wsi import CellStatus, ClusterError, Cohort, Heatmap, SettingsError, SlideError, StoreError
+from gigaslide.wsi import (
+    CellStatus,
+    ClusterError,
+    Cohort,
+    Heatmap,
+    SettingsError,
+    SlideError,
+    StoreError,
+)
 from tiling import CENTRE_OFFSET, SIDE, made_slide, tile
 
 STRIDE, ORIGIN = 30.5, (3.0, 7.0)  # level-0 px; no cell lies on the store's own grid
@@ -29,7 +38,9 @@ def write_heatmap(folder: Path, slide_id: str, *, seed: int = 0) -> Heatmap:
     made = Heatmap(
         slide=slide_id,
         probability=probability,
-        status=np.where(np.isnan(probability), CellStatus.BACKGROUND, CellStatus.SCORED).astype(np.uint8),
+        status=np.where(np.isnan(probability), CellStatus.BACKGROUND, CellStatus.SCORED).astype(
+            np.uint8
+        ),
         origin_level0=ORIGIN,
         stride_level0=STRIDE,
         centre_level0=32.0,
@@ -58,8 +69,12 @@ def files_of(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_hard_negatives_are_the_worst_normal_cells_and_nothing_is_rewritten(cohort, copied, heatmaps):
-    before = {path: stamp for path, stamp in files_of(copied.path).items() if path.parent != copied.path}
+def test_hard_negatives_are_the_worst_normal_cells_and_nothing_is_rewritten(
+    cohort, copied, heatmaps
+):
+    before = {
+        path: stamp for path, stamp in files_of(copied.path).items() if path.parent != copied.path
+    }
     first = {slide.id: slide.counts for slide in copied.slides}
     summary = add(cohort, copied, heatmaps)
     assert {o.slide: o.status for o in summary.outcomes} == {"ill": "done", "well": "done"}
@@ -89,7 +104,9 @@ def test_hard_negatives_are_the_worst_normal_cells_and_nothing_is_rewritten(coho
             assert brute_fraction(rings, corner, side_level0=32, side_px=32) == 0
             assert np.abs(held - (x, y)).max(axis=1).min() >= 16
         cells = np.rint((xy + SIDE / 2 - ORIGIN) / STRIDE - 0.5).astype(int)
-        assert probability[cells[:, 1], cells[:, 0]].min() > 0.93  # the worst: there are many more over 0.9
+        assert (
+            probability[cells[:, 1], cells[:, 0]].min() > 0.93
+        )  # the worst: there are many more over 0.9
     assert not verify_store(store).damaged
 
 
@@ -100,19 +117,26 @@ def test_adding_again_adds_nothing_and_another_model_adds_more(cohort, copied, h
     assert PatchStore(copied.path).slides == once
     assert files_of(copied.path / "ill") == stamps
     write_heatmap(heatmaps, "well", seed=1)
-    assert {o.slide: o.status for o in add(cohort, copied, heatmaps).outcomes} == {"ill": "skipped", "well": "done"}
+    assert {o.slide: o.status for o in add(cohort, copied, heatmaps).outcomes} == {
+        "ill": "skipped",
+        "well": "done",
+    }
     store = PatchStore(copied.path)
     counts = {slide.id: slide.counts["normal"] for slide in store.slides}
     assert counts == {"ill": 80, "well": 110, "ill_2": 50}
     corners = store.windows("well", "normal").xy
     assert len({tuple(corner) for corner in corners.tolist()}) == 110
-    assert {slide.id: slide.sha256 for slide in once}["ill"] == {slide.id: slide.sha256 for slide in store.slides}[
-        "ill"
-    ]
-    assert {slide.id: slide.sha256 for slide in once}["well"] != {s.id: s.sha256 for s in store.slides}["well"]
+    assert {slide.id: slide.sha256 for slide in once}["ill"] == {
+        slide.id: slide.sha256 for slide in store.slides
+    }["ill"]
+    assert {slide.id: slide.sha256 for slide in once}["well"] != {
+        s.id: s.sha256 for s in store.slides
+    }["well"]
 
 
-def test_every_file_is_on_disk_when_its_group_gets_its_name(cohort, heatmaps, tmp_path, monkeypatch):
+def test_every_file_is_on_disk_when_its_group_gets_its_name(
+    cohort, heatmaps, tmp_path, monkeypatch
+):
     synced, fsync = set(), os.fsync
 
     def seen(number: int) -> None:
@@ -168,7 +192,9 @@ def own(tmp_path) -> Cohort:
     return as_cohort(ill, well)
 
 
-def test_fault_16_slide_or_annotation_that_changed_since_the_tiling_is_refused_until_it_is_tiled_again(own, tmp_path):
+def test_fault_16_slide_or_annotation_that_changed_since_the_tiling_is_refused_until_it_is_tiled_again(  # noqa: E501
+    own, tmp_path
+):
     store = tmp_path / "store"
     for slide in own:
         write_heatmap(tmp_path / "predictions", slide.id)
@@ -181,15 +207,22 @@ def test_fault_16_slide_or_annotation_that_changed_since_the_tiling_is_refused_u
     os.utime(annotation, (1, 1))  # drawn anew
     ill, well = add(own, opened, tmp_path / "predictions").outcomes
     assert (ill.status, well.status) == ("failed", "skipped")
-    assert re.search(r"changed since it was tiled \(inputs\.annotation\.modified: .*; tile it again first", ill.reason)
+    assert re.search(
+        r"changed since it was tiled \(inputs\.annotation\.modified: .*; tile it again first",
+        ill.reason,
+    )
     assert [o.status for o in tile(own, store).outcomes] == ["done", "skipped"]
     ill, well = add(own, PatchStore(store), tmp_path / "predictions").outcomes
     assert (ill.status, well.status) == ("done", "skipped")
     further = PatchStore(store).attributes["slides"]["ill"]["further"]
-    assert len(set(further) - {first}) == 1  # under another name: it is made from another annotation
+    assert (
+        len(set(further) - {first}) == 1
+    )  # under another name: it is made from another annotation
 
 
-def test_failure_is_kept_through_a_tiling_until_the_row_is_mended_and_its_tables_are_apart(own, tmp_path, monkeypatch):
+def test_failure_is_kept_through_a_tiling_until_the_row_is_mended_and_its_tables_are_apart(
+    own, tmp_path, monkeypatch
+):
     store = tmp_path / "store"
     for slide in own:
         write_heatmap(tmp_path / "predictions", slide.id)
@@ -202,13 +235,17 @@ def test_failure_is_kept_through_a_tiling_until_the_row_is_mended_and_its_tables
         raise SlideError(f"{row.id}: bad weather")
 
     monkeypatch.setattr(hard_module, "hard_negatives", failing)
-    assert {o.status for o in add(own, PatchStore(store), tmp_path / "predictions").outcomes} == {"failed"}
+    assert {o.status for o in add(own, PatchStore(store), tmp_path / "predictions").outcomes} == {
+        "failed"
+    }
     assert {name: (store / name).read_bytes() for name in before} == before
     assert not (store / "failures.txt").exists()
     assert "bad weather" in (store / "hard-failures.txt").read_text()
     assert "hard-failures.txt" in (store / "hard-run.html").read_text()
     tile(own, store)  # "unchanged" of the tiling is not the hard negatives' outcome
-    assert {o.status for o in add(own, PatchStore(store), tmp_path / "predictions").outcomes} == {"failed"}
+    assert {o.status for o in add(own, PatchStore(store), tmp_path / "predictions").outcomes} == {
+        "failed"
+    }
     assert asked == ["ill", "well"]
     mended = as_cohort(own.slides[0], replace(own.slides[1], mpp=0.5))
     tile(mended, store)
@@ -223,13 +260,21 @@ def test_fault_25_hard_negatives_wait_for_who_tiles_the_store(cohort, copied, he
         add(cohort, copied, heatmaps)
     assert (copied.path / "zarr.json").read_text() == before
     with pytest.raises(StoreError, match="no such folder"):
-        add_hard_negatives(cohort, copied.path / "no" / "such", heatmaps, HardSettings(), BatchSettings())
+        add_hard_negatives(
+            cohort, copied.path / "no" / "such", heatmaps, HardSettings(), BatchSettings()
+        )
     assert not (copied.path / "no").exists()  # no lock is left where nothing is
 
 
 def test_command_takes_the_stores_own_settings(cohort, copied, heatmaps, tmp_path, capsys):
     cohort.save(tmp_path / "cohort.csv")
-    command = ["tile", str(tmp_path / "cohort.csv"), str(copied.path), "--from-heatmaps", str(heatmaps)]
+    command = [
+        "tile",
+        str(tmp_path / "cohort.csv"),
+        str(copied.path),
+        "--from-heatmaps",
+        str(heatmaps),
+    ]
     command += ["--hard.threshold", "0.9", "--batch.workers", "0"]
     assert main([*command, "--mpp", "0.25"]) == 1
     assert "was tiled with another --mpp" in capsys.readouterr().err

@@ -21,7 +21,9 @@ def test_inventory_counts_what_zarr_python_counts(tiled):
     store, _ = tiled
     table = inventory(store)
     expected = {(slide, name): group["images"].shape[0] for slide, name, group in classes_of(store)}
-    assert {(row["slide"], name): row[name] for row in table.to_dict("records") for name in CLASSES} == expected
+    assert {
+        (row["slide"], name): row[name] for row in table.to_dict("records") for name in CLASSES
+    } == expected
     splits = totals(table, ["split"]).set_index("split")
     assert splits.loc["train", "slides"] == splits.loc["train", "patients"] == 2
     assert splits.loc["train", "normal"] == expected["ill", "normal"] + expected["well", "normal"]
@@ -51,7 +53,9 @@ def test_store_verify_finds_nothing_in_a_good_store(tiled, capsys):
 
 @pytest.mark.parametrize("array", ["images", "xy", "tissue_fraction", "lesion", "unreadable"])
 def test_fault_27_verify_finds_a_flipped_byte_in_any_array(copied, capsys, array):
-    (file,) = [path for path in (copied.path / "ill" / "tumor" / array / "c").rglob("*") if path.is_file()]
+    (file,) = [
+        path for path in (copied.path / "ill" / "tumor" / array / "c").rglob("*") if path.is_file()
+    ]
     content = bytearray(file.read_bytes())
     content[len(content) // 3] ^= 0x10
     file.write_bytes(content)
@@ -76,7 +80,8 @@ def test_montage_shows_stored_patches_in_frames_of_their_class(tiled, tmp_path, 
     assert main(["store", "montage", str(store.path), "--out", str(tmp_path / "m.png")]) == 0
     image = cv2.cvtColor(cv2.imread(str(tmp_path / "m.png")), cv2.COLOR_BGR2RGB)
     assert np.array_equal(image, montage(store))
-    # Frames are 118 px wide with 4 px of colour; two slides have five of each class, one has normal ones only.
+    # Frames are 118 px wide with 4 px of colour; two slides have five of each class, one has normal
+    # ones only.
     for name, expected in (("normal", 15), ("tumor", 10)):
         coloured = (image == CLASS_COLOURS[name]).all(axis=2).astype(np.uint8)
         count, _, stats, _ = cv2.connectedComponentsWithStats(coloured)
@@ -85,29 +90,42 @@ def test_montage_shows_stored_patches_in_frames_of_their_class(tiled, tmp_path, 
         left, top = frames[0][:2] + 4
         shown = image[top : top + 110, left : left + 110].astype(float)
         stored = zarr.open_group(store.path / "ill" / name, mode="r")["images"][:][:, 4:-4, 4:-4]
-        far = [np.abs(cv2.resize(p, (110, 110), interpolation=cv2.INTER_AREA) - shown).mean() for p in stored]
+        far = [
+            np.abs(cv2.resize(p, (110, 110), interpolation=cv2.INTER_AREA) - shown).mean()
+            for p in stored
+        ]
         assert min(far) < 8  # the square in the middle is drawn over it
         assert np.sort(far)[1] > 3 * min(far)
 
 
-def test_size_is_reckoned_and_a_full_disk_is_refused_before_anything_is_written(cohort, tmp_path, monkeypatch):
+def test_size_is_reckoned_and_a_full_disk_is_refused_before_anything_is_written(
+    cohort, tmp_path, monkeypatch
+):
     size = store_size([Quota(tumor=40, normal=50), Quota(tumor=0, normal=50)], SETTINGS)
     assert size.patches == 140
     assert size.bytes == pytest.approx(140 * SIDE * SIDE * 3 * 0.85, abs=1)
     made_up = {"total": 10**9, "used": 0, "free": 10**6}
     monkeypatch.setattr(space_module.shutil, "disk_usage", lambda _: type("Usage", (), made_up))
-    with pytest.raises(StoreError, match=r"up to 230 patches may take .* GB in \d+ files.*--no-check-space"):
+    with pytest.raises(
+        StoreError, match=r"up to 230 patches may take .* GB in \d+ files.*--no-check-space"
+    ):
         tile(cohort, tmp_path / "store")
     assert not list((tmp_path / "store").glob("**/zarr.json"))
     few = {"normal_per_slide": 2, "tumor_per_slide": 2}
     assert tile(cohort, tmp_path / "store", check_space=False, **few).exit_status == 0
     # What is there already takes no room, and the option is no other recipe.
     assert {o.status for o in tile(cohort, tmp_path / "store", **few).outcomes} == {"skipped"}
-    with pytest.raises(StoreError, match="up to 230 patches may take"):  # of which what is there is none
+    with pytest.raises(
+        StoreError, match="up to 230 patches may take"
+    ):  # of which what is there is none
         tile(cohort, tmp_path / "store")
     assert len(PatchStore(tmp_path / "store").slides) == 3
-    made_up["free"] = size.bytes * 230 // 140 + 10**4  # and with 12 patches less there would not be room
-    made_up["free"] -= sum(path.stat().st_size for path in (tmp_path / "store").glob("*/**/*") if path.is_file())
+    made_up["free"] = (
+        size.bytes * 230 // 140 + 10**4
+    )  # and with 12 patches less there would not be room
+    made_up["free"] -= sum(
+        path.stat().st_size for path in (tmp_path / "store").glob("*/**/*") if path.is_file()
+    )
     assert {o.status for o in tile(cohort, tmp_path / "store").outcomes} == {"done"}
 
 

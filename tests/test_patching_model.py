@@ -1,4 +1,5 @@
-"""The store against a plain model of it: NumPy arrays in a dictionary (fault 55), and shards that are whole (24)."""
+"""The store against a plain model of it: NumPy arrays in a dictionary (fault 55), and shards that
+are whole (24)."""
 
 import shutil
 import tempfile
@@ -32,7 +33,9 @@ def made(rng: np.random.Generator, count: int) -> tuple[Candidates, np.ndarray]:
     return windows, rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
 
 
-def write(place: Path, classes: dict[str, tuple[Candidates, np.ndarray, np.ndarray]]) -> dict[str, int]:
+def write(
+    place: Path, classes: dict[str, tuple[Candidates, np.ndarray, np.ndarray]]
+) -> dict[str, int]:
     """classes: windows, patches, which are readable."""
     recipe = Recipe(stage="tile", settings=TILES.of_recipe(), inputs={})
     plan = {
@@ -43,7 +46,8 @@ def write(place: Path, classes: dict[str, tuple[Candidates, np.ndarray, np.ndarr
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Slides come, are made again, get further patches and go; whatever is read is what the arrays hold."""
+    """Slides come, are made again, get further patches and go; whatever is read is what the arrays
+    hold."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +69,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _describe(self) -> None:
         rows = {
-            slide: {"label": "tumor", "patient": slide, "split": "train", "further": self.further.get(slide, [])}
+            slide: {
+                "label": "tumor",
+                "patient": slide,
+                "split": "train",
+                "further": self.further.get(slide, []),
+            }
             for slide in SLIDES
         }
         PatchStore.describe(self.folder, settings=TILES.model_dump(mode="json"), slides=rows)
@@ -79,7 +88,9 @@ class StoreMachine(RuleBasedStateMachine):
         if (self.folder / slide).exists():
             shutil.rmtree(self.folder / slide)
         parts = {"tumor": self._part(tumor), "normal": self._part(normal)}
-        assert write(self.folder / slide, parts) == {name: int(ok.sum()) for name, (_, _, ok) in parts.items()}
+        assert write(self.folder / slide, parts) == {
+            name: int(ok.sum()) for name, (_, _, ok) in parts.items()
+        }
         self.further[slide] = []
         for name, (windows, patches, readable) in parts.items():
             self.images[slide, name] = patches[readable]
@@ -125,14 +136,23 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(map(len, self.images.values())))
     @rule(data=st.data())
     def read_many(self, data) -> None:
-        places = [(*key, i) for key, images in self.images.items() for i in range(-len(images), len(images))]
+        places = [
+            (*key, i)
+            for key, images in self.images.items()
+            for i in range(-len(images), len(images))
+        ]
         wanted = data.draw(st.lists(st.sampled_from(places), max_size=12))
         expected = [self.images[slide, name][index] for slide, name, index in wanted]
-        assert np.array_equal(self.store.read_many(wanted), np.array(expected, np.uint8).reshape(-1, SIDE, SIDE, 3))
+        assert np.array_equal(
+            self.store.read_many(wanted), np.array(expected, np.uint8).reshape(-1, SIDE, SIDE, 3)
+        )
 
     @invariant()
     def counts_agree(self) -> None:
-        expected = {slide: {n: len(self.images[slide, n]) for n in ("normal", "tumor")} for slide, _ in self.images}
+        expected = {
+            slide: {n: len(self.images[slide, n]) for n in ("normal", "tumor")}
+            for slide, _ in self.images
+        }
         assert {slide.id: slide.counts for slide in self.store.slides} == expected
         for key, xy in self.xy.items():
             assert np.array_equal(self.store.windows(*key).xy, xy)
@@ -143,18 +163,33 @@ TestFault55StoreAgainstNumPy.settings = effort(max_examples=5, stateful_step_cou
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 4), (1, 5), (5, 4), (10, 2), (10, 4), (3, 2)])
-def test_fault_24_part_of_a_shard_is_refused_before_anything_is_written(tmp_path, monkeypatch, first, count):
+def test_fault_24_part_of_a_shard_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch, first, count
+):
     monkeypatch.setattr(write_module, "SHARD_BYTES", PER_SHARD * SIDE * SIDE * 3)
     windows, patches = made(np.random.default_rng(1), 13)
     write(tmp_path / "a", {"tumor": (windows, patches, np.ones(13, bool))})
-    shards = sorted(path for path in (tmp_path / "a" / "tumor" / "images" / "c").rglob("*") if path.is_file())
-    assert [path.relative_to(tmp_path / "a" / "tumor" / "images").parts[1] for path in shards] == ["0", "1", "2"]
+    shards = sorted(
+        path for path in (tmp_path / "a" / "tumor" / "images" / "c").rglob("*") if path.is_file()
+    )
+    assert [path.relative_to(tmp_path / "a" / "tumor" / "images").parts[1] for path in shards] == [
+        "0",
+        "1",
+        "2",
+    ]
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in shards]
-    images, layout = tmp_path / "a" / "tumor" / "images", Layout(rows=13, per_shard=5, shape=(SIDE, SIDE, 3))
-    with pytest.raises(StoreError, match=f"rows {first} to {first + count} are no whole shards of 5"):
+    images, layout = (
+        tmp_path / "a" / "tumor" / "images",
+        Layout(rows=13, per_shard=5, shape=(SIDE, SIDE, 3)),
+    )
+    with pytest.raises(
+        StoreError, match=f"rows {first} to {first + count} are no whole shards of 5"
+    ):
         write_shards(images, layout, first, [layout.black] * count)
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in shards] == before
-    write_shards(images, layout, 10, [layout.black] * 3)  # the last shard holds three rows and is whole with them
+    write_shards(
+        images, layout, 10, [layout.black] * 3
+    )  # the last shard holds three rows and is whole with them
     assert shards[2].read_bytes() != before[2][0]
 
 
@@ -166,7 +201,11 @@ def test_shards_depend_on_their_own_rows_alone(tmp_path, monkeypatch):
     readable[[2, 3]] = False
     write(tmp_path / "b", {"tumor": (windows, patches, readable)})
     one, other = ((tmp_path / s / "tumor" / "images" / "c").rglob("*") for s in "ab")
-    same = [a.read_bytes() == b.read_bytes() for a, b in zip(sorted(one), sorted(other), strict=True) if a.is_file()]
+    same = [
+        a.read_bytes() == b.read_bytes()
+        for a, b in zip(sorted(one), sorted(other), strict=True)
+        if a.is_file()
+    ]
     assert same == [False, True, True]
 
 

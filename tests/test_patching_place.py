@@ -4,7 +4,14 @@ import pytest
 from bucket import after
 from gigaslide.batch import FolderPieces
 from gigaslide.patching.group import BucketPieces, refuse_foreign, remove_group, whole_group
-from gigaslide.patching.place import delete_all, names_in, read_files, read_part, write_file, write_piece
+from gigaslide.patching.place import (
+    delete_all,
+    names_in,
+    read_files,
+    read_part,
+    write_file,
+    write_piece,
+)
 from gigaslide.wsi import SettingsError, StoreError
 
 
@@ -52,7 +59,9 @@ def test_fault_23_killed_while_a_group_is_removed(bucket, requests):
             assert changes == 6  # the sign that it is ours comes first and goes last
         requests()
         left = names_in(place)
-        assert not left or "zarr.json" not in left or len(left) == len(names)  # whole, or no reader finds it
+        assert (
+            not left or "zarr.json" not in left or len(left) == len(names)
+        )  # whole, or no reader finds it
         refuse_foreign(place)
         with whole_group(place) as empty:
             assert names_in(empty) == []

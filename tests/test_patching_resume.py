@@ -31,11 +31,18 @@ def test_changed_setting_is_made_again_and_said(cohort, copied):
     summary = tile(cohort, copied.path, tumor_per_slide=7)
     assert {o.status for o in summary.outcomes} == {"done"}
     assert all("made again: settings.tumor_per_slide: 40 → 7" in o.reason for o in summary.outcomes)
-    assert {s.id: s.counts["tumor"] for s in PatchStore(copied.path).slides} == {"ill": 7, "well": 0, "ill_2": 7}
+    assert {s.id: s.counts["tumor"] for s in PatchStore(copied.path).slides} == {
+        "ill": 7,
+        "well": 0,
+        "ill_2": 7,
+    }
 
 
 def test_changed_split_or_patient_alone_is_not_made_again(cohort, copied):
-    moved = [replace(slide, split="validation", patient="q") if slide.id == "ill" else slide for slide in cohort]
+    moved = [
+        replace(slide, split="validation", patient="q") if slide.id == "ill" else slide
+        for slide in cohort
+    ]
     summary = tile(as_cohort(*moved), copied.path)
     assert {o.status for o in summary.outcomes} == {"skipped"}
     (ill,) = (slide for slide in PatchStore(copied.path).slides if slide.id == "ill")
@@ -72,7 +79,9 @@ def test_partial_slide_stays_partial_when_it_is_unchanged(tmp_path):
         file.seek(offset)
         file.write(bytes(length))
     slide = as_cohort(CohortSlide(id="a", path=path, label="normal", split="train"))
-    first, second = (tile(slide, tmp_path / "store", normal_per_slide=2000, stride_px=32) for _ in range(2))
+    first, second = (
+        tile(slide, tmp_path / "store", normal_per_slide=2000, stride_px=32) for _ in range(2)
+    )
     assert (first.exit_status, second.exit_status) == (2, 2)
     (before,), (after,) = first.outcomes, second.outcomes
     assert before.status == after.status == "partial"
@@ -80,7 +89,9 @@ def test_partial_slide_stays_partial_when_it_is_unchanged(tmp_path):
     assert after.counts == before.counts
 
 
-@pytest.mark.parametrize("lost", [{"path": Path("/not/mounted/ill.tif")}, {"annotation": Path("/not/mounted.xml")}])
+@pytest.mark.parametrize(
+    "lost", [{"path": Path("/not/mounted/ill.tif")}, {"annotation": Path("/not/mounted.xml")}]
+)
 def test_patches_of_a_slide_that_cannot_be_reached_now_stay(cohort, copied, lost):
     before = content_hash(PatchStore(copied.path))
     (outcome,) = tile(Cohort(slides=(replace(cohort.slides[0], **lost),)), copied.path).outcomes
@@ -92,10 +103,15 @@ def test_patches_of_a_slide_that_cannot_be_reached_now_stay(cohort, copied, lost
 
 def test_slide_that_fails_to_be_made_again_leaves_no_group_of_the_old_recipe(tmp_path):
     store = tmp_path / "store"
-    slides = [made_slide(tmp_path, f"{name}.tif", seed=1, label="normal", split="train") for name in "ab"]
+    slides = [
+        made_slide(tmp_path, f"{name}.tif", seed=1, label="normal", split="train") for name in "ab"
+    ]
     tile(as_cohort(*slides), store, normal_per_slide=5)
     slides[0].path.write_bytes(b"II*\0")
-    assert [o.status for o in tile(as_cohort(*slides), store, normal_per_slide=5).outcomes] == ["failed", "skipped"]
+    assert [o.status for o in tile(as_cohort(*slides), store, normal_per_slide=5).outcomes] == [
+        "failed",
+        "skipped",
+    ]
     assert not (store / "a").exists()
     assert not list(store.rglob(".*"))
     assert (store / "b").exists()
@@ -105,7 +121,10 @@ def test_settings_that_a_slide_cannot_be_tiled_with_cost_no_patches(cohort, copi
     before = content_hash(copied)
     summary = tile(cohort, copied.path, mpp=0.25)  # the slides hold 0.5
     assert {o.status for o in summary.outcomes} == {"failed"}
-    assert "3 slides there are made again, for the settings are others: settings.mpp: 0.5 → 0.25" in caplog.text
+    assert (
+        "3 slides there are made again, for the settings are others: settings.mpp: 0.5 → 0.25"
+        in caplog.text
+    )
     assert {o.status for o in tile(cohort, copied.path).outcomes} == {"skipped"}
     assert content_hash(PatchStore(copied.path)) == before
 
@@ -119,7 +138,10 @@ def test_fault_14_another_slide_of_a_name_that_the_store_holds_is_refused(tmp_pa
     tile(Cohort(slides=(rows[0],)), store, normal_per_slide=5)
     before = content_hash(PatchStore(store))
     rows[1].path.write_bytes(rows[1].path.read_bytes() + b"\0")
-    with pytest.raises(SettingsError, match=r"s is there already, of .*a/s\.tif, and would be replaced by .*b/s\.tif"):
+    with pytest.raises(
+        SettingsError,
+        match=r"s is there already, of .*a/s\.tif, and would be replaced by .*b/s\.tif",
+    ):
         tile(Cohort(slides=(rows[1],)), store, normal_per_slide=5)
     assert content_hash(PatchStore(store)) == before
     shutil.copytree(store, tmp_path / "other")
@@ -131,7 +153,10 @@ def test_fault_14_another_slide_of_a_name_that_the_store_holds_is_refused(tmp_pa
 
 
 def test_slide_that_has_another_name_in_the_cohort_now_is_listed_by_that_one_only(tmp_path):
-    store, slide = tmp_path / "store", made_slide(tmp_path, "s.tif", seed=1, label="normal", split="train")
+    store, slide = (
+        tmp_path / "store",
+        made_slide(tmp_path, "s.tif", seed=1, label="normal", split="train"),
+    )
     tile(Cohort(slides=(slide,)), store, normal_per_slide=5)
     renamed = replace(slide, id="s-1234", split="validation")
     tile(Cohort(slides=(renamed,)), store, normal_per_slide=5)
@@ -162,7 +187,12 @@ def test_slides_that_the_cohort_now_keeps_for_testing_leave_the_list(cohort, cop
 
 def test_what_others_keep_in_the_store_is_left_alone(cohort, tmp_path):
     store = tmp_path / "store"
-    mine = {"zarr.json": json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"by": "me"}}), "b.txt": ""}
+    mine = {
+        "zarr.json": json.dumps(
+            {"zarr_format": 3, "node_type": "group", "attributes": {"by": "me"}}
+        ),
+        "b.txt": "",
+    }
     for slide, name in zip(("ill", "well"), mine, strict=True):
         (store / slide).mkdir(parents=True)
         (store / slide / name).write_text(mine[name])
@@ -196,10 +226,15 @@ def test_fault_29_leftovers_of_a_killed_writer_are_not_slides(cohort, copied):
 
 def test_a_block_of_another_run_that_a_worker_still_does_is_not_taken(cohort, tmp_path):
     slide = cohort.slides[0]
-    old, new = (TileBlocks(tmp_path / "store", SETTINGS.model_copy(update={"seed": seed})) for seed in (1, 2))
+    old, new = (
+        TileBlocks(tmp_path / "store", SETTINGS.model_copy(update={"seed": seed}))
+        for seed in (1, 2)
+    )
     work = SlideWork(slide=slide, quota=quotas([slide], SETTINGS)[slide.id])
     old.plan(work)
     plan = new.plan(work)
-    with pytest.raises(SlideError, match=r"changed while it was tiled \(settings\.seed: 2 → 1\); run again"):
+    with pytest.raises(
+        SlideError, match=r"changed while it was tiled \(settings\.seed: 2 → 1\); run again"
+    ):
         old.block(work, 0)
     assert new.plan(work) == plan  # no receipt of it

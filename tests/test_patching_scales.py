@@ -18,9 +18,12 @@ def store(tmp_path_factory) -> PatchStore:
     folder = tmp_path_factory.mktemp("scales")
     path = write_tiff(folder / "wave.tif", wave_slide(2025, 1511), level_sizes=((1013, 756),))
     slide = CohortSlide(id="wave", path=path, label="normal", patient="p", split="train")
-    # Everything counts as tissue: the grey of the wave is below the paper's limit nearly everywhere.
+    # Everything counts as tissue: the grey of the wave is below the paper's limit nearly
+    # everywhere.
     grey = SETTINGS.tissue.model_copy(update={"method": "grey"})
-    tile(as_cohort(slide), folder / "store", further_mpp=(1.0, 1.7), normal_per_slide=12, tissue=grey)
+    tile(
+        as_cohort(slide), folder / "store", further_mpp=(1.0, 1.7), normal_per_slide=12, tissue=grey
+    )
     return PatchStore(folder / "store")
 
 
@@ -53,7 +56,9 @@ def test_scales_are_read_together(store):
 
 def test_one_draw_moves_all_scales_alike(store):
     (scales,) = store.read_scales([("wave", "normal", 3)])
-    still = AugmentSettings(jitter_px=4, orientations=False, brightness=0, saturation=0, hue=0, contrast=0)
+    still = AugmentSettings(
+        jitter_px=4, orientations=False, brightness=0, saturation=0, hue=0, contrast=0
+    )
     draw = draw_augmentation(np.random.default_rng(3), still)
     x, y = draw.shift_px
     assert abs(x) >= 2
@@ -63,7 +68,9 @@ def test_one_draw_moves_all_scales_alike(store):
     assert np.array_equal(coarse, scales[1][4 + y : 79 + y, 4 + x : 79 + x])
 
 
-@pytest.mark.parametrize("wrong", [{"further_mpp": (0.1,)}, {"further_mpp": (0.5, 0.5)}, {"further_mpp": (0,)}])
+@pytest.mark.parametrize(
+    "wrong", [{"further_mpp": (0.1,)}, {"further_mpp": (0.5, 0.5)}, {"further_mpp": (0,)}]
+)
 def test_scales_that_are_finer_or_twice_are_refused(wrong):
     with pytest.raises(ValidationError):
         TileSettings(**wrong)

@@ -1,4 +1,5 @@
-"""Shards of our own making against TensorStore's and zarr-python's; patches read in bulk against patches one by one."""
+"""Shards of our own making against TensorStore's and zarr-python's; patches read in bulk against
+patches one by one."""
 
 from pathlib import Path
 
@@ -58,7 +59,9 @@ def written(place: Path, rows: dict[str, np.ndarray], order: np.ndarray) -> list
 
 def test_our_shards_hold_what_tensorstores_hold(tmp_path, small_shards):
     rows = patches(1)
-    assert written(tmp_path / "ours", rows, np.random.default_rng(0).permutation(ROWS)) != list(range(ROWS))
+    assert written(tmp_path / "ours", rows, np.random.default_rng(0).permutation(ROWS)) != list(
+        range(ROWS)
+    )
     create_arrays(tmp_path / "theirs", ROWS, ARRAYS)
     for name, values in rows.items():
         theirs = opened(tmp_path / "theirs" / name)
@@ -68,9 +71,11 @@ def test_our_shards_hold_what_tensorstores_hold(tmp_path, small_shards):
         for place in (tmp_path / "ours" / name, tmp_path / "theirs" / name):
             assert np.array_equal(opened(place).read().result(), values)
             assert np.array_equal(zarr.open_array(place, mode="r")[:], values)
-        # How well LZ4 compresses is each library's affair; the files are the same, and each reads the other's.
+        # How well LZ4 compresses is each library's affair; the files are the same, and each reads
+        # the other's.
         mine, its = (
-            [tmp_path / who / name / shard_key(shard, ARRAYS[name]) for shard in range(3)] for who in ("ours", "theirs")
+            [tmp_path / who / name / shard_key(shard, ARRAYS[name]) for shard in range(3)]
+            for who in ("ours", "theirs")
         )
         for one, other in zip(mine, its, strict=True):
             content = one.read_bytes(), other.read_bytes()
@@ -78,7 +83,9 @@ def test_our_shards_hold_what_tensorstores_hold(tmp_path, small_shards):
             other.write_bytes(content[0])
         for place in (tmp_path / "ours" / name, tmp_path / "theirs" / name):
             assert np.array_equal(opened(place).read().result(), values)
-        assert sorted(path for path in (tmp_path / "ours" / name / "c").rglob("*") if path.is_file()) == sorted(mine)
+        assert sorted(
+            path for path in (tmp_path / "ours" / name / "c").rglob("*") if path.is_file()
+        ) == sorted(mine)
 
 
 def test_unreadable_rows_are_black_and_are_there(tmp_path, small_shards):
@@ -94,7 +101,9 @@ def test_unreadable_rows_are_black_and_are_there(tmp_path, small_shards):
 def test_a_shard_ends_with_its_index_and_every_changed_byte_is_told(tmp_path, small_shards):
     rows = patches(3)
     written(tmp_path, rows, np.arange(ROWS))
-    file = tmp_path / "images" / shard_key(2, ARRAYS["images"])  # holds rows 10 to 12, and places for two more
+    file = (
+        tmp_path / "images" / shard_key(2, ARRAYS["images"])
+    )  # holds rows 10 to 12, and places for two more
     content = file.read_bytes()
     index = np.frombuffer(content[-16 * PER_SHARD - 4 : -4], "<u8").reshape(PER_SHARD, 2)
     assert (index[3:] == 2**64 - 1).all()
@@ -113,23 +122,30 @@ def test_a_shard_ends_with_its_index_and_every_changed_byte_is_told(tmp_path, sm
 @pytest.mark.parametrize(("first", "count"), [(0, 4), (1, 5), (5, 9), (10, 2), (3, 2)])
 def test_fault_24_parts_of_a_shard_are_refused(tmp_path, first, count):
     layout = Layout(rows=ROWS, per_shard=PER_SHARD, shape=(P, P, 3))
-    with pytest.raises(StoreError, match=f"rows {first} to {first + count} are no whole shards of 5"):
+    with pytest.raises(
+        StoreError, match=f"rows {first} to {first + count} are no whole shards of 5"
+    ):
         write_shards(tmp_path / "images", layout, first, [layout.black] * count)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("further", [(), (1.37,)])
 def test_patches_in_bulk_are_the_patches_one_by_one(tmp_path, monkeypatch, further):
-    """At the slide's µm/px by plain crops of what was drawn; between levels by the slide's own read_region."""
+    """At the slide's µm/px by plain crops of what was drawn; between levels by the slide's own
+    read_region."""
     drawn = position_coded()
     path = write_tiff(tmp_path / "slide.tif", drawn)
     settings = TileSettings(mpp=0.5, patch_px=75, centre_px=32, margin_px=4, further_mpp=further)
     rng = np.random.default_rng(5)
     xy = np.stack([rng.integers(150, 1280, 60), rng.integers(150, 900, 60)], axis=1)
     none = np.zeros(len(xy), np.float32)
-    rows = Candidates(xy=xy, tumor_fraction=none, tissue_fraction=none, lesion=none.astype(np.int32))
+    rows = Candidates(
+        xy=xy, tumor_fraction=none, tissue_fraction=none, lesion=none.astype(np.int32)
+    )
     monkeypatch.setattr("gigaslide.patching.write.BLOCK_ROWS", 17)
-    monkeypatch.setattr("gigaslide.patching.write.SHARD_BYTES", 17 * 83 * 83 * 3 * len(settings.arrays))
+    monkeypatch.setattr(
+        "gigaslide.patching.write.SHARD_BYTES", 17 * 83 * 83 * 3 * len(settings.arrays)
+    )
     with open_slide(path) as slide:
         found = {
             row: {name: px.copy() for name, px in of.items()}
@@ -142,9 +158,14 @@ def test_patches_in_bulk_are_the_patches_one_by_one(tmp_path, monkeypatch, furth
             for mpp in further:
                 side = 83 * mpp / 0.5
                 corner = Region(
-                    x=round(x - (side - 83) / 2), y=round(y - (side - 83) / 2), width=round(side), height=round(side)
+                    x=round(x - (side - 83) / 2),
+                    y=round(y - (side - 83) / 2),
+                    width=round(side),
+                    height=round(side),
                 )
-                assert np.array_equal(found[row][f"images_{mpp:g}"], slide.read_region(corner, mpp=mpp))
+                assert np.array_equal(
+                    found[row][f"images_{mpp:g}"], slide.read_region(corner, mpp=mpp)
+                )
 
 
 BLACK = {name: np.zeros(shape, np.uint8) for name, shape in ARRAYS.items()}
@@ -155,7 +176,11 @@ BLACK = {name: np.zeros(shape, np.uint8) for name, shape in ARRAYS.items()}
     [
         (4, {}, "row 4 .*rows 5 to 10"),  # would land at index -1
         (10, {}, "row 10 .*rows 5 to 10"),
-        (7, {"images": np.zeros((P, P + 1, 3), np.uint8)}, r"images: row 7 .*\(29, 30, 3\), not uint8 .*\(29, 29, 3\)"),
+        (
+            7,
+            {"images": np.zeros((P, P + 1, 3), np.uint8)},
+            r"images: row 7 .*\(29, 30, 3\), not uint8 .*\(29, 29, 3\)",
+        ),
         (7, {"images": np.zeros((P, P, 3), np.int8)}, "row 7 is int8"),
         (7, {"augmented": BLACK["augmented"][:3]}, r"augmented: row 7 .*\(3, 26, 26, 3\)"),
         (7, {"images_2": BLACK["images"]}, "row 7 with images, augmented, images_2 "),
@@ -170,22 +195,30 @@ def test_pixels_that_are_not_the_planned_are_refused(tmp_path, small_shards, row
 
 
 @pytest.mark.parametrize("order", [[0, 7, 3], [3, -1], [-2], [2, ROWS + 5]])
-def test_rows_out_of_order_are_refused_and_leave_no_slide(tmp_path, small_shards, monkeypatch, order):
+def test_rows_out_of_order_are_refused_and_leave_no_slide(
+    tmp_path, small_shards, monkeypatch, order
+):
     monkeypatch.setattr(write_module, "BLOCK_ROWS", PER_SHARD)
     none = np.zeros(ROWS, np.float32)
     xy = np.zeros((ROWS, 2), np.int64)
-    rows = Candidates(xy=xy, tumor_fraction=none, tissue_fraction=none, lesion=none.astype(np.int32))
+    rows = Candidates(
+        xy=xy, tumor_fraction=none, tissue_fraction=none, lesion=none.astype(np.int32)
+    )
     classes = {"tumor": (rows, iter([(row, BLACK) for row in order]))}
     with pytest.raises(StoreError, match=rf"tumor: row {order[-1]} of 13 came out of order"):
         write_module.write_slide(tmp_path / "ill", recipe=RECIPE, classes=classes, arrays=ARRAYS)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("further", "copies"), [((), 0), ((), 10), ((), 40), ((1.0,), 0), ((1.0, 2.0, 4.0), 0)])
+@pytest.mark.parametrize(
+    ("further", "copies"), [((), 0), ((), 10), ((), 40), ((1.0,), 0), ((1.0, 2.0, 4.0), 0)]
+)
 def test_memory_of_one_write_does_not_grow_with_copies_and_scales(further, copies):
     settings = TileSettings(mpp=0.5, further_mpp=further, copies=copies)
     patch, copy, shard = 315 * 315 * 3, 299 * 299 * 3, 32 * 2**20
-    held = patch * (1 + 2 * len(further)) + copies * copy  # further scales wait as they are, and are held then
+    held = (
+        patch * (1 + 2 * len(further)) + copies * copy
+    )  # further scales wait as they are, and are held then
     at_once = write_module.rows_at_once(10**6, settings.arrays)
     assert at_once % write_module.rows_per_shard(10**6, settings.arrays) == 0
     assert held * at_once <= 4 * shard

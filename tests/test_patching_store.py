@@ -1,4 +1,5 @@
-"""Reading a patch store: every patch as it was written, and damage that is told, never shown as pixels."""
+"""Reading a patch store: every patch as it was written, and damage that is told, never shown as
+pixels."""
 
 import json
 import pickle
@@ -45,7 +46,11 @@ def test_store_pickles_as_its_path(tiled):
 
 
 def _shards(store: PatchStore, slide: str = "ill") -> list[Path]:
-    return sorted(path for path in (store.path / slide / "tumor" / "images" / "c").rglob("*") if path.is_file())
+    return sorted(
+        path
+        for path in (store.path / slide / "tumor" / "images" / "c").rglob("*")
+        if path.is_file()
+    )
 
 
 def test_fault_27_flipped_byte_is_an_error_that_names_the_shard(copied):
@@ -92,9 +97,13 @@ def test_fault_28_one_empty_entry_in_a_shard_is_an_error(copied):
     del group
     blank = zarr.create_array(
         copied.path / "ill" / "tumor" / "images",
-        shape=array.shape, dtype="uint8", chunks=array.chunks, shards=array.shards,
-        compressors=array.compressors, overwrite=True,
-    )  # fmt: skip
+        shape=array.shape,
+        dtype="uint8",
+        chunks=array.chunks,
+        shards=array.shards,
+        compressors=array.compressors,
+        overwrite=True,
+    )
     blank[:12] = images[:12]  # the rest is never written
     assert np.array_equal(PatchStore(copied.path).read("ill", "tumor", np.arange(12)), images[:12])
     with pytest.raises(StoreError, match="ill/tumor"):
@@ -117,7 +126,9 @@ def test_store_that_is_none_and_damaged_groups(tmp_path, copied):
         _ = PatchStore(copied.path).slides
 
 
-@pytest.mark.parametrize("content", ["[]", "[1]", '{"attributes": []}', "17", '{"attributes": null}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "[1]", '{"attributes": []}', "17", '{"attributes": null}']
+)
 def test_json_that_is_no_store_is_a_store_error(copied, content):
     (copied.path / "ill" / "zarr.json").write_text(content)
     with pytest.raises(StoreError, match="ill: damaged group"):
@@ -137,7 +148,10 @@ def test_slides_of_other_settings_are_left_out_and_said(cohort, copied, caplog):
     assert [(slide.id, slide.counts["normal"]) for slide in store.slides] == [("well", 3)]
     assert store.count("tumor", split="train") == 0
     told = [m for m in caplog.messages if "tiled with other settings and is left out" in m]
-    assert [name for name in ("ill", "ill_2") if any(f" {name} was" in m for m in told)] == ["ill", "ill_2"]
+    assert [name for name in ("ill", "ill_2") if any(f" {name} was" in m for m in told)] == [
+        "ill",
+        "ill_2",
+    ]
     assert len(told) == 2
 
 

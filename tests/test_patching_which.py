@@ -1,4 +1,5 @@
-"""Which windows become patches: grid, label rule, border band, lesions, quotas of slides and patients."""
+"""Which windows become patches: grid, label rule, border band, lesions, quotas of slides and
+patients."""
 
 import json
 from dataclasses import replace
@@ -28,7 +29,9 @@ def ill(cohort) -> CohortSlide:
 def tiled_arrays(slide: CohortSlide, store: Path, **changes) -> dict[str, zarr.Group]:
     (outcome,) = tile(as_cohort(slide), store, **changes).outcomes
     assert outcome.status == "done"
-    return {name: zarr.open_group(store / slide.id / name, mode="r") for name in ("tumor", "normal")}
+    return {
+        name: zarr.open_group(store / slide.id / name, mode="r") for name in ("tumor", "normal")
+    }
 
 
 def centres_of(group: zarr.Group) -> np.ndarray:
@@ -41,7 +44,8 @@ def rings() -> list[np.ndarray]:
 
 
 def distance_to_outline(corner: np.ndarray) -> float:
-    """From a square to the nearest point of all outlines, which are walked in steps of a quarter of a px."""
+    """From a square to the nearest point of all outlines, which are walked in steps of a quarter of
+    a px."""
     nearest = np.inf
     for ring in rings():
         for start, end in zip(ring, np.roll(ring, -1, axis=0), strict=True):
@@ -75,7 +79,9 @@ def test_tumor_above_a_share_leaves_out_what_has_less(ill, tmp_path):
 
 def test_band_around_the_border_is_left_out(ill, tmp_path):
     everything = tiled_arrays(ill, tmp_path / "a", stride_px=32, **LARGE)
-    clear = tiled_arrays(ill, tmp_path / "b", stride_px=32, border_um=11, **LARGE)  # 22 px at 0.5 µm/px
+    clear = tiled_arrays(
+        ill, tmp_path / "b", stride_px=32, border_um=11, **LARGE
+    )  # 22 px at 0.5 µm/px
     for name in ("tumor", "normal"):
         xy = everything[name]["xy"][:]
         away = np.array([distance_to_outline(corner) for corner in xy + CENTRE_OFFSET])
@@ -89,7 +95,9 @@ def test_lesion_of_each_patch(ill, tmp_path):
     assert set(groups["normal"]["lesion"][:].tolist()) == {-1}
     offsets = np.arange(CENTRE) + 0.5
     ids = {}
-    for corner, lesion in zip(centres_of(groups["tumor"]), groups["tumor"]["lesion"][:].tolist(), strict=True):
+    for corner, lesion in zip(
+        centres_of(groups["tumor"]), groups["tumor"]["lesion"][:].tolist(), strict=True
+    ):
         x, y = np.meshgrid(corner[0] + offsets, corner[1] + offsets)
         (number,) = [n for n, pair in enumerate(TUMOR_RINGS) if even_odd([pair], x, y).any()]
         ids.setdefault(number, set()).add(lesion)
@@ -98,8 +106,12 @@ def test_lesion_of_each_patch(ill, tmp_path):
 
 
 def test_small_lesion_keeps_all_its_patches(ill, tmp_path):
-    everything = tiled_arrays(ill, tmp_path / "a", stride_px=32, tumor_per_slide=10_000, normal_per_slide=0)["tumor"]
-    few = tiled_arrays(ill, tmp_path / "b", stride_px=32, tumor_per_slide=40, normal_per_slide=0)["tumor"]
+    everything = tiled_arrays(
+        ill, tmp_path / "a", stride_px=32, tumor_per_slide=10_000, normal_per_slide=0
+    )["tumor"]
+    few = tiled_arrays(ill, tmp_path / "b", stride_px=32, tumor_per_slide=40, normal_per_slide=0)[
+        "tumor"
+    ]
     is_small = everything["xy"][:, 0] > 1100
     small = {tuple(corner) for corner in everything["xy"][:][is_small].tolist()}
     assert 3 < len(small) < 20
@@ -123,7 +135,10 @@ def test_quota_is_dealt_evenly_and_the_small_are_served_whole(counts, quota):
 def test_slide_that_is_annotated_in_part_gives_tumour_only(ill, tmp_path):
     slide = replace(ill, exhaustive=False)
     groups = tiled_arrays(slide, tmp_path / "store", tumor_per_slide=6)
-    assert {name: group["images"].shape[0] for name, group in groups.items()} == {"tumor": 6, "normal": 0}
+    assert {name: group["images"].shape[0] for name, group in groups.items()} == {
+        "tumor": 6,
+        "normal": 0,
+    }
     (outcome,) = tile(as_cohort(ill), tmp_path / "store", tumor_per_slide=6).outcomes
     assert "inputs.exhaustive: False → True" in outcome.reason
     assert outcome.counts["normal"] == 50
@@ -155,12 +170,16 @@ def test_patients_quota_is_dealt_to_the_slides_that_have_the_class():
 
 def test_patients_quota_holds_in_the_store(cohort, tmp_path):
     rows = [replace(slide, patient="p", split="train") for slide in cohort.slides[:3]]
-    summary = tile(as_cohort(*rows), tmp_path / "store", tumor_per_patient=15, normal_per_patient=20)
+    summary = tile(
+        as_cohort(*rows), tmp_path / "store", tumor_per_patient=15, normal_per_patient=20
+    )
     assert [outcome.counts for outcome in summary.outcomes] == [
         {"tumor": 8, "normal": 7},
         {"tumor": 0, "normal": 6},
         {"tumor": 7, "normal": 7},
     ]
     assert PatchStore(tmp_path / "store").count("tumor", split="train") == 15
-    recipe = json.loads((tmp_path / "store" / "ill" / "zarr.json").read_text())["attributes"]["recipe"]
+    recipe = json.loads((tmp_path / "store" / "ill" / "zarr.json").read_text())["attributes"][
+        "recipe"
+    ]
     assert recipe["inputs"]["quota"] == {"tumor": 8, "normal": 7}

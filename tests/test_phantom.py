@@ -1,4 +1,5 @@
-"""Phantom slides: what is written can be opened, is the same every time, and its truth lies where the tumour is."""
+"""Phantom slides: what is written can be opened, is the same every time, and its truth lies where
+the tumour is."""
 
 import tracemalloc
 from dataclasses import replace
@@ -32,9 +33,16 @@ from sklearn.metrics import roc_auc_score
 
 def planned(**changes) -> PhantomSlide:
     plan = PhantomSlide(
-        slide_id="odd", label="tumor", patient="p", split="train", seed=5, index=3,
-        width_px=1100, height_px=700, mpp=0.5,
-    )  # fmt: skip
+        slide_id="odd",
+        label="tumor",
+        patient="p",
+        split="train",
+        seed=5,
+        index=3,
+        width_px=1100,
+        height_px=700,
+        mpp=0.5,
+    )
     return replace(plan, **changes)
 
 
@@ -75,15 +83,21 @@ def test_sizes_that_are_no_multiple_of_anything_are_averaged_to_the_last_pixel(t
         columns, rows = np.meshgrid(x + np.arange(width), y + np.arange(height))
         return np.stack([columns // 12, rows // 12, 0 * rows + 90], axis=-1).astype(np.uint8)
 
-    spec = PyramidSpec(width_px=2310, height_px=1541, mpp=0.37, tile_px=128, jpeg_quality=95, block_px=256)
+    spec = PyramidSpec(
+        width_px=2310, height_px=1541, mpp=0.37, tile_px=128, jpeg_quality=95, block_px=256
+    )
     write_pyramid(tmp_path / "ramp.tif", spec, paint)
     with openslide.OpenSlide(tmp_path / "ramp.tif") as slide:
         assert slide.level_dimensions == ((2310, 1541), (578, 386), (145, 97))
         assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(0.37, rel=1e-4)
         for level, factor in ((0, 1), (1, 4), (2, 16)):
             width, height = slide.level_dimensions[level]
-            seen = np.asarray(slide.read_region((0, 0), level, (width, height)).convert("RGB")).astype(float)
-            columns, rows = np.meshgrid((np.arange(width) + 0.5) * factor, (np.arange(height) + 0.5) * factor)
+            seen = np.asarray(
+                slide.read_region((0, 0), level, (width, height)).convert("RGB")
+            ).astype(float)
+            columns, rows = np.meshgrid(
+                (np.arange(width) + 0.5) * factor, (np.arange(height) + 0.5) * factor
+            )
             assert np.abs(seen[..., 0] - columns / 12).max() < 8
             assert np.abs(seen[..., 1] - rows / 12).max() < 8
 
@@ -98,7 +112,12 @@ def test_same_plan_gives_the_same_bytes_whatever_the_block(made, tmp_path):
 def test_another_index_or_seed_is_another_slide():
     first = Painter(planned()).region(x=400, y=200, width=200, height=100)
     for other in (planned(index=4), planned(seed=6)):
-        assert np.abs(first.astype(int) - Painter(other).region(x=400, y=200, width=200, height=100)).mean() > 3
+        assert (
+            np.abs(
+                first.astype(int) - Painter(other).region(x=400, y=200, width=200, height=100)
+            ).mean()
+            > 3
+        )
 
 
 def test_neighbouring_blocks_agree_on_their_border():
@@ -115,7 +134,9 @@ def test_neighbouring_blocks_agree_on_their_border():
 def test_regions_are_windows_of_one_picture():
     painter = Painter(planned(width_px=4000, height_px=3000))
     wide = painter.region(x=900, y=950, width=400, height=130)
-    np.testing.assert_array_equal(painter.region(x=1000, y=1000, width=77, height=55), wide[50:105, 100:177])
+    np.testing.assert_array_equal(
+        painter.region(x=1000, y=1000, width=77, height=55), wide[50:105, 100:177]
+    )
 
 
 def test_lattice_values_belong_to_places():
@@ -157,7 +178,11 @@ def test_annotation_round_trips_with_its_holes(tmp_path):
     loaded = Annotation.load(tmp_path / "a.xml")
     truth = shapely.union_all([lesion.polygon for lesion in lesions])
     assert loaded.tumor.symmetric_difference(truth).area < 1e-3 * truth.area
-    assert sum(len(part.interiors) for part in loaded.tumor.geoms) == sum(len(lesion.islands) for lesion in lesions) > 0
+    assert (
+        sum(len(part.interiors) for part in loaded.tumor.geoms)
+        == sum(len(lesion.islands) for lesion in lesions)
+        > 0
+    )
     assert {outline.group for outline in loaded.outlines} <= {"_0", "_1", "_2"}
 
 
@@ -181,7 +206,10 @@ def test_holes_hold_no_tumour():
 
 
 def test_lesions_range_from_clusters_to_macrometastases():
-    slides = [Anatomy(planned(index=index, width_px=16_000, height_px=14_000)).lesions for index in range(14)]
+    slides = [
+        Anatomy(planned(index=index, width_px=16_000, height_px=14_000)).lesions
+        for index in range(14)
+    ]
     lengths = np.array([lesion.length_um for lesions in slides for lesion in lesions])
     assert (lengths < 200).sum() >= 4
     assert ((lengths > 250) & (lengths < 2000)).sum() >= 10
@@ -197,7 +225,12 @@ def test_lesions_lie_in_tissue_and_apart():
         assert 0.15 < tissue.mean() < 0.75
         for lesion in anatomy.lesions:
             assert tissue[rasterise(lesion.polygon, grid)].mean() > 0.85
-        gaps = [a.polygon.distance(b.polygon) for a in anatomy.lesions for b in anatomy.lesions if a is not b]
+        gaps = [
+            a.polygon.distance(b.polygon)
+            for a in anatomy.lesions
+            for b in anatomy.lesions
+            if a is not b
+        ]
         assert min(gaps, default=1000) > 200
 
 
@@ -206,7 +239,8 @@ def test_normal_slides_hold_no_lesion():
 
 
 def test_mean_colour_alone_does_not_find_tumour():
-    """Whole slides on either side; tumour against whatever tissue lies in the same and in other slides."""
+    """Whole slides on either side; tumour against whatever tissue lies in the same and in other
+    slides."""
     colours, labels, sides = [], [], []
     for index in range(8):
         painter = Painter(planned(index=index, seed=21, width_px=5000, height_px=5000))
@@ -219,14 +253,22 @@ def test_mean_colour_alone_does_not_find_tumour():
         for x, y in places:
             # One painted block around each place, cut into windows of 128 px.
             left, top = int(x) // 1024 * 1024, int(y) // 1024 * 1024
-            means = painter.region(x=left, y=top, width=1024, height=1024).reshape(8, 128, 8, 128, 3).mean(axis=(1, 3))
+            means = (
+                painter.region(x=left, y=top, width=1024, height=1024)
+                .reshape(8, 128, 8, 128, 3)
+                .mean(axis=(1, 3))
+            )
             for row in range(8):
                 for column in range(8):
                     box = shapely.box(
-                        *(left + 128 * column, top + 128 * row), *(left + 128 * column + 128, top + 128 * row + 128)
+                        *(left + 128 * column, top + 128 * row),
+                        *(left + 128 * column + 128, top + 128 * row + 128),
                     )
                     if means[row, column].mean() < 215:
-                        covered = sum(box.intersection(found.polygon).area for found in painter.anatomy.lesions)
+                        covered = sum(
+                            box.intersection(found.polygon).area
+                            for found in painter.anatomy.lesions
+                        )
                         colours.append(means[row, column])
                         labels.append(covered > 0.5 * box.area)
                         sides.append(index % 2)
@@ -244,7 +286,10 @@ def test_patients_keep_to_one_split_and_every_split_has_both_labels():
     assert len({plan.slide_id for plan in plans}) == 24
     for patient in {plan.patient for plan in plans}:
         assert len({(plan.split, plan.label) for plan in plans if plan.patient == patient}) == 1
-    counts = {split: sum(plan.split == split for plan in plans) for split in ("train", "validation", "test")}
+    counts = {
+        split: sum(plan.split == split for plan in plans)
+        for split in ("train", "validation", "test")
+    }
     assert counts == {"train": 12, "validation": 4, "test": 8}
     for split in counts:
         assert {plan.label for plan in plans if plan.split == split} == {"tumor", "normal"}
@@ -263,7 +308,10 @@ def test_cohort_is_kept_until_its_recipe_changes(tmp_path):
     table = make_cohort(tmp_path, settings, on_slide=seen.append)
     assert seen == ["phantom_001", "phantom_002"]
     cohort = Cohort.load(table)
-    assert {slide.label: slide.annotation is not None for slide in cohort} == {"tumor": True, "normal": False}
+    assert {slide.label: slide.annotation is not None for slide in cohort} == {
+        "tumor": True,
+        "normal": False,
+    }
     assert all(slide.path.exists() for slide in cohort)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tif")}
     make_cohort(tmp_path, settings)
@@ -282,7 +330,9 @@ def test_memory_does_not_grow_with_the_height_of_the_slide(tmp_path):
 
     peaks = []
     for height in (3000, 24_000):
-        spec = PyramidSpec(width_px=2000, height_px=height, mpp=0.5, tile_px=256, jpeg_quality=40, block_px=1024)
+        spec = PyramidSpec(
+            width_px=2000, height_px=height, mpp=0.5, tile_px=256, jpeg_quality=40, block_px=1024
+        )
         tracemalloc.start()
         write_pyramid(tmp_path / "tall.tif", spec, paint)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -291,7 +341,15 @@ def test_memory_does_not_grow_with_the_height_of_the_slide(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"slides": 0}, {"tile_px": 100}, {"tumor_share": 1.5}, {"mpp": 0}, {"size": 3}, {"size_px": 10}]
+    "wrong",
+    [
+        {"slides": 0},
+        {"tile_px": 100},
+        {"tumor_share": 1.5},
+        {"mpp": 0},
+        {"size": 3},
+        {"size_px": 10},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValidationError):

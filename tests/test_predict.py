@@ -1,4 +1,5 @@
-"""Predictions on disk: what is kept, what is made again, and what is never touched. The network is a stand-in."""
+"""Predictions on disk: what is kept, what is made again, and what is never touched. The network is
+a stand-in."""
 
 import json
 from pathlib import Path
@@ -25,8 +26,19 @@ def model(tmp_path, monkeypatch) -> Path:
 
 
 def write_card(folder: Path, **changes) -> None:
-    card = {"width": "small", "patch_px": 75, "centre_px": 32, "mpp": 0.5, "classes": ("normal", "tumor")}
-    card |= {"parameters": {"all": 1}, "training": {}, "weights_sha256": hash_of(folder / WEIGHTS), **changes}
+    card = {
+        "width": "small",
+        "patch_px": 75,
+        "centre_px": 32,
+        "mpp": 0.5,
+        "classes": ("normal", "tumor"),
+    }
+    card |= {
+        "parameters": {"all": 1},
+        "training": {},
+        "weights_sha256": hash_of(folder / WEIGHTS),
+        **changes,
+    }
     (folder / CARD).write_text(ModelCard(**card).model_dump_json())
 
 
@@ -41,11 +53,21 @@ QUICK = PredictSettings(orientations=1, threshold=0.6)
 def test_unchanged_predictions_are_kept_and_changed_ones_are_not(model, tmp_path):
     cohort = slides(tmp_path, 1, 2)
     out = tmp_path / "out"
-    assert predict_cohort(cohort, model, out, QUICK).headline() == "2 slides: 2 done, 0 skipped, 0 partial, 0 failed"
+    assert (
+        predict_cohort(cohort, model, out, QUICK).headline()
+        == "2 slides: 2 done, 0 skipped, 0 partial, 0 failed"
+    )
     assert len(Detections.load(out / "detections.csv").on("s1")) > 0
-    assert predict_cohort(cohort, model, out, QUICK).headline() == "2 slides: 0 done, 2 skipped, 0 partial, 0 failed"
-    # A bigger call of the network gives the same scores, so it is no other recipe; another geometry is.
-    assert "2 skipped" in predict_cohort(cohort, model, out, QUICK.model_copy(update={"batch": 8})).headline()
+    assert (
+        predict_cohort(cohort, model, out, QUICK).headline()
+        == "2 slides: 0 done, 2 skipped, 0 partial, 0 failed"
+    )
+    # A bigger call of the network gives the same scores, so it is no other recipe; another geometry
+    # is.
+    assert (
+        "2 skipped"
+        in predict_cohort(cohort, model, out, QUICK.model_copy(update={"batch": 8})).headline()
+    )
     write_card(model, centre_px=40)
     changed = predict_cohort(cohort, model, out, QUICK)
     assert "2 done" in changed.headline()

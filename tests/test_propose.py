@@ -34,14 +34,42 @@ def test_linked_slides_keep_the_name_they_are_listed_under(tmp_path):
 
 
 def test_slides_are_found_by_suffix_wherever_they_lie(tmp_path):
-    slides = ["a.tif", "b.TIFF", "deep/er/c.SVS", "d.ndpi", "e.mrxs", "f.scn", "g.bif", "h.vms", "i.vmu", "j.svslide"]
-    touch(tmp_path, *slides, "note.txt", "k.png", "e/Data0001.dat", ".hidden.tif", ".cache/l.tif", "m.tif.partial")
+    slides = [
+        "a.tif",
+        "b.TIFF",
+        "deep/er/c.SVS",
+        "d.ndpi",
+        "e.mrxs",
+        "f.scn",
+        "g.bif",
+        "h.vms",
+        "i.vmu",
+        "j.svslide",
+    ]
+    touch(
+        tmp_path,
+        *slides,
+        "note.txt",
+        "k.png",
+        "e/Data0001.dat",
+        ".hidden.tif",
+        ".cache/l.tif",
+        "m.tif.partial",
+    )
     touch(tmp_path, "masks/n.tif", "Masks/o.tif", "p_mask.tif", "q_Mask.TIF")
     assert sorted(proposed(tmp_path)) == sorted(slides)
 
 
 def test_a_folder_of_dicom_files_is_one_slide(tmp_path):
-    touch(tmp_path, "one/level0.dcm", "one/level1.dcm", "one/label.dcm", "two/x.dcm", "one.xml", "three.tif")
+    touch(
+        tmp_path,
+        "one/level0.dcm",
+        "one/level1.dcm",
+        "one/label.dcm",
+        "two/x.dcm",
+        "one.xml",
+        "three.tif",
+    )
     (tmp_path / "one/level0.dcm").write_bytes(b"x" * 100)
     found = proposed(tmp_path)
     assert sorted(found) == ["one/level0.dcm", "three.tif", "two/x.dcm"]
@@ -49,20 +77,62 @@ def test_a_folder_of_dicom_files_is_one_slide(tmp_path):
 
 
 def test_annotations_match_by_stem_without_case(tmp_path):
-    touch(tmp_path, "slides/Tumor_A.tif", "xml/tumor_a.XML", "slides/b.svs", "c/B.geojson", "d.tif", "d_annotation.xml")
-    touch(tmp_path, "e.ndpi", "e.ndpi.geojson", "f.ome.tif", "f.xml", "g.tif", "other.xml", "gg.xml", "h.tif", "H.json")
-    found = {name: slide.annotation and slide.annotation.name for name, slide in proposed(tmp_path).items()}
+    touch(
+        tmp_path,
+        "slides/Tumor_A.tif",
+        "xml/tumor_a.XML",
+        "slides/b.svs",
+        "c/B.geojson",
+        "d.tif",
+        "d_annotation.xml",
+    )
+    touch(
+        tmp_path,
+        "e.ndpi",
+        "e.ndpi.geojson",
+        "f.ome.tif",
+        "f.xml",
+        "g.tif",
+        "other.xml",
+        "gg.xml",
+        "h.tif",
+        "H.json",
+    )
+    found = {
+        name: slide.annotation and slide.annotation.name
+        for name, slide in proposed(tmp_path).items()
+    }
     assert found == {
-        "slides/Tumor_A.tif": "tumor_a.XML", "slides/b.svs": "B.geojson", "d.tif": "d_annotation.xml",
-        "e.ndpi": "e.ndpi.geojson", "f.ome.tif": "f.xml", "g.tif": None, "h.tif": "H.json",
-    }  # fmt: skip
+        "slides/Tumor_A.tif": "tumor_a.XML",
+        "slides/b.svs": "B.geojson",
+        "d.tif": "d_annotation.xml",
+        "e.ndpi": "e.ndpi.geojson",
+        "f.ome.tif": "f.xml",
+        "g.tif": None,
+        "h.tif": "H.json",
+    }
 
 
 def test_annotations_of_halo_and_hamamatsu_are_found(tmp_path):
-    touch(tmp_path, "slide.ndpi", "slide.ndpi.ndpa", "other.svs", "other.annotations", "both.svs", "both.xml")
+    touch(
+        tmp_path,
+        "slide.ndpi",
+        "slide.ndpi.ndpa",
+        "other.svs",
+        "other.annotations",
+        "both.svs",
+        "both.xml",
+    )
     touch(tmp_path, "both.annotations")
-    found = {name: slide.annotation and slide.annotation.name for name, slide in proposed(tmp_path).items()}
-    assert found == {"slide.ndpi": "slide.ndpi.ndpa", "other.svs": "other.annotations", "both.svs": "both.xml"}
+    found = {
+        name: slide.annotation and slide.annotation.name
+        for name, slide in proposed(tmp_path).items()
+    }
+    assert found == {
+        "slide.ndpi": "slide.ndpi.ndpa",
+        "other.svs": "other.annotations",
+        "both.svs": "both.xml",
+    }
 
 
 def test_of_two_slides_of_one_name_the_nearer_gets_the_annotation(tmp_path, caplog):
@@ -86,16 +156,35 @@ def test_of_two_slides_of_one_name_the_nearer_gets_the_annotation(tmp_path, capl
 def test_what_nobody_annotated_is_unknown_and_on_no_side(tmp_path):
     touch(tmp_path, "a.tif", "a.xml", "b.tif", "normal_003.tif")
     found = proposed(tmp_path)
-    assert {name: slide.label for name, slide in found.items()} == {"a.tif": "tumor", "b.tif": "", "normal_003.tif": ""}
+    assert {name: slide.label for name, slide in found.items()} == {
+        "a.tif": "tumor",
+        "b.tif": "",
+        "normal_003.tif": "",
+    }
     assert [found[name].split for name in ("b.tif", "normal_003.tif")] == ["", ""]
     assert found["a.tif"].split
 
 
 def test_camelyon16_old_layout(tmp_path):
-    touch(tmp_path, "training/normal/Normal_001.tif", "training/tumor/Tumor_001.tif", "training/tumor/tumor_002.tif")
-    touch(tmp_path, "training/lesion_annotations/tumor_001.xml", "training/lesion_annotations/Tumor_002.xml")
-    touch(tmp_path, *(f"testing/images/test_00{i}.tif" for i in (1, 2, 3)), "testing/lesion_annotations/Test_001.xml")
-    (tmp_path / "testing/reference.csv").write_text("Test_001,Tumor,IDC,Macro\ntest_002.tif,Normal,None,None\n")
+    touch(
+        tmp_path,
+        "training/normal/Normal_001.tif",
+        "training/tumor/Tumor_001.tif",
+        "training/tumor/tumor_002.tif",
+    )
+    touch(
+        tmp_path,
+        "training/lesion_annotations/tumor_001.xml",
+        "training/lesion_annotations/Tumor_002.xml",
+    )
+    touch(
+        tmp_path,
+        *(f"testing/images/test_00{i}.tif" for i in (1, 2, 3)),
+        "testing/lesion_annotations/Test_001.xml",
+    )
+    (tmp_path / "testing/reference.csv").write_text(
+        "Test_001,Tumor,IDC,Macro\ntest_002.tif,Normal,None,None\n"
+    )
     found = proposed(tmp_path)
     assert {name: slide.label for name, slide in found.items()} == {
         "training/normal/Normal_001.tif": "normal",
@@ -106,18 +195,32 @@ def test_camelyon16_old_layout(tmp_path):
         "testing/images/test_003.tif": "",  # the reference does not name it
     }
     assert {slide.split for name, slide in found.items() if name.startswith("testing")} == {"test"}
-    assert {slide.split for name, slide in found.items() if name.startswith("training")} <= {"train", "validation"}
-    assert found["training/tumor/Tumor_001.tif"].annotation == tmp_path / "training/lesion_annotations/tumor_001.xml"
-    assert found["testing/images/test_001.tif"].annotation == tmp_path / "testing/lesion_annotations/Test_001.xml"
+    assert {slide.split for name, slide in found.items() if name.startswith("training")} <= {
+        "train",
+        "validation",
+    }
+    assert (
+        found["training/tumor/Tumor_001.tif"].annotation
+        == tmp_path / "training/lesion_annotations/tumor_001.xml"
+    )
+    assert (
+        found["testing/images/test_001.tif"].annotation
+        == tmp_path / "testing/lesion_annotations/Test_001.xml"
+    )
 
 
 def test_camelyon16_new_layout(tmp_path):
     numbers = range(1, 61)
-    touch(tmp_path, *(f"images/{kind}_{i:03}.tif" for kind in ("normal", "tumor", "test") for i in numbers))
+    touch(
+        tmp_path,
+        *(f"images/{kind}_{i:03}.tif" for kind in ("normal", "tumor", "test") for i in numbers),
+    )
     touch(tmp_path, *(f"annotations/tumor_{i:03}.xml" for i in numbers), "annotations/test_001.xml")
     touch(tmp_path, *(f"masks/tumor_{i:03}_mask.tif" for i in numbers))
     (tmp_path / "evaluation").mkdir()
-    (tmp_path / "evaluation/reference.csv").write_text("image,type\ntest_001,tumor\ntest_002,normal\n")
+    (tmp_path / "evaluation/reference.csv").write_text(
+        "image,type\ntest_001,tumor\ntest_002,normal\n"
+    )
     found = {slide.id: slide for slide in propose_cohort(tmp_path)}
     assert len(found) == 180
     assert Counter(slide.label for slide in found.values()) == {"normal": 61, "tumor": 61, "": 58}
@@ -145,19 +248,31 @@ def test_split_follows_the_patient_and_stays_when_slides_are_added(tmp_path):
     assert 90 <= count["train"] <= 150
     assert 20 <= count["validation"] <= 60
     assert 20 <= count["test"] <= 60
-    touch(tmp_path / "two/elsewhere", *(f"{name}.tif" for name in names[::3]), *(f"{name}.xml" for name in names[::3]))
+    touch(
+        tmp_path / "two/elsewhere",
+        *(f"{name}.tif" for name in names[::3]),
+        *(f"{name}.xml" for name in names[::3]),
+    )
     touch(tmp_path / "two", "new.tif", "new.xml")
     second = {slide.id: slide for slide in propose_cohort(tmp_path / "two")}
     assert all(second[name].split == first[name].split for name in names[::3])
 
 
 def test_patients_of_tcga(tmp_path):
-    touch(tmp_path, "TCGA-3C-AALI-01A-01-TS1.7E.svs", "tcga-3c-aali-01Z-00-DX2.svs", "TCGA-3CXX.svs", "plain.svs")
+    touch(
+        tmp_path,
+        "TCGA-3C-AALI-01A-01-TS1.7E.svs",
+        "tcga-3c-aali-01Z-00-DX2.svs",
+        "TCGA-3CXX.svs",
+        "plain.svs",
+    )
     found = {name: slide.patient for name, slide in proposed(tmp_path).items()}
     assert found == {
-        "TCGA-3C-AALI-01A-01-TS1.7E.svs": "TCGA-3C-AALI", "tcga-3c-aali-01Z-00-DX2.svs": "TCGA-3C-AALI",
-        "TCGA-3CXX.svs": "", "plain.svs": "",
-    }  # fmt: skip
+        "TCGA-3C-AALI-01A-01-TS1.7E.svs": "TCGA-3C-AALI",
+        "tcga-3c-aali-01Z-00-DX2.svs": "TCGA-3C-AALI",
+        "TCGA-3CXX.svs": "",
+        "plain.svs": "",
+    }
 
 
 def test_fault_15_symlink_loops_end_and_links_are_followed_once(tmp_path):
@@ -170,7 +285,10 @@ def test_fault_15_symlink_loops_end_and_links_are_followed_once(tmp_path):
     (folder / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (folder / "again").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (folder / "copy of a.tif").symlink_to(folder / "sub" / "a.tif")
-    assert sorted(slide.path.resolve().name for slide in propose_cohort(folder)) == ["a.tif", "b.tif"]
+    assert sorted(slide.path.resolve().name for slide in propose_cohort(folder)) == [
+        "a.tif",
+        "b.tif",
+    ]
 
 
 def test_a_folder_without_slides_says_what_was_looked_for(tmp_path):
@@ -201,14 +319,21 @@ def test_proposal_does_not_depend_on_the_order_of_the_folder(tmp_path, monkeypat
 @pytest.mark.real
 @pytest.mark.skipif(not REAL_DATA.exists(), reason="no ../shared/data beside the repository")
 def test_the_real_cohort_is_proposed_as_it_is_listed():
-    listed = {slide.path.resolve(): slide for slide in Cohort.load(REAL_DATA / "colon" / "cohort.csv")}
+    listed = {
+        slide.path.resolve(): slide for slide in Cohort.load(REAL_DATA / "colon" / "cohort.csv")
+    }
     found = propose_cohort(REAL_DATA / "colon")
     assert len(found) == len(listed) == 50
     for slide in found:
         truth = listed[slide.path.resolve()]
         assert slide.patient == truth.patient
-        assert (slide.annotation and slide.annotation.resolve()) == (truth.annotation and truth.annotation.resolve())
+        assert (slide.annotation and slide.annotation.resolve()) == (
+            truth.annotation and truth.annotation.resolve()
+        )
         assert (slide.label == "tumor") == (truth.label == "tumor")
     text = io.StringIO()
     found.write(text, REAL_DATA / "colon")
-    assert "\nslides/patient_01_slide_1.tif,annotations/patient_01_slide_1.xml,tumor,patient_01," in text.getvalue()
+    assert (
+        "\nslides/patient_01_slide_1.tif,annotations/patient_01_slide_1.xml,tumor,patient_01,"
+        in text.getvalue()
+    )

@@ -1,4 +1,5 @@
-"""Damaged files through the readers: every tile is right, is background, or is said to be unreadable."""
+"""Damaged files through the readers: every tile is right, is background, or is said to be
+unreadable."""
 
 import struct
 import time
@@ -13,7 +14,15 @@ import tifffile
 from conftest import block_means, tile_place
 from gigaslide.wsi import SlideError, UnreadableRegionError
 from gigaslide.wsi.readers import TileReader, open_reader
-from test_readers_tiff import COMPRESSIONS, HEIGHT, WIDTH, stained, whole_level, write_levels, write_ome
+from test_readers_tiff import (
+    COMPRESSIONS,
+    HEIGHT,
+    WIDTH,
+    stained,
+    whole_level,
+    write_levels,
+    write_ome,
+)
 
 PIXELS = stained(WIDTH, HEIGHT)
 JPEG = {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2)}
@@ -85,7 +94,9 @@ def test_fault_02_whole_levels_before_the_cut_stay(tmp_path):
     reader, why = open_reader(cut)
     assert why == "OpenSlide refuses the file; its own directories hold 2 level(s)"
     assert np.array_equal(whole_level(reader, 0), PIXELS)
-    assert np.array_equal(whole_level(reader, 1), block_means(PIXELS, columns=WIDTH // 2, rows=HEIGHT // 2))
+    assert np.array_equal(
+        whole_level(reader, 1), block_means(PIXELS, columns=WIDTH // 2, rows=HEIGHT // 2)
+    )
     reader.close()
 
 
@@ -98,8 +109,9 @@ def test_fault_02_nothing_of_use_is_left(tmp_path, length):
         open_reader(cut)
 
 
-# What is not compressed cannot be damaged so that it is seen. LZW and JPEG-2000 have no checksum either: zeros in
-# LZW are seen because they stand for too few pixels, and a JPEG-2000 stream is only seen to be too short.
+# What is not compressed cannot be damaged so that it is seen. LZW and JPEG-2000 have no checksum
+# either: zeros in LZW are seen because they stand for too few pixels, and a JPEG-2000 stream is
+# only seen to be too short.
 @pytest.mark.parametrize("kind", [name for name in COMPRESSIONS if name != "uncompressed"])
 def test_fault_03_corrupt_tile_is_unreadable_and_the_others_are_not(tmp_path, kind):
     path = write_levels(tmp_path / "slide.tif", PIXELS, **COMPRESSIONS[kind])
@@ -121,7 +133,9 @@ def test_fault_03_corrupt_tile_is_unreadable_and_the_others_are_not(tmp_path, ki
                 assert np.array_equal(tile, expected[place])
 
 
-@pytest.mark.parametrize("options", [JPEG, DEFLATE, {"photometric": "rgb"}], ids=["JPEG", "deflate", "uncompressed"])
+@pytest.mark.parametrize(
+    "options", [JPEG, DEFLATE, {"photometric": "rgb"}], ids=["JPEG", "deflate", "uncompressed"]
+)
 def test_fault_05_sparse_tile_is_background(tmp_path, options):
     path = write_levels(tmp_path / "slide.tif", PIXELS, **options)
     for name in ("TileByteCounts", "TileOffsets"):
@@ -134,7 +148,9 @@ def test_fault_05_sparse_tile_is_background(tmp_path, options):
 
 
 def test_fault_03_absurd_length_of_a_tile_is_not_read(tmp_path):
-    path = patched_tag(write_levels(tmp_path / "slide.tif", PIXELS, **JPEG), "TileByteCounts", {7: 2**31})
+    path = patched_tag(
+        write_levels(tmp_path / "slide.tif", PIXELS, **JPEG), "TileByteCounts", {7: 2**31}
+    )
     with closing(open_reader(path)[0]) as reader:
         found = tiles_of(reader, 0)
     assert [place for place, tile in found.items() if isinstance(tile, str)] == [(1, 1)]
@@ -142,7 +158,8 @@ def test_fault_03_absurd_length_of_a_tile_is_not_read(tmp_path):
 
 
 def sloppy_jpeg(pixels: np.ndarray) -> bytes:
-    """A number in its head is wrong: nothing depends on it, but libjpeg warns as it does of damage."""
+    """A number in its head is wrong: nothing depends on it, but libjpeg warns as it does of
+    damage."""
     coded = imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=90)
     scan = coded.index(b"\xff\xda")
     last = scan + 2 + int.from_bytes(coded[scan + 2 : scan + 4], "big") - 2
@@ -151,8 +168,13 @@ def sloppy_jpeg(pixels: np.ndarray) -> bytes:
 
 
 def test_sloppy_writer_does_not_lose_the_whole_slide(tmp_path):
-    blocks = [PIXELS[row * 256 :, column * 256 :][:256, :256] for row in range(4) for column in range(5)]
-    path, options = tmp_path / "sloppy.tif", {"photometric": "ycbcr", "subsampling": (2, 2), "compression": "jpeg"}
+    blocks = [
+        PIXELS[row * 256 :, column * 256 :][:256, :256] for row in range(4) for column in range(5)
+    ]
+    path, options = (
+        tmp_path / "sloppy.tif",
+        {"photometric": "ycbcr", "subsampling": (2, 2), "compression": "jpeg"},
+    )
     tiles = (sloppy_jpeg(block) for block in blocks)
     tifffile.imwrite(path, tiles, shape=(1024, 1280, 3), dtype="uint8", tile=(256, 256), **options)
     with openslide.OpenSlide(path) as slide, pytest.raises(openslide.OpenSlideError):
@@ -170,7 +192,9 @@ def looped(path: Path, *, to: int) -> Path:
     with tifffile.TiffFile(path) as tiff:
         pages = list(tiff.pages)
         (entries,) = struct.unpack("<H", path.read_bytes()[pages[-1].offset :][:2])
-        return overwritten(path, (pages[-1].offset + 2 + 12 * entries, 0), struct.pack("<I", pages[to].offset))
+        return overwritten(
+            path, (pages[-1].offset + 2 + 12 * entries, 0), struct.pack("<I", pages[to].offset)
+        )
 
 
 @pytest.mark.parametrize("to", [0, 1, 2])
@@ -194,7 +218,9 @@ def test_fault_06_directory_loop_ends(tmp_path, to, cut):
 @pytest.mark.parametrize("px", [0, 65535])
 def test_fault_06_level_of_no_size_or_an_absurd_one(tmp_path, page, side, px):
     small = PIXELS[:520, :600]
-    path = write_levels(tmp_path / "level.tif", small, ((600, 520), (300, 260), (150, 130)), **DEFLATE)
+    path = write_levels(
+        tmp_path / "level.tif", small, ((600, 520), (300, 260), (150, 130)), **DEFLATE
+    )
     patched_tag(path, side, {0: px}, page=page)
     start = time.process_time()
     try:
@@ -215,7 +241,9 @@ def test_fault_10_odd_pyramids(tmp_path, sizes):
         for level, (columns, rows) in enumerate(sizes):
             shape = reader.pyramid.levels[level]
             assert shape.downsample_xy == pytest.approx((sizes[0][0] / columns, sizes[0][1] / rows))
-            assert np.array_equal(whole_level(reader, level), block_means(pixels, columns=columns, rows=rows))
+            assert np.array_equal(
+                whole_level(reader, level), block_means(pixels, columns=columns, rows=rows)
+            )
 
 
 @pytest.mark.parametrize(
@@ -242,26 +270,31 @@ def test_fault_13_and_15_names_links_and_folders_that_cannot_be_written(tmp_path
 
 @pytest.mark.parametrize("name", ["ImageWidth", "ImageLength"])
 def test_fault_06_size_that_the_tiles_cannot_fill_is_refused(tmp_path, name):
-    """OpenSlide opens such a file, and an overview of it would be laid out for minutes (found by fuzzing)."""
+    """OpenSlide opens such a file, and an overview of it would be laid out for minutes (found by
+    fuzzing)."""
     path = write_levels(tmp_path / "slide.tif", PIXELS, **JPEG)
     with tifffile.TiffFile(path) as tiff:
         tag = tiff.pages[0].tags[name]
         letter = {3: "H", 4: "I"}[int(tag.dtype)]
     overwritten(path, (tag.valueoffset, 0), struct.pack(f"<{letter}", 60_000))
     with pytest.raises(
-        SlideError, match=r"slide\.tif: not a slide, or a damaged one: .* tiles, and its directory has 30"
+        SlideError,
+        match=r"slide\.tif: not a slide, or a damaged one: .* tiles, and its directory has 30",
     ):
         open_reader(path)
 
 
 @pytest.mark.parametrize("name", ["TileWidth", "TileLength"])
 def test_fault_06_tiles_of_an_absurd_size_are_refused(tmp_path, name):
-    """OpenSlide opens such a file, and ends the process when a px is asked for (found by fuzzing)."""
+    """OpenSlide opens such a file, and ends the process when a px is asked for (found by
+    fuzzing)."""
     for page in range(2):
         path = write_levels(tmp_path / f"{page}.tif", PIXELS, **DEFLATE)
         with tifffile.TiffFile(path) as tiff:
             entry = tiff.pages[page].tags[name].offset
-        overwritten(path, (entry + 2, 0), struct.pack("<HII", 4, 1, 2**24 + 256))  # a LONG in the entry itself
+        overwritten(
+            path, (entry + 2, 0), struct.pack("<HII", 4, 1, 2**24 + 256)
+        )  # a LONG in the entry itself
     with pytest.raises(SlideError, match=r"0\.tif: .*no tiles that can be read"):
         open_reader(tmp_path / "0.tif")
     reader, why = open_reader(tmp_path / "1.tif")

@@ -1,4 +1,5 @@
-"""Fault 54: bytes of tiny slides changed at random. A reader answers, or says why not: it never hangs or crashes."""
+"""Fault 54: bytes of tiny slides changed at random. A reader answers, or says why not: it never
+hangs or crashes."""
 
 import time
 from collections.abc import Callable
@@ -34,13 +35,18 @@ KINDS: dict[str, Callable[[Path], object]] = {
 
 
 def changed(content: bytes, rng: np.random.Generator) -> bytes:
-    """One to four bytes set to another value, half of them in the head and the tail, where directories lie."""
+    """One to four bytes set to another value, half of them in the head and the tail, where
+    directories lie."""
     content = bytearray(content)
     for _ in range(int(rng.integers(1, 5))):
         near = int(rng.integers(min(len(content), 600)))
-        place = (near, len(content) - 1 - near, int(rng.integers(len(content))))[int(rng.integers(3))]
+        place = (near, len(content) - 1 - near, int(rng.integers(len(content))))[
+            int(rng.integers(3))
+        ]
         content[place] = int(rng.choice([0, 1, 255, content[place] ^ 1 << int(rng.integers(8))]))
-    return bytes(content) if rng.random() < 0.8 else bytes(content[: int(rng.integers(len(content)))])
+    return (
+        bytes(content) if rng.random() < 0.8 else bytes(content[: int(rng.integers(len(content)))])
+    )
 
 
 def read_all(path: Path) -> None:
@@ -51,7 +57,11 @@ def read_all(path: Path) -> None:
             if shape.rows * shape.columns > 100:  # a size out of the air: its corners are enough
                 continue
             for tile in tiles_of(reader, level).values():
-                assert tile is None or isinstance(tile, str) or (tile.dtype == np.uint8 and tile.shape[2] == 3)
+                assert (
+                    tile is None
+                    or isinstance(tile, str)
+                    or (tile.dtype == np.uint8 and tile.shape[2] == 3)
+                )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,5 @@
-"""Pixels that could pass for others: luma for RGB, broken-off codestreams, tiles that were never written."""
+"""Pixels that could pass for others: luma for RGB, broken-off codestreams, tiles that were never
+written."""
 
 from contextlib import closing
 
@@ -13,16 +14,30 @@ from gigaslide.wsi.readers.probe import compare
 from gigaslide.wsi.readers.tiff_directories import tiff_slide
 from test_readers_faults import DEFLATE, JPEG, PIXELS, overwritten, patched_tag, tiles_of
 from test_readers_omezarr import write_ome_zarr
-from test_readers_tiff import APERIO, COMPRESSIONS, level_by_openslide, stained, whole_level, write_levels
+from test_readers_tiff import (
+    APERIO,
+    COMPRESSIONS,
+    level_by_openslide,
+    stained,
+    whole_level,
+    write_levels,
+)
 
 OF_APERIO = {"compression": "aperio_jp2000_ycbc", "photometric": "rgb", "description": APERIO}
-LUMA = [OF_APERIO, DEFLATE | {"photometric": "ycbcr"}, {"compression": "lzw", "photometric": "ycbcr"}]
+LUMA = [
+    OF_APERIO,
+    DEFLATE | {"photometric": "ycbcr"},
+    {"compression": "lzw", "photometric": "ycbcr"},
+]
 
 
 @pytest.mark.parametrize("options", LUMA, ids=["Aperio's YCbCr", "deflate", "LZW"])
 def test_luma_and_chroma_never_pass_for_rgb(tmp_path, options):
     path = write_levels(tmp_path / "slide.svs", PIXELS, **options)
-    with tifffile.TiffFile(path) as tiff, pytest.raises(SlideError, match="no tiles that can be read"):
+    with (
+        tifffile.TiffFile(path) as tiff,
+        pytest.raises(SlideError, match="no tiles that can be read"),
+    ):
         tiff_slide(tiff)  # as it would be read by a URL, or cut short
     reader, _ = open_reader(path)
     with closing(reader):
@@ -43,7 +58,8 @@ def test_fault_03_codestream_that_breaks_off_is_damage(tmp_path, share):
 
 
 def test_fault_05_sparse_tiles_are_compared_too(tmp_path):
-    """OpenSlide fills what Aperio did not write from the level before; elsewhere it is background."""
+    """OpenSlide fills what Aperio did not write from the level before; elsewhere it is
+    background."""
     path = write_levels(tmp_path / "slide.svs", PIXELS, **COMPRESSIONS["JPEG-2000 of Aperio"])
     for name in ("TileByteCounts", "TileOffsets"):
         patched_tag(path, name, {1 * 3 + 1: 0}, page=1)
@@ -60,7 +76,9 @@ def test_damaged_tiles_that_were_compared_are_told(tmp_path):
     with closing(reader):
         assert reader.name == "native TIFF tiles"
         assert why.startswith("compared tiles are equal to OpenSlide's; 1 of them are damaged: ")
-        assert [place for place, tile in tiles_of(reader, 0).items() if isinstance(tile, str)] == [(4, 5)]
+        assert [place for place, tile in tiles_of(reader, 0).items() if isinstance(tile, str)] == [
+            (4, 5)
+        ]
 
 
 def test_the_last_tile_is_compared_on_every_level_of_many(tmp_path):
@@ -95,7 +113,8 @@ def test_fault_03_enlarged_windows_beside_a_corrupt_tile(tmp_path):
     with open_slide(path) as slide:
         xy = np.array([(0, 0), (246, 0), (512, 0), (513, 0)])
         found = dict(slide.read_windows(xy, size=20, mpp=0.25, allow_upsampling=True))
-    # Enlarging takes in half a px more on each side: 256 is touched by what ends there, 511 by what begins at 512.
+    # Enlarging takes in half a px more on each side: 256 is touched by what ends there, 511 by what
+    # begins at 512.
     assert [found[index] is None for index in range(4)] == [False, True, True, False]
     assert slide.info.width == SLIDE_WIDTH
 
@@ -110,8 +129,17 @@ def test_many_unreadable_tiles_are_found_by_place(tmp_path):
         bad = {(tile.row, tile.column) for tile in slide.unreadable}
         assert bad == {divmod(index, 24) for index in range(0, 24 * 18, 3)}
         every = np.argwhere(np.ones((18, 24), bool)) * 64
-        for x, y, side in [(64, 64, 64), (65, 0, 62), (0, 0, 1531), (700, 300, 130), (-50, -50, 51), (1530, 1126, 9)]:
-            under = every[((every < (y + side, x + side)) & (every + 64 > (y, x))).all(axis=1)] // 64
+        for x, y, side in [
+            (64, 64, 64),
+            (65, 0, 62),
+            (0, 0, 1531),
+            (700, 300, 130),
+            (-50, -50, 51),
+            (1530, 1126, 9),
+        ]:
+            under = (
+                every[((every < (y + side, x + side)) & (every + 64 > (y, x))).all(axis=1)] // 64
+            )
             found = {(tile.row, tile.column) for tile in slide._tiles.lost(0, x, y, side, side)}
             assert found == set(map(tuple, under.tolist())) & bad
 

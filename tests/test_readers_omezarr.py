@@ -30,26 +30,39 @@ def write_ome_zarr(
     inside: str = "",
     **options,
 ) -> Path:
-    """chunk is its (rows, columns); channels are kept together. whole_scale is a scale told of all levels at once."""
+    """chunk is its (rows, columns); channels are kept together. whole_scale is a scale told of all
+    levels at once."""
     root = zarr.open_group(path, mode="w", zarr_format=version)
     group = root.create_group(inside) if inside else root
     datasets = []
     for number, (columns, rows) in enumerate(SIZES):
-        level = block_means(pixels, columns=columns, rows=rows) if pixels.dtype == np.uint8 else pixels
+        level = (
+            block_means(pixels, columns=columns, rows=rows) if pixels.dtype == np.uint8 else pixels
+        )
         order = [axis for axis in "yxc" if axis in axes]
         array = level.transpose(["yxc".index(axis) for axis in axes if axis in order])
         array = array[tuple(slice(None) if axis in order else None for axis in axes)]
-        chunks = tuple({"y": chunk[0], "x": chunk[1], "c": array.shape[axes.find("c")]}.get(axis, 1) for axis in axes)
+        chunks = tuple(
+            {"y": chunk[0], "x": chunk[1], "c": array.shape[axes.find("c")]}.get(axis, 1)
+            for axis in axes
+        )
         store = group.create_array(
-            str(number), shape=array.shape, dtype=array.dtype, chunks=chunks, **({"fill_value": 0} | options)
+            str(number),
+            shape=array.shape,
+            dtype=array.dtype,
+            chunks=chunks,
+            **({"fill_value": 0} | options),
         )
         store[:] = array
         factor = (1, 2, 6)[number]
         scale = [mpp * factor / whole_scale if axis in "yx" else 1.0 for axis in axes]
-        datasets.append({"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
+        datasets.append(
+            {"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+        )
     kinds = {"c": "channel", "t": "time"}
     names = [
-        {"name": axis, "type": kinds.get(axis, "space")} | ({"unit": unit} if unit and axis in "zyx" else {})
+        {"name": axis, "type": kinds.get(axis, "space")}
+        | ({"unit": unit} if unit and axis in "zyx" else {})
         for axis in axes
     ]
     whole = [whole_scale if axis in "yx" else 1.0 for axis in axes]
@@ -78,7 +91,9 @@ def test_levels_scale_and_pixels(tmp_path, version, axes):
         assert [level.downsample for level in pyramid.levels] == pytest.approx([1, 2, 6])
         assert (pyramid.levels[0].tile_width, pyramid.levels[0].tile_height) == (256, 400)
         for level, (columns, rows) in enumerate(SIZES):
-            assert np.array_equal(whole_level(reader, level), block_means(PIXELS, columns=columns, rows=rows))
+            assert np.array_equal(
+                whole_level(reader, level), block_means(PIXELS, columns=columns, rows=rows)
+            )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +110,10 @@ def test_levels_scale_and_pixels(tmp_path, version, axes):
 def test_layouts(tmp_path, options):
     path = write_ome_zarr(tmp_path / "slide.zarr", **options)
     if "inside" in options:
-        zarr.open_group(path, mode="a").attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
+        zarr.open_group(path, mode="a").attrs["ome"] = {
+            "version": "0.5",
+            "bioformats2raw.layout": 3,
+        }
     with closing(open_reader(path)[0]) as reader:
         assert np.array_equal(whole_level(reader, 0), PIXELS)
 
@@ -123,12 +141,16 @@ def test_scale_that_cannot_be_is_not_believed(tmp_path):
         dataset["coordinateTransformations"] = [{"type": "scale", "scale": [0.25, 0.25, 1.0]}]
     group.attrs["ome"] = plain
     with closing(open_reader(path)[0]) as reader:
-        assert [level.downsample for level in reader.pyramid.levels] == pytest.approx([1, 2, 6], rel=0.01)
+        assert [level.downsample for level in reader.pyramid.levels] == pytest.approx(
+            [1, 2, 6], rel=0.01
+        )
 
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_fault_05_chunk_that_was_never_written_is_background(tmp_path, version):
-    path = write_ome_zarr(tmp_path / "slide.zarr", stained(WIDTH, HEIGHT), version=version, chunk=(256, 256))
+    path = write_ome_zarr(
+        tmp_path / "slide.zarr", stained(WIDTH, HEIGHT), version=version, chunk=(256, 256)
+    )
     with closing(open_reader(path)[0]) as reader:
         expected = whole_level(reader, 0)
         assert reader.pyramid.background == (255, 255, 255)
@@ -148,7 +170,9 @@ def test_fill_value_is_the_background(tmp_path):
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_fault_03_damaged_chunk_is_unreadable_and_the_others_are_not(tmp_path, version):
-    path = write_ome_zarr(tmp_path / "slide.zarr", stained(WIDTH, HEIGHT), version=version, chunk=(256, 256))
+    path = write_ome_zarr(
+        tmp_path / "slide.zarr", stained(WIDTH, HEIGHT), version=version, chunk=(256, 256)
+    )
     with closing(open_reader(path)[0]) as sound:
         expected = {place: sound.tile(0, *place) for place in np.ndindex(3, 5)}
     damaged = path / ("0/c/1/2/0" if version == 3 else "0/1.2.0")
@@ -187,7 +211,9 @@ def test_fault_02_folders_that_are_no_whole_image(tmp_path):
     with pytest.raises(SlideError, match=r"slide\.zarr: not an OME-Zarr image, or a damaged one"):
         open_reader(path)
     zarr.open_group(tmp_path / "bare.zarr", mode="w")
-    with pytest.raises(SlideError, match=r"bare\.zarr: not an OME-Zarr image: its attributes hold no multiscales"):
+    with pytest.raises(
+        SlideError, match=r"bare\.zarr: not an OME-Zarr image: its attributes hold no multiscales"
+    ):
         open_reader(tmp_path / "bare.zarr")
 
 

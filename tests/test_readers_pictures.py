@@ -68,7 +68,9 @@ def test_tiff_without_tiles_keeps_its_scale(tmp_path, options):
 
 
 @pytest.mark.parametrize(
-    "pixels", [PIXELS[..., 0], PIXELS.astype(np.uint16), np.zeros((50, 60, 2), np.uint8)], ids=["grey", "16 bit", "2"]
+    "pixels",
+    [PIXELS[..., 0], PIXELS.astype(np.uint16), np.zeros((50, 60, 2), np.uint8)],
+    ids=["grey", "16 bit", "2"],
 )
 def test_picture_without_colours_is_refused(tmp_path, pixels):
     with pytest.raises(SlideError, match=r"grey\.png: not a brightfield picture"):
@@ -85,7 +87,8 @@ def bomb(path: Path) -> Path:
 
 def test_fault_52_image_bombs_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     with pytest.raises(
-        SlideError, match=r"bomb\.png: a picture of 60000 × 50000 px, .* may have 134217728 px; convert"
+        SlideError,
+        match=r"bomb\.png: a picture of 60000 × 50000 px, .* may have 134217728 px; convert",
     ):
         open_reader(bomb(tmp_path / "bomb.png"))
     monkeypatch.setattr(picture_reader, "MOST_PX", 999)
@@ -103,7 +106,9 @@ def test_fault_02_truncated_picture_is_refused(tmp_path, suffix):
     if suffix == ".tif":
         tifffile.imwrite(whole, pixels, photometric="rgb", compression="lzw", rowsperstrip=20)
     else:
-        whole.write_bytes((imagecodecs.png_encode if suffix == ".png" else imagecodecs.jpeg8_encode)(pixels))
+        whole.write_bytes(
+            (imagecodecs.png_encode if suffix == ".png" else imagecodecs.jpeg8_encode)(pixels)
+        )
     content = whole.read_bytes()
     cut.write_bytes(content[: len(content) * 7 // 10])
     open_reader(whole)[0].close()
@@ -112,7 +117,8 @@ def test_fault_02_truncated_picture_is_refused(tmp_path, suffix):
 
 
 def test_jpeg_by_another_name_is_no_slide(tmp_path):
-    # What a MIRAX slide calls .mrxs is a small JPEG; without the folder beside it there is no slide.
+    # What a MIRAX slide calls .mrxs is a small JPEG; without the folder beside it there is no
+    # slide.
     path = tmp_path / "slide.mrxs"
     path.write_bytes(imagecodecs.jpeg8_encode(stained(60, 40)))
     with pytest.raises(SlideError, match=r"slide\.mrxs: not a slide"):
@@ -127,4 +133,6 @@ def test_real_pictures():
         assert reader.pyramid.mpp_xy == pytest.approx((0.25, 0.25), rel=1e-3)
         assert np.array_equal(whole_level(reader, 0), expected)
     with closing(open_reader(REAL_DATA / "tissue" / "microarray.jpeg")[0]) as reader:
-        assert np.array_equal(whole_level(reader, 0), imagecodecs.imread(REAL_DATA / "tissue" / "microarray.jpeg"))
+        assert np.array_equal(
+            whole_level(reader, 0), imagecodecs.imread(REAL_DATA / "tissue" / "microarray.jpeg")
+        )

@@ -1,4 +1,5 @@
-"""Slides in a bucket and on a web server that the tests start: the same pixels, and only the bytes that are needed."""
+"""Slides in a bucket and on a web server that the tests start: the same pixels, and only the bytes
+that are needed."""
 
 import threading
 from contextlib import closing
@@ -23,7 +24,9 @@ JPEG = {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2), "d
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory) -> Path:
-    return write_levels(tmp_path_factory.mktemp("local") / "slide.svs", stained(WIDTH, HEIGHT), SIZES, **JPEG)
+    return write_levels(
+        tmp_path_factory.mktemp("local") / "slide.svs", stained(WIDTH, HEIGHT), SIZES, **JPEG
+    )
 
 
 @pytest.fixture
@@ -45,8 +48,12 @@ def test_ten_windows_of_a_slide_in_a_bucket_cost_little_more_than_their_tiles(bu
         found = dict(slide.read_windows(xy, size=150, mpp=slide.info.mpp))
         assert slide.info.path == url
         assert slide.info.reader_reason.startswith("read in place by byte ranges; not compared")
-    tiles = {(row, column) for x, y in xy for row in (y // 240, (y + 149) // 240)
-             for column in (x // 256, (x + 149) // 256)}  # fmt: skip
+    tiles = {
+        (row, column)
+        for x, y in xy
+        for row in (y // 240, (y + 149) // 240)
+        for column in (x // 256, (x + 149) // 256)
+    }
     for index, window in expected.items():
         assert np.array_equal(found[index], window)
     assert opening <= 4 * remote.BLOCK_BYTES
@@ -58,9 +65,13 @@ def test_ten_windows_of_a_slide_in_a_bucket_cost_little_more_than_their_tiles(bu
 @pytest.mark.parametrize("kind", ["plain", "aperio", "ome"])
 def test_levels_and_pixels_are_the_local_files(bucket, local, tmp_path, kind):
     path = {
-        "plain": lambda: write_tiff(tmp_path / "plain.tif", stained(900, 700), level_sizes=((450, 350),)),
+        "plain": lambda: write_tiff(
+            tmp_path / "plain.tif", stained(900, 700), level_sizes=((450, 350),)
+        ),
         "aperio": lambda: local,
-        "ome": lambda: write_ome(tmp_path / "slide.ome.tif", stained(900, 700), ((900, 700), (450, 350))),
+        "ome": lambda: write_ome(
+            tmp_path / "slide.ome.tif", stained(900, 700), ((900, 700), (450, 350))
+        ),
     }[kind]()
     reader, _ = open_reader(bucket.upload(path, path.name))
     with closing(reader), closing(open_reader(path)[0]) as expected:
@@ -86,7 +97,9 @@ def test_ome_zarr_in_a_bucket(bucket, tmp_path, version):
 
 def test_what_must_be_copied_first_is_said(bucket, tmp_path):
     (tmp_path / "slide.mrxs").write_bytes(b"\xff\xd8\xff" + bytes(500))
-    with pytest.raises(SlideError, match=r"s3://slides/slide\.mrxs: only TIFF-based.*copy it to a local disk first"):
+    with pytest.raises(
+        SlideError, match=r"s3://slides/slide\.mrxs: only TIFF-based.*copy it to a local disk first"
+    ):
         open_reader(bucket.upload(tmp_path / "slide.mrxs", "slide.mrxs"))
     with pytest.raises(SlideError, match=r"s3://slides/gone\.tif: no such object"):
         open_reader("s3://slides/gone.tif")
@@ -99,12 +112,19 @@ def test_what_must_be_copied_first_is_said(bucket, tmp_path):
 
 def test_missing_package_is_named(monkeypatch):
     lost = {"class": "not_there.FileSystem", "err": "Install nothere to access it"}
-    monkeypatch.setitem(fsspec.available_protocols.__globals__["known_implementations"], "nothere", lost)
-    with pytest.raises(SlideError, match=r"nothere://a/b\.tif: .*Install nothere.*pip install 'gigaslide\[remote\]'"):
+    monkeypatch.setitem(
+        fsspec.available_protocols.__globals__["known_implementations"], "nothere", lost
+    )
+    with pytest.raises(
+        SlideError,
+        match=r"nothere://a/b\.tif: .*Install nothere.*pip install 'gigaslide\[remote\]'",
+    ):
         open_reader("nothere://a/b.tif")
 
 
-def test_fault_31_reads_that_fail_are_tried_again_and_no_level_is_lost(bucket, local, monkeypatch, quick):
+def test_fault_31_reads_that_fail_are_tried_again_and_no_level_is_lost(
+    bucket, local, monkeypatch, quick
+):
     url = bucket.upload(local, "flaky.svs")
     read, failures = remote.RemoteBytes.read, iter([])
 
@@ -181,11 +201,17 @@ def test_slide_on_a_web_server(local, monkeypatch):
     try:
         url = f"{address}/ranges/slide%20a.svs?signature=x"
         assert name_of(url) == "slide a.svs"
-        assert remote_identity(url) == {"name": "slide a.svs", "bytes": local.stat().st_size, "modified": "first"}
+        assert remote_identity(url) == {
+            "name": "slide a.svs",
+            "bytes": local.stat().st_size,
+            "modified": "first",
+        }
         with closing(open_reader(url)[0]) as reader, closing(open_reader(local)[0]) as expected:
             assert reader.pyramid == expected.pyramid
             assert np.array_equal(whole_level(reader, 2), whole_level(expected, 2))
-        with pytest.raises(SlideError, match="its server gives no byte ranges; copy it to a local disk first"):
+        with pytest.raises(
+            SlideError, match="its server gives no byte ranges; copy it to a local disk first"
+        ):
             open_reader(f"{address}/whole/slide.svs")
         monkeypatch.setattr(remote, "PAUSES_S", (0.0, 0.0))
         WebServer.refusals = 2

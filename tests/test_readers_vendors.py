@@ -1,4 +1,5 @@
-"""Slides of makers of whom we have no files: made by hand after what OpenSlide reads of them, and its pixels."""
+"""Slides of makers of whom we have no files: made by hand after what OpenSlide reads of them, and
+its pixels."""
 
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +18,9 @@ JPEG = {"tile": (240, 256), "compression": "jpeg", "photometric": "rgb", "metada
 
 
 def attribute(name: str, content: str, kind: str = "IString") -> str:
-    return f'<Attribute Name="{name}" Group="0x0" Element="0x0" PMSVR="{kind}">{content}</Attribute>'
+    return (
+        f'<Attribute Name="{name}" Group="0x0" Element="0x0" PMSVR="{kind}">{content}</Attribute>'
+    )
 
 
 def philips_xml(spacings_mm: list[float]) -> str:
@@ -30,22 +33,35 @@ def philips_xml(spacings_mm: list[float]) -> str:
     )
     scan = (
         attribute("PIM_DP_IMAGE_TYPE", "WSI")
-        + attribute("DICOM_PIXEL_SPACING", f"&quot;{spacings_mm[0]}&quot; &quot;{spacings_mm[0]}&quot;", "IDoubleArray")
-        + attribute("PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE", f"<Array>{levels}</Array>", "IDataObjectArray")
+        + attribute(
+            "DICOM_PIXEL_SPACING",
+            f"&quot;{spacings_mm[0]}&quot; &quot;{spacings_mm[0]}&quot;",
+            "IDoubleArray",
+        )
+        + attribute(
+            "PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE",
+            f"<Array>{levels}</Array>",
+            "IDataObjectArray",
+        )
     )
     image = f'<Array><DataObject ObjectType="DPScannedImage">{scan}</DataObject></Array>'
-    whole = attribute("DICOM_MANUFACTURER", "PHILIPS") + attribute("PIM_DP_SCANNED_IMAGES", image, "IDataObjectArray")
-    return f'<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">{whole}</DataObject>'
+    whole = attribute("DICOM_MANUFACTURER", "PHILIPS") + attribute(
+        "PIM_DP_SCANNED_IMAGES", image, "IDataObjectArray"
+    )
+    return f'<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">{whole}</DataObject>'  # noqa: E501
 
 
 def write_philips(path: Path) -> tuple[Path, np.ndarray]:
-    """Two levels by 2, whose pages are given in whole tiles; the true size is told by the spacings alone."""
+    """Two levels by 2, whose pages are given in whole tiles; the true size is told by the spacings
+    alone."""
     pixels = stained(WIDTH, HEIGHT)
     half = block_means(pixels, columns=WIDTH // 2, rows=HEIGHT // 2)
     page = np.full((480, 512, 3), 255, np.uint8)
     page[: half.shape[0], : half.shape[1]] = half
     with tifffile.TiffWriter(path) as tiff:
-        tiff.write(pixels, description=philips_xml([0.00025, 0.0005]), software="Philips DP v1.0", **JPEG)
+        tiff.write(
+            pixels, description=philips_xml([0.00025, 0.0005]), software="Philips DP v1.0", **JPEG
+        )
         tiff.write(page, subfiletype=1, **JPEG)
     return path, half
 
@@ -54,12 +70,20 @@ def test_philips_pages_in_whole_tiles_are_cut_to_their_level(tmp_path):
     path, half = write_philips(tmp_path / "philips.tiff")
     reader, why = open_reader(path)
     with closing(reader):
-        assert (reader.name, why) == ("native TIFF tiles", "compared tiles are equal to OpenSlide's")
+        assert (reader.name, why) == (
+            "native TIFF tiles",
+            "compared tiles are equal to OpenSlide's",
+        )
         assert reader.pyramid.vendor == "philips"
-        assert [(level.width, level.height) for level in reader.pyramid.levels] == [(1024, 720), (512, 360)]
+        assert [(level.width, level.height) for level in reader.pyramid.levels] == [
+            (1024, 720),
+            (512, 360),
+        ]
         for level in range(2):
             assert np.array_equal(whole_level(reader, level), level_by_openslide(path, level))
-        assert np.abs(whole_level(reader, 1).astype(int) - half).mean() < 6  # JPEG's loss, and no row of padding
+        assert (
+            np.abs(whole_level(reader, 1).astype(int) - half).mean() < 6
+        )  # JPEG's loss, and no row of padding
     with open_slide(path) as slide:
         assert slide.info.mpp == pytest.approx(0.25)
 
@@ -69,15 +93,19 @@ NANOMETRES = 500  # per px of level 0
 
 def scn_xml(*, collection: tuple[int, int], view: tuple[int, int, int, int]) -> str:
     """Leica's description: a macro image of the whole glass, and one area of it; sizes in nm."""
-    source = "<illuminationSettings><illuminationSource>brightfield</illuminationSource></illuminationSettings>"
+    source = "<illuminationSettings><illuminationSource>brightfield</illuminationSource></illuminationSettings>"  # noqa: E501
 
-    def image(ifds: list[tuple[int, int, int]], place: tuple[int, int, int, int], objective: float) -> str:
+    def image(
+        ifds: list[tuple[int, int, int]], place: tuple[int, int, int, int], objective: float
+    ) -> str:
         dimensions = "".join(
-            f'<dimension r="{r}" ifd="{ifd}" sizeX="{x}" sizeY="{y}"/>' for r, (ifd, x, y) in enumerate(ifds)
+            f'<dimension r="{r}" ifd="{ifd}" sizeX="{x}" sizeY="{y}"/>'
+            for r, (ifd, x, y) in enumerate(ifds)
         )
         width, height, x, y = place
         return (
-            f'<image name="image" uuid="urn:uuid:1"><creationDate>2011-01-01T00:00:00Z</creationDate>'
+            '<image name="image" '
+            'uuid="urn:uuid:1"><creationDate>2011-01-01T00:00:00Z</creationDate>'
             f'<device model="Leica SCN400;Leica SCN" version="1.5"/>'
             f'<pixels sizeX="{ifds[0][1]}" sizeY="{ifds[0][2]}">{dimensions}</pixels>'
             f'<view sizeX="{width}" sizeY="{height}" offsetX="{x}" offsetY="{y}" spacingZ="0"/>'
@@ -89,8 +117,10 @@ def scn_xml(*, collection: tuple[int, int], view: tuple[int, int, int, int]) -> 
     macro = image([(2, 64, 45)], (width, height, 0, 0), 0.6)
     area = image([(0, WIDTH, HEIGHT), (1, WIDTH // 4, HEIGHT // 4)], view, 20)
     return (
-        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" uuid="urn:uuid:0">'
-        f'<collection name="c" uuid="urn:uuid:0" sizeX="{width}" sizeY="{height}" barcode="">{macro}{area}'
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" '
+        'uuid="urn:uuid:0">'
+        f'<collection name="c" uuid="urn:uuid:0" sizeX="{width}" sizeY="{height}" '
+        f'barcode="">{macro}{area}'
         "</collection></scn>"
     )
 
@@ -100,7 +130,9 @@ def write_scn(path: Path, *, offset_nm: tuple[int, int], glass_nm: tuple[int, in
     view = (WIDTH * NANOMETRES, HEIGHT * NANOMETRES, *offset_nm)
     resolution = {"resolution": (1e7 / NANOMETRES,) * 2, "resolutionunit": "CENTIMETER"}
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
-        tiff.write(pixels, description=scn_xml(collection=glass_nm, view=view), **resolution, **JPEG)
+        tiff.write(
+            pixels, description=scn_xml(collection=glass_nm, view=view), **resolution, **JPEG
+        )
         for columns, rows in ((WIDTH // 4, HEIGHT // 4), (64, 45)):
             tiff.write(block_means(pixels, columns=columns, rows=rows), subfiletype=1, **JPEG)
     return path
@@ -108,7 +140,9 @@ def write_scn(path: Path, *, offset_nm: tuple[int, int], glass_nm: tuple[int, in
 
 def test_scn_is_laid_on_its_glass_by_openslide(tmp_path):
     glass = (WIDTH * NANOMETRES * 2, HEIGHT * NANOMETRES * 2)
-    path = write_scn(tmp_path / "slide.scn", offset_nm=(301 * NANOMETRES, 207 * NANOMETRES), glass_nm=glass)
+    path = write_scn(
+        tmp_path / "slide.scn", offset_nm=(301 * NANOMETRES, 207 * NANOMETRES), glass_nm=glass
+    )
     with openslide.OpenSlide(path) as handle:
         expected = np.asarray(handle.read_region((290, 200), 0, (40, 30)))
     with open_slide(path) as slide:

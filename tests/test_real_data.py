@@ -10,7 +10,15 @@ from conftest import REAL_DATA, even_odd
 from gigaslide.batch import BatchSettings
 from gigaslide.eval import EvaluateSettings, Truth
 from gigaslide.patching import PatchStore, TileSettings, tile_cohort
-from gigaslide.wsi import Annotation, Cohort, CohortSlide, SlideError, TissueSettings, open_slide, tissue_mask
+from gigaslide.wsi import (
+    Annotation,
+    Cohort,
+    CohortSlide,
+    SlideError,
+    TissueSettings,
+    open_slide,
+    tissue_mask,
+)
 
 pytestmark = [
     pytest.mark.real,
@@ -47,11 +55,16 @@ def test_coarser_windows_show_the_same_place_as_level_0(mpp):
         size = 64
         side = round(size * scale.level0)
         coarse = dict(slide.read_windows(xy, size=size, mpp=mpp))
-        fine = {i: slide.read_level(0, x=x, y=y, width=side, height=side) for i, (x, y) in enumerate(xy.tolist())}
+        fine = {
+            i: slide.read_level(0, x=x, y=y, width=side, height=side)
+            for i, (x, y) in enumerate(xy.tolist())
+        }
     for index, window in coarse.items():
         edges = np.linspace(0, side, size + 1).round().astype(int)
         rows = np.add.reduceat(fine[index].astype(float), edges[:-1], axis=0)
-        means = np.add.reduceat(rows, edges[:-1], axis=1) / (np.diff(edges)[:, None, None] * np.diff(edges)[:, None])
+        means = np.add.reduceat(rows, edges[:-1], axis=1) / (
+            np.diff(edges)[:, None, None] * np.diff(edges)[:, None]
+        )
         grey, expected = window.mean(axis=2), means.mean(axis=2)
 
         def likeness(dx: int, dy: int, grey=grey, expected=expected) -> float:
@@ -108,7 +121,8 @@ def test_tissue_of_a_whole_slide_is_darker_than_its_glass():
 
 
 def counted_share(outlines, x: float, y: float, *, side_px: int) -> float:
-    """Share of pixel centres in a tumour group and in no exclusion, ring by ring; a hair off the lines."""
+    """Share of pixel centres in a tumour group and in no exclusion, ring by ring; a hair off the
+    lines."""
     at_y, at_x = np.mgrid[:side_px, :side_px] + 0.5 + 1e-6
     in_group = {group: np.zeros(at_x.shape, bool) for group in ("_0", "_2")}
     for outline in outlines:
@@ -119,9 +133,15 @@ def counted_share(outlines, x: float, y: float, *, side_px: int) -> float:
 
 def test_tiling_the_real_cohort_gives_its_pixels_and_labels(tmp_path):
     train = Cohort.load(COLON / "cohort.csv").of_split("train").slides
-    ill, well = (next(slide for slide in train if slide.label == label) for label in ("tumor", "normal"))
-    settings = TileSettings(mpp=0.6206, patch_px=139, centre_px=64, tumor_per_slide=30, normal_per_slide=30)
-    summary = tile_cohort(Cohort(slides=(ill, well)), tmp_path / "store", settings, BatchSettings(workers=0))
+    ill, well = (
+        next(slide for slide in train if slide.label == label) for label in ("tumor", "normal")
+    )
+    settings = TileSettings(
+        mpp=0.6206, patch_px=139, centre_px=64, tumor_per_slide=30, normal_per_slide=30
+    )
+    summary = tile_cohort(
+        Cohort(slides=(ill, well)), tmp_path / "store", settings, BatchSettings(workers=0)
+    )
     assert summary.exit_status == 0
     assert [slide.counts for slide in PatchStore(tmp_path / "store").slides] == [
         {"tumor": 30, "normal": 30},
@@ -137,21 +157,29 @@ def test_tiling_the_real_cohort_gives_its_pixels_and_labels(tmp_path):
         for (x, y), patch, share in zip(*arrays, strict=True):
             assert np.array_equal(patch, pixels[y : y + 155, x : x + 155])
             # The outlines have whole coordinates, so that some pixel centres lie on a slanted line.
-            assert share == pytest.approx(counted_share(outlines, x + offset, y + offset, side_px=64), abs=0.01)
+            assert share == pytest.approx(
+                counted_share(outlines, x + offset, y + offset, side_px=64), abs=0.01
+            )
             assert (share > 0) == (name == "tumor")
 
 
 @pytest.mark.parametrize(
     ("name", "lesions", "isolated"), [("tumor_101", 5, 0), ("tumor_009", 4, 0), ("tumor_023", 4, 3)]
 )
-def test_lesions_of_camelyon16_are_as_many_by_outlines_and_by_level_5_masks(name, lesions, isolated):
+def test_lesions_of_camelyon16_are_as_many_by_outlines_and_by_level_5_masks(
+    name, lesions, isolated
+):
     """Real outlines, on a slide of about the largest size there is."""
     path = REAL_DATA / "camelyon16" / "lesion_annotations" / f"{name}.xml"
     slide = CohortSlide(id=name, path=path.with_suffix(".tif"), annotation=path, label="tumor")
-    truth = Truth.of_slide(slide, slide_size=(100_000, 222_000), slide_mpp=0.243, settings=EvaluateSettings())
+    truth = Truth.of_slide(
+        slide, slide_size=(100_000, 222_000), slide_mpp=0.243, settings=EvaluateSettings()
+    )
     for found in (truth.lesions, *truth.official.values()):
         assert (len(found.measures), int(found.measures.is_itc.sum())) == (lesions, isolated)
-    places = [found.measures.centre_level0 for found in (truth.lesions, truth.official["camelyon16-e2"])]
+    places = [
+        found.measures.centre_level0 for found in (truth.lesions, truth.official["camelyon16-e2"])
+    ]
     distance = np.linalg.norm(places[0][:, None] - places[1], axis=2)
     assert distance.min(axis=1).max() < 32
     assert truth.lesions.at(places[1]).any()

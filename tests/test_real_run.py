@@ -1,6 +1,8 @@
-"""The reduced real run: real tissue, real outlines, patients split, from the CSV to the report in minutes.
+"""The reduced real run: real tissue, real outlines, patients split, from the CSV to the report in
+minutes.
 
-It shows that the way holds on real input and that a training of minutes learns; it says nothing of a full one.
+It shows that the way holds on real input and that a training of minutes learns; it says nothing of
+a full one.
 """
 
 import json
@@ -13,7 +15,10 @@ from gigaslide.wsi import Cohort, Heatmap, open_slide
 
 pytestmark = [
     pytest.mark.real_run,
-    pytest.mark.skipif(not (REAL_DATA / "colon").exists(), reason="needs ../shared/data/colon beside the repository"),
+    pytest.mark.skipif(
+        not (REAL_DATA / "colon").exists(),
+        reason="needs ../shared/data/colon beside the repository",
+    ),
 ]
 
 
@@ -23,7 +28,8 @@ LEAST_PATCH_AUC = 0.65  # swapped labels would give less than 0.4, no learning 0
 def reduced_cohort() -> Cohort:
     """The slides to learn from and those to validate on, which play the test slides too.
 
-    The patients of two test slides or four differ so much that a model of minutes is 0.8 on some and 0.5 on others.
+    The patients of two test slides or four differ so much that a model of minutes is 0.8 on some
+    and 0.5 on others.
     """
     slides = Cohort.load(REAL_DATA / "colon" / "cohort.csv")
     return Cohort.of_rows([slide for slide in slides if slide.split != "test"])

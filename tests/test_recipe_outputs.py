@@ -95,10 +95,14 @@ def fill(folder: Path, text: str) -> None:
     (folder / "recipe.json").write_text("{}")
 
 
-def test_file_that_is_left_to_the_disk_is_all_there_and_takes_no_memory_once_it_is_on_disk(tmp_path, monkeypatch):
+def test_file_that_is_left_to_the_disk_is_all_there_and_takes_no_memory_once_it_is_on_disk(
+    tmp_path, monkeypatch
+):
     path, content = tmp_path / "a", os.urandom(2**22)
     path.write_bytes(content)
-    kind = subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True).stdout.strip()
+    kind = subprocess.run(
+        ["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if kind in ("tmpfs", "ramfs"):
         pytest.skip("the temporary folder is in memory; give pytest --basetemp on a disk")
     outputs_module.leave_to_disk(path)
@@ -107,7 +111,9 @@ def test_file_that_is_left_to_the_disk_is_all_there_and_takes_no_memory_once_it_
     assert resident_pages(path) == 0
     assert path.read_bytes() == content
     assert resident_pages(path) > 0
-    monkeypatch.setattr(os, "posix_fadvise", lambda *_: Path("/no/such").stat())  # a file system that takes none
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda *_: Path("/no/such").stat()
+    )  # a file system that takes none
     outputs_module.leave_to_disk(path)
     monkeypatch.delattr(os, "posix_fadvise")
     outputs_module.leave_to_disk(path)
@@ -212,10 +218,17 @@ def test_folder_that_comes_while_another_is_made_is_kept(tmp_path):
 
 def test_heatmap_replaces_a_heatmap_only(tmp_path):
     heatmap = Heatmap(
-        slide="a", probability=np.full((2, 3), 0.5, np.float32), status=np.full((2, 3), CellStatus.SCORED, np.uint8),
-        origin_level0=(0.0, 0.0), stride_level0=64.0, centre_level0=64.0, centre_px=64, slide_size=(192, 128),
-        slide_mpp=0.5, model_hash="x",
-    )  # fmt: skip
+        slide="a",
+        probability=np.full((2, 3), 0.5, np.float32),
+        status=np.full((2, 3), CellStatus.SCORED, np.uint8),
+        origin_level0=(0.0, 0.0),
+        stride_level0=64.0,
+        centre_level0=64.0,
+        centre_px=64,
+        slide_size=(192, 128),
+        slide_mpp=0.5,
+        model_hash="x",
+    )
     heatmap.save(tmp_path / "a.zarr")
     heatmap.save(tmp_path / "a.zarr")
     assert Heatmap.load(tmp_path / "a.zarr").slide == "a"
@@ -267,7 +280,9 @@ def test_folder_is_removed_whole(tmp_path, monkeypatch):
     with whole_folder(path) as partial:
         fill(partial, "old")
     seen = []
-    monkeypatch.setattr(outputs_module.shutil, "rmtree", lambda gone: seen.append((gone, path.exists())))
+    monkeypatch.setattr(
+        outputs_module.shutil, "rmtree", lambda gone: seen.append((gone, path.exists()))
+    )
     remove_folder(path)
     assert [exists for _, exists in seen] == [False]
     assert seen[0][0].name.endswith(".partial")
@@ -276,7 +291,11 @@ def test_folder_is_removed_whole(tmp_path, monkeypatch):
 def recipe(**changes) -> Recipe:
     fields = {
         "stage": "tile",
-        "settings": {"stride_px": 128, "tissue": {"method": "density", "mpp": 8.0}, "splits": ["train"]},
+        "settings": {
+            "stride_px": 128,
+            "tissue": {"method": "density", "mpp": 8.0},
+            "splits": ["train"],
+        },
         "inputs": {"slide": {"name": "a.tif", "bytes": 10}, "annotation": None},
     }
     return Recipe(**{**fields, **changes})
@@ -289,7 +308,12 @@ def test_equal_recipes_differ_nowhere_whatever_version_made_them():
 
 
 def test_differences_are_told_in_words():
-    tissue = {"stride_px": 64, "tissue": {"method": "grey", "mpp": 8.0}, "splits": ["train", "test"], "new": 1}
+    tissue = {
+        "stride_px": 64,
+        "tissue": {"method": "grey", "mpp": 8.0},
+        "splits": ["train", "test"],
+        "new": 1,
+    }
     inputs = {"slide": {"name": "a.tif", "bytes": 11}, "annotation": {"name": "a.xml"}}
     assert recipe().differences(recipe(settings=tissue, inputs=inputs)) == [
         "inputs.annotation: None → (none)",

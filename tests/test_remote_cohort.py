@@ -1,4 +1,5 @@
-"""Cohorts whose slides live at URLs: read, written, tiled, predicted and scored like those on a disk."""
+"""Cohorts whose slides live at URLs: read, written, tiled, predicted and scored like those on a
+disk."""
 
 import shutil
 from pathlib import Path
@@ -35,12 +36,21 @@ def test_paths_and_urls(text, location, name):
 
 
 def test_a_table_with_urls_is_read_and_written_back(tmp_path):
-    lines = ["slide,label", "s3://bucket/one/a.tif,tumor", "s3://bucket/two/a.tif,normal", f"{SIGNED},", "b.svs,normal"]
+    lines = [
+        "slide,label",
+        "s3://bucket/one/a.tif,tumor",
+        "s3://bucket/two/a.tif,normal",
+        f"{SIGNED},",
+        "b.svs,normal",
+    ]
     (tmp_path / "cohort.csv").write_text("\n".join(lines))
     cohort = Cohort.load(tmp_path / "cohort.csv")
     assert [slide.path for slide in cohort] == [
-        "s3://bucket/one/a.tif", "s3://bucket/two/a.tif", SIGNED, tmp_path / "b.svs",
-    ]  # fmt: skip
+        "s3://bucket/one/a.tif",
+        "s3://bucket/two/a.tif",
+        SIGNED,
+        tmp_path / "b.svs",
+    ]
     first, second, third, fourth = (slide.id for slide in cohort)
     assert first != second
     assert first.startswith("a-")
@@ -70,7 +80,9 @@ def test_tiling_from_a_bucket_gives_the_same_store_and_resumes(bucket, tmp_path)
     remote = Cohort.of_rows([remote_twin(bucket, slide) for slide in slides])
     tile(Cohort.of_rows(slides), tmp_path / "local")
     assert tile(remote, tmp_path / "remote").exit_status == 0
-    assert content_hash(PatchStore(tmp_path / "remote")) == content_hash(PatchStore(tmp_path / "local"))
+    assert content_hash(PatchStore(tmp_path / "remote")) == content_hash(
+        PatchStore(tmp_path / "local")
+    )
     assert len(list(classes_of(PatchStore(tmp_path / "remote")))) == 4
     assert {outcome.status for outcome in tile(remote, tmp_path / "remote").outcomes} == {"skipped"}
 
@@ -109,13 +121,18 @@ def test_evaluation_draws_slides_from_a_bucket(bucket, plain):
 
 
 def test_slides_that_cannot_be_reached_fail_alone(bucket, tmp_path):
-    good = remote_twin(bucket, made_slide(tmp_path, "good.tif", seed=2, label="normal", split="train"))
+    good = remote_twin(
+        bucket, made_slide(tmp_path, "good.tif", seed=2, label="normal", split="train")
+    )
     gone = CohortSlide(id="gone", path="s3://slides/gone.tif", label="normal", split="train")
     assert exists(good.path)
     assert not exists(gone.path)
     summary = tile(Cohort.of_rows([good, gone]), tmp_path / "store")
     assert summary.exit_status == 2
-    assert {outcome.slide: outcome.status for outcome in summary.outcomes} == {"good": "done", "gone": "failed"}
+    assert {outcome.slide: outcome.status for outcome in summary.outcomes} == {
+        "good": "done",
+        "gone": "failed",
+    }
     (reason,) = (outcome.reason for outcome in summary.outcomes if outcome.slide == "gone")
     assert "s3://slides/gone.tif: no such object" in reason
 

@@ -20,7 +20,17 @@ FLOORS = {
     "inference": {"wsi", "batch", "patching", "models"},
     "eval": {"wsi"},
     "doctor": {"wsi", "batch", "patching", "training", "inference", "eval"},
-    "cli": {"wsi", "phantom", "batch", "patching", "models", "training", "inference", "eval", "doctor"},
+    "cli": {
+        "wsi",
+        "phantom",
+        "batch",
+        "patching",
+        "models",
+        "training",
+        "inference",
+        "eval",
+        "doctor",
+    },
 }
 KERAS_ROOMS = {"models", "training", "inference"}
 KERAS = {"keras", "tensorflow", "tf_keras", "openvino"}
@@ -31,7 +41,8 @@ def modules_of(room: str) -> list[Path]:
 
 
 def imported(module: Path) -> set[str]:
-    """Dotted names of all that a module imports, anywhere in it; relative imports resolved to `gigaslide.…`."""
+    """Dotted names of all that a module imports, anywhere in it; relative imports resolved to
+    `gigaslide.…`."""
     here = ("gigaslide", *module.relative_to(ROOT).with_suffix("").parts)
     package = here[:-1]
     names = set()
@@ -68,7 +79,9 @@ def test_reading_of_imports_sees_all_forms():
 
 def test_every_folder_with_python_is_a_room_or_a_known_exception():
     folders = {
-        path.parent.relative_to(ROOT).parts[0] for path in ROOT.glob("*/*.py") if not path.parts[-2].startswith(".")
+        path.parent.relative_to(ROOT).parts[0]
+        for path in ROOT.glob("*/*.py")
+        if not path.parts[-2].startswith(".")
     }
     assert folders - {"tests", "benchmarks", "docs", "build"} == set(FLOORS)
 
@@ -114,7 +127,11 @@ def test_keras_stays_in_its_rooms(room):
 
 
 def test_inference_uses_keras_in_one_module():
-    users = [m.name for m in modules_of("inference") if any(n.split(".")[0] in KERAS for n in imported(m))]
+    users = [
+        m.name
+        for m in modules_of("inference")
+        if any(n.split(".")[0] in KERAS for n in imported(m))
+    ]
     assert len(users) <= 1, users
 
 
@@ -130,7 +147,12 @@ def test_packages_in_setup_are_the_folders():
 
 
 def test_every_folder_of_a_room_is_a_package():
-    bare = {m.parent for room in FLOORS for m in modules_of(room) if not (m.parent / "__init__.py").exists()}
+    bare = {
+        m.parent
+        for room in FLOORS
+        for m in modules_of(room)
+        if not (m.parent / "__init__.py").exists()
+    }
     assert not bare
 
 
@@ -163,13 +185,20 @@ def test_modules_define_what_their_all_names(room):
             (
                 ast.literal_eval(node.value)
                 for node in tree.body
-                if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "__all__" for t in node.targets)
+                if isinstance(node, ast.Assign)
+                and any(getattr(t, "id", "") == "__all__" for t in node.targets)
             ),
             [],
         )
         bound = {getattr(node, "name", "") for node in ast.walk(tree)}
-        bound |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-        bound |= {alias.asname or alias.name for alias in ast.walk(tree) if isinstance(alias, ast.alias)}
+        bound |= {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        bound |= {
+            alias.asname or alias.name for alias in ast.walk(tree) if isinstance(alias, ast.alias)
+        }
         assert set(said) <= bound, path
 
 
@@ -182,7 +211,9 @@ def test_there_is_no_package_file_at_the_root_and_all_errors_are_one_tree():
         kind = getattr(errors, name)
         assert issubclass(kind, errors.GigaslideError)
         if kind is not errors.GigaslideError:
-            assert builtins & set(kind.__mro__), f"{name} inherits no builtin a stranger would catch"
+            assert builtins & set(kind.__mro__), (
+                f"{name} inherits no builtin a stranger would catch"
+            )
 
 
 def test_importing_rooms_does_not_import_keras():
@@ -194,5 +225,7 @@ for room in {light}:
         if name in sys.modules:
             sys.exit(f"importing {{room}} imports {{name}}")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -24,13 +24,36 @@ from gigaslide.wsi.readers.openslide_reader import onto_background
 def crops(pixels: np.ndarray, xy: np.ndarray, size: int, background: int = 255) -> np.ndarray:
     """Windows cut out of an array that was first laid on a far larger sheet of background."""
     reach = 600
-    sheet = np.full((pixels.shape[0] + 2 * reach, pixels.shape[1] + 2 * reach, 3), background, np.uint8)
+    sheet = np.full(
+        (pixels.shape[0] + 2 * reach, pixels.shape[1] + 2 * reach, 3), background, np.uint8
+    )
     sheet[reach : reach + pixels.shape[0], reach : reach + pixels.shape[1]] = pixels
-    return np.stack([sheet[reach + y : reach + y + size, reach + x : reach + x + size] for x, y in xy])
+    return np.stack(
+        [sheet[reach + y : reach + y + size, reach + x : reach + x + size] for x, y in xy]
+    )
 
 
-INSIDE = [(0, 0), (1, 0), (0, 1), (255, 255), (256, 511), (700, 300), (1023, 1024), (1025, 70), (1530, 1126)]
-OVER_THE_BORDER = [(1400, 1000), (-40, 30), (30, -40), (-298, -298), (1500, -250), (-299, 5), (1531, 3), (3, 1127)]
+INSIDE = [
+    (0, 0),
+    (1, 0),
+    (0, 1),
+    (255, 255),
+    (256, 511),
+    (700, 300),
+    (1023, 1024),
+    (1025, 70),
+    (1530, 1126),
+]
+OVER_THE_BORDER = [
+    (1400, 1000),
+    (-40, 30),
+    (30, -40),
+    (-298, -298),
+    (1500, -250),
+    (-299, 5),
+    (1531, 3),
+    (3, 1127),
+]
 PLACES = np.array([*INSIDE, *OVER_THE_BORDER])
 
 
@@ -79,13 +102,21 @@ def test_any_mpp_shows_the_right_place_and_colour(wave_file, mpp):
         places = [(0, 0), (703, 205), (right, bottom), (right, 3), (5, bottom)]
         xy = np.floor(places).astype(int)
         columns_of_level, rows_of_level = slide.info.level_sizes[scale.level]
-        step = (2025 / columns_of_level, 1511 / rows_of_level) if scale.resample == 1 else (scale.level0,) * 2
+        step = (
+            (2025 / columns_of_level, 1511 / rows_of_level)
+            if scale.resample == 1
+            else (scale.level0,) * 2
+        )
         for index, window in slide.read_windows(xy, size=size, mpp=mpp):
             x, y = np.rint(xy[index] / step) * step  # the nearest whole window px
             rows, columns = np.mgrid[:size, :size] + 0.5
             expected = wave_mean(x + columns * step[0], y + rows * step[1], step)
-            assert offset_level0(window, x=x, y=y, px_level0=scale.level0) == pytest.approx((0, 0), abs=0.6)
-            assert np.abs(window - expected).max() <= 2  # the slope is about one grey level a level-0 px
+            assert offset_level0(window, x=x, y=y, px_level0=scale.level0) == pytest.approx(
+                (0, 0), abs=0.6
+            )
+            assert (
+                np.abs(window - expected).max() <= 2
+            )  # the slope is about one grey level a level-0 px
         assert scale.mpp == pytest.approx(mpp, rel=0.03)
         assert scale.level0 == pytest.approx(scale.mpp / 0.25, rel=1e-3)
 
@@ -99,7 +130,10 @@ def test_the_check_of_places_sees_one_pixel():
 def test_scale_takes_the_coarsest_level_that_is_fine_enough(coded_slide):
     with open_slide(coded_slide) as slide:
         info = slide.info
-        found = {mpp: slide.scale(mpp) for mpp in (0.486, 0.5, 0.514, 0.6, 0.969, 0.98, 1.0, 1.02, 1.5, 2.0, 2.2, 80)}
+        found = {
+            mpp: slide.scale(mpp)
+            for mpp in (0.486, 0.5, 0.514, 0.6, 0.969, 0.98, 1.0, 1.02, 1.5, 2.0, 2.2, 80)
+        }
     assert [s.level for s in found.values()] == [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
     assert info.level_downsamples[1:] == pytest.approx((2, 4), rel=3e-3)
     snapped = {0.486, 0.5, 0.514, 0.98, 1.0, 1.02, 2.0}
@@ -132,7 +166,9 @@ def test_finer_than_the_slide_is_refused_with_advice(coded_slide):
 
 def test_upsampled_windows_show_the_right_place(wave_file):
     with open_slide(wave_file) as slide:
-        ((_, window),) = slide.read_windows(np.array([(811, 407)]), size=90, mpp=0.125, allow_upsampling=True)
+        ((_, window),) = slide.read_windows(
+            np.array([(811, 407)]), size=90, mpp=0.125, allow_upsampling=True
+        )
     assert offset_level0(window, x=811, y=407, px_level0=0.5) == pytest.approx((0, 0), abs=0.1)
 
 
@@ -155,7 +191,9 @@ def test_read_level_counts_in_level_px(coded_slide):
         cut = slide.read_level(0, x=333, y=222, width=50, height=20)
         assert np.array_equal(cut, position_coded()[222:242, 333:383])
         assert np.array_equal(slide.read_level(1, x=0, y=0, width=766, height=564), level1)
-        assert np.array_equal(slide.read_level(1, x=701, y=502, width=65, height=62), level1[502:, 701:])
+        assert np.array_equal(
+            slide.read_level(1, x=701, y=502, width=65, height=62), level1[502:, 701:]
+        )
 
 
 def test_info_says_size_spacing_and_levels(coded_slide):
@@ -163,7 +201,11 @@ def test_info_says_size_spacing_and_levels(coded_slide):
         info = slide.info
         assert slide.size == (WIDTH, HEIGHT) == (info.width, info.height)
         assert info.level_sizes == ((1531, 1127), (766, 564), (383, 282))
-        assert (info.mpp, info.mpp_source, info.background) == (pytest.approx(0.5), "file", (255, 255, 255))
+        assert (info.mpp, info.mpp_source, info.background) == (
+            pytest.approx(0.5),
+            "file",
+            (255, 255, 255),
+        )
         assert info.path == coded_slide
 
 
@@ -192,9 +234,14 @@ def test_overview_does_not_depend_on_its_blocks(tmp_path, monkeypatch):
 
 
 def wave_mean(x: np.ndarray, y: np.ndarray, side: tuple[float, float]) -> np.ndarray:
-    """The wave's mean over rectangles around (x, y): the wave itself, flattened by sin(u) / u on each axis."""
+    """The wave's mean over rectangles around (x, y): the wave itself, flattened by sin(u) / u on
+    each axis."""
     half_x, half_y = side[0] / 2 / np.pi, side[1] / 2 / np.pi
-    flat = [np.sinc(half_x / 97), np.sinc(half_y / 61), np.sinc(half_x / 233) * np.sinc(half_y / 171)]
+    flat = [
+        np.sinc(half_x / 97),
+        np.sinc(half_y / 61),
+        np.sinc(half_x / 233) * np.sinc(half_y / 171),
+    ]
     return 128 + (wave(x, y) - 128) * flat
 
 
@@ -225,7 +272,9 @@ def test_alpha_is_laid_on_the_background_pixel_by_pixel():
     for row in range(5):
         for column in range(7):
             *rgb, alpha = map(int, rgba[row, column])
-            exact = [(c * alpha + b * (255 - alpha)) / 255 for c, b in zip(rgb, background, strict=True)]
+            exact = [
+                (c * alpha + b * (255 - alpha)) / 255 for c, b in zip(rgb, background, strict=True)
+            ]
             assert np.abs(laid[row, column] - exact).max() <= 0.501
     assert laid[0, 0].tolist() == [200, 100, 50]
     assert laid[1, 1].tolist() == [10, 20, 30]

@@ -55,7 +55,12 @@ def test_fault_03_corrupt_tile(damaged, caplog, reader):
     rng = np.random.default_rng(8)
     xy = np.stack([rng.integers(-50, WIDTH, 120), rng.integers(-50, HEIGHT, 120)], axis=1)
     # Just beside the damaged tile, x 256–511 and y 512–767, and just over its edge.
-    xy = np.concatenate([xy, [(256 - 99, 600), (256 - 98, 600), (512, 600), (511, 600), (300, 512 - 99), (300, 768)]])
+    xy = np.concatenate(
+        [
+            xy,
+            [(256 - 99, 600), (256 - 98, 600), (512, 600), (511, 600), (300, 512 - 99), (300, 768)],
+        ]
+    )
     touches = ((xy + 99 > (256, 512)) & (xy < (512, 768))).all(axis=1)
     assert touches[-6:].tolist() == [False, True, False, True, False, False]
     assert 3 < touches.sum() < 30
@@ -66,7 +71,10 @@ def test_fault_03_corrupt_tile(damaged, caplog, reader):
             if window is not None:
                 assert np.array_equal(window, expected[index])
     (message,) = caplog.messages  # said once, however many windows touch it
-    assert "bad.tif: cannot decode level 0, tile row 2, column 1 (x 256, y 512, 256 × 256 px of level 0)" in message
+    assert (
+        "bad.tif: cannot decode level 0, tile row 2, column 1 (x 256, y 512, 256 × 256 px of level "
+        "0)" in message
+    )
     with open_slide(bad) as slide:
         assert slide.info.reader == reader
 
@@ -74,7 +82,9 @@ def test_fault_03_corrupt_tile(damaged, caplog, reader):
 def test_what_is_unreadable_is_listed_with_its_place_and_reason(damaged, reader):
     with open_slide(damaged[1]) as slide:
         assert slide.unreadable == ()
-        windows = dict(slide.read_windows(np.array([(200, 500), (900, 900)]), size=80, mpp=0.5, threads=2))
+        windows = dict(
+            slide.read_windows(np.array([(200, 500), (900, 900)]), size=80, mpp=0.5, threads=2)
+        )
         (lost,) = slide.unreadable
     assert windows[0] is None
     assert windows[1] is not None
@@ -116,27 +126,38 @@ def test_fault_04_handle_is_reopened_after_a_corrupt_tile(damaged, monkeypatch, 
     good, bad = damaged
     opened = []
     fresh_handle, fresh_file = openslide_reader._opened, bytes_of.LocalBytes.reopen
-    monkeypatch.setattr(openslide_reader, "_opened", lambda path: opened.append(path) or fresh_handle(path))
-    monkeypatch.setattr(bytes_of.LocalBytes, "reopen", lambda self: opened.append(bad) or fresh_file(self))
+    monkeypatch.setattr(
+        openslide_reader, "_opened", lambda path: opened.append(path) or fresh_handle(path)
+    )
+    monkeypatch.setattr(
+        bytes_of.LocalBytes, "reopen", lambda self: opened.append(bad) or fresh_file(self)
+    )
     with open_slide(good) as sound:
         opened.clear()
         with open_slide(bad) as slide:
             for _ in range(3):
                 with pytest.raises(
-                    UnreadableRegionError, match=r"bad\.tif: cannot decode level 0, tile row 2, column 1"
+                    UnreadableRegionError,
+                    match=r"bad\.tif: cannot decode level 0, tile row 2, column 1",
                 ):
                     slide.read_level(0, x=300, y=600, width=20, height=10)
             for k in range(1000):
                 cut = slide.read_level(0, x=k, y=k // 3, width=5, height=3)
                 if k % 50 == 0:
-                    assert np.array_equal(cut, sound.read_level(0, x=k, y=k // 3, width=5, height=3))
-    # OpenSlide's after each of two tries; the native reader's before its second, and OpenSlide's own for the probe.
+                    assert np.array_equal(
+                        cut, sound.read_level(0, x=k, y=k // 3, width=5, height=3)
+                    )
+    # OpenSlide's after each of two tries; the native reader's before its second, and OpenSlide's
+    # own for the probe.
     assert len(opened) <= 3
 
 
 def test_fault_02_truncated_slide(tmp_path):
     path = write_tiff(
-        tmp_path / "whole.tif", wave_slide(WIDTH, HEIGHT), jpeg=True, level_sizes=halved((WIDTH, HEIGHT), 1)
+        tmp_path / "whole.tif",
+        wave_slide(WIDTH, HEIGHT),
+        jpeg=True,
+        level_sizes=halved((WIDTH, HEIGHT), 1),
     )
     content = path.read_bytes()
     cut = tmp_path / "cut.tif"
@@ -160,7 +181,9 @@ def test_fault_02_truncated_slide(tmp_path):
 
 def test_fault_02_lost_end_of_a_level(tmp_path):
     sizes = halved((WIDTH, HEIGHT), 1)
-    path = write_tiff(tmp_path / "whole.tif", wave_slide(WIDTH, HEIGHT), level_sizes=sizes, jpeg=True)
+    path = write_tiff(
+        tmp_path / "whole.tif", wave_slide(WIDTH, HEIGHT), level_sizes=sizes, jpeg=True
+    )
     places = [tile_place(path, index) for index in range(30)]
     content = bytearray(path.read_bytes())
     first_lost = places[21][0]
@@ -200,11 +223,15 @@ def test_fault_05_sparse_tile_is_background(tmp_path):
 
 
 def test_fault_06_directory_loop_ends(tmp_path):
-    path = write_tiff(tmp_path / "loop.tif", position_coded(), level_sizes=halved((WIDTH, HEIGHT), 2))
+    path = write_tiff(
+        tmp_path / "loop.tif", position_coded(), level_sizes=halved((WIDTH, HEIGHT), 2)
+    )
     content = bytearray(path.read_bytes())
     (first,) = struct.unpack_from("<I", content, 4)
     (entries,) = struct.unpack_from("<H", content, first)
-    struct.pack_into("<I", content, first + 2 + 12 * entries, first)  # the first directory is followed by itself
+    struct.pack_into(
+        "<I", content, first + 2 + 12 * entries, first
+    )  # the first directory is followed by itself
     path.write_bytes(content)
     start = time.process_time()
     try:
@@ -231,7 +258,8 @@ def test_fault_01_empty_file_and_other_files_that_are_no_slides(make_file, tmp_p
 def test_fault_08_missing_mpp_is_asked_for_and_may_be_given(tmp_path):
     path = write_tiff(tmp_path / "no unit.tif", position_coded(), mpp=None)
     with pytest.raises(
-        SpacingError, match=r"no unit\.tif: the file does not say its µm/px; give it in the cohort's mpp"
+        SpacingError,
+        match=r"no unit\.tif: the file does not say its µm/px; give it in the cohort's mpp",
     ):
         open_slide(path)
     for options in ({"mpp": 0.3}, {"fallback_mpp": 0.3}, {"mpp": 0.3, "fallback_mpp": 9.0}):
@@ -254,7 +282,9 @@ def test_fault_09_absurd_mpp_is_refused(coded_slide, mpp):
 
 def test_fault_09_mpp_that_differs_in_x_and_y(tmp_path):
     path = write_tiff(tmp_path / "oblong.tif", position_coded(), mpp=(0.5, 0.6))
-    with pytest.raises(SpacingError, match=r"oblong\.tif: the file says 0\.5 µm/px in x and 0\.6 in y"):
+    with pytest.raises(
+        SpacingError, match=r"oblong\.tif: the file says 0\.5 µm/px in x and 0\.6 in y"
+    ):
         open_slide(path)
     with open_slide(path, mpp=0.55) as slide:
         assert slide.info.mpp == 0.55
@@ -276,12 +306,16 @@ def test_fault_10_one_level_only(tmp_path):
 
 
 def test_fault_10_downsample_of_57_375(tmp_path):
-    path = write_tiff(tmp_path / "odd.tif", wave_slide(2295, 1721), mpp=0.25, level_sizes=((40, 30),))
+    path = write_tiff(
+        tmp_path / "odd.tif", wave_slide(2295, 1721), mpp=0.25, level_sizes=((40, 30),)
+    )
     with open_slide(path) as slide:
         assert slide.info.level_downsamples[1] == pytest.approx(57.37, abs=0.02)
         scale = slide.scale(57.375 * 0.25)
         assert (scale.level, scale.resample) == (1, 1.0)
-        ((_, window),) = slide.read_windows(np.array([(57.375 * 12, 57.375 * 9)]), size=20, mpp=57.375 * 0.25)
+        ((_, window),) = slide.read_windows(
+            np.array([(57.375 * 12, 57.375 * 9)]), size=20, mpp=57.375 * 0.25
+        )
         direct = slide.read_level(1, x=12, y=9, width=20, height=20)
         between = slide.scale(20.0)
         assert (between.level, between.level0) == (1, pytest.approx(80.0))

@@ -1,4 +1,5 @@
-"""Whatever ends a tiling half-way, the same command goes on to the same store: its content's hash says so."""
+"""Whatever ends a tiling half-way, the same command goes on to the same store: its content's hash
+says so."""
 
 import itertools
 import os
@@ -22,7 +23,9 @@ from test_batch_blocks import journal
 from tiling import content_hash
 
 TESTS = Path(__file__).parent
-BLOCKS = sum(-(-count // A_BLOCK) for count in (40, 50, 50, 40, 50))  # of the five classes that have patches
+BLOCKS = sum(
+    -(-count // A_BLOCK) for count in (40, 50, 50, 40, 50)
+)  # of the five classes that have patches
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +40,25 @@ def resumed(cohort: Cohort, store: Path) -> BatchSummary:
     return summary
 
 
-def test_fault_26_tiling_on_a_full_disk_stops_and_goes_on_when_there_is_room(cohort, true_hash, tmp_path):
+def test_fault_26_tiling_on_a_full_disk_stops_and_goes_on_when_there_is_room(
+    cohort, true_hash, tmp_path
+):
     small = tmp_path / "small"
     small.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", small], check=False).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=4m", "none", small], check=False
+        ).returncode
+    ):
         pytest.skip("no small tmpfs can be mounted here")
     try:
         store, done = small / "store", []
         for filling in (3_500_000, 2_500_000, 1_000_000):
             (small / "other").write_bytes(bytes(filling))
-            with pytest.raises(StoreError, match=r"disk is full .*No space left.*run the same command again"):
+            with pytest.raises(
+                StoreError, match=r"disk is full .*No space left.*run the same command again"
+            ):
                 tile_slowly(cohort, store, workers=0)
             done.append(len(journal(store, "block")))
             assert all(slide.counts for slide in PatchStore(store).slides)
@@ -56,12 +68,16 @@ def test_fault_26_tiling_on_a_full_disk_stops_and_goes_on_when_there_is_room(coh
         assert content_hash(PatchStore(store)) == true_hash
         assert not verify_store(PatchStore(store)).damaged
         assert done[0] < done[-1] < BLOCKS
-        assert len(journal(store, "block")) == BLOCKS  # nothing was done twice, nothing half done was taken for done
+        assert (
+            len(journal(store, "block")) == BLOCKS
+        )  # nothing was done twice, nothing half done was taken for done
     finally:
         subprocess.run(["umount", small], check=True)
 
 
-def test_fault_31_errors_that_tensorstore_tells_in_words_are_tried_again(cohort, true_hash, tmp_path, monkeypatch):
+def test_fault_31_errors_that_tensorstore_tells_in_words_are_tried_again(
+    cohort, true_hash, tmp_path, monkeypatch
+):
     from gigaslide.batch import perform
     from gigaslide.patching import blocks
     from gigaslide.patching.place import settled
@@ -86,7 +102,8 @@ def test_fault_31_errors_that_tensorstore_tells_in_words_are_tried_again(cohort,
 
 
 def started(cohort: Cohort, folder: Path) -> tuple[subprocess.Popen, Path]:
-    """A tiling by two workers that has done three blocks, in a session of its own, and its store."""
+    """A tiling by two workers that has done three blocks, in a session of its own, and its
+    store."""
     cohort.save(folder / "cohort.csv")
     store = folder / "store"
     command = [
@@ -138,13 +155,16 @@ def test_fault_23_tiling_and_its_workers_killed_together_goes_on(cohort, true_ha
 
 
 async def doom(dask_worker) -> None:
-    """Dask's own chaos for a worker that works already: it dies of a segmentation fault after half a second or so."""
+    """Dask's own chaos for a worker that works already: it dies of a segmentation fault after half
+    a second or so."""
     await KillWorker(delay="500 ms", mode="segfault").setup(dask_worker)
 
 
 def test_fault_32_workers_killed_at_random_while_tiling(cohort, true_hash, tmp_path):
     store, blocks = tmp_path / "store", itertools.count()
-    local = LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0")
+    local = LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    )
     with local as cluster, Client(cluster, set_as_default=False) as client:
 
         def hear(_: dict[str, int]) -> None:
@@ -161,7 +181,9 @@ def test_fault_32_workers_killed_at_random_while_tiling(cohort, true_hash, tmp_p
     assert len(journal(store, "lost")) <= BLOCKS / 2  # what is done again is a small part
 
 
-def test_fault_33_tiling_whose_tls_scheduler_dies_goes_on(cohort, true_hash, tmp_path, certificates):
+def test_fault_33_tiling_whose_tls_scheduler_dies_goes_on(
+    cohort, true_hash, tmp_path, certificates
+):
     settings = {
         "tls_ca_file": certificates["--tls-ca-file"],
         "tls_cert_file": certificates["--tls-cert"],
@@ -169,7 +191,9 @@ def test_fault_33_tiling_whose_tls_scheduler_dies_goes_on(cohort, true_hash, tmp
     }
     words = [word for pair in certificates.items() for word in pair]
     process, address = scheduler("--protocol", "tls", *words)
-    worker = dask("worker", address, "--nthreads", "1", "--death-timeout", "60", "--no-dashboard", *words)
+    worker = dask(
+        "worker", address, "--nthreads", "1", "--death-timeout", "60", "--no-dashboard", *words
+    )
     try:
         heard(worker, "Registered to")
         summary = run(tmp_path / "sums", COLUMNS, scheduler=address, **settings)
@@ -183,8 +207,18 @@ def test_fault_33_tiling_whose_tls_scheduler_dies_goes_on(cohort, true_hash, tmp
             if len(done) == 2:
                 process.kill()
 
-        with pytest.raises(ClusterError, match=r"no scheduler for 15 s.*run the same command again|is gone"):
-            tile_slowly(cohort, store, pause_s=0.1, scheduler=address, patience_s=15, on_block=kill, **settings)
+        with pytest.raises(
+            ClusterError, match=r"no scheduler for 15 s.*run the same command again|is gone"
+        ):
+            tile_slowly(
+                cohort,
+                store,
+                pause_s=0.1,
+                scheduler=address,
+                patience_s=15,
+                on_block=kill,
+                **settings,
+            )
     finally:
         for child in (process, worker):
             child.kill()

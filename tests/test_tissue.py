@@ -37,7 +37,9 @@ def test_tissue_is_where_it_was_painted(method, glass):
 
 def test_dirt_goes_and_small_holes_are_filled_by_area():
     image = paint(drawn(), slice(20, 70), slice(20, 70))
-    paint(image, slice(30, 40), slice(30, 40), (243, 243, 243))  # a hole of 100 px, 6 400 µm²: filled
+    paint(
+        image, slice(30, 40), slice(30, 40), (243, 243, 243)
+    )  # a hole of 100 px, 6 400 µm²: filled
     paint(image, slice(45, 65), slice(45, 65), (243, 243, 243))  # 400 px, 25 600 µm²: stays
     paint(image, slice(40, 50), slice(110, 120))  # 100 px of dirt
     paint(image, slice(70, 86), slice(110, 126))  # 256 px, 16 384 µm²: stays
@@ -46,7 +48,9 @@ def test_dirt_goes_and_small_holes_are_filled_by_area():
     assert not found[55, 55]
     assert not found[45, 115]
     assert found[78, 118]
-    finer = tissue_in_image(image, mpp=16, settings=SETTINGS)  # the same px are now four times the area
+    finer = tissue_in_image(
+        image, mpp=16, settings=SETTINGS
+    )  # the same px are now four times the area
     assert not finer[35, 35]
     assert finer[45, 115]
 
@@ -62,7 +66,9 @@ def test_pale_tissue_is_found_by_density_where_grey_sees_none():
     pale = (225, 200, 222)
     image = paint(drawn(glass=247), slice(10, 60), slice(30, 90), pale)
     assert tissue_in_image(image, mpp=8, settings=SETTINGS)[15:55, 35:85].all()
-    assert not tissue_in_image(image, mpp=8, settings=SETTINGS.model_copy(update={"method": "grey"})).any()
+    assert not tissue_in_image(
+        image, mpp=8, settings=SETTINGS.model_copy(update={"method": "grey"})
+    ).any()
 
 
 def test_mask_of_a_slide_lies_where_the_slide_has_its_tissue(tmp_path):

@@ -1,6 +1,7 @@
 """The default rule on drawn slides of known truth: what it must find, and what it must leave out.
 
-Scenes are 150 × 220 px at 8 µm/px, drawn as optical density over glass. A rim of one pixel may go either way.
+Scenes are 150 × 220 px at 8 µm/px, drawn as optical density over glass. A rim of one pixel may go
+either way.
 """
 
 from collections.abc import Callable
@@ -16,10 +17,17 @@ ROWS, COLUMNS = 150, 220
 GLASS = (244, 243, 241)
 EOSIN = np.array([0.25, 0.80, 0.45])  # density of red, green, blue for an amount of one
 HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
-BLUE, GREEN, RED, BLACK = (40, 60, 150), (40, 140, 70), (205, 50, 50), (35, 35, 38)  # RGB of a stroke of pen
+BLUE, GREEN, RED, BLACK = (
+    (40, 60, 150),
+    (40, 140, 70),
+    (205, 50, 50),
+    (35, 35, 38),
+)  # RGB of a stroke of pen
 RNG = np.random.default_rng
 DISC = np.hypot(np.arange(ROWS)[:, None] - 75, np.arange(COLUMNS) - 120) < 48
-ACROSS = np.abs(np.arange(ROWS)[:, None] - 0.4 * np.arange(COLUMNS) - 25) < 12  # 180 µm wide, on glass and on tissue
+ACROSS = (
+    np.abs(np.arange(ROWS)[:, None] - 0.4 * np.arange(COLUMNS) - 25) < 12
+)  # 180 µm wide, on glass and on tissue
 
 
 def texture(seed: int) -> np.ndarray:
@@ -61,7 +69,9 @@ def ramp(density: float) -> np.ndarray:
 def black_border() -> np.ndarray:
     dark = np.ones((ROWS, COLUMNS), bool)
     dark[14:-9, 21:-17] = False
-    speckled = RNG(3).integers(0, 7, (ROWS, COLUMNS, 3))  # JPEG's black is never quite black, and coloured
+    speckled = RNG(3).integers(
+        0, 7, (ROWS, COLUMNS, 3)
+    )  # JPEG's black is never quite black, and coloured
     return np.where(dark[..., None], speckled, on_glass(stained(DISC))).astype(np.uint8)
 
 
@@ -103,7 +113,9 @@ ABSENT: dict[str, Callable[[], np.ndarray]] = {
     "shadow": lambda: on_glass(ramp(0.15)[..., None]),
     "tinted shadow": lambda: on_glass(ramp(0.04)[..., None] * (0.4, 1.4, 0.9)),
     "black label": lambda: painted(on_glass(0.0), ACROSS, BLACK),
-    "fluorescence": lambda: np.dstack([np.ones((ROWS, COLUMNS, 2)), 150 * stained(DISC)[..., 1]]).astype(np.uint8),
+    "fluorescence": lambda: np.dstack(
+        [np.ones((ROWS, COLUMNS, 2)), 150 * stained(DISC)[..., 1]]
+    ).astype(np.uint8),
 }
 
 
@@ -165,7 +177,9 @@ def test_scale_of_the_overview_changes_pixels_not_places(scale):
     image = painted(on_glass(stained(DISC)), ACROSS, BLUE)
     large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     found = tissue_in_image(large, mpp=MPP / scale, settings=TissueSettings())
-    back = cv2.resize(found.astype(np.uint8), (COLUMNS, ROWS), interpolation=cv2.INTER_NEAREST).astype(bool)
+    back = cv2.resize(
+        found.astype(np.uint8), (COLUMNS, ROWS), interpolation=cv2.INTER_NEAREST
+    ).astype(bool)
     assert agreement(back, found_in(image)) > 0.9
 
 

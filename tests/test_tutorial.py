@@ -22,14 +22,18 @@ def shown() -> list:
             last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
             exec(compile(tree, NOTEBOOK.name, "exec"), names)
             values.append(
-                None if last is None else eval(compile(ast.Expression(last.value), NOTEBOOK.name, "eval"), names)
+                None
+                if last is None
+                else eval(compile(ast.Expression(last.value), NOTEBOOK.name, "eval"), names)
             )
     return values
 
 
 def test_the_notebook_runs_and_its_figures_are_those_counted_by_hand(shown):
     report = next(value for value in shown if hasattr(value, "froc"))
-    assert report.figures.countable_lesions == 4  # s1 two, s3 one and isolated cells, s5 one of two boxes
+    assert (
+        report.figures.countable_lesions == 4
+    )  # s1 two, s3 one and isolated cells, s5 one of two boxes
     # Of four lesions three are found, at .97, .88 and .64; false: .71, .42, .35 on six slides.
     assert report.froc.curve.sensitivity.tolist() == [0.75, 0.75, 0.75, 0.5, 0.5, 0.25, 0]
     assert report.froc.score.value == pytest.approx(0.75)

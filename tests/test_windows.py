@@ -1,4 +1,5 @@
-"""Windows in bulk: each tile once, on any number of threads, in bounded memory; pixels against plain crops."""
+"""Windows in bulk: each tile once, on any number of threads, in bounded memory; pixels against
+plain crops."""
 
 import threading
 import tracemalloc
@@ -29,7 +30,10 @@ def counted(layer: Layer) -> tuple[Layer, Counter]:
             fetched[row, column] += 1
         return layer.fetch(row, column)
 
-    plain = {name: getattr(layer, name) for name in ("width", "height", "tile_width", "tile_height", "background")}
+    plain = {
+        name: getattr(layer, name)
+        for name in ("width", "height", "tile_width", "tile_height", "background")
+    }
     return Layer(**plain, fetch=fetch), fetched
 
 
@@ -41,7 +45,9 @@ def touched(corners: np.ndarray, side: int, layer: Layer) -> set[tuple[int, int]
             for px in range(max(x, 0), min(x + side, layer.width), 7):
                 tiles.add((py // layer.tile_height, px // layer.tile_width))
             if x < layer.width and x + side > 0:
-                tiles.add((py // layer.tile_height, (min(x + side, layer.width) - 1) // layer.tile_width))
+                tiles.add(
+                    (py // layer.tile_height, (min(x + side, layer.width) - 1) // layer.tile_width)
+                )
     return tiles
 
 
@@ -54,7 +60,9 @@ def pixels():
 def corners():
     rng = np.random.default_rng(11)
     scattered = np.stack([rng.integers(-60, 3011, 90), rng.integers(-60, 2207, 90)], axis=1)
-    dense = np.stack(np.meshgrid(np.arange(700, 1500, 37), np.arange(900, 1300, 41)), axis=2).reshape(-1, 2)
+    dense = np.stack(
+        np.meshgrid(np.arange(700, 1500, 37), np.arange(900, 1300, 41)), axis=2
+    ).reshape(-1, 2)
     return rng.permutation(np.concatenate([scattered, dense]))
 
 
@@ -75,7 +83,9 @@ def test_each_tile_is_decoded_once_and_windows_are_the_pixels(pixels, corners, t
 
 def test_windows_that_are_kept_keep_their_pixels(pixels, corners):
     layer = layer_of(pixels)
-    kept = dict(windows_of_layer(layer, corners, side=75))  # all held while the blocks' memory is used again
+    kept = dict(
+        windows_of_layer(layer, corners, side=75)
+    )  # all held while the blocks' memory is used again
     sheet = on_sheet(pixels, 100)
     for index, window in kept.items():
         x, y = corners[index] + 100
@@ -92,7 +102,9 @@ def memory_of(window: np.ndarray) -> object:
 
 def test_memory_of_a_block_is_used_again_when_its_windows_are_gone(pixels):
     layer = layer_of(pixels)
-    corners = np.stack(np.meshgrid(np.arange(0, 2900, 64), np.arange(0, 2100, 64)), axis=2).reshape(-1, 2)
+    corners = np.stack(np.meshgrid(np.arange(0, 2900, 64), np.arange(0, 2100, 64)), axis=2).reshape(
+        -1, 2
+    )
     memories = []
     for _, window in windows_of_layer(layer, corners, side=75):
         memory = memory_of(window)
@@ -103,7 +115,9 @@ def test_memory_of_a_block_is_used_again_when_its_windows_are_gone(pixels):
 
 def test_stripes_fetch_again_only_what_lies_across_their_edges(pixels):
     layer, fetched = counted(layer_of(pixels))
-    corners = np.stack(np.meshgrid(np.arange(0, 2900, 64), np.arange(0, 2100, 64)), axis=2).reshape(-1, 2)
+    corners = np.stack(np.meshgrid(np.arange(0, 2900, 64), np.arange(0, 2100, 64)), axis=2).reshape(
+        -1, 2
+    )
     found = dict(windows_of_layer(layer, corners, side=75, stripe_px=1024))
     assert len(found) == len(corners)
     twice = {column for (_, column), times in fetched.items() if times > 1}
@@ -115,9 +129,17 @@ def test_stripes_fetch_again_only_what_lies_across_their_edges(pixels):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_memory_is_bounded_on_a_wide_slide(threads):
     tile = np.full((512, 512, 3), 7, np.uint8)
-    shape = {"width": 100_000, "height": 2_000, "tile_width": 512, "tile_height": 512, "background": (255, 255, 255)}
+    shape = {
+        "width": 100_000,
+        "height": 2_000,
+        "tile_width": 512,
+        "tile_height": 512,
+        "background": (255, 255, 255),
+    }
     layer = Layer(**shape, fetch=lambda row, column: tile.copy())
-    corners = np.stack(np.meshgrid(np.arange(0, 99_700, 256), np.arange(0, 1_700, 256)), axis=2).reshape(-1, 2)
+    corners = np.stack(
+        np.meshgrid(np.arange(0, 99_700, 256), np.arange(0, 1_700, 256)), axis=2
+    ).reshape(-1, 2)
     tracemalloc.start()
     try:
         number = sum(1 for _ in windows_of_layer(layer, corners, side=299, threads=threads))
@@ -141,15 +163,31 @@ def test_error_of_a_tile_reaches_the_caller(corners, threads):
     def fetch(row: int, column: int) -> np.ndarray:
         raise ZeroDivisionError(f"tile {row}, {column}")
 
-    shape = {"width": 3011, "height": 2207, "tile_width": 64, "tile_height": 48, "background": (255, 255, 255)}
+    shape = {
+        "width": 3011,
+        "height": 2207,
+        "tile_width": 64,
+        "tile_height": 48,
+        "background": (255, 255, 255),
+    }
     with pytest.raises(ZeroDivisionError, match="tile"):
         list(windows_of_layer(Layer(**shape, fetch=fetch), corners, side=75, threads=threads))
 
 
 def test_blocks_far_apart_do_not_lay_out_what_lies_between(monkeypatch):
-    monkeypatch.setattr(windows_module, "BLOCK_PX", 100_000)  # both windows in one block of 20 000 × 20 000 px
-    shape = {"width": 90_000, "height": 90_000, "tile_width": 256, "tile_height": 256, "background": (9, 8, 7)}
-    layer, fetched = counted(Layer(**shape, fetch=lambda row, column: np.full((256, 256, 3), row % 251, np.uint8)))
+    monkeypatch.setattr(
+        windows_module, "BLOCK_PX", 100_000
+    )  # both windows in one block of 20 000 × 20 000 px
+    shape = {
+        "width": 90_000,
+        "height": 90_000,
+        "tile_width": 256,
+        "tile_height": 256,
+        "background": (9, 8, 7),
+    }
+    layer, fetched = counted(
+        Layer(**shape, fetch=lambda row, column: np.full((256, 256, 3), row % 251, np.uint8))
+    )
     tracemalloc.start()
     try:
         windows = dict(windows_of_layer(layer, np.array([(100, 100), (20_100, 20_200)]), side=64))
@@ -171,7 +209,9 @@ def test_resampled_windows_decode_tiles_about_once_in_bounded_memory(tile_px, mo
     slide = Slide.__new__(Slide)
     slide._reader, slide._tiles = reader, SlideTiles(reader, name="made")
     slide.info = SimpleNamespace(path="made", mpp=0.25, level_downsamples=(1.0,))
-    corners = np.stack(np.meshgrid(np.arange(0, 25_500, 700), np.arange(0, 2_200, 700)), axis=2).reshape(-1, 2)
+    corners = np.stack(
+        np.meshgrid(np.arange(0, 25_500, 700), np.arange(0, 2_200, 700)), axis=2
+    ).reshape(-1, 2)
     tracemalloc.start()
     try:
         windows = slide.read_windows(corners, size=299, mpp=0.4)

@@ -4,8 +4,12 @@ import pytest
 from gigaslide.wsi import counted, noun_of
 
 
-@pytest.mark.parametrize(("count", "words"), [(0, "0 slides"), (1, "1 slide"), (2, "2 slides"), (21, "21 slides")])
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 slides"), (1, "1 slide"), (2, "2 slides"), (21, "21 slides")]
+)
 def test_a_count_and_its_noun_agree(count, words):
     assert counted(count, "slide") == words
-    assert counted(count, "patch", "patches") == words.replace("slides", "patches").replace("slide", "patch")
+    assert counted(count, "patch", "patches") == words.replace("slides", "patches").replace(
+        "slide", "patch"
+    )
     assert noun_of(float(count), "slide") == words.split()[1]

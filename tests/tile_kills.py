@@ -1,8 +1,10 @@
-"""Tiles a cohort in children that are killed at changes to the disk, each time resumed here: the store's content hash.
+"""Tiles a cohort in children that are killed at changes to the disk, each time resumed here: the
+store's content hash.
 
     python tile_kills.py COHORT.csv FOLDER EVERY
 
-Prints the hash of each resumed one. A file of its own: it forks, which wants a process without threads.
+Prints the hash of each resumed one. A file of its own: it forks, which wants a process without
+threads.
 """
 
 import sys
@@ -32,5 +34,7 @@ if __name__ == "__main__":
     while killed:
         store = folder / str(change)
         killed = killed_at(change, partial(tile, cohort, store))
-        killed_at(NEVER, partial(resumed, cohort, store))  # in a child too: this process must have no threads to fork
+        killed_at(
+            NEVER, partial(resumed, cohort, store)
+        )  # in a child too: this process must have no threads to fork
         change += every

@@ -14,10 +14,18 @@ from gigaslide.patching import CLASSES, PatchStore, TileSettings, tile_cohort
 from gigaslide.wsi import Cohort, CohortSlide, Location
 
 SETTINGS = TileSettings(
-    mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=40, normal_per_slide=50, min_tissue=0.3
+    mpp=0.5,
+    patch_px=75,
+    centre_px=32,
+    margin_px=4,
+    tumor_per_slide=40,
+    normal_per_slide=50,
+    min_tissue=0.3,
 )
 SIDE = 75 + 2 * 4
-CENTRE_OFFSET = (75 - 32) // 2 + 4  # from the corner of the stored patch to that of the centre square, px
+CENTRE_OFFSET = (
+    75 - 32
+) // 2 + 4  # from the corner of the stored patch to that of the centre square, px
 
 
 def made_slide(folder: Path, name: str, *, seed: int, **fields) -> CohortSlide:
@@ -36,7 +44,8 @@ def tile(cohort: Cohort, store: Location, workers: int = 0, **changes) -> BatchS
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory) -> Cohort:
-    """Five slides: of each label for training, one each for validation and testing, and one without a label."""
+    """Five slides: of each label for training, one each for validation and testing, and one without
+    a label."""
     folder = tmp_path_factory.mktemp("slides")
     return as_cohort(
         made_slide(folder, "ill.tif", seed=1, label="tumor", patient="p1", split="train"),
@@ -74,5 +83,7 @@ def content_hash(store: PatchStore) -> str:
     for slide, name, group in classes_of(store):
         for array in ("images", "xy", "tumor_fraction", "tissue_fraction"):
             values = group[array][:]
-            digest.update(f"{slide} {name} {array} {values.shape} {values.dtype}".encode() + values.tobytes())
+            digest.update(
+                f"{slide} {name} {array} {values.shape} {values.dtype}".encode() + values.tobytes()
+            )
     return digest.hexdigest()

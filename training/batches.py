@@ -1,4 +1,5 @@
-"""Balanced batches from a patch store: class → slide → patch, drawn on the fly, the same for any number of threads."""
+"""Balanced batches from a patch store: class → slide → patch, drawn on the fly, the same for any
+number of threads."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,7 +9,15 @@ from functools import cached_property
 
 import numpy as np
 
-from ..patching import CLASSES, AugmentSettings, PatchStore, SlidePatches, centre_crop, draw_augmentation, patch_rng
+from ..patching import (
+    CLASSES,
+    AugmentSettings,
+    PatchStore,
+    SlidePatches,
+    centre_crop,
+    draw_augmentation,
+    patch_rng,
+)
 from ..wsi import SettingsError
 
 __all__ = ["Batch", "Sampler", "prefetched"]
@@ -24,7 +33,8 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Draws batches from one side of the split. Batch `number` depends on its number and these fields alone."""
+    """Draws batches from one side of the split. Batch `number` depends on its number and these
+    fields alone."""
 
     store: PatchStore
     split: str
@@ -36,23 +46,30 @@ class Sampler:
     warm_up: int = 0
     """The colour changes grow from none at batch 0 to their full size at this batch."""
     copies: int = 0
-    """0: patches are changed anew each time they are drawn, by their place in the store and the number of the example.
-    Else one of so many copies that the store holds of each is taken as it is."""
+    """0: patches are changed anew each time they are drawn, by their place in the store and the
+    number of the example. Else one of so many copies that the store holds of each is taken as it
+    is."""
 
     def check(self) -> None:
         """Raises SettingsError unless both classes have patches on this side of the split."""
         for name in CLASSES:
             if not self._slides(name):
                 raise SettingsError(
-                    f"{self.store.path}: no {name} patch in split {self.split!r}; both classes are needed: "
+                    f"{self.store.path}: no {name} patch in split {self.split!r}; both classes are "
+                    "needed: "
                     "check the cohort's labels and splits, and the table of gigaslide tile"
                 )
 
     def _slides(self, name: str) -> list[SlidePatches]:
-        return [slide for slide in self.store.slides if slide.split == self.split and slide.counts.get(name)]
+        return [
+            slide
+            for slide in self.store.slides
+            if slide.split == self.split and slide.counts.get(name)
+        ]
 
     def draw(self, number: int) -> Batch:
-        """Batch `number`: as many tumour as normal patches, slides uniformly, patches of a slide uniformly."""
+        """Batch `number`: as many tumour as normal patches, slides uniformly, patches of a slide
+        uniformly."""
         rng = np.random.default_rng([self.seed, number])
         labels = rng.permutation(np.arange(self.batch) % len(CLASSES))
         augment = self._augment_of(number)
@@ -60,13 +77,19 @@ class Sampler:
         for label in labels:
             slides = self._by_class[label]
             slide = slides[rng.integers(len(slides))]
-            wanted.append((slide.id, CLASSES[label], int(rng.integers(slide.counts[CLASSES[label]]))))
+            wanted.append(
+                (slide.id, CLASSES[label], int(rng.integers(slide.counts[CLASSES[label]])))
+            )
         if self.copies:
             drawn = rng.integers(self.copies, size=self.batch).tolist()
             return Batch(self.store.read_many(wanted, array="augmented", copies=drawn), labels)
         patches = np.empty((self.batch, self.patch_px, self.patch_px, 3), np.uint8)
-        for position, (patch, stored) in enumerate(zip(wanted, self.store.read_many(wanted), strict=True)):
-            patches[position] = self._prepared(stored, patch, number * self.batch + position, augment)
+        for position, (patch, stored) in enumerate(
+            zip(wanted, self.store.read_many(wanted), strict=True)
+        ):
+            patches[position] = self._prepared(
+                stored, patch, number * self.batch + position, augment
+            )
         return Batch(patches, labels)
 
     @cached_property
@@ -79,7 +102,11 @@ class Sampler:
         return self.augment.milder(number / self.warm_up)
 
     def _prepared(
-        self, stored: np.ndarray, patch: tuple[str, str, int], copy: int, augment: AugmentSettings | None
+        self,
+        stored: np.ndarray,
+        patch: tuple[str, str, int],
+        copy: int,
+        augment: AugmentSettings | None,
     ) -> np.ndarray:
         if augment is None:
             return centre_crop(stored, side_px=self.patch_px)
@@ -89,9 +116,13 @@ class Sampler:
 
 
 def prefetched(sampler: Sampler, *, start: int, stop: int, threads: int = 2) -> Iterator[Batch]:
-    """Batches start to stop - 1 in order, drawn ahead on threads (decoding and OpenCV release the GIL)."""
+    """Batches start to stop - 1 in order, drawn ahead on threads (decoding and OpenCV release the
+    GIL)."""
     with ThreadPoolExecutor(threads) as pool:
-        ahead = deque(pool.submit(sampler.draw, number) for number in range(start, min(stop, start + 2 * threads)))
+        ahead = deque(
+            pool.submit(sampler.draw, number)
+            for number in range(start, min(stop, start + 2 * threads))
+        )
         following = start + len(ahead)
         while ahead:
             batch = ahead.popleft().result()

@@ -44,7 +44,9 @@ def draw_curve(rows: Sequence[HistoryRow], path: Path) -> None:
     FigureCanvasAgg(figure)
     losses, aucs = figure.subplots(1, 2)
     examples = [row.examples for row in rows]
-    losses.plot(examples, [row.train_loss for row in rows], marker=".", label="training (augmented)")
+    losses.plot(
+        examples, [row.train_loss for row in rows], marker=".", label="training (augmented)"
+    )
     losses.plot(examples, [row.validation_loss for row in rows], marker=".", label="validation")
     losses.set(xlabel="examples seen", ylabel="cross-entropy", ylim=(0, None))
     losses.legend(frameon=False)

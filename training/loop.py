@@ -1,7 +1,7 @@
 """From a patch store to a model folder, read from top to bottom.
 
-Checkpoints lie in `.<model>.training` beside the model folder while it is made; a run that was stopped goes on from the
-last one, and the folder itself appears only when the training has ended.
+Checkpoints lie in `.<model>.training` beside the model folder while it is made; a run that was
+stopped goes on from the last one, and the folder itself appears only when the training has ended.
 """
 
 import json
@@ -35,7 +35,8 @@ STATE = "state.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOutcome:
-    """A trained model; `trained` is False where the folder was there already, made by the same recipe."""
+    """A trained model; `trained` is False where the folder was there already, made by the same
+    recipe."""
 
     card: ModelCard
     trained: bool
@@ -49,18 +50,23 @@ def train(
     *,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> TrainOutcome:
-    """Train on the store's training slides, validate on its validation slides, keep the best and the last weights.
+    """Train on the store's training slides, validate on its validation slides, keep the best and
+    the last weights.
 
-    Best is the highest validation AUC over patches, at a tie the lowest validation loss. on_step hears after every
-    step: examples seen, and the latest figures. RMSProp is that of Keras 3: epsilon inside the root, mean square from
-    zero, learning rate folded into the momentum buffer (TensorFlow's classic one started the mean square at one, so
-    with epsilon 1 its first ten or so steps were shorter by up to √2).
+    Best is the highest validation AUC over patches, at a tie the lowest validation loss. on_step
+    hears after every
+    step: examples seen, and the latest figures. RMSProp is that of Keras 3: epsilon inside the
+    root, mean square from zero, learning rate folded into the momentum buffer (TensorFlow's classic
+    one started the mean square at one, so with epsilon 1 its first ten or so steps were shorter by
+    up to √2).
 
     Raises:
-        SettingsError: a class has no patches in training or validation, the jitter exceeds the store's margin, or
+        SettingsError: a class has no patches in training or validation, the jitter exceeds the
+        store's margin, or
             folder holds something else than a model.
         StoreError: damaged patches.
-        ModelError: the loss became NaN; the last good checkpoint stays, and so does a model trained before.
+        ModelError: the loss became NaN; the last good checkpoint stays, and so does a model trained
+        before.
     """
     run = _Run(store, folder, settings)
     if run.finished is not None:
@@ -83,9 +89,15 @@ class _Run:
         self.step = 0
         self.history: list[HistoryRow] = []
         self.figures: dict[str, float] = {}
-        self._since: list[tuple[float, float]] = []  # loss and accuracy of each step after the last validation
+        self._since: list[
+            tuple[float, float]
+        ] = []  # loss and accuracy of each step after the last validation
         self._checks(store)
-        common: dict[str, Any] = {"store": store, "patch_px": self.tiles.patch_px, "seed": settings.seed}
+        common: dict[str, Any] = {
+            "store": store,
+            "patch_px": self.tiles.patch_px,
+            "seed": settings.seed,
+        }
         self.sampler = Sampler(
             split="train",
             batch=settings.batch,
@@ -94,7 +106,9 @@ class _Run:
             copies=self.tiles.copies if settings.use_copies else 0,
             **common,
         )
-        self.validation = Sampler(split="validation", batch=settings.validation_patches, augment=None, **common)
+        self.validation = Sampler(
+            split="validation", batch=settings.validation_patches, augment=None, **common
+        )
         self.sampler.check()
         self.validation.check()
         self.recipe = self._recipe(store)
@@ -102,16 +116,25 @@ class _Run:
 
     def _checks(self, store: PatchStore) -> None:
         if self.settings.use_copies and not self.tiles.copies:
-            raise SettingsError(f"{store.path}: holds no augmented copies; tile with --copies, or drop --use-copies")
+            raise SettingsError(
+                f"{store.path}: holds no augmented copies; tile with --copies, or drop --use-copies"
+            )
         if self.settings.augment.jitter_px > self.tiles.margin_px:
             raise SettingsError(
-                f"{store.path}: jitter of {self.settings.augment.jitter_px} px needs as much margin, the store has "
-                f"{self.tiles.margin_px}; lower --augment.jitter-px or tile with a larger --margin-px"
+                f"{store.path}: jitter of {self.settings.augment.jitter_px} px needs as much "
+                "margin, the store has "
+                f"{self.tiles.margin_px}; lower --augment.jitter-px or tile with a larger "
+                "--margin-px"
             )
 
     def _recipe(self, store: PatchStore) -> Recipe:
-        # Contents, not times: a copied store is the same store. Slides that are not used may come and go.
-        used = [slide for slide in store.slides if slide.split in (self.sampler.split, self.validation.split)]
+        # Contents, not times: a copied store is the same store. Slides that are not used may come
+        # and go.
+        used = [
+            slide
+            for slide in store.slides
+            if slide.split in (self.sampler.split, self.validation.split)
+        ]
         slides = {s.id: {"split": s.split, "group": s.sha256} for s in used}
         tiles = self.tiles.of_recipe()
         return Recipe(
@@ -125,7 +148,9 @@ class _Run:
             return None
         found = Recipe.load(self.folder / "recipe.json")
         if found is None or found.stage != "train":
-            raise SettingsError(f"{self.folder}: holds something else than a model; give a new folder")
+            raise SettingsError(
+                f"{self.folder}: holds something else than a model; give a new folder"
+            )
         changed = found.differences(self.recipe)
         if not changed:
             try:
@@ -173,7 +198,9 @@ class _Run:
             self.network.load_weights(self.checkpoint / LAST)
             self.step = json.loads((self.checkpoint / STATE).read_text())["step"]
             self.history = load_history(self.checkpoint / "history.csv")
-            logger.warning("%s: goes on after %d examples", self.folder, self.step * self.settings.batch)
+            logger.warning(
+                "%s: goes on after %d examples", self.folder, self.step * self.settings.batch
+            )
         self._best = (self.checkpoint / WEIGHTS).read_bytes() if self.history else b""
         self._started = time.perf_counter() - (self.history[-1].seconds if self.history else 0.0)
         self.validation_batch = self.validation.draw(0)
@@ -182,7 +209,9 @@ class _Run:
         """One step, and a validation with its checkpoint when it is due."""
         self.network.optimizer.learning_rate = self._learning_rate()
         self.network.reset_metrics()
-        loss, accuracy = (float(x) for x in self.network.train_on_batch(batch.patches, batch.labels))
+        loss, accuracy = (
+            float(x) for x in self.network.train_on_batch(batch.patches, batch.labels)
+        )
         if not math.isfinite(loss):
             raise self._diverged(f"the loss became {loss}")
         self.step += 1
@@ -196,8 +225,10 @@ class _Run:
 
     def _diverged(self, what: str) -> ModelError:
         return ModelError(
-            f"{self.folder}: {what} after {self.step * self.settings.batch} examples; train again with a learning rate "
-            f"below {self.settings.learning_rate:g} (the last good checkpoint is in {self.checkpoint})"
+            f"{self.folder}: {what} after {self.step * self.settings.batch} examples; train again "
+            "with a learning rate "
+            f"below {self.settings.learning_rate:g} (the last good checkpoint is in "
+            f"{self.checkpoint})"
         )
 
     def _learning_rate(self) -> float:
@@ -223,7 +254,10 @@ class _Run:
         )
         is_best = not self.history or _goodness(row) > max(map(_goodness, self.history))
         self.history.append(row)
-        self.figures |= {"validation_auc": row.validation_auc, "validation_loss": row.validation_loss}
+        self.figures |= {
+            "validation_auc": row.validation_auc,
+            "validation_loss": row.validation_loss,
+        }
         logger.info("%s", row)
         self._save(is_best=is_best)
 
@@ -258,7 +292,8 @@ class _Run:
                     "patches_from": self.tiles.model_dump(mode="json"),
                     "backend": keras.backend.backend(),
                     "keras": keras.__version__,
-                    "optimiser": "RMSProp of Keras 3 (epsilon inside the root, mean square from zero)",
+                    "optimiser": "RMSProp of Keras 3 (epsilon inside the root, mean square from "
+                    "zero)",
                     "best": asdict(best),
                 },
             )
@@ -274,4 +309,6 @@ def _scores(network: keras.Model, patches: np.ndarray, batch: int) -> np.ndarray
     whole = len(patches) + -len(patches) % batch
     padded = np.resize(patches, (whole, *patches.shape[1:]))  # one batch size, one compiled graph
     parts = [network.predict_on_batch(padded[i : i + batch]) for i in range(0, whole, batch)]
-    return np.concatenate([np.asarray(part)[:, 1] for part in parts])[: len(patches)].astype(np.float64)
+    return np.concatenate([np.asarray(part)[:, 1] for part in parts])[: len(patches)].astype(
+        np.float64
+    )

@@ -34,7 +34,8 @@ class Detections:
         bad = ~((self.probability >= 0) & (self.probability <= 1))
         if bad.any():
             raise ScoreError(
-                f"detections of {self.slide[bad][0]}: probability {self.probability[bad][0]} is not in [0, 1]; "
+                f"detections of {self.slide[bad][0]}: probability {self.probability[bad][0]} is "
+                "not in [0, 1]; "
                 f"{int(bad.sum())} such rows"
             )
         if not (np.isfinite(self.x).all() and np.isfinite(self.y).all()):
@@ -47,7 +48,12 @@ class Detections:
     def of_slide(cls, slide: str, xy: np.ndarray, probability: np.ndarray) -> "Detections":
         """Detections of one slide from (N, 2) level-0 (x, y) and (N,) probabilities."""
         x, y = np.asarray(xy, np.float64).reshape(-1, 2).T
-        return cls(slide=np.full(len(x), slide, object), x=x, y=y, probability=np.asarray(probability, np.float64))
+        return cls(
+            slide=np.full(len(x), slide, object),
+            x=x,
+            y=y,
+            probability=np.asarray(probability, np.float64),
+        )
 
     def on(self, slide: str) -> "Detections":
         """Those of one slide."""
@@ -57,7 +63,12 @@ class Detections:
     @classmethod
     def concatenate(cls, parts: list["Detections"]) -> "Detections":
         empty = cls.of_slide("", np.zeros((0, 2)), np.zeros(0))
-        return cls(**{name: np.concatenate([getattr(part, name) for part in [empty, *parts]]) for name in COLUMNS})
+        return cls(
+            **{
+                name: np.concatenate([getattr(part, name) for part in [empty, *parts]])
+                for name in COLUMNS
+            }
+        )
 
     def save(self, path: Path) -> None:
         """Write a CSV with a header; the same bytes for the same detections."""
@@ -73,7 +84,12 @@ class Detections:
             ScoreError: not such a table, or values outside their ranges.
         """
         try:
-            table = pd.read_csv(path, dtype={"slide": str}, keep_default_na=False, na_values={"probability": ["nan"]})
+            table = pd.read_csv(
+                path,
+                dtype={"slide": str},
+                keep_default_na=False,
+                na_values={"probability": ["nan"]},
+            )
             numbers = {name: table[name].to_numpy(np.float64) for name in COLUMNS[1:]}
             return cls(slide=table["slide"].to_numpy(object), **numbers)
         except ScoreError as error:

@@ -1,9 +1,10 @@
 """Places on a slide, and the frames they are told in.
 
-level-0 px   x to the right, y down, origin at the top left of the finest level. Points are (x, y). Everything on disk.
-level px     the same at another level of the pyramid: level-0 px divided by that level's downsample.
-window px    px at the µm/px a network sees; one window px is `Scale.level0` level-0 px.
-cells        (row, column) of a grid of windows; arrays are (row, column). `row_column` is the one crossing.
+level-0 px   x to the right, y down, origin at the top left of the finest level. Points are (x, y).
+Everything on disk. level px     the same at another level of the pyramid: level-0 px divided by
+that level's downsample. window px    px at the µm/px a network sees; one window px is
+`Scale.level0` level-0 px. cells        (row, column) of a grid of windows; arrays are (row,
+column). `row_column` is the one crossing.
 """
 
 import math
@@ -21,12 +22,16 @@ def floor_div(value: float, by: float) -> int:
 
 
 def ceil_div(value: float, by: float) -> int:
-    """The smallest integer not below value / by; 1e-9 above an integer still counts as that integer."""
+    """The smallest integer not below value / by; 1e-9 above an integer still counts as that
+    integer."""
     return math.ceil(value / by - 1e-9)
 
 
-def row_column(xy: np.ndarray, *, origin_level0: tuple[float, float], stride_level0: float) -> np.ndarray:
-    """Cells that hold points: (N, 2) level-0 (x, y) → (N, 2) int64 (row, column), which may lie outside the grid."""
+def row_column(
+    xy: np.ndarray, *, origin_level0: tuple[float, float], stride_level0: float
+) -> np.ndarray:
+    """Cells that hold points: (N, 2) level-0 (x, y) → (N, 2) int64 (row, column), which may lie
+    outside the grid."""
     offset = np.asarray(xy, np.float64).reshape(-1, 2) - np.asarray(origin_level0, np.float64)
     return np.floor(offset[:, ::-1] / stride_level0).astype(np.int64)
 
@@ -45,8 +50,9 @@ class Region:
 class Scale:
     """How one slide is read at a wanted µm/px.
 
-    `mpp` is what the windows really have, `requested_mpp` what was asked for: within 3 % of a level the level is
-    read as it is, since resampling by so little costs sharpness and time and changes nothing a network can see.
+    `mpp` is what the windows really have, `requested_mpp` what was asked for: within 3 % of a level
+    the level is read as it is, since resampling by so little costs sharpness and time and changes
+    nothing a network can see.
     """
 
     requested_mpp: float
@@ -65,7 +71,8 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSpec:
-    """The geometry of a window: a square of side_px at mpp, labelled by the centre square, moved by stride_px.
+    """The geometry of a window: a square of side_px at mpp, labelled by the centre square, moved by
+    stride_px.
 
     Liu et al. 2017 take 299, 128 and 128 px at about 0.25 µm/px.
     """
@@ -90,11 +97,12 @@ class WindowSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class CellGrid:
-    """Cells of stride × stride over a whole slide, each with its window; the origin is the slide's own, or the phase.
+    """Cells of stride × stride over a whole slide, each with its window; the origin is the slide's
+    own, or the phase.
 
-    Cell (row, column) covers level-0 [column × stride, (column + 1) × stride) in x, and likewise in y. Its labelled
-    centre square and its window are concentric with it (to half a window px), so the windows of border cells reach
-    outside the slide.
+    Cell (row, column) covers level-0 [column × stride, (column + 1) × stride) in x, and likewise in
+    y. Its labelled centre square and its window are concentric with it (to half a window px), so
+    the windows of border cells reach outside the slide.
     """
 
     spec: WindowSpec
@@ -131,9 +139,15 @@ class CellGrid:
 
     def windows_xy(self, cells: np.ndarray, *, margin_px: int = 0) -> np.ndarray:
         """Top left of the windows, grown by margin_px on each side, (N, 2) int64 level-0 (x, y)."""
-        offset_px = self._centre_px() - floor_div(self.spec.side_px - self.spec.centre_px, 2) - margin_px
-        return np.rint((cells[:, ::-1] * self.spec.stride_px + offset_px) * self.scale.level0).astype(np.int64)
+        offset_px = (
+            self._centre_px() - floor_div(self.spec.side_px - self.spec.centre_px, 2) - margin_px
+        )
+        return np.rint(
+            (cells[:, ::-1] * self.spec.stride_px + offset_px) * self.scale.level0
+        ).astype(np.int64)
 
     def _centre_px(self) -> np.ndarray:
         """(x, y) of the first cell's centre square."""
-        return np.array(self.spec.phase_px) + floor_div(self.spec.stride_px - self.spec.centre_px, 2)
+        return np.array(self.spec.phase_px) + floor_div(
+            self.spec.stride_px - self.spec.centre_px, 2
+        )

@@ -18,7 +18,8 @@ FORMAT = "gigaslide-heatmap/1"
 
 
 class CellStatus(IntEnum):
-    """What became of a cell. Only `SCORED` cells have a probability; the others are NaN, never 0."""
+    """What became of a cell. Only `SCORED` cells have a probability; the others are NaN,
+    never 0."""
 
     NOT_YET = 0
     SCORED = 1
@@ -30,7 +31,8 @@ class CellStatus(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Heatmap:
-    """Tumour probability by cell; cell (row, column) covers level-0 x in origin + stride × [column, column + 1)."""
+    """Tumour probability by cell; cell (row, column) covers level-0 x in origin + stride × [column,
+    column + 1)."""
 
     slide: str
     """The slide's id in its cohort."""
@@ -55,11 +57,17 @@ class Heatmap:
     def __post_init__(self) -> None:
         if self.probability.ndim != 2 or self.probability.shape != self.status.shape:
             raise StoreError(
-                f"heatmap of {self.slide}: probability {self.probability.shape} and status {self.status.shape} "
+                f"heatmap of {self.slide}: probability {self.probability.shape} and status "
+                f"{self.status.shape} "
                 "must be one shape (rows, columns)"
             )
-        if np.isnan(self.probability[self.scored]).any() or not np.isnan(self.probability[~self.scored]).all():
-            raise StoreError(f"heatmap of {self.slide}: exactly the scored cells must have a probability")
+        if (
+            np.isnan(self.probability[self.scored]).any()
+            or not np.isnan(self.probability[~self.scored]).all()
+        ):
+            raise StoreError(
+                f"heatmap of {self.slide}: exactly the scored cells must have a probability"
+            )
 
     @property
     def scored(self) -> np.ndarray:
@@ -68,7 +76,9 @@ class Heatmap:
 
     def cell_centres(self, cells: np.ndarray) -> np.ndarray:
         """Middle of cells (N, 2) (row, column): (N, 2) float64 level-0 (x, y)."""
-        return (np.asarray(cells)[:, ::-1] + 0.5) * self.stride_level0 + np.asarray(self.origin_level0)
+        return (np.asarray(cells)[:, ::-1] + 0.5) * self.stride_level0 + np.asarray(
+            self.origin_level0
+        )
 
     def count(self, status: CellStatus) -> int:
         return int((self.status == status).sum())
@@ -116,10 +126,14 @@ class Heatmap:
             for name in ("probability", "status"):
                 # A missing chunk would read as "not yet", which is a statement too.
                 if group[name].nchunks_initialized < group[name].nchunks:
-                    raise StoreError(f"{path}: chunks of {name} are missing; predict this slide again")
+                    raise StoreError(
+                        f"{path}: chunks of {name} are missing; predict this slide again"
+                    )
                 arrays[name] = group[name][:]
             return cls(**attributes, **arrays)
         except StoreError:
             raise
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise StoreError(f"{path}: not a readable heatmap ({error}); predict this slide again") from error
+            raise StoreError(
+                f"{path}: not a readable heatmap ({error}); predict this slide again"
+            ) from error

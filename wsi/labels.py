@@ -1,7 +1,7 @@
 """How much of a square is tumour, from the polygons: no mask of the slide is ever made.
 
-The rule is the raster's: a window pixel is tumour if its centre lies inside the annotated tumour (on the line does not
-count).
+The rule is the raster's: a window pixel is tumour if its centre lies inside the annotated tumour
+(on the line does not count).
 """
 
 import numpy as np
@@ -15,11 +15,14 @@ __all__ = ["tumor_fractions"]
 AT_ONCE = 100_000  # squares looked up at a time: about 50 MB
 
 
-def tumor_fractions(tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float, side_px: int) -> np.ndarray:
+def tumor_fractions(
+    tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float, side_px: int
+) -> np.ndarray:
     """Share of tumour pixels in squares: (N,) float32 in [0, 1]; above 0 means at least one pixel.
 
-    tumor is in level-0 px; xy is (N, 2) float level-0 (x, y) top left; each square is side_level0 wide and holds
-    side_px × side_px window pixels. Squares in rows, of one y, are quicker than scattered ones.
+    tumor is in level-0 px; xy is (N, 2) float level-0 (x, y) top left; each square is side_level0
+    wide and holds side_px × side_px window pixels. Squares in rows, of one y, are quicker than
+    scattered ones.
     """
     corners = np.asarray(xy, np.float64).reshape(-1, 2)
     fractions = np.zeros(len(corners), np.float32)
@@ -30,15 +33,21 @@ def tumor_fractions(tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float, 
     near = np.flatnonzero(((corners <= end) & (corners + side_level0 >= start)).all(axis=1))
     for first in range(0, len(near), AT_ONCE):
         rows = near[first : first + AT_ONCE]
-        fractions[rows] = _fractions(raster, corners[rows], side_level0=side_level0, side_px=side_px)
+        fractions[rows] = _fractions(
+            raster, corners[rows], side_level0=side_level0, side_px=side_px
+        )
     return fractions
 
 
-def _fractions(raster: PolygonRaster, corners: np.ndarray, *, side_level0: float, side_px: int) -> np.ndarray:
+def _fractions(
+    raster: PolygonRaster, corners: np.ndarray, *, side_level0: float, side_px: int
+) -> np.ndarray:
     on_line = raster.near_lines(shapely.box(*corners.T, *(corners + side_level0).T))
     fractions = np.zeros(len(corners), np.float32)
     # Where no line comes near, one point speaks for the square.
-    fractions[~on_line] = shapely.contains_xy(raster.polygons, *(corners[~on_line] + side_level0 / 2).T)
+    fractions[~on_line] = shapely.contains_xy(
+        raster.polygons, *(corners[~on_line] + side_level0 / 2).T
+    )
     order = np.flatnonzero(on_line)
     order = order[np.argsort(corners[order, 1], kind="stable")]
     rows = np.split(order, np.flatnonzero(np.diff(corners[order, 1])) + 1) if len(order) else []
@@ -48,6 +57,11 @@ def _fractions(raster: PolygonRaster, corners: np.ndarray, *, side_level0: float
             some = row[first : first + many]
             x, y = corners[some, 0], float(corners[some[0], 1])
             mask = raster.windows(x, y, px_level0=side_level0 / side_px, shape=(side_px, side_px))
-            counts = mask.transpose(2, 0, 1).view(np.uint8).sum(axis=0, dtype=np.uint16).sum(axis=1, dtype=np.int64)
+            counts = (
+                mask.transpose(2, 0, 1)
+                .view(np.uint8)
+                .sum(axis=0, dtype=np.uint16)
+                .sum(axis=1, dtype=np.int64)
+            )
             fractions[some] = counts / side_px**2
     return fractions

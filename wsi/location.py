@@ -1,4 +1,5 @@
-"""Where a slide lives: a path, or the URL of an object that fsspec reads in place (s3://, gs://, https://)."""
+"""Where a slide lives: a path, or the URL of an object that fsspec reads in place (s3://, gs://,
+https://)."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -39,7 +40,8 @@ def location_of(text: str, folder: Path) -> Location:
 
 
 def shown(location: Location) -> str:
-    """A location for people: of a URL neither the password nor the query, which may be a signature."""
+    """A location for people: of a URL neither the password nor the query, which may be a
+    signature."""
     if not is_url(location):
         return str(location)
     parts = urlsplit(str(location))
@@ -68,10 +70,13 @@ def file_system(url: str) -> tuple[Any, str]:
         return fsspec.url_to_fs(url)
     except ImportError as error:
         raise SlideError(
-            f"{shown(url)}: reading it in place needs a package more ({error}); pip install 'gigaslide[remote]'"
+            f"{shown(url)}: reading it in place needs a package more ({error}); pip install "
+            "'gigaslide[remote]'"
         ) from error
     except ValueError as error:
-        raise SlideError(f"{shown(url)}: {error}; use s3://, gs:// or https://, or copy the slide first") from error
+        raise SlideError(
+            f"{shown(url)}: {error}; use s3://, gs:// or https://, or copy the slide first"
+        ) from error
 
 
 def exists(location: Location) -> bool:

@@ -8,6 +8,7 @@ ORIENTATIONS = 8
 
 
 def oriented(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Orientation 0 to 7 of (..., rows, columns, channels): mirrored from 4 on, then turned orientation % 4 times."""
+    """Orientation 0 to 7 of (..., rows, columns, channels): mirrored from 4 on, then turned
+    orientation % 4 times."""
     flipped = image[..., ::-1, :] if orientation >= 4 else image
     return np.rot90(flipped, orientation % 4, axes=(-3, -2))

@@ -14,14 +14,17 @@ PALE_TISSUE = 225.0
 
 
 def heatmap_colours(probability: np.ndarray) -> np.ndarray:
-    """RGB float in [0, 255] of probabilities as they look over pale tissue; readable by colour-blind people."""
+    """RGB float in [0, 255] of probabilities as they look over pale tissue; readable by
+    colour-blind people."""
     return _over(np.full((*probability.shape, 3), PALE_TISSUE), probability)
 
 
 def _over(pale: np.ndarray, probability: np.ndarray) -> np.ndarray:
     import matplotlib  # here, for every worker of a batch imports this module and few draw
 
-    return (1 - OPACITY) * pale + OPACITY * 255 * matplotlib.colormaps["viridis"](probability)[..., :3]
+    return (1 - OPACITY) * pale + OPACITY * 255 * matplotlib.colormaps["viridis"](probability)[
+        ..., :3
+    ]
 
 
 def shrunk(overview: Overview, picture_px: int) -> Overview:
@@ -30,12 +33,17 @@ def shrunk(overview: Overview, picture_px: int) -> Overview:
     factor = min(1.0, picture_px / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     image = cv2.resize(overview.image, size, interpolation=cv2.INTER_AREA)
-    unreadable = cv2.resize(overview.unreadable.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    return Overview(image=image, scale_level0=overview.scale_level0 * width / size[0], unreadable=unreadable)
+    unreadable = (
+        cv2.resize(overview.unreadable.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    )
+    return Overview(
+        image=image, scale_level0=overview.scale_level0 * width / size[0], unreadable=unreadable
+    )
 
 
 def heatmap_over(overview: Overview, heatmap: Heatmap) -> np.ndarray:
-    """The slide in pale grey; colour where a cell was scored, hatched where one should have been, bare elsewhere.
+    """The slide in pale grey; colour where a cell was scored, hatched where one should have been,
+    bare elsewhere.
 
     RGB uint8, the shape of the overview's image.
     """
@@ -43,12 +51,18 @@ def heatmap_over(overview: Overview, heatmap: Heatmap) -> np.ndarray:
     height, width = image.shape[:2]
     rows, columns = heatmap.status.shape
     origin_x, origin_y = heatmap.origin_level0
-    row = np.floor(((np.arange(height) + 0.5) * scale - origin_y) / heatmap.stride_level0).astype(np.int64)
-    column = np.floor(((np.arange(width) + 0.5) * scale - origin_x) / heatmap.stride_level0).astype(np.int64)
+    row = np.floor(((np.arange(height) + 0.5) * scale - origin_y) / heatmap.stride_level0).astype(
+        np.int64
+    )
+    column = np.floor(((np.arange(width) + 0.5) * scale - origin_x) / heatmap.stride_level0).astype(
+        np.int64
+    )
     inside = ((row >= 0) & (row < rows))[:, None] & ((column >= 0) & (column < columns))
     cell = np.ix_(np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1))
     status = np.where(inside, heatmap.status[cell], CellStatus.BACKGROUND)
-    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.float32)
+    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(
+        np.float32
+    )
     pale = 255 - (255 - grey) * 0.8
     scored = (status == CellStatus.SCORED)[..., None]
     result = np.where(scored, _over(pale, np.nan_to_num(heatmap.probability)[cell]), pale)

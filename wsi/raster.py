@@ -1,8 +1,10 @@
 """Polygons as pixels, any window at any scale: never a mask of the whole slide.
 
-The rule: a raster px is inside if its centre lies inside the polygons; on their line does not count.
+The rule: a raster px is inside if its centre lies inside the polygons; on their line does not
+count.
 
-Frames: polygons and corners in level-0 px (x, y); raster px (row, column) are `px_level0` level-0 px wide.
+Frames: polygons and corners in level-0 px (x, y); raster px (row, column) are `px_level0` level-0
+px wide.
 """
 
 from collections.abc import Iterator
@@ -24,14 +26,16 @@ DOUBT_PX = 1e-6  # raster px: nearer to a line than this, the exact test decides
 class PolygonRaster:
     """Polygons that do not overlap, ready to be drawn in many windows.
 
-    A window's rows are scanned: each edge that crosses a row of centres turns inside into outside, so that the cost is
-    that of the edges beside the windows, not of their px times the outline.
+    A window's rows are scanned: each edge that crosses a row of centres turns inside into outside,
+    so that the cost is that of the edges beside the windows, not of their px times the outline.
     """
 
     def __init__(self, polygons: MultiPolygon) -> None:
         self.polygons = polygons
         shapely.prepare(polygons)
-        points, ring = shapely.get_coordinates(shapely.get_rings(list(polygons.geoms)), return_index=True)
+        points, ring = shapely.get_coordinates(
+            shapely.get_rings(list(polygons.geoms)), return_index=True
+        )
         same = ring[1:] == ring[:-1]
         self._start, self._end, ring = points[:-1][same], points[1:][same], ring[1:][same]
         # Runs of neighbouring edges, none over two rings, so that their boxes are small.
@@ -47,26 +51,35 @@ class PolygonRaster:
         return shapely.box(*low.T, *high.T)
 
     def near_lines(self, boxes: np.ndarray) -> np.ndarray:
-        """Which boxes may meet a line: (N,) shapely boxes → (N,) bool. The others are inside or outside as a whole."""
+        """Which boxes may meet a line: (N,) shapely boxes → (N,) bool. The others are inside or
+        outside as a whole."""
         near = np.zeros(len(boxes), bool)
         near[self._tree.query(boxes)[0]] = True
         return near
 
-    def window(self, corner: tuple[float, float], *, px_level0: float, shape: tuple[int, int]) -> np.ndarray:
+    def window(
+        self, corner: tuple[float, float], *, px_level0: float, shape: tuple[int, int]
+    ) -> np.ndarray:
         """Mask of one window: bool (rows, columns); corner is its top left (x, y), level-0 px.
 
         Raises:
             ValueError: more than 2**28 px; ask for parts of it.
         """
         if shape[0] * shape[1] > LARGEST_PX:
-            raise ValueError(f"a window of {shape} px is too large to draw at once; ask for parts, or a coarser scale")
+            raise ValueError(
+                f"a window of {shape} px is too large to draw at once; ask for parts, or a coarser "
+                "scale"
+            )
         x, y = corner
         return np.ascontiguousarray(
             self.windows(np.array([x], np.float64), float(y), px_level0=px_level0, shape=shape)[0]
         )
 
-    def windows(self, x: np.ndarray, y: float, *, px_level0: float, shape: tuple[int, int]) -> np.ndarray:
-        """Masks of windows of one shape and one top y: (N,) left x, level-0 px → bool (N, rows, columns)."""
+    def windows(
+        self, x: np.ndarray, y: float, *, px_level0: float, shape: tuple[int, int]
+    ) -> np.ndarray:
+        """Masks of windows of one shape and one top y: (N,) left x, level-0 px → bool (N, rows,
+        columns)."""
         if not len(x) or not len(self._start):
             return np.zeros((len(x), *shape), bool)
         grid = _Grid(x=x, y=y, px_level0=px_level0, shape=shape)
@@ -81,10 +94,13 @@ class PolygonRaster:
         return mask
 
     def _edges(self, grid: "_Grid") -> tuple[np.ndarray, np.ndarray]:
-        """(starts, ends) of at least all edges left of the windows' right ends that cross their rows."""
+        """(starts, ends) of at least all edges left of the windows' right ends that cross their
+        rows."""
         left = self.polygons.bounds[0]
         right = max(left, float(grid.x.max()) + grid.width)
-        runs = np.sort(self._tree.query(shapely.box(left, grid.centres_y[0], right, grid.centres_y[-1])))
+        runs = np.sort(
+            self._tree.query(shapely.box(left, grid.centres_y[0], right, grid.centres_y[-1]))
+        )
         ends = np.append(self._first[1:], len(self._start))
         edges = _ranges(self._first[runs], ends[runs] - self._first[runs])[1]
         return self._start[edges], self._end[edges]
@@ -131,8 +147,8 @@ class _Crossings:
 
 def _crossings(start: np.ndarray, end: np.ndarray, grid: _Grid) -> _Crossings:
     centres = grid.centres_y
-    # From its upper end to before its lower one, so that two edges that meet on a row are crossed once or twice
-    # there, as the line goes through or turns back.
+    # From its upper end to before its lower one, so that two edges that meet on a row are crossed
+    # once or twice there, as the line goes through or turns back.
     first = np.searchsorted(centres, np.minimum(start[:, 1], end[:, 1]))
     last = np.searchsorted(centres, np.maximum(start[:, 1], end[:, 1]))
     edge, row = _ranges(first, last - first)
@@ -146,9 +162,12 @@ def _scanned(crossings: _Crossings, grid: _Grid) -> tuple[np.ndarray, np.ndarray
     """Masks of the windows, and the px in them, as flat indices, too near to a crossing to tell."""
     rows, columns = grid.shape
     bounds = np.searchsorted(crossings.row, np.arange(rows + 1))
-    # One number for row and x finds all windows' parts of all rows at once. It loses some digits of x: what it puts
-    # on the wrong side of a window's end is clipped to that end.
-    low, span = crossings.x.min(initial=grid.x[0]), np.ptp(crossings.x) + 1 if len(crossings.x) else 1.0
+    # One number for row and x finds all windows' parts of all rows at once. It loses some digits of
+    # x: what it puts on the wrong side of a window's end is clipped to that end.
+    low, span = (
+        crossings.x.min(initial=grid.x[0]),
+        np.ptp(crossings.x) + 1 if len(crossings.x) else 1.0,
+    )
 
     def key(row: np.ndarray, x: np.ndarray) -> np.ndarray:
         return row + np.clip((x - low) / span, 0, 1) * 0.5
@@ -157,25 +176,32 @@ def _scanned(crossings: _Crossings, grid: _Grid) -> tuple[np.ndarray, np.ndarray
     row = np.tile(np.arange(rows), len(grid.x))
     left = np.repeat(grid.x, rows)
     first = np.clip(np.searchsorted(keys, key(row, left)), bounds[row], bounds[row + 1])
-    last = np.clip(np.searchsorted(keys, key(row, left + grid.width), side="right"), first, bounds[row + 1])
+    last = np.clip(
+        np.searchsorted(keys, key(row, left + grid.width), side="right"), first, bounds[row + 1]
+    )
     # Columns first, so that each step of the scan goes over all lines at once.
     toggles = np.zeros((columns + 1, len(row)), np.uint8)
     toggles[0] = (first - bounds[row]) & 1
     line, crossing = _ranges(first, last - first)
     place = grid.columns(line // rows, crossings.x[crossing])
-    np.add.at(toggles, (np.clip(np.ceil(place), 0, columns).astype(np.int64), line), 1)  # may wrap; parity does not
+    np.add.at(
+        toggles, (np.clip(np.ceil(place), 0, columns).astype(np.int64), line), 1
+    )  # may wrap; parity does not
     toggles &= 1
     for column in range(1, columns):
         toggles[column] ^= toggles[column - 1]
     mask = toggles[:columns].view(bool).reshape(columns, len(grid.x), rows).transpose(1, 2, 0)
     nearest = np.rint(place)
-    doubt = (np.abs(place - nearest) <= grid.doubt(crossings.x)) & (nearest >= 0) & (nearest < columns)
+    doubt = (
+        (np.abs(place - nearest) <= grid.doubt(crossings.x)) & (nearest >= 0) & (nearest < columns)
+    )
     doubtful = line[doubt] * columns + nearest[doubt].astype(np.int64)
     return mask, doubtful
 
 
 def _on_rows(start: np.ndarray, end: np.ndarray, grid: _Grid) -> Iterator[np.ndarray]:
-    """Px, as flat indices, whose centres may be touched by corners and level edges that lie exactly on a row."""
+    """Px, as flat indices, whose centres may be touched by corners and level edges that lie exactly
+    on a row."""
     (rows, columns), centres = grid.shape, grid.centres_y
     row = np.minimum(np.searchsorted(centres, start[:, 1]), rows - 1)
     on = centres[row] == start[:, 1]
@@ -187,7 +213,9 @@ def _on_rows(start: np.ndarray, end: np.ndarray, grid: _Grid) -> Iterator[np.nda
     for begin in range(0, len(grid.x) if len(row) else 0, some):
         window = np.arange(begin, min(begin + some, len(grid.x)))[:, None]
         first = np.clip(np.ceil(grid.columns(window, left) - doubt), 0, columns).astype(np.int64)
-        last = np.clip(np.floor(grid.columns(window, right) + doubt) + 1, first, columns).astype(np.int64)
+        last = np.clip(np.floor(grid.columns(window, right) + doubt) + 1, first, columns).astype(
+            np.int64
+        )
         line = (window * rows + row).ravel()
         which, column = _ranges(first.ravel(), (last - first).ravel())
         yield line[which] * columns + column

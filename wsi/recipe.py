@@ -1,4 +1,5 @@
-"""What an output was made from: stage, settings, identity of every input. Resume compares this, never existence."""
+"""What an output was made from: stage, settings, identity of every input. Resume compares this,
+never existence."""
 
 import json
 from dataclasses import dataclass, field
@@ -25,20 +26,25 @@ def gigaslide_version() -> str:
 
 
 def file_identity(location: Location) -> dict[str, Any]:
-    """Name, size and time of last change (UTC) of a file: cheap on a slide of 4 GB, and changed when it is replaced.
+    """Name, size and time of last change (UTC) of a file: cheap on a slide of 4 GB, and changed
+    when it is replaced.
 
-    Of a URL the service's own sign of change (an ETag), of a Zarr folder its metadata's size and time.
+    Of a URL the service's own sign of change (an ETag), of a Zarr folder its metadata's size and
+    time.
     """
     if isinstance(location, str):
         return remote_identity(location)
     stat = next(filter(Path.is_file, (location / name for name in ZARR_METADATA)), location).stat()
-    modified = datetime.fromtimestamp(stat.st_mtime_ns / 1e9, UTC).isoformat(timespec="microseconds")
+    modified = datetime.fromtimestamp(stat.st_mtime_ns / 1e9, UTC).isoformat(
+        timespec="microseconds"
+    )
     return {"name": location.name, "bytes": stat.st_size, "modified": modified}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How one output was made. `settings` and `inputs` are plain JSON; `made_with` is recorded but not compared."""
+    """How one output was made. `settings` and `inputs` are plain JSON; `made_with` is recorded but
+    not compared."""
 
     stage: str
     settings: dict[str, Any]
@@ -46,7 +52,8 @@ class Recipe:
     made_with: dict[str, str] = field(default_factory=lambda: {"gigaslide": gigaslide_version()})
 
     def differences(self, other: "Recipe") -> list[str]:
-        """Where the other recipe would make something else, in words: "settings.stride_px: 128 → 64"; [] if nowhere."""
+        """Where the other recipe would make something else, in words: "settings.stride_px: 128 →
+        64"; [] if nowhere."""
         mine, theirs = _flat(_plain(self)), _flat(_plain(other))
         missing = "(none)"
         keys = sorted(mine.keys() | theirs.keys())
@@ -65,7 +72,9 @@ class Recipe:
 
     def save(self, path: Path) -> None:
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
+            partial.write_text(
+                json.dumps(self.to_json(), indent=1, ensure_ascii=False), encoding="utf-8"
+            )
 
     @classmethod
     def load(cls, path: Path) -> "Recipe | None":
@@ -79,7 +88,9 @@ class Recipe:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path}: not a recipe ({error}); remove its folder and run the stage again") from error
+            raise StoreError(
+                f"{path}: not a recipe ({error}); remove its folder and run the stage again"
+            ) from error
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
@@ -89,5 +100,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict) and value:
-        return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()}
+        return {
+            k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()
+        }
     return {prefix.rstrip("."): value}

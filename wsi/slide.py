@@ -29,7 +29,8 @@ UNEQUAL_MPP = 0.05  # µm/px in x and y that differ by more are an error of the 
 
 @dataclass(frozen=True, kw_only=True)
 class SlideInfo:
-    """What a slide says of itself. Sizes in level-0 px; `mpp` is µm per level-0 px, the mean of x and y."""
+    """What a slide says of itself. Sizes in level-0 px; `mpp` is µm per level-0 px, the mean of x
+    and y."""
 
     path: Path | str
     width: int
@@ -53,11 +54,13 @@ class SlideInfo:
     """Where the scanned part lies, if the file tells."""
 
 
-def open_slide(path: str | Path, *, mpp: float | None = None, fallback_mpp: float | None = None) -> "Slide":
+def open_slide(
+    path: str | Path, *, mpp: float | None = None, fallback_mpp: float | None = None
+) -> "Slide":
     """Open a slide by its fastest reader that gives OpenSlide's pixels; see docs/formats.md.
 
-    mpp overrides what the file says (µm per level-0 px); fallback_mpp is used only where the file says nothing.
-    path may be a URL (s3://, gs://, https://).
+    mpp overrides what the file says (µm per level-0 px); fallback_mpp is used only where the file
+    says nothing. path may be a URL (s3://, gs://, https://).
 
     Raises:
         SlideError: no such file, or not a slide.
@@ -70,7 +73,9 @@ def open_slide(path: str | Path, *, mpp: float | None = None, fallback_mpp: floa
 class Slide:
     """An open slide. Pickles as its path, so each process opens its own handle."""
 
-    def __init__(self, path: Path | str, *, mpp: float | None = None, fallback_mpp: float | None = None) -> None:
+    def __init__(
+        self, path: Path | str, *, mpp: float | None = None, fallback_mpp: float | None = None
+    ) -> None:
         self._arguments = (path, mpp, fallback_mpp)
         self._reader, reason = open_reader(path)
         pyramid = self._reader.pyramid
@@ -119,7 +124,8 @@ class Slide:
         return tuple(tile for _, tile in sorted(self._tiles.unreadable.items()))
 
     def scale(self, mpp: float, *, allow_upsampling: bool = False) -> Scale:
-        """How windows of mpp µm/px are read from this slide: from the coarsest level that is fine enough.
+        """How windows of mpp µm/px are read from this slide: from the coarsest level that is fine
+        enough.
 
         Raises:
             SpacingError: mpp is more than 3 % finer than the slide, and allow_upsampling is False.
@@ -129,7 +135,8 @@ class Slide:
             raise SpacingError(f"{shown(info.path)}: asked for {mpp} µm/px; give a positive number")
         if info.mpp / mpp - 1 > SNAP and not allow_upsampling:
             raise SpacingError(
-                f"{shown(info.path)}: {mpp:g} µm/px was asked for but the slide holds {info.mpp:g}; "
+                f"{shown(info.path)}: {mpp:g} µm/px was asked for but the slide holds "
+                f"{info.mpp:g}; "
                 f"ask for {info.mpp:.4g} or coarser, or pass --allow-upsampling"
             )
         level = 0
@@ -150,7 +157,8 @@ class Slide:
     def read_level(self, level: int, *, x: int, y: int, width: int, height: int) -> np.ndarray:
         """A rectangle of one level, all four numbers in level px: (height, width, 3) uint8 RGB.
 
-        It may reach outside the slide: there, and wherever the file is transparent, it shows the background colour.
+        It may reach outside the slide: there, and wherever the file is transparent, it shows the
+        background colour.
 
         Raises:
             UnreadableRegionError: the file's pixels there cannot be decoded.
@@ -159,8 +167,11 @@ class Slide:
         self._refuse(self._tiles.lost(level, x, y, width, height))
         return image
 
-    def read_region(self, region: Region, *, mpp: float, allow_upsampling: bool = False) -> np.ndarray:
-        """A level-0 rectangle at mpp µm/px: (rows, columns, 3) uint8 RGB, padded with background outside the slide.
+    def read_region(
+        self, region: Region, *, mpp: float, allow_upsampling: bool = False
+    ) -> np.ndarray:
+        """A level-0 rectangle at mpp µm/px: (rows, columns, 3) uint8 RGB, padded with background
+        outside the slide.
 
         It begins on the whole window px nearest to the region's corner.
 
@@ -170,37 +181,51 @@ class Slide:
         scale = self.scale(mpp, allow_upsampling=allow_upsampling)
         step = self._window_px(scale)
         x, y = round(region.x / step[0]), round(region.y / step[1])
-        width, height = max(1, round(region.width / step[0])), max(1, round(region.height / step[1]))
+        width, height = (
+            max(1, round(region.width / step[0])),
+            max(1, round(region.height / step[1])),
+        )
         image = rectangle(self._layer(scale), x, y, width, height)
         self._refuse(self._lost(scale, x, y, width, height))
         return image
 
     def read_windows(
-        self, xy: np.ndarray, *, size: int, mpp: float, allow_upsampling: bool = False, threads: int = 1
+        self,
+        xy: np.ndarray,
+        *,
+        size: int,
+        mpp: float,
+        allow_upsampling: bool = False,
+        threads: int = 1,
     ) -> Iterator[tuple[int, np.ndarray | None]]:
         """Square windows, in an order of the slide's choosing: yields (index into xy, window).
 
-        xy is (N, 2) integer level-0 (x, y) top left; size is the side in window px. A window is (size, size, 3)
-        uint8 RGB, None where its pixels could not be decoded. It is read-only and shares memory with its neighbours:
-        copy what you keep. It begins on the whole window px nearest to its corner, and its pixels do not depend on
-        the other windows.
+        xy is (N, 2) integer level-0 (x, y) top left; size is the side in window px. A window is
+        (size, size, 3) uint8 RGB, None where its pixels could not be decoded. It is read-only and
+        shares memory with its neighbours: copy what you keep. It begins on the whole window px
+        nearest to its corner, and its pixels do not depend on the other windows.
 
-        Every tile of the file is decoded once for all the windows that touch it, on up to threads threads; at the
-        edges of stripes (see docs/formats.md) twice, and between levels a little more often. Memory is at most 256 MB
-        where tiles have up to 1024 px and windows up to 2000.
+        Every tile of the file is decoded once for all the windows that touch it, on up to threads
+        threads; at the edges of stripes (see docs/formats.md) twice, and between levels a little
+        more often. Memory is at most 256 MB where tiles have up to 1024 px and windows up to 2000.
         """
         scale = self.scale(mpp, allow_upsampling=allow_upsampling)
-        corners = np.rint(np.asarray(xy, np.float64).reshape(-1, 2) / self._window_px(scale)).astype(np.int64)
+        corners = np.rint(
+            np.asarray(xy, np.float64).reshape(-1, 2) / self._window_px(scale)
+        ).astype(np.int64)
         resampled = scale.resample != 1
         layer = self._layer(scale, cached=resampled)
         stripe_px = self._resampled_stripe_px(scale) if resampled else None
-        for index, window in windows_of_layer(layer, corners, side=size, threads=threads, stripe_px=stripe_px):
+        for index, window in windows_of_layer(
+            layer, corners, side=size, threads=threads, stripe_px=stripe_px
+        ):
             x, y = corners[index].tolist()
             lost = bool(self._tiles.unreadable) and bool(self._lost(scale, x, y, size, size))
             yield index, None if lost else window
 
     def overview(self, mpp: float) -> Overview:
-        """The whole slide at about mpp µm/px or a little finer, area-averaged, read in blocks of bounded memory."""
+        """The whole slide at about mpp µm/px or a little finer, area-averaged, read in blocks of
+        bounded memory."""
         return overview_of(self._tiles, coarser=mpp / self.info.mpp)
 
     def _window_px(self, scale: Scale) -> tuple[float, float]:
@@ -218,22 +243,28 @@ class Slide:
         return level if scale.resample == 1 else resampled_layer(level, self._ratio(scale))
 
     def _resampled_stripe_px(self, scale: Scale) -> int:
-        """Window px: of so wide a stripe, the level's tiles under one row of resampled tiles fit the slide's cache."""
+        """Window px: of so wide a stripe, the level's tiles under one row of resampled tiles fit
+        the slide's cache."""
         ratio = max(self._ratio(scale))
         rows = self._reader.pyramid.levels[scale.level].tile_height + RESAMPLED_TILE_PX * ratio
         return floor_div(CACHE_BYTES, 3 * ratio * rows)
 
     def _lost(self, scale: Scale, x: int, y: int, width: int, height: int) -> list[UnreadableTile]:
         across, down = self._ratio(scale)
-        reach = 0.5 if scale.resample < 1 else 0.0  # enlarging is linear between centres, which lie half a px further
+        reach = (
+            0.5 if scale.resample < 1 else 0.0
+        )  # enlarging is linear between centres, which lie half a px further
         x_px, y_px = x * across - reach, y * down - reach
-        return self._tiles.lost(scale.level, x_px, y_px, width * across + 2 * reach, height * down + 2 * reach)
+        return self._tiles.lost(
+            scale.level, x_px, y_px, width * across + 2 * reach, height * down + 2 * reach
+        )
 
     def _refuse(self, lost: list[UnreadableTile]) -> None:
         if lost:
             first = lost[0]
             raise UnreadableRegionError(
-                f"{shown(self.info.path)}: cannot decode level {first.level}, tile row {first.row}, "
+                f"{shown(self.info.path)}: cannot decode level {first.level}, tile row "
+                f"{first.row}, "
                 f"column {first.column} ({len(lost)} such tiles here): {first.reason}"
             )
 
@@ -242,17 +273,21 @@ def _reopen(path: Path | str, mpp: float | None, fallback_mpp: float | None) -> 
     return Slide(path, mpp=mpp, fallback_mpp=fallback_mpp)
 
 
-def _spacing(path: Path | str, pyramid: Pyramid, *, mpp: float | None, fallback_mpp: float | None) -> tuple[float, str]:
+def _spacing(
+    path: Path | str, pyramid: Pyramid, *, mpp: float | None, fallback_mpp: float | None
+) -> tuple[float, str]:
     """µm per level-0 px, and where it comes from."""
     in_file = _mpp_of_file(path, pyramid) if mpp is None else None
     spacing = next((value for value in (mpp, in_file, fallback_mpp) if value is not None), None)
     if spacing is None:
         raise SpacingError(
-            f"{shown(path)}: the file does not say its µm/px; give it in the cohort's mpp column or with --slide-mpp"
+            f"{shown(path)}: the file does not say its µm/px; give it in the cohort's mpp column "
+            "or with --slide-mpp"
         )
     if not (math.isfinite(spacing) and PLAUSIBLE_MPP[0] <= spacing <= PLAUSIBLE_MPP[1]):
         raise SpacingError(
-            f"{shown(path)}: {spacing} µm/px is not between {PLAUSIBLE_MPP[0]} and {PLAUSIBLE_MPP[1]}; "
+            f"{shown(path)}: {spacing} µm/px is not between {PLAUSIBLE_MPP[0]} and "
+            f"{PLAUSIBLE_MPP[1]}; "
             "give the right one in the cohort's mpp column"
         )
     return spacing, "file" if in_file is not None else "given"
@@ -264,7 +299,8 @@ def _mpp_of_file(path: Path | str, pyramid: Pyramid) -> float | None:
     x, y = pyramid.mpp_xy
     if not (x > 0 and y > 0 and abs(x - y) <= UNEQUAL_MPP * max(x, y)):
         raise SpacingError(
-            f"{shown(path)}: the file says {x:g} µm/px in x and {y:g} in y, which differ by more than 5 % or are "
+            f"{shown(path)}: the file says {x:g} µm/px in x and {y:g} in y, which differ by more "
+            "than 5 % or are "
             "absurd; give the right one in the cohort's mpp column"
         )
     return (x + y) / 2

@@ -1,6 +1,7 @@
 """The tiles of an open slide, as layers; what could not be decoded is remembered and told.
 
-A tile that cannot be decoded is tried once more on a fresh handle, then listed as unreadable and never tried again.
+A tile that cannot be decoded is tried once more on a fresh handle, then listed as unreadable and
+never tried again.
 """
 
 import logging
@@ -61,21 +62,31 @@ class SlideTiles:
             fetch=partial(self._cached if cached else self._tile, level),
         )
 
-    def lost(self, level: int, x: float, y: float, width: float, height: float) -> list[UnreadableTile]:
+    def lost(
+        self, level: int, x: float, y: float, width: float, height: float
+    ) -> list[UnreadableTile]:
         """Unreadable tiles that a rectangle in level px touches, among those that were tried."""
         if not self.unreadable:
             return []
         shape = self._reader.pyramid.levels[level]
-        rows = range(max(0, floor_div(y, shape.tile_height)), min(shape.rows, ceil_div(y + height, shape.tile_height)))
+        rows = range(
+            max(0, floor_div(y, shape.tile_height)),
+            min(shape.rows, ceil_div(y + height, shape.tile_height)),
+        )
         columns = range(
-            max(0, floor_div(x, shape.tile_width)), min(shape.columns, ceil_div(x + width, shape.tile_width))
+            max(0, floor_div(x, shape.tile_width)),
+            min(shape.columns, ceil_div(x + width, shape.tile_width)),
         )
         if len(rows) * len(columns) <= len(self.unreadable):
             keys = [(level, row, column) for row in rows for column in columns]
             return [self.unreadable[key] for key in keys if key in self.unreadable]
         with self._lock:
             known = list(self.unreadable.values())
-        return [tile for tile in known if tile.level == level and tile.row in rows and tile.column in columns]
+        return [
+            tile
+            for tile in known
+            if tile.level == level and tile.row in rows and tile.column in columns
+        ]
 
     def _cached(self, level: int, row: int, column: int) -> np.ndarray | None:
         key = level, row, column
@@ -111,16 +122,29 @@ class SlideTiles:
             region = Region(
                 x=floor_div(column * shape.tile_width * across, 1),
                 y=floor_div(row * shape.tile_height * down, 1),
-                width=round(min(shape.tile_width, shape.width - column * shape.tile_width) * across),
+                width=round(
+                    min(shape.tile_width, shape.width - column * shape.tile_width) * across
+                ),
                 height=round(min(shape.tile_height, shape.height - row * shape.tile_height) * down),
             )
-            tile = UnreadableTile(level=level, row=row, column=column, region=region, reason=str(error))
+            tile = UnreadableTile(
+                level=level, row=row, column=column, region=region, reason=str(error)
+            )
             with self._lock:
                 self.unreadable[level, row, column] = tile
             logger.warning(
-                "%s: cannot decode level %d, tile row %d, column %d (x %d, y %d, %d × %d px of level 0): %s",
-                self._name, level, row, column, region.x, region.y, region.width, region.height, error,
-            )  # fmt: skip
+                "%s: cannot decode level %d, tile row %d, column %d (x %d, y %d, %d × %d px of "
+                "level 0): %s",
+                self._name,
+                level,
+                row,
+                column,
+                region.x,
+                region.y,
+                region.width,
+                region.height,
+                error,
+            )
             return None
 
 

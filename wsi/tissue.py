@@ -15,7 +15,9 @@ __all__ = ["TissueMask", "tissue_in_image", "tissue_mask"]
 
 GREY_LIMIT = 0.8  # Liu et al. 2017: background where grey > 0.8
 PALE_CHROMA = 0.045  # below, colour alone does not tell tissue from a tint, and texture must
-PALE_TEXTURE = 0.004  # of density; glass has 0.001 and the slope of a shadow 0.002, faint mucus 0.005
+PALE_TEXTURE = (
+    0.004  # of density; glass has 0.001 and the slope of a shadow 0.002, faint mucus 0.005
+)
 TEXTURE_UM = 40.0  # side of the square in which texture is looked for
 LINE_UM = 56.0  # a piece nowhere this wide is a fibre or the edge of a cover glass
 INK_UM2 = 30_000.0  # a pen is broader; less may be a few blue nuclei or a pool of blood
@@ -24,7 +26,8 @@ INK_RIM_UM = 40.0  # side of the square by which ink grows: its blurred border i
 
 @dataclass(frozen=True, kw_only=True)
 class TissueMask:
-    """Tissue of one slide: bool (rows, columns); pixel (r, c) covers a square of `scale_level0` level-0 px."""
+    """Tissue of one slide: bool (rows, columns); pixel (r, c) covers a square of `scale_level0`
+    level-0 px."""
 
     mask: np.ndarray
     scale_level0: float
@@ -34,11 +37,14 @@ class TissueMask:
         return np.pad(self.mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 
     def fraction(self, xy: np.ndarray, *, side_level0: float) -> np.ndarray:
-        """Share of tissue in squares with top left xy (N, 2) level-0 (x, y): (N,) float32 in [0, 1].
+        """Share of tissue in squares with top left xy (N, 2) level-0 (x, y): (N,) float32 in [0,
+        1].
 
         Counted in whole mask pixels, at least one, of the part inside the mask; 0 where no part is.
         """
-        start = np.floor(np.asarray(xy, np.float64).reshape(-1, 2) / self.scale_level0 + 0.5).astype(np.int64)
+        start = np.floor(
+            np.asarray(xy, np.float64).reshape(-1, 2) / self.scale_level0 + 0.5
+        ).astype(np.int64)
         side = max(1, round(side_level0 / self.scale_level0))
         limit = np.array(self.mask.shape[::-1])
         x0, y0 = np.clip(start, 0, limit).T
@@ -57,7 +63,8 @@ def tissue_mask(slide: Slide, settings: TissueSettings) -> TissueMask:
     overview = slide.overview(settings.mpp)
     mpp = slide.info.mpp * overview.scale_level0
     found = tissue_in_image(overview.image, mpp=mpp, settings=settings)
-    # Damage counts as tissue: whoever reads there at full size learns whether it can be read, and says so.
+    # Damage counts as tissue: whoever reads there at full size learns whether it can be read, and
+    # says so.
     return TissueMask(mask=found | overview.unreadable, scale_level0=overview.scale_level0)
 
 
@@ -74,7 +81,9 @@ def tissue_in_image(image: np.ndarray, *, mpp: float, settings: TissueSettings) 
 
 def _stained(image: np.ndarray, mpp: float, settings: TissueSettings) -> np.ndarray:
     density = OpticalDensity.of(image, glass_colour(image))
-    found = density.is_coloured & ((density.chroma > PALE_CHROMA) | (_texture(density.mean, mpp) > PALE_TEXTURE))
+    found = density.is_coloured & (
+        (density.chroma > PALE_CHROMA) | (_texture(density.mean, mpp) > PALE_TEXTURE)
+    )
     if settings.cut_ink:
         strokes = _without_small(density.is_ink, max_px=round(INK_UM2 / (mpp * mpp)))
         if strokes.any():
@@ -86,8 +95,8 @@ def _stained(image: np.ndarray, mpp: float, settings: TissueSettings) -> np.ndar
 def _texture(density: np.ndarray, mpp: float) -> np.ndarray:
     """Standard deviation in a square of TEXTURE_UM.
 
-    Its logarithm is the local entropy of values spread normally, without the bins whose borders, crossed by noise,
-    give flat glass an entropy of one bit.
+    Its logarithm is the local entropy of values spread normally, without the bins whose borders,
+    crossed by noise, give flat glass an entropy of one bit.
     """
     side = (max(3, _odd(TEXTURE_UM / mpp)),) * 2
     mean, square = cv2.blur(density, side), cv2.sqrBoxFilter(density, cv2.CV_32F, side)

@@ -4,7 +4,8 @@ __all__ = ["counted", "noun_of"]
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """A count and what it counts: "1 slide", "0 slides"; the plural where it is not the noun with an s."""
+    """A count and what it counts: "1 slide", "0 slides"; the plural where it is not the noun with
+    an s."""
     return f"{count} {noun_of(count, noun, plural)}"
 
 

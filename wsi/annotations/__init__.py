@@ -4,4 +4,11 @@ from .annotation import ANNOTATION_SUFFIXES, DEFAULT_GROUPS, Annotation, GroupMe
 from .frame import SlideFrame
 from .outline import Outline
 
-__all__ = ["ANNOTATION_SUFFIXES", "DEFAULT_GROUPS", "Annotation", "GroupMeaning", "Outline", "SlideFrame"]
+__all__ = [
+    "ANNOTATION_SUFFIXES",
+    "DEFAULT_GROUPS",
+    "Annotation",
+    "GroupMeaning",
+    "Outline",
+    "SlideFrame",
+]

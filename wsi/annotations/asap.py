@@ -1,4 +1,5 @@
-"""ASAP XML: level-0 px, rings not closed, no holes: what is cut out is a polygon of another group, painted later."""
+"""ASAP XML: level-0 px, rings not closed, no holes: what is cut out is a polygon of another group,
+painted later."""
 
 import logging
 from collections.abc import Sequence
@@ -30,17 +31,22 @@ def read(root: Element, path: Path) -> list[Outline]:
     for element in root.iter("Annotation"):
         name, kind = element.attributes.get("Name", ""), element.attributes.get("Type", "").lower()
         if kind not in _KINDS:
-            logger.info("%s: %s %r encloses nothing and is passed over", path, kind or "shape", name)
+            logger.info(
+                "%s: %s %r encloses nothing and is passed over", path, kind or "shape", name
+            )
             continue
         lists = [child.vertices for child in element.iter("Coordinates")]
         points = np.concatenate([element.vertices, *lists])
         polygon = polygon_of(_KINDS[kind], points, path=path, name=name)
-        outlines.append(Outline(name=name, group=element.attributes.get("PartOfGroup", ""), polygon=polygon))
+        outlines.append(
+            Outline(name=name, group=element.attributes.get("PartOfGroup", ""), polygon=polygon)
+        )
     return outlines
 
 
 def write(outlines: Sequence[Outline]) -> bytes:
-    """An ASAP file; holes are polygons of group _2, which CAMELYON16 and `read` cut out of the tumour.
+    """An ASAP file; holes are polygons of group _2, which CAMELYON16 and `read` cut out of the
+    tumour.
 
     Where that would cut away what is drawn inside a hole, the polygon is written in pieces.
     """
@@ -53,10 +59,17 @@ def write(outlines: Sequence[Outline]) -> bytes:
             groups[HOLE_GROUP] = None
     # ASAP rejects a file that uses a group it does not list.
     listed = [
-        f'    <Group Name={_quoted(group)} PartOfGroup="None" Color="{_colour(group)}"><Attributes /></Group>'
+        f'    <Group Name={_quoted(group)} PartOfGroup="None" Color="{_colour(group)}"><Attributes '
+        "/></Group>"
         for group in groups
     ]
-    lines = ['<?xml version="1.0" encoding="utf-8"?>', f"<{ROOT}>", "  <Annotations>", *drawn, "  </Annotations>"]
+    lines = [
+        '<?xml version="1.0" encoding="utf-8"?>',
+        f"<{ROOT}>",
+        "  <Annotations>",
+        *drawn,
+        "  </Annotations>",
+    ]
     lines += ["  <AnnotationGroups>", *listed, "  </AnnotationGroups>", f"</{ROOT}>", ""]
     return "\n".join(lines).encode()
 
@@ -64,9 +77,13 @@ def write(outlines: Sequence[Outline]) -> bytes:
 def _ring(name: str, group: str, polygon: Polygon) -> list[str]:
     corners = shapely.get_coordinates(polygon.exterior)[:-1].tolist()
     return [
-        f'    <Annotation Name={_quoted(name)} Type="Polygon" PartOfGroup={_quoted(group)} Color="{_colour(group)}">',
+        f'    <Annotation Name={_quoted(name)} Type="Polygon" PartOfGroup={_quoted(group)} '
+        f'Color="{_colour(group)}">',
         "      <Coordinates>",
-        *(f'        <Coordinate Order="{i}" X="{x:.4f}" Y="{y:.4f}" />' for i, (x, y) in enumerate(corners)),
+        *(
+            f'        <Coordinate Order="{i}" X="{x:.4f}" Y="{y:.4f}" />'
+            for i, (x, y) in enumerate(corners)
+        ),
         "      </Coordinates>",
         "    </Annotation>",
     ]

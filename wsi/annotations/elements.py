@@ -1,4 +1,5 @@
-"""XML as a small tree in which vertices are numbers: a million of them fit in memory and are read in seconds."""
+"""XML as a small tree in which vertices are numbers: a million of them fit in memory and are read
+in seconds."""
 
 import re
 from array import array
@@ -15,7 +16,9 @@ from ..errors import AnnotationError
 
 __all__ = ["Element", "number", "parse", "printable"]
 
-_VERTICES = frozenset({"Coordinate", "Vertex", "V"})  # ASAP, ImageScope, HALO: x and y are attributes
+_VERTICES = frozenset(
+    {"Coordinate", "Vertex", "V"}
+)  # ASAP, ImageScope, HALO: x and y are attributes
 _POINT = "point"  # NDPA: x and y are elements in it
 _DEEPEST = 100
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -78,12 +81,15 @@ def parse(content: bytes, path: Path) -> Element:
     except AnnotationError:
         raise
     except (ParseError, ValueError, LookupError, defusedxml.DefusedXmlException) as error:
-        raise AnnotationError(f"{path}: not an annotation in XML: {error}; export it again") from error
+        raise AnnotationError(
+            f"{path}: not an annotation in XML: {error}; export it again"
+        ) from error
     return builder.root
 
 
 def number(word: str) -> float:
-    """A number whose decimal sign may be a comma, as some programs write it; ValueError where it is none."""
+    """A number whose decimal sign may be a comma, as some programs write it; ValueError where it is
+    none."""
     try:
         return float(word)
     except ValueError:
@@ -114,7 +120,9 @@ class _Builder:
             self.root = element
         self._open.append(element)
         if len(self._open) > _DEEPEST:
-            raise AnnotationError(f"{self._path}: elements nested more than {_DEEPEST} deep; export it again")
+            raise AnnotationError(
+                f"{self._path}: elements nested more than {_DEEPEST} deep; export it again"
+            )
 
     def end(self, tag: str) -> None:
         if tag in _VERTICES:
@@ -122,7 +130,9 @@ class _Builder:
         element = self._open.pop()
         if tag == _POINT and self._open:
             self._open[-1].children.pop()
-            self._vertex(self._open[-1], {child.tag.upper(): child.text for child in element.children})
+            self._vertex(
+                self._open[-1], {child.tag.upper(): child.text for child in element.children}
+            )
 
     def data(self, words: str) -> None:
         if self._open and not words.isspace():
@@ -133,5 +143,7 @@ class _Builder:
             x, y = number(attributes["X"]), number(attributes["Y"])
             owner.orders.append(float(attributes.get("Order", len(owner.orders))))
         except (KeyError, ValueError) as error:
-            raise AnnotationError(f"{self._path}: a coordinate is not a number: {attributes}") from error
+            raise AnnotationError(
+                f"{self._path}: a coordinate is not a number: {attributes}"
+            ) from error
         owner.coordinates.extend((x, y))

@@ -1,4 +1,5 @@
-"""What an annotation may need to know of its slide: its size, and where on the glass its pixels lie."""
+"""What an annotation may need to know of its slide: its size, and where on the glass its pixels
+lie."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,9 @@ class SlideFrame:
         return cls(
             width=pyramid.levels[0].width,
             height=pyramid.levels[0].height,
-            nm_per_px=None if pyramid.mpp_xy is None else (pyramid.mpp_xy[0] * 1000, pyramid.mpp_xy[1] * 1000),
+            nm_per_px=None
+            if pyramid.mpp_xy is None
+            else (pyramid.mpp_xy[0] * 1000, pyramid.mpp_xy[1] * 1000),
             centre_nm=pyramid.offset_nm_xy,
         )
 
@@ -46,7 +49,8 @@ class SlideFrame:
         """
         if self.nm_per_px is None or self.centre_nm is None or not min(self.nm_per_px) > 0:
             raise AnnotationError(
-                f"{path}: its coordinates are nm on the glass, and the slide does not say where it lies there "
+                f"{path}: its coordinates are nm on the glass, and the slide does not say where it "
+                "lies there "
                 "(XOffsetFromSlideCentre); give the NDPI file that it was drawn on"
             )
         (nm_x, nm_y), (centre_x, centre_y) = self.nm_per_px, self.centre_nm

@@ -1,4 +1,5 @@
-"""QuPath GeoJSON: full-resolution px; the first ring of a polygon is its shell, the others are holes."""
+"""QuPath GeoJSON: full-resolution px; the first ring of a polygon is its shell, the others are
+holes."""
 
 import json
 import logging
@@ -31,7 +32,9 @@ def read(content: bytes, path: Path) -> list[Outline]:
     try:
         plain = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path}: not GeoJSON: {error}; export it from QuPath again") from error
+        raise AnnotationError(
+            f"{path}: not GeoJSON: {error}; export it from QuPath again"
+        ) from error
     outlines = []
     for number, feature in enumerate(_features(plain, path)):
         properties = feature.get("properties") or {}
@@ -48,12 +51,18 @@ def _features(plain: Any, path: Path) -> list[dict]:
     if isinstance(plain, dict):
         plain = [plain]
     if not isinstance(plain, list) or not all(isinstance(item, dict) for item in plain):
-        raise AnnotationError(f"{path}: expected a GeoJSON FeatureCollection, Feature, list of Features or geometry")
+        raise AnnotationError(
+            f"{path}: expected a GeoJSON FeatureCollection, Feature, list of Features or geometry"
+        )
     features = [item if item.get("type") == "Feature" else {"geometry": item} for item in plain]
     if any(not isinstance(f.get("geometry") or {}, dict) for f in features):
-        raise AnnotationError(f"{path}: a feature's geometry is not an object; export it from QuPath again")
+        raise AnnotationError(
+            f"{path}: a feature's geometry is not an object; export it from QuPath again"
+        )
     if any(not isinstance(f.get("properties") or {}, dict) for f in features):
-        raise AnnotationError(f"{path}: a feature's properties are not an object; export it from QuPath again")
+        raise AnnotationError(
+            f"{path}: a feature's properties are not an object; export it from QuPath again"
+        )
     return features
 
 
@@ -61,11 +70,15 @@ def _class_name(properties: dict, path: Path) -> str:
     classification = properties.get("classification") or ""
     if not isinstance(classification, dict):
         return str(classification)
-    names = classification.get("names", classification.get("name"))  # QuPath writes derived classes as a list
+    names = classification.get(
+        "names", classification.get("name")
+    )  # QuPath writes derived classes as a list
     if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
         return ": ".join(names)
     if not isinstance(names, str):
-        raise AnnotationError(f"{path}: a class without a name: {classification}; export it from QuPath again")
+        raise AnnotationError(
+            f"{path}: a class without a name: {classification}; export it from QuPath again"
+        )
     return names
 
 
@@ -94,7 +107,9 @@ def _polygons(geometry: dict | None, path: Path, name: str) -> list[Polygon]:
 
 def _parts(geometry: BaseGeometry) -> np.ndarray:
     parts = np.array([geometry])
-    while any(isinstance(part, BaseMultipartGeometry) for part in parts):  # a collection may hold collections
+    while any(
+        isinstance(part, BaseMultipartGeometry) for part in parts
+    ):  # a collection may hold collections
         parts = shapely.get_parts(parts)
     return parts
 
@@ -108,7 +123,10 @@ def write(outlines: Iterable[Outline]) -> bytes:
             "properties": {
                 "objectType": "annotation",
                 "name": outline.name,
-                "classification": {"name": outline.group, "color": _COLOURS.get(outline.group.lower(), [0, 120, 200])},
+                "classification": {
+                    "name": outline.group,
+                    "color": _COLOURS.get(outline.group.lower(), [0, 120, 200]),
+                },
             },
         }
         for outline in outlines

@@ -1,4 +1,5 @@
-"""HALO's .annotations: XML like ImageScope's, with vertices called V, types in words, and boxes for ellipses."""
+"""HALO's .annotations: XML like ImageScope's, with vertices called V, types in words, and boxes for
+ellipses."""
 
 import logging
 from pathlib import Path
@@ -16,14 +17,20 @@ _KINDS: dict[str, Kind] = {"polygon": "polygon", "rectangle": "rectangle", "elli
 
 
 def is_halo(root: Element) -> bool:
-    """Whether a file whose root element is also ImageScope's is HALO's: there a region's type is a word."""
+    """Whether a file whose root element is also ImageScope's is HALO's: there a region's type is a
+    word."""
     types = {region.attributes.get("Type", "") for region in root.iter("Region")}
     return any(word.isalpha() for word in types)
 
 
 def read(root: Element, path: Path) -> list[Outline]:
-    """The closed regions of all layers, also of layers in layers; rulers and pins are passed over."""
-    return [outline for layer in root.iter("Annotation") for outline in _layer(layer, path).outlines(path)]
+    """The closed regions of all layers, also of layers in layers; rulers and pins are passed
+    over."""
+    return [
+        outline
+        for layer in root.iter("Annotation")
+        for outline in _layer(layer, path).outlines(path)
+    ]
 
 
 def _layer(layer: Element, path: Path) -> Layer:
@@ -34,7 +41,12 @@ def _layer(layer: Element, path: Path) -> Layer:
         kind = _KINDS.get(region.attributes.get("Type", "").lower())
         points = [child.vertices for child in region.children_of("Vertices")]
         if kind is None or not points:
-            logger.info("%s: %s %r encloses nothing and is passed over", path, region.attributes.get("Type"), name)
+            logger.info(
+                "%s: %s %r encloses nothing and is passed over",
+                path,
+                region.attributes.get("Type"),
+                name,
+            )
             continue
         polygon = polygon_of(kind, points[0], path=path, name=name)
         cuts = region.attributes.get("NegativeROA") == "1"

@@ -1,4 +1,5 @@
-"""Holes for formats that have none: rings to be cut out, or polygons cut into pieces without holes."""
+"""Holes for formats that have none: rings to be cut out, or polygons cut into pieces without
+holes."""
 
 from collections.abc import Sequence
 
@@ -15,15 +16,19 @@ __all__ = ["without_holes"]
 def without_holes(outlines: Sequence[Outline]) -> list[tuple[Outline, list[Polygon]]]:
     """Each outline without its holes, and the holes, which the reader will cut out of all outlines.
 
-    A hole in which something else is drawn cannot be cut out of all: there the polygon falls into several pieces, cut
-    through its holes, and the list of its holes is empty.
+    A hole in which something else is drawn cannot be cut out of all: there the polygon falls into
+    several pieces, cut through its holes, and the list of its holes is empty.
     """
     tree = shapely.STRtree([outline.polygon for outline in outlines])
     plain = []
     for index, outline in enumerate(outlines):
         holes = [Polygon(ring) for ring in outline.polygon.interiors]
         shell = Polygon(outline.polygon.exterior)
-        met = tree.query(np.array(holes, object), predicate="intersects")[1] if holes else np.zeros(0, np.int64)
+        met = (
+            tree.query(np.array(holes, object), predicate="intersects")[1]
+            if holes
+            else np.zeros(0, np.int64)
+        )
         if (met == index).all():
             plain.append((Outline(name=outline.name, group=outline.group, polygon=shell), holes))
         else:

@@ -1,4 +1,5 @@
-"""Aperio ImageScope XML: level-0 px, rings not closed; a negative region is cut out of its layer."""
+"""Aperio ImageScope XML: level-0 px, rings not closed; a negative region is cut out of its
+layer."""
 
 import logging
 from collections.abc import Sequence
@@ -24,15 +25,23 @@ _COLOURS = (0x0000FF, 0x00FF00, 0xFF0000, 0x00FFFF, 0xFF00FF)  # B, G, R: the fi
 
 
 def read(root: Element, path: Path) -> list[Outline]:
-    """The closed regions of all layers; arrows, rulers and counters enclose nothing and are passed over."""
-    return [outline for layer in root.iter("Annotation") for outline in _layer(layer, path).outlines(path)]
+    """The closed regions of all layers; arrows, rulers and counters enclose nothing and are passed
+    over."""
+    return [
+        outline
+        for layer in root.iter("Annotation")
+        for outline in _layer(layer, path).outlines(path)
+    ]
 
 
 def _layer(layer: Element, path: Path) -> Layer:
     positive, negative = [], []
     group = group_of_layer(layer)
     for region in layer.children_of("Regions", "Region"):
-        name = region.attributes.get("Text", "") or f"{group} {region.attributes.get('Id', '')}".strip()
+        name = (
+            region.attributes.get("Text", "")
+            or f"{group} {region.attributes.get('Id', '')}".strip()
+        )
         points = [child.vertices for child in region.children_of("Vertices")]
         # The type is unreliable: what has more corners than a box is a polygon.
         many = sum(map(len, points)) > 4
@@ -47,19 +56,25 @@ def _layer(layer: Element, path: Path) -> Layer:
 
 
 def write(outlines: Sequence[Outline]) -> bytes:
-    """A layer for each group; holes are negative regions, or, where something is drawn in them, cuts."""
+    """A layer for each group; holes are negative regions, or, where something is drawn in them,
+    cuts."""
     lines = ['<?xml version="1.0" encoding="utf-8"?>', f"<{ROOT}>"]
     for number, group in enumerate(dict.fromkeys(outline.group for outline in outlines)):
         colour = _COLOURS[number % len(_COLOURS)]
         lines.append(
-            f'  <Annotation Id="{number + 1}" Name={_quoted(group)} Type="4" Visible="1" LineColor="{colour}">'
+            f'  <Annotation Id="{number + 1}" Name={_quoted(group)} Type="4" Visible="1" '
+            f'LineColor="{colour}">'
         )
         lines.append("    <Regions>")
         count = 0
-        for outline, holes in without_holes([outline for outline in outlines if outline.group == group]):
+        for outline, holes in without_holes(
+            [outline for outline in outlines if outline.group == group]
+        ):
             for polygon in (outline.polygon, *holes):
                 count += 1
-                lines += _region(polygon, name=outline.name, number=count, is_hole=polygon is not outline.polygon)
+                lines += _region(
+                    polygon, name=outline.name, number=count, is_hole=polygon is not outline.polygon
+                )
         lines += ["    </Regions>", "  </Annotation>"]
     return "\n".join([*lines, f"</{ROOT}>", ""]).encode()
 

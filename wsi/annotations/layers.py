@@ -1,4 +1,5 @@
-"""Layers of regions, as ImageScope and HALO have them: negative regions are cut out of their own layer."""
+"""Layers of regions, as ImageScope and HALO have them: negative regions are cut out of their own
+layer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,11 @@ class Layer:
 
 
 def _less(polygon: Polygon, holes: np.ndarray) -> list[Polygon]:
-    # Holes that lie inside are taken as they are, so that no vertex moves and none changes its place.
-    rings = [ring for part in (polygon, *holes) for ring in part.interiors] + [hole.exterior for hole in holes]
+    # Holes that lie inside are taken as they are, so that no vertex moves and none changes its
+    # place.
+    rings = [ring for part in (polygon, *holes) for ring in part.interiors] + [
+        hole.exterior for hole in holes
+    ]
     whole = Polygon(polygon.exterior, rings)
     if whole.is_valid and whole.area > 0:
         return [whole]
@@ -46,7 +50,8 @@ def _less(polygon: Polygon, holes: np.ndarray) -> list[Polygon]:
 
 
 def group_of_layer(layer: Element) -> str:
-    """The layer's name; where it has none, its colour as #rrggbb, so that a table of groups can still name it."""
+    """The layer's name; where it has none, its colour as #rrggbb, so that a table of groups can
+    still name it."""
     name = layer.attributes.get("Name", "").strip()
     return name or layer_colour(layer.attributes.get("LineColor", ""))
 

@@ -1,7 +1,8 @@
-"""Label masks (TIFF), CAMELYON16's among them, as polygons along the edges of their pixels: exact, and read in strips.
+"""Label masks (TIFF), CAMELYON16's among them, as polygons along the edges of their pixels: exact,
+and read in strips.
 
-Frames: mask px (row, column) of one level; lattice points are the corners of px, (0, 0) the top left of the mask;
-outlines are in level-0 px of the slide.
+Frames: mask px (row, column) of one level; lattice points are the corners of px, (0, 0) the top
+left of the mask; outlines are in level-0 px of the slide.
 """
 
 import logging
@@ -22,8 +23,12 @@ __all__ = ["read"]
 
 logger = logging.getLogger(__name__)
 
-LARGEST_PX = 2**29  # the finest level up to this is read: 8 px wide for 100 000 × 200 000 px, some seconds
-LARGEST_TILE_BYTES = 2**27  # of one tile or strip, decoded; a mask in one piece may have 11 000 × 11 000 px
+LARGEST_PX = (
+    2**29
+)  # the finest level up to this is read: 8 px wide for 100 000 × 200 000 px, some seconds
+LARGEST_TILE_BYTES = (
+    2**27
+)  # of one tile or strip, decoded; a mask in one piece may have 11 000 × 11 000 px
 MOST_CORNERS = 2**20  # of outlines: about 1.5 GB and 10 s while they are joined
 MOST_VALUES = 16  # in one mask; more is a picture
 MOST_LEVELS = 64
@@ -44,10 +49,11 @@ class _Corners:
 
 
 def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
-    """One outline for each 4-connected piece of a value; the group is `mask-VALUE`, background is 0.
+    """One outline for each 4-connected piece of a value; the group is `mask-VALUE`, background is
+    0.
 
-    In a mask of 0 and 1 alone the group is `binary-1`: nothing says whether that is tumour or, as in CAMELYON16,
-    tissue. Without a frame the mask's first level is taken for the slide's.
+    In a mask of 0 and 1 alone the group is `binary-1`: nothing says whether that is tumour or, as
+    in CAMELYON16, tissue. Without a frame the mask's first level is taken for the slide's.
 
     Raises:
         AnnotationError: no such file, not a label mask, or one too large or too ragged to be read.
@@ -58,9 +64,13 @@ def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
     except AnnotationError:
         raise
     except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read: {error}; check the cohort's annotation column") from error
+        raise AnnotationError(
+            f"{path}: cannot be read: {error}; check the cohort's annotation column"
+        ) from error
     except Exception as error:  # what a decoder raises over damaged bytes is its own affair
-        raise AnnotationError(f"{path}: not a label mask, or a damaged one: {error!r}; export it again") from error
+        raise AnnotationError(
+            f"{path}: not a label mask, or a damaged one: {error!r}; export it again"
+        ) from error
     outlines = []
     for value, found in sorted(corners.items()):
         group = "binary-1" if list(corners) == [1] else f"mask-{value}"
@@ -72,29 +82,49 @@ def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
 def _of_some_level(
     tiff: tifffile.TiffFile, path: Path, frame: SlideFrame | None
 ) -> tuple[dict[int, _Corners], tuple[float, float]]:
-    """From the finest level that is small and smooth enough; the (x, y) level-0 px of the slide its px are wide."""
+    """From the finest level that is small and smooth enough; the (x, y) level-0 px of the slide its
+    px are wide."""
     first: Any = tiff.pages[0]
     width, height = first.imagewidth, first.imagelength
     if first.samplesperpixel != 1 or first.dtype is None or first.dtype.kind not in "bui":
         raise AnnotationError(
-            f"{path}: {first.samplesperpixel} channels of {first.dtype}, expected one channel of whole numbers; "
+            f"{path}: {first.samplesperpixel} channels of {first.dtype}, expected one channel of "
+            "whole numbers; "
             "an image is not a mask"
         )
     fit_x, fit_y = _fit(path, (width, height), frame)
-    said = f"no level of the {width} × {height} px mask is under {LARGEST_PX:.2g} px; write it with a pyramid"
+    said = (
+        f"no level of the {width} × {height} px mask is under {LARGEST_PX:.2g} px; write it with a "
+        "pyramid"
+    )
     for page in _levels(tiff):
         if page.imagewidth * page.imagelength > LARGEST_PX:
             continue
-        block = page.tilewidth * page.tilelength if page.is_tiled else page.imagewidth * page.rowsperstrip
+        block = (
+            page.tilewidth * page.tilelength
+            if page.is_tiled
+            else page.imagewidth * page.rowsperstrip
+        )
         if block * page.dtype.itemsize > LARGEST_TILE_BYTES:
             said = f"tiles or strips of {block} px are too large to decode; write it with tiles"
             continue
         corners = _corners(_blocks(tiff, page), path)
         if corners is not None:
-            across, down = _downsample(width, page.imagewidth), _downsample(height, page.imagelength)
+            across, down = (
+                _downsample(width, page.imagewidth),
+                _downsample(height, page.imagelength),
+            )
             return corners, (fit_x * across, fit_y * down)
-        said = f"its outlines have over {MOST_CORNERS} corners: too ragged; smooth it, or write it with a pyramid"
-        logger.info("%s: too ragged at %d × %d px; a coarser level is tried", path, page.imagewidth, page.imagelength)
+        said = (
+            f"its outlines have over {MOST_CORNERS} corners: too ragged; smooth it, or write it "
+            "with a pyramid"
+        )
+        logger.info(
+            "%s: too ragged at %d × %d px; a coarser level is tried",
+            path,
+            page.imagewidth,
+            page.imagelength,
+        )
     raise AnnotationError(f"{path}: {said}")
 
 
@@ -109,7 +139,11 @@ def _levels(tiff: tifffile.TiffFile) -> Iterator[Any]:
         across, down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength
         # Sizes are rounded, by up to a px at each end, more where tiles are padded.
         slack = 2 / min(page.imagewidth, page.imagelength) + 0.01
-        if page.samplesperpixel == 1 and page.dtype == first.dtype and abs(across / down - 1) <= slack:
+        if (
+            page.samplesperpixel == 1
+            and page.dtype == first.dtype
+            and abs(across / down - 1) <= slack
+        ):
             yield page
 
 
@@ -129,7 +163,8 @@ def _fit(path: Path, size: tuple[int, int], frame: SlideFrame | None) -> tuple[f
         return 1.0, 1.0
     if abs(x / y - 1) > SAME_SHARE:
         raise AnnotationError(
-            f"{path}: the mask is {size[0]} × {size[1]} px and the slide {frame.width} × {frame.height}: "
+            f"{path}: the mask is {size[0]} × {size[1]} px and the slide {frame.width} × "
+            f"{frame.height}: "
             "their shapes differ; is it this slide's mask?"
         )
     return x, y
@@ -174,12 +209,16 @@ def _corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, _Corners] | 
             found.setdefault(value, []).append(points)
             count += points.shape[1]
         if len(found) > MOST_VALUES:
-            raise AnnotationError(f"{path}: more than {MOST_VALUES} values: a picture and not a label mask")
+            raise AnnotationError(
+                f"{path}: more than {MOST_VALUES} values: a picture and not a label mask"
+            )
         if count > MOST_CORNERS:
             return None
         above, top = block[-1:], top + len(block)
     return {
-        value: _Corners(row=points[0], column=points[1], is_double=points[2] > 0, is_inside=points[3] > 0)
+        value: _Corners(
+            row=points[0], column=points[1], is_double=points[2] > 0, is_inside=points[3] > 0
+        )
         for value, parts in found.items()
         for points in [np.concatenate(parts, axis=1)]
     }
@@ -196,12 +235,15 @@ def _with_a_row_below(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 def _values(rows: np.ndarray, path: Path) -> list[int]:
     values = np.unique(rows)
     if len(values) > MOST_VALUES + 1:
-        raise AnnotationError(f"{path}: more than {MOST_VALUES} values: a picture and not a label mask")
+        raise AnnotationError(
+            f"{path}: more than {MOST_VALUES} values: a picture and not a label mask"
+        )
     return [int(value) for value in values if value != 0]
 
 
 def _corners_of(inside: np.ndarray) -> np.ndarray:
-    """(4, N): row and column of lattice points between px, whether double, whether the px below right is inside."""
+    """(4, N): row and column of lattice points between px, whether double, whether the px below
+    right is inside."""
     a, b, c, d = inside[:-1, :-1], inside[:-1, 1:], inside[1:, :-1], inside[1:, 1:]
     double = (a == d) & (b == c) & (a != b)
     row, column = np.nonzero((a ^ b ^ c ^ d) | double)
@@ -209,7 +251,8 @@ def _corners_of(inside: np.ndarray) -> np.ndarray:
 
 
 def _polygons(corners: _Corners, scale: tuple[float, float]) -> list[shapely.Polygon]:
-    """Pieces of a value with their holes; edges join corners two by two, along rows and along columns."""
+    """Pieces of a value with their holes; edges join corners two by two, along rows and along
+    columns."""
     times = 1 + corners.is_double
     row, column = np.repeat(corners.row, times), np.repeat(corners.column, times)
     points = np.stack([column, row], axis=1).astype(np.float64)

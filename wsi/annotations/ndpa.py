@@ -26,14 +26,17 @@ def read(root: Element, path: Path, frame: SlideFrame | None) -> list[Outline]:
         AnnotationError: no frame, or one that does not say where the slide lies on the glass.
     """
     if frame is None:
-        raise AnnotationError(f"{path}: an NDPA cannot be read without its slide; pass slide=, the NDPI's path")
+        raise AnnotationError(
+            f"{path}: an NDPA cannot be read without its slide; pass slide=, the NDPI's path"
+        )
     scale, middle = map(np.array, frame.px_of_nm(path))
     outlines = []
     for view in root.iter("ndpviewstate"):
         unit = view.text_of("coordformat")
         if unit not in ("nanometers", ""):
             raise AnnotationError(
-                f"{path}: coordinates in {unit!r}, expected nanometers; export it from NDP.view again"
+                f"{path}: coordinates in {unit!r}, expected nanometers; export it from NDP.view "
+                "again"
             )
         for drawn in view.children_of("annotation"):
             name = view.text_of("title")
@@ -44,7 +47,9 @@ def read(root: Element, path: Path, frame: SlideFrame | None) -> list[Outline]:
     return outlines
 
 
-def _polygon(drawn: Element, scale: np.ndarray, middle: np.ndarray, *, path: Path, name: str) -> Polygon | None:
+def _polygon(
+    drawn: Element, scale: np.ndarray, middle: np.ndarray, *, path: Path, name: str
+) -> Polygon | None:
     kind = drawn.attributes.get("type", "").lower()
     if kind == "circle":
         try:

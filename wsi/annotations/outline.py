@@ -9,7 +9,8 @@ __all__ = ["Outline"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
-    """A polygon with holes, level-0 px, with the name and the group (QuPath: class) its author gave it."""
+    """A polygon with holes, level-0 px, with the name and the group (QuPath: class) its author gave
+    it."""
 
     name: str
     group: str

@@ -36,25 +36,41 @@ def repaired(outlines: list[Outline], path: Path) -> list[Outline]:
 def _made_valid(outline: Outline, path: Path) -> list[Outline]:
     crossings = _crossings(outline.polygon)
     if crossings > MOST_CROSSINGS:
-        raise AnnotationError(f"{path}: outline {outline.name!r} crosses itself about {crossings} times; draw it again")
+        raise AnnotationError(
+            f"{path}: outline {outline.name!r} crosses itself about {crossings} times; draw it "
+            "again"
+        )
     before = outline.polygon.area
-    # What is drawn around twice is inside, as in ASAP; the other method would make a hole of it, and is slow.
-    parts = polygons_in(shapely.make_valid(outline.polygon, method="structure", keep_collapsed=False)).geoms
+    # What is drawn around twice is inside, as in ASAP; the other method would make a hole of it,
+    # and is slow.
+    parts = polygons_in(
+        shapely.make_valid(outline.polygon, method="structure", keep_collapsed=False)
+    ).geoms
     area = sum(part.area for part in parts)
     if not area:
         logger.warning("%s: outline %r has no area and is left out", path, outline.name)
         return [Outline(name=outline.name, group=outline.group, polygon=Polygon())]
     level = logging.WARNING if abs(area - before) > _NOTABLE * max(area, before) else logging.INFO
-    logger.log(level, "%s: outline %r crossed itself: area %.0f → %.0f px²", path, outline.name, before, area)
+    logger.log(
+        level,
+        "%s: outline %r crossed itself: area %.0f → %.0f px²",
+        path,
+        outline.name,
+        before,
+        area,
+    )
     return [Outline(name=outline.name, group=outline.group, polygon=part) for part in parts]
 
 
 def _crossings(polygon: Polygon) -> int:
-    """About how often its lines cross each other, from some of its edges: an upper limit of the work is wanted."""
+    """About how often its lines cross each other, from some of its edges: an upper limit of the
+    work is wanted."""
     points, ring = shapely.get_coordinates(shapely.get_rings(polygon), return_index=True)
     pairs = np.stack([points[:-1], points[1:]], axis=1)[ring[1:] == ring[:-1]]
     edges = np.asarray(shapely.linestrings(pairs), object)
-    some = edges[np.unique(np.linspace(0, len(edges) - 1, max(16, SAMPLED // len(edges))).astype(np.int64))]
+    some = edges[
+        np.unique(np.linspace(0, len(edges) - 1, max(16, SAMPLED // len(edges))).astype(np.int64))
+    ]
     found = shapely.STRtree(edges).query(some, predicate="crosses")[0]
     return len(found) * len(edges) // (2 * len(some))
 

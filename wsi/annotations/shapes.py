@@ -12,21 +12,30 @@ from shapely.geometry import Polygon
 
 from ..errors import AnnotationError
 
-__all__ = ["FARTHEST_PX", "TOLERANCE_PX", "Kind", "check_coordinates", "ellipse", "polygon_of", "spline"]
+__all__ = [
+    "FARTHEST_PX",
+    "TOLERANCE_PX",
+    "Kind",
+    "check_coordinates",
+    "ellipse",
+    "polygon_of",
+    "spline",
+]
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal["polygon", "rectangle", "ellipse", "spline"]
 TOLERANCE_PX = 0.05
-FARTHEST_PX = 1e8  # slides reach 3e5; farther out are other units or damage, and arithmetic that loses the decimals
+# slides reach 3e5; farther out are other units or damage, and arithmetic that loses the decimals
+FARTHEST_PX = 1e8
 _MOST_PIECES = 256  # of one span of a spline
 
 
 def polygon_of(kind: Kind, points: np.ndarray, *, path: Path, name: str) -> Polygon:
     """The polygon of a shape, not yet valid; points (N, 2) are its corners, level-0 px.
 
-    Two to four points of an ellipse, or two of a rectangle, span the box around it. An empty one, and a warning,
-    where there are too few points to enclose anything.
+    Two to four points of an ellipse, or two of a rectangle, span the box around it. An empty one,
+    and a warning, where there are too few points to enclose anything.
     """
     check_coordinates(points, path=path, name=name)
     if kind in ("rectangle", "ellipse") and len(points) == 2:
@@ -69,7 +78,9 @@ def ellipse(centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
 
 def spline(points: np.ndarray) -> np.ndarray:
     """The closed centripetal Catmull-Rom curve through points (N, 2), which is what ASAP draws."""
-    points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]  # it knows no span of no length
+    points = points[
+        (points != np.roll(points, 1, axis=0)).any(axis=1)
+    ]  # it knows no span of no length
     if len(points) < 3:
         return points
     p1, p2 = points, np.roll(points, -1, axis=0)
@@ -77,17 +88,20 @@ def spline(points: np.ndarray) -> np.ndarray:
     span = np.sqrt(np.linalg.norm(p2 - p1, axis=1))[:, None]
     before, after = np.roll(span, 1, axis=0), np.roll(span, -1, axis=0)
     p0, p3 = np.roll(points, 1, axis=0), np.roll(points, -2, axis=0)
-    control1 = (before**2 * p2 - span**2 * p0 + (2 * before**2 + 3 * before * span + span**2) * p1) / (
-        3 * before * (before + span)
-    )
+    control1 = (
+        before**2 * p2 - span**2 * p0 + (2 * before**2 + 3 * before * span + span**2) * p1
+    ) / (3 * before * (before + span))
     control2 = (after**2 * p1 - span**2 * p3 + (2 * after**2 + 3 * after * span + span**2) * p2) / (
         3 * after * (after + span)
     )
     bend = np.maximum(
-        np.linalg.norm(p1 - 2 * control1 + control2, axis=1), np.linalg.norm(control1 - 2 * control2 + p2, axis=1)
+        np.linalg.norm(p1 - 2 * control1 + control2, axis=1),
+        np.linalg.norm(control1 - 2 * control2 + p2, axis=1),
     )
     # n chords leave a cubic by less than its largest second derivative, 6 × bend, over 8 n².
-    pieces = np.clip(np.ceil(np.sqrt(6 * bend / (8 * TOLERANCE_PX))), 1, _MOST_PIECES).astype(np.int64)
+    pieces = np.clip(np.ceil(np.sqrt(6 * bend / (8 * TOLERANCE_PX))), 1, _MOST_PIECES).astype(
+        np.int64
+    )
     which = np.repeat(np.arange(len(points)), pieces)
     t = (np.arange(len(which)) - np.repeat(np.cumsum(pieces) - pieces, pieces)) / pieces[which]
     t = t[:, None]

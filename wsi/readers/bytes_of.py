@@ -8,7 +8,8 @@ __all__ = ["ByteSource", "LocalBytes"]
 
 
 class ByteSource(Protocol):
-    """Where compressed tiles are fetched from; `read` may be called from several threads at once."""
+    """Where compressed tiles are fetched from; `read` may be called from several threads at
+    once."""
 
     def read(self, offset: int, length: int) -> bytes:
         """At most length bytes: fewer where the file ends before. Raises OSError."""

@@ -25,7 +25,9 @@ def ome_image(xml: str) -> OmeImage:
     except (ElementTree.ParseError, DefusedXmlException, ValueError):
         return OmeImage(mpp_xy=None, unfit=None)
     # The namespace changes with every version of the schema.
-    pixels = next((element.attrib for element in root.iter() if element.tag.endswith("}Pixels")), {})
+    pixels = next(
+        (element.attrib for element in root.iter() if element.tag.endswith("}Pixels")), {}
+    )
     sizes = [_um(pixels, axis) for axis in "XY"]
     mpp_xy = None if sizes[0] is None or sizes[1] is None else (sizes[0], sizes[1])
     return OmeImage(mpp_xy=mpp_xy, unfit=_unfit(pixels))
@@ -33,7 +35,9 @@ def ome_image(xml: str) -> OmeImage:
 
 def _um(pixels: dict[str, str], axis: str) -> float | None:
     try:
-        return um_of(float(pixels[f"PhysicalSize{axis}"]), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        return um_of(
+            float(pixels[f"PhysicalSize{axis}"]), pixels.get(f"PhysicalSize{axis}Unit", "µm")
+        )
     except (KeyError, ValueError):
         return None
 

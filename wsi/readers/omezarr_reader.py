@@ -1,4 +1,5 @@
-"""OME-Zarr (NGFF 0.4 on Zarr v2, 0.5 on Zarr v3): a level is an array, and its chunks are the tiles."""
+"""OME-Zarr (NGFF 0.4 on Zarr v2, 0.5 on Zarr v3): a level is an array, and its chunks are the
+tiles."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class OmeZarrReader:
             raise UnreadableRegionError(str(error) or repr(error)) from error
         order = [axis for axis in place.axes if axis in part]
         tile = np.array(pixels.transpose([order.index(axis) for axis in "yxc"]), order="C")
-        # Zarr says of a chunk that is not there only that it reads as this value; a slide has no such chunk.
+        # Zarr says of a chunk that is not there only that it reads as this value; a slide has no
+        # such chunk.
         unwritten = (tile == place.fill_value).all(axis=2)
         if unwritten.all():
             return None
@@ -83,14 +85,17 @@ def ome_zarr_in_folder(path: Path) -> OmeZarrReader:
     def fetch_from(array: zarr.Array) -> Fetch:
         driver = {2: "zarr", 3: "zarr3"}[array.metadata.zarr_format]
         kvstore = {"driver": "file", "path": f"{(path / array.path).resolve()}/"}
-        store = tensorstore.open({"driver": driver, "kvstore": kvstore}, open=True, read=True).result()
+        store = tensorstore.open(
+            {"driver": driver, "kvstore": kvstore}, open=True, read=True
+        ).result()
         return lambda part: np.asarray(store[part].read().result())
 
     return _described(lambda: zarr.open_group(path, mode="r"), fetch_from)
 
 
 def ome_zarr_in_store(store: Store, retried: Callable[[Callable[[], Any]], Any]) -> OmeZarrReader:
-    """The same in any store of zarr-python's; retried calls what it is given, again where that fails."""
+    """The same in any store of zarr-python's; retried calls what it is given, again where that
+    fails."""
 
     def fetch_from(array: zarr.Array) -> Fetch:
         return lambda part: np.asarray(retried(lambda: array[part]))
@@ -98,7 +103,9 @@ def ome_zarr_in_store(store: Store, retried: Callable[[Callable[[], Any]], Any])
     return _described(lambda: retried(lambda: zarr.open_group(store, mode="r")), fetch_from)
 
 
-def _described(open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.Array], Fetch]) -> OmeZarrReader:
+def _described(
+    open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.Array], Fetch]
+) -> OmeZarrReader:
     try:
         group = open_group()
         attributes, group = _image(group)
@@ -116,7 +123,8 @@ def _described(open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.
     fill = levels[0].fill_value
     pyramid = Pyramid(
         levels=tuple(
-            _level(array, axes, scale, arrays[0], scales[0]) for array, scale in zip(arrays, scales, strict=True)
+            _level(array, axes, scale, arrays[0], scales[0])
+            for array, scale in zip(arrays, scales, strict=True)
         ),
         mpp_xy=mpp_xy,
         background=(fill, fill, fill) if fill else (255, 255, 255),
@@ -134,11 +142,16 @@ def _image(group: zarr.Group) -> tuple[Mapping[str, Any], zarr.Group]:
     """The attributes that say what the image is, and the group they stand in."""
     attributes = _ngff(group)
     if "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
-        inner = group["0"]  # bioformats2raw numbers the images of a file; the first one is the slide
+        inner = group[
+            "0"
+        ]  # bioformats2raw numbers the images of a file; the first one is the slide
         if isinstance(inner, zarr.Group):
             attributes, group = _ngff(inner), inner
     if "multiscales" not in attributes:
-        raise SlideError("not an OME-Zarr image: its attributes hold no multiscales; give the folder of the image")
+        raise SlideError(
+            "not an OME-Zarr image: its attributes hold no multiscales; give the folder of the "
+            "image"
+        )
     return attributes, group
 
 
@@ -155,7 +168,10 @@ def _brightfield(array: zarr.Array | zarr.Group, axes: tuple[str, ...]) -> zarr.
         raise SlideError(f"not a brightfield slide: its pixels are {array.dtype}, expected uint8")
     lengths = dict(zip(axes, array.shape, strict=True))
     if lengths.get("c") != 3:
-        raise SlideError(f"not a brightfield slide: {lengths.get('c', 1)} channel(s), expected red, green and blue")
+        raise SlideError(
+            f"not a brightfield slide: {lengths.get('c', 1)} channel(s), expected red, green and "
+            "blue"
+        )
     for axis, length in lengths.items():
         if axis not in "cyx" and length != 1:
             raise SlideError(f"not a brightfield slide: a stack of {length} planes in {axis}")
@@ -165,7 +181,10 @@ def _brightfield(array: zarr.Array | zarr.Group, axes: tuple[str, ...]) -> zarr.
 def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: int) -> np.ndarray:
     """The size of a px along each axis, in the axes' units."""
     size = np.ones(axes)
-    for transforms in (dataset.get("coordinateTransformations"), multiscale.get("coordinateTransformations")):
+    for transforms in (
+        dataset.get("coordinateTransformations"),
+        multiscale.get("coordinateTransformations"),
+    ):
         for transform in transforms or ():
             if transform.get("type") == "scale":
                 size = size * np.asarray(transform["scale"], float)
@@ -173,12 +192,19 @@ def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: int)
 
 
 def _mpp_xy(axes: Sequence[Mapping[str, Any]], scale: np.ndarray) -> tuple[float, float] | None:
-    um = {axis["name"]: um_of(float(size), axis.get("unit")) for axis, size in zip(axes, scale, strict=True)}
+    um = {
+        axis["name"]: um_of(float(size), axis.get("unit"))
+        for axis, size in zip(axes, scale, strict=True)
+    }
     return None if um["x"] is None or um["y"] is None else (um["x"], um["y"])
 
 
 def _level(
-    array: zarr.Array, axes: tuple[str, ...], scale: np.ndarray, first: zarr.Array, first_scale: np.ndarray
+    array: zarr.Array,
+    axes: tuple[str, ...],
+    scale: np.ndarray,
+    first: zarr.Array,
+    first_scale: np.ndarray,
 ) -> PyramidLevel:
     at_x, at_y = axes.index("x"), axes.index("y")
     tile = []
@@ -186,12 +212,17 @@ def _level(
         chunk = array.chunks[axis]
         tile.append(chunk * ceil_div(SMALLEST_TILE_PX, chunk))
     if tile[0] * tile[1] > LARGEST_TILE_PX:
-        raise SlideError(f"its chunks have {tile[0]} × {tile[1]} px; write it with chunks of some hundred px")
+        raise SlideError(
+            f"its chunks have {tile[0]} × {tile[1]} px; write it with chunks of some hundred px"
+        )
     ratio = []
     for axis in (at_x, at_y):
         told, counted = scale[axis] / first_scale[axis], first.shape[axis] / array.shape[axis]
-        # Some writers give every level the first one's scale: told is believed where the sizes allow it.
-        ratio.append(float(told) if abs(array.shape[axis] - first.shape[axis] / told) < 2 else counted)
+        # Some writers give every level the first one's scale: told is believed where the sizes
+        # allow it.
+        ratio.append(
+            float(told) if abs(array.shape[axis] - first.shape[axis] / told) < 2 else counted
+        )
     return PyramidLevel(
         width=array.shape[at_x],
         height=array.shape[at_y],

@@ -1,4 +1,5 @@
-"""Which reader a file gets: the fastest one that gives OpenSlide's pixels, and others for what OpenSlide refuses."""
+"""Which reader a file gets: the fastest one that gives OpenSlide's pixels, and others for what
+OpenSlide refuses."""
 
 import logging
 import os
@@ -25,12 +26,13 @@ __all__ = ["open_reader"]
 logger = logging.getLogger(__name__)
 
 _File = tuple[str, int, int, int, int]
-# A global, for whoever opens the slide again is another task of this process, and there is nothing that both see:
-# every block of a tiling opens its slide, and a comparison takes 20 ms.
+# A global, for whoever opens the slide again is another task of this process, and there is nothing
+# that both see: every block of a tiling opens its slide, and a comparison takes 20 ms.
 _SOUND: dict[_File, Comparison] = {}
 SOUND_AT_MOST = 64
 
-# Leica's SCN is not among them: its scans lie at fractions of a px on the glass, where OpenSlide blends neighbours.
+# Leica's SCN is not among them: its scans lie at fractions of a px on the glass, where OpenSlide
+# blends neighbours.
 NATIVE_VENDORS = {"generic-tiff", "aperio", "philips"}
 EQUAL = "compared tiles are equal to OpenSlide's"
 FEW = 4  # tiles: when fewer are lost it may be by damage, however alike the reasons are
@@ -49,7 +51,9 @@ def open_reader(location: Location) -> tuple[TileReader, str]:
         raise SlideError(f"{path}: no such file; check the cohort's slide column")
     if path.is_dir():
         return _folder(path), "OME-Zarr, by its own chunks"
-    status = path.stat()  # before it is opened: what is put in its place while we read is another file
+    status = (
+        path.stat()
+    )  # before it is opened: what is put in its place while we read is another file
     if path.is_file() and status.st_size == 0:
         raise SlideError(f"{path}: not a slide: the file is empty; copy it again")
     try:
@@ -65,14 +69,19 @@ def open_reader(location: Location) -> tuple[TileReader, str]:
 
 def _folder(path: Path) -> TileReader:
     if not any((path / name).exists() for name in ("zarr.json", ".zgroup")):
-        raise SlideError(f"{path}: not a slide: a folder that is no OME-Zarr; give a file, of DICOM one of its files")
+        raise SlideError(
+            f"{path}: not a slide: a folder that is no OME-Zarr; give a file, of DICOM one of its "
+            "files"
+        )
     try:
         return ome_zarr_in_folder(path)
     except SlideError as error:
         raise SlideError(f"{path}: {error}") from error
 
 
-def _beside_openslide(path: Path, authority: OpenSlideReader, file: _File) -> tuple[TileReader, str]:
+def _beside_openslide(
+    path: Path, authority: OpenSlideReader, file: _File
+) -> tuple[TileReader, str]:
     vendor = authority.pyramid.vendor
     if vendor not in NATIVE_VENDORS:
         return authority, f"{vendor} slides are read by OpenSlide"
@@ -89,16 +98,26 @@ def _beside_openslide(path: Path, authority: OpenSlideReader, file: _File) -> tu
         unseen = len(native.levels) - len(authority.pyramid.levels)
         told = EQUAL + (f", which misses {unseen} level(s)" if unseen else "")
         damaged = [*found.missed, *found.lost]
-        return native, told + (f"; {len(damaged)} of them are damaged: {damaged[0]}" if damaged else "")
+        return native, told + (
+            f"; {len(damaged)} of them are damaged: {damaged[0]}" if damaged else ""
+        )
     native.close()
     if found.missed:
         count = f"{len(found.missed)} of {len(found.missed) + found.equal} compared tiles"
-        return authority, f"{count} are decoded by OpenSlide alone, which does not tell damage: {found.missed[0]}"
+        return (
+            authority,
+            f"{count} are decoded by OpenSlide alone, which does not tell damage: "
+            f"{found.missed[0]}",
+        )
     if not found.difference and len(found.lost) >= FEW and len(set(found.lost)) == 1:
         lenient = _native(path, authority.pyramid, strict=False)
         if isinstance(lenient, TiffReader) and not compare(lenient, authority).lost:
             authority.close()
-            return lenient, f"libjpeg warns of every tile ({found.lost[0]}), so that damage in one would not be seen"
+            return (
+                lenient,
+                f"libjpeg warns of every tile ({found.lost[0]}), so that damage in one would not "
+                "be seen",
+            )
     return authority, found.difference or "no tile could be decoded both ways"
 
 
@@ -139,11 +158,15 @@ def _native(path: Path, pyramid: Pyramid, *, strict: bool = True) -> TiffReader 
             return f"level {number} has no tiles of 8-bit RGB of its own"
         place, tile_width, tile_height = match
         places.append(place)
-        levels.append(replace(pyramid.levels[number], tile_width=tile_width, tile_height=tile_height))
+        levels.append(
+            replace(pyramid.levels[number], tile_width=tile_width, tile_height=tile_height)
+        )
     return TiffReader(LocalBytes(path), places, replace(pyramid, levels=tuple(levels)))
 
 
-def _matching(tiff: tifffile.TiffFile, level: PyramidLevel, *, strict: bool) -> tuple[TiffLevel, int, int] | None:
+def _matching(
+    tiff: tifffile.TiffFile, level: PyramidLevel, *, strict: bool
+) -> tuple[TiffLevel, int, int] | None:
     for page in (page.aspage() for page in tiff.pages):
         # Philips gives its pages' sizes in whole tiles, and the true ones elsewhere.
         whole = tiff.is_philips and (
@@ -160,12 +183,16 @@ def _matching(tiff: tifffile.TiffFile, level: PyramidLevel, *, strict: bool) -> 
 
 
 def _refuse_made_up_size(page: tifffile.TiffPage) -> None:
-    """One changed byte makes a slide a million px long; OpenSlide would lay out every one of them."""
+    """One changed byte makes a slide a million px long; OpenSlide would lay out every one of
+    them."""
     if page.is_tiled and page.tilewidth and page.tilelength and page.planarconfig == 1:
-        needed = ceil_div(page.imagewidth, page.tilewidth) * ceil_div(page.imagelength, page.tilelength)
+        needed = ceil_div(page.imagewidth, page.tilewidth) * ceil_div(
+            page.imagelength, page.tilelength
+        )
         if len(page.dataoffsets) < needed:
             raise SlideError(
-                f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px are {needed} tiles, "
+                f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px are "
+                f"{needed} tiles, "
                 f"and its directory has {len(page.dataoffsets)}"
             )
 
@@ -194,11 +221,16 @@ def _by_directories(path: Path) -> tuple[TileReader, str]:
             page = brightfield_page(tiff)
             if page.is_tiled and page.planarconfig == 1:
                 slide = tiff_slide(tiff)
-                note = f"OpenSlide refuses the file; its own directories hold {len(slide.levels)} level(s)"
+                note = (
+                    f"OpenSlide refuses the file; its own directories hold {len(slide.levels)} "
+                    "level(s)"
+                )
                 return TiffReader(LocalBytes(path), slide.levels, slide.pyramid), note
             picture = picture_of_tiff(page, mpp_xy=page_mpp_xy(tiff), vendor=tiff_vendor(tiff))
             return picture, "a TIFF without tiles, decoded whole"
     except SlideError:
         raise
     except Exception as error:  # directories of random bytes meet errors of all kinds
-        raise SlideError(f"not a slide, or a damaged one: its TIFF directories cannot be read: {error!r}") from error
+        raise SlideError(
+            f"not a slide, or a damaged one: its TIFF directories cannot be read: {error!r}"
+        ) from error

@@ -1,4 +1,5 @@
-"""Slides through OpenSlide: the authority on formats, levels, µm/px and bounds, and the reader of last resort."""
+"""Slides through OpenSlide: the authority on formats, levels, µm/px and bounds, and the reader of
+last resort."""
 
 import threading
 from contextlib import nullcontext
@@ -21,8 +22,8 @@ LARGEST_TILE_PX = 2**28  # 1 GB as OpenSlide holds it; some NDPI levels are a si
 class OpenSlideReader:
     """Reads each tile of a fixed grid alone.
 
-    Off whole level-0 px OpenSlide blends neighbours, by a share that depends on where a read starts; since every tile
-    starts where its grid says, the same pixels come for every window.
+    Off whole level-0 px OpenSlide blends neighbours, by a share that depends on where a read
+    starts; since every tile starts where its grid says, the same pixels come for every window.
     """
 
     name = "OpenSlide"
@@ -43,16 +44,21 @@ class OpenSlideReader:
         shape = self.pyramid.levels[level]
         x, y = column * shape.tile_width, row * shape.tile_height
         size = min(shape.tile_width, shape.width - x), min(shape.tile_height, shape.height - y)
-        return self.region_at_level0(round(x * shape.downsample), round(y * shape.downsample), level=level, size=size)
+        return self.region_at_level0(
+            round(x * shape.downsample), round(y * shape.downsample), level=level, size=size
+        )
 
     def region_at_level0(self, x: int, y: int, *, level: int, size: tuple[int, int]) -> np.ndarray:
-        """OpenSlide's own read_region, on the background: what the other readers are held against."""
-        # On a damaged slide one thread reads at a time, or the error of one would spoil the handle of another.
+        """OpenSlide's own read_region, on the background: what the other readers are held
+        against."""
+        # On a damaged slide one thread reads at a time, or the error of one would spoil the handle
+        # of another.
         with self._alone if self._has_failed else nullcontext():
             try:
                 rgba = np.asarray(self._handle.read_region((x, y), level, size))
             except openslide.OpenSlideError as error:
-                # A handle answers nothing after its first error. The old one is left to its last user to free.
+                # A handle answers nothing after its first error. The old one is left to its last
+                # user to free.
                 self._has_failed = True
                 self._handle = _opened(self._path)
                 raise UnreadableRegionError(str(error)) from error
@@ -69,19 +75,26 @@ def _opened(path: Path) -> openslide.OpenSlide:
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError as error:
-        raise SlideError(f"{path}: not a slide that OpenSlide can read; see docs/formats.md") from error
+        raise SlideError(
+            f"{path}: not a slide that OpenSlide can read; see docs/formats.md"
+        ) from error
     except (openslide.OpenSlideError, OSError) as error:
         raise SlideError(f"{path}: not a slide, or a damaged one: {error}") from error
 
 
 def _refuse_made_up_tiles(handle: openslide.OpenSlide, path: Path) -> None:
-    """OpenSlide ends the whole process where it has no memory for a tile, and one changed byte makes one of 1 TB."""
+    """OpenSlide ends the whole process where it has no memory for a tile, and one changed byte
+    makes one of 1 TB."""
     for number in range(handle.level_count):
-        sides = [handle.properties.get(f"openslide.level[{number}].tile-{side}") for side in ("width", "height")]
+        sides = [
+            handle.properties.get(f"openslide.level[{number}].tile-{side}")
+            for side in ("width", "height")
+        ]
         width, height = (_number(side) or 0 for side in sides)
         if width * height > LARGEST_TILE_PX:
             raise SlideError(
-                f"{path}: not a slide, or a damaged one: level {number} has tiles of {width:.0f} × {height:.0f} px; "
+                f"{path}: not a slide, or a damaged one: level {number} has tiles of {width:.0f} × "
+                f"{height:.0f} px; "
                 "copy the file again"
             )
 
@@ -89,7 +102,9 @@ def _refuse_made_up_tiles(handle: openslide.OpenSlide, path: Path) -> None:
 def _pyramid(handle: openslide.OpenSlide) -> Pyramid:
     properties = handle.properties
     colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
-    offset = tuple(_number(properties.get(f"hamamatsu.{axis}OffsetFromSlideCentre")) for axis in "XY")
+    offset = tuple(
+        _number(properties.get(f"hamamatsu.{axis}OffsetFromSlideCentre")) for axis in "XY"
+    )
     return Pyramid(
         levels=tuple(_level(handle, number) for number in range(handle.level_count)),
         mpp_xy=_mpp(properties),
@@ -103,9 +118,13 @@ def _pyramid(handle: openslide.OpenSlide) -> Pyramid:
 def _level(handle: openslide.OpenSlide, number: int) -> PyramidLevel:
     (width, height), downsample = handle.level_dimensions[number], handle.level_downsamples[number]
     ratio = handle.dimensions[0] / width, handle.dimensions[1] / height
-    # Where the format tells no downsample OpenSlide takes the mean of these two; then each axis has its own.
+    # Where the format tells no downsample OpenSlide takes the mean of these two; then each axis has
+    # its own.
     own = abs((ratio[0] + ratio[1]) / 2 / downsample - 1) < 1e-9
-    tile = [_number(handle.properties.get(f"openslide.level[{number}].tile-{side}")) for side in ("width", "height")]
+    tile = [
+        _number(handle.properties.get(f"openslide.level[{number}].tile-{side}"))
+        for side in ("width", "height")
+    ]
     useful = all(px is not None and USEFUL_TILE_PX[0] <= px <= USEFUL_TILE_PX[1] for px in tile)
     tile_width, tile_height = (round(px or 0) for px in tile) if useful else (TILE_PX, TILE_PX)
     return PyramidLevel(
@@ -119,12 +138,18 @@ def _level(handle: openslide.OpenSlide, number: int) -> PyramidLevel:
 
 
 def _mpp(properties) -> tuple[float, float] | None:
-    x, y = (_number(properties.get(name)) for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y))
+    x, y = (
+        _number(properties.get(name))
+        for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
+    )
     return None if x is None or y is None else (x, y)
 
 
 def _bounds(properties) -> Region | None:
-    found = [_number(properties.get(f"openslide.bounds-{side}")) for side in ("x", "y", "width", "height")]
+    found = [
+        _number(properties.get(f"openslide.bounds-{side}"))
+        for side in ("x", "y", "width", "height")
+    ]
     x, y, width, height = (None if number is None else round(number) for number in found)
     if x is None or y is None or width is None or height is None:
         return None
@@ -139,9 +164,12 @@ def _number(text: str | None) -> float | None:
 
 
 def onto_background(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    """RGBA laid on a colour: outside the scan OpenSlide gives transparent black, which looks like tissue."""
+    """RGBA laid on a colour: outside the scan OpenSlide gives transparent black, which looks like
+    tissue."""
     rgb, alpha = rgba[..., :3], rgba[..., 3:]
     if alpha.min() == 255:
         return np.ascontiguousarray(rgb)
     opacity = alpha.astype(np.float32) / 255
-    return np.rint(rgb * opacity + np.asarray(background, np.float32) * (1 - opacity)).astype(np.uint8)
+    return np.rint(rgb * opacity + np.asarray(background, np.float32) * (1 - opacity)).astype(
+        np.uint8
+    )

@@ -1,4 +1,5 @@
-"""Small images that are no slides: PNG, JPEG, and TIFF without tiles. Decoded once, whole, and cut into tiles."""
+"""Small images that are no slides: PNG, JPEG, and TIFF without tiles. Decoded once, whole, and cut
+into tiles."""
 
 from pathlib import Path
 
@@ -23,7 +24,9 @@ class PictureReader:
 
     name = "picture in memory"
 
-    def __init__(self, pixels: np.ndarray, *, mpp_xy: tuple[float, float] | None, vendor: str) -> None:
+    def __init__(
+        self, pixels: np.ndarray, *, mpp_xy: tuple[float, float] | None, vendor: str
+    ) -> None:
         self._pixels = pixels
         height, width = pixels.shape[:2]
         level = PyramidLevel(
@@ -49,7 +52,8 @@ class PictureReader:
 
 
 def picture_of_file(path: Path) -> PictureReader:
-    """A PNG or JPEG file, pixels as they are stored. What its header says of size in print is no µm/px.
+    """A PNG or JPEG file, pixels as they are stored. What its header says of size in print is no
+    µm/px.
 
     Raises:
         SlideError: not RGB, too large, or damaged. Its message is the reason alone.
@@ -64,7 +68,9 @@ def picture_of_file(path: Path) -> PictureReader:
     return PictureReader(pixels, mpp_xy=None, vendor="picture")
 
 
-def picture_of_tiff(page: tifffile.TiffPage, *, mpp_xy: tuple[float, float] | None, vendor: str) -> PictureReader:
+def picture_of_tiff(
+    page: tifffile.TiffPage, *, mpp_xy: tuple[float, float] | None, vendor: str
+) -> PictureReader:
     """An 8-bit RGB image of a TIFF in strips, or with its channels apart.
 
     Raises:
@@ -91,7 +97,9 @@ def _png(content: bytes) -> np.ndarray:
     _check_size(width, height)
     pixels = imagecodecs.png_decode(content)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
-        raise SlideError(f"not a brightfield picture: {pixels.dtype} {pixels.shape}, expected 8-bit RGB")
+        raise SlideError(
+            f"not a brightfield picture: {pixels.dtype} {pixels.shape}, expected 8-bit RGB"
+        )
     if pixels.shape[2] == 3:
         return pixels
     opacity = pixels[..., 3:].astype(np.float32) / 255
@@ -109,6 +117,7 @@ def _jpeg(content: bytes) -> np.ndarray:
 def _check_size(width: int, height: int) -> None:
     if not 0 < width * height <= MOST_PX:
         raise SlideError(
-            f"a picture of {width} × {height} px, which is decoded whole and may have {MOST_PX} px; "
+            f"a picture of {width} × {height} px, which is decoded whole and may have {MOST_PX} "
+            "px; "
             "convert it to a tiled TIFF"
         )

@@ -1,4 +1,5 @@
-"""Does a fast reader give OpenSlide's pixels, bit for bit? A few tiles of every level are decoded both ways."""
+"""Does a fast reader give OpenSlide's pixels, bit for bit? A few tiles of every level are decoded
+both ways."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ class Comparison:
     missed: tuple[str, ...] = ()
     """Why the fast reader could not decode tiles that OpenSlide decodes."""
     lost: tuple[str, ...] = ()
-    """Why it could not decode tiles that OpenSlide cannot decode either: damage, and no difference."""
+    """Why it could not decode tiles that OpenSlide cannot decode either: damage, and no difference.
+    """
 
 
 def compare(reader: TiffReader, authority: OpenSlideReader) -> Comparison:
@@ -36,7 +38,9 @@ def compare(reader: TiffReader, authority: OpenSlideReader) -> Comparison:
     known = authority.pyramid.levels  # of an OME-TIFF OpenSlide sees the first level only
     for level, (mine, its) in enumerate(zip(reader.pyramid.levels, known, strict=False)):
         if (mine.width, mine.height) != (its.width, its.height):
-            return Comparison(equal=equal, difference=f"level {level} has another size than OpenSlide's")
+            return Comparison(
+                equal=equal, difference=f"level {level} has another size than OpenSlide's"
+            )
     for part in _parts(reader, len(known)):
         expected = _by_openslide(authority, part)
         try:
@@ -47,7 +51,11 @@ def compare(reader: TiffReader, authority: OpenSlideReader) -> Comparison:
         if expected is None:
             continue
         if not np.array_equal(found, expected):
-            off = "another size" if found.shape != expected.shape else f"{_largest(found, expected)} grey levels"
+            off = (
+                "another size"
+                if found.shape != expected.shape
+                else f"{_largest(found, expected)} grey levels"
+            )
             return Comparison(equal=equal, difference=f"{part} differs from OpenSlide's by {off}")
         equal += 1
     return Comparison(equal=equal, missed=tuple(missed), lost=tuple(lost))
@@ -92,28 +100,48 @@ def _largest(one: np.ndarray, other: np.ndarray) -> int:
 def _parts(reader: TiffReader, levels: int) -> Iterator[_Part]:
     for level, shape in enumerate(reader.pyramid.levels[:levels]):
         for row, column in _chosen(reader, level, max(2, TILES // levels)):
-            across = _whole_px(column * shape.tile_width, shape.tile_width, shape.width, shape.downsample)
-            down = _whole_px(row * shape.tile_height, shape.tile_height, shape.height, shape.downsample)
+            across = _whole_px(
+                column * shape.tile_width, shape.tile_width, shape.width, shape.downsample
+            )
+            down = _whole_px(
+                row * shape.tile_height, shape.tile_height, shape.height, shape.downsample
+            )
             if across and down:
                 (left, width), (top, height) = across, down
                 yield _Part(
-                    level=level, row=row, column=column, shape=shape, left=left, top=top, width=width, height=height
+                    level=level,
+                    row=row,
+                    column=column,
+                    shape=shape,
+                    left=left,
+                    top=top,
+                    width=width,
+                    height=height,
                 )
 
 
 def _chosen(reader: TiffReader, level: int, count: int) -> list[tuple[int, int]]:
-    """The fullest tile (white ones are all alike), the last one, one that was never written, and some between."""
+    """The fullest tile (white ones are all alike), the last one, one that was never written, and
+    some between."""
     place, shape = reader.levels[level], reader.pyramid.levels[level]
     total = shape.rows * place.columns
-    indices = [int(place.counts[:total].argmax()), total - 1, *np.linspace(0, total - 1, count + 1).astype(int)[1:-1]]
-    # What OpenSlide shows where no tile was written is its maker's affair: background, or a coarser level.
+    indices = [
+        int(place.counts[:total].argmax()),
+        total - 1,
+        *np.linspace(0, total - 1, count + 1).astype(int)[1:-1],
+    ]
+    # What OpenSlide shows where no tile was written is its maker's affair: background, or a coarser
+    # level.
     sparse = np.flatnonzero(place.counts[:total] == 0)[:1].tolist()
-    places = dict.fromkeys(divmod(int(index), place.columns) for index in [*indices[:count], *sparse])
+    places = dict.fromkeys(
+        divmod(int(index), place.columns) for index in [*indices[:count], *sparse]
+    )
     return [(row, column) for row, column in places if column < shape.columns]
 
 
 def _whole_px(start: int, step: int, end: int, downsample: float) -> tuple[int, int] | None:
-    """How far behind start (level px) the first px lies that begins on a whole level-0 px, and how many follow."""
+    """How far behind start (level px) the first px lies that begins on a whole level-0 px, and how
+    many follow."""
     stop = min(start + step, end)
     candidates = np.arange(start, stop)
     off = np.abs(np.rint(candidates * downsample) / downsample - candidates)

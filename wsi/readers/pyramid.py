@@ -21,7 +21,8 @@ class PyramidLevel:
     downsample: float
     """Level-0 px per level px, the mean of x and y."""
     downsample_xy: tuple[float, float]
-    """The same in x and in y: where a level's size was rounded they differ, by px at the far corner."""
+    """The same in x and in y: where a level's size was rounded they differ, by px at the far
+    corner."""
 
     @property
     def columns(self) -> int:
@@ -46,23 +47,27 @@ class Pyramid:
     bounds: Region | None = None
     """Where the scanned part lies, level-0 px; None where the file says nothing."""
     offset_nm_xy: tuple[float, float] | None = None
-    """Hamamatsu only: the slide's centre in its stage's frame, in nm; NDPA annotations are told in it."""
+    """Hamamatsu only: the slide's centre in its stage's frame, in nm; NDPA annotations are told in
+    it."""
 
 
 class TileReader(Protocol):
-    """An open file that gives a slide's pixels tile by tile; `tile` may be called from several threads at once."""
+    """An open file that gives a slide's pixels tile by tile; `tile` may be called from several
+    threads at once."""
 
     name: str
     """What reads, for people: "OpenSlide", "native TIFF tiles", …"""
     pyramid: Pyramid
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
-        """RGB uint8 (rows, columns, 3), what is transparent laid on the background; None where the file has no tile.
+        """RGB uint8 (rows, columns, 3), what is transparent laid on the background; None where the
+        file has no tile.
 
         A tile at the right or lower border may be cut to the level, or be whole.
 
         Raises:
-            UnreadableRegionError: the tile's pixels cannot be decoded. Its message is the reason alone.
+            UnreadableRegionError: the tile's pixels cannot be decoded. Its message is the reason
+            alone.
         """
         ...
 

@@ -24,8 +24,12 @@ logger = logging.getLogger(__name__)
 
 PAUSES_S = (0.5, 2.0)  # before the second and the third try
 BLOCK_BYTES = 2**16  # of directories: the smallest part that is fetched
-NOT_COMPARED = "read in place by byte ranges; not compared with OpenSlide, which reads local files only"
-COPY = "only TIFF-based slides in tiles and OME-Zarr are read in place: copy it to a local disk first"
+NOT_COMPARED = (
+    "read in place by byte ranges; not compared with OpenSlide, which reads local files only"
+)
+COPY = (
+    "only TIFF-based slides in tiles and OME-Zarr are read in place: copy it to a local disk first"
+)
 
 T = TypeVar("T")
 
@@ -49,9 +53,13 @@ def open_remote(url: str) -> tuple[TileReader, str]:
     except ImportError as error:
         raise SlideError(f"{shown(url)}: {error}; pip install 'gigaslide[remote]'") from error
     except FileNotFoundError as error:
-        raise SlideError(f"{shown(url)}: no such object; check the cohort's slide column") from error
+        raise SlideError(
+            f"{shown(url)}: no such object; check the cohort's slide column"
+        ) from error
     except Exception as error:  # every service has errors of its own
-        raise SlideError(f"{shown(url)}: cannot be read: {_told(error, url)}; try again, or copy it first") from error
+        raise SlideError(
+            f"{shown(url)}: cannot be read: {_told(error, url)}; try again, or copy it first"
+        ) from error
 
 
 def _tiff(source: "RemoteBytes", name: str) -> TiffReader:
@@ -62,7 +70,8 @@ def _tiff(source: "RemoteBytes", name: str) -> TiffReader:
     except SlideError as error:
         raise SlideError(f"{error}; {COPY}") from error
     finally:
-        # tifffile takes what it cannot read for the end of the file, and the slide would come out with fewer levels.
+        # tifffile takes what it cannot read for the end of the file, and the slide would come out
+        # with fewer levels.
         if file.failure:
             raise file.failure
     return TiffReader(source, slide.levels, slide.pyramid)
@@ -80,7 +89,8 @@ class RemoteBytes:
         size = self._files.info(self._path).get("size")
         try:
             if size is not None and self._url.startswith("http"):
-                # Asked for a part, some servers send the whole: fsspec's own file looks before it takes it in.
+                # Asked for a part, some servers send the whole: fsspec's own file looks before it
+                # takes it in.
                 with self._files.open(self._path, cache_type="none") as file:
                     file.seek(1)
                     file.read(1)
@@ -166,7 +176,9 @@ def _retried(call: Callable[[], T], url: str) -> T:
         except FileNotFoundError as error:
             if not (url.startswith("http") and _may_pass(error)):
                 raise
-            logger.info("%s: %s; tried again in %g s", shown(url), _told(error.__cause__, url), pause_s)
+            logger.info(
+                "%s: %s; tried again in %g s", shown(url), _told(error.__cause__, url), pause_s
+            )
             time.sleep(pause_s)
         except Exception as error:  # every service has errors of its own
             logger.info("%s: %s; tried again in %g s", shown(url), _told(error, url), pause_s)
@@ -175,7 +187,8 @@ def _retried(call: Callable[[], T], url: str) -> T:
 
 
 def _may_pass(error: FileNotFoundError) -> bool:
-    """fsspec says of any answer of a web server that there is no such file; only these say so themselves."""
+    """fsspec says of any answer of a web server that there is no such file; only these say so
+    themselves."""
     cause = error.__cause__
     return cause is not None and getattr(cause, "status", None) not in (401, 403, 404, 410)
 

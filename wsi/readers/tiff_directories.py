@@ -1,6 +1,8 @@
-"""A TIFF slide as its own directories tell it: for files that OpenSlide refuses, sees in part, or cannot reach.
+"""A TIFF slide as its own directories tell it: for files that OpenSlide refuses, sees in part, or
+cannot reach.
 
-OpenSlide's rules are kept for what is a level, how many level-0 px its px are wide, and how wide those are in µm.
+OpenSlide's rules are kept for what is a level, how many level-0 px its px are wide, and how wide
+those are in µm.
 """
 
 import logging
@@ -26,7 +28,9 @@ MOST_DIRECTORIES = 1000
 ROUNDED_PX = 1.5  # level px: by so much a level's width or height may be off
 LAID_OUT_ELSEWHERE = {"ndpi": "Hamamatsu NDPI", "scn": "Leica SCN", "bif": "Ventana BIF"}
 UNITS = {2: "inch", 3: "cm"}  # TIFF's ResolutionUnit
-PHILIPS_LEVELS = ".//DataObject[@ObjectType='PixelDataRepresentation']/Attribute[@Name='DICOM_PIXEL_SPACING']"
+PHILIPS_LEVELS = (
+    ".//DataObject[@ObjectType='PixelDataRepresentation']/Attribute[@Name='DICOM_PIXEL_SPACING']"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +42,12 @@ class TiffSlide:
 
 
 def tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlide:
-    """The slide of an open TIFF; directories that are lost or fit nowhere are left out. strict: see `tiff_level`.
+    """The slide of an open TIFF; directories that are lost or fit nowhere are left out. strict: see
+    `tiff_level`.
 
     Raises:
-        SlideError: no brightfield slide, or none without OpenSlide. Its message is the reason alone.
+        SlideError: no brightfield slide, or none without OpenSlide. Its message is the reason
+        alone.
     """
     first = brightfield_page(tiff)
     for flag, words in LAID_OUT_ELSEWHERE.items():
@@ -49,7 +55,9 @@ def tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlide:
             raise SlideError(f"the tiles of {words} lie where only OpenSlide finds them")
     place = tiff_level(first, strict=strict)
     if place is None:
-        raise SlideError("not a slide, or a damaged one: its first image has no tiles that can be read")
+        raise SlideError(
+            "not a slide, or a damaged one: its first image has no tiles that can be read"
+        )
     whole = first.imagewidth, first.imagelength
     levels = [(_level(first, whole, whole, None), place)]
     spacings = _philips_spacings(first.description) if tiff.is_philips else []
@@ -78,18 +86,24 @@ def brightfield_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
     page = tiff.pages.first
     unfit = ome_image(page.description).unfit if tiff.is_ome else None
     if page.photometric not in (2, 6) or page.samplesperpixel != 3:
-        unfit = unfit or f"an image of it has {page.samplesperpixel} channel(s), expected red, green and blue"
+        unfit = (
+            unfit
+            or f"an image of it has {page.samplesperpixel} channel(s), expected red, green and blue"
+        )
     elif page.bitspersample != 8:
         unfit = unfit or f"its pixels have {page.bitspersample} bits a channel, expected 8"
     if unfit:
         raise SlideError(f"not a brightfield slide: {unfit}")
     if not (page.imagewidth and page.imagelength and page.imagedepth == 1):
-        raise SlideError(f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px")
+        raise SlideError(
+            f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px"
+        )
     return page
 
 
 def page_mpp_xy(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
-    """µm per px of the first image in x and in y: by its maker's word, else by TIFF's resolution."""
+    """µm per px of the first image in x and in y: by its maker's word, else by TIFF's
+    resolution."""
     page = tiff.pages.first
     if tiff.is_ome:
         found = ome_image(page.description).mpp_xy
@@ -150,7 +164,9 @@ def _fits(size: tuple[int, int], finer: PyramidLevel, whole: tuple[int, int]) ->
     return least <= most
 
 
-def _level(page: tifffile.TiffPage, size: tuple[int, int], whole: tuple[int, int], told: float | None) -> PyramidLevel:
+def _level(
+    page: tifffile.TiffPage, size: tuple[int, int], whole: tuple[int, int], told: float | None
+) -> PyramidLevel:
     """told is the downsample where the file says it."""
     ratio = whole[0] / size[0], whole[1] / size[1]
     return PyramidLevel(
@@ -170,6 +186,8 @@ def _philips_spacings(xml: str) -> list[tuple[float, float]]:
     except (ElementTree.ParseError, DefusedXmlException, ValueError):
         return []
     # The y spacing comes first, each in quotes of its own.
-    pairs = [(element.text or "").replace('"', " ").split() for element in root.iterfind(PHILIPS_LEVELS)]
+    pairs = [
+        (element.text or "").replace('"', " ").split() for element in root.iterfind(PHILIPS_LEVELS)
+    ]
     spacings = [(float(pair[1]), float(pair[0])) for pair in pairs if len(pair) == 2]
     return spacings if all(math.isfinite(px) and px > 0 for pair in spacings for px in pair) else []

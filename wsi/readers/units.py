@@ -3,10 +3,23 @@
 __all__ = ["um_of"]
 
 UM_PER_UNIT = {
-    "m": 1e6, "meter": 1e6, "cm": 1e4, "centimeter": 1e4, "mm": 1e3, "millimeter": 1e3,
-    "µm": 1.0, "um": 1.0, "micrometer": 1.0, "micron": 1.0, "nm": 1e-3, "nanometer": 1e-3,
-    "Å": 1e-4, "angstrom": 1e-4, "in": 25_400.0, "inch": 25_400.0,
-}  # fmt: skip
+    "m": 1e6,
+    "meter": 1e6,
+    "cm": 1e4,
+    "centimeter": 1e4,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "µm": 1.0,
+    "um": 1.0,
+    "micrometer": 1.0,
+    "micron": 1.0,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "Å": 1e-4,
+    "angstrom": 1e-4,
+    "in": 25_400.0,
+    "inch": 25_400.0,
+}
 
 
 def um_of(length: float, unit: str | None) -> float | None:
