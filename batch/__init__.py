@@ -2,19 +2,26 @@
 
 from .blocks import BlockPlan, BlockWork
 from .jobscript import job_script, without_job_options
-from .journal import RunFolder, run_folder
-from .outcome import BatchSummary, SlideOutcome, SlideStatus
-from .pieces import FolderPieces, Pieces
+from .journal import JOURNAL, Journal, RunFolder, run_folder
+from .lock import BEAT_S, Holder
+from .outcome import BatchSummary, SlideOutcome, SlideStatus, table_name
+from .pieces import DONE, RECIPE, FolderPieces, Pieces, size_and_crc
 from .run import run_blocks, run_slides
 from .settings import BatchSettings
 from .stop import Stopped
 
 __all__ = [
+    "BEAT_S",
+    "DONE",
+    "JOURNAL",
+    "RECIPE",
     "BatchSettings",
     "BatchSummary",
     "BlockPlan",
     "BlockWork",
     "FolderPieces",
+    "Holder",
+    "Journal",
     "Pieces",
     "RunFolder",
     "SlideOutcome",
@@ -24,5 +31,7 @@ __all__ = [
     "run_blocks",
     "run_folder",
     "run_slides",
+    "size_and_crc",
+    "table_name",
     "without_job_options",
 ]

@@ -17,7 +17,7 @@ from dask.distributed import Client, LocalCluster
 from distributed.core import Status
 from distributed.security import Security
 
-from ..wsi import ClusterError, gigaslide_version
+from ..storage import ClusterError, gigaslide_version
 from .machine import machine_cores, machine_memory
 from .queues import job_of
 from .settings import BatchSettings

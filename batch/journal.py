@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..wsi import Location
-from ..wsi.outputs import PARTIAL, remove_left, remove_litter
+from ..storage import PARTIAL, Location, remove_left, remove_litter
 from .lock import RunLock
 from .settings import BatchSettings
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from ..wsi import ClusterError
+from ..storage import ClusterError
 
 __all__ = ["BEAT_S", "Holder", "RunLock"]
 

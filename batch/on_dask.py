@@ -2,6 +2,7 @@
 task that met it."""
 
 import logging
+import math
 import queue
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from dask.distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
-from ..wsi import ClusterError, ceil_div, counted
+from ..storage import ClusterError, counted
 from .blocks import BlockWork, Task
 from .clusters import dask_client, forget_refused
 from .engine import Ended, Lost
@@ -84,7 +85,7 @@ class OnDask:
         threads = max(self._threads, self._wanted) if is_growing else max(1, self._threads)
         # Some wait at the scheduler: a free worker has its next task before we have heard of the
         # last.
-        return threads + ceil_div(threads, 2)
+        return math.ceil(1.5 * threads)
 
     def submit(self, task: Task[Any]) -> None:
         self._attempts += 1

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ..wsi import whole_file
+from ..storage import whole_file
 
 __all__ = ["BatchSummary", "Pace", "SlideOutcome", "SlideStatus", "table_name"]
 

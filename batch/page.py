@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import jinja2
 
-from ..wsi import gigaslide_version
+from ..storage import gigaslide_version
 from .outcome import BatchSummary, SlideStatus
 
 __all__ = ["run_html"]

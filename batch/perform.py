@@ -19,7 +19,7 @@ from typing import Any
 from dask.distributed import Worker, get_worker
 from distributed.utils import sync
 
-from ..wsi import GigaslideError
+from ..storage import GigaslideError
 from .blocks import BlockWork, SlideT, Task
 
 __all__ = ["PACKAGE", "Failure", "Report", "Terms", "perform", "perform_in_worker", "topic_of"]

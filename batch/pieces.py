@@ -19,8 +19,16 @@ from typing import Any, Generic, TypeVar
 
 import google_crc32c
 
-from ..wsi import Location, StoreError, remove_folder, whole_file
-from ..wsi.outputs import leave_to_disk, remove_litter, sync_below, sync_file
+from ..storage import (
+    Location,
+    StoreError,
+    leave_to_disk,
+    remove_folder,
+    remove_litter,
+    sync_below,
+    sync_file,
+    whole_file,
+)
 
 __all__ = ["DONE", "RECIPE", "FolderPieces", "Pieces", "Receipt", "size_and_crc"]
 

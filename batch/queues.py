@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..wsi import SettingsError
+from ..storage import SettingsError
 from .settings import BatchSettings
 
 __all__ = ["JOB_MEMORY_GB", "job_of", "walltime_words"]

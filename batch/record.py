@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..wsi import whole_file
-from ..wsi.location import name_of
+from ..storage import name_of, whole_file
 from .journal import RunFolder
 from .outcome import BatchSummary, Pace, SlideOutcome, table_name
 from .page import run_html

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Generic
 
-from ..wsi import ClusterError, StoreError
+from ..storage import ClusterError, StoreError
 from .agenda import Agenda, InHand
 from .blocks import BlockPlan, BlockWork, SlideT, Task, WholeSlides
 from .engine import Ended, Engine, Here, Lost

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..wsi import Settings
+from ..storage import Settings
 
 __all__ = ["BatchSettings", "QueueName"]
 

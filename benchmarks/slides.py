@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 import openslide
 import tifffile
+from gigaslide.cohort import Cohort
 from gigaslide.phantom import PhantomSettings, make_cohort
-from gigaslide.wsi import Cohort, open_slide
+from gigaslide.wsi import open_slide
 
 TILE_PX = 256
 

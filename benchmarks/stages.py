@@ -58,7 +58,7 @@ def cohort(work: Path):
     """All four slides, two to train on and two to validate on, whatever the phantoms' own split."""
     from dataclasses import replace
 
-    from gigaslide.wsi import Cohort
+    from gigaslide.cohort import Cohort
 
     found = Cohort.load(work / "cohort.csv")
     seen: dict[str, int] = {}
@@ -95,8 +95,8 @@ def train(work: Path, _size_px: int) -> dict[str, float]:
 
 def predict(work: Path, _size_px: int) -> dict[str, float]:
     pace = Pace()
+    from gigaslide.cohort import Cohort
     from gigaslide.inference import PredictSettings, predict_cohort
-    from gigaslide.wsi import Cohort
 
     one = [slide for slide in cohort(work) if slide.label == "tumor"][:1]
     settings = PredictSettings(splits=("train", "validation"), orientations=1)

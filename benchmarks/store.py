@@ -25,7 +25,8 @@ import tilers
 import zarr
 from gigaslide.patching import CLASSES, Candidates, PatchStore, TileSettings
 from gigaslide.patching.write import write_slide
-from gigaslide.wsi import Recipe, open_slide
+from gigaslide.storage import Recipe
+from gigaslide.wsi import open_slide
 
 BATCH = 32
 SLIDES, PER_CLASS = 16, 300

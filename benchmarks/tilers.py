@@ -47,7 +47,7 @@ def measured(figures: Figures) -> Iterator[None]:
 
 
 def cohort_of(work: Path):
-    from gigaslide.wsi import Cohort
+    from gigaslide.cohort import Cohort
 
     rows = [
         replace(slide, split="train", patient=slide.id)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..wsi import propose_cohort
+from ..cohort import propose_cohort
 
 __all__ = ["cohort"]
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ..cohort import Cohort
 from ..eval import EvaluateSettings
-from ..wsi import Cohort
 from .stages import compare_stage
 
 __all__ = ["compare"]

@@ -6,12 +6,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..batch import BatchSettings
+from ..cohort import Cohort
 from ..eval import EvaluateSettings
 from ..inference import PredictSettings
 from ..patching import AugmentSettings, TileSettings
 from ..phantom import PhantomSettings
 from ..training import TrainSettings
-from ..wsi import Cohort
 from .options import Batch
 from .plan import Plan, worst
 from .stages import phantom_stage, run_stages

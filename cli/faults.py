@@ -20,7 +20,7 @@ def config_of(path: Path, sections: set[str]) -> dict[str, Any]:
     """
     import yaml
 
-    from ..wsi.errors import SettingsError
+    from ..storage import SettingsError
 
     if not path.is_file():
         raise SettingsError(

@@ -115,7 +115,7 @@ def _line(error: Exception) -> str:
     """What to tell of an error that a person can put right; raises any other again."""
     from pydantic import ValidationError
 
-    from ..wsi.errors import GigaslideError
+    from ..storage import GigaslideError
 
     if isinstance(error, GigaslideError):
         return str(error)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ..wsi import Cohort, Settings, SettingsError
+from ..cohort import Cohort
+from ..storage import Settings, SettingsError
 
 if TYPE_CHECKING:
     from ..batch import BatchSettings

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ..cohort import Cohort, CohortSlide
 from ..inference import PredictSettings
-from ..wsi import Cohort, CohortSlide
 from .stages import predict_stage
 
 __all__ = ["predict"]

@@ -6,12 +6,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..batch import BatchSettings
+from ..cohort import Cohort
 from ..eval import EvaluateSettings
 from ..inference import PredictSettings
 from ..patching import TileSettings
+from ..storage import SettingsError, location_of
 from ..training import TrainSettings
-from ..wsi import Cohort, SettingsError
-from ..wsi.location import location_of
 from .options import Batch, script_of_this_command
 from .plan import Plan
 from .show import say

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..batch import BatchSummary, SlideOutcome
-from ..wsi import counted
+from ..storage import counted
 
 __all__ = [
     "bar",

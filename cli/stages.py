@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
-from ..wsi import Cohort, Location, SettingsError, counted, refuse_foreign_folder
+from ..cohort import Cohort
+from ..storage import Location, SettingsError, counted, refuse_foreign_folder
 from .plan import Plan, check_cohort, worst
 from .show import (
     bar,

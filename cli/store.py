@@ -14,7 +14,7 @@ from ..patching import (
     totals,
     verify_store,
 )
-from ..wsi.location import location_of
+from ..storage import location_of
 from .show import bar, say, show_table
 
 __all__ = ["store"]

@@ -6,9 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..batch import BatchSettings
+from ..cohort import Cohort
 from ..patching import HardSettings, TileSettings
-from ..wsi import Cohort
-from ..wsi.location import location_of
+from ..storage import location_of
 from .options import Batch
 from .stages import hard_stage, tile_stage
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ..storage import location_of
 from ..training import TrainSettings
-from ..wsi.location import location_of
 from .stages import train_stage
 
 __all__ = ["train"]

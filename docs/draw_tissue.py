@@ -14,7 +14,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from gigaslide.wsi import SlideError, TissueSettings, open_slide, tissue_in_image
+from gigaslide.storage import SlideError
+from gigaslide.wsi import TissueSettings, open_slide, tissue_in_image
 
 MPP = TissueSettings().mpp
 METHODS = ("stain", "grey")

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from ..wsi import Cohort, CohortSlide, floor_div, propose_cohort
+from ..cohort import Cohort, CohortSlide, propose_cohort
+from ..wsi import floor_div
 from .checkup import SideFacts, SlideCheckup
 from .findings import Finding, error, note, warning
 from .settings import DoctorSettings

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..wsi import CohortSlide, gigaslide_version
+from ..cohort import CohortSlide
+from ..storage import gigaslide_version
 from .drawn import AnnotationFacts
 from .estimate import StageEstimate
 from .findings import BY_SEVERITY, Finding, Severity, worst

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from ..batch import BatchSettings, SlideOutcome, run_slides
+from ..cohort import Cohort
 from ..inference import slides_to_predict
 from ..patching import slides_to_tile
-from ..wsi import Cohort, whole_folder
+from ..storage import whole_folder
 from .between import between_slides, sides_of, with_unlike_mpp
 from .checkup import CohortCheckup, SlideCheckup
 from .estimate import estimate

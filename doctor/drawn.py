@@ -8,17 +8,10 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon
 
+from ..cohort import CohortSlide
 from ..eval import EvaluateSettings, lesions_of_annotation
-from ..wsi import (
-    DEFAULT_GROUPS,
-    Annotation,
-    CohortSlide,
-    GigaslideError,
-    GroupMeaning,
-    PolygonRaster,
-    SlideInfo,
-    TissueMask,
-)
+from ..storage import GigaslideError
+from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, PolygonRaster, SlideInfo, TissueMask
 from .findings import Finding, error, note, told, warning
 from .heard import heard
 from .settings import DoctorSettings

@@ -9,19 +9,11 @@ from pathlib import Path
 from shapely.geometry import MultiPolygon
 
 from ..batch import SlideOutcome
+from ..cohort import CohortSlide
 from ..inference import PredictSettings
 from ..patching import TileSettings
-from ..wsi import (
-    Annotation,
-    CohortSlide,
-    Location,
-    Slide,
-    SlideError,
-    SpacingError,
-    TissueMask,
-    open_slide,
-    tissue_mask,
-)
+from ..storage import Location, SlideError, SpacingError
+from ..wsi import Annotation, Slide, TissueMask, open_slide, tissue_mask
 from .checkup import SlideCheckup
 from .drawn import AnnotationFacts, check_drawn, load_drawn
 from .findings import Finding, error, told, warning

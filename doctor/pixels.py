@@ -10,17 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..wsi import (
-    CohortSlide,
-    Region,
-    Slide,
-    SlideError,
-    SlideInfo,
-    TissueMask,
-    UnreadableRegionError,
-    ceil_div,
-    open_slide,
-)
+from ..cohort import CohortSlide
+from ..storage import SlideError, UnreadableRegionError
+from ..wsi import Region, Slide, SlideInfo, TissueMask, ceil_div, open_slide
 from .findings import Finding, error, note, warning
 from .settings import DoctorSettings, SampleSettings
 

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import jinja2
 
-from ..wsi import gigaslide_version
+from ..storage import gigaslide_version
 from .checkup import CohortCheckup
 from .words import about, about_bytes, about_hours, area, figure
 

@@ -5,8 +5,8 @@ from pydantic import Field
 from ..eval import EvaluateSettings
 from ..inference import PredictSettings
 from ..patching import TileSettings
+from ..storage import Settings
 from ..training import TrainSettings
-from ..wsi import Settings
 
 __all__ = ["DoctorSettings", "SampleSettings"]
 

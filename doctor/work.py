@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from shapely.geometry import MultiPolygon
 
+from ..cohort import CohortSlide
 from ..inference import heatmap_grid, tissue_cells
 from ..patching import Candidates, candidates, choose, slide_rng, stored_bytes
-from ..wsi import CellStatus, CohortSlide, Slide, TissueMask, ceil_div
+from ..wsi import CellStatus, Slide, TissueMask, ceil_div
 from .settings import DoctorSettings
 
 __all__ = ["PredictWork", "TileWork", "predict_work", "tile_work"]

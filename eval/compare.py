@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..wsi import ScoreError
+from ..storage import ScoreError
 from .auc import DeLong, delong
 from .bootstrap import SLACK, Estimate, Resampling, Statistic
 from .caution import caution

@@ -10,14 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..wsi import (
-    Cohort,
-    Recipe,
-    SettingsError,
-    open_slide,
-    refuse_foreign_folder,
-    whole_folder,
-)
+from ..cohort import Cohort
+from ..storage import Recipe, SettingsError, refuse_foreign_folder, whole_folder
+from ..wsi import open_slide
 from .auc import Roc, roc
 from .command import command_line
 from .compare import Comparison, compare

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..wsi import Detections, ScoreError
+from ..storage import ScoreError
+from ..wsi import Detections
 
 __all__ = ["DetectionFiles", "SlideDetections", "csv_names", "is_outside"]
 

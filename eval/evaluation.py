@@ -11,14 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..wsi import (
-    Cohort,
-    CohortSlide,
-    GigaslideError,
-    Recipe,
-    SettingsError,
-    whole_folder,
-)
+from ..cohort import Cohort, CohortSlide
+from ..storage import GigaslideError, Recipe, SettingsError, whole_folder
 from . import tables
 from .cohort_counts import cohort_counts
 from .command import command_line

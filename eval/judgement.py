@@ -10,15 +10,9 @@ from enum import StrEnum
 import numpy as np
 from shapely.geometry import MultiPolygon
 
-from ..wsi import (
-    CellStatus,
-    CohortSlide,
-    Detections,
-    Heatmap,
-    ScoreError,
-    counted,
-    tumor_fractions,
-)
+from ..cohort import CohortSlide
+from ..storage import ScoreError, counted
+from ..wsi import CellStatus, Detections, Heatmap, tumor_fractions
 from .detection_files import is_outside
 from .drawing import Pictures
 from .mask_lesions import MaskLesions

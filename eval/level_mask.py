@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from ..wsi import AnnotationError, GroupMeaning, page_mpp_xy
+from ..storage import AnnotationError
+from ..wsi import GroupMeaning, page_mpp_xy
 
 __all__ = ["SAME_SHARE", "LevelMask", "level_mask"]
 
@@ -49,21 +50,20 @@ def level_mask(
         return None
     try:
         with tifffile.TiffFile(path) as tiff:
-            first: Any = tiff.pages[0]
+            pages: Any = tiff.pages
+            first = pages[0]
             whole = first.imagewidth, first.imagelength
             if any(
                 abs(one / other - 1) > SAME_SHARE
                 for one, other in zip(whole, slide_size, strict=True)
             ):
                 return None
-            for page in tiff.pages:
-                across, down = (
-                    first.imagewidth / page.imagewidth,
-                    first.imagelength / page.imagelength,
-                )  # pyright: ignore
+            for page in pages:
+                across = first.imagewidth / page.imagewidth
+                down = first.imagelength / page.imagelength
                 near = all(abs(ratio / downsample - 1) < SAME_SHARE for ratio in (across, down))
                 if near and _is_small(page):
-                    tumor = _tumor(np.asarray(page.asarray()), groups)  # pyright: ignore
+                    tumor = _tumor(np.asarray(page.asarray()), groups)
                     mpp = page_mpp_xy(tiff)
                     return LevelMask(
                         tumor=tumor, downsample=across, mpp=None if mpp is None else mpp[0]

@@ -4,7 +4,8 @@ them."""
 from importlib.metadata import version
 from typing import Any
 
-from ..wsi import CohortSlide, exists, file_identity, gigaslide_version
+from ..cohort import CohortSlide
+from ..storage import exists, file_identity, gigaslide_version
 
 __all__ = ["made_with", "slide_inputs"]
 

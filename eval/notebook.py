@@ -15,15 +15,9 @@ import pandas as pd
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from ..wsi import (
-    AnnotationError,
-    Cohort,
-    CohortSlide,
-    Detections,
-    ScoreError,
-    SettingsError,
-    counted,
-)
+from ..cohort import Cohort, CohortSlide
+from ..storage import AnnotationError, ScoreError, SettingsError, counted
+from ..wsi import Detections
 from . import tables
 from .bootstrap import Estimate
 from .detection_files import DetectionFiles

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ..wsi import heatmap_colours, noun_of
+from ..storage import noun_of
+from ..wsi import heatmap_colours
 from .drawing import COLOURS, MOST_MARKS
 from .froc import DEFINITIONS
 from .references import REFERENCE_COHORT, reference_rows

@@ -14,16 +14,8 @@ import cv2
 import numpy as np
 import shapely
 
-from ..wsi import (
-    GigaslideError,
-    Heatmap,
-    Overview,
-    Region,
-    Slide,
-    heatmap_over,
-    open_slide,
-    shrunk,
-)
+from ..storage import GigaslideError
+from ..wsi import Heatmap, Overview, Region, Slide, heatmap_over, open_slide, shrunk
 from .drawing import (
     Frame,
     Pictures,

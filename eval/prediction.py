@@ -10,19 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..wsi import (
-    CellStatus,
-    CohortSlide,
-    Detections,
-    GigaslideError,
-    Heatmap,
-    ScoreError,
-    SlideError,
-    counted,
-    exists,
-    file_identity,
-    open_slide,
-)
+from ..cohort import CohortSlide
+from ..storage import GigaslideError, ScoreError, SlideError, counted, exists, file_identity
+from ..wsi import CellStatus, Detections, Heatmap, open_slide
 from .detection_files import DetectionFiles, SlideDetections, csv_names, is_outside
 
 __all__ = ["NO_ROW", "GivenDetections", "Prediction", "Predictions", "open_predictions"]

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from ..wsi import GroupMeaning, Settings
+from ..storage import Settings
+from ..wsi import GroupMeaning
 
 __all__ = ["EvaluateSettings"]
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..wsi import CohortSlide, SettingsError
+from ..cohort import CohortSlide
+from ..storage import SettingsError
 from .bootstrap import Estimate
 from .figures import resampling_of
 from .judgement import Judgement

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from ..wsi import DEFAULT_GROUPS, AnnotationError, CohortSlide
+from ..cohort import CohortSlide
+from ..storage import AnnotationError
+from ..wsi import DEFAULT_GROUPS
 from .lesions import AnyLesions, lesions_of_annotation
 from .pixel_rules import official_lesions
 from .settings import EvaluateSettings

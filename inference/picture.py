@@ -5,7 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..wsi import Heatmap, Slide, StoreError, heatmap_over, shrunk
+from ..storage import StoreError
+from ..wsi import Heatmap, Slide, heatmap_over, shrunk
 
 __all__ = ["draw_heatmap"]
 

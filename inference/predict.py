@@ -9,13 +9,9 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
+from ..cohort import Cohort, CohortSlide
 from ..models import ModelCard
-from ..wsi import (
-    CellStatus,
-    Cohort,
-    CohortSlide,
-    Detections,
-    Heatmap,
+from ..storage import (
     ModelError,
     Recipe,
     ScoreError,
@@ -24,9 +20,9 @@ from ..wsi import (
     counted,
     exists,
     file_identity,
-    open_slide,
     whole_folder,
 )
+from ..wsi import CellStatus, Detections, Heatmap, open_slide
 from .detect import detections_of
 from .picture import draw_heatmap
 from .score import WindowModel, score_slide

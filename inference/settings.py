@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..wsi import Number, Settings, TissueSettings
+from ..storage import Number, Settings
+from ..wsi import TissueSettings
 
 __all__ = ["PredictSettings"]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ..wsi import ModelError
+from ..storage import ModelError
 
 __all__ = ["CARD", "WEIGHTS", "ModelCard", "hash_of"]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from ..wsi import ModelError
+from ..storage import ModelError
 from .allocator import keep_large_buffers
 from .card import CARD, WEIGHTS, ModelCard, hash_of
 from .inception import build_classifier, parameter_counts

@@ -5,7 +5,7 @@ from typing import Literal
 
 import keras
 
-from ..wsi import ModelError
+from ..storage import ModelError
 
 __all__ = ["Width", "build_classifier", "parameter_counts"]
 

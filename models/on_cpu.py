@@ -12,7 +12,7 @@ import numpy as np
 import openvino
 from openvino.preprocess import PrePostProcessor
 
-from ..wsi import ModelError
+from ..storage import ModelError
 
 __all__ = ["on_cpu"]
 

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..batch import BlockPlan, Pieces, SlideOutcome, SlideStatus
-from ..wsi import CohortSlide, Location, Recipe, SlideError, StoreError, open_slide
+from ..cohort import CohortSlide
+from ..storage import Location, Recipe, SlideError, StoreError
+from ..wsi import open_slide
 from .contents import find_slide
 from .group import pieces_at, remove_group
 from .pixels import fitted_stains, read_pixels

@@ -15,11 +15,17 @@ from typing import Any
 
 import tensorstore
 
-from ..batch import BatchSettings, RunFolder, run_folder
-from ..batch.journal import JOURNAL, Journal
-from ..batch.lock import BEAT_S, Holder
-from ..batch.outcome import table_name
-from ..wsi import ClusterError, Location, StoreError
+from ..batch import (
+    BEAT_S,
+    JOURNAL,
+    BatchSettings,
+    Holder,
+    Journal,
+    RunFolder,
+    run_folder,
+    table_name,
+)
+from ..storage import ClusterError, Location, StoreError
 from .group import remove_leftovers
 from .place import delete_file, kvstore, read_files, settled, write_file
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..wsi import Location, SettingsError, StoreError
+from ..storage import Location, SettingsError, StoreError
 from .group import refuse_foreign
 from .place import below, read_files, write_file
 from .settings import TileSettings

@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..batch import FolderPieces, Pieces
-from ..batch.pieces import DONE, RECIPE
-from ..wsi import (
+from ..batch import DONE, RECIPE, FolderPieces, Pieces
+from ..storage import (
+    PARTIAL,
     Location,
     SettingsError,
     refuse_foreign_folder,
     remove_folder,
     restore_folder,
+    sync_below,
     whole_folder,
 )
-from ..wsi.outputs import PARTIAL, sync_below
 from .place import (
     below,
     delete_all,

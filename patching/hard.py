@@ -18,20 +18,9 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
-from ..wsi import (
-    Cohort,
-    CohortSlide,
-    GigaslideError,
-    Heatmap,
-    Location,
-    Recipe,
-    SettingsError,
-    Slide,
-    StoreError,
-    open_slide,
-    tissue_mask,
-    tumor_fractions,
-)
+from ..cohort import Cohort, CohortSlide
+from ..storage import GigaslideError, Location, Recipe, SettingsError, StoreError
+from ..wsi import Heatmap, Slide, open_slide, tissue_mask, tumor_fractions
 from .bucket import store_run
 from .contents import find_slide
 from .lesions import NO_LESION, near_border

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..wsi import StoreError
+from ..storage import StoreError
 from .contents import CLASSES, Part
 from .store import PatchStore
 from .write import METADATA_ARRAYS

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..wsi import SettingsError, floor_div, whole_file
+from ..storage import SettingsError, whole_file
+from ..wsi import floor_div
 from .contents import CLASSES, SlidePatches
 from .settings import StainMethod
 from .store import PatchStore

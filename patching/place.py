@@ -10,9 +10,8 @@ from typing import Any
 
 import tensorstore
 
-from ..batch.pieces import size_and_crc
-from ..wsi import Location, SettingsError, StoreError, whole_file
-from ..wsi.outputs import leave_to_disk
+from ..batch import size_and_crc
+from ..storage import Location, SettingsError, StoreError, leave_to_disk, whole_file
 
 __all__ = [
     "below",

@@ -7,17 +7,9 @@ from typing import Any
 
 from shapely.geometry import MultiPolygon
 
-from ..wsi import (
-    AnnotationError,
-    CohortSlide,
-    Recipe,
-    Slide,
-    SlideError,
-    exists,
-    file_identity,
-    tissue_mask,
-)
-from ..wsi.location import shown
+from ..cohort import CohortSlide
+from ..storage import AnnotationError, Recipe, SlideError, exists, file_identity, shown
+from ..wsi import Slide, tissue_mask
 from .quota import Quota
 from .select import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..wsi import CohortSlide
+from ..cohort import CohortSlide
 from .settings import TileSettings
 
 __all__ = ["Quota", "quotas"]

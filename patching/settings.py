@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from ..wsi import GroupMeaning, Settings, TissueSettings
+from ..storage import Settings
+from ..wsi import GroupMeaning, TissueSettings
 
 __all__ = ["AugmentSettings", "HardSettings", "StainMethod", "TileSettings"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..wsi import StoreError, ceil_div
+from ..storage import StoreError
+from ..wsi import ceil_div
 from .quota import Quota
 from .settings import TileSettings
 from .write import METADATA_ARRAYS, rows_per_shard

@@ -21,7 +21,7 @@ import numpy as np
 import tensorstore
 from pydantic import ValidationError
 
-from ..wsi import Location, StoreError
+from ..storage import Location, StoreError
 from .contents import Part, SlidePatches, attributes_of, describe, slides_of
 from .normalise import StainFit
 from .place import below, kvstore, settled

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ..batch import BatchSettings, BatchSummary, BlockPlan, SlideOutcome, run_blocks
-from ..wsi import (
-    Cohort,
-    CohortSlide,
+from ..cohort import Cohort, CohortSlide
+from ..storage import (
     Location,
     Recipe,
     SettingsError,
     StoreError,
     exists,
     file_identity,
+    location_of,
+    shown,
 )
-from ..wsi.location import location_of, shown
 from .blocks import SlideWork, TileBlocks
 from .bucket import store_run
 from .place import read_files

@@ -17,7 +17,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import MemoryStore
 
-from ..wsi import Location, Recipe, StoreError
+from ..storage import Location, Recipe, StoreError
 from .group import whole_group
 from .place import below, kvstore, settled, write_file, write_piece
 from .select import Candidates

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from shapely.geometry import Polygon
 
-from ..wsi import Annotation, Cohort, CohortSlide, Outline, Recipe, StoreError
+from ..cohort import Cohort, CohortSlide
+from ..storage import Recipe, StoreError
+from ..wsi import Annotation, Outline
 from .lesions import Lesion
 from .painter import BLOCK_PX, Painter
 from .plan import PhantomSlide, plan_cohort

@@ -19,7 +19,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ..wsi import SettingsError, ceil_div, whole_file
+from ..storage import SettingsError, whole_file
+from ..wsi import ceil_div
 
 DOWNSAMPLE = 4
 _SMALLEST_LEVEL_PX = 512

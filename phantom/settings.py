@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..wsi import Number, Settings
+from ..storage import Number, Settings
 
 
 class PhantomSettings(Settings):

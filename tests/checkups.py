@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import HEIGHT, TUMOR_RINGS, WIDTH, geojson, halved, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.doctor import CohortCheckup, DoctorSettings, Finding, check_up, cohort_of
 from gigaslide.patching import TileSettings
-from gigaslide.wsi import Cohort, CohortSlide
 
 TILE = TileSettings(
     mpp=0.5,

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from gigaslide.wsi import Cohort, CohortSlide, open_slide
+from gigaslide.cohort import Cohort, CohortSlide
+from gigaslide.wsi import open_slide
 
 pytest_plugins = (
     "tiling",

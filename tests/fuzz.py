@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 from conftest import stained_slide, write_tiff
+from gigaslide.cohort import CohortSlide
 from gigaslide.patching import TileSettings, tile_slide
-from gigaslide.wsi import Annotation, CohortSlide, GigaslideError
+from gigaslide.storage import GigaslideError
+from gigaslide.wsi import Annotation
 from test_annotations_faults import CORPUS, ON_GLASS
 from test_readers_fuzz import KINDS, changed, read_all
 

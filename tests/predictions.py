@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings, evaluate_cohort
-from gigaslide.wsi import Annotation, CellStatus, Cohort, CohortSlide, Detections, Heatmap, Outline
+from gigaslide.wsi import Annotation, CellStatus, Detections, Heatmap, Outline
 from shapely.geometry import Polygon, box
 
 WIDTH, HEIGHT, MPP = 900, 700, 2.0

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 from gigaslide.batch import BatchSettings, BatchSummary, BlockPlan, SlideOutcome, Stopped
+from gigaslide.cohort import Cohort
 from gigaslide.patching import tile as tile_module
 from gigaslide.patching import tile_cohort
 from gigaslide.patching import write as write_module
 from gigaslide.patching.blocks import SlideWork, TileBlocks
-from gigaslide.wsi import Cohort, Location
-from gigaslide.wsi.location import location_of
+from gigaslide.storage import Location
+from gigaslide.storage.location import location_of
 from tiling import SETTINGS, SIDE
 
 A_SHARD, A_BLOCK = 5, 10  # patches

@@ -27,7 +27,7 @@ from gigaslide.batch import (
     run_folder,
 )
 from gigaslide.batch.pieces import size_and_crc
-from gigaslide.wsi import GigaslideError
+from gigaslide.storage import GigaslideError
 
 ROWS = 5  # numbers a block, but for the last
 

@@ -8,7 +8,8 @@ import pytest
 import shapely
 from conftest import REAL_DATA, TUMOR_RINGS, asap_xml, geojson
 from drawings import INNER, SQUARE, corners, outline, shoelace
-from gigaslide.wsi import DEFAULT_GROUPS, Annotation, AnnotationError
+from gigaslide.storage import AnnotationError
+from gigaslide.wsi import DEFAULT_GROUPS, Annotation
 from shapely.geometry import box
 
 

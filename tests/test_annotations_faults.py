@@ -12,7 +12,8 @@ import pytest
 import shapely
 from conftest import asap_xml, geojson
 from drawings import INNER, NEW, SQUARE, feature, mask_bytes, outline
-from gigaslide.wsi import Annotation, AnnotationError, SlideFrame, tumor_fractions
+from gigaslide.storage import AnnotationError
+from gigaslide.wsi import Annotation, SlideFrame, tumor_fractions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,8 @@ import pytest
 import shapely
 import tifffile
 from bombs import claim, swell
-from gigaslide.wsi import DEFAULT_GROUPS, Annotation, AnnotationError, PolygonRaster, SlideFrame
+from gigaslide.storage import AnnotationError
+from gigaslide.wsi import DEFAULT_GROUPS, Annotation, PolygonRaster, SlideFrame
 from gigaslide.wsi.annotations import mask as mask_module
 from scipy import ndimage
 from shapely.geometry import MultiPolygon

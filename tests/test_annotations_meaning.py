@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import asap_xml, geojson, write_tiff
-from gigaslide.wsi import Annotation, AnnotationError, CohortSlide, Outline, SlideError
+from gigaslide.cohort import CohortSlide
+from gigaslide.storage import AnnotationError, SlideError
+from gigaslide.wsi import Annotation, Outline
 from shapely.geometry import Polygon
 
 SQUARE = [(10, 20), (60, 20), (60, 90), (10, 90)]

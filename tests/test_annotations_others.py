@@ -8,14 +8,9 @@ import pytest
 import shapely
 from conftest import REAL_DATA, geojson
 from drawings import INNER, SQUARE, outline, shoelace
-from gigaslide.wsi import (
-    DEFAULT_GROUPS,
-    Annotation,
-    AnnotationError,
-    CohortSlide,
-    SlideFrame,
-    open_slide,
-)
+from gigaslide.cohort import CohortSlide
+from gigaslide.storage import AnnotationError
+from gigaslide.wsi import DEFAULT_GROUPS, Annotation, SlideFrame, open_slide
 
 FAR = [(x + 400, y + 7) for x, y in INNER]
 

@@ -26,7 +26,7 @@ from gigaslide.batch import (
 from gigaslide.batch.machine import machine_cores, machine_memory
 from gigaslide.batch.outcome import Pace
 from gigaslide.batch.page import run_html
-from gigaslide.wsi import SlideError
+from gigaslide.storage import SlideError
 from pydantic import ValidationError
 
 

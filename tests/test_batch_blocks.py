@@ -15,7 +15,7 @@ import pytest
 from gigaslide.batch import BatchSettings, FolderPieces, run_folder
 from gigaslide.batch import pieces as pieces_module
 from gigaslide.batch.pieces import size_and_crc
-from gigaslide.wsi import ClusterError, StoreError
+from gigaslide.storage import ClusterError, StoreError
 from pydantic import ValidationError
 from sums import COLUMNS, Column, Sums, contents, expected, run
 

@@ -17,7 +17,7 @@ from distributed import worker_memory
 from gigaslide.batch import BatchSettings, clusters, on_dask, perform, run_blocks, run_folder
 from gigaslide.batch.blocks import Task
 from gigaslide.batch.clusters import refuse_other_versions
-from gigaslide.wsi import ClusterError, StoreError, outputs
+from gigaslide.storage import ClusterError, StoreError, outputs
 from schedulers import dask, scheduler
 from sums import COLUMNS, Column, Sums, contents, expected, run
 from test_batch_blocks import SCRIPT, journal

@@ -4,7 +4,7 @@ import dask_jobqueue
 import pytest
 from gigaslide.batch import BatchSettings
 from gigaslide.batch.queues import job_of, walltime_words
-from gigaslide.wsi import SettingsError
+from gigaslide.storage import SettingsError
 
 WANTED = {
     "cores": 2,

@@ -16,12 +16,14 @@ from gigaslide.cli.demo import demo_plan
 from gigaslide.cli.plan import Plan, check_cohort, worst
 from gigaslide.cli.show import show_figures
 from gigaslide.cli.stages import run_stages
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings
 from gigaslide.inference import PredictSettings
 from gigaslide.patching import PatchStore, TileSettings
 from gigaslide.phantom import plan_cohort
+from gigaslide.storage import SettingsError
 from gigaslide.training import TrainSettings
-from gigaslide.wsi import Cohort, CohortSlide, Heatmap, SettingsError, TissueSettings
+from gigaslide.wsi import Heatmap, TissueSettings
 
 SMALL = [
     "--mpp",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from conftest import as_cohort
-from gigaslide.wsi import Cohort, CohortSlide, SettingsError
+from gigaslide.cohort import Cohort, CohortSlide
+from gigaslide.storage import SettingsError
 
 
 def row(name: str, **fields) -> CohortSlide:

@@ -12,6 +12,7 @@ import pytest
 from checkups import TILE, DeadlyPath, checked, checked_csv, settings, slide
 from conftest import as_cohort
 from gigaslide.batch import BatchSettings
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.doctor import (
     CohortCheckup,
     SampleSettings,
@@ -22,7 +23,7 @@ from gigaslide.doctor import (
     save_checkup,
 )
 from gigaslide.patching import tile_cohort
-from gigaslide.wsi import Cohort, CohortSlide, TissueSettings, open_slide, tissue_mask
+from gigaslide.wsi import TissueSettings, open_slide, tissue_mask
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from checkups import HEAD, TILE, checked, drawn, slide
 from gigaslide.cli import main
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.doctor import CohortCheckup, Finding, SlideCheckup, checkup_lines, save_checkup
-from gigaslide.wsi import Cohort, CohortSlide
 from predictions import Page
 
 NASTY = "<script>alert('1')</script>\"&\n\x1b[31m"

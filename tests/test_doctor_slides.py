@@ -10,8 +10,9 @@ import shapely
 import tifffile
 from checkups import LEVELS, alone, checked, drawn, slide
 from conftest import HEIGHT, TUMOR_RINGS, WIDTH, block_means, stained_slide, tile_place, write_tiff
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.doctor import SampleSettings
-from gigaslide.wsi import Cohort, CohortSlide, Slide, TissueSettings, open_slide, tissue_mask
+from gigaslide.wsi import Slide, TissueSettings, open_slide, tissue_mask
 
 TILE_PX = 256
 

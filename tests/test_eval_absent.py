@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from gigaslide.cohort import CohortSlide
 from gigaslide.eval import (
     DEFINITIONS,
     STAGES,
@@ -23,7 +24,6 @@ from gigaslide.eval.froc_draws import resampled_sensitivity
 from gigaslide.eval.left_out import left_out_of
 from gigaslide.eval.statistics import official_gap
 from gigaslide.eval.subgroups import subgroups_of
-from gigaslide.wsi import CohortSlide
 from predictions import IN_LESION, LESION, Bench, Page
 from shapely.geometry import box
 from sklearn.metrics import cohen_kappa_score

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from gigaslide.cli import main
+from gigaslide.cohort import Cohort
 from gigaslide.eval import (
     EvaluateSettings,
     JudgementStatus,
@@ -20,7 +21,8 @@ from gigaslide.eval import (
     open_predictions,
 )
 from gigaslide.eval.evaluation import judge_cohort
-from gigaslide.wsi import AnnotationError, Cohort, Detections, ScoreError, SettingsError
+from gigaslide.storage import AnnotationError, ScoreError, SettingsError
+from gigaslide.wsi import Detections
 from predictions import IN_LESION, LESION, Bench, Page
 from shapely.geometry import MultiPolygon, Point, box
 

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from gigaslide.cli import main
+from gigaslide.cohort import Cohort
 from gigaslide.eval import EvaluateSettings, compare, compare_cohort
 from gigaslide.eval.left_out import LeftOut
-from gigaslide.wsi import Cohort, Recipe, SettingsError
+from gigaslide.storage import Recipe, SettingsError
 from predictions import LESION, Bench, Page
 
 QUICK = EvaluateSettings(resamples=60, picture_px=100, seed=3)

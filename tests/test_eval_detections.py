@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gigaslide.cli import main
+from gigaslide.cohort import Cohort
 from gigaslide.eval import DetectionFiles, EvaluateSettings, JudgementStatus, evaluate_cohort
-from gigaslide.wsi import Cohort, ScoreError
+from gigaslide.storage import ScoreError
 from predictions import HEIGHT, LESION, WIDTH, Bench
 from shapely.geometry import box
 

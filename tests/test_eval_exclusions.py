@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gigaslide.cohort import Cohort
 from gigaslide.eval import (
     EvaluateSettings,
     JudgementStatus,
@@ -11,7 +12,7 @@ from gigaslide.eval import (
     find_evaluation,
     operating_point,
 )
-from gigaslide.wsi import Annotation, Cohort
+from gigaslide.wsi import Annotation
 from predictions import IN_LESION, ITC, LESION, QUICK, Bench
 from shapely.geometry import box
 

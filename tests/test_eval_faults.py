@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 from bombs import claim, swell
+from gigaslide.cohort import Cohort
 from gigaslide.eval import DetectionFiles, EvaluateSettings, JudgementStatus, evaluate_cohort
-from gigaslide.wsi import Cohort, ScoreError, SettingsError
+from gigaslide.storage import ScoreError, SettingsError
 from predictions import LESION, QUICK, Bench
 
 STRANGE = [

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from gigaslide.eval import EvaluateSettings, JudgementStatus
-from gigaslide.wsi import Recipe
+from gigaslide.storage import Recipe
 from predictions import COLUMNS, EVERY_CELL, IN_LESION, ITC, LESION, ROWS, Page
 
 

@@ -7,17 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings, JudgementStatus, evaluate_cohort, slides_to_evaluate
-from gigaslide.wsi import (
-    Annotation,
-    CellStatus,
-    Cohort,
-    CohortSlide,
-    Heatmap,
-    Outline,
-    ScoreError,
-    SettingsError,
-)
+from gigaslide.storage import ScoreError, SettingsError
+from gigaslide.wsi import Annotation, CellStatus, Heatmap, Outline
 from predictions import EVERY_CELL, HEIGHT, LESION, QUICK, WIDTH, Bench, Page
 from shapely.geometry import box
 

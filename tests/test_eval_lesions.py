@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import shapely
+from gigaslide.cohort import CohortSlide
 from gigaslide.eval import (
     EvaluateSettings,
     LesionRule,
@@ -15,7 +16,7 @@ from gigaslide.eval import (
     lesions_of_annotation,
 )
 from gigaslide.eval.mask_lesions import lesions_on_raster
-from gigaslide.wsi import Annotation, CohortSlide, Outline
+from gigaslide.wsi import Annotation, Outline
 from scipy import ndimage
 from shapely import affinity
 from shapely.geometry import MultiPolygon, Point, Polygon, box

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tifffile
+from gigaslide.cohort import CohortSlide
 from gigaslide.eval import EvaluateSettings, Truth
-from gigaslide.wsi import CohortSlide
 from scipy import ndimage
 from skimage import measure
 

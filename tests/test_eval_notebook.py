@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import DetectionFiles, EvaluateSettings, JudgementStatus, SlideTruth, evaluate
-from gigaslide.wsi import AnnotationError, Cohort, CohortSlide, Detections, SettingsError
+from gigaslide.storage import AnnotationError, SettingsError
+from gigaslide.wsi import Detections
 from predictions import LESION, Bench
 from shapely.geometry import box
 

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from gigaslide.cohort import CohortSlide
 from gigaslide.eval import (
     DEFINITIONS,
     EvaluateSettings,
@@ -18,7 +19,7 @@ from gigaslide.eval import (
     official_lesions,
 )
 from gigaslide.eval.pixel_rules import RULE, official_rasters
-from gigaslide.wsi import Annotation, CohortSlide, Detections, Outline
+from gigaslide.wsi import Annotation, Detections, Outline
 from scipy import ndimage
 from shapely.geometry import MultiPolygon, Polygon, box
 from skimage import measure

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gigaslide.cohort import CohortSlide
 from gigaslide.eval import EvaluateSettings, Judgement, JudgementStatus, Pairs, Resampling, roc
 from gigaslide.eval.figures import figures_of
 from gigaslide.eval.judgement import Patches
 from gigaslide.eval.statistics import statistics_of
-from gigaslide.wsi import CohortSlide
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
 SETTINGS = EvaluateSettings(resamples=40, slide_threshold=0.5)

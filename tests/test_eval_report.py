@@ -12,12 +12,13 @@ import pytest
 import tifffile
 from gigaslide.cli import main
 from gigaslide.cli.show import show_figures
+from gigaslide.cohort import Cohort
 from gigaslide.eval import EvaluateSettings, find_evaluation
 from gigaslide.eval.auc import roc
 from gigaslide.eval.command import command_line
 from gigaslide.eval.operating import FalsePositive, OperatingPoint
 from gigaslide.eval.plots import draw_froc, froc_overlay, froc_plot, roc_overlay, roc_plot
-from gigaslide.wsi import Cohort, Recipe, SettingsError
+from gigaslide.storage import Recipe, SettingsError
 from predictions import HEIGHT, IN_LESION, LESION, QUICK, WIDTH, Bench, Page
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import stained_slide, write_tiff
+from gigaslide.cohort import CohortSlide
 from gigaslide.inference import PredictSettings, WindowModel, score_slide
 from gigaslide.patching import TileSettings, tile_slide
-from gigaslide.wsi import CellStatus, CohortSlide, GigaslideError, open_slide
+from gigaslide.storage import GigaslideError
+from gigaslide.wsi import CellStatus, open_slide
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

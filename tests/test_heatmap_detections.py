@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from gigaslide.wsi import CellStatus, Detections, Heatmap, ScoreError, StoreError, row_column
+from gigaslide.storage import ScoreError, StoreError
+from gigaslide.wsi import CellStatus, Detections, Heatmap, row_column
 
 
 def heatmap(rows: int = 700, columns: int = 530, **changes) -> Heatmap:

@@ -12,7 +12,8 @@ from gigaslide.inference import (
     score_slide,
 )
 from gigaslide.inference.predict import _outcome
-from gigaslide.wsi import CellStatus, Heatmap, SpacingError, open_slide, oriented
+from gigaslide.storage import SpacingError
+from gigaslide.wsi import CellStatus, Heatmap, open_slide, oriented
 
 SIDE, CENTRE = 75, 32
 

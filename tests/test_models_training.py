@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.models import (
     CARD,
     WEIGHTS,
@@ -27,9 +28,9 @@ from gigaslide.patching import (
     centre_crop,
     tile_cohort,
 )
+from gigaslide.storage import ModelError, SettingsError
 from gigaslide.training import Sampler, TrainSettings, prefetched, train
 from gigaslide.training.loop import _Run
-from gigaslide.wsi import Cohort, CohortSlide, ModelError, SettingsError
 
 TILES = TileSettings(
     mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=20, normal_per_slide=20

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import as_cohort
 from gigaslide.patching import PatchStore, StainFit, StainMethod, fit_stain
-from gigaslide.wsi import StoreError
+from gigaslide.storage import StoreError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiling import made_slide, tile

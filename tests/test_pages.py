@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Browser, Tab, find_chromium
+from gigaslide.cohort import Cohort
 from gigaslide.eval import EvaluateSettings, compare_cohort
-from gigaslide.wsi import Cohort
 from predictions import IN_LESION, ITC, LESION, Bench
 
 pytestmark = pytest.mark.pages

@@ -16,17 +16,11 @@ from conftest import (
     stained_slide,
     write_tiff,
 )
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.patching import PatchStore, TileSettings
 from gigaslide.patching.select import candidates
-from gigaslide.wsi import (
-    Annotation,
-    CellGrid,
-    Cohort,
-    CohortSlide,
-    SettingsError,
-    open_slide,
-    tissue_mask,
-)
+from gigaslide.storage import SettingsError
+from gigaslide.wsi import Annotation, CellGrid, open_slide, tissue_mask
 from pydantic import ValidationError
 from tiling import CENTRE_OFFSET, SETTINGS, SIDE, classes_of, content_hash, tile
 

@@ -15,7 +15,8 @@ from gigaslide.patching import PatchStore, tile_slide
 from gigaslide.patching import blocks as blocks_module
 from gigaslide.patching.blocks import SlideWork, TileBlocks
 from gigaslide.patching.quota import quotas
-from gigaslide.wsi import SlideError, open_slide
+from gigaslide.storage import SlideError
+from gigaslide.wsi import open_slide
 from tiling import SETTINGS, SIDE, content_hash, made_slide, tile
 
 

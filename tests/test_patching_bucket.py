@@ -13,6 +13,7 @@ from conftest import as_cohort, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
 from gigaslide.batch.lock import Holder
 from gigaslide.cli import main
+from gigaslide.cohort import CohortSlide
 from gigaslide.patching import (
     CLASSES,
     HardSettings,
@@ -24,7 +25,7 @@ from gigaslide.patching import (
 from gigaslide.patching import bucket as bucket_module
 from gigaslide.patching.bucket import LOCK, BucketLock, store_run
 from gigaslide.patching.place import delete_file, read_files, write_file
-from gigaslide.wsi import ClusterError, CohortSlide, StoreError
+from gigaslide.storage import ClusterError, StoreError
 from test_patching_hard import write_heatmap
 from tiling import SETTINGS, made_slide, tile
 

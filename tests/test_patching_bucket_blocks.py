@@ -13,6 +13,7 @@ import pytest
 from bucket import after, s3fs
 from conftest import as_cohort
 from gigaslide.batch import BatchSettings, BlockPlan, SlideOutcome, perform, pieces
+from gigaslide.cohort import CohortSlide
 from gigaslide.patching import PatchStore, tile_cohort, tile_slide, verify_store, write
 from gigaslide.patching import bucket as bucket_module
 from gigaslide.patching import place as place_module
@@ -20,7 +21,7 @@ from gigaslide.patching.blocks import SlideWork, TileBlocks
 from gigaslide.patching.group import BucketPieces, remove_leftovers
 from gigaslide.patching.place import below, delete_file, names_in, read_files, write_file
 from gigaslide.patching.quota import quotas
-from gigaslide.wsi import CohortSlide, Location, StoreError
+from gigaslide.storage import Location, StoreError
 from slow_tiling import A_BLOCK, tile_slowly
 from test_patching_bucket import lines
 from tiling import SETTINGS, SIDE, made_slide, tile

@@ -12,8 +12,8 @@ from gigaslide.patching import (
     draw_augmentation,
     patch_rng,
 )
+from gigaslide.storage import StoreError
 from gigaslide.training.batches import Sampler
-from gigaslide.wsi import StoreError
 from pydantic import ValidationError
 from tiling import made_slide, tile
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import zarr
 from conftest import as_cohort, geojson, stained_slide, tile_place, write_tiff
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.patching import PatchStore
-from gigaslide.wsi import Cohort, CohortSlide, open_slide
+from gigaslide.wsi import open_slide
 from tiling import SIDE, made_slide, tile
 
 

@@ -14,17 +14,11 @@ import zarr
 from conftest import TUMOR_RINGS, as_cohort, brute_fraction, stained_slide
 from gigaslide.batch import BatchSettings, run_folder
 from gigaslide.cli import main
+from gigaslide.cohort import Cohort
 from gigaslide.patching import HardSettings, PatchStore, add_hard_negatives, verify_store
 from gigaslide.patching import hard as hard_module
-from gigaslide.wsi import (
-    CellStatus,
-    ClusterError,
-    Cohort,
-    Heatmap,
-    SettingsError,
-    SlideError,
-    StoreError,
-)
+from gigaslide.storage import ClusterError, SettingsError, SlideError, StoreError
+from gigaslide.wsi import CellStatus, Heatmap
 from tiling import CENTRE_OFFSET, SIDE, made_slide, tile
 
 STRIDE, ORIGIN = 30.5, (3.0, 7.0)  # level-0 px; no cell lies on the store's own grid

@@ -13,7 +13,7 @@ from gigaslide.patching import space as space_module
 from gigaslide.patching.montage import CLASS_COLOURS
 from gigaslide.patching.quota import Quota
 from gigaslide.patching.space import store_size
-from gigaslide.wsi import StoreError
+from gigaslide.storage import StoreError
 from tiling import SETTINGS, SIDE, classes_of, tile
 
 

@@ -11,7 +11,7 @@ from gigaslide.patching import Candidates, PatchStore, TileSettings
 from gigaslide.patching import write as write_module
 from gigaslide.patching.shard import Layout
 from gigaslide.patching.write import write_shards, write_slide
-from gigaslide.wsi import Recipe, SettingsError, StoreError
+from gigaslide.storage import Recipe, SettingsError, StoreError
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

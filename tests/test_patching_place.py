@@ -12,7 +12,7 @@ from gigaslide.patching.place import (
     write_file,
     write_piece,
 )
-from gigaslide.wsi import SettingsError, StoreError
+from gigaslide.storage import SettingsError, StoreError
 
 
 def test_files_below_a_place_in_a_folder_and_a_bucket(bucket, tmp_path):

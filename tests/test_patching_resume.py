@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import zarr
 from conftest import as_cohort, stained_slide, tile_place, write_tiff
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.patching import PatchStore
 from gigaslide.patching.blocks import SlideWork, TileBlocks
 from gigaslide.patching.quota import quotas
-from gigaslide.wsi import Cohort, CohortSlide, SettingsError, SlideError
+from gigaslide.storage import SettingsError, SlideError
 from tiling import SETTINGS, SIDE, content_hash, made_slide, tile
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import zarr
 from conftest import as_cohort, offset_level0, wave_slide, write_tiff
+from gigaslide.cohort import CohortSlide
 from gigaslide.patching import AugmentSettings, PatchStore, TileSettings, draw_augmentation
-from gigaslide.wsi import CohortSlide
 from pydantic import ValidationError
 from tiling import SETTINGS, SIDE, tile
 

@@ -14,7 +14,8 @@ from gigaslide.patching.pixels import read_pixels
 from gigaslide.patching.place import kvstore
 from gigaslide.patching.shard import Layout, encoded_row, shard_of
 from gigaslide.patching.write import create_arrays, shard_key, write_shards, write_stack
-from gigaslide.wsi import Recipe, Region, StoreError, open_slide
+from gigaslide.storage import Recipe, StoreError
+from gigaslide.wsi import Region, open_slide
 
 P = 29
 PER_SHARD = 5

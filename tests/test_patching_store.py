@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 from gigaslide.patching import PatchStore, tile_slide
-from gigaslide.wsi import StoreError
+from gigaslide.storage import StoreError
 from tiling import SETTINGS, SIDE, classes_of
 
 

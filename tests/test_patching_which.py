@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import zarr
 from conftest import TUMOR_RINGS, as_cohort, even_odd
+from gigaslide.cohort import CohortSlide
 from gigaslide.patching import PatchStore
 from gigaslide.patching.quota import Quota, quotas
 from gigaslide.patching.select import dealt
-from gigaslide.wsi import CohortSlide
 from hypothesis import given
 from hypothesis import strategies as st
 from tiling import CENTRE_OFFSET, SETTINGS, tile

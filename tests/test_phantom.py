@@ -10,6 +10,7 @@ import numpy as np
 import openslide
 import pytest
 import shapely
+from gigaslide.cohort import Cohort
 from gigaslide.phantom import (
     Anatomy,
     PhantomSettings,
@@ -24,7 +25,8 @@ from gigaslide.phantom.lattice import Grid, noise, scatter
 from gigaslide.phantom.lesions import grow_lesions
 from gigaslide.phantom.painter import Painter
 from gigaslide.phantom.pyramid import PyramidSpec, write_pyramid
-from gigaslide.wsi import Annotation, Cohort, SettingsError
+from gigaslide.storage import SettingsError
+from gigaslide.wsi import Annotation
 from pydantic import ValidationError
 from shapely.geometry import Polygon
 from sklearn.linear_model import LogisticRegression

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from conftest import stained_slide, tile_place, write_tiff
 from gigaslide import models
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import PredictSettings, predict_cohort
 from gigaslide.models import CARD, WEIGHTS, ModelCard, hash_of
-from gigaslide.wsi import Cohort, CohortSlide, Detections, Heatmap, SettingsError
+from gigaslide.storage import SettingsError
+from gigaslide.wsi import Detections, Heatmap
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from conftest import REAL_DATA
-from gigaslide.wsi import Cohort, CohortSlide, SettingsError, propose_cohort
+from gigaslide.cohort import Cohort, CohortSlide, propose_cohort
+from gigaslide.storage import SettingsError
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -12,7 +12,7 @@ import openslide
 import pytest
 import tifffile
 from conftest import block_means, tile_place
-from gigaslide.wsi import SlideError, UnreadableRegionError
+from gigaslide.storage import SlideError, UnreadableRegionError
 from gigaslide.wsi.readers import TileReader, open_reader
 from test_readers_tiff import (
     COMPRESSIONS,

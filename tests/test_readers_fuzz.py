@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from gigaslide.wsi import SlideError
+from gigaslide.storage import SlideError
 from gigaslide.wsi.readers import open_reader
 from test_readers_faults import DEFLATE, JPEG, tiles_of
 from test_readers_tiff import stained, write_levels, write_ome

@@ -8,7 +8,8 @@ import pytest
 import tifffile
 from conftest import WIDTH as SLIDE_WIDTH
 from conftest import position_coded, tile_place, write_tiff
-from gigaslide.wsi import SlideError, UnreadableRegionError, open_slide
+from gigaslide.storage import SlideError, UnreadableRegionError
+from gigaslide.wsi import open_slide
 from gigaslide.wsi.readers import open_reader, opening
 from gigaslide.wsi.readers.probe import compare
 from gigaslide.wsi.readers.tiff_directories import tiff_slide

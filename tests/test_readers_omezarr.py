@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 from conftest import block_means, position_coded
-from gigaslide.wsi import SlideError, UnreadableRegionError
+from gigaslide.storage import SlideError, UnreadableRegionError
 from gigaslide.wsi.readers import open_reader
 from test_readers_tiff import stained, whole_level
 

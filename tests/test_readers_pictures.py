@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import REAL_DATA, position_coded
-from gigaslide.wsi import SlideError
+from gigaslide.storage import SlideError
 from gigaslide.wsi.readers import open_reader, picture_reader
 from test_readers_tiff import stained, whole_level
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from bucket import hang_up
 from conftest import write_tiff
-from gigaslide.wsi import SlideError, UnreadableRegionError, open_slide
-from gigaslide.wsi.location import exists, name_of, remote_identity
+from gigaslide.storage import SlideError, UnreadableRegionError
+from gigaslide.storage.location import exists, name_of, remote_identity
+from gigaslide.wsi import open_slide
 from gigaslide.wsi.readers import open_reader, remote
 from test_readers_omezarr import write_ome_zarr
 from test_readers_tiff import APERIO, stained, whole_level, write_levels, write_ome

@@ -9,7 +9,7 @@ import openslide
 import pytest
 import tifffile
 from conftest import REAL_DATA, block_means, position_coded, wave_slide
-from gigaslide.wsi import SlideError
+from gigaslide.storage import SlideError
 from gigaslide.wsi.readers import TileReader, open_reader
 from gigaslide.wsi.readers.tiff_directories import tiff_slide
 

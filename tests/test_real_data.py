@@ -8,17 +8,11 @@ import tifffile
 import zarr
 from conftest import REAL_DATA, even_odd
 from gigaslide.batch import BatchSettings
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings, Truth
 from gigaslide.patching import PatchStore, TileSettings, tile_cohort
-from gigaslide.wsi import (
-    Annotation,
-    Cohort,
-    CohortSlide,
-    SlideError,
-    TissueSettings,
-    open_slide,
-    tissue_mask,
-)
+from gigaslide.storage import SlideError
+from gigaslide.wsi import Annotation, TissueSettings, open_slide, tissue_mask
 
 pytestmark = [
     pytest.mark.real,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import REAL_DATA
 from gigaslide.cli import main
-from gigaslide.wsi import Cohort, Heatmap, open_slide
+from gigaslide.cohort import Cohort
+from gigaslide.wsi import Heatmap, open_slide
 
 pytestmark = [
     pytest.mark.real_run,

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gigaslide.wsi import (
-    CellStatus,
-    Heatmap,
+from gigaslide.storage import (
     Recipe,
     SettingsError,
     StoreError,
@@ -22,7 +20,8 @@ from gigaslide.wsi import (
     whole_file,
     whole_folder,
 )
-from gigaslide.wsi import outputs as outputs_module
+from gigaslide.storage import outputs as outputs_module
+from gigaslide.wsi import CellStatus, Heatmap
 
 
 class Stop(Exception):  # noqa: N818 - not an error of the program

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import stained_slide, write_tiff
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import PredictSettings, predict_cohort
 from gigaslide.patching import PatchStore
-from gigaslide.wsi import Cohort, CohortSlide, exists, file_identity
-from gigaslide.wsi.location import location_of, name_of
+from gigaslide.storage import exists, file_identity
+from gigaslide.storage.location import location_of, name_of
 from test_predict import model  # noqa: F401 - a fixture
 from test_readers_omezarr import write_ome_zarr
 from tiling import classes_of, content_hash, made_slide, tile

@@ -11,27 +11,28 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
-    "wsi": set(),
-    "phantom": {"wsi"},
-    "batch": {"wsi"},
-    "patching": {"wsi", "batch"},
-    "models": {"wsi"},
-    "training": {"wsi", "batch", "patching", "models"},
-    "inference": {"wsi", "batch", "patching", "models"},
-    "eval": {"wsi"},
-    "doctor": {"wsi", "batch", "patching", "training", "inference", "eval"},
-    "cli": {
+    "storage": set(),
+    "wsi": {"storage"},
+    "cohort": {"storage", "wsi"},
+    "phantom": {"storage", "wsi", "cohort"},
+    "batch": {"storage", "cohort"},
+    "patching": {"storage", "wsi", "cohort", "batch"},
+    "models": {"storage", "wsi"},
+    "inference": {"storage", "wsi", "cohort", "batch", "models"},
+    "eval": {"storage", "wsi", "cohort"},
+    "training": {
+        "storage",
         "wsi",
-        "phantom",
+        "cohort",
         "batch",
         "patching",
         "models",
-        "training",
         "inference",
         "eval",
-        "doctor",
     },
 }
+FLOORS["doctor"] = set(FLOORS)
+FLOORS["cli"] = set(FLOORS)
 KERAS_ROOMS = {"models", "training", "inference"}
 KERAS = {"keras", "tensorflow", "tf_keras", "openvino"}
 
@@ -72,7 +73,7 @@ def test_reading_of_imports_sees_all_forms():
     assert {
         "json",
         "shapely.geometry.Polygon",
-        "gigaslide.wsi.errors",
+        "gigaslide.storage.AnnotationError",
         "gigaslide.wsi.annotations.outline",
     } <= imported(module)
 
@@ -95,6 +96,19 @@ def test_imports_point_down(room):
         if room_of(name) not in (None, room, *FLOORS[room])
     }
     assert not wrong
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_rooms_import_from_front_doors_only(room):
+    behind = {
+        f"{module.relative_to(ROOT)}: {'.' * node.level}{node.module}"
+        for module in modules_of(room)
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module
+        if node.level == len(module.relative_to(ROOT).parts)
+        if "." in node.module
+    }
+    assert not behind
 
 
 @pytest.mark.parametrize("room", FLOORS)
@@ -204,7 +218,7 @@ def test_modules_define_what_their_all_names(room):
 
 def test_there_is_no_package_file_at_the_root_and_all_errors_are_one_tree():
     assert not (ROOT / "__init__.py").exists()
-    from gigaslide.wsi import errors
+    from gigaslide.storage import errors
 
     builtins = {OSError, ValueError, RuntimeError}
     for name in errors.__all__:

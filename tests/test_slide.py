@@ -16,7 +16,8 @@ from conftest import (
     windows_of,
     write_tiff,
 )
-from gigaslide.wsi import Region, SpacingError, open_slide
+from gigaslide.storage import SpacingError
+from gigaslide.wsi import Region, open_slide
 from gigaslide.wsi import overview as overview_module
 from gigaslide.wsi.readers.openslide_reader import onto_background
 

@@ -20,7 +20,8 @@ from conftest import (
     windows_of,
     write_tiff,
 )
-from gigaslide.wsi import Region, SlideError, SpacingError, UnreadableRegionError, open_slide
+from gigaslide.storage import SlideError, SpacingError, UnreadableRegionError
+from gigaslide.wsi import Region, open_slide
 from gigaslide.wsi.readers import bytes_of, opening, openslide_reader
 
 

@@ -14,8 +14,9 @@ import pytest
 from dask.distributed import Client, LocalCluster
 from distributed.chaos import KillWorker
 from gigaslide.batch import BatchSummary
+from gigaslide.cohort import Cohort
 from gigaslide.patching import PatchStore, verify_store
-from gigaslide.wsi import ClusterError, Cohort, StoreError
+from gigaslide.storage import ClusterError, StoreError
 from schedulers import dask, heard, scheduler
 from slow_tiling import A_BLOCK, tile_slowly
 from sums import COLUMNS, contents, expected, run

@@ -1,7 +1,7 @@
 """Counts in sentences."""
 
 import pytest
-from gigaslide.wsi import counted, noun_of
+from gigaslide.storage import counted, noun_of
 
 
 @pytest.mark.parametrize(

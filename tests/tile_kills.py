@@ -11,8 +11,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from gigaslide.cohort import Cohort
 from gigaslide.patching import PatchStore, write
-from gigaslide.wsi import Cohort
 from sums import killed_at
 from tiling import SIDE, content_hash, tile
 

@@ -10,8 +10,9 @@ import pytest
 import zarr
 from conftest import as_cohort, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings, BatchSummary
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.patching import CLASSES, PatchStore, TileSettings, tile_cohort
-from gigaslide.wsi import Cohort, CohortSlide, Location
+from gigaslide.storage import Location
 
 SETTINGS = TileSettings(
     mpp=0.5,

@@ -18,7 +18,7 @@ from ..patching import (
     draw_augmentation,
     patch_rng,
 )
-from ..wsi import SettingsError
+from ..storage import SettingsError
 
 __all__ = ["Batch", "Sampler", "prefetched"]
 

@@ -20,7 +20,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from ..models import WEIGHTS, ModelCard, build_classifier, keep_large_buffers, write_card
 from ..patching import PatchStore
-from ..wsi import ModelError, Recipe, SettingsError, restore_folder, whole_folder
+from ..storage import ModelError, Recipe, SettingsError, restore_folder, whole_folder
 from .batches import Batch, Sampler, prefetched
 from .history import HistoryRow, draw_curve, load_history, save_history
 from .settings import TrainSettings

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ..patching import AugmentSettings
-from ..wsi import Settings
+from ..storage import Settings
 
 __all__ = ["TrainSettings"]
 

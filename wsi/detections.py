@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .errors import ScoreError
-from .outputs import whole_file
+from ..storage import ScoreError, whole_file
 
 __all__ = ["Detections"]
 

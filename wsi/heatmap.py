@@ -9,8 +9,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from .errors import StoreError
-from .outputs import whole_folder
+from ..storage import StoreError, whole_folder
 
 __all__ = ["CellStatus", "Heatmap"]
 

@@ -1,22 +1,12 @@
-"""Settings of the rooms' shared questions: where is tissue, and how slides are read."""
+"""Settings of the tissue mask."""
 
 from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
-__all__ = ["Number", "Settings", "TissueSettings"]
+from ..storage import Settings
 
-Number = BeforeValidator(
-    lambda value: int(value) if isinstance(value, str) and value.isdecimal() else value
-)
-"""Marks a Literal of numbers, which would else refuse the command line's words:
-Annotated[Literal[1, 8], Number]."""
-
-
-class Settings(BaseModel):
-    """Base of every stage's settings: frozen, unknown keys refused, docstrings become the help."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+__all__ = ["TissueSettings"]
 
 
 class TissueSettings(Settings):

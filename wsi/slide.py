@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import SpacingError, UnreadableRegionError
+from ..storage import SpacingError, UnreadableRegionError, location_of, shown
 from .geometry import Region, Scale, floor_div
 from .layers import RESAMPLED_TILE_PX, Layer, rectangle, resampled_layer
-from .location import location_of, shown
 from .overview import Overview, overview_of
 from .readers import Pyramid, open_reader
 from .tiles import CACHE_BYTES, SlideTiles, UnreadableTile

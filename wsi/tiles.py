@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from .errors import UnreadableRegionError
+from ..storage import UnreadableRegionError
 from .geometry import Region, ceil_div, floor_div
 from .layers import Layer
 from .readers import TileReader

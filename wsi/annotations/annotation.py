@@ -11,9 +11,7 @@ from typing import Literal
 import shapely
 from shapely.geometry import MultiPolygon
 
-from ..errors import AnnotationError
-from ..location import Location
-from ..outputs import whole_file
+from ...storage import AnnotationError, Location, whole_file
 from . import asap, geojson, halo, imagescope, mask, ndpa
 from .elements import parse
 from .frame import SlideFrame

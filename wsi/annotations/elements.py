@@ -12,7 +12,7 @@ import defusedxml
 import numpy as np
 from defusedxml.ElementTree import DefusedXMLParser
 
-from ..errors import AnnotationError
+from ...storage import AnnotationError
 
 __all__ = ["Element", "number", "parse", "printable"]
 

@@ -4,8 +4,7 @@ lie."""
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import AnnotationError
-from ..location import Location
+from ...storage import AnnotationError, Location
 from ..readers import open_reader
 
 __all__ = ["SlideFrame"]

@@ -12,7 +12,7 @@ import shapely
 from shapely.geometry import Polygon, mapping, shape
 from shapely.geometry.base import BaseGeometry, BaseMultipartGeometry
 
-from ..errors import AnnotationError
+from ...storage import AnnotationError
 from .outline import Outline
 from .shapes import check_coordinates
 

@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 import tifffile
 
-from ..errors import AnnotationError
+from ...storage import AnnotationError
 from .frame import SlideFrame
 from .outline import Outline
 

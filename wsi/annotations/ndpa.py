@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from shapely.geometry import Polygon
 
-from ..errors import AnnotationError
+from ...storage import AnnotationError
 from .elements import Element, number
 from .frame import SlideFrame
 from .outline import Outline

@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from ..errors import AnnotationError
+from ...storage import AnnotationError
 from .outline import Outline
 
 __all__ = ["polygons_in", "repaired"]

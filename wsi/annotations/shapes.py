@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from shapely.geometry import Polygon
 
-from ..errors import AnnotationError
+from ...storage import AnnotationError
 
 __all__ = [
     "FARTHEST_PX",

@@ -11,7 +11,7 @@ import tensorstore
 import zarr
 from zarr.abc.store import Store
 
-from ..errors import SlideError, UnreadableRegionError
+from ...storage import SlideError, UnreadableRegionError
 from ..geometry import ceil_div
 from .pyramid import Pyramid, PyramidLevel
 from .units import um_of

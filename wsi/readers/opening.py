@@ -8,9 +8,8 @@ from pathlib import Path
 
 import tifffile
 
-from ..errors import SlideError
+from ...storage import Location, SlideError, is_url
 from ..geometry import ceil_div
-from ..location import Location, is_url
 from .bytes_of import LocalBytes
 from .omezarr_reader import ome_zarr_in_folder
 from .openslide_reader import OpenSlideReader

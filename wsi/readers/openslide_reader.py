@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import openslide
 
-from ..errors import SlideError, UnreadableRegionError
+from ...storage import SlideError, UnreadableRegionError
 from ..geometry import Region
 from .pyramid import Pyramid, PyramidLevel
 

@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 import tifffile
 
-from ..errors import SlideError
+from ...storage import SlideError
 from .pyramid import Pyramid, PyramidLevel
 
 __all__ = ["MOST_PX", "PICTURE_SUFFIXES", "PictureReader", "picture_of_file", "picture_of_tiff"]

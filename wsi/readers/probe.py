@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import UnreadableRegionError
+from ...storage import UnreadableRegionError
 from .openslide_reader import OpenSlideReader
 from .pyramid import PyramidLevel
 from .tiff_reader import TiffReader

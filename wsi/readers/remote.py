@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 import tifffile
 from zarr.storage import FsspecStore
 
-from ..errors import SlideError
+from ...storage import SlideError, file_system, name_of, shown
 from ..geometry import ceil_div, floor_div
-from ..location import file_system, name_of, shown
 from .omezarr_reader import ome_zarr_in_store
 from .pyramid import TileReader
 from .tiff_directories import tiff_slide

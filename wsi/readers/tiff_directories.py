@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import tifffile
 from defusedxml import DefusedXmlException, ElementTree
 
-from ..errors import SlideError
+from ...storage import SlideError
 from .ome_xml import ome_image
 from .pyramid import Pyramid, PyramidLevel
 from .tiff_reader import TiffLevel, tiff_level

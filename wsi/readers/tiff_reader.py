@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 import tifffile
 
-from ..errors import UnreadableRegionError
+from ...storage import UnreadableRegionError
 from ..geometry import ceil_div
 from .bytes_of import ByteSource
 from .pyramid import Pyramid

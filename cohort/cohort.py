@@ -13,10 +13,8 @@ from typing import Literal, get_args
 
 from shapely.geometry import MultiPolygon
 
-from .annotations import DEFAULT_GROUPS, Annotation, GroupMeaning
-from .errors import AnnotationError, SettingsError
-from .location import Location, location_of, name_of
-from .outputs import whole_file
+from ..storage import AnnotationError, Location, SettingsError, location_of, name_of, whole_file
+from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 

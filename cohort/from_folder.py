@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from .annotations import ANNOTATION_SUFFIXES
+from ..storage import SettingsError
+from ..wsi import ANNOTATION_SUFFIXES
 from .cohort import Cohort, CohortSlide, Label, Split
-from .errors import SettingsError
 
 __all__ = ["propose_cohort"]
 
