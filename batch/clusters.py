@@ -264,8 +264,7 @@ def _advice(settings: BatchSettings, error: Exception) -> str:
     if parts.scheme == "tcp" and speaks_tls:
         return (
             f"{address}: this scheduler speaks TLS only; give --scheduler tls://{host}:{port} with "
-            "--tls-ca-file, "
-            "--tls-cert-file and --tls-key-file"
+            "--tls-ca-file, --tls-cert-file and --tls-key-file"
         )
     if parts.scheme == "tls" and not speaks_tls:
         return (
@@ -275,8 +274,7 @@ def _advice(settings: BatchSettings, error: Exception) -> str:
     if parts.scheme == "tls":
         return (
             f"{address}: TLS was refused ({error}); --tls-ca-file must be the authority of the "
-            "scheduler's "
-            "certificate, and --tls-cert-file one that it trusts"
+            "scheduler's certificate, and --tls-cert-file one that it trusts"
         )
     return (
         f"{address}: something answers there, but not as a Dask scheduler of this version ({error})"
@@ -336,8 +334,7 @@ def _refuse_unlike(address: str, who: str, versions: dict[str, tuple[str | None,
     if unlike:
         raise ClusterError(
             f"{address}: {who} has {', '.join(unlike)}; install the same there as here, or start "
-            "it from this "
-            "environment"
+            "it from this environment"
         )
 
 

@@ -137,8 +137,8 @@ class RunLock:
             self._take_away(holder)
         raise ClusterError(
             f"{self.path.parent}: another run works on this output: {holder}; its heart beat "
-            f"{self._age()} ago. Wait "
-            "for it, or, if you know that it is dead, run again with --clear-lock"
+            f"{self._age()} ago. Wait for it, or, if you know that it is dead, run again with "
+            "--clear-lock"
         )
 
     def __exit__(

@@ -13,7 +13,7 @@ from typing import Any
 from dask.distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
-from ..storage import ClusterError, counted
+from ..storage import ClusterError, format_count
 from .blocks import BlockWork, Task
 from .clusters import dask_client, forget_refused
 from .engine import Ended, Lost
@@ -155,8 +155,7 @@ class OnDask:
                 if not self._has_done and is_unlike(error):
                     raise ClusterError(
                         f"{self._place()}: the scheduler or a worker there cannot take our tasks "
-                        f"({error!r}); install "
-                        "the same gigaslide there as here"
+                        f"({error!r}); install the same gigaslide there as here"
                     )
                 return Report(
                     value=Failure(reason=f"its worker could not do it: {error!r}"), seconds=0.0
@@ -239,7 +238,7 @@ class OnDask:
             )
         pause = min(300.0, 5.0 * 2**self._refusals)
         self._ask_at = now + pause
-        jobs = counted(len(reasons), "job")
+        jobs = format_count(len(reasons), "job")
         logger.warning(
             "%s refused %s (%s); asked again, at most every %.0f s",
             self._place(),

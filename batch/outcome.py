@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ..storage import whole_file
+from ..storage import atomic_file
 
 __all__ = ["BatchSummary", "Pace", "SlideOutcome", "SlideStatus", "table_name"]
 
@@ -108,7 +108,7 @@ class BatchSummary:
             }
             for o in self.outcomes
         ]
-        with whole_file(folder / table_name("summary.csv", stage)) as partial:
+        with atomic_file(folder / table_name("summary.csv", stage)) as partial:
             table = pd.DataFrame(rows)
             made = [name for o in self.outcomes for name in o.counts]
             table.astype(dict.fromkeys(made, "Int64")).to_csv(
@@ -118,5 +118,5 @@ class BatchSummary:
         tracebacks = folder / table_name("failures.txt", stage)
         tracebacks.unlink(missing_ok=True)
         if failures:
-            with whole_file(tracebacks) as partial:
+            with atomic_file(tracebacks) as partial:
                 partial.write_text("\n".join(failures), encoding="utf-8")

@@ -22,12 +22,12 @@ import google_crc32c
 from ..storage import (
     Location,
     StoreError,
+    atomic_file,
     leave_to_disk,
     remove_folder,
     remove_litter,
     sync_below,
     sync_file,
-    whole_file,
 )
 
 __all__ = ["DONE", "RECIPE", "FolderPieces", "Pieces", "Receipt", "size_and_crc"]
@@ -254,7 +254,7 @@ class FolderPieces(Pieces[Path]):
             return None
 
     def _write(self, name: str, content: bytes) -> None:
-        with whole_file(self.partial / name, sync=name == RECIPE) as file:
+        with atomic_file(self.partial / name, sync=name == RECIPE) as file:
             file.write_bytes(content)
 
     def _remove(self, name: str) -> None:

@@ -82,8 +82,8 @@ def _directives(settings: BatchSettings) -> list[str] | dict[str, str]:
     if settings.cluster == "sge" and settings.cores > 1 and not has_slots:
         raise SettingsError(
             f"--cores {settings.cores}: sge gives a job several cores by a parallel environment "
-            "only, and each site "
-            f"names its own; see qconf -spl and add --job-options='-pe NAME {settings.cores}'"
+            "only, and each site names its own; see qconf -spl and add --job-options='-pe NAME "
+            f"{settings.cores}'"
         )
     return list(settings.job_options)
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..storage import name_of, whole_file
+from ..storage import atomic_file, name_of
 from .journal import RunFolder
 from .outcome import BatchSummary, Pace, SlideOutcome, table_name
 from .page import run_html
@@ -75,7 +75,7 @@ class Record:
             path, stage = self.folder.path, self.folder.stage
             summary.save(path, stage=stage)
             failures = table_name("failures.txt", stage)
-            with whole_file(path / table_name("run.html", stage)) as page:
+            with atomic_file(path / table_name("run.html", stage)) as page:
                 page.write_text(
                     run_html(summary, name=name_of(self.folder.place), failures=failures),
                     encoding="utf-8",

@@ -240,8 +240,7 @@ class _Run(Generic[SlideT]):
         if failure.disk_is_full and self.record.folder is not None:
             raise StoreError(
                 f"{self.record.folder.place}: the disk is full ({task}: {failure.reason}); free "
-                "some space and run the "
-                "same command again to go on"
+                "some space and run the same command again to go on"
             )
         logger.warning("%s failed%s: %s", task.slide.id, where, failure.reason)
         self._close(

@@ -98,8 +98,7 @@ def evaluations() -> None:
     one = seconds(lambda: froc_curve(large, e1, rates=RATES), times=9)
     print(
         f"  100 000 detections: nested loop {loop:.0f} s (from {thresholds // every} of "
-        f"{thresholds} thresholds), "
-        f"ours {one * 1e3:.1f} ms: {loop / one:.0f} ×"
+        f"{thresholds} thresholds), ours {one * 1e3:.1f} ms: {loop / one:.0f} ×"
     )
 
 

@@ -114,9 +114,8 @@ def read_whole(path: Path, *, mpp: float, threads: int) -> None:
         seconds = time.perf_counter() - start
         print(
             f"{slide.size[0]} × {slide.size[1]} px at {mpp} µm/px, {threads} thread(s), "
-            f"{slide.info.reader}: "
-            f"{len(xy)} windows in {seconds:.0f} s ({len(xy) / seconds:.0f}/s), peak "
-            f"{peak_mb():.0f} MB"
+            f"{slide.info.reader}: {len(xy)} windows in {seconds:.0f} s "
+            f"({len(xy) / seconds:.0f}/s), peak {peak_mb():.0f} MB"
         )
 
 

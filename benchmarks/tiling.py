@@ -129,8 +129,7 @@ def ratios(found: dict[str, tilers.Figures]) -> list[str]:
         row = found["limit"]
         out.append(
             f"of the limit: {row['cpu'] / found[OURS]['cpu']:.0%} ({row['tiles']:.0f} tiles "
-            "decoded for "
-            f"{row['patches']:.0f} patches)"
+            f"decoded for {row['patches']:.0f} patches)"
         )
     if {"ours-1", "ours-2"} <= found.keys():
         one, two = found["ours-1"], found["ours-2"]
@@ -142,8 +141,8 @@ def ratios(found: dict[str, tilers.Figures]) -> list[str]:
         alone = two["steady"] - (two["in_tasks"] - one["in_tasks"]) / 2
         out.append(
             f"the same tasks took {two['in_tasks'] / one['in_tasks']:.2f} × as long beside each "
-            "other as alone (cores, "
-            f"memory, disk); had they not, it would be {one['steady'] / alone:.2f} ×"
+            "other as alone (cores, memory, disk); had they not, it would be "
+            f"{one['steady'] / alone:.2f} ×"
         )
         share = 1 - one["in_tasks"] / one["steady"]
         out.append(f"one worker's time outside of tasks, from the first plan on: {share:.1%}")
@@ -161,9 +160,8 @@ def ratios(found: dict[str, tilers.Figures]) -> list[str]:
         row = found["planned"]
         out.append(
             f"{row['patches']:.0f} planned patches, {row['blocks']:.0f} blocks: start-up "
-            f"{row['start_up']:.1f} s, "
-            f"client and scheduler grow by {row['grown_mb']:.0f} MB, {row['ms_a_task']:.1f} ms an "
-            "empty task"
+            f"{row['start_up']:.1f} s, client and scheduler grow by {row['grown_mb']:.0f} MB, "
+            f"{row['ms_a_task']:.1f} ms an empty task"
         )
     return out
 

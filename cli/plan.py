@@ -89,21 +89,20 @@ def check_cohort(cohort: Cohort, plan: Plan) -> None:
     if missing:
         raise SettingsError(
             f"the cohort has no tumor slide in {' and none in '.join(missing)} to tile, and "
-            "training needs one in "
-            "train and one in validation; fill in its columns label and split, or see --splits"
+            "training needs one in train and one in validation; fill in its columns label and "
+            "split, or see --splits"
         )
     predicted = {slide.id for slide in slides_to_predict(cohort, plan.predict)}
     if not predicted:
         raise SettingsError(
             f"the cohort has no slide in {' or '.join(plan.predict.splits) or 'any split'} to "
-            "predict; fill in its "
-            "column split, or see --predict.splits"
+            "predict; fill in its column split, or see --predict.splits"
         )
     if not predicted & {
         slide.id for slide in slides_to_evaluate(cohort, plan.evaluate) if slide.label
     }:
         raise SettingsError(
             "none of the slides to predict has a label and the split to evaluate, "
-            f"{plan.evaluate.split or 'any'}; "
-            "fill in the columns label and split, or see --predict.splits and --evaluate.split"
+            f"{plan.evaluate.split or 'any'}; fill in the columns label and split, or see "
+            "--predict.splits and --evaluate.split"
         )

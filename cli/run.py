@@ -10,7 +10,7 @@ from ..cohort import Cohort
 from ..eval import EvaluateSettings
 from ..inference import PredictSettings
 from ..patching import TileSettings
-from ..storage import SettingsError, location_of
+from ..storage import SettingsError, parse_location
 from ..training import TrainSettings
 from .options import Batch, script_of_this_command
 from .plan import Plan
@@ -52,7 +52,7 @@ def run(
         Run nothing; print a script for sbatch that does, with --cores, --memory-gb, --walltime,
         --queue, --account.
     """
-    folder = location_of(out, Path())
+    folder = parse_location(out, Path())
     if not isinstance(folder, Path):
         raise SettingsError(
             f"{out}: run writes to a folder; for a store in a bucket give it to tile, and then to "

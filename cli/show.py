@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..batch import BatchSummary, SlideOutcome
-from ..storage import counted
+from ..storage import format_count
 
 __all__ = [
     "bar",
@@ -151,20 +151,20 @@ def show_left_out(metrics: dict[str, Any]) -> None:
             if one["what"] == "slide" and one["left_out_of"] == figures
         ]
         words = (
-            f"left out of {figures}: {counted(len(some), 'slide')}, the first {some[0]['slide']}: "
-            f"{some[0]['reason']}"
+            f"left out of {figures}: {format_count(len(some), 'slide')}, the first "
+            f"{some[0]['slide']}: {some[0]['reason']}"
         )
         say(f"{'':<{STAGE_WIDTH}} {words}")
     patients = [one for one in metrics["left_out"] if one["what"] == "patient"]
     if patients:
         words = (
-            f"{counted(len(patients), 'patient')}, the first {patients[0]['name']}: "
+            f"{format_count(len(patients), 'patient')}, the first {patients[0]['name']}: "
             f"{patients[0]['reason']}"
         )
         say(f"{'':<{STAGE_WIDTH}} left out of pN stages: {words}")
     outside = [one for one in metrics["left_out"] if one["what"] == "detection"]
     if outside:
-        count = counted(
+        count = format_count(
             sum(slide["detections_outside"] for slide in metrics["slides"]), "detection"
         )
         say(
@@ -184,7 +184,7 @@ def show_comparison(metrics: dict[str, Any]) -> None:
     )
     say(
         f"{'compare':<{STAGE_WIDTH}} {first} less {second}, "
-        f"{counted(len(metrics['slides']), 'slide')}{left_out}"
+        f"{format_count(len(metrics['slides']), 'slide')}{left_out}"
     )
     for name, one in metrics["differences"].items():
         found = one["difference"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..cohort import Cohort
-from ..storage import Location, SettingsError, counted, refuse_foreign_folder
+from ..storage import Location, SettingsError, format_count, refuse_foreign_folder
 from .plan import Plan, check_cohort, worst
 from .show import (
     bar,
@@ -118,8 +118,8 @@ def tile_stage(
     if len(slides) < len(cohort):
         wanted = " or ".join(settings.splits)
         say(
-            f"{'':<9} {counted(len(cohort) - len(slides), 'slide')} left out: no label, or not of "
-            f"{wanted} (--splits)"
+            f"{'':<9} {format_count(len(cohort) - len(slides), 'slide')} left out: no label, or "
+            f"not of {wanted} (--splits)"
         )
     return summary.exit_status
 
@@ -199,8 +199,8 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
         )
     show_summary("predict", summary)
     cells, detections = (
-        counted(summary.total("cells"), "cell"),
-        counted(summary.total("detections"), "detection"),
+        format_count(summary.total("cells"), "cell"),
+        format_count(summary.total("detections"), "detection"),
     )
     say(f"{'':<9} {cells}, {detections} in {out}")
     return summary.exit_status
@@ -220,8 +220,8 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
             ).metrics
     counts = metrics["cohort"]
     say(
-        f"{'evaluate':<9} {what}; {counts['in_figures']} of {counted(counts['slides'], 'slide')} "
-        "in the figures"
+        f"{'evaluate':<9} {what}; {counts['in_figures']} of "
+        f"{format_count(counts['slides'], 'slide')} in the figures"
     )
     show_left_out(metrics)
     show_figures(metrics)

@@ -14,7 +14,7 @@ from ..patching import (
     totals,
     verify_store,
 )
-from ..storage import location_of
+from ..storage import parse_location
 from .show import bar, say, show_table
 
 __all__ = ["store"]
@@ -43,7 +43,7 @@ def store(
     every checksum; exit status 2 where something is damaged, else the content's hash, which stores
     of equal patches share. montage: a contact sheet, framed by class.
     """
-    opened = PatchStore(location_of(path, Path()))
+    opened = PatchStore(parse_location(path, Path()))
     if what == "info":
         return _info(opened)
     if what == "verify":

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from ..batch import BatchSettings
 from ..cohort import Cohort
 from ..patching import HardSettings, TileSettings
-from ..storage import location_of
+from ..storage import parse_location
 from .options import Batch
 from .stages import hard_stage, tile_stage
 
@@ -40,6 +40,6 @@ def tile(
     """
     if from_heatmaps is not None:
         return hard_stage(
-            Cohort.load(cohort), location_of(store, Path()), from_heatmaps, settings, hard, batch
+            Cohort.load(cohort), parse_location(store, Path()), from_heatmaps, settings, hard, batch
         )
-    return tile_stage(Cohort.load(cohort), location_of(store, Path()), settings, batch)
+    return tile_stage(Cohort.load(cohort), parse_location(store, Path()), settings, batch)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..storage import location_of
+from ..storage import parse_location
 from ..training import TrainSettings
 from .stages import train_stage
 
@@ -23,5 +23,5 @@ def train(
 ) -> int:
     """Train a model on a patch store; keeps the best and the last weights, the card and the
     training curve."""
-    train_stage(location_of(store, Path()), model, settings)
+    train_stage(parse_location(store, Path()), model, settings)
     return 0

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from shapely.geometry import MultiPolygon
 
-from ..storage import AnnotationError, Location, SettingsError, location_of, name_of, whole_file
+from ..storage import AnnotationError, Location, SettingsError, atomic_file, name_of, parse_location
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
@@ -174,7 +174,7 @@ class Cohort:
     def save(self, path: Path) -> None:
         """Write the CSV; paths inside its folder become relative to it."""
         folder = _plain(path).parent
-        with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             self.write(file, folder)
 
     def write(self, file, folder: Path) -> None:
@@ -227,7 +227,7 @@ def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
         raise SettingsError(
             f"{csv_path}, line {line}: exhaustive is {exhaustive!r}; use yes, no or leave it empty"
         )
-    slide = location_of(str(row["slide"]), csv_path.parent)
+    slide = parse_location(str(row["slide"]), csv_path.parent)
     return CohortSlide(
         id=Path(name_of(slide)).stem,
         path=slide,

@@ -12,7 +12,7 @@ from ..wsi import floor_div
 from .checkup import SideFacts, SlideCheckup
 from .findings import Finding, error, note, warning
 from .settings import DoctorSettings
-from .words import counted
+from .words import format_count
 
 __all__ = ["between_slides", "cohort_of", "sides_of", "with_unlike_mpp"]
 
@@ -204,8 +204,8 @@ def _training(
     sideless = tuple(slide.id for slide in cohort if not slide.split)
     if sideless:
         says = (
-            f"{counted(len(sideless), 'slide')} on no side of the split: no stage of a run uses "
-            "what has none"
+            f"{format_count(len(sideless), 'slide')} on no side of the split: no stage of a run "
+            "uses what has none"
         )
         yield warning("split", says, "fill in the split column, or leave them out", slides=sideless)
 

@@ -11,7 +11,7 @@ from ..batch import BatchSettings, SlideOutcome, run_slides
 from ..cohort import Cohort
 from ..inference import slides_to_predict
 from ..patching import slides_to_tile
-from ..storage import whole_folder
+from ..storage import atomic_folder
 from .between import between_slides, sides_of, with_unlike_mpp
 from .checkup import CohortCheckup, SlideCheckup
 from .estimate import estimate
@@ -86,7 +86,7 @@ def save_checkup(checkup: CohortCheckup, out: Path) -> Path:
     Raises:
         SettingsError: out holds something else than a check-up.
     """
-    with whole_folder(out, known_by=JSON) as partial_folder:
+    with atomic_folder(out, known_by=JSON) as partial_folder:
         (partial_folder / JSON).write_text(
             json.dumps(checkup.to_json(), indent=1, allow_nan=False), encoding="utf-8"
         )

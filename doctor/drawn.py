@@ -15,7 +15,7 @@ from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, PolygonRaster, Slide
 from .findings import Finding, error, note, told, warning
 from .heard import heard
 from .settings import DoctorSettings
-from .words import counted
+from .words import format_count
 
 __all__ = ["AnnotationFacts", "GroupFacts", "check_drawn", "load_drawn"]
 
@@ -118,7 +118,7 @@ def _in_part(row: CohortSlide) -> Iterator[Finding]:
 
 def _mended(row: CohortSlide, words: list[str]) -> Iterator[Finding]:
     if words:
-        says = f"{counted(len(words), 'outline')} mended or left out, the first: "
+        says = f"{format_count(len(words), 'outline')} mended or left out, the first: "
         advice = "draw it anew where that is not what was meant"
         yield warning("annotation", says + words[0].removeprefix(f"{row.annotation}: "), advice)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..wsi import ceil_div
 from .settings import DoctorSettings
-from .words import about, counted
+from .words import about, format_count
 
 if TYPE_CHECKING:
     from .checkup import SlideCheckup
@@ -77,9 +77,8 @@ def _tile(slides: Sequence["SlideCheckup"], *, workers: int) -> StageEstimate:
         unit="patches",
         bytes=size,
         hours=(seconds / at_once + size / DISK_BYTES_PER_S) / 3600,
-        basis=f"some patches of each slide, read and compressed, {counted(at_once, 'slide')} at a "
-        "time; "
-        f"a disk that writes {DISK_BYTES_PER_S / 1e6:g} MB a second",
+        basis=f"some patches of each slide, read and compressed, {format_count(at_once, 'slide')} "
+        f"at a time; a disk that writes {DISK_BYTES_PER_S / 1e6:g} MB a second",
     )
 
 
@@ -133,7 +132,7 @@ def _predict(
         bytes=sum(predict.cells * CELL_BYTES + PICTURE_BYTES for _, predict in work),
         hours=(reading + windows / rate) / 3600,
         basis=f"the {width} network at {about(rate)} windows a second, not tried, "
-        f"{counted(settings.predict.orientations, 'orientation')} each; decoding as measured",
+        f"{format_count(settings.predict.orientations, 'orientation')} each; decoding as measured",
     )
 
 

@@ -20,7 +20,7 @@ from .findings import Finding, error, told, warning
 from .limit import within
 from .pixels import COPY_AGAIN, PixelFacts, check_pixels, overview_mpx, sample_tiles
 from .settings import DoctorSettings
-from .words import counted
+from .words import format_count
 from .work import TileWork, predict_work, tile_work
 
 __all__ = ["ExaminedSlide", "Patient", "examine_slide"]
@@ -126,8 +126,8 @@ def _seen(
         findings += more
     if slide.unreadable and not lost:
         says = (
-            f"{counted(len(slide.unreadable), 'tile')} not decoded where tissue was looked for or "
-            "patches were tried"
+            f"{format_count(len(slide.unreadable), 'tile')} not decoded where tissue was looked "
+            "for or patches were tried"
         )
         findings.append(error("tiles", says, COPY_AGAIN))
     return replace(checkup, findings=tuple(findings))

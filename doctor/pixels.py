@@ -219,8 +219,7 @@ def sample_tiles(
     first = lost[0]
     says = (
         f"{len(lost)} of {sampled} sampled tiles ({len(lost) / sampled:.0%}) cannot be decoded, "
-        "the first on level "
-        f"{first.level}, row {first.row}, column {first.column}: {first.reason}"
+        f"the first on level {first.level}, row {first.row}, column {first.column}: {first.reason}"
     )
     return sample, [error("tiles", says, COPY_AGAIN)]
 

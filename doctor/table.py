@@ -7,7 +7,7 @@ from typing import Any
 
 from .checkup import CohortCheckup, SlideCheckup
 from .findings import BY_SEVERITY, Finding, Severity
-from .words import about, about_bytes, about_hours, area, counted, figure, printable
+from .words import about, about_bytes, about_hours, area, figure, format_count, printable
 
 __all__ = ["checkup_lines"]
 
@@ -27,7 +27,7 @@ def checkup_lines(checkup: CohortCheckup, *, width: int) -> Iterator[str]:
     told = ", ".join(
         f"{count} {words}" for count, words in (*counts, (checkup.count(None), "good"))
     )
-    yield f"{counted(len(checkup.slides), 'slide')}: {told}"
+    yield f"{format_count(len(checkup.slides), 'slide')}: {told}"
     yield from _findings(checkup, width)
     yield ""
     yield from _sides(checkup, width)
@@ -129,8 +129,7 @@ def _estimates(checkup: CohortCheckup) -> Iterator[str]:
     for one in checkup.estimates:
         yield (
             f"{one.stage:<12}{one.slides:>8}{about(one.items):>12}  "
-            f"{one.unit:<9}{about_bytes(one.bytes):>9}"
-            f"{about_hours(one.hours):>12}"
+            f"{one.unit:<9}{about_bytes(one.bytes):>9}{about_hours(one.hours):>12}"
         )
 
 

@@ -1,6 +1,6 @@
 """Figures as a person reads them, on the terminal and on the page."""
 
-__all__ = ["about", "about_bytes", "about_hours", "area", "counted", "figure", "printable"]
+__all__ = ["about", "about_bytes", "about_hours", "area", "figure", "format_count", "printable"]
 
 
 def about(value: float) -> str:
@@ -35,7 +35,7 @@ def area(mm2: float | None) -> str:
     return "<0.001" if mm2 and mm2 < 0.001 else figure(mm2, ".3g")
 
 
-def counted(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 

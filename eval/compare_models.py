@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..cohort import Cohort
-from ..storage import Recipe, SettingsError, refuse_foreign_folder, whole_folder
+from ..storage import Recipe, SettingsError, atomic_folder, refuse_foreign_folder
 from ..wsi import open_slide
 from .auc import Roc, roc
 from .command import command_line
@@ -157,7 +157,7 @@ def compare_cohort(
     )
     further = [word for path in predictions[2:] for word in ("--further", str(path))]
     command = command_line("compare", [cohort.source, *predictions[:2], out], settings, further)
-    with whole_folder(out) as partial:
+    with atomic_folder(out) as partial:
         _write(found, _Models(opened=opened, judged=judged), settings, recipe, command, partial)
     logger.info("%s: %d models compared", out, len(names))
     return found

@@ -108,9 +108,8 @@ class DetectionFiles:
         if self.is_table and self.by_slide and not self.by_slide.keys() & set(slides):
             raise ScoreError(
                 f"{self.path}: has no row of the {len(slides)} slides that are evaluated, but of "
-                f"{len(self.by_slide)} "
-                f"others, the first {next(iter(self.by_slide))}; give their --split, or another "
-                "table"
+                f"{len(self.by_slide)} others, the first {next(iter(self.by_slide))}; give their "
+                "--split, or another table"
             )
 
     @classmethod
@@ -245,8 +244,7 @@ def _rows(path: Path, order: tuple[str, ...]) -> Iterator[_Row]:
                     if columns and missing:
                         raise ScoreError(
                             f"{path}, line {reader.line_num}: the header {','.join(cells)!r} has "
-                            "no column for "
-                            f"{', '.join(missing)}; expected {','.join(order)}"
+                            f"no column for {', '.join(missing)}; expected {','.join(order)}"
                         )
                     if columns:
                         continue

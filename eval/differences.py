@@ -49,8 +49,7 @@ def _of_normal_slides(verdicts: Verdicts) -> str:
     there = int(verdicts.is_normal[verdicts.false_positive_slide].sum())
     return (
         f"counting the {there} of {len(verdicts.false_positive)} false positives that lie on the "
-        f"{normal} "
-        f"tumour-negative slides, over those instead of {int(verdicts.is_predicted.sum())}"
+        f"{normal} tumour-negative slides, over those instead of {int(verdicts.is_predicted.sum())}"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ..cohort import Cohort, CohortSlide
-from ..storage import GigaslideError, Recipe, SettingsError, whole_folder
+from ..storage import GigaslideError, Recipe, SettingsError, atomic_folder
 from . import tables
 from .cohort_counts import cohort_counts
 from .command import command_line
@@ -174,7 +174,7 @@ def evaluate_cohort(
         crops=crops,
     )
     recipe = _recipe(slides, opened, settings)
-    with whole_folder(out) as partial:
+    with atomic_folder(out) as partial:
         _write(
             evaluation,
             recipe,

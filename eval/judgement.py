@@ -11,7 +11,7 @@ import numpy as np
 from shapely.geometry import MultiPolygon
 
 from ..cohort import CohortSlide
-from ..storage import ScoreError, counted
+from ..storage import ScoreError, format_count
 from ..wsi import CellStatus, Detections, Heatmap, tumor_fractions
 from .detection_files import is_outside
 from .drawing import Pictures
@@ -181,8 +181,7 @@ def refuse_other_frame(judgements: Iterable[Judgement]) -> None:
     if 2 * len(outside) > detections:
         raise ScoreError(
             f"{len(outside)} of {detections} detections lie outside their slides, the first at "
-            f"{outside[0]}; "
-            "give level-0 px, x before y"
+            f"{outside[0]}; give level-0 px, x before y"
         )
 
 
@@ -226,7 +225,7 @@ def judge(
         notes.append(f"{truth.unjudged}; in the slide figures only")
     if prediction.outside:
         notes.append(
-            f"{counted(len(prediction.outside), 'detection')} outside the slide, the first at "
+            f"{format_count(len(prediction.outside), 'detection')} outside the slide, the first at "
             f"{prediction.outside[0]}"
         )
         logger.warning("%s: %s; give level-0 px, x before y", slide.id, notes[-1])
@@ -253,7 +252,9 @@ def judge(
 
 def _no_lesions(truth: Truth) -> list[str]:
     reasons = Counter(one.reason for one in truth.left_out)
-    return [f"{counted(count, 'outline')} left out: {reason}" for reason, count in reasons.items()]
+    return [
+        f"{format_count(count, 'outline')} left out: {reason}" for reason, count in reasons.items()
+    ]
 
 
 def _of_programs(truth: Truth, detections: Detections, is_outside: np.ndarray) -> list[str]:
@@ -267,9 +268,8 @@ def _of_programs(truth: Truth, detections: Detections, is_outside: np.ndarray) -
             else 0
         ):
             notes.append(
-                f"{counted(count, 'detection')} in the last px: {name} itself would end with an "
-                "error, "
-                "here it takes the last"
+                f"{format_count(count, 'detection')} in the last px: {name} itself would end with "
+                "an error, here it takes the last"
             )
     return notes
 
@@ -278,8 +278,8 @@ def _not_looked_at(heatmap: Heatmap | None) -> list[str]:
     if heatmap is None:
         return []
     unreadable, failed = heatmap.count(CellStatus.UNREADABLE), heatmap.count(CellStatus.FAILED)
-    notes = [f"{counted(unreadable, 'cell')} unreadable"] if unreadable else []
-    return notes + ([f"{counted(failed, 'cell')} where the model gave NaN"] if failed else [])
+    notes = [f"{format_count(unreadable, 'cell')} unreadable"] if unreadable else []
+    return notes + ([f"{format_count(failed, 'cell')} where the model gave NaN"] if failed else [])
 
 
 def _status(heatmap: Heatmap | None) -> JudgementStatus:

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..cohort import CohortSlide
-from ..storage import exists, file_identity, gigaslide_version
+from ..storage import file_identity, gigaslide_version, location_exists
 
 __all__ = ["made_with", "slide_inputs"]
 
@@ -21,7 +21,8 @@ def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
     """What is known of a slide, and which files it and its annotation are, for a recipe."""
     read = {"slide": slide.path, "annotation": slide.annotation}
     files = {
-        name: file_identity(path) if path and exists(path) else None for name, path in read.items()
+        name: file_identity(path) if path and location_exists(path) else None
+        for name, path in read.items()
     }
     known = {
         "label": slide.label,

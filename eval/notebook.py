@@ -16,7 +16,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from ..cohort import Cohort, CohortSlide
-from ..storage import AnnotationError, ScoreError, SettingsError, counted
+from ..storage import AnnotationError, ScoreError, SettingsError, format_count
 from ..wsi import Detections
 from . import tables
 from .bootstrap import Estimate
@@ -140,7 +140,7 @@ class Report:
         )
         counts = (
             f"{figures.tumor_slides} tumour and {figures.normal_slides} normal slides, "
-            f"{counted(figures.countable_lesions, 'lesion')} ({figures.itc} more of isolated "
+            f"{format_count(figures.countable_lesions, 'lesion')} ({figures.itc} more of isolated "
             "tumour cells)"
         )
         return (
@@ -289,7 +289,7 @@ def _mask_px(values: np.ndarray, known: SlideTruth, slide: str) -> float:
     if abs(values.shape[0] - rows) > max(1.0, SAME_SHARE * rows):  # a last row may be there or not
         raise AnnotationError(
             f"{slide}: a mask has (rows, columns) of the whole slide, {known.size[0]} × "
-            f"{known.size[1]} px: expected "
-            f"about ({rows:.0f}, {values.shape[1]}), got {values.shape}; is it turned over, or cut?"
+            f"{known.size[1]} px: expected about ({rows:.0f}, {values.shape[1]}), got "
+            f"{values.shape}; is it turned over, or cut?"
         )
     return pixel

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ..storage import noun_of
+from ..storage import pluralise
 from ..wsi import heatmap_colours
 from .drawing import COLOURS, MOST_MARKS
 from .froc import DEFINITIONS
@@ -134,7 +134,7 @@ def _whole(value: float | None) -> Markup | str:
 
 def _counted(value: float, noun: str) -> Markup:
     """A count of something whose plural ends in s: "1 slide", "2 slides"."""
-    return Markup("{} {}").format(_whole(value), noun_of(value, noun))
+    return Markup("{} {}").format(_whole(value), pluralise(value, noun))
 
 
 def told(value: float | None) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 
 from ..storage import GigaslideError
-from ..wsi import Heatmap, Overview, Region, Slide, heatmap_over, open_slide, shrunk
+from ..wsi import Heatmap, Overview, Region, Slide, open_slide, overlay_heatmap, shrink
 from .drawing import (
     Frame,
     Pictures,
@@ -200,7 +200,7 @@ def slide_pictures(
 ) -> Pictures:
     """The overview with tumour outlined, and under the heatmap, if there is one, and the detections
     that count."""
-    small = shrunk(overview, settings.picture_px)
+    small = shrink(overview, settings.picture_px)
     frame, outlined, heated = Frame(scale=small.scale_level0), small.image.copy(), None
     if judgement.truth is not None and judgement.truth.lesions is not None:
         draw_outlines(outlined, judgement.truth.tumor, judgement.truth.lesions, frame)
@@ -209,7 +209,7 @@ def slide_pictures(
         heated = (
             grey(small.image)
             if prediction.heatmap is None
-            else heatmap_over(small, prediction.heatmap)
+            else overlay_heatmap(small, prediction.heatmap)
         )
         _draw_calls(heated, judgement, frame, threshold=settings.slide_threshold)
     height, width = outlined.shape[:2]
@@ -305,4 +305,6 @@ def _heated(image: np.ndarray, frame: Frame, heatmap: Heatmap) -> np.ndarray:
     origin_x, origin_y = heatmap.origin_level0
     moved = replace(heatmap, origin_level0=(origin_x - frame.x, origin_y - frame.y))
     readable = np.zeros(image.shape[:2], bool)
-    return heatmap_over(Overview(image=image, scale_level0=frame.scale, unreadable=readable), moved)
+    return overlay_heatmap(
+        Overview(image=image, scale_level0=frame.scale, unreadable=readable), moved
+    )

@@ -11,7 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..cohort import CohortSlide
-from ..storage import GigaslideError, ScoreError, SlideError, counted, exists, file_identity
+from ..storage import (
+    GigaslideError,
+    ScoreError,
+    SlideError,
+    file_identity,
+    format_count,
+    location_exists,
+)
 from ..wsi import CellStatus, Detections, Heatmap, open_slide
 from .detection_files import DetectionFiles, SlideDetections, csv_names, is_outside
 
@@ -112,8 +119,7 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
         )
         raise ScoreError(
             f"{path}: holds no CSV files of detections (p,x,y) and no heatmaps of gigaslide "
-            f"predict, but {there}; "
-            "give the folder in which they lie"
+            f"predict, but {there}; give the folder in which they lie"
         )
     predicted = {folder.parent.name for folder in path.glob("*/heatmap.zarr")}
     unlisted = tuple(sorted(predicted - {slide.id for slide in slides}))
@@ -128,7 +134,7 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
 
 
 def _identity(path: Path) -> dict[str, Any] | None:
-    return file_identity(path) if exists(path) else None
+    return file_identity(path) if location_exists(path) else None
 
 
 @dataclass(frozen=True)
@@ -228,15 +234,14 @@ def _check_if_of_this(slide: CohortSlide, heatmap: Heatmap) -> None:
     if size != heatmap.slide_size or abs(mpp / heatmap.slide_mpp - 1) > SAME_MPP:
         raise ScoreError(
             f"{slide.id}: the heatmap is of a slide of {heatmap.slide_size} px at "
-            f"{heatmap.slide_mpp:g} µm/px, "
-            f"but the slide has {size} px at {mpp:g}; predict it again"
+            f"{heatmap.slide_mpp:g} µm/px, but the slide has {size} px at {mpp:g}; predict it again"
         )
 
 
 def _check_heatmap(heatmap: Heatmap, folder: Path) -> None:
     if unfinished := heatmap.count(CellStatus.NOT_YET):
         raise ScoreError(
-            f"{folder}: the prediction is not finished, {counted(unfinished, 'cell')} to go; "
+            f"{folder}: the prediction is not finished, {format_count(unfinished, 'cell')} to go; "
             "resume it"
         )
     scored = heatmap.probability[heatmap.scored]

@@ -122,8 +122,8 @@ class Truth:
             all_of_them = "its outline" if len(drawn) == 1 else f"all of its {len(drawn)} outlines"
             lie = "lies" if len(drawn) == 1 else "lie"
             raise AnnotationError(
-                f"{where}: {all_of_them} of tumour {lie} outside the slide of "
-                f"{slide_size[0]} × {slide_size[1]} px; is it another slide's annotation?"
+                f"{where}: {all_of_them} of tumour {lie} outside the slide of {slide_size[0]} × "
+                f"{slide_size[1]} px; is it another slide's annotation?"
             )
         lesions = lesions_of_annotation(
             tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings

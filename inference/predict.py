@@ -17,10 +17,10 @@ from ..storage import (
     ScoreError,
     SettingsError,
     StoreError,
-    counted,
-    exists,
+    atomic_folder,
     file_identity,
-    whole_folder,
+    format_count,
+    location_exists,
 )
 from ..wsi import CellStatus, Detections, Heatmap, open_slide
 from .detect import detections_of
@@ -124,7 +124,7 @@ class _Work:
                 )
             except (StoreError, ScoreError) as error:
                 differences = [str(error)]
-        if differences and exists(slide.path):
+        if differences and location_exists(slide.path):
             # A failure from here on must not leave what another model or another file gave.
             shutil.rmtree(folder)
         with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
@@ -133,7 +133,7 @@ class _Work:
             )  # refuse before loading
             heatmap = self.score(opened, self.model, slide_id=slide.id)
             detections = detections_of(heatmap, self.settings)
-            with whole_folder(folder) as beside:
+            with atomic_folder(folder) as beside:
                 heatmap.save(beside / HEATMAP)
                 detections.save(beside / DETECTIONS)
                 draw_heatmap(opened, heatmap, beside / PICTURE)
@@ -142,7 +142,7 @@ class _Work:
         return _outcome(heatmap, detections, why=why, seconds=time.perf_counter() - start)
 
     def _recipe(self, slide: CohortSlide) -> Recipe:
-        identity = file_identity(slide.path) if exists(slide.path) else str(slide.path)
+        identity = file_identity(slide.path) if location_exists(slide.path) else str(slide.path)
         return Recipe(
             stage=STAGE,
             settings=self.settings.model_dump(mode="json", exclude={"splits", "batch", "engine"}),
@@ -200,9 +200,9 @@ def _outcome(
     if heatmap.count(CellStatus.BACKGROUND) == heatmap.status.size:
         reasons.append("no tissue")
     if counts["unreadable"]:
-        reasons.append(f"{counted(counts['unreadable'], 'cell')} could not be read")
+        reasons.append(f"{format_count(counts['unreadable'], 'cell')} could not be read")
     if counts["nan"]:
-        reasons.append(f"the model gave NaN for {counted(counts['nan'], 'cell')}")
+        reasons.append(f"the model gave NaN for {format_count(counts['nan'], 'cell')}")
     lost = counts["unreadable"] or counts["nan"]
     return SlideOutcome(
         slide=heatmap.slide,

@@ -14,7 +14,7 @@ from ..wsi import (
     Slide,
     TissueMask,
     WindowSpec,
-    oriented,
+    orient,
     tissue_mask,
 )
 from .settings import PredictSettings
@@ -151,6 +151,6 @@ def orientation_mean(
     """
     full = np.resize(windows, (per_call, *windows.shape[1:]))
     count = ORIENTATIONS if settings.orientations == ORIENTATIONS else 1
-    scores = predict(np.concatenate([oriented(full, k) for k in range(count)]))
+    scores = predict(np.concatenate([orient(full, k) for k in range(count)]))
     mean = np.asarray(scores, np.float64).reshape(count, per_call).mean(axis=0)
     return mean[: len(windows)].astype(np.float32)

@@ -77,8 +77,8 @@ class ModelCard(BaseModel):
         if found != self.weights_sha256:
             raise ModelError(
                 f"{folder}: {WEIGHTS} has hash {found[:12]}…, the card says "
-                f"{self.weights_sha256[:12]}…; "
-                "card and weights must come from one training: copy the folder again"
+                f"{self.weights_sha256[:12]}…; card and weights must come from one training: copy "
+                "the folder again"
             )
 
 

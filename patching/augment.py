@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..wsi import ORIENTATIONS, floor_div, oriented
+from ..wsi import ORIENTATIONS, floor_div, orient
 from .settings import AugmentSettings
 
 __all__ = ["Augmentation", "centre_crop", "draw_augmentation", "patch_rng"]
@@ -48,7 +48,7 @@ class Augmentation:
         as many µm, to half a px.
         """
         shift = (round(self.shift_px[0] / coarser), round(self.shift_px[1] / coarser))
-        placed = oriented(centre_crop(patch, side_px=side_px, shift_px=shift), self.orientation)
+        placed = orient(centre_crop(patch, side_px=side_px, shift_px=shift), self.orientation)
         coloured = self._coloured(self._stained(placed))
         if self.blur_px:
             coloured = cv2.GaussianBlur(

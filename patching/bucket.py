@@ -157,8 +157,7 @@ class BucketLock:
             holder, beat, generation = self._look()
         raise ClusterError(
             f"{self._store}: another run works on this output: {holder}; last heard of at {beat}. "
-            "Wait for it, or, if "
-            "you know that it is dead, run again with --clear-lock"
+            "Wait for it, or, if you know that it is dead, run again with --clear-lock"
         )
 
     def __exit__(

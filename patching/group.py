@@ -16,11 +16,11 @@ from ..storage import (
     PARTIAL,
     Location,
     SettingsError,
+    atomic_folder,
     refuse_foreign_folder,
     remove_folder,
     restore_folder,
     sync_below,
-    whole_folder,
 )
 from .place import (
     below,
@@ -142,7 +142,7 @@ def whole_group(place: Location) -> Iterator[Location]:
     """
     refuse_foreign(place)
     if isinstance(place, Path):
-        with whole_folder(place, known_by=METADATA) as partial:
+        with atomic_folder(place, known_by=METADATA) as partial:
             yield partial
             sync_below(partial)
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..storage import SettingsError, whole_file
+from ..storage import SettingsError, atomic_file
 from ..wsi import floor_div
 from .contents import CLASSES, SlidePatches
 from .settings import StainMethod
@@ -85,7 +85,7 @@ def montage(
 def save_montage(image: np.ndarray, path: Path) -> None:
     """Write a PNG, whole or not at all."""
     encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_bytes(encoded.tobytes())
 
 

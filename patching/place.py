@@ -11,7 +11,7 @@ from typing import Any
 import tensorstore
 
 from ..batch import size_and_crc
-from ..storage import Location, SettingsError, StoreError, leave_to_disk, whole_file
+from ..storage import Location, SettingsError, StoreError, atomic_file, leave_to_disk
 
 __all__ = [
     "below",
@@ -145,7 +145,7 @@ def exists_at(place: Location, name: str) -> bool:
 def write_file(place: Location, name: str, content: bytes) -> None:
     """Whole or not at all, and there to stay."""
     if isinstance(place, Path):
-        with whole_file(place / name) as partial:
+        with atomic_file(place / name) as partial:
             partial.write_bytes(content)
     else:
         _put(place, name, content)
@@ -160,7 +160,7 @@ def write_piece(place: Location, name: str, parts: Sequence[bytes]) -> Any:
     """
     if not isinstance(place, Path):
         return _put(place, name, b"".join(parts)).generation.hex()
-    with whole_file(place / name, sync=False) as partial:
+    with atomic_file(place / name, sync=False) as partial:
         with partial.open("wb") as file:
             file.writelines(parts)  # joined they would be copied once more
         leave_to_disk(partial)

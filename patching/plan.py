@@ -8,7 +8,14 @@ from typing import Any
 from shapely.geometry import MultiPolygon
 
 from ..cohort import CohortSlide
-from ..storage import AnnotationError, Recipe, SlideError, exists, file_identity, shown
+from ..storage import (
+    AnnotationError,
+    Recipe,
+    SlideError,
+    file_identity,
+    format_location,
+    location_exists,
+)
 from ..wsi import Slide, tissue_mask
 from .quota import Quota
 from .select import Candidates, candidates, choose, slide_rng
@@ -91,9 +98,10 @@ def refuse_if_gone(slide: CohortSlide) -> None:
         SlideError: the slide is not.
         AnnotationError: its annotation is not.
     """
-    if not exists(slide.path):
+    if not location_exists(slide.path):
         raise SlideError(
-            f"{shown(slide.path)}: no such file, or it cannot be reached; see the path and its disk"
+            f"{format_location(slide.path)}: no such file, or it cannot be reached; see the path "
+            "and its disk"
         )
     if slide.annotation and not slide.annotation.exists():
         raise AnnotationError(
@@ -105,7 +113,7 @@ def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
     """What patches of a slide are made from, whichever they are: its files as they are now, and its
     row."""
     return {
-        "slide": file_identity(slide.path) if exists(slide.path) else str(slide.path),
+        "slide": file_identity(slide.path) if location_exists(slide.path) else str(slide.path),
         "annotation": file_identity(slide.annotation)
         if slide.annotation and slide.annotation.exists()
         else None,

@@ -65,10 +65,8 @@ def refuse_if_full(store: Path, size: StoreSize, *, replaced: Iterable[str] = ()
     room = f"{free / 1e9:.3g} GB" + ("" if free_files is None else f" and {free_files} files")
     raise StoreError(
         f"{store}: up to {size.patches} patches may take {size.bytes / 1e9:.3g} GB in {size.files} "
-        "files, but the disk "
-        f"has room for {room}; lower --tumor-per-slide and --normal-per-slide, give another disk, "
-        "or say "
-        "--no-check-space if most slides will not fill their quotas"
+        f"files, but the disk has room for {room}; lower --tumor-per-slide and --normal-per-slide, "
+        "give another disk, or say --no-check-space if most slides will not fill their quotas"
     )
 
 

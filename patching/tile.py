@@ -15,10 +15,10 @@ from ..storage import (
     Recipe,
     SettingsError,
     StoreError,
-    exists,
     file_identity,
-    location_of,
-    shown,
+    format_location,
+    location_exists,
+    parse_location,
 )
 from .blocks import SlideWork, TileBlocks
 from .bucket import store_run
@@ -139,7 +139,7 @@ def _row(slide: CohortSlide) -> dict[str, Any]:
 
 def _path(slide: CohortSlide) -> str:
     """Without what of a URL may be secret."""
-    return shown(slide.path if isinstance(slide.path, str) else slide.path.absolute())
+    return format_location(slide.path if isinstance(slide.path, str) else slide.path.absolute())
 
 
 def _refuse_other_file(
@@ -151,15 +151,14 @@ def _refuse_other_file(
         SettingsError: it has; they would be removed.
     """
     before = rows.get(slide.id, {}).get("path", "")
-    other = location_of(before, Path()) if before else slide.path
-    if _path(slide) == before or not (exists(other) and exists(slide.path)):
+    other = parse_location(before, Path()) if before else slide.path
+    if _path(slide) == before or not (location_exists(other) and location_exists(slide.path)):
         return
     if file_identity(other)["bytes"] != file_identity(slide.path)["bytes"]:  # else a copy
         raise SettingsError(
             f"{store}: {slide.id} is there already, of {before}, and would be replaced by "
-            f"{_path(slide)}; list both in "
-            f"one cohort, give another store, or, to have it replaced, remove {slide.id} from this "
-            "one"
+            f"{_path(slide)}; list both in one cohort, give another store, or, to have it "
+            f"replaced, remove {slide.id} from this one"
         )
 
 

@@ -232,8 +232,8 @@ def write_stack(
         if row not in rows or of_row.keys() != planned.keys():
             raise StoreError(
                 f"{place}: row {row} with {', '.join(of_row)} came where rows {rows.start} to "
-                f"{rows.stop} with "
-                f"{', '.join(planned)} were expected; nothing of these rows is kept"
+                f"{rows.stop} with {', '.join(planned)} were expected; nothing of these rows is "
+                "kept"
             )
         if row in came:
             raise StoreError(f"{place}: row {row} came twice; nothing of these rows is kept")
@@ -243,8 +243,7 @@ def write_stack(
             if values.shape != planned[name].shape or values.dtype != np.uint8:
                 raise StoreError(
                     f"{place}/{name}: row {row} is {values.dtype} of shape {values.shape}, not "
-                    "uint8 of shape "
-                    f"{planned[name].shape}; nothing of these rows is kept"
+                    f"uint8 of shape {planned[name].shape}; nothing of these rows is kept"
                 )
             stacks[name][row - rows.start] = encoded_row(values)
     signs = {

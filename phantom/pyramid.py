@@ -19,7 +19,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ..storage import SettingsError, whole_file
+from ..storage import SettingsError, atomic_file
 from ..wsi import ceil_div
 
 DOWNSAMPLE = 4
@@ -53,8 +53,7 @@ class PyramidSpec:
         if self.tile_px % 16 or self.block_px % self.tile_px:
             raise SettingsError(
                 f"tiles of {self.tile_px} px in blocks of {self.block_px} px: a tile's side must "
-                "be a multiple of 16, "
-                "a block's a multiple of the tile's; take 256 and 1024"
+                "be a multiple of 16, a block's a multiple of the tile's; take 256 and 1024"
             )
 
     def level_sizes(self) -> list[tuple[int, int]]:
@@ -70,7 +69,7 @@ def write_pyramid(path: Path, spec: PyramidSpec, paint: PaintRegion) -> None:
     """Write a pyramid that OpenSlide opens as generic tiled TIFF; the file appears whole or not at
     all."""
     sizes = spec.level_sizes()
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         levels = [_WaitingLevel(size, spec, folder=partial.parent) for size in sizes[1:]]
         for level, below in pairwise(levels):
             level.below = below

@@ -12,19 +12,22 @@ from .errors import (
     StoreError,
     UnreadableRegionError,
 )
+from .formatting import format_count, pluralise
 from .location import (
     ZARR_METADATA,
     Location,
-    exists,
     file_system,
+    format_location,
     is_url,
-    location_of,
+    location_exists,
     name_of,
+    parse_location,
     remote_identity,
-    shown,
 )
 from .outputs import (
     PARTIAL,
+    atomic_file,
+    atomic_folder,
     leave_to_disk,
     refuse_foreign_folder,
     remove_folder,
@@ -33,12 +36,9 @@ from .outputs import (
     restore_folder,
     sync_below,
     sync_file,
-    whole_file,
-    whole_folder,
 )
 from .recipe import Recipe, file_identity, gigaslide_version
 from .settings import Number, Settings
-from .words import counted, noun_of
 
 __all__ = [
     "PARTIAL",
@@ -57,25 +57,25 @@ __all__ = [
     "SpacingError",
     "StoreError",
     "UnreadableRegionError",
-    "counted",
-    "exists",
+    "atomic_file",
+    "atomic_folder",
     "file_identity",
     "file_system",
+    "format_count",
+    "format_location",
     "gigaslide_version",
     "is_url",
     "leave_to_disk",
-    "location_of",
+    "location_exists",
     "name_of",
-    "noun_of",
+    "parse_location",
+    "pluralise",
     "refuse_foreign_folder",
     "remote_identity",
     "remove_folder",
     "remove_left",
     "remove_litter",
     "restore_folder",
-    "shown",
     "sync_below",
     "sync_file",
-    "whole_file",
-    "whole_folder",
 ]

@@ -12,13 +12,13 @@ from .errors import SlideError
 __all__ = [
     "ZARR_METADATA",
     "Location",
-    "exists",
     "file_system",
+    "format_location",
     "is_url",
-    "location_of",
+    "location_exists",
     "name_of",
+    "parse_location",
     "remote_identity",
-    "shown",
 ]
 
 Location = Path | str
@@ -32,14 +32,14 @@ def is_url(location: Location) -> bool:
     return isinstance(location, str) and "://" in location
 
 
-def location_of(text: str, folder: Path) -> Location:
+def parse_location(text: str, folder: Path) -> Location:
     """A URL, or a path: relative to folder where it is not absolute."""
     if text.startswith("file://"):
         return Path(unquote(urlsplit(text).path))
     return text.strip().rstrip("/") if is_url(text) else folder / text
 
 
-def shown(location: Location) -> str:
+def format_location(location: Location) -> str:
     """A location for people: of a URL neither the password nor the query, which may be a
     signature."""
     if not is_url(location):
@@ -70,16 +70,17 @@ def file_system(url: str) -> tuple[Any, str]:
         return fsspec.url_to_fs(url)
     except ImportError as error:
         raise SlideError(
-            f"{shown(url)}: reading it in place needs a package more ({error}); pip install "
-            "'gigaslide[remote]'"
+            f"{format_location(url)}: reading it in place needs a package more ({error}); pip "
+            "install 'gigaslide[remote]'"
         ) from error
     except ValueError as error:
         raise SlideError(
-            f"{shown(url)}: {error}; use s3://, gs:// or https://, or copy the slide first"
+            f"{format_location(url)}: {error}; use s3://, gs:// or https://, or copy the slide "
+            "first"
         ) from error
 
 
-def exists(location: Location) -> bool:
+def location_exists(location: Location) -> bool:
     """Whether there is something to read; False where the answer cannot be had."""
     if isinstance(location, Path):
         return location.exists()

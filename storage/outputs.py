@@ -13,6 +13,8 @@ from .errors import SettingsError
 
 __all__ = [
     "PARTIAL",
+    "atomic_file",
+    "atomic_folder",
     "leave_to_disk",
     "refuse_foreign_folder",
     "remove_folder",
@@ -21,8 +23,6 @@ __all__ = [
     "restore_folder",
     "sync_below",
     "sync_file",
-    "whole_file",
-    "whole_folder",
 ]
 
 PARTIAL = ".partial"
@@ -35,7 +35,7 @@ def _beside(path: Path, suffix: str = PARTIAL) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
+def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Give a path to write to; on success it becomes `path` (replacing what was there), on an error
     it is removed.
 
@@ -91,7 +91,7 @@ def sync_below(folder: Path) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path, *, known_by: str = "recipe.json") -> Iterator[Path]:
+def atomic_folder(path: Path, *, known_by: str = "recipe.json") -> Iterator[Path]:
     """Give an empty folder to fill; on success it becomes `path`, else it is removed.
 
     A folder that is there already is replaced only if it is empty or holds the file known_by, as
@@ -124,7 +124,7 @@ def whole_folder(path: Path, *, known_by: str = "recipe.json") -> Iterator[Path]
 
 
 def refuse_foreign_folder(path: Path, *, known_by: str = "recipe.json") -> None:
-    """Pass if `whole_folder` may write to path: nothing there, an empty folder, or one that holds
+    """Pass if `atomic_folder` may write to path: nothing there, an empty folder, or one that holds
     the file known_by.
 
     Raises:
@@ -139,13 +139,13 @@ def refuse_foreign_folder(path: Path, *, known_by: str = "recipe.json") -> None:
     if any(path.iterdir()):
         raise SettingsError(
             f"{path}: the folder is not empty and has no {known_by}, so it is not an earlier "
-            "output and is left as it "
-            "is; give another one"
+            "output and is left as it is; give another one"
         )
 
 
 def restore_folder(path: Path) -> None:
-    """Bring back the folder that a killed `whole_folder` had moved aside, where path is missing."""
+    """Bring back the folder that a killed `atomic_folder` had moved aside, where path is
+    missing."""
     if path.exists():
         return
     left = sorted(
@@ -156,7 +156,7 @@ def restore_folder(path: Path) -> None:
 
 
 def remove_litter(folder: Path) -> None:
-    """Remove what killed `whole_file` and `whole_folder` left anywhere below a folder; nobody may
+    """Remove what killed `atomic_file` and `atomic_folder` left anywhere below a folder; nobody may
     be writing there."""
     for left in list(folder.rglob(f".*.{'[0-9a-f]' * 8}{PARTIAL}")):
         remove_left(left)

@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import StoreError
 from .location import ZARR_METADATA, Location, remote_identity
-from .outputs import whole_file
+from .outputs import atomic_file
 
 __all__ = ["Recipe", "file_identity", "gigaslide_version"]
 
@@ -71,7 +71,7 @@ class Recipe:
         return cls(**{key: plain[key] for key in ("stage", "settings", "inputs", "made_with")})
 
     def save(self, path: Path) -> None:
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             partial.write_text(
                 json.dumps(self.to_json(), indent=1, ensure_ascii=False), encoding="utf-8"
             )

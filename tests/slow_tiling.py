@@ -19,7 +19,7 @@ from gigaslide.patching import tile_cohort
 from gigaslide.patching import write as write_module
 from gigaslide.patching.blocks import SlideWork, TileBlocks
 from gigaslide.storage import Location
-from gigaslide.storage.location import location_of
+from gigaslide.storage.location import parse_location
 from tiling import SETTINGS, SIDE
 
 A_SHARD, A_BLOCK = 5, 10  # patches
@@ -76,7 +76,7 @@ def tile_slowly(
 if __name__ == "__main__":
     workers, pause = int(sys.argv[3]), float(sys.argv[4])
     try:
-        cohort, store = Cohort.load(Path(sys.argv[1])), location_of(sys.argv[2], Path.cwd())
+        cohort, store = Cohort.load(Path(sys.argv[1])), parse_location(sys.argv[2], Path.cwd())
         sys.exit(
             tile_slowly(cohort, store, pause_s=pause, workers=workers, memory_gb=1.5).exit_status
         )

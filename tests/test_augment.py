@@ -13,7 +13,7 @@ from gigaslide.patching import (
     draw_augmentation,
     patch_rng,
 )
-from gigaslide.wsi import ORIENTATIONS, oriented
+from gigaslide.wsi import ORIENTATIONS, orient
 
 STILL = {
     "shift_px": (0, 0),
@@ -45,7 +45,7 @@ def test_eight_orientations_are_distinct_and_are_the_turns_and_mirrors():
         image[::-1],
         image[:, ::-1].transpose(1, 0, 2)[:, ::-1],
     ]
-    made = [oriented(image, k) for k in range(ORIENTATIONS)]
+    made = [orient(image, k) for k in range(ORIENTATIONS)]
     for mine, its in zip(explicit, made, strict=True):
         assert np.array_equal(mine, its)
         assert sorted(its.reshape(-1, 3).tolist()) == sorted(image.reshape(-1, 3).tolist())
@@ -55,7 +55,7 @@ def test_eight_orientations_are_distinct_and_are_the_turns_and_mirrors():
 def test_orientation_of_a_batch_is_that_of_each_patch():
     batch = np.stack([patch(9), patch(9)[::-1]])
     for k in range(ORIENTATIONS):
-        assert np.array_equal(oriented(batch, k), np.stack([oriented(image, k) for image in batch]))
+        assert np.array_equal(orient(batch, k), np.stack([orient(image, k) for image in batch]))
 
 
 def test_nothing_drawn_is_nothing_changed():

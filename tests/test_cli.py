@@ -266,10 +266,9 @@ def test_cohort_proposes_a_table_that_tile_takes(tmp_path, capsys, monkeypatch):
 
 def test_help_is_quick_because_it_imports_nothing_heavy():
     code = (
-        "import sys; from gigaslide.cli import main; main(['--help']);"
-        "heavy = {'tensorflow', 'keras', 'dask', 'openslide', 'pandas', 'zarr', 'cv2'} & "
-        "set(sys.modules);"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
+        "import sys; from gigaslide.cli import main; main(['--help']);heavy = {'tensorflow', "
+        "'keras', 'dask', 'openslide', 'pandas', 'zarr', 'cv2'} & "
+        "set(sys.modules);sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -420,8 +419,7 @@ def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
     cohort = write_cohort(tmp_path, GOOD[:2])
     code = (
         f"import sys; from gigaslide.cli import main; status = main(['run', {str(cohort)!r}, "
-        "'nowhere']);"
-        "sys.exit(10 * status + bool({'tensorflow', 'keras'} & set(sys.modules)))"
+        "'nowhere']);sys.exit(10 * status + bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path

@@ -41,7 +41,7 @@ def judgements(seed: int) -> list[Judgement]:
     return found
 
 
-def laid_out(slides: list[Judgement], times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def lay_out(slides: list[Judgement], times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     drawn = [
         j.patches
         for j, count in zip(slides, times, strict=True)
@@ -71,7 +71,7 @@ def test_fault_47_patch_figures_are_scikit_learns_and_plain_counts_for_every_dra
             columns |= dict(zip(statistic.names, statistic.of(weights).T, strict=True))
     assert set(columns) == {"patch_auc", "patch_brier", "patch_sensitivity", "patch_specificity"}
     for row, times in enumerate(weights):
-        scores, truth = laid_out(slides, times)
+        scores, truth = lay_out(slides, times)
         got = {name: column[row] for name, column in columns.items()}
         assert got["patch_brier"] == pytest.approx(brier_score_loss(truth, scores))
         called = [score >= 0.5 for score in scores.astype(np.float32)]
@@ -89,7 +89,7 @@ def test_fault_47_patch_figures_are_scikit_learns_and_plain_counts_for_every_dra
 @pytest.mark.parametrize("seed", range(3))
 def test_fault_47_patch_curves_and_average_precision_are_scikit_learns(seed):
     slides = judgements(seed)
-    scores, truth = laid_out(slides, np.ones(7, np.int64))
+    scores, truth = lay_out(slides, np.ones(7, np.int64))
     figures = figures_of(slides, SETTINGS)
     assert figures.patch_average_precision == pytest.approx(average_precision_score(truth, scores))
     false, true, _ = roc_curve(truth, scores)

@@ -158,10 +158,10 @@ def test_the_head_of_the_page_says_what_was_counted_by_hand(bench):
     html = bench.html()
     lead = re.search(r'<p class="lead">(.*?)</p>', html, re.DOTALL)[1]
     assert " ".join(re.sub("<[^>]+>", "", lead).split()) == (
-        "8 slides of 7 patients, 3 with tumour and 5 without, hold 3 lesions that count. "
-        "At the operating point, probability 0.5 and above, the model finds 2 of 3 lesions "
-        "and marks 3 places that are no tumour (0.38 a slide). "
-        "Of 3 tumour slides it recognises 2. Of 5 normal slides it wrongly calls 1 tumour."
+        "8 slides of 7 patients, 3 with tumour and 5 without, hold 3 lesions that count. At the "
+        "operating point, probability 0.5 and above, the model finds 2 of 3 lesions and marks 3 "
+        "places that are no tumour (0.38 a slide). Of 3 tumour slides it recognises 2. Of 5 "
+        "normal slides it wrongly calls 1 tumour."
     )
     tiles = re.findall(
         r'<div class="name">(.*?)</div>\s*<div class="value"><data[^>]*>(.*?)</data>', html

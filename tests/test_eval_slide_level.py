@@ -31,7 +31,7 @@ def random_slides(seed: int, count: int = 25) -> tuple[np.ndarray, np.ndarray, n
     return np.round(rng.uniform(size=count), 1), is_tumor, weights
 
 
-def laid_out(weights: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
+def lay_out(weights: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
     """Drawn slides end to end."""
     return [np.repeat(column, weights) for column in columns]
 
@@ -43,7 +43,7 @@ def test_average_precision_and_brier_score_are_scikit_learns_for_every_draw(seed
     for row, precision, brier in zip(
         weights, ranking.average_precision(weights), ranking.brier(weights), strict=True
     ):
-        drawn, truth = laid_out(row, scores, is_tumor)
+        drawn, truth = lay_out(row, scores, is_tumor)
         assert precision == pytest.approx(average_precision_score(truth, drawn))
         assert brier == pytest.approx(brier_score_loss(truth, drawn))
 
@@ -55,7 +55,7 @@ def test_operating_points_are_the_best_of_every_threshold_tried(seed):
     at = [ranking.sensitivity_at(0.8, weights), ranking.specificity_at(0.7, weights)]
     from_threshold = ranking.rates_from(0.5, weights)
     for index, row in enumerate(weights):
-        drawn, truth = (column.tolist() for column in laid_out(row, scores, is_tumor))
+        drawn, truth = (column.tolist() for column in lay_out(row, scores, is_tumor))
         points = []
         for threshold in [*drawn, 0.5, 2.0]:
             found = sum(t and s >= threshold for s, t in zip(drawn, truth, strict=True)) / sum(

@@ -13,7 +13,7 @@ from gigaslide.inference import (
 )
 from gigaslide.inference.predict import _outcome
 from gigaslide.storage import SpacingError
-from gigaslide.wsi import CellStatus, Heatmap, open_slide, oriented
+from gigaslide.wsi import CellStatus, Heatmap, open_slide, orient
 
 SIDE, CENTRE = 75, 32
 
@@ -66,7 +66,7 @@ def test_orientations_are_averaged_from_one_read(rng_windows):
 
     got = orientation_mean(predict, rng_windows, PredictSettings(), per_call=8)
     by_hand = np.mean(
-        [predict(np.stack([oriented(w, k) for w in rng_windows])) for k in range(8)], axis=0
+        [predict(np.stack([orient(w, k) for w in rng_windows])) for k in range(8)], axis=0
     )
     np.testing.assert_allclose(got, by_hand, rtol=1e-6)
     assert seen[0] == 64

@@ -11,7 +11,7 @@ from conftest import position_coded, tile_place, write_tiff
 from gigaslide.storage import SlideError, UnreadableRegionError
 from gigaslide.wsi import open_slide
 from gigaslide.wsi.readers import open_reader, opening
-from gigaslide.wsi.readers.probe import compare
+from gigaslide.wsi.readers.compare_readers import compare
 from gigaslide.wsi.readers.tiff_directories import tiff_slide
 from test_readers_faults import DEFLATE, JPEG, PIXELS, overwritten, patched_tag, tiles_of
 from test_readers_omezarr import write_ome_zarr

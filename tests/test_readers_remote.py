@@ -12,7 +12,7 @@ import pytest
 from bucket import hang_up
 from conftest import write_tiff
 from gigaslide.storage import SlideError, UnreadableRegionError
-from gigaslide.storage.location import exists, name_of, remote_identity
+from gigaslide.storage.location import location_exists, name_of, remote_identity
 from gigaslide.wsi import open_slide
 from gigaslide.wsi.readers import open_reader, remote
 from test_readers_omezarr import write_ome_zarr
@@ -84,7 +84,7 @@ def test_levels_and_pixels_are_the_local_files(bucket, local, tmp_path, kind):
 def test_ome_zarr_in_a_bucket(bucket, tmp_path, version):
     path = write_ome_zarr(tmp_path / "slide.ome.zarr", version=version, chunk=(256, 256))
     url = bucket.upload(path, f"version {version}.ome.zarr")
-    assert exists(url)
+    assert location_exists(url)
     assert remote_identity(url)["name"] == f"version {version}.ome.zarr"
     reader, why = open_reader(url)
     with closing(reader), closing(open_reader(path)[0]) as expected:
@@ -108,7 +108,7 @@ def test_what_must_be_copied_first_is_said(bucket, tmp_path):
         open_reader("s3://slides/gone.zarr")
     with pytest.raises(SlideError, match=r"nowhere://a/b\.tif: .*use s3://, gs:// or https://"):
         open_reader("nowhere://a/b.tif")
-    assert not exists("s3://slides/gone.tif")
+    assert not location_exists("s3://slides/gone.tif")
 
 
 def test_missing_package_is_named(monkeypatch):

@@ -13,12 +13,12 @@ from gigaslide.storage import (
     Recipe,
     SettingsError,
     StoreError,
+    atomic_file,
+    atomic_folder,
     file_identity,
     gigaslide_version,
     remove_folder,
     restore_folder,
-    whole_file,
-    whole_folder,
 )
 from gigaslide.storage import outputs as outputs_module
 from gigaslide.wsi import CellStatus, Heatmap
@@ -34,7 +34,7 @@ def names(folder: Path) -> list[str]:
 
 def test_file_is_absent_until_it_is_whole(tmp_path):
     path = tmp_path / "new" / "a.csv"
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text("half")
         assert not path.exists()
         assert partial.parent == path.parent  # a rename over file systems would copy
@@ -49,7 +49,7 @@ def test_exception_leaves_no_file_and_keeps_the_old_one(tmp_path, kind):
     path = tmp_path / "a.csv"
 
     def broken() -> None:
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             partial.write_text("half")
             raise kind
 
@@ -66,7 +66,7 @@ def test_exception_leaves_no_file_and_keeps_the_old_one(tmp_path, kind):
 def test_file_is_replaced_in_one_step(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("old")
-    with path.open() as reader, whole_file(path) as partial:
+    with path.open() as reader, atomic_file(path) as partial:
         partial.write_text("new and longer")
         assert path.read_text() == "old"
         assert reader.read() == "old"
@@ -74,14 +74,14 @@ def test_file_is_replaced_in_one_step(tmp_path):
 
 
 def test_file_that_was_never_written_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.csv"):
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "a.csv"):
         pass
     assert names(tmp_path) == []
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
     path = tmp_path / "a.csv"
-    with whole_file(path) as one, whole_file(path) as other:
+    with atomic_file(path) as one, atomic_file(path) as other:
         assert one != other
         one.write_text("one")
         other.write_text("other")
@@ -132,7 +132,7 @@ def resident_pages(path: Path) -> int:
 
 def test_folder_is_whole_or_absent(tmp_path):
     path = tmp_path / "new" / "out"
-    with whole_folder(path) as partial:
+    with atomic_folder(path) as partial:
         fill(partial, "x")
         assert not path.exists()
     assert (path / "deep" / "a.txt").read_text() == "x"
@@ -143,14 +143,14 @@ def test_exception_leaves_no_folder_and_keeps_the_old_one(tmp_path):
     path = tmp_path / "out"
 
     def broken() -> None:
-        with whole_folder(path) as partial:
+        with atomic_folder(path) as partial:
             fill(partial, "half")
             raise Stop
 
     with pytest.raises(Stop):
         broken()
     assert names(tmp_path) == []
-    with whole_folder(path) as partial:
+    with atomic_folder(path) as partial:
         fill(partial, "old")
     with pytest.raises(Stop):
         broken()
@@ -160,10 +160,10 @@ def test_exception_leaves_no_folder_and_keeps_the_old_one(tmp_path):
 
 def test_replaced_folder_holds_nothing_of_the_old_one(tmp_path):
     path = tmp_path / "out"
-    with whole_folder(path) as partial:
+    with atomic_folder(path) as partial:
         fill(partial, "old")
         (partial / "left over").write_text("old")
-    with whole_folder(path) as partial:
+    with atomic_folder(path) as partial:
         fill(partial, "new")
     assert names(path) == ["deep", "recipe.json"]
     assert (path / "deep" / "a.txt").read_text() == "new"
@@ -179,24 +179,24 @@ def test_folder_of_somebody_else_is_refused_before_the_work_and_kept(tmp_path, k
     entered = []
     with (
         pytest.raises(SettingsError, match=rf"a: .*no {known_by}.*give another one"),
-        whole_folder(slide_data, known_by=known_by),
+        atomic_folder(slide_data, known_by=known_by),
     ):
         entered.append(1)
     assert not entered
     assert (slide_data / other).read_text() == "mine"
     assert names(tmp_path) == ["a"]
     (slide_data / known_by).write_text("{}")
-    with whole_folder(slide_data, known_by=known_by) as partial:
+    with atomic_folder(slide_data, known_by=known_by) as partial:
         (partial / "new").touch()
     assert names(slide_data) == ["new"]
 
 
 def test_file_in_the_way_of_a_folder_is_refused_and_an_empty_folder_is_not(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(SettingsError, match="this is a file"), whole_folder(tmp_path / "file"):
+    with pytest.raises(SettingsError, match="this is a file"), atomic_folder(tmp_path / "file"):
         pass
     (tmp_path / "empty").mkdir()
-    with whole_folder(tmp_path / "empty") as partial:
+    with atomic_folder(tmp_path / "empty") as partial:
         fill(partial, "new")
     assert (tmp_path / "empty" / "deep" / "a.txt").read_text() == "new"
     assert names(tmp_path) == ["empty", "file"]
@@ -204,7 +204,7 @@ def test_file_in_the_way_of_a_folder_is_refused_and_an_empty_folder_is_not(tmp_p
 
 def test_folder_that_comes_while_another_is_made_is_kept(tmp_path):
     def late() -> None:
-        with whole_folder(tmp_path / "out") as partial:
+        with atomic_folder(tmp_path / "out") as partial:
             fill(partial, "new")
             (tmp_path / "out").mkdir()
             (tmp_path / "out" / "mine").touch()
@@ -239,7 +239,7 @@ def test_heatmap_replaces_a_heatmap_only(tmp_path):
 
 def test_kill_between_the_two_renames_loses_nothing(tmp_path, monkeypatch):
     path = tmp_path / "out [1]"
-    with whole_folder(path) as partial:
+    with atomic_folder(path) as partial:
         fill(partial, "old")
     rename, done = Path.rename, []
 
@@ -252,7 +252,7 @@ def test_kill_between_the_two_renames_loses_nothing(tmp_path, monkeypatch):
     child = os.fork()
     if not child:
         monkeypatch.setattr(Path, "rename", dies)
-        with whole_folder(path) as partial:
+        with atomic_folder(path) as partial:
             fill(partial, "new")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
@@ -268,7 +268,7 @@ def test_new_folder_that_fails_gives_back_what_a_kill_had_moved_aside(tmp_path):
     fill_old = tmp_path / ".out.0123abcd.old"
     fill_old.mkdir()
     fill(fill_old, "old")
-    with pytest.raises(Stop), whole_folder(tmp_path / "out"):
+    with pytest.raises(Stop), atomic_folder(tmp_path / "out"):
         raise Stop
     assert (tmp_path / "out" / "deep" / "a.txt").read_text() == "old"
     assert names(tmp_path) == ["out"]
@@ -276,7 +276,7 @@ def test_new_folder_that_fails_gives_back_what_a_kill_had_moved_aside(tmp_path):
 
 def test_folder_is_removed_whole(tmp_path, monkeypatch):
     path = tmp_path / "out"
-    with whole_folder(path) as partial:
+    with atomic_folder(path) as partial:
         fill(partial, "old")
     seen = []
     monkeypatch.setattr(

@@ -10,8 +10,8 @@ from conftest import stained_slide, write_tiff
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import PredictSettings, predict_cohort
 from gigaslide.patching import PatchStore
-from gigaslide.storage import exists, file_identity
-from gigaslide.storage.location import location_of, name_of
+from gigaslide.storage import file_identity, location_exists
+from gigaslide.storage.location import name_of, parse_location
 from test_predict import model  # noqa: F401 - a fixture
 from test_readers_omezarr import write_ome_zarr
 from tiling import classes_of, content_hash, made_slide, tile
@@ -32,7 +32,7 @@ SIGNED = "https://example.org/data/slide%20two.tif?key=a/b.svs"
     ],
 )
 def test_paths_and_urls(text, location, name):
-    assert location_of(text, Path("/cohort")) == location
+    assert parse_location(text, Path("/cohort")) == location
     assert name_of(location) == name
 
 
@@ -126,8 +126,8 @@ def test_slides_that_cannot_be_reached_fail_alone(bucket, tmp_path):
         bucket, made_slide(tmp_path, "good.tif", seed=2, label="normal", split="train")
     )
     gone = CohortSlide(id="gone", path="s3://slides/gone.tif", label="normal", split="train")
-    assert exists(good.path)
-    assert not exists(gone.path)
+    assert location_exists(good.path)
+    assert not location_exists(gone.path)
     summary = tile(Cohort.of_rows([good, gone]), tmp_path / "store")
     assert summary.exit_status == 2
     assert {outcome.slide: outcome.status for outcome in summary.outcomes} == {

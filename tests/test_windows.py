@@ -20,7 +20,7 @@ from test_layers import layer_of, on_sheet
 MEMORY_BYTES = 256e6  # what Slide.read_windows promises
 
 
-def counted(layer: Layer) -> tuple[Layer, Counter]:
+def format_count(layer: Layer) -> tuple[Layer, Counter]:
     """The layer, and how often each of its tiles was fetched."""
     fetched: Counter = Counter()
     lock = threading.Lock()
@@ -68,7 +68,7 @@ def corners():
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_each_tile_is_decoded_once_and_windows_are_the_pixels(pixels, corners, threads):
-    layer, fetched = counted(layer_of(pixels))
+    layer, fetched = format_count(layer_of(pixels))
     sheet = on_sheet(pixels, 100)
     seen = set()
     for index, window in windows_of_layer(layer, corners, side=75, threads=threads):
@@ -114,7 +114,7 @@ def test_memory_of_a_block_is_used_again_when_its_windows_are_gone(pixels):
 
 
 def test_stripes_fetch_again_only_what_lies_across_their_edges(pixels):
-    layer, fetched = counted(layer_of(pixels))
+    layer, fetched = format_count(layer_of(pixels))
     corners = np.stack(np.meshgrid(np.arange(0, 2900, 64), np.arange(0, 2100, 64)), axis=2).reshape(
         -1, 2
     )
@@ -185,7 +185,7 @@ def test_blocks_far_apart_do_not_lay_out_what_lies_between(monkeypatch):
         "tile_height": 256,
         "background": (9, 8, 7),
     }
-    layer, fetched = counted(
+    layer, fetched = format_count(
         Layer(**shape, fetch=lambda row, column: np.full((256, 256, 3), row % 251, np.uint8))
     )
     tracemalloc.start()

@@ -20,7 +20,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from ..models import WEIGHTS, ModelCard, build_classifier, keep_large_buffers, write_card
 from ..patching import PatchStore
-from ..storage import ModelError, Recipe, SettingsError, restore_folder, whole_folder
+from ..storage import ModelError, Recipe, SettingsError, atomic_folder, restore_folder
 from .batches import Batch, Sampler, prefetched
 from .history import HistoryRow, draw_curve, load_history, save_history
 from .settings import TrainSettings
@@ -122,9 +122,8 @@ class _Run:
         if self.settings.augment.jitter_px > self.tiles.margin_px:
             raise SettingsError(
                 f"{store.path}: jitter of {self.settings.augment.jitter_px} px needs as much "
-                "margin, the store has "
-                f"{self.tiles.margin_px}; lower --augment.jitter-px or tile with a larger "
-                "--margin-px"
+                f"margin, the store has {self.tiles.margin_px}; lower --augment.jitter-px or tile "
+                "with a larger --margin-px"
             )
 
     def _recipe(self, store: PatchStore) -> Recipe:
@@ -226,9 +225,8 @@ class _Run:
     def _diverged(self, what: str) -> ModelError:
         return ModelError(
             f"{self.folder}: {what} after {self.step * self.settings.batch} examples; train again "
-            "with a learning rate "
-            f"below {self.settings.learning_rate:g} (the last good checkpoint is in "
-            f"{self.checkpoint})"
+            f"with a learning rate below {self.settings.learning_rate:g} (the last good checkpoint "
+            f"is in {self.checkpoint})"
         )
 
     def _learning_rate(self) -> float:
@@ -262,7 +260,7 @@ class _Run:
         self._save(is_best=is_best)
 
     def _save(self, *, is_best: bool) -> None:
-        with whole_folder(self.checkpoint) as partial:
+        with atomic_folder(self.checkpoint) as partial:
             self.network.save_weights(partial / LAST)
             if is_best:
                 self._best = (partial / LAST).read_bytes()
@@ -274,7 +272,7 @@ class _Run:
     def finish(self) -> TrainOutcome:
         """Turn the checkpoint into the model folder."""
         best = max(self.history, key=_goodness)
-        with whole_folder(self.folder) as partial:
+        with atomic_folder(self.folder) as partial:
             for name in (LAST, WEIGHTS):
                 shutil.copy(self.checkpoint / name, partial / name)
             save_history(self.history, partial / "history.csv")

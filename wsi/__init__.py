@@ -11,10 +11,10 @@ from .annotations import (
 from .detections import Detections
 from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
 from .heatmap import CellStatus, Heatmap
+from .heatmap_overlay import heatmap_colours, overlay_heatmap, shrink
 from .labels import tumor_fractions
-from .orientation import ORIENTATIONS, oriented
+from .orientation import ORIENTATIONS, orient
 from .overview import Overview
-from .picture import heatmap_colours, heatmap_over, shrunk
 from .raster import PolygonRaster
 from .readers.tiff_directories import page_mpp_xy
 from .settings import TissueSettings
@@ -47,12 +47,12 @@ __all__ = [
     "ceil_div",
     "floor_div",
     "heatmap_colours",
-    "heatmap_over",
     "open_slide",
-    "oriented",
+    "orient",
+    "overlay_heatmap",
     "page_mpp_xy",
     "row_column",
-    "shrunk",
+    "shrink",
     "tissue_in_image",
     "tissue_mask",
     "tumor_fractions",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..storage import ScoreError, whole_file
+from ..storage import ScoreError, atomic_file
 
 __all__ = ["Detections"]
 
@@ -34,8 +34,7 @@ class Detections:
         if bad.any():
             raise ScoreError(
                 f"detections of {self.slide[bad][0]}: probability {self.probability[bad][0]} is "
-                "not in [0, 1]; "
-                f"{int(bad.sum())} such rows"
+                f"not in [0, 1]; {int(bad.sum())} such rows"
             )
         if not (np.isfinite(self.x).all() and np.isfinite(self.y).all()):
             raise ScoreError("detections: a coordinate is not finite")
@@ -72,7 +71,7 @@ class Detections:
     def save(self, path: Path) -> None:
         """Write a CSV with a header; the same bytes for the same detections."""
         table = pd.DataFrame({name: getattr(self, name) for name in COLUMNS})
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             table.to_csv(partial, index=False, lineterminator="\n")
 
     @classmethod

@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from ..storage import StoreError, whole_folder
+from ..storage import StoreError, atomic_folder
 
 __all__ = ["CellStatus", "Heatmap"]
 
@@ -57,8 +57,7 @@ class Heatmap:
         if self.probability.ndim != 2 or self.probability.shape != self.status.shape:
             raise StoreError(
                 f"heatmap of {self.slide}: probability {self.probability.shape} and status "
-                f"{self.status.shape} "
-                "must be one shape (rows, columns)"
+                f"{self.status.shape} must be one shape (rows, columns)"
             )
         if (
             np.isnan(self.probability[self.scored]).any()
@@ -90,7 +89,7 @@ class Heatmap:
 
     def save(self, path: Path) -> None:
         """Write one Zarr v3 group, whole or not at all, with checksummed chunks."""
-        with whole_folder(path, known_by="zarr.json") as partial:
+        with atomic_folder(path, known_by="zarr.json") as partial:
             group = zarr.create_group(partial, zarr_format=3, attributes=self._attributes())
             for name in ("probability", "status"):
                 group.create_array(

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 
 from .geometry import ceil_div, floor_div
 
-__all__ = ["Layer", "laid_out", "rectangle", "resampled_layer"]
+__all__ = ["Layer", "lay_out", "rectangle", "resampled_layer"]
 
 RESAMPLED_TILE_PX = 512
 RESAMPLED_SOURCE_PX = (
@@ -54,10 +54,10 @@ def rectangle(layer: Layer, x: int, y: int, width: int, height: int) -> np.ndarr
     the background."""
     rows, columns = layer.tiles_under(x, y, width, height)
     tiles = {(row, column): layer.fetch(row, column) for row in rows for column in columns}
-    return laid_out(layer, tiles, x, y, width, height)
+    return lay_out(layer, tiles, x, y, width, height)
 
 
-def laid_out(
+def lay_out(
     layer: Layer,
     tiles: dict[tuple[int, int], np.ndarray | None],
     x: int,

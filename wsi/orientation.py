@@ -2,12 +2,12 @@
 
 import numpy as np
 
-__all__ = ["ORIENTATIONS", "oriented"]
+__all__ = ["ORIENTATIONS", "orient"]
 
 ORIENTATIONS = 8
 
 
-def oriented(image: np.ndarray, orientation: int) -> np.ndarray:
+def orient(image: np.ndarray, orientation: int) -> np.ndarray:
     """Orientation 0 to 7 of (..., rows, columns, channels): mirrored from 4 on, then turned
     orientation % 4 times."""
     flipped = image[..., ::-1, :] if orientation >= 4 else image

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..storage import SpacingError, UnreadableRegionError, location_of, shown
+from ..storage import SpacingError, UnreadableRegionError, format_location, parse_location
 from .geometry import Region, Scale, floor_div
 from .layers import RESAMPLED_TILE_PX, Layer, rectangle, resampled_layer
 from .overview import Overview, overview_of
@@ -65,7 +65,7 @@ def open_slide(
         SlideError: no such file, or not a slide.
         SpacingError: no µm/px anywhere, an absurd one, or x and y that differ by more than 5 %.
     """
-    location = location_of(path, Path()) if isinstance(path, str) else path
+    location = parse_location(path, Path()) if isinstance(path, str) else path
     return Slide(location, mpp=mpp, fallback_mpp=fallback_mpp)
 
 
@@ -98,7 +98,7 @@ class Slide:
             reader_reason=reason,
             bounds=pyramid.bounds,
         )
-        self._tiles = SlideTiles(self._reader, name=shown(path))
+        self._tiles = SlideTiles(self._reader, name=format_location(path))
 
     def __reduce__(self):
         return _reopen, self._arguments
@@ -131,12 +131,13 @@ class Slide:
         """
         info = self.info
         if not (math.isfinite(mpp) and mpp > 0):
-            raise SpacingError(f"{shown(info.path)}: asked for {mpp} µm/px; give a positive number")
+            raise SpacingError(
+                f"{format_location(info.path)}: asked for {mpp} µm/px; give a positive number"
+            )
         if info.mpp / mpp - 1 > SNAP and not allow_upsampling:
             raise SpacingError(
-                f"{shown(info.path)}: {mpp:g} µm/px was asked for but the slide holds "
-                f"{info.mpp:g}; "
-                f"ask for {info.mpp:.4g} or coarser, or pass --allow-upsampling"
+                f"{format_location(info.path)}: {mpp:g} µm/px was asked for but the slide holds "
+                f"{info.mpp:g}; ask for {info.mpp:.4g} or coarser, or pass --allow-upsampling"
             )
         level = 0
         for candidate, downsample in enumerate(info.level_downsamples):
@@ -262,9 +263,8 @@ class Slide:
         if lost:
             first = lost[0]
             raise UnreadableRegionError(
-                f"{shown(self.info.path)}: cannot decode level {first.level}, tile row "
-                f"{first.row}, "
-                f"column {first.column} ({len(lost)} such tiles here): {first.reason}"
+                f"{format_location(self.info.path)}: cannot decode level {first.level}, tile row "
+                f"{first.row}, column {first.column} ({len(lost)} such tiles here): {first.reason}"
             )
 
 
@@ -280,14 +280,13 @@ def _spacing(
     spacing = next((value for value in (mpp, in_file, fallback_mpp) if value is not None), None)
     if spacing is None:
         raise SpacingError(
-            f"{shown(path)}: the file does not say its µm/px; give it in the cohort's mpp column "
-            "or with --slide-mpp"
+            f"{format_location(path)}: the file does not say its µm/px; give it in the cohort's "
+            "mpp column or with --slide-mpp"
         )
     if not (math.isfinite(spacing) and PLAUSIBLE_MPP[0] <= spacing <= PLAUSIBLE_MPP[1]):
         raise SpacingError(
-            f"{shown(path)}: {spacing} µm/px is not between {PLAUSIBLE_MPP[0]} and "
-            f"{PLAUSIBLE_MPP[1]}; "
-            "give the right one in the cohort's mpp column"
+            f"{format_location(path)}: {spacing} µm/px is not between {PLAUSIBLE_MPP[0]} and "
+            f"{PLAUSIBLE_MPP[1]}; give the right one in the cohort's mpp column"
         )
     return spacing, "file" if in_file is not None else "given"
 
@@ -298,8 +297,7 @@ def _mpp_of_file(path: Path | str, pyramid: Pyramid) -> float | None:
     x, y = pyramid.mpp_xy
     if not (x > 0 and y > 0 and abs(x - y) <= UNEQUAL_MPP * max(x, y)):
         raise SpacingError(
-            f"{shown(path)}: the file says {x:g} µm/px in x and {y:g} in y, which differ by more "
-            "than 5 % or are "
-            "absurd; give the right one in the cohort's mpp column"
+            f"{format_location(path)}: the file says {x:g} µm/px in x and {y:g} in y, which differ "
+            "by more than 5 % or are absurd; give the right one in the cohort's mpp column"
         )
     return (x + y) / 2

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .geometry import floor_div
-from .layers import Layer, laid_out
+from .layers import Layer, lay_out
 
 __all__ = ["windows_of_layer"]
 
@@ -173,12 +173,12 @@ def _cut(
         len(block.members) * side * side < block.width * block.height
     ):  # few and far between: laid out one by one
         for member, (x, y) in places:
-            window = laid_out(layer, tiles, x, y, side, side)
+            window = lay_out(layer, tiles, x, y, side, side)
             window.flags.writeable = False
             yield member, window
         return
     sheet = sheets.take(block.height, block.width)
-    laid_out(layer, tiles, block.x, block.y, block.width, block.height, onto=sheet)
+    lay_out(layer, tiles, block.x, block.y, block.width, block.height, onto=sheet)
     sheet.flags.writeable = False
     for member, (x, y) in places:
         left, top = x - block.x, y - block.y

@@ -11,7 +11,7 @@ from typing import Literal
 import shapely
 from shapely.geometry import MultiPolygon
 
-from ...storage import AnnotationError, Location, whole_file
+from ...storage import AnnotationError, Location, atomic_file
 from . import asap, geojson, halo, imagescope, mask, ndpa
 from .elements import parse
 from .frame import SlideFrame
@@ -122,8 +122,8 @@ class Annotation:
             found = sorted({o.group for o in outlines})
             raise AnnotationError(
                 f"{path}: unknown group {', '.join(map(repr, unknown))} (groups found: "
-                f"{', '.join(map(repr, found))}); "
-                f"say what it means with --groups, for example {_example(unknown[0])}"
+                f"{', '.join(map(repr, found))}); say what it means with --groups, for example "
+                f"{_example(unknown[0])}"
             )
         nothing = tuple(outline for outline in drawn if outline.polygon.is_empty)
         return cls(outlines=outlines, groups=known, without_area=nothing)
@@ -139,7 +139,7 @@ class Annotation:
             raise AnnotationError(
                 f"{path}: write annotations as .xml (ASAP, ImageScope) or .geojson (QuPath)"
             )
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             partial.write_bytes(content)
 
 
@@ -160,8 +160,7 @@ def _read(path: Path, slide: SlideFrame | Location | None) -> list[Outline]:
     if suffix not in (*_JSON, *_XML):
         raise AnnotationError(
             f"{path}: an annotation is .xml (ASAP, ImageScope), .geojson or .json (QuPath), "
-            ".annotations (HALO), "
-            f".ndpa (Hamamatsu) or .tif (a mask), not {path.suffix!r}"
+            f".annotations (HALO), .ndpa (Hamamatsu) or .tif (a mask), not {path.suffix!r}"
         )
     try:
         if path.stat().st_size > LARGEST_BYTES:

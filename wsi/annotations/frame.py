@@ -49,8 +49,7 @@ class SlideFrame:
         if self.nm_per_px is None or self.centre_nm is None or not min(self.nm_per_px) > 0:
             raise AnnotationError(
                 f"{path}: its coordinates are nm on the glass, and the slide does not say where it "
-                "lies there "
-                "(XOffsetFromSlideCentre); give the NDPI file that it was drawn on"
+                "lies there (XOffsetFromSlideCentre); give the NDPI file that it was drawn on"
             )
         (nm_x, nm_y), (centre_x, centre_y) = self.nm_per_px, self.centre_nm
         middle = (self.width / 2 - centre_x / nm_x, self.height / 2 - centre_y / nm_y)

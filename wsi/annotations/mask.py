@@ -89,8 +89,7 @@ def _of_some_level(
     if first.samplesperpixel != 1 or first.dtype is None or first.dtype.kind not in "bui":
         raise AnnotationError(
             f"{path}: {first.samplesperpixel} channels of {first.dtype}, expected one channel of "
-            "whole numbers; "
-            "an image is not a mask"
+            "whole numbers; an image is not a mask"
         )
     fit_x, fit_y = _fit(path, (width, height), frame)
     said = (
@@ -164,8 +163,7 @@ def _fit(path: Path, size: tuple[int, int], frame: SlideFrame | None) -> tuple[f
     if abs(x / y - 1) > SAME_SHARE:
         raise AnnotationError(
             f"{path}: the mask is {size[0]} × {size[1]} px and the slide {frame.width} × "
-            f"{frame.height}: "
-            "their shapes differ; is it this slide's mask?"
+            f"{frame.height}: their shapes differ; is it this slide's mask?"
         )
     return x, y
 

@@ -10,11 +10,11 @@ import tifffile
 
 from ...storage import Location, SlideError, is_url
 from ..geometry import ceil_div
-from .bytes_of import LocalBytes
+from .byte_source import LocalBytes
+from .compare_readers import Comparison, compare
 from .omezarr_reader import ome_zarr_in_folder
 from .openslide_reader import OpenSlideReader
 from .picture_reader import PICTURE_SUFFIXES, picture_of_file, picture_of_tiff
-from .probe import Comparison, compare
 from .pyramid import Pyramid, PyramidLevel, TileReader
 from .remote import open_remote
 from .tiff_directories import brightfield_page, page_mpp_xy, tiff_slide, tiff_vendor
@@ -191,8 +191,7 @@ def _refuse_made_up_size(page: tifffile.TiffPage) -> None:
         if len(page.dataoffsets) < needed:
             raise SlideError(
                 f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px are "
-                f"{needed} tiles, "
-                f"and its directory has {len(page.dataoffsets)}"
+                f"{needed} tiles, and its directory has {len(page.dataoffsets)}"
             )
 
 

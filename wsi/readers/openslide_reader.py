@@ -94,8 +94,7 @@ def _refuse_made_up_tiles(handle: openslide.OpenSlide, path: Path) -> None:
         if width * height > LARGEST_TILE_PX:
             raise SlideError(
                 f"{path}: not a slide, or a damaged one: level {number} has tiles of {width:.0f} × "
-                f"{height:.0f} px; "
-                "copy the file again"
+                f"{height:.0f} px; copy the file again"
             )
 
 

@@ -118,6 +118,5 @@ def _check_size(width: int, height: int) -> None:
     if not 0 < width * height <= MOST_PX:
         raise SlideError(
             f"a picture of {width} × {height} px, which is decoded whole and may have {MOST_PX} "
-            "px; "
-            "convert it to a tiled TIFF"
+            "px; convert it to a tiled TIFF"
         )

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import tifffile
 from zarr.storage import FsspecStore
 
-from ...storage import SlideError, file_system, name_of, shown
+from ...storage import SlideError, file_system, format_location, name_of
 from ..geometry import ceil_div, floor_div
 from .omezarr_reader import ome_zarr_in_store
 from .pyramid import TileReader
@@ -48,16 +48,19 @@ def open_remote(url: str) -> tuple[TileReader, str]:
             raise SlideError(COPY)
         return _tiff(source, name_of(url)), NOT_COMPARED
     except SlideError as error:
-        raise SlideError(f"{shown(url)}: {error}") from error
+        raise SlideError(f"{format_location(url)}: {error}") from error
     except ImportError as error:
-        raise SlideError(f"{shown(url)}: {error}; pip install 'gigaslide[remote]'") from error
+        raise SlideError(
+            f"{format_location(url)}: {error}; pip install 'gigaslide[remote]'"
+        ) from error
     except FileNotFoundError as error:
         raise SlideError(
-            f"{shown(url)}: no such object; check the cohort's slide column"
+            f"{format_location(url)}: no such object; check the cohort's slide column"
         ) from error
     except Exception as error:  # every service has errors of its own
         raise SlideError(
-            f"{shown(url)}: cannot be read: {_told(error, url)}; try again, or copy it first"
+            f"{format_location(url)}: cannot be read: {_told(error, url)}; try again, or copy it "
+            "first"
         ) from error
 
 
@@ -176,11 +179,16 @@ def _retried(call: Callable[[], T], url: str) -> T:
             if not (url.startswith("http") and _may_pass(error)):
                 raise
             logger.info(
-                "%s: %s; tried again in %g s", shown(url), _told(error.__cause__, url), pause_s
+                "%s: %s; tried again in %g s",
+                format_location(url),
+                _told(error.__cause__, url),
+                pause_s,
             )
             time.sleep(pause_s)
         except Exception as error:  # every service has errors of its own
-            logger.info("%s: %s; tried again in %g s", shown(url), _told(error, url), pause_s)
+            logger.info(
+                "%s: %s; tried again in %g s", format_location(url), _told(error, url), pause_s
+            )
             time.sleep(pause_s)
     return call()
 
@@ -193,5 +201,5 @@ def _may_pass(error: FileNotFoundError) -> bool:
 
 
 def _told(error: BaseException | None, url: str) -> str:
-    text, query = repr(error).replace(url, shown(url)), urlsplit(url).query
+    text, query = repr(error).replace(url, format_location(url)), urlsplit(url).query
     return text.replace(query, "…") if query else text

@@ -11,7 +11,7 @@ import tifffile
 
 from ...storage import UnreadableRegionError
 from ..geometry import ceil_div
-from .bytes_of import ByteSource
+from .byte_source import ByteSource
 from .pyramid import Pyramid
 
 __all__ = ["TIFF_SIGNATURES", "TiffLevel", "TiffReader", "tiff_level"]

@@ -6,7 +6,7 @@ import numpy as np
 from .heatmap import CellStatus, Heatmap
 from .overview import Overview
 
-__all__ = ["heatmap_colours", "heatmap_over", "shrunk"]
+__all__ = ["heatmap_colours", "overlay_heatmap", "shrink"]
 
 HATCH_PX = 6
 OPACITY = 0.7  # of the heatmap over the slide
@@ -27,7 +27,7 @@ def _over(pale: np.ndarray, probability: np.ndarray) -> np.ndarray:
     ]
 
 
-def shrunk(overview: Overview, picture_px: int) -> Overview:
+def shrink(overview: Overview, picture_px: int) -> Overview:
     """The overview with its longer side at most picture_px."""
     height, width = overview.image.shape[:2]
     factor = min(1.0, picture_px / max(height, width))
@@ -41,7 +41,7 @@ def shrunk(overview: Overview, picture_px: int) -> Overview:
     )
 
 
-def heatmap_over(overview: Overview, heatmap: Heatmap) -> np.ndarray:
+def overlay_heatmap(overview: Overview, heatmap: Heatmap) -> np.ndarray:
     """The slide in pale grey; colour where a cell was scored, hatched where one should have been,
     bare elsewhere.
 
