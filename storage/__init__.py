@@ -37,7 +37,7 @@ from .outputs import (
     sync_below,
     sync_file,
 )
-from .recipe import Recipe, file_identity, gigaslide_version
+from .recipe import ExtentChange, Recipe, file_identity, gigaslide_version
 from .settings import Number, Settings
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "ZARR_METADATA",
     "AnnotationError",
     "ClusterError",
+    "ExtentChange",
     "GigaslideError",
     "Location",
     "ModelError",

@@ -354,3 +354,33 @@ def test_fault_16_identity_changes_when_a_file_is_replaced(tmp_path):
     path.write_bytes(b"abcd")
     os.utime(path, ns=(0, 1_700_000_000_123_456_000))
     assert file_identity(path) != first
+
+
+def test_extent_is_no_difference_and_its_change_has_a_direction():
+    short, long = recipe(extent={"examples": 100}), recipe(extent={"examples": 200})
+    assert short.differences(long) == []
+    assert short.extent_differences(long) == ["examples: 100 → 200"]
+    assert short.extent_change(long) == "larger"
+    assert long.extent_change(short) == "smaller"
+    assert short.extent_change(recipe(extent={"examples": 100})) == "same"
+    assert recipe().extent_change(recipe()) == "same"
+    assert recipe().extent_differences(recipe()) == []
+    both = recipe(extent={"examples": 50, "interval": 9})
+    assert recipe(extent={"examples": 100, "interval": 5}).extent_change(both) == "mixed"
+    assert recipe(extent={"mode": "a"}).extent_change(recipe(extent={"mode": "b"})) == "mixed"
+
+
+def test_recipe_made_before_a_setting_became_extent_is_recognised(tmp_path):
+    old = recipe(settings={"examples": 100, "seed": 1})
+    old.save(tmp_path / "recipe.json")
+    assert "extent" not in json.loads((tmp_path / "recipe.json").read_text("utf-8"))
+    loaded = Recipe.load(tmp_path / "recipe.json")
+    now = recipe(settings={"seed": 1}, extent={"examples": 200})
+    assert loaded is not None
+    assert loaded.differences(now) == []
+    assert loaded.extent_change(now) == "larger"
+    assert loaded.extent_differences(now) == ["examples: 100 → 200"]
+    now.save(tmp_path / "recipe.json")
+    again = Recipe.load(tmp_path / "recipe.json")
+    assert again is not None
+    assert again.extent == {"examples": 200}
