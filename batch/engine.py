@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .blocks import BlockWork, Task
-from .perform import Report, Terms, perform
+from .blocks import Task
+from .task import TaskReport, TaskTerms, Work, run_task
 
 __all__ = ["Ended", "Engine", "Here", "Lost"]
 
@@ -26,7 +26,7 @@ class Ended:
     """A task that an engine is rid of."""
 
     task: Task[Any]
-    result: Report | Lost
+    result: TaskReport | Lost
 
 
 class Engine(Protocol):
@@ -62,7 +62,7 @@ class Here:
     slots = 1
     may_be_killed = False
 
-    def __init__(self, work: BlockWork[Any], terms: Terms) -> None:
+    def __init__(self, work: Work[Any], terms: TaskTerms) -> None:
         self._work, self._terms = work, terms
         self._tasks: deque[Task[Any]] = deque()
 
@@ -73,7 +73,7 @@ class Here:
         if not self._tasks:
             return []
         task = self._tasks.popleft()
-        return [Ended(task=task, result=perform(self._work, task, self._terms))]
+        return [Ended(task=task, result=run_task(self._work, task, self._terms))]
 
     def call_off(self) -> Sequence[Task[Any]]:
         waiting = list(self._tasks)

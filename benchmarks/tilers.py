@@ -192,7 +192,7 @@ def to_zarr(folder: Path, patches: Iterator[tuple[int, np.ndarray]], count: int)
 def limit(work: Path) -> Figures:
     """Each tile under a slide's patches decoded once, each patch compressed; nothing else is
     counted."""
-    from gigaslide.patching.shard import encoded_row
+    from gigaslide.patching.shard import encode_row
     from gigaslide.wsi import open_slide
 
     by_slide: dict[Path, list[np.ndarray]] = {}
@@ -213,7 +213,7 @@ def limit(work: Path) -> Figures:
                     layer.fetch(*place)
             for _, window in slide.read_windows(corners, size=SIDE_PX, mpp=MPP):
                 start, start_cpu = time.perf_counter(), time.process_time()
-                encoded_row(window)
+                encode_row(window)
                 seconds, cpu = (
                     seconds + time.perf_counter() - start,
                     cpu + time.process_time() - start_cpu,

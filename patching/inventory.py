@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..storage import StoreError
-from .contents import CLASSES, Part
+from .metadata import CLASSES, Part
 from .store import PatchStore
 from .write import METADATA_ARRAYS
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..storage import SettingsError, atomic_file
 from ..wsi import floor_div
-from .contents import CLASSES, SlidePatches
+from .metadata import CLASSES, SlidePatches
 from .settings import StainMethod
 from .store import PatchStore
 

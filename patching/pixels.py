@@ -8,9 +8,9 @@ from ..wsi import Slide
 from .augment import draw_augmentation, patch_rng
 from .normalise import StainFit, fit_stain
 from .plan import SlidePlan
-from .select import Candidates
+from .sampling import Candidates
 from .settings import TileSettings
-from .write import Pixels, rows_at_once
+from .write import Pixels, rows_per_stack
 
 __all__ = ["augmented_copies", "fitted_stains", "read_pixels"]
 
@@ -23,13 +23,13 @@ STAIN_PATCHES, STAIN_STEP = (
 def read_pixels(
     slide: Slide, rows: Candidates, settings: TileSettings, *, group: str, first: int = 0
 ) -> Iterator[tuple[int, Pixels]]:
-    """(row, pixels) of rows, in the order that `write_slide` takes; unreadable ones are left out.
+    """(row, pixels) of rows, in the order that `write_rows` takes; unreadable ones are left out.
 
     group, slide/class, is where the rows will lie in the store, the first of them as its row
     `first`. No row's pixels depend on the other rows. They are views that share memory: copy them
     before asking for the next.
     """
-    at_once = rows_at_once(len(rows), settings.arrays)
+    at_once = rows_per_stack(len(rows), settings.arrays)
     finest, *others = settings.scales.items()
     for start in range(0, len(rows), at_once):
         xy = rows.xy[start : start + at_once]

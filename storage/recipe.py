@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from .atomic import atomic_file
 from .errors import StoreError
 from .location import ZARR_METADATA, Location, remote_identity
-from .outputs import atomic_file
 
 __all__ = ["ExtentChange", "Recipe", "file_identity", "gigaslide_version"]
 

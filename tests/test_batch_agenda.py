@@ -5,16 +5,27 @@ import os
 import signal
 import tracemalloc
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from gigaslide.batch import BatchSettings, BlockPlan, SlideOutcome, Stopped, run_blocks, run_folder
+from gigaslide.batch import (
+    BatchSettings,
+    BlockPlan,
+    SlideContext,
+    SlideOutcome,
+    Stopped,
+    run_blocks,
+    run_folder,
+)
 from gigaslide.batch import run as run_module
 from gigaslide.batch.agenda import Agenda
 from gigaslide.batch.blocks import Task
 from gigaslide.batch.engine import Ended, Lost
-from gigaslide.batch.perform import Terms, perform
+from gigaslide.batch.task import TaskTerms, run_task
+from gigaslide.storage import BlockRecord, Output, Recipe
 
 
 @dataclass(frozen=True)
@@ -23,20 +34,32 @@ class Many:
     blocks: int
 
 
+@dataclass(frozen=True)
 class Nothing:
     """`BlockWork` that does nothing."""
 
-    def plan(self, slide: Many) -> BlockPlan:
-        return BlockPlan(blocks=slide.blocks, pending=tuple(range(slide.blocks)))
+    out: Path
 
-    def block(self, slide: Many, number: int) -> dict[str, int]:
-        return {"patches": 512}
+    def output(self, slide: Many) -> Output:
+        recipe = Recipe(stage="nothing", settings={}, inputs={"id": slide.id})
+        return Output(location=self.out / slide.id, recipe=recipe)
 
-    def finish(self, slide: Many) -> SlideOutcome:
+    def open(self, slide: Many) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def prepare(self, context: SlideContext[Many]) -> BlockPlan:
+        return BlockPlan(blocks=context.slide.blocks)
+
+    def block(self, context: SlideContext[Many], number: int) -> BlockRecord:
+        return BlockRecord(counts={"patches": 512})
+
+    def assemble(
+        self, context: SlideContext[Many], records: Mapping[int, BlockRecord]
+    ) -> dict[str, int]:
+        return {}
+
+    def outcome(self, slide: Many, attributes: Mapping[str, int]) -> SlideOutcome:
         return SlideOutcome(slide=slide.id, status="done")
-
-    def identity(self, slide: Many) -> None:
-        return None
 
 
 class Engine:
@@ -44,7 +67,7 @@ class Engine:
 
     slots, may_be_killed = 3, True
 
-    def __init__(self, work: Nothing, terms: Terms) -> None:
+    def __init__(self, work: Nothing, terms: TaskTerms) -> None:
         self.work, self.terms = work, terms
         self.tasks: deque[Task] = deque()
         self.done: Counter[str] = Counter()
@@ -59,7 +82,7 @@ class Engine:
         self.done[task.key] += 1
         if task.step == "block" and task.number % 100 == 99 and self.done[task.key] == 1:
             return [Ended(task=task, result=Lost(deaths=0, reason="gone"))]
-        return [Ended(task=task, result=perform(self.work, task, self.terms))]
+        return [Ended(task=task, result=run_task(self.work, task, self.terms))]
 
     def call_off(self) -> Sequence[Task]:
         waiting = list(self.tasks)
@@ -78,10 +101,10 @@ def test_what_waits_when_a_signal_comes_is_never_begun(tmp_path, monkeypatch):
                 os.kill(os.getpid(), signal.SIGTERM)
             return ended
 
-    engine = Stopping(Nothing(), Terms(run="r", tries=3, limit_s=None, log_level=20))
-    monkeypatch.setattr(run_module, "_engine", lambda *_, **__: engine)
+    engine = Stopping(Nothing(tmp_path), TaskTerms(run="r", attempts=3, limit_s=None, log_level=20))
+    monkeypatch.setattr(run_module, "_make_engine", lambda *_, **__: engine)
     with run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(Stopped):
-        run_blocks(Nothing(), [Many("s", 40)], BatchSettings(), folder=folder)
+        run_blocks(Nothing(tmp_path), [Many("s", 40)], BatchSettings(), folder=folder)
     assert sum(engine.done.values()) == 5
     assert engine.most == 3  # two others were waiting
 
@@ -89,15 +112,15 @@ def test_what_waits_when_a_signal_comes_is_never_begun(tmp_path, monkeypatch):
 def test_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, monkeypatch):
     engines: list[Engine] = []
 
-    def engine(work, terms: Terms, *_, **__) -> Engine:
+    def engine(work, terms: TaskTerms, *_, **__) -> Engine:
         engines.append(Engine(work, terms))
         return engines[0]
 
-    monkeypatch.setattr(run_module, "_engine", engine)
+    monkeypatch.setattr(run_module, "_make_engine", engine)
     slides = [Many(f"s{k}", 40) for k in range(49)]  # 49 × 40 × 512 = 1.0 million
     tracemalloc.start()
     with run_folder(tmp_path, BatchSettings()) as folder:
-        summary = run_blocks(Nothing(), slides, BatchSettings(), folder=folder)
+        summary = run_blocks(Nothing(tmp_path), slides, BatchSettings(), folder=folder)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert {outcome.status for outcome in summary.outcomes} == {"done"}
@@ -114,11 +137,11 @@ def test_slides_in_hand_come_before_others_are_begun():
         agenda.add(Many(f"s{k}", 2))
     first = agenda.next()
     assert first is not None
-    assert (first.slide.id, first.step, agenda.waiting) == ("s0", "plan", 2)
+    assert (first.slide.id, first.step, agenda.waiting) == ("s0", "prepare", 2)
     state = agenda.landed(first)
     assert state is not None
     agenda.planned(state, [0, 1])
-    assert [str(agenda.next()) for _ in range(3)] == ["s0, block 0", "s0, block 1", "s1, plan"]
+    assert [str(agenda.next()) for _ in range(3)] == ["s0, block 0", "s0, block 1", "s1, prepare"]
 
 
 def test_suspected_task_is_done_last_and_alone():
@@ -132,14 +155,14 @@ def test_suspected_task_is_done_last_and_alone():
         agenda.landed(task)
         assert agenda.lost(task, deaths=1, tries=3)
         task = agenda.next()
-    assert str(task) == "good, plan"  # begun before the other blocks of the suspected slide
+    assert str(task) == "good, prepare"  # begun before the other blocks of the suspected slide
     agenda.planned(agenda.landed(task), [0])
     good = agenda.next()
     assert str(good) == "good, block 0"
     assert agenda.next() is None  # the suspected one waits for it
     agenda.did_block(agenda.landed(good))
     finish = agenda.next()
-    assert str(finish) == "good, finish"
+    assert str(finish) == "good, assemble"
     agenda.landed(finish)
     agenda.drop("good")
     alone = agenda.next()
@@ -152,7 +175,7 @@ def test_suspected_task_is_done_last_and_alone():
     ]  # cleared of suspicion
 
 
-@pytest.mark.parametrize("suspect", ["plan", "finish"])
+@pytest.mark.parametrize("suspect", ["prepare", "assemble"])
 def test_fault_7_slide_whose_plan_or_finish_was_suspected_goes_on_to_its_end(suspect):
     agenda: Agenda[Many] = Agenda()
     agenda.add(Many("s", 2))
@@ -166,13 +189,13 @@ def test_fault_7_slide_whose_plan_or_finish_was_suspected_goes_on_to_its_end(sus
         assert state is not None
         if str(task).startswith(f"s, {suspect}") and begun.count(str(task)) < 3:
             assert agenda.lost(task, deaths=1, tries=3)
-        elif task.step == "plan":
+        elif task.step == "prepare":
             agenda.planned(state, range(task.slide.blocks))
         elif task.step == "block":
             agenda.did_block(state)
         else:
             agenda.drop(task.slide.id)
-    tries = {"plan": 1, "finish": 1, suspect: 3}
+    tries = {"prepare": 1, "assemble": 1, suspect: 3}
     assert Counter(word for word in begun if word.startswith("s,")) == {
         f"s, {suspect}": tries[suspect],
         **{f"s, {step}": count for step, count in tries.items()},
@@ -180,7 +203,7 @@ def test_fault_7_slide_whose_plan_or_finish_was_suspected_goes_on_to_its_end(sus
         "s, block 1": 1,
     }
     assert (
-        begun.index("good, finish")
+        begun.index("good, assemble")
         < [k for k, word in enumerate(begun) if word == f"s, {suspect}"][2]
     )
 
@@ -191,9 +214,9 @@ def test_run_that_has_nothing_to_begin_and_nothing_under_way_says_so_and_does_no
     monkeypatch.setattr(Agenda, "next", lambda self: None)
     with (
         run_folder(tmp_path, BatchSettings()) as folder,
-        pytest.raises(RuntimeError, match="slides are left of which nothing is to be done"),
+        pytest.raises(RuntimeError, match="no task"),
     ):
-        run_blocks(Nothing(), [Many("s", 1)], BatchSettings(workers=0), folder=folder)
+        run_blocks(Nothing(tmp_path), [Many("s", 1)], BatchSettings(workers=0), folder=folder)
 
 
 def test_task_that_is_lost_for_ever_through_no_fault_of_its_own_ends_its_slide():
