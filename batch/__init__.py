@@ -5,7 +5,7 @@ from .driver import BlockDriver, SlideContext
 from .jobscript import job_script, without_job_options
 from .outcome import BatchSummary, SlideOutcome, SlideStatus
 from .run import run_blocks, run_slides
-from .run_folder import RunFolder, run_folder
+from .run_folder import RunFolder, open_run_folder
 from .settings import BatchSettings
 from .stop import Stopped
 
@@ -22,8 +22,8 @@ __all__ = [
     "SlideStatus",
     "Stopped",
     "job_script",
+    "open_run_folder",
     "run_blocks",
-    "run_folder",
     "run_slides",
     "without_job_options",
 ]

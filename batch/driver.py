@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic
 
-from ..storage import Output, PartialOutput, Recipe, SlideError, StoreError
+from ..storage import Output, PartialOutput, Recipe, SlideError, StoreError, format_count
 from .blocks import BlockPlan, BlockWork, PendingBlocks, SlideT
 from .outcome import SlideOutcome
 
@@ -106,9 +106,14 @@ class BlockDriver(Generic[SlideT]):
             done = partial.check_records()
             pending = tuple(k for k in range(saved["blocks"]) if k not in done)
             return PendingBlocks(blocks=saved["blocks"], pending=pending)
+        _warn_of_lost_blocks(partial, output.recipe)
         partial.begin()
         context = self._keep(slide, output, BlockPlan(blocks=0), partial.begun(), replaced)
-        plan = self.work.prepare(context)
+        try:
+            plan = self.work.prepare(context)
+        except Exception:
+            partial.discard()
+            raise
         if isinstance(plan, SlideOutcome):
             partial.discard()
             return plan
@@ -213,6 +218,22 @@ class BlockDriver(Generic[SlideT]):
         _refuse(context.slide, context.recipe.differences(self.work.output(context.slide).recipe))
         if context.partial.begun() != context.begun:
             _refuse(context.slide, ["another run began it anew"])
+
+
+def _warn_of_lost_blocks(partial: PartialOutput[Any], recipe: Recipe) -> None:
+    done = len(partial.records())
+    if not done:
+        return
+    try:
+        changes = Recipe.from_json(json.loads(partial.begun())).differences(recipe)
+    except (ValueError, KeyError):  # an interrupted beginning
+        return
+    logger.warning(
+        "%s: begun anew, %s are lost: %s",
+        partial.location,
+        format_count(done, "finished block"),
+        "; ".join(changes) or "another version or another size of blocks",
+    )
 
 
 def _refuse(slide: Any, changes: list[str]) -> None:

@@ -28,7 +28,7 @@ from .journal import JOURNAL, Journal
 from .outcome import table_name
 from .settings import BatchSettings
 
-__all__ = ["RunFolder", "run_folder"]
+__all__ = ["RunFolder", "open_run_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class RunFolder:
         return self.path if self.path == self.location else None
 
 
-def run_folder(
+def open_run_folder(
     location: Location, settings: BatchSettings, *, stage: str = ""
 ) -> AbstractContextManager[RunFolder]:
     """Hold the lock of an output, in a folder or a bucket, and open the run's journal.

@@ -274,7 +274,7 @@ class Idle:
 def planned(work: Path, patches: int) -> Figures:
     """So many patches in blocks over 400 slides, two workers: time, and memory of client and
     scheduler."""
-    from gigaslide.batch import BatchSettings, run_blocks, run_folder
+    from gigaslide.batch import BatchSettings, open_run_folder, run_blocks
     from gigaslide.patching.write import rows_per_block
     from tilers import (
         Column,
@@ -295,7 +295,7 @@ def planned(work: Path, patches: int) -> Figures:
     folder = work / "planned"
     shutil.rmtree(folder, ignore_errors=True)
     start = time.perf_counter()
-    with run_folder(folder, batch) as held:
+    with open_run_folder(folder, batch) as held:
         run_blocks(
             Idle(),
             columns,

@@ -146,7 +146,7 @@ def hard_stage(
     with slide_bar("tile", len(cohort)) as (ended, _):
         summary = add_hard_negatives(cohort, store, heatmaps, settings, batch, on_outcome=ended)
     show_summary("tile", summary)
-    say(f"{'':<9} {summary.total('normal')} hard negatives added to {store}")
+    say(f"{'':<9} {summary.total('normal')} hard negatives of these heatmaps in {store}")
     return summary.exit_status
 
 

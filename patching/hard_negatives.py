@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import KDTree
 
-from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_blocks, run_folder
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_blocks
 from ..cohort import Cohort, CohortSlide
 from ..storage import GigaslideError, Location, Recipe, SettingsError, StoreError, join_location
 from ..wsi import Heatmap, Slide, tissue_mask, tumor_fractions
@@ -74,7 +74,7 @@ def add_hard_negatives(
         Stopped: a signal asked to stop.
     """
     PatchStore(store).attributes  # noqa: B018  (no lock where there is no store)
-    with run_folder(store, batch, stage=STAGE) as folder:
+    with open_run_folder(store, batch, stage=STAGE) as folder:
         opened = PatchStore(store)
         trained = {slide.id for slide in opened.slides if slide.split == "train"}
         items = [

@@ -13,8 +13,8 @@ from ..batch import (
     BatchSummary,
     BlockDriver,
     SlideOutcome,
+    open_run_folder,
     run_blocks,
-    run_folder,
 )
 from ..cohort import Cohort, CohortSlide
 from ..storage import (
@@ -70,7 +70,7 @@ def tile_cohort(
         )
     share = quotas(slides, settings)
     items = [SlideToTile(slide=slide, quota=share[slide.id]) for slide in slides]
-    with run_folder(store, batch) as folder:
+    with open_run_folder(store, batch) as folder:
         _describe(cohort, slides, share, store, settings)
         work = TileBlocks(store, settings)
         return run_blocks(

@@ -207,6 +207,7 @@ class Output:
         if isinstance(self.location, Path) and isinstance(self._previous, Path):
             self._previous.rename(self.location)
         else:
+            delete_files(self.location)  # blocks of the replacement
             self._move(self._previous, self.location)
         return content
 

@@ -23,8 +23,8 @@ from gigaslide.batch import (
     SlideContext,
     SlideOutcome,
     Stopped,
+    open_run_folder,
     run_blocks,
-    run_folder,
 )
 from gigaslide.storage import BlockRecord, GigaslideError, Output, Recipe, checksum_parts
 
@@ -117,7 +117,7 @@ def run(
 ) -> BatchSummary:
     elsewhere = {"cluster", "scheduler"} & settings.keys()
     batch = BatchSettings(**{**({} if elsewhere else {"workers": 0}), "memory_gb": 1.0, **settings})
-    with run_folder(out, batch) as folder:
+    with open_run_folder(out, batch) as folder:
         return run_blocks(Sums(out, pause_s), columns, batch, folder=folder, on_block=on_block)
 
 

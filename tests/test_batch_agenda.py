@@ -17,8 +17,8 @@ from gigaslide.batch import (
     SlideContext,
     SlideOutcome,
     Stopped,
+    open_run_folder,
     run_blocks,
-    run_folder,
 )
 from gigaslide.batch import run as run_module
 from gigaslide.batch.agenda import Agenda
@@ -51,7 +51,7 @@ class Nothing:
         return BlockPlan(blocks=context.slide.blocks)
 
     def block(self, context: SlideContext[Many], number: int) -> BlockRecord:
-        return BlockRecord(counts={"patches": 512})
+        return BlockRecord(counts={"patches": 1024})
 
     def assemble(
         self, context: SlideContext[Many], records: Mapping[int, BlockRecord]
@@ -103,7 +103,7 @@ def test_what_waits_when_a_signal_comes_is_never_begun(tmp_path, monkeypatch):
 
     engine = Stopping(Nothing(tmp_path), TaskTerms(run="r", attempts=3, limit_s=None, log_level=20))
     monkeypatch.setattr(run_module, "_make_engine", lambda *_, **__: engine)
-    with run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(Stopped):
+    with open_run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(Stopped):
         run_blocks(Nothing(tmp_path), [Many("s", 40)], BatchSettings(), folder=folder)
     assert sum(engine.done.values()) == 5
     assert engine.most == 3  # two others were waiting
@@ -117,17 +117,19 @@ def test_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, m
         return engines[0]
 
     monkeypatch.setattr(run_module, "_make_engine", engine)
-    slides = [Many(f"s{k}", 40) for k in range(49)]  # 49 × 40 × 512 = 1.0 million
+    slides = [Many(f"s{k}", 40) for k in range(25)]  # 25 × 40 × 1024 = 1.0 million
     tracemalloc.start()
-    with run_folder(tmp_path, BatchSettings()) as folder:
+    with open_run_folder(tmp_path, BatchSettings()) as folder:
         summary = run_blocks(Nothing(tmp_path), slides, BatchSettings(), folder=folder)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert {outcome.status for outcome in summary.outcomes} == {"done"}
     (used,) = engines
     assert used.most == 3
-    assert sum(used.done.values()) == 49 * (40 + 2)
-    assert sum(sum(pace.counts.values()) for pace in summary.pace.workers.values()) == 49 * 40 * 512
+    assert sum(used.done.values()) == 25 * (40 + 2)
+    assert (
+        sum(sum(pace.counts.values()) for pace in summary.pace.workers.values()) == 25 * 40 * 1024
+    )
     assert peak < 10e6
 
 
@@ -213,7 +215,7 @@ def test_run_that_has_nothing_to_begin_and_nothing_under_way_says_so_and_does_no
 ):
     monkeypatch.setattr(Agenda, "next", lambda self: None)
     with (
-        run_folder(tmp_path, BatchSettings()) as folder,
+        open_run_folder(tmp_path, BatchSettings()) as folder,
         pytest.raises(RuntimeError, match="no task"),
     ):
         run_blocks(Nothing(tmp_path), [Many("s", 1)], BatchSettings(workers=0), folder=folder)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from gigaslide.batch import BatchSettings, BlockDriver, run_folder
+from gigaslide.batch import BatchSettings, BlockDriver, open_run_folder
 from gigaslide.storage import BlockRecord, ClusterError, FolderLock, StoreError, checksum_parts
 from gigaslide.storage import partial_output as partial_module
 from gigaslide.storage.partial_output import partial_output
@@ -90,7 +90,7 @@ def test_fault_29_leftovers_are_removed_and_half_done_slides_kept(tmp_path):
     (tmp_path / ".x.0123abcd.partial").mkdir()
     (tmp_path / ".summary.csv.0123abcd.partial").write_text("torn")
     (tmp_path / ".gone.partial" / "done").mkdir(parents=True)
-    with run_folder(tmp_path, BatchSettings()):
+    with open_run_folder(tmp_path, BatchSettings()):
         assert [path.name for path in tmp_path.glob(".*.partial")] == [".a.partial"]
 
 
@@ -121,7 +121,7 @@ def test_failed_slides_are_tried_again_when_asked_or_when_they_changed(tmp_path)
 
 
 def hold(path: str, queue) -> None:
-    with run_folder(Path(path), BatchSettings()):
+    with open_run_folder(Path(path), BatchSettings()):
         queue.put(os.getpid())
         time.sleep(600)
 
@@ -149,7 +149,7 @@ def test_fault_25_second_run_is_refused_with_the_firsts_name_and_takes_over_when
 
 
 def test_fault_25_lock_of_another_machine_is_refused_until_it_is_cleared(tmp_path):
-    with run_folder(tmp_path, BatchSettings()) as mine:
+    with open_run_folder(tmp_path, BatchSettings()) as mine:
         text = json.loads((tmp_path / ".run.lock").read_text())
         (tmp_path / ".run.lock").write_text(
             json.dumps({**text, "host": "node17", "token": "other"})
@@ -168,7 +168,7 @@ def test_fault_25_where_there_are_no_hard_links_one_of_two_runs_has_the_lock(tmp
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "link", refused)
-    with run_folder(tmp_path, BatchSettings()):
+    with open_run_folder(tmp_path, BatchSettings()):
         assert json.loads((tmp_path / ".run.lock").read_text())["pid"] == os.getpid()
         with pytest.raises(
             ClusterError, match=rf"another run works on this output: process {os.getpid()} on"
@@ -189,7 +189,7 @@ def test_run_whose_lock_was_taken_away_stops(tmp_path):
     from gigaslide.batch import run_blocks
 
     lock = FolderLock(tmp_path / ".run.lock", beat_s=0.05)
-    with run_folder(tmp_path / "x", BatchSettings()) as folder, lock:
+    with open_run_folder(tmp_path / "x", BatchSettings()) as folder, lock:
         (tmp_path / ".run.lock").write_text("{}")
         deadline = time.monotonic() + 60
         while not lock.is_lost and time.monotonic() < deadline:

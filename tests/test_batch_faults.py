@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from distributed import worker_memory
-from gigaslide.batch import BatchSettings, clusters, on_dask, run_blocks, run_folder
+from gigaslide.batch import BatchSettings, clusters, on_dask, open_run_folder, run_blocks
 from gigaslide.batch.blocks import Task
 from gigaslide.batch.clusters import refuse_other_versions
 from gigaslide.batch.task import TaskTerms
@@ -113,7 +113,7 @@ def test_fault_31_any_one_io_error_is_got_over_and_a_lasting_one_told(tmp_path, 
         true_fsync(number)
 
     def summary_of(name: str):
-        with run_folder(tmp_path / name, BatchSettings()) as folder:
+        with open_run_folder(tmp_path / name, BatchSettings()) as folder:
             return run_blocks(Sums(folder.path), columns, BatchSettings(workers=0), folder=folder)
 
     monkeypatch.setattr(os, "fsync", failing)

@@ -10,11 +10,12 @@ import pytest
 from gigaslide.patching import Candidates, PatchStore, TileSettings
 from gigaslide.patching import write as write_module
 from gigaslide.patching.shard import Layout
-from gigaslide.patching.write import write_shards, write_slide
+from gigaslide.patching.write import write_shards
 from gigaslide.storage import Recipe, SettingsError, StoreError
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tiling import write_group
 
 SIDE = 75
 TILES = TileSettings(patch_px=SIDE, centre_px=30, margin_px=0)
@@ -42,7 +43,7 @@ def write(
         name: (windows, [(int(row), {"images": patches[row]}) for row in np.flatnonzero(readable)])
         for name, (windows, patches, readable) in classes.items()
     }
-    return write_slide(place, recipe=recipe, classes=plan, arrays=TILES.arrays)
+    return write_group(place, recipe, plan, TILES.arrays)
 
 
 class StoreMachine(RuleBasedStateMachine):

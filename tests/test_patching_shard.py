@@ -11,11 +11,11 @@ from conftest import position_coded, write_tiff
 from gigaslide.patching import Candidates, TileSettings
 from gigaslide.patching import write as write_module
 from gigaslide.patching.pixels import read_pixels
-from gigaslide.patching.place import kvstore
 from gigaslide.patching.shard import Layout, build_shard, encode_row
 from gigaslide.patching.write import create_arrays, shard_key, write_shards, write_stack
-from gigaslide.storage import Recipe, StoreError
+from gigaslide.storage import Recipe, StoreError, kvstore_spec
 from gigaslide.wsi import Region, open_slide
+from tiling import write_group
 
 P = 29
 PER_SHARD = 5
@@ -42,7 +42,7 @@ def patches(seed: int) -> dict[str, np.ndarray]:
 
 
 def opened(place: Path):
-    spec = {"driver": "zarr3", "kvstore": kvstore(place), "fill_missing_data_reads": False}
+    spec = {"driver": "zarr3", "kvstore": kvstore_spec(place), "fill_missing_data_reads": False}
     return tensorstore.open(spec, open=True).result()
 
 
@@ -207,7 +207,7 @@ def test_rows_out_of_order_are_refused_and_leave_no_slide(
     )
     classes = {"tumor": (rows, iter([(row, BLACK) for row in order]))}
     with pytest.raises(StoreError, match=rf"tumor: row {order[-1]} of 13 came out of order"):
-        write_module.write_slide(tmp_path / "ill", recipe=RECIPE, classes=classes, arrays=ARRAYS)
+        write_group(tmp_path / "ill", RECIPE, classes, ARRAYS)
     assert not list(tmp_path.iterdir())
 
 
