@@ -123,9 +123,7 @@ def test_a_shard_ends_with_its_index_and_every_changed_byte_is_told(tmp_path, sm
 @pytest.mark.parametrize(("first", "count"), [(0, 4), (1, 5), (5, 9), (10, 2), (3, 2)])
 def test_fault_24_parts_of_a_shard_are_refused(tmp_path, first, count):
     layout = Layout(rows=ROWS, per_shard=PER_SHARD, shape=(P, P, 3))
-    with pytest.raises(
-        StoreError, match=f"rows {first} to {first + count} are no whole shards of 5"
-    ):
+    with pytest.raises(StoreError, match=f"rows {first} to {first + count} .* shards of 5"):
         write_shards(tmp_path / "images", layout, first, [layout.black] * count)
     assert not list(tmp_path.iterdir())
 

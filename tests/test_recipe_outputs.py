@@ -13,14 +13,14 @@ from gigaslide.storage import (
     Recipe,
     SettingsError,
     StoreError,
+    atomic,
     atomic_file,
     atomic_folder,
     file_identity,
     gigaslide_version,
-    remove_folder,
     restore_folder,
 )
-from gigaslide.storage import outputs as outputs_module
+from gigaslide.storage.atomic import remove_folder
 from gigaslide.wsi import CellStatus, Heatmap
 
 
@@ -104,18 +104,18 @@ def test_file_that_is_left_to_the_disk_is_all_there_and_takes_no_memory_once_it_
     ).stdout.strip()
     if kind in ("tmpfs", "ramfs"):
         pytest.skip("the temporary folder is in memory; give pytest --basetemp on a disk")
-    outputs_module.leave_to_disk(path)
-    outputs_module.sync_file(path)
-    outputs_module.leave_to_disk(path)
+    atomic.start_writeback(path)
+    atomic.sync_file(path)
+    atomic.start_writeback(path)
     assert resident_pages(path) == 0
     assert path.read_bytes() == content
     assert resident_pages(path) > 0
     monkeypatch.setattr(
         os, "posix_fadvise", lambda *_: Path("/no/such").stat()
     )  # a file system that takes none
-    outputs_module.leave_to_disk(path)
+    atomic.start_writeback(path)
     monkeypatch.delattr(os, "posix_fadvise")
-    outputs_module.leave_to_disk(path)
+    atomic.start_writeback(path)
     assert path.read_bytes() == content
 
 
@@ -279,9 +279,7 @@ def test_folder_is_removed_whole(tmp_path, monkeypatch):
     with atomic_folder(path) as partial:
         fill(partial, "old")
     seen = []
-    monkeypatch.setattr(
-        outputs_module.shutil, "rmtree", lambda gone: seen.append((gone, path.exists()))
-    )
+    monkeypatch.setattr(atomic.shutil, "rmtree", lambda gone: seen.append((gone, path.exists())))
     remove_folder(path)
     assert [exists for _, exists in seen] == [False]
     assert seen[0][0].name.endswith(".partial")
