@@ -90,7 +90,7 @@ READ_BOMBS = """
 import json, resource, sys, time
 from pathlib import Path
 from gigaslide.eval.level_mask import level_mask
-from gigaslide.wsi import AnnotationError
+from gigaslide.storage import AnnotationError
 
 def peak_kb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
