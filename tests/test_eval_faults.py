@@ -89,7 +89,7 @@ def mask_in_two_levels(path):
 READ_BOMBS = """
 import json, resource, sys, time
 from pathlib import Path
-from gigaslide.eval.level_mask import level_mask
+from gigaslide.eval.truth.level_mask import level_mask
 from gigaslide.storage import AnnotationError
 
 def peak_kb():
