@@ -12,12 +12,12 @@ from ..cohort import Cohort
 from ..inference import slides_to_predict
 from ..patching import slides_to_tile
 from ..storage import atomic_folder
-from .between import between_slides, sides_of, with_unlike_mpp
 from .checkup import CohortCheckup, SlideCheckup
+from .cohort_checks import between_slides, sides_of, with_unlike_mpp
 from .estimate import estimate
-from .examine import ExaminedSlide, Patient, examine_slide
+from .examine_slide import ExaminedSlide, SlideToCheck, examine_slide
 from .findings import Finding, error
-from .report import checkup_html
+from .html_page import checkup_html
 from .settings import DoctorSettings
 
 __all__ = ["check_up", "save_checkup"]
@@ -35,10 +35,10 @@ def check_up(
     on_outcome: Callable[[SlideOutcome], None] | None = None,
 ) -> CohortCheckup:
     """Examine every slide of a cohort called name; known is what was found when it was loaded."""
-    patients = _patients(cohort, settings)
+    to_check = _slides_to_check(cohort, settings)
     rows = {slide.id: SlideCheckup.of_row(slide) for slide in cohort}
     summary = run_slides(
-        partial(examine_slide, settings=settings), patients, batch, on_outcome=on_outcome
+        partial(examine_slide, settings=settings), to_check, batch, on_outcome=on_outcome
     )
     slides = with_unlike_mpp(
         [_checkup(outcome, rows[outcome.slide]) for outcome in summary.outcomes]
@@ -56,11 +56,11 @@ def check_up(
     )
 
 
-def _patients(cohort: Cohort, settings: DoctorSettings) -> list[Patient]:
+def _slides_to_check(cohort: Cohort, settings: DoctorSettings) -> list[SlideToCheck]:
     tiled = {slide.id for slide in slides_to_tile(cohort, settings.tile)}
     predicted = {slide.id for slide in slides_to_predict(cohort, settings.predict)}
     return [
-        Patient(row=row, is_tiled=row.id in tiled, is_predicted=row.id in predicted)
+        SlideToCheck(row=row, is_tiled=row.id in tiled, is_predicted=row.id in predicted)
         for row in cohort
     ]
 

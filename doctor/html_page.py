@@ -6,7 +6,7 @@ import jinja2
 
 from ..storage import gigaslide_version
 from .checkup import CohortCheckup
-from .words import about, about_bytes, about_hours, area, figure
+from .formatting import about, about_bytes, about_hours, area, figure
 
 __all__ = ["checkup_html"]
 

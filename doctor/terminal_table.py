@@ -7,7 +7,7 @@ from typing import Any
 
 from .checkup import CohortCheckup, SlideCheckup
 from .findings import BY_SEVERITY, Finding, Severity
-from .words import about, about_bytes, about_hours, area, figure, format_count, printable
+from .formatting import about, about_bytes, about_hours, area, figure, format_count, printable
 
 __all__ = ["checkup_lines"]
 

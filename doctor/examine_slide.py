@@ -14,22 +14,22 @@ from ..inference import PredictSettings
 from ..patching import TileSettings
 from ..storage import Location, SlideError, SpacingError
 from ..wsi import Annotation, Slide, TissueMask, open_slide, tissue_mask
+from .annotation_checks import AnnotationFacts, check_drawn, load_drawn
 from .checkup import SlideCheckup
-from .drawn import AnnotationFacts, check_drawn, load_drawn
 from .findings import Finding, error, told, warning
-from .limit import within
-from .pixels import COPY_AGAIN, PixelFacts, check_pixels, overview_mpx, sample_tiles
+from .formatting import format_count
+from .pixel_checks import COPY_AGAIN, PixelFacts, check_pixels, overview_mpx, sample_tiles
 from .settings import DoctorSettings
-from .words import format_count
-from .work import TileWork, predict_work, tile_work
+from .timeout import within
+from .workload import TileWork, predict_work, tile_work
 
-__all__ = ["ExaminedSlide", "Patient", "examine_slide"]
+__all__ = ["ExaminedSlide", "SlideToCheck", "examine_slide"]
 
 FINGERPRINT_BYTES = 2**16  # of the file's start, middle and end
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patient:
+class SlideToCheck:
     """A slide to be examined, and which stages would use it."""
 
     row: CohortSlide
@@ -48,41 +48,43 @@ class ExaminedSlide(SlideOutcome):
     checkup: SlideCheckup
 
 
-def examine_slide(patient: Patient, *, settings: DoctorSettings) -> ExaminedSlide:
+def examine_slide(to_check: SlideToCheck, *, settings: DoctorSettings) -> ExaminedSlide:
     """Every check on one slide; what cannot be checked because of an earlier finding is left
     out."""
     start, minutes = time.perf_counter(), settings.sample.minutes
-    checkup = within(60 * minutes, partial(_examined, patient, settings))
+    checkup = within(60 * minutes, partial(_examined, to_check, settings))
     if checkup is None:
         says = f"not done after {minutes:g} min: its file, its annotation or their disk hangs"
         advice = (
             "copy them to a local disk; leave the slide out if it stays so; see --sample.minutes"
         )
-        checkup = replace(SlideCheckup.of_row(patient.row), findings=(error("time", says, advice),))
+        checkup = replace(
+            SlideCheckup.of_row(to_check.row), findings=(error("time", says, advice),)
+        )
     seconds = time.perf_counter() - start
     checkup = replace(checkup, seconds=seconds)
     bad = checkup.worst == "error"
     return ExaminedSlide(
-        slide=patient.id, status="partial" if bad else "done", seconds=seconds, checkup=checkup
+        slide=to_check.id, status="partial" if bad else "done", seconds=seconds, checkup=checkup
     )
 
 
-def _examined(patient: Patient, settings: DoctorSettings) -> SlideCheckup:
+def _examined(to_check: SlideToCheck, settings: DoctorSettings) -> SlideCheckup:
     start = time.perf_counter()
-    annotation, findings = load_drawn(patient.row, settings, is_tiled=patient.is_tiled)
+    annotation, findings = load_drawn(to_check.row, settings, is_tiled=to_check.is_tiled)
     checkup = replace(
-        SlideCheckup.of_row(patient.row),
+        SlideCheckup.of_row(to_check.row),
         findings=tuple(findings),
-        fingerprint=_fingerprint(patient.row.path),
+        fingerprint=_fingerprint(to_check.row.path),
         annotation_seconds=time.perf_counter() - start,
     )
     try:
-        slide = _opened(patient.row, settings)
+        slide = _opened(to_check.row, settings)
     except SlideError as fault:
         check = "µm/px" if isinstance(fault, SpacingError) else "open"
-        return replace(checkup, findings=(told(check, fault, of=patient.row.path), *findings))
+        return replace(checkup, findings=(told(check, fault, of=to_check.row.path), *findings))
     with slide:
-        return _seen(checkup, slide, patient, annotation, settings)
+        return _seen(checkup, slide, to_check, annotation, settings)
 
 
 def _opened(row: CohortSlide, settings: DoctorSettings) -> Slide:
@@ -92,11 +94,11 @@ def _opened(row: CohortSlide, settings: DoctorSettings) -> Slide:
 def _seen(
     checkup: SlideCheckup,
     slide: Slide,
-    patient: Patient,
+    to_check: SlideToCheck,
     annotation: Annotation | None,
     settings: DoctorSettings,
 ) -> SlideCheckup:
-    findings = [*checkup.findings, *check_pixels(slide, patient.row, settings)]
+    findings = [*checkup.findings, *check_pixels(slide, to_check.row, settings)]
     start = time.perf_counter()
     tissue = _tissue(slide, settings)
     checkup = replace(
@@ -109,7 +111,7 @@ def _seen(
             )
         )
     # Nothing of a fresh handle is cached, so that the speed is the disk's and the codec's.
-    with _opened(patient.row, settings) as fresh:
+    with _opened(to_check.row, settings) as fresh:
         tiles, lost = sample_tiles(fresh, tissue, settings.sample)
     findings += lost
     if annotation is not None:
@@ -122,7 +124,7 @@ def _seen(
     if tissue is not None:
         tumor = MultiPolygon() if annotation is None else annotation.tumor
         checkup = replace(checkup, tissue_mm2=_area_mm2(tissue, slide.info.mpp))
-        checkup, more = _work(checkup, slide, patient, tissue, tumor, settings)
+        checkup, more = _work(checkup, slide, to_check, tissue, tumor, settings)
         findings += more
     if slide.unreadable and not lost:
         says = (
@@ -146,18 +148,18 @@ def _area_mm2(tissue: TissueMask, mpp: float) -> float:
 def _work(
     checkup: SlideCheckup,
     slide: Slide,
-    patient: Patient,
+    to_check: SlideToCheck,
     tissue: TissueMask,
     tumor: MultiPolygon,
     settings: DoctorSettings,
 ) -> tuple[SlideCheckup, list[Finding]]:
-    agrees = (patient.row.label == "tumor") != tumor.is_empty
+    agrees = (to_check.row.label == "tumor") != tumor.is_empty
     tile = predict = None
-    if patient.is_tiled and agrees and _fits(slide, settings.tile, settings):
-        tile = tile_work(slide, patient.row, tissue, tumor, settings)
-    if patient.is_predicted and _fits(slide, settings.predict, settings):
+    if to_check.is_tiled and agrees and _fits(slide, settings.tile, settings):
+        tile = tile_work(slide, to_check.row, tissue, tumor, settings)
+    if to_check.is_predicted and _fits(slide, settings.predict, settings):
         predict = predict_work(slide, tissue, settings)
-    return replace(checkup, tile=tile, predict=predict), _quota(tile, patient.row, tissue)
+    return replace(checkup, tile=tile, predict=predict), _quota(tile, to_check.row, tissue)
 
 
 def _fits(slide: Slide, stage: TileSettings | PredictSettings, settings: DoctorSettings) -> bool:

@@ -11,8 +11,8 @@ from ..cohort import Cohort, CohortSlide, propose_cohort
 from ..wsi import floor_div
 from .checkup import SideFacts, SlideCheckup
 from .findings import Finding, error, note, warning
+from .formatting import format_count
 from .settings import DoctorSettings
-from .words import format_count
 
 __all__ = ["between_slides", "cohort_of", "sides_of", "with_unlike_mpp"]
 

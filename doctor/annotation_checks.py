@@ -12,10 +12,10 @@ from ..cohort import CohortSlide
 from ..eval import EvaluateSettings, lesions_of_annotation
 from ..storage import GigaslideError
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, PolygonRaster, SlideInfo, TissueMask
+from .captured_logs import heard
 from .findings import Finding, error, note, told, warning
-from .heard import heard
+from .formatting import format_count
 from .settings import DoctorSettings
-from .words import format_count
 
 __all__ = ["AnnotationFacts", "GroupFacts", "check_drawn", "load_drawn"]
 
