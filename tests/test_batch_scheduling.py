@@ -1,5 +1,4 @@
-"""In which order tasks are handed out and how many at once; an engine that works in no time stands
-for workers."""
+"""Order and number of the tasks in flight; a fake executor stands for workers."""
 
 import os
 import signal
@@ -11,10 +10,10 @@ from dataclasses import dataclass
 import pytest
 from gigaslide.batch import BatchSettings, BlockPlan, SlideOutcome, Stopped, run_blocks, run_folder
 from gigaslide.batch import run as run_module
-from gigaslide.batch.agenda import Agenda
 from gigaslide.batch.blocks import Task
-from gigaslide.batch.engine import Ended, Lost
+from gigaslide.batch.executor import LostTask, TaskResult
 from gigaslide.batch.perform import Terms, perform
+from gigaslide.batch.scheduling import TaskQueue
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ class Nothing:
         return None
 
 
-class Engine:
-    """Three slots; loses each task of a block once whose number ends in 99."""
+class FakeExecutor:
+    """Three capacity; loses each task of a block once whose number ends in 99."""
 
-    slots, may_be_killed = 3, True
+    capacity, can_kill_tasks = 3, True
 
     def __init__(self, work: Nothing, terms: Terms) -> None:
         self.work, self.terms = work, terms
@@ -54,12 +53,12 @@ class Engine:
         self.tasks.append(task)
         self.most = max(self.most, len(self.tasks))
 
-    def wait(self, seconds: float) -> Sequence[Ended]:
+    def wait(self, seconds: float) -> Sequence[TaskResult]:
         task = self.tasks.popleft()
         self.done[task.key] += 1
         if task.step == "block" and task.number % 100 == 99 and self.done[task.key] == 1:
-            return [Ended(task=task, result=Lost(deaths=0, reason="gone"))]
-        return [Ended(task=task, result=perform(self.work, task, self.terms))]
+            return [TaskResult(task=task, result=LostTask(deaths=0, reason="gone"))]
+        return [TaskResult(task=task, result=perform(self.work, task, self.terms))]
 
     def call_off(self) -> Sequence[Task]:
         waiting = list(self.tasks)
@@ -71,29 +70,29 @@ class Engine:
 
 
 def test_what_waits_when_a_signal_comes_is_never_begun(tmp_path, monkeypatch):
-    class Stopping(Engine):
-        def wait(self, seconds: float) -> Sequence[Ended]:
+    class Stopping(FakeExecutor):
+        def wait(self, seconds: float) -> Sequence[TaskResult]:
             ended = super().wait(seconds)
             if sum(self.done.values()) == 5:
                 os.kill(os.getpid(), signal.SIGTERM)
             return ended
 
-    engine = Stopping(Nothing(), Terms(run="r", tries=3, limit_s=None, log_level=20))
-    monkeypatch.setattr(run_module, "_engine", lambda *_, **__: engine)
+    executor = Stopping(Nothing(), Terms(run="r", tries=3, limit_s=None, log_level=20))
+    monkeypatch.setattr(run_module, "make_executor", lambda *_, **__: executor)
     with run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(Stopped):
         run_blocks(Nothing(), [Many("s", 40)], BatchSettings(), folder=folder)
-    assert sum(engine.done.values()) == 5
-    assert engine.most == 3  # two others were waiting
+    assert sum(executor.done.values()) == 5
+    assert executor.most == 3  # two others were waiting
 
 
 def test_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, monkeypatch):
-    engines: list[Engine] = []
+    executors: list[FakeExecutor] = []
 
-    def engine(work, terms: Terms, *_, **__) -> Engine:
-        engines.append(Engine(work, terms))
-        return engines[0]
+    def executor(work, terms: Terms, *_, **__) -> FakeExecutor:
+        executors.append(FakeExecutor(work, terms))
+        return executors[0]
 
-    monkeypatch.setattr(run_module, "_engine", engine)
+    monkeypatch.setattr(run_module, "make_executor", executor)
     slides = [Many(f"s{k}", 40) for k in range(49)]  # 49 × 40 × 512 = 1.0 million
     tracemalloc.start()
     with run_folder(tmp_path, BatchSettings()) as folder:
@@ -101,7 +100,7 @@ def test_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, m
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert {outcome.status for outcome in summary.outcomes} == {"done"}
-    (used,) = engines
+    (used,) = executors
     assert used.most == 3
     assert sum(used.done.values()) == 49 * (40 + 2)
     assert sum(sum(pace.counts.values()) for pace in summary.pace.workers.values()) == 49 * 40 * 512
@@ -109,44 +108,44 @@ def test_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, m
 
 
 def test_slides_in_hand_come_before_others_are_begun():
-    agenda: Agenda[Many] = Agenda()
+    queue: TaskQueue[Many] = TaskQueue()
     for k in range(3):
-        agenda.add(Many(f"s{k}", 2))
-    first = agenda.next()
+        queue.add(Many(f"s{k}", 2))
+    first = queue.next_task()
     assert first is not None
-    assert (first.slide.id, first.step, agenda.waiting) == ("s0", "plan", 2)
-    state = agenda.landed(first)
+    assert (first.slide.id, first.step, queue.unstarted) == ("s0", "plan", 2)
+    state = queue.take_back(first)
     assert state is not None
-    agenda.planned(state, [0, 1])
-    assert [str(agenda.next()) for _ in range(3)] == ["s0, block 0", "s0, block 1", "s1, plan"]
+    queue.add_blocks(state, [0, 1])
+    assert [str(queue.next_task()) for _ in range(3)] == ["s0, block 0", "s0, block 1", "s1, plan"]
 
 
 def test_suspected_task_is_done_last_and_alone():
-    agenda: Agenda[Many] = Agenda()
-    agenda.add(Many("bad", 3))
-    agenda.add(Many("good", 1))
-    agenda.planned(agenda.landed(agenda.next()), [0, 1, 2])
-    task = agenda.next()
+    queue: TaskQueue[Many] = TaskQueue()
+    queue.add(Many("bad", 3))
+    queue.add(Many("good", 1))
+    queue.add_blocks(queue.take_back(queue.next_task()), [0, 1, 2])
+    task = queue.next_task()
     for _ in range(2):  # of three tries two are gone
         assert str(task) == "bad, block 0"
-        agenda.landed(task)
-        assert agenda.lost(task, deaths=1, tries=3)
-        task = agenda.next()
+        queue.take_back(task)
+        assert queue.retry(task, deaths=1, tries=3)
+        task = queue.next_task()
     assert str(task) == "good, plan"  # begun before the other blocks of the suspected slide
-    agenda.planned(agenda.landed(task), [0])
-    good = agenda.next()
+    queue.add_blocks(queue.take_back(task), [0])
+    good = queue.next_task()
     assert str(good) == "good, block 0"
-    assert agenda.next() is None  # the suspected one waits for it
-    agenda.did_block(agenda.landed(good))
-    finish = agenda.next()
+    assert queue.next_task() is None  # the suspected one waits for it
+    queue.complete_block(queue.take_back(good))
+    finish = queue.next_task()
     assert str(finish) == "good, finish"
-    agenda.landed(finish)
-    agenda.drop("good")
-    alone = agenda.next()
+    queue.take_back(finish)
+    queue.remove("good")
+    alone = queue.next_task()
     assert str(alone) == "bad, block 0"
-    assert agenda.next() is None  # nor is anything begun beside it
-    agenda.did_block(agenda.landed(alone))
-    assert [str(agenda.next()) for _ in range(2)] == [
+    assert queue.next_task() is None  # nor is anything begun beside it
+    queue.complete_block(queue.take_back(alone))
+    assert [str(queue.next_task()) for _ in range(2)] == [
         "bad, block 1",
         "bad, block 2",
     ]  # cleared of suspicion
@@ -154,24 +153,24 @@ def test_suspected_task_is_done_last_and_alone():
 
 @pytest.mark.parametrize("suspect", ["plan", "finish"])
 def test_fault_7_slide_whose_plan_or_finish_was_suspected_goes_on_to_its_end(suspect):
-    agenda: Agenda[Many] = Agenda()
-    agenda.add(Many("s", 2))
-    agenda.add(Many("good", 0))
+    queue: TaskQueue[Many] = TaskQueue()
+    queue.add(Many("s", 2))
+    queue.add(Many("good", 0))
     begun: list[str] = []
-    while not agenda.is_over:
-        task = agenda.next()
+    while not queue.is_empty:
+        task = queue.next_task()
         assert task is not None, f"hangs after {begun}"
         begun.append(str(task))
-        state = agenda.landed(task)
+        state = queue.take_back(task)
         assert state is not None
         if str(task).startswith(f"s, {suspect}") and begun.count(str(task)) < 3:
-            assert agenda.lost(task, deaths=1, tries=3)
+            assert queue.retry(task, deaths=1, tries=3)
         elif task.step == "plan":
-            agenda.planned(state, range(task.slide.blocks))
+            queue.add_blocks(state, range(task.slide.blocks))
         elif task.step == "block":
-            agenda.did_block(state)
+            queue.complete_block(state)
         else:
-            agenda.drop(task.slide.id)
+            queue.remove(task.slide.id)
     tries = {"plan": 1, "finish": 1, suspect: 3}
     assert Counter(word for word in begun if word.startswith("s,")) == {
         f"s, {suspect}": tries[suspect],
@@ -188,7 +187,7 @@ def test_fault_7_slide_whose_plan_or_finish_was_suspected_goes_on_to_its_end(sus
 def test_run_that_has_nothing_to_begin_and_nothing_under_way_says_so_and_does_not_spin(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(Agenda, "next", lambda self: None)
+    monkeypatch.setattr(TaskQueue, "next_task", lambda self: None)
     with (
         run_folder(tmp_path, BatchSettings()) as folder,
         pytest.raises(RuntimeError, match="slides are left of which nothing is to be done"),
@@ -197,23 +196,23 @@ def test_run_that_has_nothing_to_begin_and_nothing_under_way_says_so_and_does_no
 
 
 def test_task_that_is_lost_for_ever_through_no_fault_of_its_own_ends_its_slide():
-    agenda: Agenda[Many] = Agenda()
-    agenda.add(Many("s", 1))
+    queue: TaskQueue[Many] = TaskQueue()
+    queue.add(Many("s", 1))
     lost = 0
     while True:
-        task = agenda.next()
+        task = queue.next_task()
         assert task is not None
-        agenda.landed(task)
+        queue.take_back(task)
         lost += 1
-        if not agenda.lost(task, deaths=0, tries=2):
+        if not queue.retry(task, deaths=0, tries=2):
             break
     assert lost == 60
 
 
 def test_what_ends_after_its_slide_is_over_is_left():
-    agenda: Agenda[Many] = Agenda()
-    agenda.add(Many("s", 1))
-    task = agenda.next()
-    agenda.drop("s")
-    assert agenda.landed(task) is None
-    assert agenda.is_over
+    queue: TaskQueue[Many] = TaskQueue()
+    queue.add(Many("s", 1))
+    task = queue.next_task()
+    queue.remove("s")
+    assert queue.take_back(task) is None
+    assert queue.is_empty

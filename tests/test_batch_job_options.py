@@ -3,7 +3,7 @@
 import dask_jobqueue
 import pytest
 from gigaslide.batch import BatchSettings
-from gigaslide.batch.queues import job_of, walltime_words
+from gigaslide.batch.job_options import format_walltime, job_options
 from gigaslide.storage import SettingsError
 
 WANTED = {
@@ -11,7 +11,7 @@ WANTED = {
     "memory_gb": 3.0,
     "walltime": "1-02:30:40",
     "interface": "lo",
-    "job_setup": ("module load q",),
+    "job_prologue": ("module load q",),
 }
 EXPECTED = {
     "slurm": {
@@ -66,7 +66,7 @@ MORE = {
 
 
 def script(settings: BatchSettings, logs) -> str:
-    kind, job = job_of(settings, environment={"A_DICT": "{'x': 1}"}, logs=logs)
+    kind, job = job_options(settings, environment={"A_DICT": "{'x': 1}"}, logs=logs)
     job_class = getattr(dask_jobqueue, kind).job_cls
     units = (
         {"lsf_units": "kb"} if settings.cluster == "lsf" else {}
@@ -77,7 +77,7 @@ def script(settings: BatchSettings, logs) -> str:
 @pytest.mark.parametrize("cluster", EXPECTED)
 def test_jobs_ask_for_queue_cores_memory_time_and_logs(cluster, tmp_path):
     names = {} if cluster == "htcondor" else {"queue": "long", "account": "lab"}
-    settings = BatchSettings(cluster=cluster, job_options=(MORE[cluster],), **names, **WANTED)
+    settings = BatchSettings(cluster=cluster, job_directives=(MORE[cluster],), **names, **WANTED)
     made = script(settings, tmp_path)
     lines = {line.replace(str(tmp_path), "LOGS") for line in made.splitlines()}
     assert EXPECTED[cluster] <= lines
@@ -96,14 +96,14 @@ def test_jobs_ask_for_queue_cores_memory_time_and_logs(cluster, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"cluster": "sge", "cores": 8}, r"qconf -spl and add --job-options='-pe NAME 8'"),
+        ({"cluster": "sge", "cores": 8}, r"qconf -spl and add --job-directives='-pe NAME 8'"),
         ({"cluster": "htcondor", "queue": "long"}, "--queue: htcondor has none"),
-        ({"cluster": "htcondor", "job_options": ("notify",)}, "of the form name = value"),
+        ({"cluster": "htcondor", "job_directives": ("notify",)}, "of the form name = value"),
     ],
 )
 def test_what_a_system_does_not_know_is_told_before_a_job_is_sent(settings, words):
     with pytest.raises(SettingsError, match=words):
-        job_of(BatchSettings(**settings), environment={}, logs=None)
+        job_options(BatchSettings(**settings), environment={}, logs=None)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_a_system_does_not_know_is_told_before_a_job_is_sent(settings, word
 )
 def test_walltime_means_hours_and_minutes_everywhere(given, slurm, lsf):
     written = {
-        name: walltime_words(BatchSettings(cluster=name, walltime=given))
+        name: format_walltime(BatchSettings(cluster=name, walltime=given))
         for name in ("slurm", "lsf", "htcondor")
     }
     assert written == {"slurm": slurm, "lsf": lsf, "htcondor": ""}

@@ -16,11 +16,11 @@ from distributed.scheduler import KilledWorker
 from ..storage import ClusterError, format_count
 from .blocks import BlockWork, Task
 from .clusters import dask_client, forget_refused
-from .engine import Ended, Lost
+from .executor import LostTask, TaskResult
 from .perform import Failure, Report, Terms, perform_in_worker, topic_of
 from .settings import BatchSettings
 
-__all__ = ["OnDask"]
+__all__ = ["DaskExecutor"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ REFUSALS = 3  # of a queueing system that never took a job
 FETCH_S = 20.0  # for a result that is known to be there
 
 
-class OnDask:
+class DaskExecutor:
     """Tasks on Dask's workers.
 
     Raises:
@@ -38,7 +38,7 @@ class OnDask:
             too long.
     """
 
-    may_be_killed = True
+    can_kill_tasks = True
 
     def __init__(
         self,
@@ -77,10 +77,10 @@ class OnDask:
         return self._client
 
     @property
-    def slots(self) -> int:
+    def capacity(self) -> int:
         self._look()
         is_growing = (
-            self._settings.least_jobs is not None
+            self._settings.min_jobs is not None
         )  # then what waits is what calls for more workers
         threads = max(self._threads, self._wanted) if is_growing else max(1, self._threads)
         # Some wait at the scheduler: a free worker has its next task before we have heard of the
@@ -109,9 +109,9 @@ class OnDask:
         self._flying[str(future.key)] = task, future
         future.add_done_callback(self._queue.put)
 
-    def wait(self, seconds: float) -> Sequence[Ended]:
+    def wait(self, seconds: float) -> Sequence[TaskResult]:
         self._look()
-        ended: list[Ended] = []
+        ended: list[TaskResult] = []
         deadline = time.monotonic() + seconds
         while not ended and self._flying and (left := deadline - time.monotonic()) > 0:
             try:
@@ -120,7 +120,7 @@ class OnDask:
                 break
             if str(future.key) in self._flying:
                 task, _ = self._flying.pop(str(future.key))
-                ended.append(Ended(task=task, result=self._result(task, future)))
+                ended.append(TaskResult(task=task, result=self._result(task, future)))
         return ended
 
     def call_off(self) -> Sequence[Task[Any]]:
@@ -146,7 +146,7 @@ class OnDask:
         _, message = event
         self._began[message["key"]] = message["worker"], message["at"]
 
-    def _result(self, task: Task[Any], future: Future) -> Report | Lost:
+    def _result(self, task: Task[Any], future: Future) -> Report | LostTask:
         try:
             if future.status == "error":
                 error: Any = future.exception(timeout=FETCH_S)
@@ -168,31 +168,31 @@ class OnDask:
         except Exception as error:
             # Called off (CancelledError), or its worker died between the work and the telling:
             # nobody's fault.
-            return Lost(deaths=0, reason=f"its result was lost: {error!r}")
+            return LostTask(deaths=0, reason=f"its result was lost: {error!r}")
         finally:
             self._began.pop(task.key, None)
 
-    def _lost(self, task: Task[Any], error: KilledWorker) -> Lost:
+    def _lost(self, task: Task[Any], error: KilledWorker) -> LostTask:
         worker = error.last_worker.address
         began = self._began.get(task.key)
         if began is not None and began[0] == worker:
             self._explained.add(worker)
             limit, lasted = self._terms.limit_s, time.time() - began[1]
             if limit is not None and lasted >= 0.9 * limit:  # clocks of machines differ a little
-                return Lost(
+                return LostTask(
                     deaths=1, reason=f"it took longer than {limit:g} s and was killed on {worker}"
                 )
         elif worker in self._explained or any(at == worker for at, _ in self._began.values()):
-            return Lost(deaths=0, reason=f"it waited on {worker}, which died")
+            return LostTask(deaths=0, reason=f"it waited on {worker}, which died")
         reason = f"its worker died ({worker}: killed, out of memory or crashed)"
-        return Lost(deaths=error.allowed_failures + 1, reason=reason)
+        return LostTask(deaths=error.allowed_failures + 1, reason=reason)
 
     def _look(self) -> None:
         now = time.monotonic()
         if now - self._looked < LOOK_S:
             return
         self._looked = now
-        client, patience = self._client, self._settings.patience()
+        client, patience = self._client, self._settings.worker_timeout
         if client.status == "closed":
             raise self._gone()
         self._threads, answers = 0, False
@@ -212,7 +212,7 @@ class OnDask:
         elif now - self._alive > patience:
             what = "no worker" if answers else "no scheduler"
             raise ClusterError(
-                f"{self._place()}: {what} for {patience:.0f} s (--patience-s); {_GO_ON}"
+                f"{self._place()}: {what} for {patience:.0f} s (--worker-timeout-s); {_GO_ON}"
             )
         elif now - self._told > min(600.0, patience / 2):
             self._told = now

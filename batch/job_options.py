@@ -9,7 +9,7 @@ from typing import Any
 from ..storage import SettingsError
 from .settings import BatchSettings
 
-__all__ = ["JOB_MEMORY_GB", "job_of", "walltime_words"]
+__all__ = ["JOB_MEMORY_GB", "format_walltime", "job_options"]
 
 JOB_MEMORY_GB = 4.0
 SYSTEMS = {
@@ -22,7 +22,7 @@ SYSTEMS = {
 """By name: dask-jobqueue's class, and what it calls our settings."""
 
 
-def job_of(
+def job_options(
     settings: BatchSettings, *, environment: dict[str, str], logs: Path | None
 ) -> tuple[str, dict[str, Any]]:
     """dask-jobqueue's class for the settings, and what it wants to know of one job.
@@ -41,10 +41,10 @@ def job_of(
     if unknown:
         raise SettingsError(
             f"--{unknown[0]}: {settings.cluster} has none; give it as a directive with "
-            "--job-options"
+            "--job-directives"
         )
     options: dict[str, Any] = {names[name]: value for name, value in given.items() if value}
-    walltime = walltime_words(settings)
+    walltime = format_walltime(settings)
     if walltime:
         options["walltime"] = walltime
     if settings.cluster == "htcondor":
@@ -61,7 +61,7 @@ def job_of(
         "job_extra_directives": _directives(settings),
         "job_script_prologue": [
             *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
-            *settings.job_setup,
+            *settings.job_prologue,
         ],
         "death_timeout": 120,
         "python": sys.executable,
@@ -71,24 +71,24 @@ def job_of(
 
 def _directives(settings: BatchSettings) -> list[str] | dict[str, str]:
     if settings.cluster == "htcondor":
-        pairs = [option.partition("=") for option in settings.job_options]
+        pairs = [option.partition("=") for option in settings.job_directives]
         wrong = [name for name, equals, _ in pairs if not equals]
         if wrong:
             raise SettingsError(
-                f"--job-options {wrong[0]}: htcondor's directives are of the form name = value"
+                f"--job-directives {wrong[0]}: htcondor's directives are of the form name = value"
             )
         return {name.strip(): value.strip() for name, _, value in pairs}
-    has_slots = any(option.split()[:1] == ["-pe"] for option in settings.job_options)
+    has_slots = any(option.split()[:1] == ["-pe"] for option in settings.job_directives)
     if settings.cluster == "sge" and settings.cores > 1 and not has_slots:
         raise SettingsError(
             f"--cores {settings.cores}: sge gives a job several cores by a parallel environment "
-            "only, and each site names its own; see qconf -spl and add --job-options='-pe NAME "
+            "only, and each site names its own; see qconf -spl and add --job-directives='-pe NAME "
             f"{settings.cores}'"
         )
-    return list(settings.job_options)
+    return list(settings.job_directives)
 
 
-def walltime_words(settings: BatchSettings) -> str:
+def format_walltime(settings: BatchSettings) -> str:
     """The time limit as the system reads it; empty where it knows none."""
     seconds = settings.walltime_s
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400

@@ -7,13 +7,13 @@ from typing import Generic
 
 from .blocks import SlideT, Task
 
-__all__ = ["Agenda", "InHand"]
+__all__ = ["SlideProgress", "TaskQueue"]
 
 LOST_AT_MOST = 30  # times the tries that a slide may lose tasks through no fault of its own
 
 
 @dataclass
-class InHand(Generic[SlideT]):
+class SlideProgress(Generic[SlideT]):
     """What is known of one slide that is being worked on."""
 
     slide: SlideT
@@ -30,43 +30,43 @@ class InHand(Generic[SlideT]):
     is_suspected: bool = False
 
     @property
-    def tries(self) -> int:
+    def attempts(self) -> int:
         """Of its task that took the most."""
         return 1 + max(self.deaths.values(), default=0)
 
 
-class Agenda(Generic[SlideT]):
+class TaskQueue(Generic[SlideT]):
     """The slides of a run that are not over yet, and the tasks that are under way."""
 
     def __init__(self) -> None:
-        self._waiting: deque[SlideT] = deque()
-        self._in_hand: dict[str, InHand[SlideT]] = {}
+        self._unstarted: deque[SlideT] = deque()
+        self._in_hand: dict[str, SlideProgress[SlideT]] = {}
         self._ready: deque[Task[SlideT]] = deque()
-        self._flying: dict[str, Task[SlideT]] = {}
+        self._running: dict[str, Task[SlideT]] = {}
 
     @property
-    def waiting(self) -> int:
+    def unstarted(self) -> int:
         """Slides that were not begun."""
-        return len(self._waiting)
+        return len(self._unstarted)
 
     @property
-    def flying(self) -> int:
+    def running(self) -> int:
         """Tasks under way."""
-        return len(self._flying)
+        return len(self._running)
 
     @property
-    def is_over(self) -> bool:
-        return not (self._waiting or self._in_hand)
+    def is_empty(self) -> bool:
+        return not (self._unstarted or self._in_hand)
 
     def add(self, slide: SlideT) -> None:
-        self._waiting.append(slide)
+        self._unstarted.append(slide)
 
-    def next(self) -> Task[SlideT] | None:
+    def next_task(self) -> Task[SlideT] | None:
         """What to begin now: what slides in hand need before another is begun; what is suspected
         last, alone."""
         task = self._next()
         if task is not None:
-            self._flying[task.key] = task
+            self._running[task.key] = task
         return task
 
     def _next(self) -> Task[SlideT] | None:
@@ -75,22 +75,22 @@ class Agenda(Generic[SlideT]):
         for state in self._in_hand.values():
             if state.pending and not state.is_suspected:
                 return Task(state.slide, "block", state.pending.popleft())
-        if self._waiting:
-            slide = self._waiting.popleft()
-            self._in_hand[slide.id] = InHand(slide)
+        if self._unstarted:
+            slide = self._unstarted.popleft()
+            self._in_hand[slide.id] = SlideProgress(slide)
             return Task(slide, "plan")
-        if not self._flying:
+        if not self._running:
             for state in self._in_hand.values():
                 if state.held:
                     return state.held.popleft()
         return None
 
-    def landed(self, task: Task[SlideT]) -> InHand[SlideT] | None:
+    def take_back(self, task: Task[SlideT]) -> SlideProgress[SlideT] | None:
         """The slide of a task that ended; None where the slide was over before."""
-        del self._flying[task.key]
+        del self._running[task.key]
         return self._in_hand.get(task.slide.id)
 
-    def planned(self, state: InHand[SlideT], pending: Sequence[int]) -> None:
+    def add_blocks(self, state: SlideProgress[SlideT], pending: Sequence[int]) -> None:
         """These blocks of a slide are to be done."""
         state.plans += 1
         state.pending.extend(pending)
@@ -98,16 +98,16 @@ class Agenda(Generic[SlideT]):
         state.is_suspected = bool(state.held)
         self._finish_if_done(state)
 
-    def did_block(self, state: InHand[SlideT]) -> None:
+    def complete_block(self, state: SlideProgress[SlideT]) -> None:
         state.left -= 1
         state.is_suspected = bool(state.held)
         self._finish_if_done(state)
 
-    def _finish_if_done(self, state: InHand[SlideT]) -> None:
+    def _finish_if_done(self, state: SlideProgress[SlideT]) -> None:
         if state.left == 0:
             self._ready.append(Task(state.slide, "finish"))
 
-    def lost(self, task: Task[SlideT], *, deaths: int, tries: int) -> bool:
+    def retry(self, task: Task[SlideT], *, deaths: int, tries: int) -> bool:
         """A task's worker is gone; whether it is tried again. Before its last try it waits until
         nothing else is left.
 
@@ -125,7 +125,7 @@ class Agenda(Generic[SlideT]):
             self._ready.appendleft(task)
         return True
 
-    def drop(self, slide_id: str) -> InHand[SlideT] | None:
+    def remove(self, slide_id: str) -> SlideProgress[SlideT] | None:
         """The slide is over: nothing more of it is begun."""
         self._ready = deque(task for task in self._ready if task.slide.id != slide_id)
         return self._in_hand.pop(slide_id, None)

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from .blocks import BlockWork, Task
 from .perform import Report, Terms, perform
 
-__all__ = ["Ended", "Engine", "Here", "Lost"]
+__all__ = ["Executor", "LocalExecutor", "LostTask", "TaskResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lost:
+class LostTask:
     """A task whose worker is gone."""
 
     deaths: int
@@ -22,30 +22,30 @@ class Lost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class TaskResult:
     """A task that an engine is rid of."""
 
     task: Task[Any]
-    result: Report | Lost
+    result: Report | LostTask
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """Does tasks in any order. `wait` raises ClusterError where no result can come any more."""
 
     @property
-    def slots(self) -> int:
+    def capacity(self) -> int:
         """How many tasks to hand it at once: enough that no worker waits, and no more."""
         ...
 
     @property
-    def may_be_killed(self) -> bool:
+    def can_kill_tasks(self) -> bool:
         """Whether a stopped run can take the workers' lives, so that a task need not be
         waited for."""
         ...
 
     def submit(self, task: Task[Any]) -> None: ...
 
-    def wait(self, seconds: float) -> Sequence[Ended]:
+    def wait(self, seconds: float) -> Sequence[TaskResult]:
         """What ended; waits for the first at most so long."""
         ...
 
@@ -56,11 +56,11 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-class Here:
+class LocalExecutor:
     """This process, one task at a time."""
 
-    slots = 1
-    may_be_killed = False
+    capacity = 1
+    can_kill_tasks = False
 
     def __init__(self, work: BlockWork[Any], terms: Terms) -> None:
         self._work, self._terms = work, terms
@@ -69,11 +69,11 @@ class Here:
     def submit(self, task: Task[Any]) -> None:
         self._tasks.append(task)
 
-    def wait(self, seconds: float) -> Sequence[Ended]:
+    def wait(self, seconds: float) -> Sequence[TaskResult]:
         if not self._tasks:
             return []
         task = self._tasks.popleft()
-        return [Ended(task=task, result=perform(self._work, task, self._terms))]
+        return [TaskResult(task=task, result=perform(self._work, task, self._terms))]
 
     def call_off(self) -> Sequence[Task[Any]]:
         waiting = list(self._tasks)
