@@ -8,7 +8,6 @@ import logging.handlers
 import os
 import queue
 import re
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,7 @@ from gigaslide.batch import (
     BatchSettings,
     BatchSummary,
     SlideOutcome,
-    job_script,
     run_slides,
-    without_job_options,
 )
 from gigaslide.batch.machine import available_cores, available_memory
 from gigaslide.batch.outcome import Pace
@@ -294,35 +291,3 @@ def test_fault_35_memory_and_cores_are_those_of_the_least_group_above(tmp_path, 
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "2")
     assert (available_memory(tmp_path / "v2"), available_cores(tmp_path / "v2")) == (200 * 2**20, 2)
-
-
-def test_job_script_has_the_resources_and_the_command_less_what_they_say(tmp_path):
-    settings = BatchSettings(
-        cluster="slurm",
-        cores=8,
-        memory_gb=2.5,
-        queue="long",
-        walltime="1-02:00:00",
-        job_prologue=("module load x",),
-    )
-    words = [
-        "run",
-        "a b.csv",
-        "--cluster=slurm",
-        "--cores",
-        "8",
-        "--batch.queue",
-        "long",
-        "--mpp",
-        "0.5",
-        "--job-script",
-    ]
-    kept = without_job_options(words, dropped=("job-script",))
-    assert kept == ["run", "a b.csv", "--mpp", "0.5"]
-    script = job_script(["gigaslide", *kept], settings, folder=tmp_path / "it's")
-    lines = script.splitlines()
-    assert lines[0] == "#!/bin/bash"
-    header = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH ")]
-    assert {"cpus-per-task=8", "mem=19073M", "time=1-02:00:00", "partition=long"} <= set(header)
-    assert lines[-1] == "exec gigaslide run 'a b.csv' --mpp 0.5 --workers 8 --memory-gb 2.5"
-    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0

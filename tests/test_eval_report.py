@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from gigaslide.cli import main
-from gigaslide.cli.show import show_figures
+from gigaslide.cli.tables import print_metrics
 from gigaslide.cohort import Cohort
 from gigaslide.eval import EvaluateSettings, find_evaluation
 from gigaslide.eval.report.command import command_line
@@ -350,5 +350,5 @@ def test_where_every_resample_agrees_no_file_holds_an_interval(bench, capsys):
     assert row[["low", "high", "bca_low", "bca_high"]].isna().all()
     assert row["note"] == "every resample gives the same value: how sure it is cannot be told"
     assert bench.table("froc_band")[["low", "high"]].isna().all(axis=None)
-    show_figures(metrics)
+    print_metrics(metrics)
     assert "slide AUC   1.000  (every resample gives the same value" in capsys.readouterr().out

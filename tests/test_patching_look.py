@@ -78,7 +78,7 @@ def test_fault_28_verify_finds_what_is_missing(copied):
 
 def test_montage_shows_stored_patches_in_frames_of_their_class(tiled, tmp_path, capsys):
     store, _ = tiled
-    assert main(["store", "montage", str(store.path), "--out", str(tmp_path / "m.png")]) == 0
+    assert main(["store", "montage", str(store.path), str(tmp_path / "m.png")]) == 0
     image = cv2.cvtColor(cv2.imread(str(tmp_path / "m.png")), cv2.COLOR_BGR2RGB)
     assert np.array_equal(image, montage(store))
     # Frames are 118 px wide with 4 px of colour; two slides have five of each class, one has normal
