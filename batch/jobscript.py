@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from .queues import JOB_MEMORY_GB, walltime_words
+from .job_options import JOB_MEMORY_GB, format_walltime
 from .settings import BatchSettings
 
 __all__ = ["job_script", "without_job_options"]
@@ -15,12 +15,12 @@ OF_THE_JOB = (
     "queue",
     "account",
     "jobs",
-    "least-jobs",
+    "min-jobs",
     "cores",
     "walltime",
     "interface",
-    "job-options",
-    "job-setup",
+    "job-directives",
+    "job-prologue",
     "memory-gb",
     "workers",
 )
@@ -39,19 +39,19 @@ def job_script(command: Sequence[str], settings: BatchSettings, *, folder: Path)
         "--ntasks=1",
         f"--cpus-per-task={settings.cores}",
         f"--mem={round(settings.cores * memory_gb * 1e9 / 2**20)}M",
-        f"--time={walltime_words(settings)}",
+        f"--time={format_walltime(settings)}",
         *([f"--partition={settings.queue}"] if settings.queue else []),
         *([f"--account={settings.account}"] if settings.account else []),
         "--output=gigaslide-%j.log",
         "--signal=B:TERM@60",
-        *settings.job_options,
+        *settings.job_directives,
     ]
     words = [*command, "--workers", str(settings.cores), "--memory-gb", f"{memory_gb:g}"]
     return "\n".join(
         [
             "#!/bin/bash",
             *(f"#SBATCH {line}" for line in header),
-            *settings.job_setup,
+            *settings.job_prologue,
             f"cd {shlex.quote(str(folder))}",
             "# exec: the signal at the end of the time must reach it.",
             f"exec {shlex.join(words)}",
