@@ -58,7 +58,7 @@ format: $(READY)  ## format the code
 
 docs: $(READY)  ## build the documentation into site/; open site/index.html
 	$(BIN)/python docs/scripts/make_pages.py build/docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python docs/scripts/check_site.py site
 
 dist: $(READY)  ## build sdist and wheel into dist/, install the wheel elsewhere and run its demo
