@@ -18,13 +18,13 @@ class BatchSettings(Settings):
     running Dask."""
 
     workers: int | None = Field(default=None, ge=0)
-    """Worker processes on this machine; 0 = work in this process; by default one a core, at most
-    one a slide."""
+    """Worker processes on this machine; 0 runs everything in this process. Default: one per core,
+    at most one per slide for stages that process a slide in one task."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Memory of one worker (GB); by default a core's share of this machine's or of its control
     group's; in a job 4."""
     cluster: QueueName | None = None
-    """Send jobs of workers to this queueing system, through dask-jobqueue."""
+    """Run the workers as jobs of this queueing system (through dask-jobqueue)."""
     queue: str = ""
     """Queue or partition of the jobs; by default the system's own."""
     account: str = ""
