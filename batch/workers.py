@@ -1,6 +1,6 @@
 """The workers that some settings ask for, in words."""
 
-from .machine import machine_cores
+from .machine import available_cores
 from .settings import BatchSettings
 
 __all__ = ["describe_workers"]
@@ -20,6 +20,6 @@ def describe_workers(settings: BatchSettings, *, at_most: int | None = None) -> 
         return f"jobs of {QUEUE_NAMES[settings.cluster]}{queue}"
     if settings.workers == 0:
         return "this process"
-    wanted = settings.workers or machine_cores()
+    wanted = settings.workers or available_cores()
     count = wanted if at_most is None else max(1, min(wanted, at_most))
     return f"{count} {'process' if count == 1 else 'processes'} on this machine"

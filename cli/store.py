@@ -7,7 +7,6 @@ from cyclopts import Parameter
 
 from ..patching import (
     PatchStore,
-    StainMethod,
     inventory,
     montage,
     save_montage,
@@ -15,6 +14,7 @@ from ..patching import (
     verify_store,
 )
 from ..storage import parse_location
+from ..wsi import StainMethod
 from .options import StoreLocation
 from .tables import print_table
 from .terminal import progress_bar, say

@@ -5,11 +5,9 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from ..storage import Settings
-from ..wsi import GroupMeaning, TissueSettings
+from ..wsi import GroupMeaning, InputSpec, StainMethod, TissueSettings
 
-__all__ = ["AugmentSettings", "HardSettings", "StainMethod", "TileSettings"]
-
-StainMethod = Literal["macenko", "reinhard", "hsd"]
+__all__ = ["AugmentSettings", "HardSettings", "TileSettings"]
 
 
 class AugmentSettings(Settings):
@@ -112,9 +110,16 @@ class TileSettings(Settings):
         return self.patch_px + 2 * self.margin_px
 
     @property
+    def input_spec(self) -> InputSpec:
+        """Geometry of the patches, margin excluded, at all scales."""
+        mpps = (self.mpp, *sorted(self.further_mpp))
+        return InputSpec(patch_px=self.patch_px, centre_px=self.centre_px, mpps=mpps)
+
+    @property
     def scales(self) -> dict[str, float]:
-        """µm/px of each array of patches as they are."""
-        return {"images": self.mpp, **{f"images_{mpp:g}": mpp for mpp in self.further_mpp}}
+        """µm/px of each array of unchanged patches, the finest first."""
+        further = {f"images_{mpp:g}": mpp for mpp in sorted(self.further_mpp)}
+        return {"images": self.mpp, **further}
 
     @property
     def arrays(self) -> dict[str, tuple[int, ...]]:

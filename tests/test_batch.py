@@ -20,7 +20,7 @@ from gigaslide.batch import (
     SlideOutcome,
     run_slides,
 )
-from gigaslide.batch.machine import machine_cores, machine_memory
+from gigaslide.batch.machine import available_cores, available_memory
 from gigaslide.batch.outcome import Pace
 from gigaslide.batch.page import run_html
 from gigaslide.storage import SlideError
@@ -218,7 +218,7 @@ def test_summary_csv_holds_every_slide_and_failures_their_tracebacks(tmp_path):
 
 
 def test_settings_refuse_what_cannot_be():
-    for wrong in ({"workers": -1}, {"memory_gb": 0}, {"threads": 2}, {"cluster": "moab"}):
+    for wrong in ({"workers": -1}, {"memory_gb": 0}, {"thread": 2}, {"cluster": "moab"}):
         with pytest.raises(ValidationError):
             BatchSettings(**wrong)
 
@@ -283,11 +283,11 @@ def test_fault_35_memory_and_cores_are_those_of_the_least_group_above(tmp_path, 
         ("free", free, total, 64),
     ):
         root = written(tmp_path / name, files)
-        assert (machine_memory(root), machine_cores(root)) == (memory, cores)
-    assert machine_memory(tmp_path / "none") == total
+        assert (available_memory(root), available_cores(root)) == (memory, cores)
+    assert available_memory(tmp_path / "none") == total
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "400")
-    assert machine_memory(tmp_path / "v2") == 400 * 2**20
+    assert available_memory(tmp_path / "v2") == 400 * 2**20
     monkeypatch.delenv("SLURM_MEM_PER_NODE")
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "2")
-    assert (machine_memory(tmp_path / "v2"), machine_cores(tmp_path / "v2")) == (200 * 2**20, 2)
+    assert (available_memory(tmp_path / "v2"), available_cores(tmp_path / "v2")) == (200 * 2**20, 2)

@@ -193,8 +193,8 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
         "pydantic",
     }
     code = (
-        "import sys; from gigaslide.cli import main; main(['--help']); "
-        f"heavy = {heavy} & set(sys.modules); sys.exit(f'imported {{heavy}}' if heavy else 0)"
+        f"import sys; from gigaslide.cli import main; main(['--help']); heavy = {heavy} & "
+        "set(sys.modules); sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -118,7 +118,7 @@ def test_cancelled_job_is_replaced_and_the_run_completes(slurm, tmp_path, monkey
 
 
 def test_tiling_on_slurm_gives_the_content_hash_of_tiling_here(slurm, cohort, tiled, tmp_path):
-    settings = BatchSettings(jobs=2, least_jobs=0, **ON_SLURM)  # jobs come with the work
+    settings = BatchSettings(jobs=2, min_jobs=0, **ON_SLURM)  # jobs come with the work
     summary = tile_cohort(cohort, tmp_path / "store", SETTINGS, settings)
     assert summary.exit_status == 0
     assert content_hash(PatchStore(tmp_path / "store")) == content_hash(tiled[0])

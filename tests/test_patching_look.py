@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import zarr
 from gigaslide.cli import main
-from gigaslide.patching import CLASSES, PatchStore, inventory, montage, totals, verify_store
+from gigaslide.patching import PatchStore, inventory, montage, totals, verify_store
 from gigaslide.patching import space as space_module
 from gigaslide.patching.montage import CLASS_COLOURS
 from gigaslide.patching.quota import Quota
 from gigaslide.patching.space import store_size
 from gigaslide.storage import StoreError
+from gigaslide.wsi import CLASSES
 from tiling import SETTINGS, SIDE, classes_of, tile
 
 
