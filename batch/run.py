@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Generic
 
 from ..storage import ClusterError, StoreError
-from .agenda import Agenda, InHand
 from .blocks import BlockPlan, BlockWork, SlideT, Task, WholeSlides
-from .engine import Ended, Engine, Here, Lost
+from .dask_executor import DaskExecutor
+from .executor import Executor, LocalExecutor, LostTask, TaskResult
 from .journal import RunFolder
-from .on_dask import OnDask
 from .outcome import BatchSummary, SlideOutcome
 from .perform import PACKAGE, Failure, Report, Terms
 from .record import Record
+from .scheduling import SlideProgress, TaskQueue
 from .settings import BatchSettings
 from .stop import GRACE_S, Stopped, StopRequest, stop_signals
 
@@ -52,7 +52,7 @@ def run_slides(
     """
     record = Record(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome)
     whole = WholeSlides(work) if identity is None else WholeSlides(work, identity)
-    return _run(whole, slides, settings, record, limit_s=settings.task_limit_s)
+    return _run(whole, slides, settings, record, limit_s=settings.task_timeout_s)
 
 
 def run_blocks(
@@ -76,7 +76,7 @@ def run_blocks(
         StoreError: the disk is full.
         Stopped: a signal asked to stop.
     """
-    limit_s = BLOCK_LIMIT_S if settings.task_limit_s is None else settings.task_limit_s
+    limit_s = BLOCK_LIMIT_S if settings.task_timeout_s is None else settings.task_timeout_s
     record = Record(
         run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome, on_block=on_block
     )
@@ -92,18 +92,18 @@ def _run(
     limit_s: float | None,
 ) -> BatchSummary:
     level = logging.getLogger(PACKAGE).getEffectiveLevel()
-    terms = Terms(run=record.run, tries=settings.tries, limit_s=limit_s, log_level=level)
+    terms = Terms(run=record.run, tries=settings.max_attempts, limit_s=limit_s, log_level=level)
     record.note("run", slides=len(slides), settings=settings.model_dump(mode="json"))
     with stop_signals() as stop:
         run = _Run(work, settings, record, stop)
         run.look_at(slides)
         try:
-            if run.agenda.waiting:
+            if run.queue.unstarted:
                 with closing(
-                    _engine(work, terms, settings, record, at_most=run.agenda.waiting)
-                ) as engine:
-                    stop.at_once = not engine.may_be_killed
-                    run.drive(engine)
+                    make_executor(work, terms, settings, record, at_most=run.queue.unstarted)
+                ) as executor:
+                    stop.at_once = not executor.can_kill_tasks
+                    run.drive(executor)
                     stop.at_once = False
         except BaseException as error:
             record.note("stopped", reason=str(error) or type(error).__name__)
@@ -111,14 +111,14 @@ def _run(
         return record.end([slide.id for slide in slides])
 
 
-def _engine(
+def make_executor(
     work: BlockWork[SlideT], terms: Terms, settings: BatchSettings, record: Record, *, at_most: int
-) -> Engine:
+) -> Executor:
     if settings.workers == 0:
-        return Here(work, terms)
+        return LocalExecutor(work, terms)
     if not isinstance(work, WholeSlides):
         at_most = 10**6  # one slide may have blocks for all
-    return OnDask(
+    return DaskExecutor(
         work,
         terms,
         settings,
@@ -135,7 +135,7 @@ class _Run(Generic[SlideT]):
         self, work: BlockWork[SlideT], settings: BatchSettings, record: Record, stop: StopRequest
     ) -> None:
         self.work, self.settings, self.record, self.stop = work, settings, record, stop
-        self.agenda: Agenda[SlideT] = Agenda()
+        self.queue: TaskQueue[SlideT] = TaskQueue()
 
     def look_at(self, slides: Sequence[SlideT]) -> None:
         """Put the slides on the agenda, but for those that failed before and would fail again."""
@@ -155,45 +155,45 @@ class _Run(Generic[SlideT]):
                 )
                 self.record.known(SlideOutcome(slide=slide.id, status="failed", reason=reason))
             else:
-                self.agenda.add(slide)
+                self.queue.add(slide)
 
-    def drive(self, engine: Engine) -> None:
+    def drive(self, executor: Executor) -> None:
         """Raises ClusterError, StoreError and Stopped as `run_blocks` says."""
         stop_at, folder = None, self.record.folder
-        while not self.agenda.is_over:
+        while not self.queue.is_empty:
             if folder is not None and folder.lock.is_lost:
                 raise ClusterError(
                     f"{folder.place}: another run took this one's lock away; this one stops"
                 )
             if self.stop.number is not None:
-                for task in engine.call_off():
-                    self.agenda.landed(task)
+                for task in executor.call_off():
+                    self.queue.take_back(task)
                 stop_at = stop_at or time.monotonic() + GRACE_S
-                if not self.agenda.flying or time.monotonic() > stop_at:
+                if not self.queue.running or time.monotonic() > stop_at:
                     raise Stopped(self.stop.number)
             else:
-                self._hand_out(engine)
-            for ended in engine.wait(WAIT_S):
+                self._hand_out(executor)
+            for ended in executor.wait(WAIT_S):
                 self._take(ended)
 
-    def _hand_out(self, engine: Engine) -> None:
-        slots = engine.slots
-        while self.agenda.flying < slots:
-            task = self.agenda.next()
+    def _hand_out(self, executor: Executor) -> None:
+        capacity = executor.capacity
+        while self.queue.running < capacity:
+            task = self.queue.next_task()
             if task is None:
-                if not self.agenda.flying:
+                if not self.queue.running:
                     raise RuntimeError(
                         "slides are left of which nothing is to be done: a fault of ours; please "
                         "report it"
                     )
                 return
-            engine.submit(task)
+            executor.submit(task)
 
-    def _take(self, ended: Ended) -> None:
-        state = self.agenda.landed(ended.task)
+    def _take(self, ended: TaskResult) -> None:
+        state = self.queue.take_back(ended.task)
         if state is None:
             return  # the slide failed while this was under way
-        if isinstance(ended.result, Lost):
+        if isinstance(ended.result, LostTask):
             self._take_lost(state, ended.task, ended.result)
             return
         report = ended.result
@@ -205,7 +205,7 @@ class _Run(Generic[SlideT]):
         else:
             self._take_value(state, ended.task, report)
 
-    def _take_value(self, state: InHand[SlideT], task: Task[SlideT], report: Report) -> None:
+    def _take_value(self, state: SlideProgress[SlideT], task: Task[SlideT], report: Report) -> None:
         value, pace = report.value, self.record.pace
         if isinstance(value, SlideOutcome):
             is_news = task.step != "finish" and value.status != "skipped"
@@ -217,8 +217,8 @@ class _Run(Generic[SlideT]):
             self.record.note(
                 "plan", slide=task.slide.id, blocks=value.blocks, pending=len(value.pending)
             )
-            if state.plans < self.settings.tries:
-                self.agenda.planned(state, value.pending)
+            if state.plans < self.settings.max_attempts:
+                self.queue.add_blocks(state, value.pending)
             else:
                 reason = f"what was written did not last ({state.plans} times)"
                 self._take_failure(state, task, Failure(reason=reason))
@@ -233,9 +233,11 @@ class _Run(Generic[SlideT]):
                 worker=report.worker,
                 tries=report.tries,
             )
-            self.agenda.did_block(state)
+            self.queue.complete_block(state)
 
-    def _take_failure(self, state: InHand[SlideT], task: Task[SlideT], failure: Failure) -> None:
+    def _take_failure(
+        self, state: SlideProgress[SlideT], task: Task[SlideT], failure: Failure
+    ) -> None:
         where = f" (block {task.number})" if task.step == "block" else ""
         if failure.disk_is_full and self.record.folder is not None:
             raise StoreError(
@@ -253,9 +255,9 @@ class _Run(Generic[SlideT]):
             )
         )
 
-    def _take_lost(self, state: InHand[SlideT], task: Task[SlideT], lost: Lost) -> None:
-        tries = self.settings.tries
-        is_tried_again = self.agenda.lost(task, deaths=lost.deaths, tries=tries)
+    def _take_lost(self, state: SlideProgress[SlideT], task: Task[SlideT], lost: LostTask) -> None:
+        tries = self.settings.max_attempts
+        is_tried_again = self.queue.retry(task, deaths=lost.deaths, tries=tries)
         deaths = state.deaths[task.key]
         self.record.note(
             "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths
@@ -270,12 +272,12 @@ class _Run(Generic[SlideT]):
             logger.warning("%s: %s; try %d of %d follows", task, lost.reason, deaths + 1, tries)
 
     def _close(self, outcome: SlideOutcome, *, tries: int = 1) -> None:
-        state = self.agenda.drop(outcome.slide)
+        state = self.queue.remove(outcome.slide)
         identity = (
             self.work.identity(state.slide)
             if state is not None and outcome.status == "failed"
             else None
         )
         self.record.outcome(
-            outcome, tries=max(tries, state.tries if state else 1), identity=identity
+            outcome, tries=max(tries, state.attempts if state else 1), identity=identity
         )

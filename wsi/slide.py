@@ -13,6 +13,7 @@ import numpy as np
 
 from ..storage import SpacingError, UnreadableRegionError, format_location, parse_location
 from .geometry import Region, Scale, floor_div
+from .input_spec import InputSpec
 from .overview import Overview, read_overview
 from .readers import open_reader
 from .spacing import choose_mpp, read_file_mpp
@@ -23,6 +24,7 @@ from .windows import read_windows
 __all__ = ["Slide", "SlideInfo", "open_slide"]
 
 SNAP = 0.03  # a level within 3 % of the requested µm/px is read without resampling
+WAITING_BYTES = 128 * 2**20  # windows of coarser scales that wait for those of the finest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +226,50 @@ class Slide:
         ):
             x, y = corners[index].tolist()
             yield index, None if self._unreadable_under(scale, x, y, size, size) else window
+
+    def read_concentric(
+        self,
+        xy: np.ndarray,
+        spec: InputSpec,
+        *,
+        margin_px: int = 0,
+        allow_upsampling: bool = False,
+        threads: int = 1,
+    ) -> Iterator[tuple[int, tuple[np.ndarray, ...] | None]]:
+        """Patches for a network: yields (index into xy, one window per scale of spec).
+
+        xy is (N, 2) integer level-0 (x, y) top left of the windows of the finest scale, margin
+        included. Each window is (side, side, 3) uint8 RGB with side = patch_px + 2 × margin_px;
+        windows of coarser scales have the same centre, to half of their own px. None stands for a
+        patch with an unreadable window at any scale. Order and sharing of memory are those of
+        `read_windows`, windows of one scale are exactly its windows.
+
+        Windows of coarser scales wait in memory for those of the finest, at most 128 MiB.
+        """
+        side = spec.patch_px + 2 * margin_px
+        finest, *coarser = (self.scale(mpp, allow_upsampling=allow_upsampling) for mpp in spec.mpps)
+
+        def windows(corners: np.ndarray, scale: Scale) -> Iterator[tuple[int, np.ndarray | None]]:
+            reach = side * (scale.level0 - finest.level0) / 2
+            return self.read_windows(
+                np.rint(corners - reach).astype(np.int64),
+                size=side,
+                mpp=scale.requested_mpp,
+                allow_upsampling=allow_upsampling,
+                threads=threads,
+            )
+
+        xy = np.asarray(xy).reshape(-1, 2)
+        waiting_bytes = len(coarser) * side * side * 3
+        at_once = max(1, floor_div(WAITING_BYTES, waiting_bytes) if coarser else len(xy))
+        for first in range(0, len(xy), at_once):
+            corners = xy[first : first + at_once]
+            waiting = [dict(windows(corners, scale)) for scale in coarser]
+            for index, window in windows(corners, finest):
+                patch = (window, *(found.pop(index) for found in waiting))
+                readable = tuple(one for one in patch if one is not None)
+                yield first + index, readable if len(readable) == len(patch) else None
+            del waiting  # before the next are read
 
     def overview(self, mpp: float) -> Overview:
         """Average the whole slide to about mpp µm/px or a little finer, in bounded memory."""
