@@ -2,12 +2,12 @@
 
 from .blocks import BlockPlan, BlockWork, PendingBlocks
 from .driver import BlockDriver, SlideContext
-from .jobscript import job_script, without_job_options
 from .outcome import BatchSummary, SlideOutcome, SlideStatus
 from .run import run_blocks, run_slides
 from .run_folder import RunFolder, open_run_folder
 from .settings import BatchSettings
 from .stop import Stopped
+from .workers import describe_workers
 
 __all__ = [
     "BatchSettings",
@@ -21,9 +21,8 @@ __all__ = [
     "SlideOutcome",
     "SlideStatus",
     "Stopped",
-    "job_script",
+    "describe_workers",
     "open_run_folder",
     "run_blocks",
     "run_slides",
-    "without_job_options",
 ]

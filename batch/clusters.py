@@ -18,8 +18,8 @@ from distributed.core import Status
 from distributed.security import Security
 
 from ..storage import ClusterError, gigaslide_version
-from .machine import machine_cores, machine_memory
-from .queues import job_of
+from .job_options import job_options
+from .machine import available_cores, available_memory
 from .settings import BatchSettings
 
 __all__ = ["dask_client", "forget_refused", "job_cluster", "refuse_other_versions"]
@@ -59,7 +59,7 @@ OPTIONS = {
     # Every death of a worker is told to the run, which counts them by slide.
     "distributed.scheduler.allowed-failures": 0,
     # No more tasks in a worker than it can do at once, as far as Dask queues them at the scheduler:
-    # see OnDask.submit.
+    # see DaskExecutor.submit.
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.admin.log-format": "%(name)s: %(message)s",
     "distributed.nanny.pre-spawn-environ": {
@@ -94,8 +94,8 @@ def dask_client(
                 with cluster, Client(cluster, set_as_default=False) as client:
                     least = (
                         settings.jobs
-                        if settings.least_jobs is None
-                        else min(settings.least_jobs, settings.jobs)
+                        if settings.min_jobs is None
+                        else min(settings.min_jobs, settings.jobs)
                     )
                     # Adaptive also where the number is fixed: it replaces jobs that ended, which
                     # scale does not.
@@ -104,13 +104,13 @@ def dask_client(
                     )
                     yield client, settings.jobs * settings.cores
             return
-        wanted = max(1, min(settings.workers or machine_cores(), at_most))
+        wanted = max(1, min(settings.workers or available_cores(), at_most))
         with _local(settings, wanted) as cluster, Client(cluster, set_as_default=False) as client:
             yield client, wanted
 
 
 def _local(settings: BatchSettings, workers: int) -> LocalCluster:
-    share = machine_memory() // max(workers, machine_cores())
+    share = available_memory() // max(workers, available_cores())
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -164,7 +164,7 @@ def job_cluster(settings: BatchSettings, security: Security, *, logs: Path | Non
         "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON": str(ALLOCATOR),
         **{_variable(name): str(value) for name, value in {**MEMORY, **CHORES}.items()},
     }
-    kind, job = job_of(settings, environment=environment, logs=logs)
+    kind, job = job_options(settings, environment=environment, logs=logs)
     cluster = getattr(dask_jobqueue, kind)
     sends = cluster.job_cls.submit_command.split()[0]
     if shutil.which(sends) is None:

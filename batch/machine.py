@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 
 import psutil
 
-__all__ = ["machine_cores", "machine_memory"]
+__all__ = ["available_cores", "available_memory"]
 
 ROOT = Path("/")
 UNLIMITED = 2**60  # v1 writes a number near 2**63 for no limit
 
 
-def machine_cores(root: Path = ROOT) -> int:
+def available_cores(root: Path = ROOT) -> int:
     """Cores this process may run on: the least of its affinity, its control group's share and its
     Slurm job's."""
     affinity = (
@@ -27,7 +27,7 @@ def machine_cores(root: Path = ROOT) -> int:
     return max(1, min([affinity, of_job, *(math.floor(quota) for quota in quotas)]))
 
 
-def machine_memory(root: Path = ROOT) -> int:
+def available_memory(root: Path = ROOT) -> int:
     """Bytes this process and its children may use: the machine's memory, or the least limit of a
     group above it."""
     limits = [psutil.virtual_memory().total]

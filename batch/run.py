@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Generic, Literal
 
 from ..storage import ClusterError, StoreError
-from .agenda import Agenda, InHand
 from .blocks import BlockWork, PendingBlocks, SlideT, Task
+from .dask_executor import DaskExecutor
 from .driver import BlockDriver, close_kept_slide
-from .engine import Ended, Engine, Here, Lost
-from .on_dask import OnDask
+from .executor import Executor, LocalExecutor, LostTask, TaskResult
 from .outcome import BatchSummary, SlideOutcome
 from .run_folder import RunFolder
 from .run_log import RunLog
+from .scheduling import SlideProgress, TaskQueue
 from .settings import BatchSettings
 from .stop import GRACE_S, Stopped, StopRequest, stop_signals
 from .task import PACKAGE, TaskFailure, TaskReport, TaskTerms, Work
@@ -59,7 +59,7 @@ def run_slides(
     """
     log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome)
     run = _Run(work, settings, log, identity or (lambda _: None), first_step="slide")
-    return run.run(slides, limit_s=settings.task_limit_s)
+    return run.run(slides, limit_s=settings.task_timeout_s)
 
 
 def run_blocks(
@@ -83,19 +83,19 @@ def run_blocks(
         StoreError: the disk is full.
         Stopped: a signal asked to stop.
     """
-    limit_s = BLOCK_LIMIT_S if settings.task_limit_s is None else settings.task_limit_s
+    limit_s = BLOCK_LIMIT_S if settings.task_timeout_s is None else settings.task_timeout_s
     log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome, on_block=on_block)
     identity = BlockDriver(work).failure_identity
     return _Run(work, settings, log, identity, first_step="prepare").run(slides, limit_s=limit_s)
 
 
-def _make_engine(
+def make_executor(
     work: Work[SlideT], terms: TaskTerms, settings: BatchSettings, log: RunLog, *, at_most: int
-) -> Engine:
+) -> Executor:
     if settings.workers == 0:
-        return Here(work, terms)
+        return LocalExecutor(work, terms)
     shared = log.folder.shared if log.folder else None
-    return OnDask(work, terms, settings, at_most=at_most, shared=shared)
+    return DaskExecutor(work, terms, settings, at_most=at_most, shared=shared)
 
 
 class _Run(Generic[SlideT]):
@@ -111,14 +111,14 @@ class _Run(Generic[SlideT]):
         first_step: Literal["slide", "prepare"],
     ) -> None:
         self.work, self.settings, self.log, self.identity = work, settings, log, identity
-        self.agenda: Agenda[SlideT] = Agenda(first_step=first_step)
+        self.queue: TaskQueue[SlideT] = TaskQueue(first_step=first_step)
         self.is_in_blocks = first_step == "prepare"
         self.stop = StopRequest()
 
     def run(self, slides: Sequence[SlideT], *, limit_s: float | None) -> BatchSummary:
         terms = TaskTerms(
             run=self.log.run,
-            attempts=self.settings.tries,
+            attempts=self.settings.max_attempts,
             limit_s=limit_s,
             log_level=logging.getLogger(PACKAGE).getEffectiveLevel(),
             sync_blocks=bool(self.settings.cluster or self.settings.scheduler),
@@ -127,7 +127,7 @@ class _Run(Generic[SlideT]):
         with stop_signals() as self.stop:
             self._queue(slides)
             try:
-                if self.agenda.waiting:
+                if self.queue.unstarted:
                     self._work_through(terms)
             except BaseException as error:
                 self.log.note("stopped", reason=str(error) or type(error).__name__)
@@ -152,55 +152,55 @@ class _Run(Generic[SlideT]):
                 )
                 self.log.keep(SlideOutcome(slide=slide.id, status="failed", reason=reason))
             else:
-                self.agenda.add(slide)
+                self.queue.add(slide)
 
     def _work_through(self, terms: TaskTerms) -> None:
-        at_most = MANY if self.is_in_blocks else self.agenda.waiting
-        engine = _make_engine(self.work, terms, self.settings, self.log, at_most=at_most)
-        with closing(engine):
-            self.stop.at_once = not engine.may_be_killed
+        at_most = MANY if self.is_in_blocks else self.queue.unstarted
+        executor = make_executor(self.work, terms, self.settings, self.log, at_most=at_most)
+        with closing(executor):
+            self.stop.at_once = not executor.can_kill_tasks
             try:
-                self.drive(engine)
+                self.drive(executor)
             finally:
                 close_kept_slide()
             self.stop.at_once = False
 
-    def drive(self, engine: Engine) -> None:
+    def drive(self, executor: Executor) -> None:
         """Raises ClusterError, StoreError and Stopped as `run_blocks` says."""
         stop_at, folder = None, self.log.folder
-        while not self.agenda.is_over:
+        while not self.queue.is_empty:
             if folder is not None and folder.lock.is_lost:
                 raise ClusterError(
                     f"{folder.location}: another run took this one's lock away; this one stops"
                 )
             if self.stop.number is not None:
-                for task in engine.call_off():
-                    self.agenda.landed(task)
+                for task in executor.call_off():
+                    self.queue.take_back(task)
                 stop_at = stop_at or time.monotonic() + GRACE_S
-                if not self.agenda.flying or time.monotonic() > stop_at:
+                if not self.queue.running or time.monotonic() > stop_at:
                     raise Stopped(self.stop.number)
             else:
-                self._hand_out(engine)
-            for ended in engine.wait(WAIT_S):
+                self._hand_out(executor)
+            for ended in executor.wait(WAIT_S):
                 self._take(ended)
 
-    def _hand_out(self, engine: Engine) -> None:
-        slots = engine.slots
-        while self.agenda.flying < slots:
-            task = self.agenda.next()
+    def _hand_out(self, executor: Executor) -> None:
+        capacity = executor.capacity
+        while self.queue.running < capacity:
+            task = self.queue.next_task()
             if task is None:
-                if not self.agenda.flying:
+                if not self.queue.running:
                     raise RuntimeError(
                         "slides are left but no task: an error of gigaslide; please report it"
                     )
                 return
-            engine.submit(task)
+            executor.submit(task)
 
-    def _take(self, ended: Ended) -> None:
-        state = self.agenda.landed(ended.task)
+    def _take(self, ended: TaskResult) -> None:
+        state = self.queue.take_back(ended.task)
         if state is None:
             return  # the slide failed while this was under way
-        if isinstance(ended.result, Lost):
+        if isinstance(ended.result, LostTask):
             self._take_lost(state, ended.task, ended.result)
             return
         report = ended.result
@@ -212,7 +212,9 @@ class _Run(Generic[SlideT]):
         else:
             self._take_value(state, ended.task, report)
 
-    def _take_value(self, state: InHand[SlideT], task: Task[SlideT], report: TaskReport) -> None:
+    def _take_value(
+        self, state: SlideProgress[SlideT], task: Task[SlideT], report: TaskReport
+    ) -> None:
         value, pace = report.value, self.log.pace
         if isinstance(value, SlideOutcome):
             is_news = task.step != "assemble" and value.status != "skipped"
@@ -224,8 +226,8 @@ class _Run(Generic[SlideT]):
             self.log.note(
                 "plan", slide=task.slide.id, blocks=value.blocks, pending=len(value.pending)
             )
-            if state.plans < self.settings.tries:
-                self.agenda.planned(state, value.pending)
+            if state.plans < self.settings.max_attempts:
+                self.queue.add_blocks(state, value.pending)
             else:
                 reason = f"written files did not last ({state.plans} times)"
                 self._take_failure(state, task, TaskFailure(reason=reason))
@@ -240,10 +242,10 @@ class _Run(Generic[SlideT]):
                 worker=report.worker,
                 attempts=report.attempts,
             )
-            self.agenda.did_block(state)
+            self.queue.complete_block(state)
 
     def _take_failure(
-        self, state: InHand[SlideT], task: Task[SlideT], failure: TaskFailure
+        self, state: SlideProgress[SlideT], task: Task[SlideT], failure: TaskFailure
     ) -> None:
         where = f" (block {task.number})" if task.step == "block" else ""
         if failure.disk_is_full and self.log.folder is not None:
@@ -262,9 +264,9 @@ class _Run(Generic[SlideT]):
             )
         )
 
-    def _take_lost(self, state: InHand[SlideT], task: Task[SlideT], lost: Lost) -> None:
-        tries = self.settings.tries
-        is_tried_again = self.agenda.lost(task, deaths=lost.deaths, tries=tries)
+    def _take_lost(self, state: SlideProgress[SlideT], task: Task[SlideT], lost: LostTask) -> None:
+        tries = self.settings.max_attempts
+        is_tried_again = self.queue.retry(task, deaths=lost.deaths, tries=tries)
         deaths = state.deaths[task.key]
         self.log.note(
             "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths
@@ -279,8 +281,8 @@ class _Run(Generic[SlideT]):
             logger.warning("%s: %s; try %d of %d follows", task, lost.reason, deaths + 1, tries)
 
     def _close(self, outcome: SlideOutcome, *, attempts: int = 1) -> None:
-        state = self.agenda.drop(outcome.slide)
+        state = self.queue.remove(outcome.slide)
         is_failure = state is not None and outcome.status == "failed"
         identity = self.identity(state.slide) if state is not None and is_failure else None
-        attempts = max(attempts, state.tries if state else 1)
+        attempts = max(attempts, state.attempts if state else 1)
         self.log.outcome(outcome, attempts=attempts, identity=identity)

@@ -18,10 +18,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -252,23 +253,36 @@ class Column:
 
 @dataclass(frozen=True)
 class Idle:
-    """Work in blocks that does nothing: what is left is the run's own."""
+    """`BlockWork` that does nothing, which leaves the run's own time and memory."""
 
-    def plan(self, slide: Column):
+    out: Path
+
+    def output(self, slide: Column):
+        from gigaslide.storage import Output, Recipe
+
+        recipe = Recipe(stage="idle", settings={}, inputs={"id": slide.id})
+        return Output(location=self.out / slide.id, recipe=recipe)
+
+    def open(self, slide: Column):
+        return nullcontext()
+
+    def prepare(self, context: Any):
         from gigaslide.batch import BlockPlan
 
-        return BlockPlan(blocks=slide.blocks, pending=tuple(range(slide.blocks)))
+        return BlockPlan(blocks=context.slide.blocks)
 
-    def block(self, slide: Column, number: int) -> dict[str, int]:
-        return {"patches": 1}
+    def block(self, context: Any, number: int):
+        from gigaslide.storage import BlockRecord
 
-    def finish(self, slide: Column):
+        return BlockRecord(counts={"patches": 1})
+
+    def assemble(self, context: Any, records: Any) -> dict[str, int]:
+        return {}
+
+    def outcome(self, slide: Column, attributes: Any):
         from gigaslide.batch import SlideOutcome
 
         return SlideOutcome(slide=slide.id, status="done")
-
-    def identity(self, slide: Column) -> None:
-        return None
 
 
 def planned(work: Path, patches: int) -> Figures:
@@ -297,7 +311,7 @@ def planned(work: Path, patches: int) -> Figures:
     start = time.perf_counter()
     with open_run_folder(folder, batch) as held:
         run_blocks(
-            Idle(),
+            Idle(folder),
             columns,
             batch,
             folder=held,

@@ -19,10 +19,10 @@ from ..storage import (
     read_files,
     write_file,
 )
+from ..wsi import CLASSES
 from .settings import TileSettings
 
 __all__ = [
-    "CLASSES",
     "Part",
     "SlidePatches",
     "attributes_of",
@@ -34,8 +34,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 FORMAT = "gigaslide-patches/2"
-CLASSES = ("normal", "tumor")
-"""Class names; the position is the label."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ import logging.handlers
 import os
 import queue
 import re
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,9 @@ from gigaslide.batch import (
     BatchSettings,
     BatchSummary,
     SlideOutcome,
-    job_script,
     run_slides,
-    without_job_options,
 )
-from gigaslide.batch.machine import machine_cores, machine_memory
+from gigaslide.batch.machine import available_cores, available_memory
 from gigaslide.batch.outcome import Pace
 from gigaslide.batch.page import run_html
 from gigaslide.storage import SlideError
@@ -221,7 +218,7 @@ def test_summary_csv_holds_every_slide_and_failures_their_tracebacks(tmp_path):
 
 
 def test_settings_refuse_what_cannot_be():
-    for wrong in ({"workers": -1}, {"memory_gb": 0}, {"threads": 2}, {"cluster": "moab"}):
+    for wrong in ({"workers": -1}, {"memory_gb": 0}, {"thread": 2}, {"cluster": "moab"}):
         with pytest.raises(ValidationError):
             BatchSettings(**wrong)
 
@@ -286,43 +283,11 @@ def test_fault_35_memory_and_cores_are_those_of_the_least_group_above(tmp_path, 
         ("free", free, total, 64),
     ):
         root = written(tmp_path / name, files)
-        assert (machine_memory(root), machine_cores(root)) == (memory, cores)
-    assert machine_memory(tmp_path / "none") == total
+        assert (available_memory(root), available_cores(root)) == (memory, cores)
+    assert available_memory(tmp_path / "none") == total
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "400")
-    assert machine_memory(tmp_path / "v2") == 400 * 2**20
+    assert available_memory(tmp_path / "v2") == 400 * 2**20
     monkeypatch.delenv("SLURM_MEM_PER_NODE")
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "2")
-    assert (machine_memory(tmp_path / "v2"), machine_cores(tmp_path / "v2")) == (200 * 2**20, 2)
-
-
-def test_job_script_has_the_resources_and_the_command_less_what_they_say(tmp_path):
-    settings = BatchSettings(
-        cluster="slurm",
-        cores=8,
-        memory_gb=2.5,
-        queue="long",
-        walltime="1-02:00:00",
-        job_setup=("module load x",),
-    )
-    words = [
-        "run",
-        "a b.csv",
-        "--cluster=slurm",
-        "--cores",
-        "8",
-        "--batch.queue",
-        "long",
-        "--mpp",
-        "0.5",
-        "--job-script",
-    ]
-    kept = without_job_options(words, dropped=("job-script",))
-    assert kept == ["run", "a b.csv", "--mpp", "0.5"]
-    script = job_script(["gigaslide", *kept], settings, folder=tmp_path / "it's")
-    lines = script.splitlines()
-    assert lines[0] == "#!/bin/bash"
-    header = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH ")]
-    assert {"cpus-per-task=8", "mem=19073M", "time=1-02:00:00", "partition=long"} <= set(header)
-    assert lines[-1] == "exec gigaslide run 'a b.csv' --mpp 0.5 --workers 8 --memory-gb 2.5"
-    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+    assert (available_memory(tmp_path / "v2"), available_cores(tmp_path / "v2")) == (200 * 2**20, 2)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from distributed import worker_memory
-from gigaslide.batch import BatchSettings, clusters, on_dask, open_run_folder, run_blocks
+from gigaslide.batch import BatchSettings, clusters, dask_executor, open_run_folder, run_blocks
 from gigaslide.batch.blocks import Task
 from gigaslide.batch.clusters import refuse_other_versions
 from gigaslide.batch.task import TaskTerms
@@ -39,23 +39,23 @@ def test_workers_and_scheduler_do_none_of_the_chores_of_a_dashboard():
 def test_fault_33_a_client_that_closed_itself_is_a_scheduler_that_is_gone():
     settings = BatchSettings(workers=1)
     terms = TaskTerms(run="r", attempts=1, limit_s=None, log_level=0)
-    engine = on_dask.OnDask(Sums(Path()), terms, settings, at_most=1, shared=None)
+    executor = dask_executor.DaskExecutor(Sums(Path()), terms, settings, at_most=1, shared=None)
     try:
-        engine.client.close()  # as it does 15 s after the scheduler died
+        executor.client.close()  # as it does 15 s after the scheduler died
         with pytest.raises(
             ClusterError,
             match="the scheduler is gone; what is done is on disk, run the same command",
         ):
-            engine.submit(Task(slide=COLUMNS[0], step="prepare"))
+            executor.submit(Task(slide=COLUMNS[0], step="prepare"))
     finally:
-        engine.close()
+        executor.close()
 
 
 def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path, capfd):
     """A block that kills every worker it meets, one that hangs, and one that kills once."""
     good = [Column("good", 60), Column("dies once", 20, "die once")]
     bad = [Column("killer", 40, "die"), Column("hangs", 20, "hang")]
-    summary = run(tmp_path, [*bad, *good], workers=2, task_limit_s=1.5)
+    summary = run(tmp_path, [*bad, *good], workers=2, task_timeout_s=1.5)
     reasons = {o.slide: o.reason for o in summary.outcomes if o.status == "failed"}
     assert reasons.keys() == {"killer", "hangs"}
     assert "set aside after 3 of its workers died; at the last, in block 1" in reasons["killer"]
@@ -81,7 +81,7 @@ def test_fault_35_worker_over_its_memory_limit_is_killed_and_its_slide_set_aside
     bad, good = Column("eats", 12, "eat"), Column("good", 30)
     told: list[str] = []
     monkeypatch.setattr(worker_memory.nanny_logger, "warning", told.append)
-    summary = run(tmp_path, [bad, good], workers=1, memory_gb=1.0, tries=2)
+    summary = run(tmp_path, [bad, good], workers=1, memory_gb=1.0, max_attempts=2)
     (failed,) = summary.of_status("failed")
     assert failed.slide == "eats"
     assert "set aside after 2 of its workers died; at the last, in block 1" in failed.reason
@@ -95,7 +95,7 @@ def test_worker_that_leaves_for_good_is_replaced(tmp_path, monkeypatch):
     """Its nanny takes the leaving for an orderly end and brings no other."""
     monkeypatch.setitem(clusters.OPTIONS, "distributed.deploy.lost-worker-timeout", "1s")
     one = [Column("leaves", 30, "leave once")]
-    summary = run(tmp_path, one, workers=1, patience_s=60)
+    summary = run(tmp_path, one, workers=1, worker_timeout_s=60)
     assert summary.exit_status == 0
     assert len(summary.pace.workers) == 2
     assert contents(tmp_path) == expected(one)
@@ -270,7 +270,7 @@ def test_fault_37_plain_and_tls_are_refused_to_each_other_with_advice(
         run(tmp_path, COLUMNS, scheduler=plain)
     with pytest.raises(ClusterError, match="no worker for 1 s"):
         run(
-            tmp_path, COLUMNS, scheduler=tls_scheduler, patience_s=1, **settings
+            tmp_path, COLUMNS, scheduler=tls_scheduler, worker_timeout_s=1, **settings
         )  # heard, but nobody works for it
     with pytest.raises(ClusterError, match="no scheduler answers there"):
         run(tmp_path, COLUMNS, scheduler="tcp://127.0.0.1:9")
@@ -292,7 +292,7 @@ def test_fault_33_client_stops_when_the_scheduler_dies_and_another_goes_on(tmp_p
             ClusterError,
             match=r"127\.0\.0\.1.*no scheduler for 4 s.*run the same command again|is gone",
         ):
-            run(tmp_path, long, pause_s=0.05, scheduler=address, patience_s=4, on_block=kill)
+            run(tmp_path, long, pause_s=0.05, scheduler=address, worker_timeout_s=4, on_block=kill)
         killed = time.monotonic()
         settings = dict(
             zip(
@@ -380,12 +380,14 @@ def queue_that_refuses(tmp_path, monkeypatch):
     return made
 
 
-QUEUE = {"cluster": "slurm", "memory_gb": 1, "interface": "lo", "patience_s": 300.0}
+QUEUE = {"cluster": "slurm", "memory_gb": 1, "interface": "lo", "worker_timeout_s": 300.0}
 
 
 def test_a_job_that_is_refused_once_is_asked_for_again(tmp_path, queue_that_refuses, monkeypatch):
     calls, told = queue_that_refuses(1), []
-    monkeypatch.setattr(on_dask.logger, "warning", lambda text, *values: told.append(text % values))
+    monkeypatch.setattr(
+        dask_executor.logger, "warning", lambda text, *values: told.append(text % values)
+    )
     assert run(tmp_path / "out", COLUMNS, **QUEUE).exit_status == 0
     assert contents(tmp_path / "out") == expected(COLUMNS)
     assert [
@@ -429,8 +431,8 @@ def test_fault_36_interrupt_of_a_terminal_leaves_workers_alone():
 
 
 def test_code_that_workers_do_not_have_is_no_failure_of_slides():
-    assert on_dask.is_unlike(ModuleNotFoundError("gigaslide"))
+    assert dask_executor.is_unlike(ModuleNotFoundError("gigaslide"))
     told = RuntimeError("Error during deserialization of the task graph")
     told.__cause__ = AttributeError("run_task_in_worker")
-    assert on_dask.is_unlike(told)
-    assert not on_dask.is_unlike(MemoryError())
+    assert dask_executor.is_unlike(told)
+    assert not dask_executor.is_unlike(MemoryError())

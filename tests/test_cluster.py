@@ -5,6 +5,7 @@ words that begin NOT TESTED; an installed one that does not start, or runs no jo
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gigaslide.batch import BatchSettings, clusters, job_script
+from gigaslide.batch import BatchSettings, clusters
 from gigaslide.patching import PatchStore, tile_cohort
 from sums import COLUMNS, Column, contents, expected, run
 from test_batch_blocks import journal
@@ -117,7 +118,7 @@ def test_cancelled_job_is_replaced_and_the_run_completes(slurm, tmp_path, monkey
 
 
 def test_tiling_on_slurm_gives_the_content_hash_of_tiling_here(slurm, cohort, tiled, tmp_path):
-    settings = BatchSettings(jobs=2, least_jobs=0, **ON_SLURM)  # jobs come with the work
+    settings = BatchSettings(jobs=2, min_jobs=0, **ON_SLURM)  # jobs come with the work
     summary = tile_cohort(cohort, tmp_path / "store", SETTINGS, settings)
     assert summary.exit_status == 0
     assert content_hash(PatchStore(tmp_path / "store")) == content_hash(tiled[0])
@@ -126,12 +127,12 @@ def test_tiling_on_slurm_gives_the_content_hash_of_tiling_here(slurm, cohort, ti
 
 def test_job_script_runs_is_stopped_by_slurm_and_goes_on(slurm, tmp_path):
     """A job that is told to stop writes its journal and ends by itself; sent again, it goes on."""
-    settings = BatchSettings(cluster="slurm", cores=1, memory_gb=0.5, walltime="00:05:00")
-    script = job_script(
-        [sys.executable, str(ROOT / "tests/sums.py"), "job", str(tmp_path / "out"), "250"],
-        settings,
-        folder=tmp_path,
-    )
+    command = [sys.executable, str(ROOT / "tests/sums.py"), "job", str(tmp_path / "out"), "250"]
+    script = f"""#!/bin/bash
+#SBATCH --ntasks=1 --cpus-per-task=1 --mem=500M --time=00:05:00 --signal=B:TERM@60
+# exec: the signal at the end of the time must reach the command.
+exec {shlex.join(command)}
+"""
     (tmp_path / "job.sh").write_text(script)
     for attempt in range(2):
         sent = subprocess.run(

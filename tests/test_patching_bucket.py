@@ -14,7 +14,6 @@ from gigaslide.batch import BatchSettings, open_run_folder, run_folder
 from gigaslide.cli import main
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import (
-    CLASSES,
     HardSettings,
     PatchStore,
     add_hard_negatives,
@@ -32,6 +31,7 @@ from gigaslide.storage import (
     write_file,
 )
 from gigaslide.storage.lock import Holder
+from gigaslide.wsi import CLASSES
 from test_patching_hard import write_heatmap
 from tiling import SETTINGS, made_slide, tile
 

@@ -193,7 +193,7 @@ def test_folder_of_somebody_else_is_refused_before_the_work_and_kept(tmp_path, k
 
 def test_file_in_the_way_of_a_folder_is_refused_and_an_empty_folder_is_not(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(SettingsError, match="this is a file"), atomic_folder(tmp_path / "file"):
+    with pytest.raises(SettingsError, match=r"file: is a file"), atomic_folder(tmp_path / "file"):
         pass
     (tmp_path / "empty").mkdir()
     with atomic_folder(tmp_path / "empty") as partial:

@@ -172,7 +172,9 @@ def test_fault_32_workers_killed_at_random_while_tiling(cohort, true_hash, tmp_p
                 client.run(doom, on_error="ignore")
 
         where = cluster.scheduler_address
-        summary = tile_slowly(cohort, store, pause_s=0.3, scheduler=where, tries=20, on_block=hear)
+        summary = tile_slowly(
+            cohort, store, pause_s=0.3, scheduler=where, max_attempts=20, on_block=hear
+        )
     assert summary.exit_status == 0
     assert len(summary.pace.workers) > 2  # new ones came for those that died
     assert content_hash(PatchStore(store)) == true_hash
@@ -215,7 +217,7 @@ def test_fault_33_tiling_whose_tls_scheduler_dies_goes_on(
                 store,
                 pause_s=0.1,
                 scheduler=address,
-                patience_s=15,
+                worker_timeout_s=15,
                 on_block=kill,
                 **settings,
             )

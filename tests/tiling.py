@@ -13,9 +13,10 @@ import zarr
 from conftest import as_cohort, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings, BatchSummary
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.patching import CLASSES, Candidates, PatchStore, TileSettings, tile_cohort
+from gigaslide.patching import Candidates, PatchStore, TileSettings, tile_cohort
 from gigaslide.patching.write import Pixels, create_arrays, layouts, write_rest, write_rows
 from gigaslide.storage import GROUP, Location, Output, Recipe, join_location
+from gigaslide.wsi import CLASSES
 
 SETTINGS = TileSettings(
     mpp=0.5,
