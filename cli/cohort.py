@@ -18,7 +18,10 @@ def cohort(
         Parameter(name="--dir", help="Folder of slides, and of annotations named like them."),
     ],
     cohort: Annotated[
-        str, Parameter(help="Cohort CSV to make; - writes to standard output.")
+        str,
+        Parameter(
+            help="Cohort CSV to make; - writes to standard output.", allow_leading_hyphen=True
+        ),
     ] = "-",
 ) -> int:
     """Propose a cohort CSV from a folder of slides.

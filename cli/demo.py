@@ -60,7 +60,9 @@ def demo_settings(
     phantoms = PhantomSettings(size_px=4000, mpp=0.5, seed=seed)
     patches, examples = 400, 20_000
     if quick:
-        phantoms = PhantomSettings(slides=10, size_px=2000, mpp=0.5, seed=seed)
+        phantoms = PhantomSettings(
+            slides=10, slides_per_patient=1, size_px=2000, mpp=0.5, seed=seed
+        )
         patches, examples = 100, 2_000
     settings = RunSettings.combine(
         SharedSettings(mpp=phantoms.mpp, seed=seed),

@@ -141,45 +141,27 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 """Panel → settings class → fields, in the order of `--help-all`. Every field stands in one panel;
 settings within settings are listed under their own class."""
 
-PLACE = ("workers", "cluster")
+LOCATION = ("workers", "cluster")
+NETWORK = ("train.width", "train.examples")
 EVERYDAY: Mapping[str, tuple[str, ...]] = {
-    "demo": ("quick", "seed", *PLACE),
-    "run": (
-        "mpp",
-        "tile.patch-px",
-        "tile.centre-px",
-        "train.width",
-        "train.examples",
-        "predict.orientations",
-        *PLACE,
-        "seed",
-    ),
-    "doctor": (
-        "mpp",
-        "tile.patch-px",
-        "tile.centre-px",
-        "train.width",
-        "train.examples",
-        "predict.orientations",
-        "sample.tiles",
-        *PLACE,
-    ),
+    "demo": ("quick", "seed", *LOCATION),
+    "run": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, *LOCATION, "seed"),
+    "doctor": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, "sample.tiles", *LOCATION),
     "tile": (
         "mpp",
         "patch-px",
         "centre-px",
-        "min-tissue",
         "tissue.method",
         "tumor-per-slide",
         "normal-per-slide",
         "from-heatmaps",
-        *PLACE,
+        *LOCATION,
     ),
     "train": ("width", "examples", "batch", "seed", "learning-rate"),
     "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits"),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),
     "compare": ("further", "split", "resamples"),
-    "phantom": ("slides", "size-px", "mpp", "tumor-share", "seed", *PLACE),
+    "phantom": ("slides", "size-px", "mpp", "tumor-share", "seed", *LOCATION),
 }
 """Options that `--help` shows; a command without an entry shows all of its options."""
 

@@ -23,9 +23,11 @@ StageSettings = TypeVar("StageSettings", bound=Settings)
 BY_SEVERITY = (0, 2, 1)  # 1 is the worst: nothing could be done
 
 
-def _field_of_tile(name: str) -> Any:
+def _field_of_tile(name: str, *, description: str | None = None) -> Any:
     """Default, limits and help of a field of TileSettings, which has every shared one."""
-    return copy(TileSettings.model_fields[name])
+    field = copy(TileSettings.model_fields[name])
+    field.description = description or field.description
+    return field
 
 
 class SharedSettings(Settings):
@@ -37,7 +39,9 @@ class SharedSettings(Settings):
     slide_mpp: float | None = _field_of_tile("slide_mpp")
     allow_upsampling: bool = _field_of_tile("allow_upsampling")
     groups: dict[str, GroupMeaning] = _field_of_tile("groups")
-    seed: int = _field_of_tile("seed")
+    seed: int = _field_of_tile(
+        "seed", description="Seed of the patches, the training and the bootstrap."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,8 @@ __all__ = [
     "train_stage",
 ]
 
+SHOWN = ("loss", "validation_auc")  # while a training runs
+
 
 def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
     """Run every stage into out/{store, model, predictions, report}; return the worst exit status,
@@ -159,7 +161,7 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     with progress_bar("train", settings.examples, " patches") as progress:
 
         def advance(examples: int, figures: dict[str, float]) -> None:
-            shown = {name: f"{value:.3f}" for name, value in figures.items()}
+            shown = {name: f"{figures[name]:.3f}" for name in SHOWN if name in figures}
             progress.set_postfix(shown, refresh=False)
             progress.update(min(examples, settings.examples) - progress.n)
 

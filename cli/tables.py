@@ -80,7 +80,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         "FROC score": froc["score"],
     }
     for rate, figure in froc["sensitivity_at_false_positives_per_slide"].items():
-        figures[f"sensitivity at {rate} false positives a slide"] = {**figure, "note": ""}
+        figures[f"sensitivity at {rate} FP per slide"] = {**figure, "note": ""}
     interval = f"{metrics['settings']['confidence']:.0%} interval"
     rows = [[name, *_figure(figure)] for name, figure in figures.items()]
     _print(["figure", "value", interval], rows, right=["value"], indent=STAGE_WIDTH + 1)

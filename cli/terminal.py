@@ -24,6 +24,7 @@ __all__ = [
 
 STAGE_WIDTH = 9
 PIPE_WIDTH = 100
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 
 
 def say(line: str = "", *, end: str = "\n") -> None:
@@ -67,7 +68,12 @@ def progress_bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
     """A bar named after the stage; log lines appear above it."""
     width = None if sys.stderr.isatty() else PIPE_WIDTH
     with tqdm_logging_redirect(
-        total=total, desc=f"{stage:<{STAGE_WIDTH}}", unit=unit, ncols=width, mininterval=0.5
+        total=total,
+        desc=f"{stage:<{STAGE_WIDTH}}",
+        unit=unit,
+        ncols=width,
+        mininterval=0.5,
+        bar_format=BAR,
     ) as progress:
         yield progress
 

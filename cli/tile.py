@@ -25,8 +25,8 @@ def tile(
         Path | None,
         Parameter(
             group="Hard negatives",
-            help="Folder of predictions: only add hard negatives to STORE, normal patches where a "
-            "model saw tumour.",
+            help="Folder of predictions: only add hard negatives to STORE. Hard negatives are "
+            "normal patches where a model saw tumour.",
         ),
     ] = None,
     hard: HardSettings = HardSettings(),

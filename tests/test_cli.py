@@ -1,12 +1,14 @@
 """The command as a user types it: statuses, one-line errors, settings from options and YAML, a
 whole small run."""
 
+import io
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome
@@ -15,7 +17,7 @@ from gigaslide.cli import main
 from gigaslide.cli.demo import demo_settings
 from gigaslide.cli.run_settings import RunSettings, SharedSettings, check_cohort, worst_status
 from gigaslide.cli.stages import run_stages
-from gigaslide.cli.tables import print_metrics
+from gigaslide.cli.tables import print_metrics, print_table
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings
 from gigaslide.inference import PredictSettings
@@ -58,7 +60,8 @@ def small_run(tmp_path_factory):
         "broken.tif,,normal,e,test,",
     ]
     cohort = write_cohort(folder, rows)
-    options = [*SMALL_RUN, *SHORT, "--evaluate.resamples", "50"]
+    quick = ["--predict.orientations", "1", "--evaluate.resamples", "50"]
+    options = [*SMALL_RUN, *SHORT, *quick]
     command = ["run", str(cohort), str(folder / "out"), *options]
     return folder, command, main(command)
 
@@ -128,7 +131,8 @@ def test_stages_one_by_one_say_the_same(small_run, capsys):
         == 0
     )
     assert "unchanged" in capsys.readouterr().out
-    assert main(["predict", str(folder / "t2.tif"), str(out / "model"), str(out / "alone")]) == 0
+    words = ["predict", str(folder / "t2.tif"), str(out / "model"), str(out / "alone")]
+    assert main([*words, "--orientations", "1"]) == 0
     alone = Heatmap.load(out / "alone" / "t2" / "heatmap.zarr").probability
     assert (
         alone.tobytes()
@@ -240,45 +244,53 @@ def test_cohort_proposes_a_table_that_tile_takes(tmp_path, capsys, monkeypatch):
     write_tiff(tmp_path / "in" / "A.tif", stained_slide(1))
     (tmp_path / "in" / "a.geojson").write_text(json.dumps(geojson(TUMOR_RINGS)))
     monkeypatch.chdir(tmp_path)
-    assert main(["cohort", "in"]) == 0
-    table = capsys.readouterr().out
-    assert table.startswith(
-        "slide,annotation,label,patient,split,mpp,exhaustive\nin/A.tif,in/a.geojson,tumor,"
-    )
+    header = "slide,annotation,label,patient,split,mpp,exhaustive\n"
+    for words in (["in"], ["in", "-"], ["--dir", "in"]):
+        assert main(["cohort", *words]) == 0
+        assert capsys.readouterr().out.startswith(header + "in/A.tif,in/a.geojson,tumor,")
+    assert main(["cohort", "in", "in/cohort.csv"]) == 0
+    assert Path("in/cohort.csv").read_text().startswith(header + "A.tif,a.geojson,tumor,")
+    Path("in/cohort.csv").write_text("edited")
+    assert main(["cohort", "in", "in/cohort.csv"]) == 1
+    assert "in/cohort.csv: exists" in capsys.readouterr().err
+    assert Path("in/cohort.csv").read_text() == "edited"
 
 
-def test_help_is_quick_because_it_imports_nothing_heavy():
-    code = (
-        "import sys; from gigaslide.cli import main; main(['--help']);heavy = {'tensorflow', "
-        "'keras', 'dask', 'openslide', 'pandas', 'zarr', 'cv2'} & "
-        "set(sys.modules);sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for name in (
-        "demo",
-        "phantom",
-        "cohort",
-        "tile",
-        "train",
-        "predict",
-        "evaluate",
-        "compare",
-        "run",
-    ):
-        assert name in done.stdout
+def predicted_cohort(monkeypatch, *words: str) -> Cohort:
+    seen = []
+    monkeypatch.setattr("gigaslide.cli.predict.predict_stage", lambda *some: seen.append(some) or 0)
+    assert main(["predict", *words]) == 0
+    assert seen[0][1:3] == (Path("model"), Path("out"))
+    return seen[0][0]
 
 
-@pytest.mark.parametrize(
-    "name", ["demo", "phantom", "cohort", "tile", "train", "predict", "evaluate", "compare", "run"]
-)
-def test_every_command_explains_its_options(name, capsys):
-    assert main([name, "--help"]) == 0
-    told = capsys.readouterr().out
-    assert f"gigaslide {name}" in told
-    assert not [code for code in ("None]", "False]", "('", "{}") if code in told]
-    if name in ("tile", "predict", "run"):
-        assert "µm/px" in told
+def test_predict_takes_a_cohort_a_slide_or_a_folder_of_slides(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tif", "b.svs", "a.xml", "notes.txt"):
+        (tmp_path / "slides" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "slides" / name).touch()
+    cohort = predicted_cohort(monkeypatch, "slides", "model", "out")
+    assert [slide.id for slide in cohort] == ["a", "b"]
+    assert not cohort.has_splits  # every slide is predicted, whatever its proposed split
+    options = ["--model", "model", "--predictions", "out", "--slides", "slides/b.svs"]
+    assert [slide.id for slide in predicted_cohort(monkeypatch, *options)] == ["b"]
+    for place in ("slides/image.zarr", "s3://bucket/image.svs"):
+        (tmp_path / "slides" / "image.zarr").mkdir(exist_ok=True)
+        assert [slide.id for slide in predicted_cohort(monkeypatch, place, "model", "out")] == [
+            "image"
+        ]
+    write_cohort(tmp_path, ["slides/a.tif,,normal,p,train,"])
+    assert predicted_cohort(monkeypatch, "cohort.csv", "model", "out").has_splits
+
+
+def test_a_model_where_predict_expects_slides_is_told_the_order(small_run, tmp_path, capsys):
+    folder = small_run[0]
+    model = str(folder / "out" / "model")
+    assert main(["predict", model, str(tmp_path / "out"), str(folder / "t2.tif")]) == 1
+    shown = capsys.readouterr().err
+    assert model in shown
+    assert "SLIDES MODEL PREDICTIONS" in shown
+    assert not list(tmp_path.iterdir())
 
 
 def run_settings(shared: SharedSettings | None = None, **stages) -> RunSettings:
@@ -445,19 +457,63 @@ def test_a_phantom_that_failed_counts_in_the_demo(tmp_path, monkeypatch):
     assert main(["demo", str(tmp_path / "out")]) == 2
 
 
-def test_figures_of_two_models_are_told_on_the_terminal(capsys):
-    figure = {"value": 0.5, "low": None, "high": None}
-    froc = {"gigaslide": {"score": figure, "sensitivity_at_false_positives_per_slide": {}}}
-    metrics = {
-        "patch_auc": figure,
-        "slide_auc": figure,
-        "froc": froc,
+def a_figure(value: float | None = 0.5, low: float | None = None, **more) -> dict:
+    high = None if low is None else low + 0.25
+    return {"value": value, "low": low, "high": high, **more}
+
+
+def some_metrics(models: list[str]) -> dict:
+    rates = {"0.25": a_figure(0.125, 0.0), "8": a_figure(1.0, note="no spread")}
+    froc = {"score": a_figure(0.75, 0.5), "sensitivity_at_false_positives_per_slide": rates}
+    return {
+        "models": models,
+        "patch_auc": a_figure(None, undefined="no patches"),
+        "slide_auc": a_figure(1.0, note="no spread"),
+        "froc": {"gigaslide": froc},
         "settings": {"confidence": 0.95},
     }
-    print_metrics({**metrics, "models": ["abc"]})
+
+
+def test_metrics_are_a_table_with_numbers_to_the_right(capsys):
+    print_metrics(some_metrics(["abc"]))
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["figure", "value", "95%", "interval"]
+    end = header.index("value") + len("value")
+    assert [row[end - 5 : end].strip() for row in rows] == ["–", "1.000", "0.750", "0.125", "1.000"]
+    assert rows[0].endswith("not defined: no patches")
+    assert rows[1].endswith("no spread")
+    assert rows[2].endswith("0.500 to 0.750")
+    assert rows[4].endswith("1.000")
+    assert not [row for row in rows if row != row.rstrip()]
+
+
+def test_predictions_of_two_models_are_named(capsys):
+    print_metrics(some_metrics(["abc"]))
     assert "models" not in capsys.readouterr().out
-    print_metrics({**metrics, "models": ["abc", "def"]})
+    print_metrics(some_metrics(["abc", "def"]))
     assert "2 different models: abc, def" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_table_fits_a_terminal_and_is_whole_in_a_pipe(width, monkeypatch):
+    table = pd.DataFrame(
+        {"slide": ["a" * 90, "b"], "patches": [12345, 7], "share": [0.5, float("nan")], "n": "x y"}
+    )
+    for is_terminal in (True, False):
+        out = io.StringIO()
+        monkeypatch.setattr(out, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("TERM", "dumb")
+        print_table(table)
+        lines = out.getvalue().splitlines()
+        if is_terminal:
+            assert max(map(len, lines)) <= width
+            assert "".join(line.split(" ")[0] for line in lines[1:]) == "a" * 90 + "b"
+        else:
+            assert len(lines) == 3
+            assert lines[1].split() == ["a" * 90, "12345", "0.5", "x", "y"]
+            assert lines[2].split() == ["b", "7", "x", "y"]
 
 
 def test_choices_among_numbers_are_taken_as_words(tmp_path, capsys):
