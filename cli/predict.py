@@ -30,8 +30,7 @@ def predict(
 ) -> int:
     """Predict slides with a model: a heatmap, its picture and detections for each slide."""
     if dry_run:
-        print_config("predict", settings)
-        return 0
+        return print_config("predict", settings)
     return predict_stage(_load_slides(slides), model, predictions, settings)
 
 
