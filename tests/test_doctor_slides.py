@@ -220,9 +220,6 @@ def test_a_probe_that_finds_a_difference_is_a_note_with_its_verdict(ill, monkeyp
         )
 
     monkeypatch.setattr(tifffile.TiffPage, "decode", property(one_off))
-    monkeypatch.setattr(
-        "gigaslide.wsi.readers.opening._SOUND", {}
-    )  # as a process that has not yet opened it
     [found] = alone(ill)
     assert found[:2] == ("note", "reader")
     assert "read by OpenSlide" in found[2]

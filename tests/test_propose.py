@@ -294,10 +294,10 @@ def test_fault_15_symlink_loops_end_and_links_are_followed_once(tmp_path):
 
 def test_a_folder_without_slides_says_what_was_looked_for(tmp_path):
     touch(tmp_path, "a.xml", "masks/b.tif", "c.jpg")
-    with pytest.raises(SettingsError, match=r"no slide found") as info:
+    with pytest.raises(SettingsError, match=r"\.svs") as info:
         propose_cohort(tmp_path)
     assert all(suffix in str(info.value) for suffix in (".svs", ".tif", ".ndpi", ".dcm"))
-    with pytest.raises(SettingsError, match="no such folder"):
+    with pytest.raises(SettingsError, match="folder"):
         propose_cohort(tmp_path / "gone")
 
 

@@ -5,14 +5,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conftest import position_coded
-from gigaslide.wsi.layers import Layer, rectangle, resampled_layer
+from gigaslide.wsi.tiled_image import TiledImage, read_rectangle, resample
 
 BACKGROUND = (201, 202, 203)
 
 
-def layer_of(
+def tiled_image_of(
     pixels: np.ndarray, *, tile: tuple[int, int] = (64, 48), missing: frozenset = frozenset()
-) -> Layer:
+) -> TiledImage:
     """An array cut into (width, height) tiles; those of the missing (row, column) are not there."""
     width, height = tile
 
@@ -22,7 +22,7 @@ def layer_of(
         return pixels[row * height : (row + 1) * height, column * width : (column + 1) * width]
 
     rows, columns = pixels.shape[:2]
-    return Layer(
+    return TiledImage(
         width=columns,
         height=rows,
         tile_width=width,
@@ -48,16 +48,16 @@ def on_sheet(pixels: np.ndarray, reach: int) -> np.ndarray:
 def test_rectangle_is_cut_from_tiles(x, y, width, height):
     pixels = position_coded(301, 207)
     expected = on_sheet(pixels, 100)[100 + y : 100 + y + height, 100 + x : 100 + x + width]
-    assert np.array_equal(rectangle(layer_of(pixels), x, y, width, height), expected)
+    assert np.array_equal(read_rectangle(tiled_image_of(pixels), x, y, width, height), expected)
 
 
 def test_rectangle_far_outside_and_missing_tiles_show_the_background():
     pixels = position_coded(301, 207)
-    layer = layer_of(pixels, missing=frozenset({(1, 2)}))
+    image = tiled_image_of(pixels, missing=frozenset({(1, 2)}))
     expected = pixels.copy()
     expected[48:96, 128:192] = BACKGROUND
-    assert np.array_equal(rectangle(layer, 0, 0, 301, 207), expected)
-    assert (rectangle(layer, 9000, -9000, 5, 4) == BACKGROUND).all()
+    assert np.array_equal(read_rectangle(image, 0, 0, 301, 207), expected)
+    assert (read_rectangle(image, 9000, -9000, 5, 4) == BACKGROUND).all()
 
 
 def area_mean(
@@ -78,16 +78,16 @@ def area_mean(
 )
 def test_resampled_px_is_the_mean_of_the_area_it_covers(ratio, monkeypatch):
     monkeypatch.setattr(
-        "gigaslide.wsi.layers.RESAMPLED_TILE_PX", 16
+        "gigaslide.wsi.tiled_image.RESAMPLED_TILE_PX", 16
     )  # so that the image has many tiles
     rng = np.random.default_rng(5)
     pixels = rng.integers(0, 256, (413, 611, 3), dtype=np.uint8)
     across, down = map(Fraction, ratio)
-    layer = resampled_layer(layer_of(pixels), (float(across), float(down)))
-    assert (layer.width, layer.height) == (-int(-611 / across // 1), -int(-413 / down // 1))
-    whole = rectangle(layer, 0, 0, layer.width, layer.height)
+    image = resample(tiled_image_of(pixels), (float(across), float(down)))
+    assert (image.width, image.height) == (-int(-611 / across // 1), -int(-413 / down // 1))
+    whole = read_rectangle(image, 0, 0, image.width, image.height)
     sheet = on_sheet(pixels, 60)[60:, 60:]  # the last px reach over the edge
-    far = (layer.width - 1, layer.height - 1)
+    far = (image.width - 1, image.height - 1)
     places = {
         (0, 0),
         far,
@@ -104,8 +104,8 @@ def test_resampled_px_is_the_mean_of_the_area_it_covers(ratio, monkeypatch):
 def test_enlarged_px_is_linear_between_centres():
     pixels = np.zeros((6, 9, 3), np.uint8)
     pixels[:] = (np.arange(9) * 20)[None, :, None]
-    layer = resampled_layer(layer_of(pixels), (0.5, 0.25))
-    row = rectangle(layer, 0, 8, 18, 1)[0, :, 0]
+    image = resample(tiled_image_of(pixels), (0.5, 0.25))
+    row = read_rectangle(image, 0, 8, 18, 1)[0, :, 0]
     # Centres of the result lie a quarter px beside the source's: 20 px steps become 5, 15, 25, …
     assert row[1:17].tolist() == [
         5,
