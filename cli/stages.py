@@ -176,6 +176,9 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
 
 
 def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSettings) -> int:
+    from ..models import ModelCard
+
+    ModelCard.load(model)  # a missing model is reported before Keras loads for seconds
     with quiet_tensorflow():
         from ..inference import predict_cohort
         from ..models import describe_device

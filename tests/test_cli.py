@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
-from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome
+from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers
 from gigaslide.batch.stop import Stopped
 from gigaslide.cli import main
 from gigaslide.cli.demo import demo_settings
@@ -107,6 +107,8 @@ def test_a_second_run_skips_every_stage(small_run, capsys):
     assert "train     unchanged" in told
     assert "evaluate  unchanged" in told
     assert "2 skipped" in told
+    for line in ("tile: this process", "train: this machine", "predict: ", "evaluate: "):
+        assert line in told
     assert before == {
         path: path.stat().st_mtime_ns for path in (folder / "out" / "model").iterdir()
     }
@@ -524,6 +526,21 @@ def test_choices_among_numbers_are_taken_as_words(tmp_path, capsys):
     assert main(["predict", "s.tif", "nowhere", str(tmp_path / "p"), "--orientations", "3"]) == 1
     told = capsys.readouterr()
     assert "1 or 8" in told.err + told.out
+
+
+@pytest.mark.parametrize(
+    ("options", "at_most", "words"),
+    [
+        ({"workers": 0}, 5, "this process"),
+        ({"workers": 8}, 5, "5 processes on this machine"),
+        ({"workers": 1}, None, "1 process on this machine"),
+        ({"cluster": "slurm"}, 5, "jobs of Slurm"),
+        ({"cluster": "pbs", "queue": "long"}, None, "jobs of PBS, queue long"),
+        ({"scheduler": "tcp://h:1"}, 5, "workers of the Dask at tcp://h:1"),
+    ],
+)
+def test_a_stage_says_where_it_runs(options, at_most, words):
+    assert describe_workers(BatchSettings(**options), at_most=at_most) == words
 
 
 def test_run_into_a_bucket_is_refused(tmp_path, monkeypatch, capsys):
