@@ -20,8 +20,10 @@ logger = logging.getLogger(__name__)
 
 # OpenSlide's list of formats.
 SLIDE_SUFFIXES = frozenset(
-    (".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".scn")
-    + (".bif", ".vms", ".vmu", ".svslide", ".czi", ".dcm")
+    {
+        *(".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".scn"),
+        *(".bif", ".vms", ".vmu", ".svslide", ".czi", ".dcm"),
+    }
 )
 PATIENTS = (re.compile(r"(patient_\d+)(?=_)"), re.compile(r"(tcga-\w\w-\w{4})(?=-|$)"))
 # Slides of CAMELYON16 on which only some tumours are outlined.
