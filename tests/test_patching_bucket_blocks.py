@@ -19,6 +19,7 @@ from gigaslide.patching.blocks import SlideToTile, TileBlocks
 from gigaslide.patching.quota import quotas
 from gigaslide.storage import (
     Location,
+    PartialOutput,
     StoreError,
     bucket_lock,
     delete_file,
