@@ -3,6 +3,7 @@
 from .blocks import BlockPlan, BlockWork
 from .journal import JOURNAL, Journal, RunFolder, run_folder
 from .lock import BEAT_S, Holder
+from .machine import available_cores
 from .outcome import BatchSummary, SlideOutcome, SlideStatus, table_name
 from .pieces import DONE, RECIPE, FolderPieces, Pieces, size_and_crc
 from .run import run_blocks, run_slides
@@ -27,6 +28,7 @@ __all__ = [
     "SlideOutcome",
     "SlideStatus",
     "Stopped",
+    "available_cores",
     "describe_workers",
     "run_blocks",
     "run_folder",
