@@ -67,16 +67,16 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
 
 
 def doctor_stage(path: Path, out: Path, settings: DoctorSettings, batch: BatchSettings) -> int:
-    from ..doctor import check_up, checkup_lines, cohort_of, save_checkup
+    from ..doctor import examine_cohort, format_checkup, load_cohort, save_checkup
 
     refuse_foreign_folder(out, known_by="checkup.json")
-    cohort, known = cohort_of(path)
+    cohort, known = load_cohort(path)
     _print_workers("doctor", batch, at_most=len(cohort))
     with hide_warnings(), slide_bar("doctor", len(cohort)) as (end_slide, _):
-        checkup = check_up(
+        checkup = examine_cohort(
             cohort, settings, batch, name=str(path), known=known, on_outcome=end_slide
         )
-    for line in checkup_lines(checkup, width=shutil.get_terminal_size((100, 24)).columns):
+    for line in format_checkup(checkup, width=shutil.get_terminal_size((100, 24)).columns):
         print_line(line)
     page = save_checkup(checkup, out)
     print_line(f"\n{page}")

@@ -145,7 +145,7 @@ def test_listed_slides_without_patches_are_told(tiled, copied, capsys):
     (copied.path / "well" / "zarr.json").unlink()
     assert verify_store(PatchStore(copied.path)).absent == ("well",)
     assert main(["store", "verify", str(copied.path)]) == 0
-    assert "well" in capsys.readouterr().out
+    assert "without patches: well;" in capsys.readouterr().out
 
 
 def test_files_are_counted_right(tiled):
