@@ -4,6 +4,7 @@ from .blocks import BlockPlan, BlockWork
 from .jobscript import job_script, without_job_options
 from .journal import JOURNAL, Journal, RunFolder, run_folder
 from .lock import BEAT_S, Holder
+from .machine import available_cores, available_memory
 from .outcome import BatchSummary, SlideOutcome, SlideStatus, table_name
 from .pieces import DONE, RECIPE, FolderPieces, Pieces, size_and_crc
 from .run import run_blocks, run_slides
@@ -27,6 +28,8 @@ __all__ = [
     "SlideOutcome",
     "SlideStatus",
     "Stopped",
+    "available_cores",
+    "available_memory",
     "job_script",
     "run_blocks",
     "run_folder",

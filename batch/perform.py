@@ -16,13 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dask.distributed import Worker, get_worker
-from distributed.utils import sync
+from dask.distributed import get_worker
 
 from ..storage import GigaslideError
 from .blocks import BlockWork, SlideT, Task
 
-__all__ = ["PACKAGE", "Failure", "Report", "Terms", "perform", "perform_in_worker", "topic_of"]
+__all__ = ["PACKAGE", "Failure", "Report", "Terms", "perform", "perform_in_worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +40,6 @@ PASSING = {
 }
 """Errors of disks and networks that may be gone a second later."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
-TELL_S = 10.0
 BACK_OFF_S = 0.5  # before the second try; doubled before each further one
 
 
@@ -75,11 +73,6 @@ class Terms:
     tries: int
     limit_s: float | None
     log_level: int
-
-
-def topic_of(run: str) -> str:
-    """Where the workers of a run tell which task they began."""
-    return f"gigaslide-{run}"
 
 
 def perform(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms) -> Report:
@@ -135,10 +128,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def perform_in_worker(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms) -> Report:
-    """Do a task in a worker of Dask: it tells the run that it began, and is killed when it takes
-    too long."""
+    """Run a task in a Dask worker, which is killed when the task takes too long."""
     worker = get_worker()
-    _tell_that_it_began(worker, task, terms)
     # The workers' own logger, which writes to a job's log file: it tells on which slide a dead one
     # was.
     logging.getLogger("distributed.worker.gigaslide").info("on %s", task)
@@ -158,23 +149,6 @@ def perform_in_worker(work: BlockWork[SlideT], task: Task[SlideT], terms: Terms)
         tries=report.tries,
         records=kept.records,
     )
-
-
-def _tell_that_it_began(worker: Worker, task: Task[SlideT], terms: Terms) -> None:
-    """Have the scheduler answer for it, a few ms: what a worker leaves in its outbox is lost if the
-    task kills it."""
-    message = {"key": task.key, "worker": worker.address, "at": time.time()}
-    scheduler: Any = worker.scheduler
-    try:
-        sync(
-            worker.loop,
-            scheduler.log_event,
-            topic=topic_of(terms.run),
-            msg=message,
-            callback_timeout=TELL_S,
-        )
-    except Exception as error:  # the work matters more
-        logger.debug("%s: its beginning could not be told: %r", task, error)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def _run(
         try:
             if run.queue.unstarted:
                 with closing(
-                    make_executor(work, terms, settings, record, at_most=run.queue.unstarted)
+                    make_executor(work, terms, settings, record, max_workers=run.queue.unstarted)
                 ) as executor:
                     stop.at_once = not executor.can_kill_tasks
                     run.drive(executor)
@@ -112,17 +112,22 @@ def _run(
 
 
 def make_executor(
-    work: BlockWork[SlideT], terms: Terms, settings: BatchSettings, record: Record, *, at_most: int
+    work: BlockWork[SlideT],
+    terms: Terms,
+    settings: BatchSettings,
+    record: Record,
+    *,
+    max_workers: int,
 ) -> Executor:
     if settings.workers == 0:
         return LocalExecutor(work, terms)
     if not isinstance(work, WholeSlides):
-        at_most = 10**6  # one slide may have blocks for all
+        max_workers = 10**6  # one slide may have blocks for all of them
     return DaskExecutor(
         work,
         terms,
         settings,
-        at_most=at_most,
+        max_workers=max_workers,
         shared=record.folder.shared if record.folder else None,
     )
 
@@ -166,8 +171,6 @@ class _Run(Generic[SlideT]):
                     f"{folder.place}: another run took this one's lock away; this one stops"
                 )
             if self.stop.number is not None:
-                for task in executor.call_off():
-                    self.queue.take_back(task)
                 stop_at = stop_at or time.monotonic() + GRACE_S
                 if not self.queue.running or time.monotonic() > stop_at:
                     raise Stopped(self.stop.number)
@@ -257,7 +260,7 @@ class _Run(Generic[SlideT]):
 
     def _take_lost(self, state: SlideProgress[SlideT], task: Task[SlideT], lost: LostTask) -> None:
         tries = self.settings.max_attempts
-        is_tried_again = self.queue.retry(task, deaths=lost.deaths, tries=tries)
+        is_tried_again = self.queue.retry(task, deaths=lost.deaths, max_attempts=tries)
         deaths = state.deaths[task.key]
         self.record.note(
             "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths
