@@ -1,4 +1,4 @@
-"""Stop a run on SIGTERM or SIGINT: tasks in progress may complete; a second SIGINT exits at once."""
+"""Stop a run on SIGTERM or SIGINT. Tasks in progress may complete; a second SIGINT ends them."""
 
 import os
 import signal
