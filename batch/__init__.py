@@ -1,7 +1,6 @@
 """The same work over many slides, on one machine or many."""
 
 from .blocks import BlockPlan, BlockWork
-from .jobscript import job_script, without_job_options
 from .journal import JOURNAL, Journal, RunFolder, run_folder
 from .lock import BEAT_S, Holder
 from .machine import available_cores, available_memory
@@ -10,6 +9,7 @@ from .pieces import DONE, RECIPE, FolderPieces, Pieces, size_and_crc
 from .run import run_blocks, run_slides
 from .settings import BatchSettings
 from .stop import Stopped
+from .workers import describe_workers
 
 __all__ = [
     "BEAT_S",
@@ -30,11 +30,10 @@ __all__ = [
     "Stopped",
     "available_cores",
     "available_memory",
-    "job_script",
+    "describe_workers",
     "run_blocks",
     "run_folder",
     "run_slides",
     "size_and_crc",
     "table_name",
-    "without_job_options",
 ]

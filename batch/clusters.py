@@ -17,6 +17,7 @@ from .machine import available_cores, available_memory
 from .remote_scheduler import connect
 from .settings import BatchSettings
 from .worker_options import WORKER_OPTIONS, worker_environment
+from .workers import count_local_workers
 
 __all__ = ["dask_client"]
 
@@ -63,7 +64,7 @@ def dask_client(
             ):
                 yield client, workers
         else:
-            workers = max(1, min(settings.workers or _default_workers(settings), max_workers))
+            workers = count_local_workers(settings, at_most=max_workers)
             with (
                 _local_cluster(settings, workers) as cluster,
                 Client(cluster, set_as_default=False) as client,
@@ -87,10 +88,6 @@ def _process_environment(values: dict[str, int]) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-
-
-def _default_workers(settings: BatchSettings) -> int:
-    return settings.gpus or available_cores() // settings.threads_per_worker
 
 
 def _local_cluster(settings: BatchSettings, workers: int) -> LocalCluster:

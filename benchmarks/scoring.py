@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 from gigaslide.eval import DEFINITIONS, Resampling, Verdicts, froc_curve
-from gigaslide.eval.froc_draws import resampled_sensitivity
+from gigaslide.eval.statistics.froc_bootstrap import resampled_sensitivity
 from threadpoolctl import threadpool_limits
 
 SLIDES, TUMOR_SLIDES, LESIONS = 129, 49, 225

@@ -23,10 +23,10 @@ import numpy as np
 import psutil
 import tilers
 import zarr
-from gigaslide.patching import CLASSES, Candidates, PatchStore, TileSettings
+from gigaslide.patching import Candidates, PatchStore, TileSettings
 from gigaslide.patching.write import write_slide
 from gigaslide.storage import Recipe
-from gigaslide.wsi import open_slide
+from gigaslide.wsi import CLASSES, open_slide
 
 BATCH = 32
 SLIDES, PER_CLASS = 16, 300

@@ -1,15 +1,15 @@
 """Is this cohort fit for a long run? Every slide looked at, none read whole."""
 
-from .between import cohort_of
+from .annotation_checks import AnnotationFacts
 from .checkup import CohortCheckup, SideFacts, SlideCheckup
-from .cohort import check_up, save_checkup
-from .drawn import AnnotationFacts
+from .cohort_checks import cohort_of
 from .estimate import StageEstimate
+from .examine_cohort import check_up, save_checkup
 from .findings import Finding, Severity
-from .pixels import PixelFacts, TileSample
+from .pixel_checks import PixelFacts, TileSample
 from .settings import DoctorSettings, SampleSettings
-from .table import checkup_lines
-from .work import PredictWork, TileWork
+from .terminal_table import checkup_lines
+from .workload import PredictWork, TileWork
 
 __all__ = [
     "AnnotationFacts",

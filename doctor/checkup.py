@@ -8,11 +8,11 @@ from typing import Any
 
 from ..cohort import CohortSlide
 from ..storage import gigaslide_version
-from .drawn import AnnotationFacts
+from .annotation_checks import AnnotationFacts
 from .estimate import StageEstimate
 from .findings import BY_SEVERITY, Finding, Severity, worst
-from .pixels import PixelFacts, TileSample
-from .work import PredictWork, TileWork
+from .pixel_checks import PixelFacts, TileSample
+from .workload import PredictWork, TileWork
 
 __all__ = ["CohortCheckup", "SideFacts", "SlideCheckup"]
 

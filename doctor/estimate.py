@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..wsi import ceil_div
+from .formatting import about, format_count
 from .settings import DoctorSettings
-from .words import about, format_count
 
 if TYPE_CHECKING:
     from .checkup import SlideCheckup

@@ -1,30 +1,30 @@
 """Figures and a report from heatmaps, detections and annotations; anybody's prediction can be
 scored."""
 
-from .auc import DeLong, Pairs, Roc, delong, roc
-from .bootstrap import Estimate, Resampling, Statistic
-from .compare import Comparison, Difference, compare
+from .camelyon16 import official_lesions
 from .compare_models import compare_cohort
-from .detection_files import DetectionFiles
 from .evaluation import Evaluation, evaluate_cohort, find_evaluation, slides_to_evaluate
-from .figures import Figures
-from .froc import DEFINITIONS, Froc, FrocDefinition, froc_curve
-from .judgement import Judgement, JudgementStatus
-from .left_out import LeftOut, left_out_of
-from .lesions import Lesions, lesions_of_annotation
-from .mask_lesions import MaskLesions, Raster, label_lesions
-from .measures import LesionMeasures, LesionRule
 from .notebook import Report, SlideTruth, evaluate
-from .operating import FalsePositive, MissedLesion, OperatingPoint, operating_point
-from .pixel_rules import official_lesions
-from .prediction import Prediction, open_predictions
-from .references import REFERENCES, Reference
+from .pn_stage import CLASSES, STAGES, Stages, patient_stage, predicted_class, weighted_kappa
+from .predictions.detection_files import DetectionFiles
+from .predictions.prediction import Prediction, open_predictions
+from .report.references import REFERENCES, Reference
+from .scoring.exclusions import LeftOut, left_out_of
+from .scoring.matching import SlideVerdicts, Verdict, Verdicts, judge_detections
+from .scoring.slide_result import Judgement, JudgementStatus
 from .settings import EvaluateSettings
-from .slide_level import Calibration, Ranking, calibration
-from .stages import CLASSES, STAGES, Stages, patient_stage, predicted_class, weighted_kappa
-from .subgroups import Subgroup
-from .truth import Truth
-from .verdicts import SlideVerdicts, Verdict, Verdicts, judge_detections
+from .statistics.auc import DeLong, Pairs, Roc, delong, roc
+from .statistics.bootstrap import Estimate, Resampling, Statistic
+from .statistics.compare import Comparison, Difference, compare
+from .statistics.figures import Figures
+from .statistics.froc import DEFINITIONS, Froc, FrocDefinition, froc_curve
+from .statistics.operating import FalsePositive, MissedLesion, OperatingPoint, operating_point
+from .statistics.slide_level import Calibration, Ranking, calibration
+from .statistics.subgroups import Subgroup
+from .truth.lesions import Lesions, lesions_of_annotation
+from .truth.mask_lesions import MaskLesions, Raster, label_lesions
+from .truth.measures import LesionMeasures, LesionRule
+from .truth.truth import Truth
 
 __all__ = [
     "CLASSES",

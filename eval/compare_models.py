@@ -13,20 +13,20 @@ import pandas as pd
 from ..cohort import Cohort
 from ..storage import Recipe, SettingsError, atomic_folder, refuse_foreign_folder
 from ..wsi import open_slide
-from .auc import Roc, roc
-from .command import command_line
-from .compare import Comparison, compare
-from .compare_page import comparison_html
-from .disagreement import disagreements
-from .drawing import Pictures
 from .evaluation import judge_cohort, slides_to_evaluate
-from .froc import DEFINITIONS, Froc, froc_curve
-from .judgement import Judgement
-from .made_from import made_with, slide_inputs
-from .pictures import drawn_or_why, slide_pictures
-from .prediction import Predictions, open_predictions
+from .predictions.prediction import Predictions, open_predictions
+from .provenance import made_with, slide_inputs
+from .report.command import command_line
+from .report.compare_page import comparison_html
+from .report.drawing import Pictures
+from .report.pictures import drawn_or_why, slide_pictures
+from .scoring.slide_result import Judgement
 from .settings import EvaluateSettings
-from .statistics import pooled_verdicts, scored
+from .statistics.auc import Roc, roc
+from .statistics.compare import Comparison, compare
+from .statistics.disagreement import disagreements
+from .statistics.froc import DEFINITIONS, Froc, froc_curve
+from .statistics.resampled import pooled_verdicts, scored
 
 __all__ = ["ModelCurves", "compare_cohort"]
 

@@ -13,21 +13,27 @@ import pandas as pd
 
 from ..cohort import Cohort, CohortSlide
 from ..storage import GigaslideError, Recipe, SettingsError, atomic_folder
-from . import tables
-from .cohort_counts import cohort_counts
-from .command import command_line
-from .figures import Figures, figures_of
-from .judgement import Judgement, JudgementStatus, judge_slide, models_of, refuse_other_frame
-from .left_out import left_out_rows, left_out_table
-from .made_from import made_with, slide_inputs
-from .metrics import metrics_of, subgroup_rows
-from .mistakes import Mistakes, calls_at, mistakes_of
-from .operating import OperatingPoint, operating_point
-from .pictures import Crops, with_pictures
-from .prediction import Predictions, open_predictions
-from .report import report_html
+from .predictions.prediction import Predictions, open_predictions
+from .provenance import made_with, slide_inputs
+from .report import tables
+from .report.cohort_counts import cohort_counts
+from .report.command import command_line
+from .report.metrics import metrics_of, subgroup_rows
+from .report.pictures import Crops, with_pictures
+from .report.report import report_html
+from .scoring.exclusions import left_out_rows, left_out_table
+from .scoring.slide_result import (
+    Judgement,
+    JudgementStatus,
+    judge_slide,
+    models_of,
+    refuse_other_frame,
+)
 from .settings import EvaluateSettings
-from .subgroups import Subgroup, check_columns, subgroups_of
+from .statistics.figures import Figures, figures_of
+from .statistics.mistakes import Mistakes, calls_at, mistakes_of
+from .statistics.operating import OperatingPoint, operating_point
+from .statistics.subgroups import Subgroup, check_columns, subgroups_of
 
 __all__ = [
     "Evaluation",

@@ -18,24 +18,24 @@ from shapely.geometry import MultiPolygon, Polygon
 from ..cohort import Cohort, CohortSlide
 from ..storage import AnnotationError, ScoreError, SettingsError, format_count
 from ..wsi import Detections
-from . import tables
-from .bootstrap import Estimate
-from .detection_files import DetectionFiles
+from .camelyon16 import DOWNSAMPLE, RULE, official_lesions, official_rasters
 from .evaluation import check_choice, slides_to_evaluate
-from .figures import Figures, FrocFigures, figures_of
-from .judgement import Judgement, judge, refuse_other_frame
-from .left_out import left_out_table
-from .level_mask import SAME_SHARE
-from .mask_lesions import Raster, label_lesions
-from .measures import LesionRule
-from .metrics import metrics_of, subgroup_rows
-from .operating import OperatingPoint, operating_point
-from .pixel_rules import DOWNSAMPLE, RULE, official_lesions, official_rasters
-from .plots import draw_froc, draw_roc
-from .prediction import GivenDetections
+from .predictions.detection_files import DetectionFiles
+from .predictions.prediction import GivenDetections
+from .report import tables
+from .report.metrics import metrics_of, subgroup_rows
+from .report.plots import draw_froc, draw_roc
+from .scoring.exclusions import left_out_table
+from .scoring.slide_result import Judgement, judge, refuse_other_frame
 from .settings import EvaluateSettings
-from .subgroups import Subgroup, check_columns, subgroups_of
-from .truth import Truth
+from .statistics.bootstrap import Estimate
+from .statistics.figures import Figures, FrocFigures, figures_of
+from .statistics.operating import OperatingPoint, operating_point
+from .statistics.subgroups import Subgroup, check_columns, subgroups_of
+from .truth.level_mask import SAME_SHARE
+from .truth.mask_lesions import Raster, label_lesions
+from .truth.measures import LesionRule
+from .truth.truth import Truth
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..storage import Location, SettingsError, StoreError
+from ..wsi import CLASSES
 from .group import refuse_foreign
 from .place import below, read_files, write_file
 from .settings import TileSettings
 from .write import group_json
 
 __all__ = [
-    "CLASSES",
     "Part",
     "SlidePatches",
     "attributes_of",
@@ -27,8 +27,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 FORMAT = "gigaslide-patches/2"
-CLASSES = ("normal", "tumor")
-"""Class names; the position is the label."""
 
 
 @dataclass(frozen=True, kw_only=True)

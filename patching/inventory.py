@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ..storage import StoreError
-from .contents import CLASSES, Part
+from ..wsi import CLASSES
+from .contents import Part
 from .store import PatchStore
 from .write import METADATA_ARRAYS
 

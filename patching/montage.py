@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from ..storage import SettingsError, atomic_file
-from ..wsi import floor_div
-from .contents import CLASSES, SlidePatches
-from .settings import StainMethod
+from ..wsi import CLASSES, StainMethod, floor_div
+from .contents import SlidePatches
 from .store import PatchStore
 
 __all__ = ["CLASS_COLOURS", "montage", "save_montage"]

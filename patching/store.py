@@ -22,11 +22,12 @@ import tensorstore
 from pydantic import ValidationError
 
 from ..storage import Location, StoreError
+from ..wsi import InputSpec, StainMethod
 from .contents import Part, SlidePatches, attributes_of, describe, slides_of
 from .normalise import StainFit
 from .place import below, kvstore, settled
 from .select import Candidates
-from .settings import StainMethod, TileSettings
+from .settings import TileSettings
 
 __all__ = ["PatchStore"]
 
@@ -72,6 +73,15 @@ class PatchStore:
             raise StoreError(
                 f"{self.path}: tiled with settings of another version ({error}); tile again"
             ) from error
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """Geometry of the stored patches, margin excluded, at all scales.
+
+        Raises:
+            StoreError: as for `tile_settings`.
+        """
+        return self.tile_settings.input_spec
 
     @cached_property
     def slides(self) -> tuple[SlidePatches, ...]:

@@ -156,7 +156,7 @@ def real_bench(tmp_path) -> Bench:
 def bench(real_bench, monkeypatch) -> Bench:
     """Without the plots, which take longer than all the rest."""
     for plot in ("roc_plot", "froc_plot", "precision_recall_plot", "calibration_plot"):
-        monkeypatch.setattr(f"gigaslide.eval.report.{plot}", lambda *_, **__: "<svg/>")
+        monkeypatch.setattr(f"gigaslide.eval.report.report.{plot}", lambda *_, **__: "<svg/>")
     return real_bench
 
 

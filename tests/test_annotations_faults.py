@@ -79,7 +79,7 @@ def test_fault_19_a_scribble_is_repaired_or_refused_in_seconds(make_file):
     assert Annotation.load(
         make_file("few.xml", asap_xml([("few", "_0", points[:200].tolist())]))
     ).tumor.is_valid
-    with pytest.raises(AnnotationError, match=r"'many' crosses itself about \d+ times"):
+    with pytest.raises(AnnotationError, match=r"'many'.* \d{6}"):
         Annotation.load(make_file("many.xml", asap_xml([("many", "_0", points.tolist())])))
     assert time.process_time() - start < 10
 
@@ -118,7 +118,7 @@ def test_fault_20_what_lies_on_no_slide_is_refused(make_file, name):
     content = (
         asap_xml([("far", "_0", far)]) if name == "a.xml" else json.dumps(geojson([(far, [])]))
     )
-    with pytest.raises(AnnotationError, match=r"1e\+12, which lies on no slide"):
+    with pytest.raises(AnnotationError, match=r"1e\+12"):
         Annotation.load(make_file(name, content))
 
 

@@ -8,7 +8,6 @@ import logging.handlers
 import os
 import queue
 import re
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,7 @@ from gigaslide.batch import (
     BatchSettings,
     BatchSummary,
     SlideOutcome,
-    job_script,
     run_slides,
-    without_job_options,
 )
 from gigaslide.batch.outcome import Pace
 from gigaslide.batch.page import run_html
@@ -234,35 +231,3 @@ def test_page_of_a_run_tells_reasons_pace_and_the_slowest_and_escapes_names():
     assert "tcp://b:2 1 5.0 s 0 % 450 90.0" in words
     assert "made slow 1 h 07 min 1350 <script>13 13.0 s" in words
     assert not re.search(r"(src|href)=", page)  # it opens offline
-
-
-def test_job_script_has_the_resources_and_the_command_less_what_they_say(tmp_path):
-    settings = BatchSettings(
-        cluster="slurm",
-        cores=8,
-        memory_gb=2.5,
-        queue="long",
-        walltime="1-02:00:00",
-        job_prologue=("module load x",),
-    )
-    words = [
-        "run",
-        "a b.csv",
-        "--cluster=slurm",
-        "--cores",
-        "8",
-        "--batch.queue",
-        "long",
-        "--mpp",
-        "0.5",
-        "--job-script",
-    ]
-    kept = without_job_options(words, dropped=("job-script",))
-    assert kept == ["run", "a b.csv", "--mpp", "0.5"]
-    script = job_script(["gigaslide", *kept], settings, folder=tmp_path / "it's")
-    lines = script.splitlines()
-    assert lines[0] == "#!/bin/bash"
-    header = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH ")]
-    assert {"cpus-per-task=8", "mem=19073M", "time=1-02:00:00", "partition=long"} <= set(header)
-    assert lines[-1] == "exec gigaslide run 'a b.csv' --mpp 0.5 --workers 8 --memory-gb 2.5"
-    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0

@@ -254,7 +254,7 @@ def test_fault_14_one_name_in_two_folders_is_a_note(pair, tmp_path):
 def test_one_slide_of_another_scale_is_a_warning_and_many_are_not(pair, monkeypatch):
     _, normal = pair
     monkeypatch.setattr(
-        "gigaslide.doctor.pixels._mpp_of_file", lambda _: None
+        "gigaslide.doctor.pixel_checks._mpp_of_file", lambda _: None
     )  # else that is the warning
 
     def mpps(*values: float) -> list[list[str]]:
@@ -281,7 +281,7 @@ def test_a_crash_of_one_check_is_an_error_of_that_slide_alone(pair, monkeypatch)
     def broken(*_, **__):
         raise ZeroDivisionError("by chance")
 
-    monkeypatch.setattr("gigaslide.doctor.examine.predict_work", broken)
+    monkeypatch.setattr("gigaslide.doctor.examine_slide.predict_work", broken)
     tumor, normal = pair
     [crashed, well] = checked(as_cohort(replace(tumor, split="test"), normal)).slides
     [found] = crashed.findings

@@ -14,7 +14,8 @@ from predictions import Page
 
 NASTY = "<script>alert('1')</script>\"&\n\x1b[31m"
 OPTIONS = [
-    f"--{name.replace('_', '-')}={getattr(TILE, name)}" for name in sorted(TILE.model_fields_set)
+    f"--tile.{name.replace('_', '-')}={getattr(TILE, name)}"
+    for name in sorted(TILE.model_fields_set)
 ]
 
 
@@ -171,7 +172,7 @@ def test_the_page_shows_what_the_checkup_found(mixed, tmp_path):
 
 
 def command(cohort: Path, out: Path) -> int:
-    return main(["doctor", str(cohort), str(out), "--batch.workers=0", *OPTIONS])
+    return main(["doctor", str(cohort), str(out), "--workers=0", *OPTIONS])
 
 
 def test_the_command_ends_with_the_page_and_the_status(good, tmp_path, capsys):

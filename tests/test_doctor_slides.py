@@ -155,7 +155,7 @@ def test_spacing_of_no_scanner_is_a_warning(mpp, words, ill):
 
 
 def test_a_slide_longer_than_glass_is_a_warning(ill, monkeypatch):
-    monkeypatch.setattr("gigaslide.doctor.pixels.LARGEST_MM", 0.7)
+    monkeypatch.setattr("gigaslide.doctor.pixel_checks.LARGEST_MM", 0.7)
     assert alone(ill) == [
         ("warning", "µm/px", "0.5 µm/px makes it 1 × 1 mm, longer than a microscope slide")
     ]
@@ -183,7 +183,7 @@ def test_a_slide_coarser_than_asked_for_is_an_error_unless_it_may_be_enlarged(il
 def test_no_small_level_is_a_warning_and_beyond_the_limit_tissue_is_not_looked_for(
     ill, monkeypatch
 ):
-    monkeypatch.setattr("gigaslide.doctor.pixels.LARGE_MPX", 0.01)
+    monkeypatch.setattr("gigaslide.doctor.pixel_checks.LARGE_MPX", 0.01)
     [(severity, check, says)] = alone(ill)
     assert (severity, check) == ("warning", "levels")
     assert "no level near" in says
@@ -220,9 +220,6 @@ def test_a_probe_that_finds_a_difference_is_a_note_with_its_verdict(ill, monkeyp
         )
 
     monkeypatch.setattr(tifffile.TiffPage, "decode", property(one_off))
-    monkeypatch.setattr(
-        "gigaslide.wsi.readers.opening._SOUND", {}
-    )  # as a process that has not yet opened it
     [found] = alone(ill)
     assert found[:2] == ("note", "reader")
     assert "read by OpenSlide" in found[2]

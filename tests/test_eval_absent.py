@@ -19,11 +19,11 @@ from gigaslide.eval import (
     evaluate,
     froc_curve,
 )
-from gigaslide.eval.figures import figures_of
-from gigaslide.eval.froc_draws import resampled_sensitivity
-from gigaslide.eval.left_out import left_out_of
-from gigaslide.eval.statistics import official_gap
-from gigaslide.eval.subgroups import subgroups_of
+from gigaslide.eval.scoring.exclusions import left_out_of
+from gigaslide.eval.statistics.figures import figures_of
+from gigaslide.eval.statistics.froc_bootstrap import resampled_sensitivity
+from gigaslide.eval.statistics.resampled import official_gap
+from gigaslide.eval.statistics.subgroups import subgroups_of
 from predictions import IN_LESION, LESION, Bench, Page
 from shapely.geometry import box
 from sklearn.metrics import cohen_kappa_score

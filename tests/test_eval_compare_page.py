@@ -13,7 +13,7 @@ import pytest
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort
 from gigaslide.eval import EvaluateSettings, compare, compare_cohort
-from gigaslide.eval.left_out import LeftOut
+from gigaslide.eval.scoring.exclusions import LeftOut
 from gigaslide.storage import Recipe, SettingsError
 from predictions import LESION, Bench, Page
 
@@ -114,7 +114,9 @@ def test_few_patients_are_told_above_all_figures_here_too(three_models, monkeypa
     assert text.count(words) == 1
     assert text.index(words) < text.index("Curves")
     told = iter(["Only x.", ""])  # of one pair alone: which
-    monkeypatch.setattr(import_module("gigaslide.eval.compare"), "caution", lambda _: next(told))
+    monkeypatch.setattr(
+        import_module("gigaslide.eval.statistics.compare"), "caution", lambda _: next(told)
+    )
     compared(three_models, "abc")
     assert "a against b: Only x." in Page(page.read_text(encoding="utf-8")).text
 
@@ -175,7 +177,9 @@ def test_no_p_is_zero_and_the_header_lists_few_left_out(three_models, monkeypatc
         )
         for i in range(13)
     )
-    monkeypatch.setattr(import_module("gigaslide.eval.compare"), "_p_value", lambda *_: 0.0004)
+    monkeypatch.setattr(
+        import_module("gigaslide.eval.statistics.compare"), "_p_value", lambda *_: 0.0004
+    )
     monkeypatch.setattr(
         "gigaslide.eval.compare_models.compare",
         lambda *a, **k: replace(compare(*a, **k), left_out=lost),

@@ -89,8 +89,8 @@ def mask_in_two_levels(path):
 READ_BOMBS = """
 import json, resource, sys, time
 from pathlib import Path
-from gigaslide.eval.level_mask import level_mask
-from gigaslide.wsi import AnnotationError
+from gigaslide.eval.truth.level_mask import level_mask
+from gigaslide.storage import AnnotationError
 
 def peak_kb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

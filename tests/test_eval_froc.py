@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from gigaslide.eval import DEFINITIONS, EvaluateSettings, SlideTruth, Verdicts, evaluate, froc_curve
-from gigaslide.eval.froc_draws import resampled_sensitivity
+from gigaslide.eval.statistics.froc_bootstrap import resampled_sensitivity
 from shapely.geometry import box
 
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 from gigaslide.eval import DEFINITIONS, Pairs, Resampling, Statistic, Verdicts, delong, roc
-from gigaslide.eval.froc_draws import resampled_sensitivity
+from gigaslide.eval.statistics.froc_bootstrap import resampled_sensitivity
 from scipy.stats import bootstrap
 
 

@@ -15,7 +15,7 @@ from gigaslide.eval import (
     label_lesions,
     lesions_of_annotation,
 )
-from gigaslide.eval.mask_lesions import lesions_on_raster
+from gigaslide.eval.truth.mask_lesions import lesions_on_raster
 from gigaslide.wsi import Annotation, Outline
 from scipy import ndimage
 from shapely import affinity
@@ -151,7 +151,7 @@ def test_pieces_that_meet_in_a_corner_are_one_lesion():
 def test_outlines_too_detailed_are_labelled_on_a_raster_and_it_is_said(monkeypatch):
     ring = Point(4000, 3000).buffer(2000).difference(Point(4000, 3000).buffer(1500))
     exact = lesions_of(ring, box(7000, 500, 8000, 1500))
-    monkeypatch.setattr("gigaslide.eval.lesions.MOST_VERTICES", 10)
+    monkeypatch.setattr("gigaslide.eval.truth.lesions.MOST_VERTICES", 10)
     mask = lesions_of(ring, box(7000, 500, 8000, 1500))
     assert (exact.measures.raster_um, mask.measures.raster_um) == (0, 7.776)
     assert sorted(mask.measures.area_um2) == pytest.approx(
@@ -265,7 +265,7 @@ def test_masks_looked_at_in_strips_are_those_looked_at_whole(monkeypatch):
     mask = ndimage.gaussian_filter(rng.standard_normal((611, 233)), 7) > 0.05
     raster, rule = Raster(pixel_level0=32, pixel_um=32 * 0.243), LesionRule()
     whole = label_lesions(mask, raster, rule)
-    monkeypatch.setattr("gigaslide.eval.mask_lesions.STRIP_PX", 1)  # 64 rows: ten strips
+    monkeypatch.setattr("gigaslide.eval.truth.mask_lesions.STRIP_PX", 1)  # 64 rows: ten strips
     strips = label_lesions(mask, raster, rule)
     distance = ndimage.distance_transform_edt(~mask)
     assert (

@@ -5,8 +5,9 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from gigaslide.eval import EvaluateSettings, pictures
-from gigaslide.eval.drawing import MOST_MARKS, Frame, draw_detections, draw_scale_bar
+from gigaslide.eval import EvaluateSettings
+from gigaslide.eval.report import pictures
+from gigaslide.eval.report.drawing import MOST_MARKS, Frame, draw_detections, draw_scale_bar
 from gigaslide.wsi import heatmap_colours
 from PIL import ImageDraw
 from predictions import HEIGHT, LESION, WIDTH, Bench, Page
@@ -155,7 +156,7 @@ def test_a_lesion_found_on_every_slide_is_no_mistake(plain):
 
 
 def test_a_fault_in_drawing_costs_that_picture_only(plain, monkeypatch):
-    monkeypatch.setattr("gigaslide.eval.pictures.draw_outlines", lambda *_: 1 / 0)
+    monkeypatch.setattr("gigaslide.eval.report.pictures.draw_outlines", lambda *_: 1 / 0)
     got = plain.evaluate(SETTINGS)
     assert [j.pictures is None for j in got.judgements] == [True, False]
     assert got.figures.countable_lesions == 1
@@ -191,7 +192,7 @@ def test_of_many_detections_the_most_probable_in_view_are_marked(mistaken, monke
     dark = np.argwhere(image.min(axis=2) < 100)  # about x 50 - 0.5, y 45 - 0.5; nothing about x 150
     assert dark.mean(axis=0) == pytest.approx([44.5, 49.5], abs=1)
     assert np.ptp(dark[:, 1]) < 20
-    monkeypatch.setattr("gigaslide.eval.drawing.MOST_MARKS", 1)
+    monkeypatch.setattr("gigaslide.eval.report.drawing.MOST_MARKS", 1)
     mistaken.predict("n", points=[(96, 608, 0.6), (700, 250, 0.95)])
     heat = picture(mistaken.evaluate(SETTINGS).judgements[1].pictures.heatmap)
     assert heat[82:85, 232:235].max(axis=2).min() < 90

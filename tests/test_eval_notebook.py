@@ -157,7 +157,7 @@ def test_outlines_outside_the_slide_are_told_and_refused_where_all_are():
 
 
 def test_outlines_too_detailed_are_noted_here_too(monkeypatch):
-    monkeypatch.setattr("gigaslide.eval.lesions.MOST_VERTICES", 3)
+    monkeypatch.setattr("gigaslide.eval.truth.lesions.MOST_VERTICES", 3)
     got = evaluate(TABLE, TRUTH, HERE)
     assert got.judgements[0].status == JudgementStatus.EVALUATED
     assert got.judgements[0].notes == (

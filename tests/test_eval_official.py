@@ -18,7 +18,7 @@ from gigaslide.eval import (
     label_lesions,
     official_lesions,
 )
-from gigaslide.eval.pixel_rules import RULE, official_rasters
+from gigaslide.eval.camelyon16 import RULE, official_rasters
 from gigaslide.wsi import Annotation, Detections, Outline
 from scipy import ndimage
 from shapely.geometry import MultiPolygon, Polygon, box

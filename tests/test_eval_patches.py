@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from gigaslide.cohort import CohortSlide
 from gigaslide.eval import EvaluateSettings, Judgement, JudgementStatus, Pairs, Resampling, roc
-from gigaslide.eval.figures import figures_of
-from gigaslide.eval.judgement import Patches
-from gigaslide.eval.statistics import statistics_of
+from gigaslide.eval.scoring.slide_result import Patches
+from gigaslide.eval.statistics.figures import figures_of
+from gigaslide.eval.statistics.resampled import statistics_of
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
 SETTINGS = EvaluateSettings(resamples=40, slide_threshold=0.5)

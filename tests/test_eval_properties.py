@@ -13,7 +13,7 @@ from gigaslide.eval import (
     judge_detections,
     lesions_of_annotation,
 )
-from gigaslide.eval.froc_draws import resampled_sensitivity
+from gigaslide.eval.statistics.froc_bootstrap import resampled_sensitivity
 from gigaslide.wsi import Detections
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -171,7 +171,7 @@ def test_long_lists_of_false_positives_are_looked_at_in_stretches(monkeypatch, n
     weights = rng.multinomial(7, [1 / 7] * 7, size=50)
     rates = np.array([0.25, 1, 8, 100])
     whole = resampled_sensitivity(verdicts, DEFINITIONS[name], weights, rates=rates)
-    monkeypatch.setattr("gigaslide.eval.froc_draws.MOST_AT_ONCE", 13)
+    monkeypatch.setattr("gigaslide.eval.statistics.froc_bootstrap.MOST_AT_ONCE", 13)
     stretched = resampled_sensitivity(verdicts, DEFINITIONS[name], weights, rates=rates)
     assert len(np.unique(whole)) > 20
     assert np.array_equal(stretched, whole, equal_nan=True)

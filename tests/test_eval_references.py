@@ -4,7 +4,7 @@ import json
 
 import pytest
 from gigaslide.eval import REFERENCES
-from gigaslide.eval.references import reference_rows
+from gigaslide.eval.report.references import reference_rows
 
 LESIONS = 225  # countable ones of CAMELYON16's test set
 

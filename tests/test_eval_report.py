@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tifffile
 from gigaslide.cli import main
-from gigaslide.cli.show import show_figures
+from gigaslide.cli.tables import print_metrics
 from gigaslide.cohort import Cohort
 from gigaslide.eval import EvaluateSettings, find_evaluation
-from gigaslide.eval.auc import roc
-from gigaslide.eval.command import command_line
-from gigaslide.eval.operating import FalsePositive, OperatingPoint
-from gigaslide.eval.plots import draw_froc, froc_overlay, froc_plot, roc_overlay, roc_plot
+from gigaslide.eval.report.command import command_line
+from gigaslide.eval.report.plots import draw_froc, froc_overlay, froc_plot, roc_overlay, roc_plot
+from gigaslide.eval.statistics.auc import roc
+from gigaslide.eval.statistics.operating import FalsePositive, OperatingPoint
 from gigaslide.storage import Recipe, SettingsError
 from predictions import HEIGHT, IN_LESION, LESION, QUICK, WIDTH, Bench, Page
 
@@ -300,7 +300,7 @@ def test_the_page_stays_within_its_bytes(plain, monkeypatch):
     settings = EvaluateSettings(resamples=0)
     plain.evaluate(settings)
     large = len(plain.html().encode())
-    monkeypatch.setattr("gigaslide.eval.pictures.REPORT_BYTES", 500_000)
+    monkeypatch.setattr("gigaslide.eval.report.pictures.REPORT_BYTES", 500_000)
     plain.evaluate(settings)
     assert len(plain.html().encode()) < 500_000 < large
 
@@ -350,5 +350,5 @@ def test_where_every_resample_agrees_no_file_holds_an_interval(bench, capsys):
     assert row[["low", "high", "bca_low", "bca_high"]].isna().all()
     assert row["note"] == "every resample gives the same value: how sure it is cannot be told"
     assert bench.table("froc_band")[["low", "high"]].isna().all(axis=None)
-    show_figures(metrics)
+    print_metrics(metrics)
     assert "slide AUC   1.000  (every resample gives the same value" in capsys.readouterr().out

@@ -15,7 +15,6 @@ from gigaslide.batch.lock import Holder
 from gigaslide.cli import main
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import (
-    CLASSES,
     HardSettings,
     PatchStore,
     add_hard_negatives,
@@ -26,6 +25,7 @@ from gigaslide.patching import bucket as bucket_module
 from gigaslide.patching.bucket import LOCK, BucketLock, store_run
 from gigaslide.patching.place import delete_file, read_files, write_file
 from gigaslide.storage import ClusterError, StoreError
+from gigaslide.wsi import CLASSES
 from test_patching_hard import write_heatmap
 from tiling import SETTINGS, made_slide, tile
 

@@ -269,7 +269,7 @@ def test_command_takes_the_stores_own_settings(cohort, copied, heatmaps, tmp_pat
         "--from-heatmaps",
         str(heatmaps),
     ]
-    command += ["--hard.threshold", "0.9", "--batch.workers", "0"]
+    command += ["--hard.threshold", "0.9", "--workers", "0"]
     assert main([*command, "--mpp", "0.25"]) == 1
     assert "was tiled with another --mpp" in capsys.readouterr().err
     assert main([*command, "--mpp", "0.5"]) == 0

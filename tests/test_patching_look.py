@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import zarr
 from gigaslide.cli import main
-from gigaslide.patching import CLASSES, PatchStore, inventory, montage, totals, verify_store
+from gigaslide.patching import PatchStore, inventory, montage, totals, verify_store
 from gigaslide.patching import space as space_module
 from gigaslide.patching.montage import CLASS_COLOURS
 from gigaslide.patching.quota import Quota
 from gigaslide.patching.space import store_size
 from gigaslide.storage import StoreError
+from gigaslide.wsi import CLASSES
 from tiling import SETTINGS, SIDE, classes_of, tile
 
 
@@ -77,7 +78,7 @@ def test_fault_28_verify_finds_what_is_missing(copied):
 
 def test_montage_shows_stored_patches_in_frames_of_their_class(tiled, tmp_path, capsys):
     store, _ = tiled
-    assert main(["store", "montage", str(store.path), "--out", str(tmp_path / "m.png")]) == 0
+    assert main(["store", "montage", str(store.path), str(tmp_path / "m.png")]) == 0
     image = cv2.cvtColor(cv2.imread(str(tmp_path / "m.png")), cv2.COLOR_BGR2RGB)
     assert np.array_equal(image, montage(store))
     # Frames are 118 px wide with 4 px of colour; two slides have five of each class, one has normal

@@ -11,8 +11,9 @@ import zarr
 from conftest import as_cohort, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings, BatchSummary
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.patching import CLASSES, PatchStore, TileSettings, tile_cohort
+from gigaslide.patching import PatchStore, TileSettings, tile_cohort
 from gigaslide.storage import Location
+from gigaslide.wsi import CLASSES
 
 SETTINGS = TileSettings(
     mpp=0.5,

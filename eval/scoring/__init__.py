@@ -1,0 +1,1 @@
+"""One slide's result: detections matched to lesions."""

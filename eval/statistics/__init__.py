@@ -1,0 +1,1 @@
+"""Curves, intervals and comparisons from slide results."""
