@@ -110,10 +110,6 @@ def _refusable(job_class: Any) -> Any:
                 self.refusal = str(error).strip().splitlines()[-1]
                 self.status = Status.running
 
-        async def close(self) -> None:
-            if self.job_id is not None:
-                await super().close()
-
     return RefusableJob
 
 
