@@ -15,35 +15,26 @@ from distributed.system import memory_limit
 __all__ = ["available_cores", "available_memory"]
 
 ROOT = Path("/")
+MEMORY_FILES = ("memory.max", "memory.high", "memory.limit_in_bytes")
 
 
 def available_cores(root: Path = ROOT) -> int:
     """Return the number of cores that this process may use; fractions are rounded down."""
-    limits = [cpu_count()]
-    for group in _control_groups(root, "cpu"):
-        quota = _cpu_quota(group)
-        if quota is not None:
-            limits.append(math.floor(quota))
+    quotas = [_cpu_quota(group) for group in _control_groups(root, "cpu")]
+    of_groups = [max(1, math.floor(quota)) for quota in quotas if quota]
     # Slurm without control groups does not bind a job to its cores.
-    if cores := _slurm_number("CPUS_ON_NODE"):
-        limits.append(cores)
-    return max(1, min(limits))
+    limits = [cpu_count(), _slurm_number("CPUS_ON_NODE"), *of_groups]
+    return min(limit for limit in limits if limit)
 
 
 def available_memory(root: Path = ROOT) -> int:
     """Return the memory that this process and its children may use (bytes)."""
-    limits = [memory_limit()]
-    for group in _control_groups(root, "memory"):
-        for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
-            limit = _read_number(group / name)
-            if limit:
-                limits.append(limit)
+    groups = list(_control_groups(root, "memory"))
+    of_groups = [_read_number(group / name) for group in groups for name in MEMORY_FILES]
     # Slurm without control groups still kills a job above these limits (MiB).
     of_cores = _slurm_number("MEM_PER_CPU") * _slurm_number("CPUS_ON_NODE")
-    for limit in (_slurm_number("MEM_PER_NODE"), of_cores):
-        if limit:
-            limits.append(limit * 2**20)
-    return min(limits)
+    of_job = [_slurm_number("MEM_PER_NODE") * 2**20, of_cores * 2**20]
+    return min(limit for limit in (memory_limit(), *of_groups, *of_job) if limit)
 
 
 def _slurm_number(name: str) -> int:
@@ -73,22 +64,19 @@ def _control_groups(root: Path, controller: str) -> Iterator[Path]:
                 yield base / part
 
 
-def _cpu_quota(group: Path) -> float | None:
-    """Return the quota of a control group in cores; None without a limit."""
+def _cpu_quota(group: Path) -> float:
+    """Return the quota of a control group in cores; 0 without a limit."""
     try:
-        quota, period = (group / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        pass
-    quota, period = (
-        _read_number(group / "cpu.cfs_quota_us"),
-        _read_number(group / "cpu.cfs_period_us"),
-    )
-    return quota / period if quota and period and quota > 0 else None
+        quota, period = (int(word) for word in (group / "cpu.max").read_text().split())
+    except (OSError, ValueError):  # version 1, or "max"
+        quota = _read_number(group / "cpu.cfs_quota_us")
+        period = _read_number(group / "cpu.cfs_period_us")
+    return quota / period if quota > 0 and period else 0.0
 
 
-def _read_number(path: Path) -> int | None:
+def _read_number(path: Path) -> int:
+    """Return the number in a file; 0 without a number or a file."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):
-        return None
+        return 0
