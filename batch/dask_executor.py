@@ -14,12 +14,12 @@ from dask.distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
 from ..storage import ClusterError, format_count
-from .blocks import BlockWork, Task
+from .blocks import Task
 from .clusters import dask_client
 from .executor import LostTask, TaskResult
 from .job_cluster import withdraw_refused_jobs
-from .perform import Failure, Report, Terms, perform_in_worker
 from .settings import BatchSettings
+from .task import TaskFailure, TaskReport, TaskTerms, Work, run_task_in_worker
 
 __all__ = ["DaskExecutor"]
 
@@ -53,8 +53,8 @@ class DaskExecutor:
 
     def __init__(
         self,
-        work: BlockWork[Any],
-        terms: Terms,
+        work: Work[Any],
+        terms: TaskTerms,
         settings: BatchSettings,
         *,
         max_workers: int,
@@ -98,7 +98,7 @@ class DaskExecutor:
         self._submissions += 1
         try:
             future = self._client.submit(
-                perform_in_worker,
+                run_task_in_worker,
                 self._work,
                 task,
                 self._terms,
@@ -132,7 +132,7 @@ class DaskExecutor:
             logger.debug("%s: tasks could not be cancelled: %r", self._address(), error)
         self._stack.close()
 
-    def _result(self, submitted: _Submitted) -> Report | LostTask:
+    def _result(self, submitted: _Submitted) -> TaskReport | LostTask:
         future = submitted.future
         try:
             if future.status == "error":
@@ -148,7 +148,7 @@ class DaskExecutor:
         self._has_result = True
         return report
 
-    def _failure(self, error: BaseException) -> Report:
+    def _failure(self, error: BaseException) -> TaskReport:
         """Report an error that Dask raised; errors of the task itself are part of its report."""
         cause = error.__cause__ or error
         if not self._has_result:
@@ -156,7 +156,9 @@ class DaskExecutor:
                 f"{self._address()}: the scheduler or a worker cannot run tasks ({cause!r}); "
                 "install the same gigaslide there as here"
             )
-        return Report(value=Failure(reason=f"a worker could not run it: {cause!r}"), seconds=0.0)
+        return TaskReport(
+            value=TaskFailure(reason=f"a worker could not run it: {cause!r}"), seconds=0.0
+        )
 
     def _lost(self, submitted: _Submitted, error: KilledWorker) -> LostTask:
         self._check_at = 0.0  # there are fewer workers now

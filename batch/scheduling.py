@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from .blocks import SlideT, Task
+from .blocks import SlideT, Step, Task
 
 __all__ = ["SlideProgress", "TaskQueue"]
 
@@ -37,7 +37,8 @@ class SlideProgress(Generic[SlideT]):
 class TaskQueue(Generic[SlideT]):
     """Slides of a run that have no outcome yet, and their tasks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, first_step: Step = "prepare") -> None:
+        self._first_step: Step = first_step
         self._unstarted: deque[SlideT] = deque()
         self._started: dict[str, SlideProgress[SlideT]] = {}
         self._ready: deque[Task[SlideT]] = deque()
@@ -76,7 +77,7 @@ class TaskQueue(Generic[SlideT]):
         if self._unstarted:
             slide = self._unstarted.popleft()
             self._started[slide.id] = SlideProgress(slide)
-            return Task(slide, "plan")
+            return Task(slide, self._first_step)
         return None
 
     def take_back(self, task: Task[SlideT]) -> SlideProgress[SlideT] | None:
@@ -98,7 +99,7 @@ class TaskQueue(Generic[SlideT]):
 
     def _finish_if_complete(self, progress: SlideProgress[SlideT]) -> None:
         if progress.unfinished == 0:
-            self._ready.append(Task(progress.slide, "finish"))
+            self._ready.append(Task(progress.slide, "assemble"))
 
     def retry(self, task: Task[SlideT], *, deaths: int, max_attempts: int) -> bool:
         """Queue a lost task again and return True, or return False after its last attempt.

@@ -37,7 +37,7 @@ def cohort_of(path: Path) -> tuple[Cohort, list[Finding]]:
         return cohort, [note("cohort", says, advice)]
     found = []
     rows: dict[str, CohortSlide] = {}
-    for row in Cohort.rows_of(path):
+    for row in Cohort.read_rows(path):
         if str(row.path) in rows:
             found.append(
                 error("duplicate", f"{row.path} is listed twice", "keep one row for each slide")

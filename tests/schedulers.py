@@ -10,7 +10,7 @@ import pytest
 from distributed.security import Security
 from gigaslide.batch import BatchSettings
 from gigaslide.batch.dask_executor import DaskExecutor
-from gigaslide.batch.perform import Terms
+from gigaslide.batch.task import TaskTerms
 
 TESTS = Path(__file__).parent
 
@@ -30,7 +30,7 @@ def certificates(tmp_path_factory) -> dict[str, str]:
 
 def make_executor(work: object, **settings) -> DaskExecutor:
     """An executor of one attempt a task, on what `BatchSettings` of these names asks for."""
-    terms = Terms(run="r", tries=1, limit_s=None, log_level=0)
+    terms = TaskTerms(run="r", attempts=1, limit_s=None, log_level=0)
     return DaskExecutor(work, terms, BatchSettings(**settings), max_workers=1, shared=None)
 
 

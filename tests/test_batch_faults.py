@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from distributed import worker_memory
-from gigaslide.batch import BatchSettings, clusters, perform, run_blocks, run_folder
-from gigaslide.storage import StoreError, outputs
+from gigaslide.batch import BatchSettings, clusters, open_run_folder, run_blocks
+from gigaslide.storage import BlockRecord, StoreError, atomic, retry
 from sums import COLUMNS, Column, Sums, contents, expected, run
 from test_batch_blocks import SCRIPT, journal
 
@@ -72,18 +72,18 @@ def test_worker_that_leaves_for_good_is_replaced(tmp_path, monkeypatch):
 
 
 def test_fault_31_any_one_io_error_is_got_over_and_a_lasting_one_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.001)
     true_fsync, columns = os.fsync, COLUMNS[:2]
     calls = itertools.count()
 
     def failing(number: int) -> None:
-        in_task = any(frame.name == "perform" for frame in traceback.extract_stack())
+        in_task = any(frame.name == "run_task" for frame in traceback.extract_stack())
         if in_task and next(calls) in fail:
             raise OSError(errno.EIO, "Input/output error")
         true_fsync(number)
 
     def summary_of(name: str):
-        with run_folder(tmp_path / name, BatchSettings()) as folder:
+        with open_run_folder(tmp_path / name, BatchSettings()) as folder:
             return run_blocks(Sums(folder.path), columns, BatchSettings(workers=0), folder=folder)
 
     monkeypatch.setattr(os, "fsync", failing)
@@ -109,7 +109,7 @@ def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_l
 ):
     """A disk tells once of a write that failed: the block of that file is done again, not only the
     asking."""
-    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.001)
     refused: list[str] = []
 
     def refusing(path: Path) -> None:
@@ -118,9 +118,9 @@ def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_l
             raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "sync_file", refusing)
+        patch.setattr(atomic, "sync_file", refusing)
         summary = run(tmp_path, COLUMNS[:1])
-    assert [o.reason for o in summary.outcomes] == ["what was written did not last (3 times)"]
+    assert [o.reason for o in summary.outcomes] == ["written files did not last (3 times)"]
     assert [line["block"] for line in journal(tmp_path, "block")] == [
         0,
         1,
@@ -134,10 +134,10 @@ def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_l
 def test_fault_26_disk_that_is_full_after_it_failed_otherwise_stops_the_run_too(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.001)
     errors = iter([errno.EIO, errno.ENOSPC])
 
-    def failing(*_) -> dict[str, int]:
+    def failing(*_) -> BlockRecord:
         number = next(errors)
         raise OSError(number, os.strerror(number))
 

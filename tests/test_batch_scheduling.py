@@ -4,16 +4,27 @@ import os
 import signal
 import tracemalloc
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from gigaslide.batch import BatchSettings, BlockPlan, SlideOutcome, Stopped, run_blocks, run_folder
+from gigaslide.batch import (
+    BatchSettings,
+    BlockPlan,
+    SlideContext,
+    SlideOutcome,
+    Stopped,
+    open_run_folder,
+    run_blocks,
+)
 from gigaslide.batch import run as run_module
 from gigaslide.batch.blocks import Task
 from gigaslide.batch.executor import LostTask, TaskResult
-from gigaslide.batch.perform import Terms, perform
 from gigaslide.batch.scheduling import TaskQueue
+from gigaslide.batch.task import TaskTerms, run_task
+from gigaslide.storage import BlockRecord, Output, Recipe
 
 
 @dataclass(frozen=True)
@@ -22,20 +33,32 @@ class Many:
     blocks: int
 
 
+@dataclass(frozen=True)
 class Nothing:
     """`BlockWork` without work."""
 
-    def plan(self, slide: Many) -> BlockPlan:
-        return BlockPlan(blocks=slide.blocks, pending=tuple(range(slide.blocks)))
+    out: Path
 
-    def block(self, slide: Many, number: int) -> dict[str, int]:
-        return {"patches": 512}
+    def output(self, slide: Many) -> Output:
+        recipe = Recipe(stage="nothing", settings={}, inputs={"id": slide.id})
+        return Output(location=self.out / slide.id, recipe=recipe)
 
-    def finish(self, slide: Many) -> SlideOutcome:
+    def open(self, slide: Many) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def prepare(self, context: SlideContext[Many]) -> BlockPlan:
+        return BlockPlan(blocks=context.slide.blocks)
+
+    def block(self, context: SlideContext[Many], number: int) -> BlockRecord:
+        return BlockRecord(counts={"patches": 1024})
+
+    def assemble(
+        self, context: SlideContext[Many], records: Mapping[int, BlockRecord]
+    ) -> dict[str, int]:
+        return {}
+
+    def outcome(self, slide: Many, attributes: Mapping[str, int]) -> SlideOutcome:
         return SlideOutcome(slide=slide.id, status="done")
-
-    def identity(self, slide: Many) -> None:
-        return None
 
 
 class FakeExecutor:
@@ -43,7 +66,7 @@ class FakeExecutor:
 
     capacity, can_kill_tasks = 3, True
 
-    def __init__(self, work: Nothing, terms: Terms) -> None:
+    def __init__(self, work: Nothing, terms: TaskTerms) -> None:
         self.work, self.terms = work, terms
         self.tasks: deque[Task] = deque()
         self.done: Counter[str] = Counter()
@@ -58,7 +81,7 @@ class FakeExecutor:
         self.done[task.key] += 1
         if task.step == "block" and task.number % 100 == 99 and self.done[task.key] == 1:
             return [TaskResult(task=task, result=LostTask(deaths=0, reason="gone"))]
-        return [TaskResult(task=task, result=perform(self.work, task, self.terms))]
+        return [TaskResult(task=task, result=run_task(self.work, task, self.terms))]
 
     def close(self) -> None:
         pass
@@ -69,7 +92,7 @@ def executors(monkeypatch) -> list[FakeExecutor]:
     """The executor of each run."""
     made: list[FakeExecutor] = []
 
-    def make(work: Nothing, terms: Terms, *_, **__) -> FakeExecutor:
+    def make(work: Nothing, terms: TaskTerms, *_, **__) -> FakeExecutor:
         made.append(FakeExecutor(work, terms))
         return made[-1]
 
@@ -86,24 +109,25 @@ def test_fault_36_no_task_is_submitted_after_a_signal(tmp_path, monkeypatch, exe
         return true_wait(self, timeout_s)
 
     monkeypatch.setattr(FakeExecutor, "wait", wait)
-    with run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(Stopped):
-        run_blocks(Nothing(), [Many("s", 40)], BatchSettings(), folder=folder)
+    with open_run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(Stopped):
+        run_blocks(Nothing(tmp_path), [Many("s", 40)], BatchSettings(), folder=folder)
     assert executors[0].most == 3
     assert sum(executors[0].done.values()) == 5 + 3  # those that had been submitted
 
 
 def test_fault_38_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, executors):
-    slides = [Many(f"s{k}", 40) for k in range(49)]  # 49 × 40 × 512 = 1.0 million
+    slides = [Many(f"s{k}", 40) for k in range(25)]  # 25 × 40 × 1024 = 1.0 million
     tracemalloc.start()
-    with run_folder(tmp_path, BatchSettings()) as folder:
-        summary = run_blocks(Nothing(), slides, BatchSettings(), folder=folder)
+    with open_run_folder(tmp_path, BatchSettings()) as folder:
+        summary = run_blocks(Nothing(tmp_path), slides, BatchSettings(), folder=folder)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert {outcome.status for outcome in summary.outcomes} == {"done"}
     (used,) = executors
     assert used.most == 3
-    assert sum(used.done.values()) == 49 * (40 + 2)
-    assert sum(sum(pace.counts.values()) for pace in summary.pace.workers.values()) == 49 * 40 * 512
+    assert sum(used.done.values()) == 25 * (40 + 2)
+    made = sum(pace.counts["patches"] for pace in summary.pace.workers.values())
+    assert made == 25 * 40 * 1024
     assert peak < 10e6
 
 
@@ -113,14 +137,18 @@ def test_started_slides_come_before_new_ones():
         queue.add(Many(f"s{k}", 2))
     first = queue.next_task()
     assert first is not None
-    assert (first.slide.id, first.step, queue.unstarted) == ("s0", "plan", 2)
+    assert (first.slide.id, first.step, queue.unstarted) == ("s0", "prepare", 2)
     progress = queue.take_back(first)
     assert progress is not None
     queue.add_blocks(progress, [0, 1])
-    assert [str(queue.next_task()) for _ in range(3)] == ["s0, block 0", "s0, block 1", "s1, plan"]
+    assert [str(queue.next_task()) for _ in range(3)] == [
+        "s0, block 0",
+        "s0, block 1",
+        "s1, prepare",
+    ]
 
 
-@pytest.mark.parametrize("lost_step", ["plan", "block", "finish"])
+@pytest.mark.parametrize("lost_step", ["prepare", "block", "assemble"])
 def test_fault_7_lost_task_comes_next_and_its_slide_continues(lost_step):
     queue: TaskQueue[Many] = TaskQueue()
     queue.add(Many("s", 2))
@@ -134,16 +162,16 @@ def test_fault_7_lost_task_comes_next_and_its_slide_continues(lost_step):
         assert progress is not None
         if task.slide.id == "s" and task.step == lost_step and started.count(started[-1]) < 3:
             assert queue.retry(task, deaths=1, max_attempts=3)
-        elif task.step == "plan":
+        elif task.step == "prepare":
             queue.add_blocks(progress, range(task.slide.blocks))
         elif task.step == "block":
             queue.complete_block(progress)
         else:
             queue.remove(task.slide.id)
-    once = ["s plan 0", "s block 0", "s block 1", "s finish 0"]
+    once = ["s prepare 0", "s block 0", "s block 1", "s assemble 0"]
     attempts = [3 if lost_step in name else 1 for name in once]
     expected = [name for name, n in zip(once, attempts, strict=True) for _ in range(n)]
-    assert started == [*expected, "good plan 0", "good finish 0"]
+    assert started == [*expected, "good prepare 0", "good assemble 0"]
 
 
 @pytest.mark.parametrize(("deaths", "attempts"), [(1, 3), (2, 2), (0, 30 * 3)])
@@ -163,8 +191,8 @@ def test_fault_34_a_lost_task_is_tried_at_most_so_often(deaths, attempts):
 
 def test_run_without_a_task_to_submit_or_wait_for_says_so_and_does_not_spin(tmp_path, monkeypatch):
     monkeypatch.setattr(TaskQueue, "next_task", lambda self: None)
-    with run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(RuntimeError):
-        run_blocks(Nothing(), [Many("s", 1)], BatchSettings(workers=0), folder=folder)
+    with open_run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(RuntimeError):
+        run_blocks(Nothing(tmp_path), [Many("s", 1)], BatchSettings(workers=0), folder=folder)
 
 
 def test_result_of_a_slide_that_has_its_outcome_is_ignored():
