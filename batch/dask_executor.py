@@ -14,11 +14,11 @@ from dask.distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
 from ..storage import ClusterError, format_count
-from .blocks import BlockWork, Task
+from .blocks import Task
 from .clusters import dask_client, forget_refused
 from .executor import LostTask, TaskResult
-from .perform import Failure, Report, Terms, perform_in_worker, topic_of
 from .settings import BatchSettings
+from .task import TaskFailure, TaskReport, TaskTerms, Work, run_task_in_worker, topic_of
 
 __all__ = ["DaskExecutor"]
 
@@ -42,8 +42,8 @@ class DaskExecutor:
 
     def __init__(
         self,
-        work: BlockWork[Any],
-        terms: Terms,
+        work: Work[Any],
+        terms: TaskTerms,
         settings: BatchSettings,
         *,
         at_most: int,
@@ -91,7 +91,7 @@ class DaskExecutor:
         self._attempts += 1
         try:
             future = self._client.submit(
-                perform_in_worker,
+                run_task_in_worker,
                 self._work,
                 task,
                 self._terms,
@@ -146,7 +146,7 @@ class DaskExecutor:
         _, message = event
         self._began[message["key"]] = message["worker"], message["at"]
 
-    def _result(self, task: Task[Any], future: Future) -> Report | LostTask:
+    def _result(self, task: Task[Any], future: Future) -> TaskReport | LostTask:
         try:
             if future.status == "error":
                 error: Any = future.exception(timeout=FETCH_S)
@@ -157,8 +157,8 @@ class DaskExecutor:
                         f"{self._place()}: the scheduler or a worker there cannot take our tasks "
                         f"({error!r}); install the same gigaslide there as here"
                     )
-                return Report(
-                    value=Failure(reason=f"its worker could not do it: {error!r}"), seconds=0.0
+                return TaskReport(
+                    value=TaskFailure(reason=f"its worker could not do it: {error!r}"), seconds=0.0
                 )
             report = future.result(timeout=FETCH_S)
             self._has_done = True
@@ -256,7 +256,7 @@ class DaskExecutor:
 
 def is_unlike(error: BaseException | None) -> bool:
     """Whether a task never began, for its code is not to be had there; what it raises itself,
-    `perform` catches."""
+    `run_task` catches."""
     while error is not None and not isinstance(error, ImportError | AttributeError):
         error = error.__cause__
     return error is not None

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .blocks import BlockWork, Task
-from .perform import Report, Terms, perform
+from .blocks import Task
+from .task import TaskReport, TaskTerms, Work, run_task
 
 __all__ = ["Executor", "LocalExecutor", "LostTask", "TaskResult"]
 
@@ -26,7 +26,7 @@ class TaskResult:
     """A task that an engine is rid of."""
 
     task: Task[Any]
-    result: Report | LostTask
+    result: TaskReport | LostTask
 
 
 class Executor(Protocol):
@@ -62,7 +62,7 @@ class LocalExecutor:
     capacity = 1
     can_kill_tasks = False
 
-    def __init__(self, work: BlockWork[Any], terms: Terms) -> None:
+    def __init__(self, work: Work[Any], terms: TaskTerms) -> None:
         self._work, self._terms = work, terms
         self._tasks: deque[Task[Any]] = deque()
 
@@ -73,7 +73,7 @@ class LocalExecutor:
         if not self._tasks:
             return []
         task = self._tasks.popleft()
-        return [TaskResult(task=task, result=perform(self._work, task, self._terms))]
+        return [TaskResult(task=task, result=run_task(self._work, task, self._terms))]
 
     def call_off(self) -> Sequence[Task[Any]]:
         waiting = list(self._tasks)

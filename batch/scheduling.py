@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from .blocks import SlideT, Task
+from .blocks import SlideT, Step, Task
 
 __all__ = ["SlideProgress", "TaskQueue"]
 
@@ -38,7 +38,8 @@ class SlideProgress(Generic[SlideT]):
 class TaskQueue(Generic[SlideT]):
     """The slides of a run that are not over yet, and the tasks that are under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, first_step: Step = "prepare") -> None:
+        self._first_step: Step = first_step
         self._unstarted: deque[SlideT] = deque()
         self._in_hand: dict[str, SlideProgress[SlideT]] = {}
         self._ready: deque[Task[SlideT]] = deque()
@@ -78,7 +79,7 @@ class TaskQueue(Generic[SlideT]):
         if self._unstarted:
             slide = self._unstarted.popleft()
             self._in_hand[slide.id] = SlideProgress(slide)
-            return Task(slide, "plan")
+            return Task(slide, self._first_step)
         if not self._running:
             for state in self._in_hand.values():
                 if state.held:
@@ -105,7 +106,7 @@ class TaskQueue(Generic[SlideT]):
 
     def _finish_if_done(self, state: SlideProgress[SlideT]) -> None:
         if state.left == 0:
-            self._ready.append(Task(state.slide, "finish"))
+            self._ready.append(Task(state.slide, "assemble"))
 
     def retry(self, task: Task[SlideT], *, deaths: int, tries: int) -> bool:
         """A task's worker is gone; whether it is tried again. Before its last try it waits until

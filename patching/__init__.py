@@ -1,12 +1,12 @@
 """Which patches, and the Zarr store they live in."""
 
 from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
-from .contents import SlidePatches
-from .hard import add_hard_negatives
+from .hard_negatives import add_hard_negatives
 from .inventory import Damage, StoreCheck, inventory, totals, verify_store
+from .metadata import SlidePatches
 from .montage import montage, save_montage
 from .normalise import StainFit, fit_stain
-from .select import Candidates, candidates, choose, slide_rng
+from .sampling import Candidates, candidates, choose, slide_rng
 from .settings import AugmentSettings, HardSettings, TileSettings
 from .store import PatchStore
 from .tile import slides_to_tile, tile_cohort, tile_slide

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..storage import StoreError
 from ..wsi import CLASSES
-from .contents import Part
+from .metadata import Part
 from .store import PatchStore
 from .write import METADATA_ARRAYS
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..storage import SettingsError, atomic_file
 from ..wsi import CLASSES, StainMethod, floor_div
-from .contents import SlidePatches
+from .metadata import SlidePatches
 from .store import PatchStore
 
 __all__ = ["CLASS_COLOURS", "montage", "save_montage"]

@@ -8,9 +8,9 @@ from ..wsi import Slide
 from .augment import draw_augmentation, patch_rng
 from .normalise import StainFit, fit_stain
 from .plan import SlidePlan
-from .select import Candidates
+from .sampling import Candidates
 from .settings import TileSettings
-from .write import Pixels, rows_at_once
+from .write import Pixels, rows_per_stack
 
 __all__ = ["augmented_copies", "fitted_stains", "read_pixels"]
 
@@ -21,14 +21,14 @@ STAIN_STEP = 4  # every fourth px of them, in x and in y
 def read_pixels(
     slide: Slide, rows: Candidates, settings: TileSettings, *, group: str, first: int = 0
 ) -> Iterator[tuple[int, Pixels]]:
-    """Read the pixels of rows: yields (row, pixels) in the order that `write_slide` takes.
+    """Read the pixels of rows: yields (row, pixels) in the order that `write_rows` takes.
 
     Unreadable rows are left out; a patch of several scales is read whole or not at all. group,
     slide/class, is where the rows will lie in the store, the first of them as its row `first`. No
     row's pixels depend on the other rows. They are views that share memory: copy them before
     asking for the next.
     """
-    at_once = rows_at_once(len(rows), settings.arrays)
+    at_once = rows_per_stack(len(rows), settings.arrays)
     for start in range(0, len(rows), at_once):
         patches = slide.read_concentric(
             rows.xy[start : start + at_once],

@@ -18,7 +18,7 @@ from ..storage import (
 )
 from ..wsi import Slide, tissue_mask
 from .quota import Quota
-from .select import Candidates, candidates, choose, slide_rng
+from .sampling import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 
 __all__ = [

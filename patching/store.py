@@ -21,12 +21,11 @@ import numpy as np
 import tensorstore
 from pydantic import ValidationError
 
-from ..storage import Location, StoreError
+from ..storage import Location, StoreError, join_location, kvstore_spec, wait_for
 from ..wsi import InputSpec, StainMethod
-from .contents import Part, SlidePatches, attributes_of, describe, slides_of
+from .metadata import Part, SlidePatches, attributes_of, describe, slides_of
 from .normalise import StainFit
-from .place import below, kvstore, settled
-from .select import Candidates
+from .sampling import Candidates
 from .settings import TileSettings
 
 __all__ = ["PatchStore"]
@@ -247,7 +246,7 @@ class PatchStore:
             rows = np.flatnonzero(~self.read_rows(part, "unreadable", slice(None)))
             if len(rows) != part.count:
                 raise StoreError(
-                    f"{below(self.path, part.group)}: {len(rows)} readable patches, expected "
+                    f"{self.path}: {part.group}: {len(rows)} readable patches, expected "
                     f"{part.count}"
                 )
             self._rows[part.group] = rows
@@ -255,7 +254,7 @@ class PatchStore:
 
     def _settled(self, future: Any, group: str) -> np.ndarray:
         try:
-            return settled(future, f"{self.path}: {group}: patches cannot be read")
+            return wait_for(future, f"{self.path}: {group}: patches cannot be read")
         except StoreError as error:
             raise StoreError(
                 f"{error}; remove the folder {group.split('/')[0]} and tile again"
@@ -278,7 +277,7 @@ class PatchStore:
         if (group, array) not in self._opened:
             spec = {
                 "driver": "zarr3",
-                "kvstore": kvstore(below(self.path, group, array)),
+                "kvstore": kvstore_spec(join_location(self.path, group, array)),
                 "fill_missing_data_reads": False,
                 # What is written stays; a look at every file for every patch costs a sixth of the
                 # time.

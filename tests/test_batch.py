@@ -230,7 +230,7 @@ def test_page_of_a_run_tells_reasons_pace_and_the_slowest_and_escapes_names():
         ("tcp://b:2", 5.0, 450),
         ("tcp://a:1", 20.0, 600),
     ):
-        pace.took(worker, seconds, {"tumor": count})
+        pace.add(worker, seconds, {"tumor": count})
     outcomes = [outcome("failed", f"<script>{k}", reason="b & c", seconds=k) for k in range(14)]
     outcomes += [
         outcome("done", "slow", seconds=4000, counts={"tumor": 1350}),

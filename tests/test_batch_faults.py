@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 from distributed import worker_memory
-from gigaslide.batch import BatchSettings, clusters, dask_executor, perform, run_blocks, run_folder
+from gigaslide.batch import BatchSettings, clusters, dask_executor, open_run_folder, run_blocks
 from gigaslide.batch.blocks import Task
 from gigaslide.batch.clusters import refuse_other_versions
-from gigaslide.storage import ClusterError, StoreError, outputs
+from gigaslide.batch.task import TaskTerms
+from gigaslide.storage import BlockRecord, ClusterError, StoreError, atomic, retry
 from schedulers import dask, scheduler
 from sums import COLUMNS, Column, Sums, contents, expected, run
 from test_batch_blocks import SCRIPT, journal
@@ -37,7 +38,7 @@ def test_workers_and_scheduler_do_none_of_the_chores_of_a_dashboard():
 
 def test_fault_33_a_client_that_closed_itself_is_a_scheduler_that_is_gone():
     settings = BatchSettings(workers=1)
-    terms = perform.Terms(run="r", tries=1, limit_s=None, log_level=0)
+    terms = TaskTerms(run="r", attempts=1, limit_s=None, log_level=0)
     executor = dask_executor.DaskExecutor(Sums(Path()), terms, settings, at_most=1, shared=None)
     try:
         executor.client.close()  # as it does 15 s after the scheduler died
@@ -45,7 +46,7 @@ def test_fault_33_a_client_that_closed_itself_is_a_scheduler_that_is_gone():
             ClusterError,
             match="the scheduler is gone; what is done is on disk, run the same command",
         ):
-            executor.submit(Task(slide=COLUMNS[0], step="plan"))
+            executor.submit(Task(slide=COLUMNS[0], step="prepare"))
     finally:
         executor.close()
 
@@ -101,18 +102,18 @@ def test_worker_that_leaves_for_good_is_replaced(tmp_path, monkeypatch):
 
 
 def test_fault_31_any_one_io_error_is_got_over_and_a_lasting_one_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.001)
     true_fsync, columns = os.fsync, COLUMNS[:2]
     calls = itertools.count()
 
     def failing(number: int) -> None:
-        in_task = any(frame.name == "perform" for frame in traceback.extract_stack())
+        in_task = any(frame.name == "run_task" for frame in traceback.extract_stack())
         if in_task and next(calls) in fail:
             raise OSError(errno.EIO, "Input/output error")
         true_fsync(number)
 
     def summary_of(name: str):
-        with run_folder(tmp_path / name, BatchSettings()) as folder:
+        with open_run_folder(tmp_path / name, BatchSettings()) as folder:
             return run_blocks(Sums(folder.path), columns, BatchSettings(workers=0), folder=folder)
 
     monkeypatch.setattr(os, "fsync", failing)
@@ -138,7 +139,7 @@ def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_l
 ):
     """A disk tells once of a write that failed: the block of that file is done again, not only the
     asking."""
-    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.001)
     refused: list[str] = []
 
     def refusing(path: Path) -> None:
@@ -147,9 +148,9 @@ def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_l
             raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "sync_file", refusing)
+        patch.setattr(atomic, "sync_file", refusing)
         summary = run(tmp_path, COLUMNS[:1])
-    assert [o.reason for o in summary.outcomes] == ["what was written did not last (3 times)"]
+    assert [o.reason for o in summary.outcomes] == ["written files did not last (3 times)"]
     assert [line["block"] for line in journal(tmp_path, "block")] == [
         0,
         1,
@@ -163,10 +164,10 @@ def test_fault_31_what_never_reaches_the_disk_fails_its_slide_and_is_made_anew_l
 def test_fault_26_disk_that_is_full_after_it_failed_otherwise_stops_the_run_too(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.001)
     errors = iter([errno.EIO, errno.ENOSPC])
 
-    def failing(*_) -> dict[str, int]:
+    def failing(*_) -> BlockRecord:
         number = next(errors)
         raise OSError(number, os.strerror(number))
 
@@ -432,6 +433,6 @@ def test_fault_36_interrupt_of_a_terminal_leaves_workers_alone():
 def test_code_that_workers_do_not_have_is_no_failure_of_slides():
     assert dask_executor.is_unlike(ModuleNotFoundError("gigaslide"))
     told = RuntimeError("Error during deserialization of the task graph")
-    told.__cause__ = AttributeError("perform_in_worker")
+    told.__cause__ = AttributeError("run_task_in_worker")
     assert dask_executor.is_unlike(told)
     assert not dask_executor.is_unlike(MemoryError())

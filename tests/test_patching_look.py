@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import zarr
 from gigaslide.cli import main
-from gigaslide.patching import PatchStore, inventory, montage, totals, verify_store
-from gigaslide.patching import space as space_module
+from gigaslide.patching import (
+    PatchStore,
+    disk_space,
+    inventory,
+    montage,
+    totals,
+    verify_store,
+)
+from gigaslide.patching.disk_space import store_size
 from gigaslide.patching.montage import CLASS_COLOURS
 from gigaslide.patching.quota import Quota
-from gigaslide.patching.space import store_size
 from gigaslide.storage import StoreError
 from gigaslide.wsi import CLASSES
 from tiling import SETTINGS, SIDE, classes_of, tile
@@ -106,7 +112,7 @@ def test_size_is_reckoned_and_a_full_disk_is_refused_before_anything_is_written(
     assert size.patches == 140
     assert size.bytes == pytest.approx(140 * SIDE * SIDE * 3 * 0.85, abs=1)
     made_up = {"total": 10**9, "used": 0, "free": 10**6}
-    monkeypatch.setattr(space_module.shutil, "disk_usage", lambda _: type("Usage", (), made_up))
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: type("Usage", (), made_up))
     with pytest.raises(
         StoreError, match=r"up to 230 patches may take .* GB in \d+ files.*--no-check-space"
     ):
@@ -124,9 +130,13 @@ def test_size_is_reckoned_and_a_full_disk_is_refused_before_anything_is_written(
     made_up["free"] = (
         size.bytes * 230 // 140 + 10**4
     )  # and with 12 patches less there would not be room
-    made_up["free"] -= sum(
-        path.stat().st_size for path in (tmp_path / "store").glob("*/**/*") if path.is_file()
-    )
+    # Each old group is removed when the new one is whole, so all but the largest make room.
+    sizes = [
+        sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        for folder in (tmp_path / "store").iterdir()
+        if folder.is_dir()
+    ]
+    made_up["free"] -= sum(sizes) - max(sizes)
     assert {o.status for o in tile(cohort, tmp_path / "store").outcomes} == {"done"}
 
 
@@ -149,5 +159,5 @@ def test_files_are_counted_right(tiled):
 def test_other_urls_are_refused(tmp_path):
     with pytest.raises(StoreError, match="not a patch store"):
         _ = PatchStore("s3:///nothing").attributes
-    with pytest.raises(StoreError, match=r"a store is a folder, s3://BUCKET"):
+    with pytest.raises(StoreError, match="s3://BUCKET"):
         _ = PatchStore("ftp://host/store").attributes

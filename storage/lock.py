@@ -1,9 +1,4 @@
-"""One run at a time on one output folder, also between machines that share it over NFS.
-
-The lock is a file made by link(2), which is atomic on NFS where exclusive creation was long not:
-the one whose own file has two names afterwards holds it. It says who holds it; its time of change
-is the heartbeat.
-"""
+"""One run at a time on one output folder, also between machines that share it over NFS."""
 
 import errno
 import json
@@ -20,27 +15,30 @@ from typing import Any
 
 import psutil
 
-from ..storage import ClusterError
+from .errors import ClusterError
 
-__all__ = ["BEAT_S", "Holder", "RunLock"]
+__all__ = ["HEARTBEAT_S", "LOCK", "FolderLock", "Holder", "held_by"]
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 30.0
+LOCK = ".run.lock"
+HEARTBEAT_S = 30.0
+ATTEMPTS = 3
+"""Another run may come or go between looking and taking."""
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
-"""What file systems say that know no hard links: exFAT, some of SMB and FUSE."""
+"""Error numbers of file systems without hard links: exFAT, some of SMB and FUSE."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who holds a lock."""
+    """The process that holds a lock."""
 
     host: str
     pid: int
     process_started: float
     """Seconds since 1970; tells a process from a later one of the same number."""
     process_space: str
-    """Containers on one host count their processes apart."""
+    """Process-number namespace: containers on one host number their processes apart."""
     since: str
     token: str
 
@@ -58,21 +56,17 @@ class Holder:
 
     @classmethod
     def load(cls, path: Path) -> "Holder | None":
-        """Who holds the lock at path; None where there is no lock."""
+        """Load the holder of the lock at path; None if there is no lock."""
         try:
-            return cls.of_json(json.loads(path.read_text(encoding="utf-8")))
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):
             return cls.unknown()
 
     @classmethod
-    def of_json(cls, plain: dict[str, Any]) -> "Holder":
-        return cls(**plain)
-
-    @classmethod
     def unknown(cls) -> "Holder":
-        """Of a lock that cannot be read."""
+        """Holder of a lock that cannot be read."""
         return cls(
             host="unknown", pid=0, process_started=0, process_space="", since="unknown", token=""
         )
@@ -81,7 +75,7 @@ class Holder:
         return asdict(self)
 
     def is_dead(self) -> bool:
-        """Whether that process is known to have ended: only one of this machine can be."""
+        """True if the process is known to have ended, which only its own machine can tell."""
         if (self.host, self.process_space) != (socket.gethostname(), _process_space()):
             return False
         try:
@@ -95,6 +89,14 @@ class Holder:
         return f"process {self.pid} on {self.host}, since {self.since}"
 
 
+def held_by(location: object, holder: Holder | None, heartbeat: str) -> ClusterError:
+    """Error for an output that another run works on."""
+    return ClusterError(
+        f"{location}: another run works on this output: {holder}; last heartbeat {heartbeat}. "
+        "Wait for it, or, if you know that it is dead, run again with --clear-lock"
+    )
+
+
 def _process_space() -> str:
     try:
         return str(Path("/proc/self/ns/pid").readlink())
@@ -102,29 +104,32 @@ def _process_space() -> str:
         return ""
 
 
-class RunLock:
-    """Held by a `with` block.
+class FolderLock:
+    """Lock of an output folder, held by a `with` block.
 
-    A lock whose process has died on this machine is taken over; of another machine's nobody here
-    can tell, and it is refused with its holder's name, unless clear says that it is dead.
+    A file made by link(2), which is atomic on NFS where exclusive creation was long not: whoever's
+    own file has two names afterwards holds the lock. Its time of change is the heartbeat. A lock
+    whose process died on this machine is taken over. About another machine's lock nobody here can
+    tell, so it is refused with its holder's name unless clear says that it is dead: flufl.lock
+    takes such a lock over as soon as its lifetime ends, and cannot lock without hard links.
 
     Raises:
         ClusterError: another run holds it.
     """
 
-    def __init__(self, path: Path, *, clear: bool = False, beat_s: float = BEAT_S) -> None:
+    def __init__(self, path: Path, *, clear: bool = False, beat_s: float = HEARTBEAT_S) -> None:
         self.path = path
         self._clear = clear
         self._beat_s = beat_s
         self._me = Holder.me()
         self._released = threading.Event()
         self.is_lost = False
-        """Somebody took the lock away while we held it."""
+        """Another run took the lock away while this one held it."""
 
-    def __enter__(self) -> "RunLock":
+    def __enter__(self) -> "FolderLock":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         holder = None
-        for _ in range(3):  # between looking and taking, another may come or go
+        for _ in range(ATTEMPTS):
             if self._take():
                 threading.Thread(target=self._beat, name="run lock", daemon=True).start()
                 return self
@@ -135,11 +140,7 @@ class RunLock:
                 break
             logger.warning("%s: lock of %s taken away", self.path.parent, holder)
             self._take_away(holder)
-        raise ClusterError(
-            f"{self.path.parent}: another run works on this output: {holder}; its heart beat "
-            f"{self._age()} ago. Wait for it, or, if you know that it is dead, run again with "
-            "--clear-lock"
-        )
+        raise held_by(self.path.parent, holder, f"{self._age()} ago")
 
     def __exit__(
         self,
@@ -152,14 +153,13 @@ class RunLock:
             self.path.unlink(missing_ok=True)
 
     def _take(self) -> bool:
-        mine = self.path.with_name(f"{self.path.name}.{self._me.token[:8]}.partial")
+        mine = self._beside("partial")
         try:
             mine.write_text(json.dumps(self._me.to_json()), encoding="utf-8")
             try:
                 os.link(mine, self.path)
-            except (
-                OSError
-            ) as error:  # over NFS the work may be done and the answer lost: names are counted
+            except OSError as error:
+                # Over NFS the link may be made and the answer lost: names are counted instead.
                 if error.errno in NO_LINKS:
                     return self._create(mine.read_bytes())
             return mine.stat().st_nlink == 2
@@ -167,8 +167,7 @@ class RunLock:
             mine.unlink(missing_ok=True)
 
     def _create(self, content: bytes) -> bool:
-        """Take the lock where the file system knows no hard links: of two that create it one is
-        refused."""
+        """Create the lock exclusively, where the file system has no hard links."""
         try:
             with self.path.open("xb") as file:
                 file.write(content)
@@ -177,8 +176,8 @@ class RunLock:
         return True
 
     def _take_away(self, holder: Holder) -> None:
-        """Remove that holder's lock, and not one that was taken since it was looked at."""
-        aside = self.path.with_name(f"{self.path.name}.{self._me.token[:8]}.old")
+        """Remove that holder's lock, but not one that was taken since."""
+        aside = self._beside("old")
         try:
             self.path.rename(aside)
         except FileNotFoundError:
@@ -209,7 +208,7 @@ class RunLock:
 
     def _age(self) -> str:
         # Both times are the file server's: clocks of machines differ.
-        probe = self.path.with_name(f"{self.path.name}.{self._me.token[:8]}.now")
+        probe = self._beside("now")
         try:
             probe.touch()
             seconds = probe.stat().st_mtime - self.path.stat().st_mtime
@@ -218,3 +217,6 @@ class RunLock:
         finally:
             probe.unlink(missing_ok=True)
         return f"{max(0.0, seconds):.0f} s" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.{self._me.token[:8]}.{suffix}")

@@ -1,4 +1,4 @@
-"""What a store says of itself: its own zarr.json, and that of every slide's groups."""
+"""Metadata of a store: its own zarr.json, and that of every slide's groups."""
 
 import hashlib
 import json
@@ -8,19 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..storage import Location, SettingsError, StoreError
+from ..storage import (
+    GROUP,
+    Location,
+    SettingsError,
+    StoreError,
+    group_json,
+    join_location,
+    read_file,
+    read_files,
+    write_file,
+)
 from ..wsi import CLASSES
-from .group import refuse_foreign
-from .place import below, read_files, write_file
 from .settings import TileSettings
-from .write import group_json
 
 __all__ = [
     "Part",
     "SlidePatches",
     "attributes_of",
     "describe",
-    "find_slide",
+    "load_slide_attributes",
     "slides_of",
 ]
 
@@ -31,7 +38,7 @@ FORMAT = "gigaslide-patches/2"
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One group of a slide's patches of one class, as it lies on disk."""
+    """Group of a slide's patches of one class, as it lies on disk."""
 
     group: str
     """Below the store: slide/class, or slide/further/class."""
@@ -47,18 +54,18 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class SlidePatches:
-    """What the store knows of one slide."""
+    """Metadata of one slide in a store."""
 
     id: str
     patient: str
     split: str
     label: str
     parts: dict[str, tuple[Part, ...]]
-    """By class, in the order in which they are counted."""
+    """Groups by class; patches are numbered in their order."""
     attributes: dict[str, Any]
-    """Of its group: recipe, arrays, stain."""
+    """Attributes of its group: recipe, arrays, stain."""
     sha256: str
-    """Of the zarr.json of all its groups: another value means other patches."""
+    """Digest of the zarr.json of all its groups: it changes with the patches."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -73,37 +80,36 @@ class SlidePatches:
 def describe(
     path: Location, *, settings: dict[str, Any], slides: dict[str, dict[str, Any]]
 ) -> None:
-    """Write the store's own zarr.json: the settings all slides share; label, patient and split by
+    """Write the store's own zarr.json: the settings of all slides; label, patient and split by
     slide id.
 
     Raises:
-        SettingsError: path holds another Zarr group, or a patient stands on two sides of the split.
+        SettingsError: path holds another Zarr group, or a patient is on two sides of the split.
     """
-    found = read_files(path, ["zarr.json"])[0]
+    found = read_file(path, GROUP)
     if found is not None and FORMAT.split("/")[0].encode() not in found:
         raise SettingsError(
-            f"{path}: holds a zarr.json that is no patch store's; give another folder"
+            f"{path}: holds a zarr.json that is not a patch store's; give another folder"
         )
     leak = _leak(slides)
     if leak:
         raise SettingsError(f"{path}: {leak}; put the patient on one side in the cohort")
-    write_file(
-        path, "zarr.json", group_json({"format": FORMAT, "settings": settings, "slides": slides})
-    )
+    write_file(path, GROUP, group_json({"format": FORMAT, "settings": settings, "slides": slides}))
 
 
 def attributes_of(path: Location) -> dict[str, Any]:
-    """The store's own zarr.json, checked.
+    """Load and check the store's own zarr.json.
 
     Raises:
-        StoreError: no store there, one of another format, or a patient on two sides of the split.
+        StoreError: no store is there, or one of another format; a patient is on two sides of the
+            split.
     """
     if isinstance(path, Path) and not path.exists():
         raise StoreError(
-            f"{path}: no such folder; see the path, or make a store with gigaslide tile"
+            f"{path}: no such folder; check the path, or make a store with gigaslide tile"
         )
     try:
-        attributes = _attributes(read_files(path, ["zarr.json"])[0])
+        attributes = _attributes(read_file(path, GROUP))
     except (StoreError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{path}: not a patch store ({error!r}); make one with gigaslide tile"
@@ -123,11 +129,10 @@ def attributes_of(path: Location) -> dict[str, Any]:
 def slides_of(
     path: Location, rows: dict[str, dict[str, Any]], tiles: TileSettings
 ) -> Iterator[SlidePatches]:
-    """Those of the listed slides that were tiled with these settings; others are left out with a
-    warning.
+    """Yield the listed slides that were tiled with these settings; leave out others with a warning.
 
     Raises:
-        StoreError: a damaged group.
+        StoreError: a group is damaged.
     """
     groups = {
         slide_id: [slide_id, *(f"{slide_id}/{name}" for name in row.get("further", []))]
@@ -135,13 +140,13 @@ def slides_of(
     }
     names = [group for of_slide in groups.values() for group in of_slide]
     contents = dict(
-        zip(names, read_files(path, [f"{name}/zarr.json" for name in names]), strict=True)
+        zip(names, read_files(path, [f"{name}/{GROUP}" for name in names]), strict=True)
     )
     for slide_id, row in rows.items():
         if contents[slide_id] is None:
             continue
         found = {
-            group: _slide_attributes(below(path, group), contents[group])
+            group: _slide_attributes(join_location(path, group), contents[group])
             for group in groups[slide_id]
             if contents[group] is not None
         }
@@ -167,29 +172,28 @@ def _fits(found: dict[str, Any], tiles: TileSettings) -> bool:
     return found["recipe"]["settings"] == tiles.of_recipe() and found["arrays"] == arrays
 
 
-def find_slide(place: Location) -> dict[str, Any] | None:
-    """The attributes of one slide's group: recipe, counts, unreadable, arrays; None where there is
-    none yet.
+def load_slide_attributes(group: Location) -> dict[str, Any] | None:
+    """Load the attributes of one slide's group: recipe, counts, unreadable, arrays; None if there
+    is no group.
 
     Raises:
-        SettingsError: something else is there.
+        SettingsError: another Zarr group is there.
         StoreError: its zarr.json is damaged.
     """
-    refuse_foreign(place)
-    content = read_files(place, ["zarr.json"])[0]
-    return None if content is None else _slide_attributes(place, content)
+    content = read_file(group, GROUP)
+    return None if content is None else _slide_attributes(group, content)
 
 
-def _slide_attributes(place: Location, content: bytes | None) -> dict[str, Any]:
+def _slide_attributes(group: Location, content: bytes | None) -> dict[str, Any]:
     try:
         found = _attributes(content)
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{place}: damaged group ({error!r}); remove it and tile again") from error
+        raise StoreError(f"{group}: damaged group ({error!r}); remove it and tile again") from error
     if not (isinstance(found.get("recipe"), dict) and "counts" in found):
         raise SettingsError(
-            f"{place}: a Zarr group, but not of patches; it is left as it is, give another store"
+            f"{group}: a Zarr group, but not of patches; it is left as it is, give another store"
         )
-    # Stores of the format before have no `arrays`: they are made again.
+    # Stores of an older format have no `arrays`: they are made again.
     return {"arrays": {}, "unreadable": {}, **found}
 
 
@@ -198,7 +202,7 @@ def _attributes(content: bytes | None) -> dict[str, Any]:
         raise TypeError("there is no zarr.json")
     attributes = json.loads(content.decode("utf-8"))["attributes"]
     if not isinstance(attributes, dict):
-        raise TypeError("the attributes are no object")
+        raise TypeError("the attributes are not an object")
     return attributes
 
 
@@ -210,7 +214,7 @@ def _parts(found: dict[str, dict[str, Any]], name: str) -> Iterator[Part]:
 
 
 def _leak(slides: dict[str, dict[str, Any]]) -> str:
-    """A patient on two sides of the split, in words; empty where there is none."""
+    """Describe a patient on two sides of the split; empty if there is none."""
     side: dict[str, str] = {}
     for row in slides.values():
         if row["patient"] and side.setdefault(row["patient"], row["split"]) != row["split"]:

@@ -1,5 +1,4 @@
-"""Files and folders that appear whole or not at all: written beside as `.partial`, closed,
-renamed."""
+"""Files and folders that appear whole or not at all: written under a hidden name, then renamed."""
 
 import glob
 import os
@@ -15,35 +14,34 @@ __all__ = [
     "PARTIAL",
     "atomic_file",
     "atomic_folder",
-    "leave_to_disk",
     "refuse_foreign_folder",
     "remove_folder",
-    "remove_left",
     "remove_litter",
+    "remove_path",
     "restore_folder",
+    "start_writeback",
     "sync_below",
     "sync_file",
+    "sync_folder",
 ]
 
 PARTIAL = ".partial"
 OLD = ".old"
 
 
-def _beside(path: Path, suffix: str = PARTIAL) -> Path:
+def _hidden_name(path: Path, suffix: str = PARTIAL) -> Path:
     # The leading dot hides it from folder listings; the random part keeps two writers apart.
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{suffix}")
 
 
 @contextmanager
 def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Give a path to write to; on success it becomes `path` (replacing what was there), on an error
-    it is removed.
+    """Yield a path to write to; on success rename it to path, on an error remove it.
 
-    sync: have it on disk before it gets its name. Without, a power cut may leave a file of that
-    name that is torn.
+    sync: have the content on disk before the rename. Without, a power cut may leave a torn file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(path)
+    partial = _hidden_name(path)
     try:
         yield partial
         if sync:
@@ -54,25 +52,29 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 def sync_file(path: Path) -> None:
-    """Have a file on disk. A write that failed is told to the first who asks, and to nobody
-    after."""
+    """Have a file's content on disk. The system reports a failed write to the first caller only."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def leave_to_disk(path: Path) -> None:
-    """Have the system begin to bring a file to disk, and keep in memory only what is not there yet;
-    wait for nothing.
+def sync_folder(path: Path) -> None:
+    """Have a folder's list of names on disk, where the file system can."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems cannot
+            os.fsync(number)
+    finally:
+        os.close(number)
 
-    For files larger than what the system would hold back without harm: left alone it holds back a
-    fifth of the memory, takes new pages all the while, and then makes every writer wait at once.
-    Does nothing where the system has no such advice.
+
+def start_writeback(path: Path) -> None:
+    """Ask the system to start writing a file to disk and to drop written pages; do not wait.
+
+    For large files: by default the system holds back up to a fifth of the memory and then stalls
+    every writer at once. Without effect where the system has no such advice.
     """
     if hasattr(os, "posix_fadvise"):
-        with (
-            suppress(OSError),
-            path.open("rb") as file,
-        ):  # it is but advice, and not every file system takes it
+        with suppress(OSError), path.open("rb") as file:  # not every file system takes advice
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
@@ -80,7 +82,8 @@ def sync_below(folder: Path) -> None:
     """Have every file below a folder on disk.
 
     Raises:
-        OSError: one is not, and is not told of again; its path is the error's filename.
+        OSError: a file could not be written; its path is the error's filename. The system does not
+            report it a second time.
     """
     for path in folder.rglob("*"):
         if path.is_file():
@@ -92,10 +95,10 @@ def sync_below(folder: Path) -> None:
 
 @contextmanager
 def atomic_folder(path: Path, *, known_by: str = "recipe.json") -> Iterator[Path]:
-    """Give an empty folder to fill; on success it becomes `path`, else it is removed.
+    """Yield an empty folder to fill; on success rename it to path, on an error remove it.
 
-    A folder that is there already is replaced only if it is empty or holds the file known_by, as
-    our outputs do.
+    An existing folder is replaced only if it is empty or holds the file known_by, as our outputs
+    do.
 
     Raises:
         SettingsError: something else is there.
@@ -103,17 +106,15 @@ def atomic_folder(path: Path, *, known_by: str = "recipe.json") -> Iterator[Path
     restore_folder(path)
     refuse_foreign_folder(path, known_by=known_by)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(path)
+    partial = _hidden_name(path)
     partial.mkdir()
     try:
         yield partial
         # A folder cannot be replaced in one step: the old one is moved aside first, so that a kill
         # between the two renames leaves what `restore_folder` brings back, never a mixture.
         if path.exists():
-            refuse_foreign_folder(
-                path, known_by=known_by
-            )  # it may have come while the new one was made
-            old = _beside(path, OLD)
+            refuse_foreign_folder(path, known_by=known_by)  # it may have appeared meanwhile
+            old = _hidden_name(path, OLD)
             path.rename(old)
             partial.rename(path)
             remove_folder(old)
@@ -124,18 +125,15 @@ def atomic_folder(path: Path, *, known_by: str = "recipe.json") -> Iterator[Path
 
 
 def refuse_foreign_folder(path: Path, *, known_by: str = "recipe.json") -> None:
-    """Pass if `atomic_folder` may write to path: nothing there, an empty folder, or one that holds
-    the file known_by.
+    """Pass if nothing is at path, or an empty folder, or one that holds the file known_by.
 
     Raises:
-        SettingsError: something else is there, which nobody allowed us to remove.
+        SettingsError: something else is there, which we must not remove.
     """
     if not path.exists() or (path / known_by).is_file():
         return
     if not path.is_dir():
-        raise SettingsError(
-            f"{path}: a folder is to be written here, but this is a file; give another one"
-        )
+        raise SettingsError(f"{path}: is a file, but the output is a folder; give another path")
     if any(path.iterdir()):
         raise SettingsError(
             f"{path}: the folder is not empty and has no {known_by}, so it is not an earlier "
@@ -144,8 +142,7 @@ def refuse_foreign_folder(path: Path, *, known_by: str = "recipe.json") -> None:
 
 
 def restore_folder(path: Path) -> None:
-    """Bring back the folder that a killed `atomic_folder` had moved aside, where path is
-    missing."""
+    """Bring back the folder that a killed `atomic_folder` moved aside, if path is missing."""
     if path.exists():
         return
     left = sorted(
@@ -156,22 +153,23 @@ def restore_folder(path: Path) -> None:
 
 
 def remove_litter(folder: Path) -> None:
-    """Remove what killed `atomic_file` and `atomic_folder` left anywhere below a folder; nobody may
-    be writing there."""
+    """Remove what killed `atomic_file` and `atomic_folder` calls left below a folder.
+
+    Only for a folder that nobody else writes to."""
     for left in list(folder.rglob(f".*.{'[0-9a-f]' * 8}{PARTIAL}")):
-        remove_left(left)
+        remove_path(left)
 
 
-def remove_left(left: Path) -> None:
-    """Remove a file or a folder that a killed writer left; what cannot be removed does no harm."""
-    if left.is_dir():
-        shutil.rmtree(left, ignore_errors=True)
+def remove_path(path: Path) -> None:
+    """Remove a file or a folder that a killed writer left; errors are ignored."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        left.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder: whole or gone, for it loses its name first."""
-    gone = _beside(path)
+    """Remove a folder in one step as others see it: it is renamed to a hidden name first."""
+    gone = _hidden_name(path)
     path.rename(gone)
     shutil.rmtree(gone)

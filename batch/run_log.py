@@ -1,29 +1,28 @@
-"""What a run has come to so far: in its journal, to those who listen, and on one page at the
-end."""
+"""Log of one run: its journal, its callbacks, and its summary page at the end."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..storage import atomic_file, name_of
-from .journal import RunFolder
 from .outcome import BatchSummary, Pace, SlideOutcome, table_name
 from .page import run_html
+from .run_folder import RunFolder
 
-__all__ = ["Record"]
+__all__ = ["RunLog"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """Of one run. Without a folder nothing is written."""
+class RunLog:
+    """Log of one run. Without a folder nothing is written."""
 
     run: str
-    """The run's name in the journal."""
+    """Name of the run in the journal."""
     folder: RunFolder | None = None
     on_outcome: Callable[[SlideOutcome], None] | None = None
-    """Hears of each slide as it ends."""
+    """Receives each slide's outcome."""
     on_block: Callable[[dict[str, int]], None] | None = None
-    """Hears what each block made."""
+    """Receives the counts of each block."""
     outcomes: dict[str, SlideOutcome] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     begun: float = field(default_factory=time.perf_counter)
@@ -34,14 +33,14 @@ class Record:
             stage = {"stage": self.folder.stage} if self.folder.stage else {}
             self.folder.journal.write(event, run=self.run, **stage, **fields)
 
-    def block(self, slide: str, number: int, counts: dict[str, int], **how: object) -> None:
-        """A block is done."""
-        self.note("block", slide=slide, block=number, **how)
+    def block(self, slide: str, number: int, counts: dict[str, int], **details: object) -> None:
+        """Log a finished block."""
+        self.note("block", slide=slide, block=number, **details)
         if self.on_block is not None:
             self.on_block(counts)
 
-    def outcome(self, outcome: SlideOutcome, *, tries: int, identity: str | None) -> None:
-        """A slide is over."""
+    def outcome(self, outcome: SlideOutcome, *, attempts: int, identity: str | None) -> None:
+        """Log a slide's outcome."""
         self.note(
             "slide",
             slide=outcome.slide,
@@ -49,23 +48,19 @@ class Record:
             reason=outcome.reason,
             seconds=round(outcome.seconds, 3),
             counts=outcome.counts,
-            tries=tries,
+            attempts=attempts,
             identity=identity,
         )
-        self._keep(outcome)
+        self.keep(outcome)
 
-    def known(self, outcome: SlideOutcome) -> None:
-        """A slide is over because of what an earlier run wrote; it is not written again."""
-        self._keep(outcome)
-
-    def _keep(self, outcome: SlideOutcome) -> None:
+    def keep(self, outcome: SlideOutcome) -> None:
+        """Keep an outcome that the journal has from an earlier run."""
         self.outcomes[outcome.slide] = outcome
         if self.on_outcome is not None:
             self.on_outcome(outcome)
 
     def end(self, slides: Sequence[str]) -> BatchSummary:
-        """The summary, in the order of these slides; into the folder as summary.csv and
-        run.html."""
+        """Return the summary in the order of these slides; save it as summary.csv and run.html."""
         summary = BatchSummary(
             outcomes=tuple(self.outcomes[slide] for slide in slides),
             pace=replace(self.pace, seconds=time.perf_counter() - self.begun),
@@ -77,7 +72,7 @@ class Record:
             failures = table_name("failures.txt", stage)
             with atomic_file(path / table_name("run.html", stage)) as page:
                 page.write_text(
-                    run_html(summary, name=name_of(self.folder.place), failures=failures),
+                    run_html(summary, name=name_of(self.folder.location), failures=failures),
                     encoding="utf-8",
                 )
         return summary

@@ -11,7 +11,7 @@ from ..wsi import CellGrid, Slide, TissueMask, WindowSpec, ceil_div, tumor_fract
 from .lesions import NO_LESION, lesions_under, near_border
 from .settings import TileSettings
 
-__all__ = ["ROW", "Candidates", "candidates", "choose", "dealt", "slide_rng"]
+__all__ = ["ROW", "Candidates", "candidates", "choose", "share_quota", "slide_rng"]
 
 ROW = np.dtype(
     [("xy", "<i8", 2), ("tumor_fraction", "<f4"), ("tissue_fraction", "<f4"), ("lesion", "<i4")]
@@ -159,7 +159,7 @@ def choose(
     numbers, counts = np.unique(found.lesion[is_tumor], return_counts=True)
     tumor = [
         rng.choice(np.flatnonzero(is_tumor & (found.lesion == number)), size=size, replace=False)
-        for number, size in zip(numbers, dealt(counts, settings.tumor_per_slide), strict=True)
+        for number, size in zip(numbers, share_quota(counts, settings.tumor_per_slide), strict=True)
     ]
     normal = np.flatnonzero(~is_tumor)
     drawn = {
@@ -171,7 +171,7 @@ def choose(
     return {name: found.take(np.sort(rows)) for name, rows in drawn.items()}
 
 
-def dealt(counts: np.ndarray, quota: int) -> np.ndarray:
+def share_quota(counts: np.ndarray, quota: int) -> np.ndarray:
     """Deal a quota to groups that hold so many: (G,) int64. The smallest are served whole, the rest
     evenly."""
     shares = np.zeros(len(counts), np.int64)
