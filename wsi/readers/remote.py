@@ -2,7 +2,6 @@
 
 import io
 import logging
-import time
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 import tifffile
 from zarr.storage import FsspecStore
 
-from ...storage import SlideError, file_system, format_location, name_of
+from ...storage import SlideError, call_with_retries, file_system, format_location, name_of
 from ..geometry import ceil_div, floor_div
 from .omezarr_reader import open_ome_zarr_store
 from .pyramid import TileReader
@@ -21,7 +20,7 @@ __all__ = ["RemoteBytes", "open_remote"]
 
 logger = logging.getLogger(__name__)
 
-PAUSES_S = (0.5, 2.0)  # before the second and the third attempt
+ATTEMPTS = 3
 BLOCK_BYTES = 2**16  # smallest part of the directories that is fetched
 NOT_COMPARED = (
     "read in place by byte ranges; not compared with OpenSlide, which reads local files only"
@@ -170,33 +169,31 @@ class _DirectoriesFile(io.RawIOBase):
 
 
 def _with_retries(call: Callable[[], T], url: str) -> T:
-    for pause_s in PAUSES_S:
-        try:
-            return call()
-        except (PermissionError, ImportError, SlideError):
-            raise
-        except FileNotFoundError as error:
-            if not (url.startswith("http") and _is_transient(error)):
-                raise
-            reason: BaseException | None = error.__cause__
-        except Exception as error:  # every service has its own errors
-            reason = error
+    def log(error: Exception, pause_s: float) -> None:
         logger.info(
-            "%s: %s; next attempt in %g s", format_location(url), _describe(reason, url), pause_s
+            "%s: %s; next attempt in %.1f s", format_location(url), _describe(error, url), pause_s
         )
-        time.sleep(pause_s)
-    return call()
+
+    return call_with_retries(
+        call,
+        attempts=ATTEMPTS,
+        is_temporary=lambda error: _is_temporary(error, url),
+        on_retry=log,
+    )
 
 
-def _is_transient(error: FileNotFoundError) -> bool:
-    """Test for a web server's answer that may change.
+def _is_temporary(error: Exception, url: str) -> bool:
+    """Tell errors that may pass from final ones; every service has its own classes of errors.
 
-    fsspec raises FileNotFoundError for any answer; only a status of 401, 403, 404 or 410 is final.
+    For a web server fsspec raises FileNotFoundError whatever happened, with the reason as cause.
     """
-    cause = error.__cause__
-    return cause is not None and getattr(cause, "status", None) not in (401, 403, 404, 410)
+    if isinstance(error, FileNotFoundError):
+        cause, is_web = error.__cause__, url.startswith("http")
+        is_final = getattr(cause, "status", None) in (401, 403, 404, 410)
+        return is_web and cause is not None and not is_final
+    return not isinstance(error, PermissionError | ImportError | SlideError)
 
 
-def _describe(error: BaseException | None, url: str) -> str:
+def _describe(error: Exception, url: str) -> str:
     text, query = repr(error).replace(url, format_location(url)), urlsplit(url).query
     return text.replace(query, "…") if query else text
