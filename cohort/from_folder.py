@@ -18,13 +18,8 @@ __all__ = ["propose_cohort"]
 
 logger = logging.getLogger(__name__)
 
-# OpenSlide's list of formats.
-SLIDE_SUFFIXES = frozenset(
-    {
-        *(".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".scn"),
-        *(".bif", ".vms", ".vmu", ".svslide", ".czi", ".dcm"),
-    }
-)
+OPENSLIDE_SUFFIXES = "tif tiff svs ndpi mrxs scn bif vms vmu svslide czi dcm"
+SLIDE_SUFFIXES = frozenset(f".{suffix}" for suffix in OPENSLIDE_SUFFIXES.split())
 PATIENTS = (re.compile(r"(patient_\d+)(?=_)"), re.compile(r"(tcga-\w\w-\w{4})(?=-|$)"))
 # Slides of CAMELYON16 on which only some tumours are outlined.
 CAMELYON16_NOT_EXHAUSTIVE = frozenset(
