@@ -70,24 +70,14 @@ def doctor_stage(path: Path, out: Path, settings: DoctorSettings, batch: BatchSe
     from ..doctor import examine_cohort, format_checkup, load_cohort, save_checkup
 
     refuse_foreign_folder(out, known_by="checkup.json")
-<<<<<<< HEAD
     cohort, known = load_cohort(path)
-    _say_workers("doctor", batch, at_most=len(cohort))
-=======
-    cohort, known = cohort_of(path)
     _print_workers("doctor", batch, at_most=len(cohort))
->>>>>>> main
     with hide_warnings(), slide_bar("doctor", len(cohort)) as (end_slide, _):
         checkup = examine_cohort(
             cohort, settings, batch, name=str(path), known=known, on_outcome=end_slide
         )
-<<<<<<< HEAD
     for line in format_checkup(checkup, width=shutil.get_terminal_size((100, 24)).columns):
-        say(line)
-=======
-    for line in checkup_lines(checkup, width=shutil.get_terminal_size((100, 24)).columns):
         print_line(line)
->>>>>>> main
     page = save_checkup(checkup, out)
     print_line(f"\n{page}")
     return checkup.exit_status
