@@ -94,10 +94,7 @@ def _read(slide: Slide, xy: np.ndarray, settings: DoctorSettings) -> list[np.nda
 
 def predict_work(slide: Slide, tissue: TissueMask, settings: DoctorSettings) -> PredictWork:
     """For a model that was trained on patches of these settings."""
-    tile = settings.tile
-    grid = heatmap_grid(
-        slide, settings.predict, side_px=tile.patch_px, centre_px=tile.centre_px, mpp=tile.mpp
-    )
+    grid = heatmap_grid(slide, settings.predict, settings.tile.input_spec)
     status = tissue_cells(grid, tissue, settings.predict)
     windows = int((status == CellStatus.NOT_YET).sum())
     stride_level_px = grid.spec.stride_px * grid.scale.resample

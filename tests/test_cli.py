@@ -37,7 +37,7 @@ SMALL = [
     "--batch.workers",
     "0",
 ]
-SHORT = ["--train.examples", "64", "--train.batch", "16", "--train.validation-patches", "32"]
+SHORT = ["--train.examples", "64", "--train.batch-size", "16", "--train.validation-patches", "32"]
 
 
 def write_cohort(folder: Path, rows: list[str]) -> Path:
