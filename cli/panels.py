@@ -47,7 +47,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Training": {
         "TrainSettings": (
             "examples",
-            "batch",
+            "batch_size",
             "validate_every",
             "validation_patches",
             "seed",
@@ -64,7 +64,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "batch_norm_momentum",
         ),
     },
-    "Heatmap": {"PredictSettings": ("stride_px", "orientations", "batch", "engine")},
+    "Heatmap": {"PredictSettings": ("stride_px", "orientations", "batch_size", "runtime")},
     "Detections": {"PredictSettings": ("threshold", "radius_um")},
     "Figures": {
         "EvaluateSettings": (
@@ -163,7 +163,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         "from-heatmaps",
         *LOCATION,
     ),
-    "train": ("width", "examples", "batch", "seed", "learning-rate"),
+    "train": ("width", "examples", "batch-size", "seed", "learning-rate"),
     "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits"),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),
     "compare": ("further", "split", "resamples"),

@@ -190,7 +190,7 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
         from ..inference import predict_cohort
         from ..models import describe_device
 
-        device = describe_device(openvino=settings.engine != "keras")
+        device = describe_device(openvino=settings.runtime != "keras")
     print_line(f"predict: this machine, {device}")
     with progress_bar("predict", 0, " windows") as progress:
 
