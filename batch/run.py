@@ -272,9 +272,9 @@ class _Run(Generic[SlideT]):
             "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths
         )
         if not is_retried:
-            where = f"block {task.number}" if task.step == "block" else task.step
-            reason = f"given up after {deaths} of its workers died, the last in {where}: "
-            self._take_failure(state, task, TaskFailure(reason=reason + lost.reason))
+            where = f", the last in block {task.number}" if task.step == "block" else ""
+            reason = f"given up after {deaths} of its workers died{where}: {lost.reason}"
+            self._take_failure(state, task, TaskFailure(reason=reason))
         elif lost.deaths:
             logger.warning("%s: %s; attempt %d of %d follows", task, lost.reason, deaths + 1, most)
 
