@@ -160,7 +160,7 @@ class Output:
             partial = self.partial()
             partial.begin()
             yield partial.whole
-            partial.commit(self._content(attributes or {}))
+            self.commit(partial, attributes or {})
 
     def set_aside(self) -> Location:
         """Move the output to a hidden name, until its replacement is whole; return that location.
