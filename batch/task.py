@@ -114,11 +114,11 @@ def _reason(error: Exception) -> str:
 def run_task_in_worker(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms) -> TaskReport:
     """Do a task in a Dask worker, which is killed if the task takes too long."""
     worker = get_worker()
-    # The workers' own logger writes to a job's log file, which then tells on which slide a worker
+    # The workers' own logger writes to a job's log file, which then shows on which slide a worker
     # died.
     logging.getLogger("distributed.worker.gigaslide").info("on %s", task)
     ours, collector = logging.getLogger(PACKAGE), _RecordCollector()
-    # Set with each task, because a worker that replaces a dead one starts anew.
+    # Set with each task, because a worker that replaces a dead one has the default level.
     ours.setLevel(terms.log_level)
     ours.addHandler(collector)
     try:

@@ -67,14 +67,14 @@ class BlockRecord:
     files: Mapping[str, Checksum] = field(default_factory=dict)
     """Checksum of each file as it was written, by its path below the output."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """What the block made: {"tumor": 119}."""
+    """Numbers of what the block made: {"tumor": 119}."""
     notes: Any = None
     """Plain JSON that assembling the output needs."""
 
 
 @dataclass(frozen=True)
 class PartialOutput(ABC, Generic[LocationT]):
-    """The unfinished output of one location. Cheap to create anew in every task."""
+    """The unfinished output of one location. Cheap to create again in every task."""
 
     location: LocationT
     begun_by: Mapping[str, Any] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class PartialOutput(ABC, Generic[LocationT]):
         """Record a block as done; its files are written and closed.
 
         The system may hold the files back until `commit`, because disks are slower than blocks. If
-        they never reach the disk, their checksums tell.
+        they never reach the disk, their checksums do not match.
 
         Raises:
             StoreError: a file is missing, or has another size.
