@@ -58,7 +58,7 @@ def run_slides(
         Stopped: a signal asked to stop.
     """
     log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome)
-    run = _Run(work, settings, log, identity or (lambda _: None), first_step="slide")
+    run = _BatchRun(work, settings, log, identity or (lambda _: None), first_step="slide")
     return run.run(slides, timeout_s=settings.task_timeout_s)
 
 
@@ -86,7 +86,7 @@ def run_blocks(
     timeout_s = BLOCK_LIMIT_S if settings.task_timeout_s is None else settings.task_timeout_s
     log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome, on_block=on_block)
     identity = BlockDriver(work).failure_identity
-    return _Run(work, settings, log, identity, first_step="prepare").run(
+    return _BatchRun(work, settings, log, identity, first_step="prepare").run(
         slides, timeout_s=timeout_s
     )
 
@@ -100,7 +100,7 @@ def make_executor(
     return DaskExecutor(work, terms, settings, max_workers=max_workers, shared=shared)
 
 
-class _Run(Generic[SlideT]):
+class _BatchRun(Generic[SlideT]):
     """Hands out tasks, few at a time, and takes their results, until every slide has an outcome."""
 
     def __init__(
