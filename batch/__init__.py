@@ -1,4 +1,4 @@
-"""The same work over many slides, on one machine or many."""
+"""Work over many slides, on one machine or many."""
 
 from .blocks import BlockPlan, BlockWork, PendingBlocks
 from .driver import BlockDriver, SlideContext

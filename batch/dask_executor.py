@@ -13,7 +13,7 @@ from typing import Any
 from dask.distributed import Client, Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
-from ..storage import ClusterError, format_count
+from ..storage import ClusterError, back_off_s, format_count
 from .blocks import Task
 from .clusters import dask_client
 from .executor import LostTask, TaskResult
@@ -162,7 +162,7 @@ class DaskExecutor:
 
     def _lost(self, submitted: _Submitted, error: KilledWorker) -> LostTask:
         self._check_at = 0.0  # there are fewer workers now
-        worker, limit_s = error.last_worker.address, self._terms.limit_s
+        worker, limit_s = error.last_worker.address, self._terms.timeout_s
         has_waited = self._settings.min_jobs is not None  # then its start is not known
         if limit_s is None or time.monotonic() - submitted.at < limit_s:
             reason = f"its worker died ({worker}: killed, out of memory or crashed)"
@@ -232,7 +232,7 @@ class DaskExecutor:
                 f"{self._address()} accepts no job ({reasons[0]}); check --queue, --account and "
                 "the resources"
             )
-        pause_s = min(300.0, RESUBMIT_S * 2**self._refusals)
+        pause_s = back_off_s(self._refusals + 1, first_s=RESUBMIT_S)
         self._resubmit_at = now + pause_s
         logger.warning(
             "%s refused %s (%s); submitted again, at most every %.0f s",

@@ -58,8 +58,8 @@ def run_slides(
         Stopped: a signal asked to stop.
     """
     log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome)
-    run = _Run(work, settings, log, identity or (lambda _: None), first_step="slide")
-    return run.run(slides, limit_s=settings.task_timeout_s)
+    run = _BatchRun(work, settings, log, identity or (lambda _: None), first_step="slide")
+    return run.run(slides, timeout_s=settings.task_timeout_s)
 
 
 def run_blocks(
@@ -83,10 +83,12 @@ def run_blocks(
         StoreError: the disk is full.
         Stopped: a signal asked to stop.
     """
-    limit_s = BLOCK_LIMIT_S if settings.task_timeout_s is None else settings.task_timeout_s
+    timeout_s = BLOCK_LIMIT_S if settings.task_timeout_s is None else settings.task_timeout_s
     log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome, on_block=on_block)
     identity = BlockDriver(work).failure_identity
-    return _Run(work, settings, log, identity, first_step="prepare").run(slides, limit_s=limit_s)
+    return _BatchRun(work, settings, log, identity, first_step="prepare").run(
+        slides, timeout_s=timeout_s
+    )
 
 
 def make_executor(
@@ -98,7 +100,7 @@ def make_executor(
     return DaskExecutor(work, terms, settings, max_workers=max_workers, shared=shared)
 
 
-class _Run(Generic[SlideT]):
+class _BatchRun(Generic[SlideT]):
     """Hands out tasks, few at a time, and takes their results, until every slide has an outcome."""
 
     def __init__(
@@ -115,11 +117,11 @@ class _Run(Generic[SlideT]):
         self.is_in_blocks = first_step == "prepare"
         self.stop = StopRequest()
 
-    def run(self, slides: Sequence[SlideT], *, limit_s: float | None) -> BatchSummary:
+    def run(self, slides: Sequence[SlideT], *, timeout_s: float | None) -> BatchSummary:
         terms = TaskTerms(
             run=self.log.run,
-            attempts=self.settings.max_attempts,
-            limit_s=limit_s,
+            max_attempts=self.settings.max_attempts,
+            timeout_s=timeout_s,
             log_level=logging.getLogger(PACKAGE).getEffectiveLevel(),
             sync_blocks=bool(self.settings.cluster or self.settings.scheduler),
         )
@@ -166,7 +168,7 @@ class _Run(Generic[SlideT]):
             self.stop.at_once = False
 
     def drive(self, executor: Executor) -> None:
-        """Raises ClusterError, StoreError and Stopped as `run_blocks` says."""
+        """Hand out tasks and take results until every slide has its outcome; see `run_blocks`."""
         stop_at, folder = None, self.log.folder
         while not self.queue.is_empty:
             if folder is not None and folder.lock.is_lost:
@@ -197,7 +199,7 @@ class _Run(Generic[SlideT]):
     def _take(self, ended: TaskResult) -> None:
         state = self.queue.take_back(ended.task)
         if state is None:
-            return  # the slide failed while this was under way
+            return  # the slide failed meanwhile
         if isinstance(ended.result, LostTask):
             self._take_lost(state, ended.task, ended.result)
             return
@@ -263,20 +265,18 @@ class _Run(Generic[SlideT]):
         )
 
     def _take_lost(self, state: SlideProgress[SlideT], task: Task[SlideT], lost: LostTask) -> None:
-        tries = self.settings.max_attempts
-        is_tried_again = self.queue.retry(task, deaths=lost.deaths, max_attempts=tries)
+        most = self.settings.max_attempts
+        is_retried = self.queue.retry(task, deaths=lost.deaths, max_attempts=most)
         deaths = state.deaths[task.key]
         self.log.note(
             "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths
         )
-        if not is_tried_again:
-            reason = (
-                f"set aside after {deaths} of its workers died; at the last, in {task.step} "
-                f"{task.number}, "
-            )
-            self._take_failure(state, task, TaskFailure(reason=reason + lost.reason))
+        if not is_retried:
+            where = f", the last in block {task.number}" if task.step == "block" else ""
+            reason = f"given up after {deaths} of its workers died{where}: {lost.reason}"
+            self._take_failure(state, task, TaskFailure(reason=reason))
         elif lost.deaths:
-            logger.warning("%s: %s; try %d of %d follows", task, lost.reason, deaths + 1, tries)
+            logger.warning("%s: %s; attempt %d of %d follows", task, lost.reason, deaths + 1, most)
 
     def _close(self, outcome: SlideOutcome, *, attempts: int = 1) -> None:
         state = self.queue.remove(outcome.slide)

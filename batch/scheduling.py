@@ -91,13 +91,13 @@ class TaskQueue(Generic[SlideT]):
         progress.plans += 1
         progress.pending.extend(numbers)
         progress.unfinished = len(numbers)
-        self._finish_if_complete(progress)
+        self._assemble_if_complete(progress)
 
     def complete_block(self, progress: SlideProgress[SlideT]) -> None:
         progress.unfinished -= 1
-        self._finish_if_complete(progress)
+        self._assemble_if_complete(progress)
 
-    def _finish_if_complete(self, progress: SlideProgress[SlideT]) -> None:
+    def _assemble_if_complete(self, progress: SlideProgress[SlideT]) -> None:
         if progress.unfinished == 0:
             self._ready.append(Task(progress.slide, "assemble"))
 

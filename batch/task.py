@@ -66,9 +66,9 @@ class TaskTerms:
     """Settings that all tasks of a run share."""
 
     run: str
-    attempts: int
+    max_attempts: int
     """Maximum attempts after temporary errors."""
-    limit_s: float | None
+    timeout_s: float | None
     log_level: int
     sync_blocks: bool = False
     """See `BlockDriver`."""
@@ -85,7 +85,7 @@ def run_task(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms) -> TaskRe
 
     try:
         value = call_with_retries(
-            lambda: _do(work, task, terms), attempts=terms.attempts, on_retry=on_retry
+            lambda: _do(work, task, terms), attempts=terms.max_attempts, on_retry=on_retry
         )
     except Exception as error:
         # The one place where everything is caught: a slide must never stop the others.
@@ -112,17 +112,17 @@ def _reason(error: Exception) -> str:
 
 
 def run_task_in_worker(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms) -> TaskReport:
-    """Run a task in a Dask worker, and kill the worker if the task takes too long."""
+    """Do a task in a Dask worker, which is killed if the task takes too long."""
     worker = get_worker()
-    # The workers' own logger writes to a job's log file, which then tells on which slide a worker
+    # The workers' own logger writes to a job's log file, which then shows on which slide a worker
     # died.
     logging.getLogger("distributed.worker.gigaslide").info("on %s", task)
     ours, collector = logging.getLogger(PACKAGE), _RecordCollector()
-    # Set with each task, because a worker that replaces a dead one starts anew.
+    # Set with each task, because a worker that replaces a dead one has the default level.
     ours.setLevel(terms.log_level)
     ours.addHandler(collector)
     try:
-        with _time_limit(terms.limit_s, is_alone=worker.state.nthreads == 1):
+        with _time_limit(terms.timeout_s, is_alone=worker.state.nthreads == 1):
             report = run_task(work, task, terms)
     finally:
         ours.removeHandler(collector)
@@ -130,22 +130,22 @@ def run_task_in_worker(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms)
 
 
 @contextmanager
-def _time_limit(limit_s: float | None, *, is_alone: bool) -> Iterator[None]:
+def _time_limit(timeout_s: float | None, *, is_alone: bool) -> Iterator[None]:
     """End this process if the block takes longer than the limit.
 
     is_alone: no other task runs in this process. Then faulthandler watches, which needs no Python:
     it also ends C code that never releases the interpreter, and prints where every thread stood.
     """
-    if limit_s is None:
+    if timeout_s is None:
         yield
     elif is_alone:
-        faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__ or sys.stderr)
+        faulthandler.dump_traceback_later(timeout_s, exit=True, file=sys.__stderr__ or sys.stderr)
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
     else:
-        timer = threading.Timer(limit_s, os._exit, args=(1,))
+        timer = threading.Timer(timeout_s, os._exit, args=(1,))
         timer.daemon = True
         timer.start()
         try:

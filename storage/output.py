@@ -78,7 +78,7 @@ class Output:
     """Files without which the output is damaged, and made again."""
     layout: Mapping[str, Any] = field(default_factory=dict)
     """Plain JSON besides the recipe that decides what a block holds, such as its size; a partial
-    output of another layout begins anew."""
+    output of another layout is started again."""
 
     def state(self) -> OutputState:
         """Look up the state; bring back an output that an interrupted replacement moved aside.
@@ -160,7 +160,7 @@ class Output:
             partial = self.partial()
             partial.begin()
             yield partial.whole
-            partial.commit(self._content(attributes or {}))
+            self.commit(partial, attributes or {})
 
     def set_aside(self) -> Location:
         """Move the output to a hidden name, until its replacement is whole; return that location.

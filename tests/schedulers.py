@@ -30,7 +30,7 @@ def certificates(tmp_path_factory) -> dict[str, str]:
 
 def make_executor(work: object, **settings) -> DaskExecutor:
     """An executor of one attempt a task, on what `BatchSettings` of these names asks for."""
-    terms = TaskTerms(run="r", attempts=1, limit_s=None, log_level=0)
+    terms = TaskTerms(run="r", max_attempts=1, timeout_s=None, log_level=0)
     return DaskExecutor(work, terms, BatchSettings(**settings), max_workers=1, shared=None)
 
 

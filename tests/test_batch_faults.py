@@ -28,7 +28,7 @@ def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path
     summary = run(tmp_path, [*bad, *good], workers=2, task_timeout_s=1.5)
     reasons = {o.slide: o.reason for o in summary.outcomes if o.status == "failed"}
     assert reasons.keys() == {"killer", "hangs"}
-    assert "set aside after 3 of its workers died; at the last, in block 1" in reasons["killer"]
+    assert "after 3 of its workers died, the last in block 1" in reasons["killer"]
     assert "took longer than 1.5 s and was killed" in reasons["hangs"]
     kept = {
         name: data
@@ -54,7 +54,7 @@ def test_fault_35_worker_over_its_memory_limit_is_killed_and_its_slide_set_aside
     summary = run(tmp_path, [bad, good], workers=1, memory_gb=1.0, max_attempts=2)
     (failed,) = summary.of_status("failed")
     assert failed.slide == "eats"
-    assert "set aside after 2 of its workers died; at the last, in block 1" in failed.reason
+    assert "after 2 of its workers died, the last in block 1" in failed.reason
     assert "took longer" not in failed.reason
     assert sum("memory budget" in words for words in told) >= 2  # no other death is told so
     kept = {name: data for name, data in contents(tmp_path).items() if not name.startswith("eats")}

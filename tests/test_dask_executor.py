@@ -73,7 +73,7 @@ def test_fault_33_a_client_that_closed_itself_is_a_scheduler_that_is_gone():
     with closing(make_executor(Sums(Path()), workers=1, memory_gb=1)) as executor:
         executor.client.close()  # as it does 15 s after the scheduler died
         with pytest.raises(ClusterError, match="gone"):
-            executor.submit(Task(slide=COLUMNS[0], step="plan"))
+            executor.submit(Task(slide=COLUMNS[0], step="prepare"))
 
 
 @pytest.mark.slow

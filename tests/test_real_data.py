@@ -94,7 +94,7 @@ def test_formats_open_and_give_pixels(name, mpp):
 
 
 def test_aperio_without_mpp_is_asked_for():
-    with pytest.raises(SlideError, match=r"aperio-jpeg2000\.svs: the file does not say its µm/px"):
+    with pytest.raises(SlideError, match=r"aperio-jpeg2000\.svs: .*µm/px"):
         open_slide(FORMATS / "aperio-jpeg2000.svs")
 
 

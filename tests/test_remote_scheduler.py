@@ -88,7 +88,7 @@ def test_fault_37_a_scheduler_without_our_code_fails_no_slide(monkeypatch):
     process, address = scheduler()
     try:
         with closing(make_executor(module.Work(), scheduler=address)) as executor:
-            executor.submit(Task(slide=COLUMNS[0], step="plan"))
+            executor.submit(Task(slide=COLUMNS[0], step="prepare"))
             with pytest.raises(ClusterError, match=rf"{address}.*only_here"):
                 executor.wait(60)
     finally:
