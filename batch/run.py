@@ -90,12 +90,12 @@ def run_blocks(
 
 
 def make_executor(
-    work: Work[SlideT], terms: TaskTerms, settings: BatchSettings, log: RunLog, *, at_most: int
+    work: Work[SlideT], terms: TaskTerms, settings: BatchSettings, log: RunLog, *, max_workers: int
 ) -> Executor:
     if settings.workers == 0:
         return LocalExecutor(work, terms)
     shared = log.folder.shared if log.folder else None
-    return DaskExecutor(work, terms, settings, at_most=at_most, shared=shared)
+    return DaskExecutor(work, terms, settings, max_workers=max_workers, shared=shared)
 
 
 class _Run(Generic[SlideT]):
@@ -155,8 +155,8 @@ class _Run(Generic[SlideT]):
                 self.queue.add(slide)
 
     def _work_through(self, terms: TaskTerms) -> None:
-        at_most = MANY if self.is_in_blocks else self.queue.unstarted
-        executor = make_executor(self.work, terms, self.settings, self.log, at_most=at_most)
+        max_workers = MANY if self.is_in_blocks else self.queue.unstarted
+        executor = make_executor(self.work, terms, self.settings, self.log, max_workers=max_workers)
         with closing(executor):
             self.stop.at_once = not executor.can_kill_tasks
             try:
@@ -174,8 +174,6 @@ class _Run(Generic[SlideT]):
                     f"{folder.location}: another run took this one's lock away; this one stops"
                 )
             if self.stop.number is not None:
-                for task in executor.call_off():
-                    self.queue.take_back(task)
                 stop_at = stop_at or time.monotonic() + GRACE_S
                 if not self.queue.running or time.monotonic() > stop_at:
                     raise Stopped(self.stop.number)
@@ -266,7 +264,7 @@ class _Run(Generic[SlideT]):
 
     def _take_lost(self, state: SlideProgress[SlideT], task: Task[SlideT], lost: LostTask) -> None:
         tries = self.settings.max_attempts
-        is_tried_again = self.queue.retry(task, deaths=lost.deaths, tries=tries)
+        is_tried_again = self.queue.retry(task, deaths=lost.deaths, max_attempts=tries)
         deaths = state.deaths[task.key]
         self.log.note(
             "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths

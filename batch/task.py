@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dask.distributed import Worker, get_worker
-from distributed.utils import sync
+from dask.distributed import get_worker
 
 from ..storage import GigaslideError, call_with_retries, is_disk_full
 from .blocks import BlockWork, SlideT, Task
@@ -29,14 +28,12 @@ __all__ = [
     "Work",
     "run_task",
     "run_task_in_worker",
-    "topic_of",
 ]
 
 logger = logging.getLogger(__name__)
 
 PACKAGE = "gigaslide"
 """Logger above all of ours."""
-REPORT_S = 10.0
 
 Work = BlockWork[SlideT] | Callable[[SlideT], SlideOutcome]
 """Work in blocks, or work that takes a slide whole."""
@@ -77,11 +74,6 @@ class TaskTerms:
     """See `BlockDriver`."""
 
 
-def topic_of(run: str) -> str:
-    """Dask topic on which a run's workers report the task they began."""
-    return f"gigaslide-{run}"
-
-
 def run_task(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms) -> TaskReport:
     """Do a task here. An exception becomes a `TaskFailure`, a temporary one only after retries."""
     start, attempts = time.perf_counter(), 1
@@ -120,9 +112,8 @@ def _reason(error: Exception) -> str:
 
 
 def run_task_in_worker(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms) -> TaskReport:
-    """Do a task in a Dask worker: report its start, and kill the worker if it takes too long."""
+    """Run a task in a Dask worker, and kill the worker if the task takes too long."""
     worker = get_worker()
-    _report_beginning(worker, task, terms)
     # The workers' own logger writes to a job's log file, which then tells on which slide a worker
     # died.
     logging.getLogger("distributed.worker.gigaslide").info("on %s", task)
@@ -136,23 +127,6 @@ def run_task_in_worker(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms)
     finally:
         ours.removeHandler(collector)
     return replace(report, worker=worker.address, records=collector.records)
-
-
-def _report_beginning(worker: Worker, task: Task[SlideT], terms: TaskTerms) -> None:
-    """Report to the scheduler and wait for its answer, a few ms: what a worker leaves in its outbox
-    is lost if the task kills it."""
-    message = {"key": task.key, "worker": worker.address, "at": time.time()}
-    scheduler: Any = worker.scheduler
-    try:
-        sync(
-            worker.loop,
-            scheduler.log_event,
-            topic=topic_of(terms.run),
-            msg=message,
-            callback_timeout=REPORT_S,
-        )
-    except Exception as error:  # the work matters more
-        logger.debug("%s: its beginning could not be reported: %r", task, error)
 
 
 @contextmanager

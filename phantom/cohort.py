@@ -8,7 +8,7 @@ import numpy as np
 from shapely.geometry import Polygon
 
 from ..cohort import Cohort, CohortSlide
-from ..storage import Recipe, StoreError
+from ..storage import Output, Recipe, StoreError
 from ..wsi import Annotation, Outline
 from .lesions import Lesion
 from .painter import BLOCK_PX, Painter
@@ -124,20 +124,16 @@ def annotate(lesions: tuple[Lesion, ...]) -> Annotation:
 
 
 def _is_made(plan: PhantomSlide, recipe: Recipe, out: Path) -> bool:
-    slide_path, annotation_path, recipe_path = _paths(plan, out)
-    if not slide_path.exists() or (plan.label == "tumor" and not annotation_path.exists()):
-        return False
+    slide, annotation, made_by = (path.relative_to(out).as_posix() for path in _paths(plan, out))
+    files = (slide, annotation) if plan.label == "tumor" else (slide,)
     try:
-        found = Recipe.load(recipe_path)
+        state = Output(location=out, recipe=recipe, recipe_file=made_by, files=files).state()
     except StoreError as error:
         logger.warning("%s: made again: %s", plan.slide_id, error)
         return False
-    if found is None:
-        return False
-    changes = found.differences(recipe)
-    if changes:
-        logger.warning("%s: made again, the recipe changed: %s", plan.slide_id, "; ".join(changes))
-    return not changes
+    if state.status == "changed":
+        logger.warning("%s: made again: %s", plan.slide_id, "; ".join(state.differences))
+    return state.is_unchanged
 
 
 def _paths(plan: PhantomSlide, out: Path) -> tuple[Path, Path, Path]:
