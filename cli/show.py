@@ -143,26 +143,26 @@ def show_left_out(metrics: dict[str, Any]) -> None:
     """What is not as it should be: slides that figures lack, predictions that are missing or lie
     outside."""
     for figures in dict.fromkeys(
-        one["left_out_of"] for one in metrics["left_out"] if one["what"] == "slide"
+        one["excluded_from"] for one in metrics["exclusions"] if one["kind"] == "slide"
     ):
         some = [
             one
-            for one in metrics["left_out"]
-            if one["what"] == "slide" and one["left_out_of"] == figures
+            for one in metrics["exclusions"]
+            if one["kind"] == "slide" and one["excluded_from"] == figures
         ]
         words = (
-            f"left out of {figures}: {format_count(len(some), 'slide')}, the first "
+            f"excluded from {figures}: {format_count(len(some), 'slide')}, the first "
             f"{some[0]['slide']}: {some[0]['reason']}"
         )
         say(f"{'':<{STAGE_WIDTH}} {words}")
-    patients = [one for one in metrics["left_out"] if one["what"] == "patient"]
+    patients = [one for one in metrics["exclusions"] if one["kind"] == "patient"]
     if patients:
         words = (
             f"{format_count(len(patients), 'patient')}, the first {patients[0]['name']}: "
             f"{patients[0]['reason']}"
         )
-        say(f"{'':<{STAGE_WIDTH}} left out of pN stages: {words}")
-    outside = [one for one in metrics["left_out"] if one["what"] == "detection"]
+        say(f"{'':<{STAGE_WIDTH}} excluded from pN stages: {words}")
+    outside = [one for one in metrics["exclusions"] if one["kind"] == "detection"]
     if outside:
         count = format_count(
             sum(slide["detections_outside"] for slide in metrics["slides"]), "detection"
@@ -176,9 +176,9 @@ def show_left_out(metrics: dict[str, Any]) -> None:
 def show_comparison(metrics: dict[str, Any]) -> None:
     """Both models and their difference, figure by figure."""
     first, second = metrics["names"]
-    some = dict.fromkeys(one["slide"] for one in metrics["left_out"])
+    some = dict.fromkeys(one["slide"] for one in metrics["exclusions"])
     left_out = (
-        f"; left out: {', '.join(some)}, the first by {metrics['left_out'][0]['reason']}"
+        f"; excluded: {', '.join(some)}, the first by {metrics['exclusions'][0]['reason']}"
         if some
         else ""
     )

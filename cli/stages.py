@@ -212,9 +212,8 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
     metrics = find_evaluation(cohort, predictions, out, settings)
     what = "evaluated" if metrics is None else "unchanged"
     if metrics is None:
-        with bar(
-            "evaluate", 2 * len(slides_to_evaluate(cohort, settings)), " slides"
-        ) as progress:  # judged, pictured
+        slides = len(slides_to_evaluate(cohort, settings))
+        with bar("evaluate", slides, " slides") as progress:
             metrics = evaluate_cohort(
                 cohort, predictions, out, settings, on_slide=lambda _: progress.update()
             ).metrics
@@ -243,4 +242,4 @@ def compare_stage(
     for comparison in comparisons:
         show_comparison(comparison.metrics)
     say(f"{'':<9} {out / 'compare.html'}")
-    return 2 if any(comparison.left_out for comparison in comparisons) else 0
+    return 2 if any(comparison.exclusions for comparison in comparisons) else 0

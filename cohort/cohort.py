@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from shapely.geometry import MultiPolygon
 
 from ..storage import AnnotationError, Location, SettingsError, atomic_file, name_of, parse_location
-from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning
+from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideFrame
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 
@@ -58,8 +58,12 @@ class CohortSlide:
         annotation = self.load_annotation(further_groups)
         return None if annotation is None else annotation.tumor
 
-    def load_annotation(self, further_groups: Mapping[str, GroupMeaning]) -> Annotation | None:
-        """What is drawn on a labelled slide; None where the row has no annotation.
+    def load_annotation(
+        self, further_groups: Mapping[str, GroupMeaning], *, frame: SlideFrame | None = None
+    ) -> Annotation | None:
+        """Read what is drawn on a labelled slide; None where the row has no annotation.
+
+        frame saves opening the slide where the annotation needs its size.
 
         Raises:
             AnnotationError: it cannot be read, or contradicts the label.
@@ -71,7 +75,7 @@ class CohortSlide:
         # slide.
         at_hand = not isinstance(self.path, Path) or self.path.exists()
         annotation = Annotation.load(
-            self.annotation, groups=groups, slide=self.path if at_hand else None
+            self.annotation, groups=groups, slide=frame or (self.path if at_hand else None)
         )
         if (self.label == "tumor") == annotation.tumor.is_empty:
             says = "no tumour" if annotation.tumor.is_empty else "tumour"

@@ -9,7 +9,7 @@ import shapely
 from shapely.geometry import MultiPolygon
 
 from ..cohort import CohortSlide
-from ..eval import EvaluateSettings, lesions_of_annotation
+from ..eval import EvaluateSettings, find_lesions
 from ..storage import GigaslideError
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, PolygonRaster, SlideInfo, TissueMask
 from .findings import Finding, error, note, told, warning
@@ -65,7 +65,7 @@ class AnnotationFacts:
             shapely.area(shapely.intersection(polygons, slide)).sum(),
         )
         tumor = MultiPolygon(_whole(shapely.intersection(annotation.tumor, slide)))
-        lesions = lesions_of_annotation(
+        lesions = find_lesions(
             tumor, slide_size=(info.width, info.height), slide_mpp=info.mpp, settings=settings
         )
         isolated = int(lesions.measures.is_itc.sum())

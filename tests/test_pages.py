@@ -197,7 +197,7 @@ def test_filters_hide_rows_and_pictures(report):
     assert len(names(report, ".card")) == 6
     assert choose("truth", "tumour") == {"high", HOSTILE}
     assert choose("status", "no label") == set()
-    assert choose("truth", "not said") == {"lost"}
+    assert choose("truth", "unknown") == {"lost"}
     assert choose("status", "evaluated") == set()
 
 
