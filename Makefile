@@ -10,7 +10,7 @@ SLIDES ?= 4
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real test-cluster test-pages same-content fuzz lint format bench clean
+.PHONY: help demo test test-real test-cluster test-pages same-content fuzz lint format docs dist bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,9 +35,9 @@ test-cluster: $(READY)  ## run batches on a Slurm of our own (root on Debian, el
 	.ci/slurm install || true
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
 
-test-pages: $(READY)  ## read the report in a headless Chromium, installed where there is none (root on Debian)
+test-pages: $(READY) docs  ## open the report and the documentation in a headless Chromium (root on Debian installs one)
 	.ci/chromium install || true
-	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py
+	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py tests/test_site.py
 
 same-content: $(READY)  ## tile phantoms with 0 to 3 workers, and Slurm if started: one content hash (SLIDES=4)
 	rm -rf same-content-out
@@ -56,9 +56,17 @@ format: $(READY)  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(READY)  ## build the documentation into site/; open site/index.html
+	$(BIN)/python docs/scripts/make_pages.py build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python docs/scripts/check_site.py site
+
+dist: $(READY)  ## build sdist and wheel into dist/, install the wheel elsewhere and run its demo
+	.ci/dist $(BIN)/python
+
 bench: $(READY)  ## seconds, patches per second and peak memory of every stage
 	$(BIN)/python benchmarks/stages.py
 
 clean:  ## remove the environment, the demo's output and caches
-	rm -rf $(VENV) demo-out same-content-out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-out same-content-out build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,37 +1,31 @@
 """The same work over many slides, on one machine or many."""
 
-from .blocks import BlockPlan, BlockWork
-from .jobscript import job_script, without_job_options
-from .journal import JOURNAL, Journal, RunFolder, run_folder
-from .lock import BEAT_S, Holder
-from .outcome import BatchSummary, SlideOutcome, SlideStatus, table_name
-from .pieces import DONE, RECIPE, FolderPieces, Pieces, size_and_crc
+from .blocks import BlockPlan, BlockWork, PendingBlocks
+from .driver import BlockDriver, SlideContext
+from .machine import available_cores, available_memory
+from .outcome import BatchSummary, SlideOutcome, SlideStatus
 from .run import run_blocks, run_slides
+from .run_folder import RunFolder, open_run_folder
 from .settings import BatchSettings
 from .stop import Stopped
+from .workers import describe_workers
 
 __all__ = [
-    "BEAT_S",
-    "DONE",
-    "JOURNAL",
-    "RECIPE",
     "BatchSettings",
     "BatchSummary",
+    "BlockDriver",
     "BlockPlan",
     "BlockWork",
-    "FolderPieces",
-    "Holder",
-    "Journal",
-    "Pieces",
+    "PendingBlocks",
     "RunFolder",
+    "SlideContext",
     "SlideOutcome",
     "SlideStatus",
     "Stopped",
-    "job_script",
+    "available_cores",
+    "available_memory",
+    "describe_workers",
+    "open_run_folder",
     "run_blocks",
-    "run_folder",
     "run_slides",
-    "size_and_crc",
-    "table_name",
-    "without_job_options",
 ]

@@ -1,102 +1,102 @@
-"""How a slide's work splits: planned, done block by block, finished. What is done is read from the
-disk."""
+"""Slide work in blocks: what a stage fills in, and the tasks into which it is split."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
+from ..storage import BlockRecord, Output
 from .outcome import SlideOutcome
 
-__all__ = ["BlockPlan", "BlockWork", "HasId", "Task", "WholeSlides"]
+if TYPE_CHECKING:
+    from .driver import SlideContext
+
+__all__ = ["BlockPlan", "BlockWork", "HasId", "PendingBlocks", "SlideT", "Step", "Task"]
 
 
 class HasId(Protocol):
-    """Anything that stands for one slide."""
+    """One slide and what the work needs to know of it."""
 
     @property
     def id(self) -> str: ...
 
 
 SlideT = TypeVar("SlideT", bound=HasId)
-Contra = TypeVar("Contra", bound=HasId, contravariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockPlan:
-    """What is left to do on one slide."""
+    """Blocks of one slide, and what they share."""
 
     blocks: int
-    """All blocks of the slide, numbered from 0."""
+    """Number of blocks, numbered from 0."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Plain JSON; keep it small. Larger data belongs into a file in `SlideContext.partial`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingBlocks:
+    """Blocks of one slide that are still to be done."""
+
+    blocks: int
+    """Number of all blocks of the slide."""
     pending: tuple[int, ...]
-    """Those that are not on disk yet."""
-    counts: dict[str, int] | None = None
-    """What the others hold, for the bar: {"tumor": 300}."""
 
 
-class BlockWork(Protocol[Contra]):
-    """Work on slides in blocks of 1 to 10 s. Pickles small: it goes to the workers with every task.
+class BlockWork(Protocol[SlideT]):
+    """Work on slides in blocks of 1 to 10 s, each done by any process, in any order.
 
-    Each method may be called again after it was cut off anywhere, in another process, and must then
-    come to the same. What a block makes is a piece of its own on disk, whole or absent (see
-    `Pieces`); its pixels never travel.
+    Pickles small, for it travels with every task. Each method may be called again after it was
+    interrupted anywhere, in another process, and must give the same result.
     """
 
-    def plan(self, slide: Contra) -> BlockPlan | SlideOutcome:
-        """Decide on the blocks, the same for the same slide and settings, and look which are done.
+    def output(self, slide: SlideT) -> Output:
+        """Return the location of the slide's output and its recipe, from the files as they are now.
 
-        The outcome instead where nothing is left to do. Cheap against the blocks: at most a few
-        seconds.
+        Raises:
+            GigaslideError: a file of the slide is missing; its output stays as it is.
         """
         ...
 
-    def block(self, slide: Contra, number: int) -> dict[str, int]:
-        """Do one block; return what it made, counted: {"tumor": 119}."""
+    def open(self, slide: SlideT) -> AbstractContextManager[Any]:
+        """Open what blocks read from. A process keeps it open between blocks of one slide."""
         ...
 
-    def finish(self, slide: Contra) -> SlideOutcome | BlockPlan:
-        """Make the slide's output whole, all blocks being done; or say which of them did not
-        last."""
+    def prepare(self, context: "SlideContext[SlideT]") -> BlockPlan | SlideOutcome:
+        """Decide on the blocks, and create below `context.partial.whole` what they write into.
+
+        Return the outcome instead if there is nothing to make. Takes a few seconds at most.
+        """
         ...
 
-    def identity(self, slide: Contra) -> str | None:
-        """What a failure holds for: a slide that failed is tried again when this has changed. None:
-        always."""
+    def block(self, context: "SlideContext[SlideT]", number: int) -> BlockRecord:
+        """Do one block: write its files below `context.partial.whole` and return their record."""
+        ...
+
+    def assemble(
+        self, context: "SlideContext[SlideT]", records: Mapping[int, BlockRecord]
+    ) -> Mapping[str, Any]:
+        """Complete the output from the records of all blocks; return the attributes (plain JSON) to
+        save with its recipe."""
+        ...
+
+    def outcome(self, slide: SlideT, attributes: Mapping[str, Any]) -> SlideOutcome:
+        """Describe a whole output from its attributes: "done", or "partial" if pixels are lost."""
         ...
 
 
-def _none(slide: HasId) -> None:
-    return None
-
-
-@dataclass(frozen=True)
-class WholeSlides(Generic[SlideT]):
-    """Work that takes a slide whole, as work without blocks."""
-
-    work: Callable[[SlideT], SlideOutcome]
-    identity_of: Callable[[SlideT], str | None] = _none
-
-    def plan(self, slide: SlideT) -> SlideOutcome:
-        return self.work(slide)
-
-    def block(self, slide: SlideT, number: int) -> dict[str, int]:
-        raise TypeError(
-            f"{slide.id}: work that takes a slide whole has no block {number}"
-        )  # plan has done it all
-
-    def finish(self, slide: SlideT) -> SlideOutcome:
-        raise TypeError(f"{slide.id}: work that takes a slide whole has nothing to finish")
-
-    def identity(self, slide: SlideT) -> str | None:
-        return self.identity_of(slide)
+Step = Literal["slide", "prepare", "block", "assemble"]
+"""slide: work that takes a slide whole. The others are the steps of `BlockWork`."""
 
 
 @dataclass(frozen=True)
 class Task(Generic[SlideT]):
-    """One thing to do, in one process, in one go."""
+    """One step on one slide, done by one process without interruption."""
 
     slide: SlideT
-    step: Literal["plan", "block", "finish"]
+    step: Step
     number: int = 0
+    """Number of the block."""
 
     @property
     def key(self) -> str:
@@ -104,8 +104,8 @@ class Task(Generic[SlideT]):
         return f"{self.slide.id}/{self.step}/{self.number}"
 
     def __str__(self) -> str:
-        return (
-            f"{self.slide.id}, block {self.number}"
-            if self.step == "block"
-            else f"{self.slide.id}, {self.step}"
+        if self.step == "slide":
+            return self.slide.id
+        return f"{self.slide.id}, {'block ' * (self.step == 'block')}" + (
+            str(self.number) if self.step == "block" else self.step
         )

@@ -1,4 +1,4 @@
-"""What became of each slide of a batch, and of the batch."""
+"""Outcome of each slide of a batch, and of the batch."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,48 +15,48 @@ SlideStatus = Literal["done", "skipped", "partial", "failed"]
 
 
 def table_name(name: str, stage: str) -> str:
-    """Of a table in a run's folder: a stage that the folder is not for has its own."""
+    """Return the file name of a run's table; a stage in another stage's folder has its own."""
     return f"{stage}-{name}" if stage else name
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlideOutcome:
-    """One slide: skipped = its output was there already; partial = done but for some pixels nobody
-    can read."""
+    """Outcome of one slide. skipped: its output was there already; partial: done, except for pixels
+    that cannot be read."""
 
     slide: str
     status: SlideStatus
     reason: str = ""
     seconds: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
-    """What was made, in the stage's own words: {"tumor": 300, "normal": 300}."""
+    """Numbers of what was made, by the stage's own names: {"tumor": 300, "normal": 300}."""
     traceback: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerPace:
-    """What one worker did in a run."""
+    """Work of one worker in a run."""
 
     tasks: int = 0
     seconds: float = 0.0
-    """Spent in tasks."""
+    """Time spent in tasks."""
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def per_second(self) -> float:
-        """All that was made, of whatever class, a second of work."""
+        """Number of what was made, of all classes, per second of work."""
         return sum(self.counts.values()) / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How fast a run was, worker by worker."""
+    """Speed of a run, by worker."""
 
     workers: dict[str, WorkerPace] = field(default_factory=dict)
     seconds: float = 0.0
-    """The run's own, from its start to its end."""
+    """Time from the start of the run to its end."""
 
-    def took(self, worker: str, seconds: float, counts: dict[str, int]) -> None:
+    def add(self, worker: str, seconds: float, counts: dict[str, int]) -> None:
         """Add a task."""
         before = self.workers.get(worker, WorkerPace())
         self.workers[worker] = WorkerPace(
@@ -68,7 +68,7 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSummary:
-    """All slides of one run, in the order of the cohort."""
+    """Outcomes of all slides of one run, in the order of the cohort."""
 
     outcomes: tuple[SlideOutcome, ...]
     pace: Pace = field(default_factory=Pace)

@@ -1,5 +1,5 @@
-"""A run on one page: what became of the slides, why, how fast each worker was, and which slides
-took longest."""
+"""A run on one page: outcomes of the slides and their reasons, speed of the workers, slowest
+slides."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -25,12 +25,11 @@ class _Reason:
 
 
 def run_html(summary: BatchSummary, *, name: str, failures: str = "failures.txt") -> str:
-    """The text of run.html, which needs nothing else. Whatever comes from outside is escaped by the
-    template."""
+    """Return run.html, one file that needs no other. The template escapes all text from outside."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters["duration"] = duration
+    environment.filters["duration"] = format_duration
     totals: Counter[str] = Counter()
     for outcome in summary.outcomes:
         totals.update(outcome.counts)
@@ -48,8 +47,8 @@ def run_html(summary: BatchSummary, *, name: str, failures: str = "failures.txt"
     )
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: 3.2 s, 12 min, 1 h 05 min."""
+def format_duration(seconds: float) -> str:
+    """Format seconds: 3.2 s, 12 min, 1 h 05 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -57,7 +56,7 @@ def duration(seconds: float) -> str:
 
 
 def _reasons(summary: BatchSummary) -> list[_Reason]:
-    """Why slides failed or are partial, failures first, the most frequent of them before."""
+    """Group failed and partial slides by reason: failures first, the most frequent first."""
     groups: dict[tuple[SlideStatus, str], list[str]] = defaultdict(list)
     for outcome in summary.outcomes:
         if outcome.status in ("failed", "partial"):

@@ -1,4 +1,4 @@
-"""The same work on every slide, here or in worker processes; a slide that fails is recorded and the
+"""Run work on every slide, here or in worker processes; a slide that fails is recorded, and the
 others go on."""
 
 import logging
@@ -7,26 +7,32 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Generic
+from typing import Generic, Literal
 
 from ..storage import ClusterError, StoreError
-from .agenda import Agenda, InHand
-from .blocks import BlockPlan, BlockWork, SlideT, Task, WholeSlides
-from .engine import Ended, Engine, Here, Lost
-from .journal import RunFolder
-from .on_dask import OnDask
+from .blocks import BlockWork, PendingBlocks, SlideT, Task
+from .dask_executor import DaskExecutor
+from .driver import BlockDriver, close_kept_slide
+from .executor import Executor, LocalExecutor, LostTask, TaskResult
 from .outcome import BatchSummary, SlideOutcome
-from .perform import PACKAGE, Failure, Report, Terms
-from .record import Record
+from .run_folder import RunFolder
+from .run_log import RunLog
+from .scheduling import SlideProgress, TaskQueue
 from .settings import BatchSettings
 from .stop import GRACE_S, Stopped, StopRequest, stop_signals
+from .task import PACKAGE, TaskFailure, TaskReport, TaskTerms, Work
 
 __all__ = ["run_blocks", "run_slides"]
 
 logger = logging.getLogger(__name__)
 
 BLOCK_LIMIT_S = 600.0
-WAIT_S = 0.5  # the longest that a signal or a lost lock goes unseen between tasks
+MANY = 10**6
+"""Maximum workers that can be busy at once where one slide has blocks for all."""
+WAIT_S = 0.5
+"""Maximum time until a signal or a lost lock is noticed between tasks."""
+
+FailureIdentity = Callable[[SlideT], str | None]
 
 
 def run_slides(
@@ -38,11 +44,12 @@ def run_slides(
     identity: Callable[[SlideT], str | None] | None = None,
     on_outcome: Callable[[SlideOutcome], None] | None = None,
 ) -> BatchSummary:
-    """Do work that takes a slide whole on every slide, one task a slide.
+    """Run work that takes a slide whole, one task a slide.
 
-    work is a picklable callable; whatever it raises becomes the outcome "failed" of its slide. A
-    folder keeps the run's journal and its tables, as for `run_blocks`; identity says what a failure
-    holds for. on_outcome hears of each slide as it ends.
+    work is a picklable callable; an exception becomes the outcome "failed" of its slide. A folder
+    keeps the run's journal and tables, as for `run_blocks`. identity returns what a failure depends
+    on: the slide is tried again once it changes, always if it is None. on_outcome receives each
+    slide's outcome.
 
     Raises:
         ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was
@@ -50,9 +57,9 @@ def run_slides(
         StoreError: the disk is full.
         Stopped: a signal asked to stop.
     """
-    record = Record(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome)
-    whole = WholeSlides(work) if identity is None else WholeSlides(work, identity)
-    return _run(whole, slides, settings, record, limit_s=settings.task_limit_s)
+    log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome)
+    run = _Run(work, settings, log, identity or (lambda _: None), first_step="slide")
+    return run.run(slides, limit_s=settings.task_timeout_s)
 
 
 def run_blocks(
@@ -64,11 +71,11 @@ def run_blocks(
     on_outcome: Callable[[SlideOutcome], None] | None = None,
     on_block: Callable[[dict[str, int]], None] | None = None,
 ) -> BatchSummary:
-    """Do work in blocks on every slide, into a folder that this run holds; keep its journal there.
+    """Run work in blocks on every slide, with the journal and tables in the locked folder.
 
-    Slides that failed in an earlier run by the same identity are not tried again unless
+    Slides that failed in an earlier run by the same recipe are not tried again unless
     settings.retry_failed. At the end the folder has a summary.csv, a run.html, and a failures.txt
-    where a slide failed. on_block hears what each block made.
+    if a slide failed. on_block receives the counts of each block.
 
     Raises:
         ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was
@@ -76,70 +83,60 @@ def run_blocks(
         StoreError: the disk is full.
         Stopped: a signal asked to stop.
     """
-    limit_s = BLOCK_LIMIT_S if settings.task_limit_s is None else settings.task_limit_s
-    record = Record(
-        run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome, on_block=on_block
-    )
-    return _run(work, slides, settings, record, limit_s=limit_s)
+    limit_s = BLOCK_LIMIT_S if settings.task_timeout_s is None else settings.task_timeout_s
+    log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome, on_block=on_block)
+    identity = BlockDriver(work).failure_identity
+    return _Run(work, settings, log, identity, first_step="prepare").run(slides, limit_s=limit_s)
 
 
-def _run(
-    work: BlockWork[SlideT],
-    slides: Sequence[SlideT],
-    settings: BatchSettings,
-    record: Record,
-    *,
-    limit_s: float | None,
-) -> BatchSummary:
-    level = logging.getLogger(PACKAGE).getEffectiveLevel()
-    terms = Terms(run=record.run, tries=settings.tries, limit_s=limit_s, log_level=level)
-    record.note("run", slides=len(slides), settings=settings.model_dump(mode="json"))
-    with stop_signals() as stop:
-        run = _Run(work, settings, record, stop)
-        run.look_at(slides)
-        try:
-            if run.agenda.waiting:
-                with closing(
-                    _engine(work, terms, settings, record, at_most=run.agenda.waiting)
-                ) as engine:
-                    stop.at_once = not engine.may_be_killed
-                    run.drive(engine)
-                    stop.at_once = False
-        except BaseException as error:
-            record.note("stopped", reason=str(error) or type(error).__name__)
-            raise
-        return record.end([slide.id for slide in slides])
-
-
-def _engine(
-    work: BlockWork[SlideT], terms: Terms, settings: BatchSettings, record: Record, *, at_most: int
-) -> Engine:
+def make_executor(
+    work: Work[SlideT], terms: TaskTerms, settings: BatchSettings, log: RunLog, *, max_workers: int
+) -> Executor:
     if settings.workers == 0:
-        return Here(work, terms)
-    if not isinstance(work, WholeSlides):
-        at_most = 10**6  # one slide may have blocks for all
-    return OnDask(
-        work,
-        terms,
-        settings,
-        at_most=at_most,
-        shared=record.folder.shared if record.folder else None,
-    )
+        return LocalExecutor(work, terms)
+    shared = log.folder.shared if log.folder else None
+    return DaskExecutor(work, terms, settings, max_workers=max_workers, shared=shared)
 
 
 class _Run(Generic[SlideT]):
-    """Hands out tasks, few at a time, and takes what they came to, until every slide has its
-    outcome."""
+    """Hands out tasks, few at a time, and takes their results, until every slide has an outcome."""
 
     def __init__(
-        self, work: BlockWork[SlideT], settings: BatchSettings, record: Record, stop: StopRequest
+        self,
+        work: Work[SlideT],
+        settings: BatchSettings,
+        log: RunLog,
+        identity: FailureIdentity[SlideT],
+        *,
+        first_step: Literal["slide", "prepare"],
     ) -> None:
-        self.work, self.settings, self.record, self.stop = work, settings, record, stop
-        self.agenda: Agenda[SlideT] = Agenda()
+        self.work, self.settings, self.log, self.identity = work, settings, log, identity
+        self.queue: TaskQueue[SlideT] = TaskQueue(first_step=first_step)
+        self.is_in_blocks = first_step == "prepare"
+        self.stop = StopRequest()
 
-    def look_at(self, slides: Sequence[SlideT]) -> None:
-        """Put the slides on the agenda, but for those that failed before and would fail again."""
-        folder = self.record.folder
+    def run(self, slides: Sequence[SlideT], *, limit_s: float | None) -> BatchSummary:
+        terms = TaskTerms(
+            run=self.log.run,
+            attempts=self.settings.max_attempts,
+            limit_s=limit_s,
+            log_level=logging.getLogger(PACKAGE).getEffectiveLevel(),
+            sync_blocks=bool(self.settings.cluster or self.settings.scheduler),
+        )
+        self.log.note("run", slides=len(slides), settings=self.settings.model_dump(mode="json"))
+        with stop_signals() as self.stop:
+            self._queue(slides)
+            try:
+                if self.queue.unstarted:
+                    self._work_through(terms)
+            except BaseException as error:
+                self.log.note("stopped", reason=str(error) or type(error).__name__)
+                raise
+            return self.log.end([slide.id for slide in slides])
+
+    def _queue(self, slides: Sequence[SlideT]) -> None:
+        """Queue the slides, except those that failed before and would fail again."""
+        folder = self.log.folder
         failures = (
             folder.journal.failures(folder.stage)
             if folder is not None and not self.settings.retry_failed
@@ -147,100 +144,112 @@ class _Run(Generic[SlideT]):
         )
         for slide in slides:
             before = failures.get(slide.id)
-            identity = self.work.identity(slide) if before else None
+            identity = self.identity(slide) if before else None
             if before is not None and identity is not None and before.get("identity") == identity:
                 reason = (
-                    "not tried again, for it failed before (--retry-failed does): "
+                    "failed in an earlier run and is not tried again (--retry-failed does): "
                     f"{before.get('reason')}"
                 )
-                self.record.known(SlideOutcome(slide=slide.id, status="failed", reason=reason))
+                self.log.keep(SlideOutcome(slide=slide.id, status="failed", reason=reason))
             else:
-                self.agenda.add(slide)
+                self.queue.add(slide)
 
-    def drive(self, engine: Engine) -> None:
+    def _work_through(self, terms: TaskTerms) -> None:
+        max_workers = MANY if self.is_in_blocks else self.queue.unstarted
+        executor = make_executor(self.work, terms, self.settings, self.log, max_workers=max_workers)
+        with closing(executor):
+            self.stop.at_once = not executor.can_kill_tasks
+            try:
+                self.drive(executor)
+            finally:
+                close_kept_slide()
+            self.stop.at_once = False
+
+    def drive(self, executor: Executor) -> None:
         """Raises ClusterError, StoreError and Stopped as `run_blocks` says."""
-        stop_at, folder = None, self.record.folder
-        while not self.agenda.is_over:
+        stop_at, folder = None, self.log.folder
+        while not self.queue.is_empty:
             if folder is not None and folder.lock.is_lost:
                 raise ClusterError(
-                    f"{folder.place}: another run took this one's lock away; this one stops"
+                    f"{folder.location}: another run took this one's lock away; this one stops"
                 )
             if self.stop.number is not None:
-                for task in engine.call_off():
-                    self.agenda.landed(task)
                 stop_at = stop_at or time.monotonic() + GRACE_S
-                if not self.agenda.flying or time.monotonic() > stop_at:
+                if not self.queue.running or time.monotonic() > stop_at:
                     raise Stopped(self.stop.number)
             else:
-                self._hand_out(engine)
-            for ended in engine.wait(WAIT_S):
+                self._hand_out(executor)
+            for ended in executor.wait(WAIT_S):
                 self._take(ended)
 
-    def _hand_out(self, engine: Engine) -> None:
-        slots = engine.slots
-        while self.agenda.flying < slots:
-            task = self.agenda.next()
+    def _hand_out(self, executor: Executor) -> None:
+        capacity = executor.capacity
+        while self.queue.running < capacity:
+            task = self.queue.next_task()
             if task is None:
-                if not self.agenda.flying:
+                if not self.queue.running:
                     raise RuntimeError(
-                        "slides are left of which nothing is to be done: a fault of ours; please "
-                        "report it"
+                        "slides are left but no task: an error of gigaslide; please report it"
                     )
                 return
-            engine.submit(task)
+            executor.submit(task)
 
-    def _take(self, ended: Ended) -> None:
-        state = self.agenda.landed(ended.task)
+    def _take(self, ended: TaskResult) -> None:
+        state = self.queue.take_back(ended.task)
         if state is None:
             return  # the slide failed while this was under way
-        if isinstance(ended.result, Lost):
+        if isinstance(ended.result, LostTask):
             self._take_lost(state, ended.task, ended.result)
             return
         report = ended.result
         for logged in report.records:
             logging.getLogger(logged.name).handle(logged)
         state.seconds += report.seconds
-        if isinstance(report.value, Failure):
+        if isinstance(report.value, TaskFailure):
             self._take_failure(state, ended.task, report.value)
         else:
             self._take_value(state, ended.task, report)
 
-    def _take_value(self, state: InHand[SlideT], task: Task[SlideT], report: Report) -> None:
-        value, pace = report.value, self.record.pace
+    def _take_value(
+        self, state: SlideProgress[SlideT], task: Task[SlideT], report: TaskReport
+    ) -> None:
+        value, pace = report.value, self.log.pace
         if isinstance(value, SlideOutcome):
-            is_news = task.step != "finish" and value.status != "skipped"
-            pace.took(report.worker, report.seconds, value.counts if is_news else {})
+            is_news = task.step != "assemble" and value.status != "skipped"
+            pace.add(report.worker, report.seconds, value.counts if is_news else {})
             seconds = state.seconds if value.status != "skipped" else value.seconds
-            self._close(replace(value, seconds=seconds), tries=report.tries)
-        elif isinstance(value, BlockPlan):
-            pace.took(report.worker, report.seconds, {})
-            self.record.note(
+            self._close(replace(value, seconds=seconds), attempts=report.attempts)
+        elif isinstance(value, PendingBlocks):
+            pace.add(report.worker, report.seconds, {})
+            self.log.note(
                 "plan", slide=task.slide.id, blocks=value.blocks, pending=len(value.pending)
             )
-            if state.plans < self.settings.tries:
-                self.agenda.planned(state, value.pending)
+            if state.plans < self.settings.max_attempts:
+                self.queue.add_blocks(state, value.pending)
             else:
-                reason = f"what was written did not last ({state.plans} times)"
-                self._take_failure(state, task, Failure(reason=reason))
+                reason = f"written files did not last ({state.plans} times)"
+                self._take_failure(state, task, TaskFailure(reason=reason))
         else:
-            pace.took(report.worker, report.seconds, value)
+            pace.add(report.worker, report.seconds, value)
             seconds = round(report.seconds, 3)
-            self.record.block(
+            self.log.block(
                 task.slide.id,
                 task.number,
                 value,
                 seconds=seconds,
                 worker=report.worker,
-                tries=report.tries,
+                attempts=report.attempts,
             )
-            self.agenda.did_block(state)
+            self.queue.complete_block(state)
 
-    def _take_failure(self, state: InHand[SlideT], task: Task[SlideT], failure: Failure) -> None:
+    def _take_failure(
+        self, state: SlideProgress[SlideT], task: Task[SlideT], failure: TaskFailure
+    ) -> None:
         where = f" (block {task.number})" if task.step == "block" else ""
-        if failure.disk_is_full and self.record.folder is not None:
+        if failure.disk_is_full and self.log.folder is not None:
             raise StoreError(
-                f"{self.record.folder.place}: the disk is full ({task}: {failure.reason}); free "
-                "some space and run the same command again to go on"
+                f"{self.log.folder.location}: the disk is full ({task}: {failure.reason}); free "
+                "some space and run the same command again to continue"
             )
         logger.warning("%s failed%s: %s", task.slide.id, where, failure.reason)
         self._close(
@@ -253,11 +262,11 @@ class _Run(Generic[SlideT]):
             )
         )
 
-    def _take_lost(self, state: InHand[SlideT], task: Task[SlideT], lost: Lost) -> None:
-        tries = self.settings.tries
-        is_tried_again = self.agenda.lost(task, deaths=lost.deaths, tries=tries)
+    def _take_lost(self, state: SlideProgress[SlideT], task: Task[SlideT], lost: LostTask) -> None:
+        tries = self.settings.max_attempts
+        is_tried_again = self.queue.retry(task, deaths=lost.deaths, max_attempts=tries)
         deaths = state.deaths[task.key]
-        self.record.note(
+        self.log.note(
             "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths
         )
         if not is_tried_again:
@@ -265,17 +274,13 @@ class _Run(Generic[SlideT]):
                 f"set aside after {deaths} of its workers died; at the last, in {task.step} "
                 f"{task.number}, "
             )
-            self._take_failure(state, task, Failure(reason=reason + lost.reason))
+            self._take_failure(state, task, TaskFailure(reason=reason + lost.reason))
         elif lost.deaths:
             logger.warning("%s: %s; try %d of %d follows", task, lost.reason, deaths + 1, tries)
 
-    def _close(self, outcome: SlideOutcome, *, tries: int = 1) -> None:
-        state = self.agenda.drop(outcome.slide)
-        identity = (
-            self.work.identity(state.slide)
-            if state is not None and outcome.status == "failed"
-            else None
-        )
-        self.record.outcome(
-            outcome, tries=max(tries, state.tries if state else 1), identity=identity
-        )
+    def _close(self, outcome: SlideOutcome, *, attempts: int = 1) -> None:
+        state = self.queue.remove(outcome.slide)
+        is_failure = state is not None and outcome.status == "failed"
+        identity = self.identity(state.slide) if state is not None and is_failure else None
+        attempts = max(attempts, state.attempts if state else 1)
+        self.log.outcome(outcome, attempts=attempts, identity=identity)

@@ -23,10 +23,10 @@ import numpy as np
 import psutil
 import tilers
 import zarr
-from gigaslide.patching import CLASSES, Candidates, PatchStore, TileSettings
-from gigaslide.patching.write import write_slide
-from gigaslide.storage import Recipe
-from gigaslide.wsi import open_slide
+from gigaslide.patching import Candidates, PatchStore, TileSettings
+from gigaslide.patching.write import create_arrays, layouts, write_rest, write_rows
+from gigaslide.storage import GROUP, Output, Recipe
+from gigaslide.wsi import CLASSES, open_slide
 
 BATCH = 32
 SLIDES, PER_CLASS = 16, 300
@@ -53,8 +53,16 @@ def made_store(folder: Path, settings: TileSettings) -> Path:
             (row, {"images": tissue[y : y + side, x : x + side]})
             for row, (x, y) in enumerate(places)
         ]
-        classes = dict.fromkeys(CLASSES, (known, pixels))
-        write_slide(folder / slide, recipe=recipe, classes=classes, arrays=settings.arrays)
+        counts = dict.fromkeys(CLASSES, PER_CLASS)
+        made = {"counts": counts, "arrays": settings.arrays, "unreadable": {}}
+        output = Output(location=folder / slide, recipe=recipe, recipe_file=GROUP)
+        with output.write(made) as group:
+            for name in CLASSES:
+                place = Path(group) / name
+                create_arrays(place, PER_CLASS, settings.arrays)
+                planned = layouts(PER_CLASS, settings.arrays)
+                write_rows(place, planned, range(PER_CLASS), pixels)
+                write_rest(place, known, np.zeros(PER_CLASS, bool))
     return folder
 
 

@@ -18,10 +18,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -192,7 +193,7 @@ def to_zarr(folder: Path, patches: Iterator[tuple[int, np.ndarray]], count: int)
 def limit(work: Path) -> Figures:
     """Each tile under a slide's patches decoded once, each patch compressed; nothing else is
     counted."""
-    from gigaslide.patching.shard import encoded_row
+    from gigaslide.patching.shard import encode_row
     from gigaslide.wsi import open_slide
 
     by_slide: dict[Path, list[np.ndarray]] = {}
@@ -213,7 +214,7 @@ def limit(work: Path) -> Figures:
                     layer.fetch(*place)
             for _, window in slide.read_windows(corners, size=SIDE_PX, mpp=MPP):
                 start, start_cpu = time.perf_counter(), time.process_time()
-                encoded_row(window)
+                encode_row(window)
                 seconds, cpu = (
                     seconds + time.perf_counter() - start,
                     cpu + time.process_time() - start_cpu,
@@ -252,29 +253,42 @@ class Column:
 
 @dataclass(frozen=True)
 class Idle:
-    """Work in blocks that does nothing: what is left is the run's own."""
+    """`BlockWork` that does nothing, which leaves the run's own time and memory."""
 
-    def plan(self, slide: Column):
+    out: Path
+
+    def output(self, slide: Column):
+        from gigaslide.storage import Output, Recipe
+
+        recipe = Recipe(stage="idle", settings={}, inputs={"id": slide.id})
+        return Output(location=self.out / slide.id, recipe=recipe)
+
+    def open(self, slide: Column):
+        return nullcontext()
+
+    def prepare(self, context: Any):
         from gigaslide.batch import BlockPlan
 
-        return BlockPlan(blocks=slide.blocks, pending=tuple(range(slide.blocks)))
+        return BlockPlan(blocks=context.slide.blocks)
 
-    def block(self, slide: Column, number: int) -> dict[str, int]:
-        return {"patches": 1}
+    def block(self, context: Any, number: int):
+        from gigaslide.storage import BlockRecord
 
-    def finish(self, slide: Column):
+        return BlockRecord(counts={"patches": 1})
+
+    def assemble(self, context: Any, records: Any) -> dict[str, int]:
+        return {}
+
+    def outcome(self, slide: Column, attributes: Any):
         from gigaslide.batch import SlideOutcome
 
         return SlideOutcome(slide=slide.id, status="done")
-
-    def identity(self, slide: Column) -> None:
-        return None
 
 
 def planned(work: Path, patches: int) -> Figures:
     """So many patches in blocks over 400 slides, two workers: time, and memory of client and
     scheduler."""
-    from gigaslide.batch import BatchSettings, run_blocks, run_folder
+    from gigaslide.batch import BatchSettings, open_run_folder, run_blocks
     from gigaslide.patching.write import rows_per_block
     from tilers import (
         Column,
@@ -295,9 +309,9 @@ def planned(work: Path, patches: int) -> Figures:
     folder = work / "planned"
     shutil.rmtree(folder, ignore_errors=True)
     start = time.perf_counter()
-    with run_folder(folder, batch) as held:
+    with open_run_folder(folder, batch) as held:
         run_blocks(
-            Idle(),
+            Idle(folder),
             columns,
             batch,
             folder=held,

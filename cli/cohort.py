@@ -7,22 +7,33 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..cohort import propose_cohort
+from ..storage import SettingsError
 
 __all__ = ["cohort"]
 
 
 def cohort(
     folder: Annotated[
-        Path, Parameter(help="Folder with slides, and with annotations of the same names.")
+        Path,
+        Parameter(name="--dir", help="Folder of slides, and of annotations named like them."),
     ],
-    /,
+    cohort: Annotated[
+        str,
+        Parameter(
+            help="Cohort CSV to make; - writes to standard output.", allow_leading_hyphen=True
+        ),
+    ] = "-",
 ) -> int:
-    """Propose a cohort CSV on standard output from a folder of slides: gigaslide cohort DIR >
-    cohort.csv.
+    """Propose a cohort CSV from a folder of slides.
 
-    Knows CAMELYON16's two layouts. Read the table before you use it: labels and splits are
-    proposals.
+    Knows the two folder layouts of CAMELYON16. Labels and splits are proposals: read the table
+    before you use it.
     """
-    # Relative to where the user stands: that is where `> cohort.csv` puts the file.
-    propose_cohort(folder).write(sys.stdout, Path.cwd())
+    proposed = propose_cohort(folder)
+    if cohort == "-":
+        proposed.write(sys.stdout, Path.cwd())
+    elif Path(cohort).exists():
+        raise SettingsError(f"{cohort}: exists and may have been edited; give another name")
+    else:
+        proposed.save(Path(cohort))
     return 0

@@ -7,25 +7,31 @@ from cyclopts import Parameter
 
 from ..cohort import Cohort
 from ..eval import EvaluateSettings
+from .config import print_config
+from .options import CohortFile, DryRun, PredictionsFolder
 from .stages import compare_stage
 
 __all__ = ["compare"]
 
 
 def compare(
-    cohort: Annotated[Path, Parameter(help="Cohort CSV with the labels and annotations.")],
-    first: Annotated[
-        Path, Parameter(help="Predictions of one model, in any form that evaluate takes.")
+    cohort: CohortFile,
+    predictions_a: PredictionsFolder,
+    predictions_b: Annotated[
+        Path, Parameter(help="Predictions of another model for the same slides.")
     ],
-    second: Annotated[Path, Parameter(help="Predictions of another model for the same slides.")],
     out: Annotated[Path, Parameter(help="Folder to make: compare.html, comparison.json, tables.")],
     *,
     further: Annotated[
         tuple[Path, ...],
-        Parameter(help="Predictions of more models, the option repeated for each."),
+        Parameter(group="Models", help="Predictions of one more model. Repeatable."),
     ] = (),
     settings: Annotated[EvaluateSettings, Parameter(name="*")] = EvaluateSettings(),
+    dry_run: DryRun = False,
 ) -> int:
-    """Compare models with the first on the same slides: paired differences with intervals and
-    p-values, and a page."""
-    return compare_stage(Cohort.load(cohort), (first, second, *further), out, settings)
+    """Compare models with the first one on the same slides: paired differences with intervals and
+    p-values, a report."""
+    if dry_run:
+        return print_config("compare", settings)
+    models = (predictions_a, predictions_b, *further)
+    return compare_stage(Cohort.load(cohort), models, out, settings)

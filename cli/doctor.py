@@ -11,8 +11,9 @@ from ..eval import EvaluateSettings
 from ..inference import PredictSettings
 from ..patching import TileSettings
 from ..training import TrainSettings
-from .options import Batch
-from .plan import Plan
+from .config import print_config
+from .options import Batch, DryRun
+from .run_settings import RunSettings, SharedSettings
 from .stages import doctor_stage
 
 __all__ = ["doctor"]
@@ -25,29 +26,34 @@ def doctor(
     out: Annotated[Path, Parameter(help="Folder to make: checkup.html, checkup.json.")] = Path(
         "doctor-out"
     ),
-    /,
     *,
     sample: SampleSettings = SampleSettings(),
-    tile: Annotated[TileSettings, Parameter(name="*")] = TileSettings(),
+    shared: Annotated[SharedSettings, Parameter(name="*")] = SharedSettings(),
+    tile: TileSettings = TileSettings(),
     train: TrainSettings = TrainSettings(),
     predict: PredictSettings = PredictSettings(),
     evaluate: EvaluateSettings = EvaluateSettings(),
     batch: Batch = BatchSettings(),
+    dry_run: DryRun = False,
 ) -> int:
-    """Look whether a cohort is fit for a long run: every slide in parallel, none read whole.
+    """Check a cohort before a long run, and estimate the time and disk space of each stage.
 
-    Takes the options of gigaslide run, whose stages it counts and estimates.
+    Slides are read in samples, in parallel. Takes the options of gigaslide run: an option without a
+    prefix holds for every stage that has it (--mpp); with a stage's name it holds for that stage
+    (--train.examples) and wins.
 
-    Options without a prefix are those of tile.
-
-    Exit status: 0 no error, 1 no slide could be opened, 2 errors on some slides or between them.
+    Exit status: 0 no error, 1 no slide could be opened, 2 errors.
     """
-    plan = Plan.of(tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch)
-    settings = DoctorSettings(
-        sample=sample,
-        tile=plan.tile,
-        train=plan.train,
-        predict=plan.predict,
-        evaluate=plan.evaluate,
+    settings = RunSettings.combine(
+        shared, tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch
     )
-    return doctor_stage(cohort, out, settings, batch)
+    if dry_run:
+        return print_config("doctor", batch, sample=sample, **settings.stages)
+    checks = DoctorSettings(
+        sample=sample,
+        tile=settings.tile,
+        train=settings.train,
+        predict=settings.predict,
+        evaluate=settings.evaluate,
+    )
+    return doctor_stage(cohort, out, checks, batch)

@@ -7,25 +7,22 @@ from cyclopts import Parameter
 
 from ..cohort import Cohort
 from ..eval import EvaluateSettings
+from .config import print_config
+from .options import CohortFile, DryRun, PredictionsFolder
 from .stages import evaluate_stage
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    cohort: Annotated[Path, Parameter(help="Cohort CSV with the labels and annotations.")],
-    predictions: Annotated[
-        Path,
-        Parameter(
-            help="Folder made by gigaslide predict; or anybody's detections: a folder of CSV files "
-            "of a slide each "
-            "(p,x,y), or one CSV (slide,x,y,probability), level-0 px."
-        ),
-    ],
+    cohort: CohortFile,
+    predictions: PredictionsFolder,
     report: Annotated[Path, Parameter(help="Folder to make: report.html, metrics.json, tables.")],
     *,
     settings: Annotated[EvaluateSettings, Parameter(name="*")] = EvaluateSettings(),
+    dry_run: DryRun = False,
 ) -> int:
-    """Score heatmaps or detections against annotations: AUC, FROC and more, with intervals, in a
-    report."""
+    """Score heatmaps or detections against annotations: AUC and FROC with intervals, a report."""
+    if dry_run:
+        return print_config("evaluate", settings)
     return evaluate_stage(Cohort.load(cohort), predictions, report, settings)

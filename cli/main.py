@@ -1,99 +1,140 @@
-"""`gigaslide`: the list of commands, and the one place where errors become one line and an exit
-status."""
+"""The list of commands, and the one place where errors become one line and an exit status."""
 
-import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 from cyclopts.config import Dict
 
-from .faults import config_of, in_box, os_line, settings_line
+from .errors import describe_error, describe_usage_error
+from .help_writer import HelpWriter, format_default
+from .panels import GENERAL
+from .plain_letters import use_plain_letters
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "build_app", "main"]
 
-logger = logging.getLogger(__name__)
-
-# Commands are imported when they are used: `gigaslide --help` must not wait for TensorFlow, Dask or
-# OpenSlide.
 COMMANDS = {
-    "demo": "Make phantom slides and run every stage on them, in minutes.",
+    "demo": "Run every stage on synthetic slides, in minutes.",
     "run": "Run every stage: tile, train, predict, evaluate.",
-    "doctor": "Look whether a cohort is fit for a long run, and what that would take.",
     "cohort": "Propose a cohort CSV from a folder of slides.",
+    "doctor": "Check a cohort before a long run; estimate time and disk space.",
     "tile": "Extract balanced patches from annotated slides into a patch store.",
-    "store": "Look at a patch store: info, verify or montage.",
+    "store": "Inspect a patch store: info, verify, montage.",
     "train": "Train a model on a patch store.",
-    "predict": "Slide a model over slides: heatmaps and detections.",
-    "evaluate": "Score heatmaps and detections against annotations: AUC, FROC, a report.",
-    "compare": "Compare models on the same slides: paired differences, a page.",
-    "phantom": "Draw synthetic slides whose tumour is known.",
+    "predict": "Predict slides with a model: heatmaps and detections.",
+    "evaluate": "Score predictions against annotations: AUC, FROC, a report.",
+    "compare": "Compare models on the same slides: paired differences, a report.",
+    "phantom": "Make synthetic slides whose tumour is known.",
 }
 
 HELP = """Find tumour in gigapixel pathology slides: tiling, training, heatmaps, FROC.
 
-Every command takes --config FILE (YAML, a section for each command; options win) and --verbose."""
+Inputs come first, the output last. Each can also be given by name: --cohort COHORT.
 
+Settings can come from a YAML file with a section for each command: --config FILE. Options win over
+it; --dry-run prints such a file.
 
-def _app(used: str) -> App:
-    app = App(
-        name="gigaslide",
-        help=HELP,
-        version=version("gigaslide"),
-        help_format="markdown",
-        error_formatter=in_box,
-        default_parameter=Parameter(negative_iterable=(), show_default=_in_words),
-        suppress_keyboard_interrupt=False,  # `_guarded` says how to go on
-    )
-    app.meta.suppress_keyboard_interrupt = False
-    for name, help_text in COMMANDS.items():
-        # The command in use is imported anyway, and its docstring says more than a line.
-        app.command(
-            f"gigaslide.cli.{name}:{name}", name=name, help=None if name == used else help_text
-        )
-    return app
+Exit status: 0 all good; 1 nothing done, or a wrong command; 2 finished, but some slides failed."""
 
-
-def _in_words(default: Any) -> str | None:
-    """A default as the help shows it; None where there is nothing to show."""
-    if default is None or default == {}:
-        return None
-    if isinstance(default, bool):
-        return "yes" if default else "no"
-    if isinstance(default, float):
-        return f"{default:g}"
-    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+EPILOGUE = "Options of a command: gigaslide COMMAND --help, or --help-all for all of them.\n"
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit status: 0 all good, 1 nothing done, 2 some slides
-    failed or partial."""
+    """Run one command line and return its exit status.
+
+    0: all good; 1: nothing could be done, or a wrong command; 2: finished, some slides failed or
+    are partial.
+    """
+    use_plain_letters()
     given = list(sys.argv[1:] if tokens is None else tokens)
-    app = _app(next((word for word in given if word in COMMANDS), ""))
+    used = next((word for word in given if word in COMMANDS), "")
+    app = build_app(used, in_full="--help-all" in given)
+    return _run(app, ["--help" if word == "--help-all" else word for word in given])
+
+
+def build_app(used: str, *, in_full: bool = True) -> App:
+    """Build the command line with one command imported.
+
+    The others are only listed: `gigaslide --help` must not wait for TensorFlow, Dask or OpenSlide.
+    in_full shows every option in the command's help, else its everyday ones.
+    """
+    app = App(
+        name="gigaslide",
+        help=HELP,
+        help_epilogue=None if used else EPILOGUE,
+        usage="Usage: gigaslide COMMAND …",
+        version=version("gigaslide"),
+        help_format="plaintext",
+        help_formatter=HelpWriter(),
+        default_parameter=Parameter(negative_iterable=(), show_default=format_default),
+        suppress_keyboard_interrupt=False,  # `_run` says how to continue
+    )
+    app.meta.suppress_keyboard_interrupt = False
+    for number, (name, help_text) in enumerate(COMMANDS.items()):
+        is_used = name == used
+        command = _load_command(name, in_full=in_full) if is_used else App(name, help=help_text)
+        command.sort_key = number
+        app.command(command)
+    general = Group(GENERAL, sort_key=1000)
 
     @app.meta.default
     def launch(
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-        config: Annotated[Path | None, Parameter(show=False)] = None,
-        verbose: Annotated[bool, Parameter(show=False, negative="")] = False,
+        config: Annotated[
+            Path | None,
+            Parameter(
+                group=general,
+                show=in_full,
+                help="YAML file with a section of settings for each command; options win.",
+            ),
+        ] = None,
+        verbose: Annotated[
+            bool,
+            Parameter(
+                group=general,
+                show=in_full,
+                negative="",
+                show_default=False,
+                help="Log what gigaslide does.",
+            ),
+        ] = False,
     ) -> int:
         if words and words[0] in COMMANDS and not {"--help", "-h"} & set(words):
-            from .options import given_words
-            from .show import show_logs
+            from .terminal import configure_logging
 
-            show_logs(verbose=verbose)
-            given_words.set(tuple(given))
+            configure_logging(verbose=verbose)
         if config is not None:
-            app.config = (Dict(config_of(config, set(COMMANDS)), source=str(config)),)
-        return app(words, exit_on_error=False, print_error=True, result_action="return_value") or 0
+            from .config import load_config
 
-    return _guarded(app, given)
+            app.config = (Dict(load_config(config, set(COMMANDS)), source=str(config)),)
+        return app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
+
+    return app
 
 
-def _guarded(app: App, tokens: list[str]) -> int:
+def _load_command(name: str, *, in_full: bool) -> App:
+    from .command_app import make_command
+
+    found: Callable[..., int] | dict[str, Callable[..., int]] = getattr(
+        import_module(f".{name}", __package__), name
+    )
+    if not isinstance(found, dict):
+        return make_command(found, name, name, in_full=in_full)
+    group = App(
+        name=name,
+        help=COMMANDS[name],
+        usage=f"Usage: gigaslide {name} COMMAND …",
+    )
+    for inner, function in found.items():
+        group.command(make_command(function, inner, f"{name} {inner}", in_full=in_full))
+    return group
+
+
+def _run(app: App, tokens: list[str]) -> int:
     from cyclopts import CycloptsError
 
     try:
@@ -101,27 +142,12 @@ def _guarded(app: App, tokens: list[str]) -> int:
             app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
             or 0
         )
-    except CycloptsError:
-        return 1  # already printed
+    except CycloptsError as error:
+        print(f"gigaslide: {describe_usage_error(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stopped:
-        print("\nstopped; run the same command again to go on", file=sys.stderr)
+        print("\nstopped; run the same command again to continue", file=sys.stderr)
         return getattr(stopped, "exit_status", 130)  # 143 where it was SIGTERM
     except Exception as error:
-        print(f"gigaslide: {_line(error)}", file=sys.stderr)
+        print(f"gigaslide: {describe_error(error)}", file=sys.stderr)
         return 1
-
-
-def _line(error: Exception) -> str:
-    """What to tell of an error that a person can put right; raises any other again."""
-    from pydantic import ValidationError
-
-    from ..storage import GigaslideError
-
-    if isinstance(error, GigaslideError):
-        return str(error)
-    if isinstance(error, ValidationError):
-        return settings_line(error)
-    if isinstance(error, OSError):
-        logger.info("where it happened", exc_info=error)
-        return os_line(error)
-    raise error

@@ -1,30 +1,34 @@
-"""Options that several commands share, and the words they were given."""
+"""Arguments and options that several commands share."""
 
-import shutil
-import sys
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..batch import BatchSettings, job_script, without_job_options
+from ..batch import BatchSettings
+from .panels import GENERAL
 
-__all__ = ["Batch", "given_words", "script_of_this_command"]
+__all__ = ["Batch", "CohortFile", "DryRun", "PredictionsFolder", "StoreLocation"]
 
-Batch = Annotated[BatchSettings, Parameter(name=("*", "batch"))]
-"""--workers or --batch.workers, and so on."""
-
-given_words: ContextVar[tuple[str, ...]] = ContextVar("given_words", default=())
-"""The command line, command first."""
-
-
-def script_of_this_command(batch: BatchSettings) -> str:
-    """A script for sbatch that runs the command line given, less what its header says."""
-    found = (
-        shutil.which("gigaslide", path=str(Path(sys.executable).parent))
-        or shutil.which("gigaslide")
-        or "gigaslide"
-    )
-    words = without_job_options(given_words.get(), dropped=("job-script",))
-    return job_script([found, *words], batch, folder=Path.cwd())
+CohortFile = Annotated[
+    Path,
+    Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp, exhaustive."),
+]
+StoreLocation = Annotated[str, Parameter(help="Patch store: a folder, s3://… or gs://….")]
+PredictionsFolder = Annotated[
+    Path,
+    Parameter(
+        help="Folder made by gigaslide predict, or detections of any program: a folder with a CSV "
+        "for each slide (p,x,y), or one CSV (slide,x,y,probability), in level-0 px."
+    ),
+]
+Batch = Annotated[BatchSettings, Parameter(name="*")]
+DryRun = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        group=GENERAL,
+        show_default=False,
+        help="Print all settings as YAML for --config, and run nothing.",
+    ),
+]

@@ -1,32 +1,56 @@
 """`gigaslide predict`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..cohort import Cohort, CohortSlide
+from ..cohort import Cohort, CohortSlide, propose_cohort
 from ..inference import PredictSettings
+from ..models import CARD
+from ..storage import SettingsError, name_of, parse_location
+from .config import print_config
+from .options import DryRun
 from .stages import predict_stage
+from .terminal import hide_warnings
 
 __all__ = ["predict"]
 
 
 def predict(
+    slides: Annotated[str, Parameter(help="Cohort CSV, one slide, or a folder of slides.")],
     model: Annotated[Path, Parameter(help="Model folder made by gigaslide train.")],
-    out: Annotated[
-        Path, Parameter(help="Folder for heatmaps and detections; finished slides are kept.")
+    predictions: Annotated[
+        Path, Parameter(help="Folder for heatmaps and detections; finished slides are skipped.")
     ],
-    slides: Annotated[list[Path], Parameter(help="A cohort CSV, or one slide or more.")],
-    /,
     *,
     settings: Annotated[PredictSettings, Parameter(name="*")] = PredictSettings(),
+    dry_run: DryRun = False,
 ) -> int:
-    """Slide a model over slides: a heatmap, a picture of it and detections for each."""
-    return predict_stage(_cohort(slides), model, out, settings)
+    """Predict slides with a model: a heatmap, its picture and detections for each slide."""
+    if dry_run:
+        return print_config("predict", settings)
+    return predict_stage(_load_slides(slides), model, predictions, settings)
 
 
-def _cohort(slides: list[Path]) -> Cohort:
-    if len(slides) == 1 and slides[0].suffix.lower() == ".csv":
-        return Cohort.load(slides[0])
-    return Cohort.of_rows([CohortSlide(id=path.stem, path=path) for path in slides])
+def _load_slides(slides: str) -> Cohort:
+    """Load the slides of a cohort CSV, of a folder (all of them, whatever their split), or one.
+
+    Raises:
+        SettingsError: the folder is a model, or has no slides.
+    """
+    path = parse_location(slides, Path())
+    if isinstance(path, Path):
+        if (path / CARD).is_file():
+            raise SettingsError(
+                f"{slides}: is a model folder, where slides are expected; the order is gigaslide "
+                "predict SLIDES MODEL PREDICTIONS"
+            )
+        if path.suffix.lower() == ".csv":
+            return Cohort.load(path)
+        if path.is_dir() and path.suffix.lower() != ".zarr":
+            with hide_warnings():  # they are about annotations
+                proposed = propose_cohort(path)
+            return Cohort(slides=tuple(replace(slide, split="") for slide in proposed))
+    return Cohort.of_rows([CohortSlide(id=Path(name_of(path)).stem, path=path)])

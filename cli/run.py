@@ -12,54 +12,42 @@ from ..inference import PredictSettings
 from ..patching import TileSettings
 from ..storage import SettingsError, parse_location
 from ..training import TrainSettings
-from .options import Batch, script_of_this_command
-from .plan import Plan
-from .show import say
+from .config import print_config
+from .options import Batch, CohortFile, DryRun
+from .run_settings import RunSettings, SharedSettings
 from .stages import run_stages
 
 __all__ = ["run"]
 
 
 def run(
-    cohort: Annotated[
-        Path,
-        Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp, exhaustive."),
-    ],
+    cohort: CohortFile,
     out: Annotated[
-        str, Parameter(help="Folder for the store, the model, the predictions and the report.")
+        str, Parameter(help="Folder for store, model, predictions and report; made or continued.")
     ],
-    /,
     *,
-    tile: Annotated[TileSettings, Parameter(name="*")] = TileSettings(),
+    shared: Annotated[SharedSettings, Parameter(name="*")] = SharedSettings(),
+    tile: TileSettings = TileSettings(),
     train: TrainSettings = TrainSettings(),
     predict: PredictSettings = PredictSettings(),
     evaluate: EvaluateSettings = EvaluateSettings(),
     batch: Batch = BatchSettings(),
-    job_script: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: DryRun = False,
 ) -> int:
-    """Run every stage: tile, train, predict, evaluate. Run it again to go on where it stopped.
+    """Run every stage: tile, train, predict, evaluate. Run it again to continue where it stopped.
 
-    Options without a prefix are those of tile.
-
-    Later stages take --slide-mpp, --allow-upsampling, --tissue, --min-tissue, --groups and --seed
-    from tile.
-
-    A stage's own option wins: --predict.min-tissue.
-
-    Parameters
-    ----------
-    job_script: bool
-        Run nothing; print a script for sbatch that does, with --cores, --memory-gb, --walltime,
-        --queue, --account.
+    An option without a prefix holds for every stage that has it (--mpp, --seed); with a stage's
+    name it holds for that stage (--train.examples) and wins.
     """
+    settings = RunSettings.combine(
+        shared, tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch
+    )
+    if dry_run:
+        return print_config("run", settings.batch, **settings.stages)
     folder = parse_location(out, Path())
     if not isinstance(folder, Path):
         raise SettingsError(
-            f"{out}: run writes to a folder; for a store in a bucket give it to tile, and then to "
-            "train"
+            f"{out}: run writes to a folder; for a store in a bucket use gigaslide tile, then "
+            "gigaslide train"
         )
-    if job_script:
-        say(script_of_this_command(batch), end="")
-        return 0
-    plan = Plan.of(tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch)
-    return run_stages(Cohort.load(cohort), folder, plan)
+    return run_stages(Cohort.load(cohort), folder, settings)

@@ -1,5 +1,5 @@
-"""Each stage as the commands share it: a bar, one call, its table. A stage imports its room when it
-begins."""
+"""Each stage as the commands share it: where it runs, a bar, one call, its results. A stage imports
+its room when it begins."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers, run_slides
 from ..cohort import Cohort
 from ..storage import Location, SettingsError, format_count, refuse_foreign_folder
-from .plan import Plan, check_cohort, worst
-from .show import (
-    bar,
-    findings_only,
-    hushed,
-    say,
-    show_comparison,
-    show_figures,
-    show_left_out,
-    show_summary,
+from .tables import print_comparison, print_exclusions, print_metrics, print_summary
+from .terminal import (
+    hide_warnings,
+    print_line,
+    print_stage_line,
+    progress_bar,
+    quiet_tensorflow,
     slide_bar,
 )
 
@@ -31,12 +28,13 @@ if TYPE_CHECKING:
     from ..patching import HardSettings, TileSettings
     from ..phantom import PhantomSettings, PhantomSlide
     from ..training import TrainSettings
+    from .run_settings import RunSettings
 
 __all__ = [
     "compare_stage",
     "doctor_stage",
     "evaluate_stage",
-    "hard_stage",
+    "hard_negatives_stage",
     "phantom_stage",
     "predict_stage",
     "run_stages",
@@ -44,59 +42,62 @@ __all__ = [
     "train_stage",
 ]
 
+SHOWN = ("loss", "validation_auc")  # while a training runs
 
-def run_stages(cohort: Cohort, out: Path, plan: Plan) -> int:
-    """Every stage into out/{store, model, predictions, report}; the worst exit status, 1 as soon as
-    nothing is left.
+
+def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
+    """Run every stage into out/{store, model, predictions, report}; return the worst exit status,
+    1 as soon as no slide is left.
 
     Raises:
         SettingsError: before any work, if the cohort lacks the slides of a stage.
     """
-    check_cohort(cohort, plan)
-    tiled = tile_stage(cohort, out / "store", plan.tile, plan.batch)
+    from .run_settings import check_cohort, worst_status
+
+    check_cohort(cohort, settings)
+    tiled = tile_stage(cohort, out / "store", settings.tile, settings.batch)
     if tiled == 1:
         return 1
-    train_stage(out / "store", out / "model", plan.train)
-    predicted = predict_stage(cohort, out / "model", out / "predictions", plan.predict)
+    train_stage(out / "store", out / "model", settings.train)
+    predicted = predict_stage(cohort, out / "model", out / "predictions", settings.predict)
     if predicted == 1:
         return 1
-    return worst(
-        [
-            tiled,
-            predicted,
-            evaluate_stage(cohort, out / "predictions", out / "report", plan.evaluate),
-        ]
-    )
+    evaluated = evaluate_stage(cohort, out / "predictions", out / "report", settings.evaluate)
+    return worst_status([tiled, predicted, evaluated])
 
 
 def doctor_stage(path: Path, out: Path, settings: DoctorSettings, batch: BatchSettings) -> int:
-    from ..doctor import check_up, checkup_lines, cohort_of, save_checkup
+    from ..doctor import examine_cohort, format_checkup, load_cohort, save_checkup
 
     refuse_foreign_folder(out, known_by="checkup.json")
-    cohort, known = cohort_of(path)
-    with findings_only(), slide_bar("doctor", len(cohort)) as (ended, _):
-        checkup = check_up(cohort, settings, batch, name=str(path), known=known, on_outcome=ended)
-    for line in checkup_lines(checkup, width=shutil.get_terminal_size((100, 24)).columns):
-        say(line)
+    cohort, known = load_cohort(path)
+    _print_workers("doctor", batch, at_most=len(cohort))
+    with hide_warnings(), slide_bar("doctor", len(cohort)) as (end_slide, _):
+        checkup = examine_cohort(
+            cohort, settings, batch, name=str(path), known=known, on_outcome=end_slide
+        )
+    for line in format_checkup(checkup, width=shutil.get_terminal_size((100, 24)).columns):
+        print_line(line)
     page = save_checkup(checkup, out)
-    say(f"\n{page}")
+    print_line(f"\n{page}")
     return checkup.exit_status
 
 
 def phantom_stage(
     out: Path, settings: PhantomSettings, batch: BatchSettings
 ) -> tuple[Path, BatchSummary]:
-    """The path of the phantoms' cohort.csv, and what became of each."""
+    """Return the path of the phantoms' cohort.csv, and the outcome of each."""
     from ..phantom import plan_cohort, write_cohort
 
     plans = plan_cohort(settings)
-    with slide_bar("phantom", len(plans)) as (ended, _):
-        summary = run_slides(partial(_draw, out=out), plans, batch, on_outcome=ended)
-    show_summary("phantom", summary)
+    _print_workers("phantom", batch, at_most=len(plans))
+    with slide_bar("phantom", len(plans)) as (end_slide, _):
+        summary = run_slides(partial(_make_phantom, out=out), plans, batch, on_outcome=end_slide)
+    print_summary("phantom", summary)
     return write_cohort(plans, out), summary
 
 
-def _draw(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
+def _make_phantom(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
     from ..phantom import make_slide
 
     return SlideOutcome(slide=plan.id, status="done" if make_slide(plan, out) else "skipped")
@@ -108,23 +109,22 @@ def tile_stage(
     from ..patching import slides_to_tile, tile_cohort
 
     slides = slides_to_tile(cohort, settings)
-    with slide_bar("tile", len(slides), made="patches") as (ended, made):
-        summary = tile_cohort(cohort, store, settings, batch, on_outcome=ended, on_block=made)
-    show_summary("tile", summary)
-    say(
-        f"{'':<9} {summary.total('tumor')} tumour and {summary.total('normal')} normal patches in "
-        f"{store}"
-    )
-    if len(slides) < len(cohort):
-        wanted = " or ".join(settings.splits)
-        say(
-            f"{'':<9} {format_count(len(cohort) - len(slides), 'slide')} left out: no label, or "
-            f"not of {wanted} (--splits)"
+    _print_workers("tile", batch)
+    with slide_bar("tile", len(slides), unit="patches") as (end_slide, add_counts):
+        summary = tile_cohort(
+            cohort, store, settings, batch, on_outcome=end_slide, on_block=add_counts
         )
+    print_summary("tile", summary)
+    counts = f"{summary.total('tumor')} tumour and {summary.total('normal')} normal patches"
+    print_stage_line("", f"{counts} in {store}")
+    if len(slides) < len(cohort):
+        rest = format_count(len(cohort) - len(slides), "slide")
+        splits = " or ".join(settings.splits)
+        print_stage_line("", f"{rest} not tiled: no label, or not in split {splits} (--splits)")
     return summary.exit_status
 
 
-def hard_stage(
+def hard_negatives_stage(
     cohort: Cohort,
     store: Location,
     heatmaps: Path,
@@ -132,21 +132,25 @@ def hard_stage(
     settings: HardSettings,
     batch: BatchSettings,
 ) -> int:
-    """Raises SettingsError where given, what the command line says of tiling, is not how the store
-    was tiled."""
+    """Add hard negatives to a store; given are the tile settings of the command line.
+
+    Raises:
+        SettingsError: a given tile setting is not the one that the store was tiled with.
+    """
     from ..patching import PatchStore, add_hard_negatives
 
     tiled = PatchStore(store).tile_settings
     for name in given.model_fields_set:
         if getattr(given, name) != getattr(tiled, name):
-            option = name.replace("_", "-")
             raise SettingsError(
-                f"{store}: was tiled with another --{option}; leave it out with --from-heatmaps"
+                f"{store}: was tiled with another --{name.replace('_', '-')}; leave it out with "
+                "--from-heatmaps"
             )
-    with slide_bar("tile", len(cohort)) as (ended, _):
-        summary = add_hard_negatives(cohort, store, heatmaps, settings, batch, on_outcome=ended)
-    show_summary("tile", summary)
-    say(f"{'':<9} {summary.total('normal')} hard negatives added to {store}")
+    _print_workers("tile", batch, at_most=len(cohort))
+    with slide_bar("tile", len(cohort)) as (end_slide, _):
+        summary = add_hard_negatives(cohort, store, heatmaps, settings, batch, on_outcome=end_slide)
+    print_summary("tile", summary)
+    print_stage_line("", f"{summary.total('normal')} hard negatives of these heatmaps in {store}")
     return summary.exit_status
 
 
@@ -154,37 +158,43 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     from ..patching import PatchStore
 
     opened = PatchStore(store)
-    opened.attributes  # noqa: B018  (a missing store is told before the seconds that Keras takes to load)
-    with hushed():
+    opened.attributes  # noqa: B018  (a missing store is reported before Keras loads for seconds)
+    with quiet_tensorflow():
+        from ..models import describe_device
         from ..training import train
 
-    with bar("train", settings.examples, " patches") as progress:
+        device = describe_device()
+    print_line(f"train: this machine, {device}")
+    with progress_bar("train", settings.examples, " patches") as progress:
 
-        def stepped(examples: int, figures: dict[str, float]) -> None:
-            progress.set_postfix(
-                {name: f"{value:.3f}" for name, value in figures.items()}, refresh=False
-            )
+        def advance(examples: int, figures: dict[str, float]) -> None:
+            shown = {name: f"{figures[name]:.3f}" for name in SHOWN if name in figures}
+            progress.set_postfix(shown, refresh=False)
             progress.update(min(examples, settings.examples) - progress.n)
 
-        outcome = train(opened, folder, settings, on_step=stepped)
+        outcome = train(opened, folder, settings, on_step=advance)
         if not outcome.trained:
             progress.update(settings.examples)
     best = outcome.best
-    what = "trained" if outcome.trained else "unchanged"
-    say(
-        f"{'train':<9} {what}; best validation patch AUC {best.validation_auc:.3f} after "
-        f"{best.examples} examples"
-    )
-    say(f"{'':<9} model in {folder}")
+    state = "trained" if outcome.trained else "unchanged"
+    auc = f"best validation patch AUC {best.validation_auc:.3f} after {best.examples} examples"
+    print_stage_line("train", f"{state}; {auc}")
+    print_stage_line("", f"model in {folder}")
 
 
 def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSettings) -> int:
-    with hushed():
+    from ..models import ModelCard
+
+    ModelCard.load(model)  # a missing model is reported before Keras loads for seconds
+    with quiet_tensorflow():
         from ..inference import predict_cohort
+        from ..models import describe_device
 
-    with bar("predict", 0, " windows") as progress:
+        device = describe_device(openvino=settings.engine != "keras")
+    print_line(f"predict: this machine, {device}")
+    with progress_bar("predict", 0, " windows") as progress:
 
-        def found(windows: int) -> None:
+        def add_windows(windows: int) -> None:
             progress.total = (progress.total or 0) + windows
             progress.refresh()
 
@@ -193,53 +203,55 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
             model,
             out,
             settings,
-            on_slide=found,
+            on_slide=add_windows,
             on_windows=progress.update,
             on_outcome=lambda outcome: progress.set_postfix_str(outcome.slide),
         )
-    show_summary("predict", summary)
-    cells, detections = (
-        format_count(summary.total("cells"), "cell"),
-        format_count(summary.total("detections"), "detection"),
-    )
-    say(f"{'':<9} {cells}, {detections} in {out}")
+    print_summary("predict", summary)
+    cells = format_count(summary.total("cells"), "cell")
+    detections = format_count(summary.total("detections"), "detection")
+    print_stage_line("", f"{cells}, {detections} in {out}")
     return summary.exit_status
 
 
 def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> int:
     from ..eval import evaluate_cohort, find_evaluation, slides_to_evaluate
 
+    print_line("evaluate: this process")
     metrics = find_evaluation(cohort, predictions, out, settings)
-    what = "evaluated" if metrics is None else "unchanged"
+    state = "evaluated" if metrics is None else "unchanged"
     if metrics is None:
         slides = len(slides_to_evaluate(cohort, settings))
-        with bar("evaluate", slides, " slides") as progress:
+        with progress_bar("evaluate", slides, " slides") as progress:
             metrics = evaluate_cohort(
                 cohort, predictions, out, settings, on_slide=lambda _: progress.update()
             ).metrics
     counts = metrics["cohort"]
-    say(
-        f"{'evaluate':<9} {what}; {counts['in_figures']} of "
-        f"{format_count(counts['slides'], 'slide')} in the figures"
-    )
-    show_left_out(metrics)
-    show_figures(metrics)
-    say(f"{'':<9} {out / 'report.html'}")
+    slides = f"{counts['in_figures']} of {format_count(counts['slides'], 'slide')}"
+    print_stage_line("evaluate", f"{state}; {slides} in the figures")
+    print_exclusions(metrics)
+    print_metrics(metrics)
+    print_stage_line("", str(out / "report.html"))
     return metrics["exit_status"]
 
 
 def compare_stage(
     cohort: Cohort, predictions: tuple[Path, ...], out: Path, settings: EvaluateSettings
 ) -> int:
-    """2 where slides had to be left out."""
+    """Return 2 where slides had to be left out."""
     from ..eval import compare_cohort, slides_to_evaluate
 
     slides = len(slides_to_evaluate(cohort, settings))
-    with bar("compare", len(predictions) * slides, " slides") as progress:
+    print_line("compare: this process")
+    with progress_bar("compare", len(predictions) * slides, " slides") as progress:
         comparisons = compare_cohort(
             cohort, predictions, out, settings, on_slide=lambda _: progress.update()
         )
     for comparison in comparisons:
-        show_comparison(comparison.metrics)
-    say(f"{'':<9} {out / 'compare.html'}")
+        print_comparison(comparison.metrics, settings.confidence)
+    print_stage_line("", str(out / "compare.html"))
     return 2 if any(comparison.exclusions for comparison in comparisons) else 0
+
+
+def _print_workers(stage: str, batch: BatchSettings, *, at_most: int | None = None) -> None:
+    print_line(f"{stage}: {describe_workers(batch, at_most=at_most)}")

@@ -9,37 +9,37 @@ from ..batch import BatchSettings
 from ..cohort import Cohort
 from ..patching import HardSettings, TileSettings
 from ..storage import parse_location
-from .options import Batch
-from .stages import hard_stage, tile_stage
+from .config import print_config
+from .options import Batch, CohortFile, DryRun, StoreLocation
+from .stages import hard_negatives_stage, tile_stage
 
 __all__ = ["tile"]
 
 
 def tile(
-    cohort: Annotated[
-        Path,
-        Parameter(help="Cohort CSV: slide, annotation, label, patient, split, mpp, exhaustive."),
-    ],
-    store: Annotated[
-        str,
-        Parameter(help="Patch store, a folder or s3://…, gs://…; unchanged slides in it are kept."),
-    ],
-    /,
+    cohort: CohortFile,
+    store: StoreLocation,
     *,
     settings: Annotated[TileSettings, Parameter(name="*")] = TileSettings(),
-    batch: Batch = BatchSettings(),
     from_heatmaps: Annotated[
-        Path | None, Parameter(help="Folder of predictions: add hard negatives, no more.")
+        Path | None,
+        Parameter(
+            group="Hard negatives",
+            help="Folder of predictions: only add hard negatives to STORE. Hard negatives are "
+            "normal patches where a model saw tumour.",
+        ),
     ] = None,
     hard: HardSettings = HardSettings(),
+    batch: Batch = BatchSettings(),
+    dry_run: DryRun = False,
 ) -> int:
     """Extract balanced patches from annotated slides into a patch store.
 
-    With --from-heatmaps, a store that is there gets normal patches where a model was wrong on its
-    training slides.
+    Slides that the store already holds, made with the same settings, are skipped.
     """
+    if dry_run:
+        return print_config("tile", settings, batch, hard=hard)
+    table, location = Cohort.load(cohort), parse_location(store, Path())
     if from_heatmaps is not None:
-        return hard_stage(
-            Cohort.load(cohort), parse_location(store, Path()), from_heatmaps, settings, hard, batch
-        )
-    return tile_stage(Cohort.load(cohort), parse_location(store, Path()), settings, batch)
+        return hard_negatives_stage(table, location, from_heatmaps, settings, hard, batch)
+    return tile_stage(table, location, settings, batch)

@@ -1,4 +1,4 @@
-"""Settings of the doctor's room."""
+"""Settings of `gigaslide doctor`."""
 
 from pydantic import Field
 
@@ -12,22 +12,23 @@ __all__ = ["DoctorSettings", "SampleSettings"]
 
 
 class SampleSettings(Settings):
-    """How much of a slide is looked at."""
+    """The part of a slide that is read."""
 
     tiles: int = Field(default=64, ge=1)
-    """Tiles of the finest level that are decoded on each slide, spread over its tissue."""
+    """Tiles decoded per slide at the finest level. They are spread over its tissue."""
     tiles_per_level: int = Field(default=8, ge=0)
-    """Tiles decoded of each other level."""
+    """Tiles decoded at each other level."""
     patches: int = Field(default=32, ge=1)
-    """Patches that are read and compressed on each slide, to learn their bytes and seconds."""
+    """Patches read and compressed on each slide, to estimate bytes and time."""
     overview_mpx: float = Field(default=400.0, gt=0)
-    """Tissue is not looked for where that would read more than so much (million px)."""
+    """Maximum pixels to read for the tissue mask (million px). Slides that need more are not
+    searched for tissue."""
     minutes: float = Field(default=5.0, gt=0)
-    """A slide that takes longer is given up: its file or its disk hangs (minutes)."""
+    """Time limit per slide (minutes), against files or disks that hang."""
 
 
 class DoctorSettings(Settings):
-    """The sample, and the settings of the stages that the cohort is to be fit for."""
+    """The sample, and the settings of the stages for which the cohort is checked."""
 
     sample: SampleSettings = SampleSettings()
     tile: TileSettings = TileSettings()

@@ -15,27 +15,26 @@ class PredictSettings(Settings):
     2017)."""
 
     stride_px: int | None = Field(default=None, ge=1)
-    """Side of a heatmap cell (px at the model's µm/px); by default the centre square the model was
-    trained on."""
+    """Side of a heatmap cell (px at the model's µm/px). Default: the centre square of the model's
+    training patches."""
     orientations: Annotated[Literal[1, 8], Number] = 8
-    """Average over the 8 rotations and mirrorings of each window, or take it as it is."""
+    """Rotations and reflections averaged per window: all 8, or 1."""
     batch: int = Field(default=64, ge=1)
     """Windows in a call of the network; the orientations of a window count one each."""
     engine: Literal["auto", "openvino", "keras"] = "auto"
     """What runs the network: auto is OpenVINO on a CPU (it equals Keras to 1e-5), Keras where it
     sees a GPU."""
     min_tissue: float = Field(default=0.5, ge=0, le=1)
-    """Cells with a smaller share of tissue are background."""
+    """Minimum share of tissue in a cell; others are background."""
     tissue: TissueSettings = TissueSettings()
     radius_um: float = Field(default=192.0, gt=0)
-    """Around a detection all cells are silenced up to this distance (µm): 6 of the paper's cells of
-    32 µm."""
+    """Minimum distance between detections (µm). Around a detection, all cells are suppressed. 192
+    are 6 cells of 32 µm, as in Liu et al."""
     threshold: float = Field(default=0.5, ge=0, le=1)
-    """A cell becomes a detection only above this probability."""
+    """Probability above which a cell becomes a detection."""
     splits: tuple[Literal["train", "validation", "test"], ...] = ("test",)
-    """Sides of the split that are predicted, the option repeated for each; in a cohort without
-    splits, all."""
+    """Split to predict. Repeatable. In a cohort without splits, all slides."""
     slide_mpp: float | None = Field(default=None, gt=0)
-    """µm/px for slides whose file and cohort row do not say it."""
+    """µm/px of slides whose file and cohort row do not give it."""
     allow_upsampling: bool = False
     """Accept slides that are coarser than the model's µm/px."""

@@ -7,6 +7,7 @@ from .allocator import keep_large_buffers
 from .card import CARD, WEIGHTS, ModelCard, hash_of
 
 if TYPE_CHECKING:
+    from .device import describe_device
     from .folder import Classifier, Engine, load_classifier, write_card
     from .inception import Width, build_classifier, parameter_counts
 
@@ -18,6 +19,7 @@ __all__ = [
     "ModelCard",
     "Width",
     "build_classifier",
+    "describe_device",
     "hash_of",
     "keep_large_buffers",
     "load_classifier",
@@ -31,6 +33,7 @@ _IN_KERAS = {
     "Engine": ".folder",
     "Width": ".inception",
     "build_classifier": ".inception",
+    "describe_device": ".device",
     "load_classifier": ".folder",
     "parameter_counts": ".inception",
     "write_card": ".folder",

@@ -1,19 +1,18 @@
 """Which patches, and the Zarr store they live in."""
 
 from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
-from .contents import CLASSES, SlidePatches
-from .hard import add_hard_negatives
+from .hard_negatives import add_hard_negatives
 from .inventory import Damage, StoreCheck, inventory, totals, verify_store
+from .metadata import SlidePatches
 from .montage import montage, save_montage
 from .normalise import StainFit, fit_stain
-from .select import Candidates, candidates, choose, slide_rng
-from .settings import AugmentSettings, HardSettings, StainMethod, TileSettings
+from .sampling import Candidates, candidates, choose, slide_rng
+from .settings import AugmentSettings, HardSettings, TileSettings
 from .store import PatchStore
 from .tile import slides_to_tile, tile_cohort, tile_slide
 from .write import stored_bytes
 
 __all__ = [
-    "CLASSES",
     "AugmentSettings",
     "Augmentation",
     "Candidates",
@@ -22,7 +21,6 @@ __all__ = [
     "PatchStore",
     "SlidePatches",
     "StainFit",
-    "StainMethod",
     "StoreCheck",
     "TileSettings",
     "add_hard_negatives",

@@ -1,56 +1,48 @@
-"""Tiling in blocks: a slide is planned, its shards are written block by block, then its group
-becomes whole.
+"""Patches of one slide in blocks: plan its group of the store, write it shard by shard, make it
+whole."""
 
-Beside what `Pieces` keeps, the plan lies in .NAME.partial/plan: made once, of which each block
-reads its rows.
-"""
-
-import json
-import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from ..batch import BlockPlan, Pieces, SlideOutcome, SlideStatus
+from ..batch import BlockPlan, SlideContext, SlideOutcome
 from ..cohort import CohortSlide
-from ..storage import Location, Recipe, SlideError, StoreError
-from ..wsi import open_slide
-from .contents import find_slide
-from .group import pieces_at, remove_group
-from .pixels import fitted_stains, read_pixels
-from .place import below, read_files, read_part, write_file
-from .plan import SlidePlan, failure_identity, plan_slide, recipe_of, refuse_if_gone
-from .quota import Quota
-from .select import ROW, Candidates
-from .settings import TileSettings
-from .shard import BLOSC
-from .write import (
-    create_arrays,
-    group_json,
-    layouts,
-    rows_per_block,
-    rows_per_shard,
-    write_rest,
-    write_rows,
+from ..storage import (
+    GROUP,
+    BlockRecord,
+    Location,
+    Output,
+    Recipe,
+    join_location,
+    read_part,
+    write_file,
 )
+from ..wsi import Slide, open_slide
+from .pixels import fitted_stains, read_pixels
+from .plan import plan_slide, recipe_of, refuse_if_gone
+from .quota import Quota
+from .sampling import ROW, Candidates
+from .settings import TileSettings
+from .write import block_layout, create_arrays, layouts, rows_per_block, write_rest, write_rows
 
-__all__ = ["SlideWork", "TileBlocks"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["PatchBlocks", "SlideToTile", "TileBlocks"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SlideWork:
-    """What a worker needs to know of one slide."""
-
-    slide: CohortSlide
-    quota: Quota
+class HasSlide(Protocol):
+    """A slide of the cohort and what its patches depend on."""
 
     @property
-    def id(self) -> str:
-        return self.slide.id
+    def id(self) -> str: ...
+
+    @property
+    def slide(self) -> CohortSlide: ...
+
+
+ItemT = TypeVar("ItemT", bound=HasSlide)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,227 +54,149 @@ class _Block:
     stop: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Kept:
-    """The plan as it lies beside the pieces."""
+@dataclass(frozen=True)
+class PatchBlocks(ABC, Generic[ItemT]):
+    """`BlockWork` that writes chosen windows of a slide into one group of a store.
 
-    place: Location
-    rows: dict[str, int]
-    reason: str
-    changed: str
-    stain: dict[str, Any]
-    shards: dict[str, Any]
+    The windows of each class lie in the partial output's `rows/<class>`; a block reads its own.
+    """
 
-    @classmethod
-    def load(cls, pieces: Pieces[Any], settings: TileSettings) -> "_Kept | None":
-        """None where there is none, or a part of one, or one for other shards or blocks than would
-        be made now."""
-        place = below(pieces.partial, "plan")
-        try:
-            kept = cls(place=place, **json.loads(read_files(place, ["plan.json"])[0] or b"null"))
-        except (ValueError, TypeError):
-            return None
-        return kept if kept.shards == _shards(kept.rows, settings) else None
+    store: Location
+    settings: TileSettings
 
-    @classmethod
-    def save(
-        cls,
-        pieces: Pieces[Any],
-        plan: SlidePlan,
-        settings: TileSettings,
-        *,
-        changed: str,
-        stain: dict[str, Any],
-    ) -> None:
-        place = below(pieces.partial, "plan")
-        for name, rows in plan.chosen.items():
-            write_file(place, f"{name}.rows", rows.to_bytes())
-        numbers = {name: len(rows) for name, rows in plan.chosen.items()}
-        shards = _shards(numbers, settings)
-        plain = {
-            "rows": numbers,
-            "reason": plan.reason,
-            "changed": changed,
-            "stain": stain,
-            "shards": shards,
-        }
-        write_file(
-            place, "plan.json", json.dumps(plain).encode()
-        )  # last: with it the plan is whole
+    @abstractmethod
+    def group(self, item: ItemT) -> str:
+        """Name of the group below the store."""
 
-    def candidates(self, name: str, *, start: int = 0, stop: int | None = None) -> Candidates:
-        """Rows of a class; the others are not read."""
-        stop = self.rows[name] if stop is None else stop
-        size = ROW.itemsize
-        return Candidates.of_bytes(
-            read_part(self.place, f"{name}.rows", start=start * size, stop=stop * size)
+    @abstractmethod
+    def recipe(self, item: ItemT) -> Recipe:
+        """Recipe of the group, from the slide's files as they are now."""
+
+    @abstractmethod
+    def choose(
+        self, item: ItemT, opened: Slide
+    ) -> tuple[Mapping[str, Candidates], Mapping[str, Any]] | SlideOutcome:
+        """Choose windows by class, and further attributes of the group; or nothing, and say why."""
+
+    def output(self, slide: ItemT) -> Output:
+        return Output(
+            location=join_location(self.store, self.group(slide)),
+            recipe=self.recipe(slide),
+            recipe_file=GROUP,
+            layout=block_layout(),
         )
 
-    def blocks(self, settings: TileSettings) -> list[_Block]:
+    def open(self, slide: ItemT) -> AbstractContextManager[Slide]:
+        row = slide.slide
+        return open_slide(row.path, mpp=row.mpp, fallback_mpp=self.settings.slide_mpp)
+
+    def prepare(self, context: SlideContext[ItemT]) -> BlockPlan | SlideOutcome:
+        found = self.choose(context.slide, context.opened)
+        if isinstance(found, SlideOutcome):
+            return found
+        chosen, attributes = found
+        for name, rows in chosen.items():
+            place = join_location(context.partial.whole, name)
+            create_arrays(place, len(rows), self.settings.arrays)
+            write_file(context.partial.folder, f"rows/{name}", rows.to_bytes())
+        rows = {name: len(windows) for name, windows in chosen.items()}
+        return BlockPlan(
+            blocks=len(self._blocks(rows)), data={"rows": rows, "attributes": dict(attributes)}
+        )
+
+    def block(self, context: SlideContext[ItemT], number: int) -> BlockRecord:
+        total = context.plan.data["rows"]
+        block = self._blocks(total)[number]
+        windows = _windows(context, block.name, start=block.start, stop=block.stop)
+        rows = range(block.start, block.stop)
+        pixels = read_pixels(
+            context.opened,
+            windows,
+            self.settings,
+            group=f"{self.group(context.slide)}/{block.name}",
+            first=block.start,
+        )
+        place = join_location(context.partial.whole, block.name)
+        planned = layouts(total[block.name], self.settings.arrays)
+        readable, checksums = write_rows(place, planned, rows, pixels)
+        return BlockRecord(
+            files={f"{block.name}/{key}": checksum for key, checksum in checksums.items()},
+            counts={block.name: len(readable)},
+            notes={"unreadable": sorted(set(rows) - set(readable))},
+        )
+
+    def assemble(
+        self, context: SlideContext[ItemT], records: Mapping[int, BlockRecord]
+    ) -> dict[str, Any]:
+        total = context.plan.data["rows"]
+        lost = {name: np.zeros(rows, bool) for name, rows in total.items()}
+        for number, block in enumerate(self._blocks(total)):
+            lost[block.name][records[number].notes["unreadable"]] = True
+        for name, rows in total.items():
+            place = join_location(context.partial.whole, name)
+            write_rest(place, _windows(context, name, start=0, stop=rows), lost[name])
+        return {
+            "counts": {name: int((~flags).sum()) for name, flags in lost.items()},
+            "unreadable": {name: int(flags.sum()) for name, flags in lost.items()},
+            "arrays": {name: list(shape) for name, shape in self.settings.arrays.items()},
+            **context.plan.data["attributes"],
+        }
+
+    def outcome(self, slide: ItemT, attributes: Mapping[str, Any]) -> SlideOutcome:
+        unreadable = sum(attributes.get("unreadable", {}).values())
+        lost = f"{unreadable} patches could not be read" if unreadable else ""
+        return SlideOutcome(
+            slide=slide.id,
+            status="partial" if unreadable else "done",
+            reason="; ".join(filter(None, [attributes.get("reason", ""), lost])),
+            counts=attributes["counts"],
+        )
+
+    def _blocks(self, total: Mapping[str, int]) -> list[_Block]:
+        """Blocks of all classes, which hold that many rows."""
         found = []
-        for name, rows in self.rows.items():
-            side = rows_per_block(rows, settings.arrays)
+        for name, rows in total.items():
+            side = rows_per_block(rows, self.settings.arrays)
             for start in range(0, rows, side):
                 found.append(_Block(name=name, start=start, stop=min(rows, start + side)))
         return found
 
 
-def _shards(numbers: Mapping[str, int], settings: TileSettings) -> dict[str, Any]:
-    """By class, on what the meaning of shards and receipts on disk hangs besides the recipe."""
-    arrays = settings.arrays
-    return {
-        name: {
-            "codec": BLOSC,
-            "per_shard": rows_per_shard(rows, arrays),
-            "block": rows_per_block(rows, arrays),
-        }
-        for name, rows in numbers.items()
-    }
-
-
-@dataclass(frozen=True)
-class TileBlocks:
-    """`BlockWork` that tiles slides into a store, a folder or a URL."""
-
-    store: Location
-    settings: TileSettings
-    sync_blocks: bool = False
-    """Workers may be on several machines: see `FolderPieces`."""
-
-    def _recipe(self, slide: SlideWork) -> Recipe:
-        return recipe_of(slide.slide, self.settings, slide.quota)
-
-    def _kept(self, pieces: Pieces[Any]) -> _Kept:
-        kept = _Kept.load(pieces, self.settings)
-        if kept is None:
-            raise StoreError(
-                f"{pieces.partial}: the plan is gone; leave the store alone while it is made, and "
-                "run again"
-            )
-        return kept
-
-    def _begun(self, slide: SlideWork, pieces: Pieces[Any]) -> Recipe:
-        """The recipe that was begun.
-
-        Raises:
-            SlideError: not this run's: the slide changed, or another run began while a worker of
-            this one went on.
-        """
-        recipe = Recipe.from_json(pieces.begun_from())
-        changes = recipe.differences(self._recipe(slide))
-        if changes:
-            raise SlideError(
-                f"{slide.slide.path}: changed while it was tiled ({'; '.join(changes)}); run again"
-            )
-        return recipe
-
-    def plan(self, slide: SlideWork) -> BlockPlan | SlideOutcome:
-        place, recipe, changed = below(self.store, slide.id), self._recipe(slide), ""
-        found = find_slide(place)
-        if found is not None:
-            differences = Recipe.from_json(found["recipe"]).differences(recipe)
-            if not differences:
-                return _outcome(slide, found, "skipped", "unchanged")
-            refuse_if_gone(slide.slide)  # a disk that is not mounted costs no patches
-            changed = f"made again: {'; '.join(differences)}"
-            logger.info("%s: %s", slide.id, changed)
-            if any(not words.startswith("settings.") for words in differences):
-                remove_group(
-                    place
-                )  # should the new one fail, nothing of other pixels stands in for it
-        pieces = pieces_at(place, recipe.to_json())
-        kept = _Kept.load(pieces, self.settings) if found is None and pieces.is_begun() else None
-        blocks = (kept or self._prepare(slide, pieces, changed)).blocks(self.settings)
-        done = pieces.keep_done()
-        return BlockPlan(
-            blocks=len(blocks), pending=tuple(k for k in range(len(blocks)) if k not in done)
-        )
-
-    def _prepare(self, slide: SlideWork, pieces: Pieces[Any], changed: str) -> _Kept:
-        row = slide.slide
-        with open_slide(row.path, mpp=row.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
-            plan = plan_slide(opened, row, self.settings, slide.quota)
-            stain = {
-                fit.method: fit.to_json() for fit in fitted_stains(opened, plan, self.settings)
-            }
-        if (
-            find_slide(pieces.place) is not None
-        ):  # by other settings, but now there is something to put in its place
-            remove_group(pieces.place)
-        pieces.begin_anew()
-        for name, rows in plan.chosen.items():
-            create_arrays(below(pieces.whole, name), len(rows), self.settings.arrays)
-        _Kept.save(pieces, plan, self.settings, changed=changed, stain=stain)
-        return self._kept(pieces)
-
-    def block(self, slide: SlideWork, number: int) -> dict[str, int]:
-        pieces, row = (
-            pieces_at(below(self.store, slide.id), sync_blocks=self.sync_blocks),
-            slide.slide,
-        )
-        kept = self._kept(pieces)
-        self._begun(slide, pieces)
-        block = kept.blocks(self.settings)[number]
-        rows = kept.candidates(block.name, start=block.start, stop=block.stop)
-        numbers = range(block.start, block.stop)
-        planned = layouts(kept.rows[block.name], self.settings.arrays)
-        with open_slide(row.path, mpp=row.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
-            pixels = read_pixels(
-                opened, rows, self.settings, group=f"{slide.id}/{block.name}", first=block.start
-            )
-            readable, signs = write_rows(below(pieces.whole, block.name), planned, numbers, pixels)
-        files = {f"{block.name}/{key}": sign for key, sign in signs.items()}
-        counts = {block.name: len(readable)}
-        self._begun(slide, pieces)
-        pieces.record(
-            number, files, counts, notes={"unreadable": sorted(set(numbers) - set(readable))}
-        )
-        return counts
-
-    def finish(self, slide: SlideWork) -> SlideOutcome | BlockPlan:
-        place = below(self.store, slide.id)
-        pieces, found = pieces_at(place), find_slide(place)
-        if found is not None:  # this was cut off when all but the tidying was done
-            pieces.finish()
-            return _outcome(slide, found, "done")
-        kept, recipe = self._kept(pieces), self._begun(slide, pieces)
-        receipts, blocks = pieces.receipts(), kept.blocks(self.settings)
-        gone = tuple(number for number in range(len(blocks)) if number not in receipts)
-        if gone:
-            return BlockPlan(blocks=len(blocks), pending=gone)
-        lost = {name: np.zeros(rows, bool) for name, rows in kept.rows.items()}
-        for number, block in enumerate(blocks):
-            lost[block.name][receipts[number].notes["unreadable"]] = True
-        for name in kept.rows:
-            write_rest(below(pieces.whole, name), kept.candidates(name), lost[name])
-        made = {
-            "counts": {name: int((~flags).sum()) for name, flags in lost.items()},
-            "unreadable": {name: int(flags.sum()) for name, flags in lost.items()},
-            "arrays": {name: list(shape) for name, shape in self.settings.arrays.items()},
-        }
-        # Last: in a bucket the group is whole with it.
-        write_file(
-            pieces.whole,
-            "zarr.json",
-            group_json({"recipe": recipe.to_json(), **made, "stain": kept.stain}),
-        )
-        pieces.finish()
-        return _outcome(slide, made, "done", kept.changed, kept.reason)
-
-    def identity(self, slide: SlideWork) -> str | None:
-        return failure_identity(slide.slide, self.settings, slide.quota)
-
-
-def _outcome(
-    slide: SlideWork, made: dict[str, Any], status: SlideStatus, *reasons: str
-) -> SlideOutcome:
-    """Of a slide whose group is there, from its attributes."""
-    unreadable = sum(made["unreadable"].values())
-    lost = f"{unreadable} patches could not be read" if unreadable else ""
-    return SlideOutcome(
-        slide=slide.id,
-        # What is lost is lost the second time too, and the exit status must say so again.
-        status="partial" if unreadable else status,
-        reason="; ".join(filter(None, [*reasons, lost])),
-        counts=made["counts"],
+def _windows(context: SlideContext[Any], name: str, *, start: int, stop: int) -> Candidates:
+    """Windows of one class; the others are not read."""
+    size = ROW.itemsize
+    content = read_part(
+        context.partial.folder, f"rows/{name}", start=start * size, stop=stop * size
     )
+    return Candidates.of_bytes(content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideToTile:
+    """A slide and its quota of patches."""
+
+    slide: CohortSlide
+    quota: Quota
+
+    @property
+    def id(self) -> str:
+        return self.slide.id
+
+
+class TileBlocks(PatchBlocks[SlideToTile]):
+    """`BlockWork` that tiles slides into a store."""
+
+    def group(self, item: SlideToTile) -> str:
+        return item.id
+
+    def recipe(self, item: SlideToTile) -> Recipe:
+        refuse_if_gone(item.slide)  # a disk that is not mounted costs no patches
+        return recipe_of(item.slide, self.settings, item.quota)
+
+    def choose(
+        self, item: SlideToTile, opened: Slide
+    ) -> tuple[Mapping[str, Candidates], Mapping[str, Any]]:
+        plan = plan_slide(opened, item.slide, self.settings, item.quota)
+        fits = fitted_stains(opened, plan, self.settings)
+        reason = {"reason": plan.reason} if plan.reason else {}
+        return plan.chosen, {"stain": {fit.method: fit.to_json() for fit in fits}, **reason}

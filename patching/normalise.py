@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .settings import StainMethod
+from ..wsi import StainMethod
 
 __all__ = ["StainFit", "fit_stain"]
 

@@ -1,4 +1,4 @@
-"""The pixels of planned patches, read from their slide."""
+"""Pixels of planned patches, read from their slide."""
 
 from collections.abc import Iterator
 
@@ -8,70 +8,48 @@ from ..wsi import Slide
 from .augment import draw_augmentation, patch_rng
 from .normalise import StainFit, fit_stain
 from .plan import SlidePlan
-from .select import Candidates
+from .sampling import Candidates
 from .settings import TileSettings
-from .write import Pixels, rows_at_once
+from .write import Pixels, rows_per_stack
 
 __all__ = ["augmented_copies", "fitted_stains", "read_pixels"]
 
-STAIN_PATCHES, STAIN_STEP = (
-    48,
-    4,
-)  # so many patches, and every so many px of them, tell a slide's stain
+STAIN_PATCHES = 48  # patches of a slide that its stain is fitted to
+STAIN_STEP = 4  # every fourth px of them, in x and in y
 
 
 def read_pixels(
     slide: Slide, rows: Candidates, settings: TileSettings, *, group: str, first: int = 0
 ) -> Iterator[tuple[int, Pixels]]:
-    """(row, pixels) of rows, in the order that `write_slide` takes; unreadable ones are left out.
+    """Read the pixels of rows: yields (row, pixels) in the order that `write_rows` takes.
 
-    group, slide/class, is where the rows will lie in the store, the first of them as its row
-    `first`. No row's pixels depend on the other rows. They are views that share memory: copy them
-    before asking for the next.
+    Unreadable rows are left out; a patch of several scales is read whole or not at all. group,
+    slide/class, is where the rows will lie in the store, the first of them as its row `first`. No
+    row's pixels depend on the other rows. They are views that share memory: copy them before
+    asking for the next.
     """
-    at_once = rows_at_once(len(rows), settings.arrays)
-    finest, *others = settings.scales.items()
+    at_once = rows_per_stack(len(rows), settings.arrays)
     for start in range(0, len(rows), at_once):
-        xy = rows.xy[start : start + at_once]
-        further = {name: dict(_windows(slide, xy, settings, mpp=mpp)) for name, mpp in others}
-        for index, window in _windows(slide, xy, settings, mpp=finest[1]):
-            pixels = {
-                finest[0]: window,
-                **{name: windows[index] for name, windows in further.items()},
-            }
-            readable = {name: window for name, window in pixels.items() if window is not None}
-            # A patch of several scales is read whole or not at all.
-            if len(readable) == len(pixels):
+        patches = slide.read_concentric(
+            rows.xy[start : start + at_once],
+            settings.input_spec,
+            margin_px=settings.margin_px,
+            allow_upsampling=settings.allow_upsampling,
+        )
+        for index, windows in patches:
+            if windows is not None:
                 row = first + start + index
-                yield row, _of_row(readable, settings, group=group, row=row)
-        del further  # before those of the next stack are read
+                pixels = dict(zip(settings.scales, windows, strict=True))
+                yield row, _add_copies(pixels, settings, group=group, row=row)
 
 
-def _windows(
-    slide: Slide, xy: np.ndarray, settings: TileSettings, *, mpp: float
-) -> Iterator[tuple[int, np.ndarray | None]]:
-    """(index, window), windows of mpp µm/px around the centres of those of the settings' mpp at
-    level-0 xy."""
-    scales = [
-        slide.scale(value, allow_upsampling=settings.allow_upsampling)
-        for value in (settings.mpp, mpp)
-    ]
-    reach = settings.stored_px * (scales[1].level0 - scales[0].level0) / 2
-    corners = np.rint(xy - reach).astype(np.int64)
-    return slide.read_windows(
-        corners, size=settings.stored_px, mpp=mpp, allow_upsampling=settings.allow_upsampling
-    )
-
-
-def _of_row(
-    windows: dict[str, np.ndarray], settings: TileSettings, *, group: str, row: int
+def _add_copies(
+    pixels: dict[str, np.ndarray], settings: TileSettings, *, group: str, row: int
 ) -> Pixels:
     if not settings.copies:
-        return windows
-    return {
-        **windows,
-        "augmented": augmented_copies(windows["images"], settings, group=group, row=row),
-    }
+        return pixels
+    copies = augmented_copies(pixels["images"], settings, group=group, row=row)
+    return {**pixels, "augmented": copies}
 
 
 def fitted_stains(slide: Slide, plan: SlidePlan, settings: TileSettings) -> list[StainFit]:

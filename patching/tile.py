@@ -1,4 +1,4 @@
-"""From slides to a patch store: one slide, then a cohort."""
+"""Tile slides into a patch store: one slide, or a cohort."""
 
 import json
 import logging
@@ -8,9 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..batch import BatchSettings, BatchSummary, BlockPlan, SlideOutcome, run_blocks
+from ..batch import (
+    BatchSettings,
+    BatchSummary,
+    BlockDriver,
+    SlideOutcome,
+    open_run_folder,
+    run_blocks,
+)
 from ..cohort import Cohort, CohortSlide
 from ..storage import (
+    GROUP,
     Location,
     Recipe,
     SettingsError,
@@ -19,13 +27,12 @@ from ..storage import (
     format_location,
     location_exists,
     parse_location,
+    read_files,
 )
-from .blocks import SlideWork, TileBlocks
-from .bucket import store_run
-from .place import read_files
+from .blocks import SlideToTile, TileBlocks
+from .disk_space import refuse_if_full, store_size
 from .quota import Quota, quotas
 from .settings import TileSettings
-from .space import refuse_if_full, store_size
 from .store import PatchStore
 
 __all__ = ["slides_to_tile", "tile_cohort", "tile_slide"]
@@ -42,11 +49,11 @@ def tile_cohort(
     on_outcome: Callable[[SlideOutcome], None] | None = None,
     on_block: Callable[[dict[str, int]], None] | None = None,
 ) -> BatchSummary:
-    """Tile the labelled slides of the wanted splits into a store, a folder or a URL; unchanged
-    slides are skipped.
+    """Tile the labelled slides of the wanted splits into a store, a folder or a URL; skip unchanged
+    slides.
 
-    on_outcome hears of each slide as it ends, on_block of the patches of each class as they are
-    written.
+    on_outcome receives each slide's outcome, on_block the number of patches of each class that a
+    block wrote.
 
     Raises:
         SettingsError: no slide to tile.
@@ -62,12 +69,12 @@ def tile_cohort(
             "columns"
         )
     share = quotas(slides, settings)
-    work = [SlideWork(slide=slide, quota=share[slide.id]) for slide in slides]
-    with store_run(store, batch) as folder:
+    items = [SlideToTile(slide=slide, quota=share[slide.id]) for slide in slides]
+    with open_run_folder(store, batch) as folder:
         _describe(cohort, slides, share, store, settings)
-        blocks = TileBlocks(store, settings, sync_blocks=bool(batch.cluster or batch.scheduler))
+        work = TileBlocks(store, settings)
         return run_blocks(
-            blocks, work, batch, folder=folder, on_outcome=on_outcome, on_block=on_block
+            work, items, batch, folder=folder, on_outcome=on_outcome, on_block=on_block
         )
 
 
@@ -78,7 +85,7 @@ def _describe(
     store: Location,
     settings: TileSettings,
 ) -> None:
-    """Write what the store says of itself, if the disk can hold what the slides may give."""
+    """Write the store's own metadata, if the disk can hold what the slides may give."""
     rows = _listed_before(store, cohort, {slide.id for slide in slides})
     tiled = _tiled(store, share)
     for slide in slides:
@@ -94,7 +101,7 @@ def _describe(
     if replaced:
         changes = "; ".join(next(iter(replaced.values())))
         logger.warning(
-            "%s: %d slides there are made again, for the settings are others: %s",
+            "%s: %d slides are tiled again because the settings changed: %s",
             store,
             len(replaced),
             changes,
@@ -103,9 +110,9 @@ def _describe(
 
 
 def _tiled(store: Location, slide_ids: Iterable[str]) -> dict[str, bytes]:
-    """The zarr.json of those that have a group in the store, whoever made it."""
+    """Return the zarr.json of the slides that have a group in the store, whoever made it."""
     ids = list(slide_ids)
-    found = read_files(store, [f"{slide_id}/zarr.json" for slide_id in ids])
+    found = read_files(store, [f"{slide_id}/{GROUP}" for slide_id in ids])
     return {
         slide_id: content
         for slide_id, content in zip(ids, found, strict=True)
@@ -114,17 +121,16 @@ def _tiled(store: Location, slide_ids: Iterable[str]) -> dict[str, bytes]:
 
 
 def _changed_settings(group: bytes, settings: TileSettings) -> list[str]:
-    """Where the group of this zarr.json was made by other settings, in words; the slide is not
-    looked at."""
+    """Return the differences of settings between a group's zarr.json and those asked for."""
     try:
         made = Recipe.from_json(json.loads(group)["attributes"]["recipe"])
-    except (ValueError, KeyError, TypeError):  # its slide fails, and says why
+    except (ValueError, KeyError, TypeError):  # its slide fails with the reason
         return []
     return made.differences(replace(made, settings=settings.of_recipe()))
 
 
 def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:
-    """The labelled slides of the wanted splits."""
+    """Return the labelled slides of the wanted splits."""
     return [slide for slide in cohort if slide.split in settings.splits and slide.label]
 
 
@@ -138,17 +144,17 @@ def _row(slide: CohortSlide) -> dict[str, Any]:
 
 
 def _path(slide: CohortSlide) -> str:
-    """Without what of a URL may be secret."""
+    """Path without the parts of a URL that may be secret."""
     return format_location(slide.path if isinstance(slide.path, str) else slide.path.absolute())
 
 
 def _refuse_other_file(
     store: Location, rows: dict[str, dict[str, Any]], slide: CohortSlide
 ) -> None:
-    """Pass unless the store has patches of another slide of this name, which is there still.
+    """Pass unless the store has patches of another slide of this name that still exists.
 
     Raises:
-        SettingsError: it has; they would be removed.
+        SettingsError: it has, and they would be replaced.
     """
     before = rows.get(slide.id, {}).get("path", "")
     other = parse_location(before, Path()) if before else slide.path
@@ -156,15 +162,15 @@ def _refuse_other_file(
         return
     if file_identity(other)["bytes"] != file_identity(slide.path)["bytes"]:  # else a copy
         raise SettingsError(
-            f"{store}: {slide.id} is there already, of {before}, and would be replaced by "
+            f"{store}: {slide.id} is there already, made from {before}, and would be replaced by "
             f"{_path(slide)}; list both in one cohort, give another store, or, to have it "
             f"replaced, remove {slide.id} from this one"
         )
 
 
 def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[str, dict[str, Any]]:
-    """Rows of an earlier run that stay: wanted slides, and tiled ones of which this cohort says
-    nothing else."""
+    """Return the rows of earlier runs that stay: wanted slides, and tiled slides that this cohort
+    does not contradict."""
     try:
         rows = PatchStore(store).attributes["slides"]
     except StoreError:
@@ -193,21 +199,13 @@ def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[st
 def tile_slide(
     slide: CohortSlide, *, store: Location, settings: TileSettings, quota: Quota | None = None
 ) -> SlideOutcome:
-    """Tile one slide into its group of the store, here, or leave the group that was made by the
-    same recipe.
+    """Tile one slide into its group of the store, in this process; skip it if unchanged.
 
-    It takes no lock: nothing else may work on this slide in the store meanwhile.
-    quota is the slide's share where its patient has others; by default it is reckoned as for a
-    patient of one slide.
+    Takes no lock: nothing else may work on this slide in the store meanwhile. quota is the slide's
+    share of its patient's patches; by default that of a patient with one slide.
     """
     start = time.perf_counter()
-    work = SlideWork(
-        slide=slide, quota=quotas([slide], settings)[slide.id] if quota is None else quota
-    )
-    blocks = TileBlocks(store, settings)
-    state = blocks.plan(work)
-    while isinstance(state, BlockPlan):
-        for number in state.pending:
-            blocks.block(work, number)
-        state = blocks.finish(work)
-    return replace(state, seconds=time.perf_counter() - start)
+    share = quotas([slide], settings)[slide.id] if quota is None else quota
+    driver = BlockDriver(TileBlocks(store, settings))
+    outcome = driver.complete(SlideToTile(slide=slide, quota=share))
+    return replace(outcome, seconds=time.perf_counter() - start)

@@ -1,5 +1,7 @@
-"""Where outputs live: whole or absent, in a folder or a bucket, with their recipe."""
+"""Outputs: whole or absent, in a folder or a bucket, with their recipe, one run at a time."""
 
+from .atomic import PARTIAL, atomic_file, atomic_folder, refuse_foreign_folder, restore_folder
+from .bucket_lock import BucketLock
 from .errors import (
     AnnotationError,
     ClusterError,
@@ -12,6 +14,19 @@ from .errors import (
     StoreError,
     UnreadableRegionError,
 )
+from .files import (
+    Checksum,
+    checksum_parts,
+    delete_file,
+    kvstore_spec,
+    list_files,
+    read_file,
+    read_files,
+    read_part,
+    wait_for,
+    write_checksummed,
+    write_file,
+)
 from .formatting import format_count, pluralise
 from .location import (
     ZARR_METADATA,
@@ -19,36 +34,38 @@ from .location import (
     file_system,
     format_location,
     is_url,
+    join_location,
     location_exists,
     name_of,
     parse_location,
     remote_identity,
 )
-from .outputs import (
-    PARTIAL,
-    atomic_file,
-    atomic_folder,
-    leave_to_disk,
-    refuse_foreign_folder,
-    remove_folder,
-    remove_left,
-    remove_litter,
-    restore_folder,
-    sync_below,
-    sync_file,
-)
-from .recipe import Recipe, file_identity, gigaslide_version
+from .lock import LOCK, FolderLock
+from .output import GROUP, Output, OutputState, group_json, remove_leftovers
+from .partial_output import BlockRecord, PartialOutput
+from .recipe import ExtentChange, Recipe, file_identity, gigaslide_version
+from .retry import back_off_s, call_with_retries, is_disk_full, is_temporary
 from .settings import Number, Settings
 
 __all__ = [
+    "GROUP",
+    "LOCK",
     "PARTIAL",
     "ZARR_METADATA",
     "AnnotationError",
+    "BlockRecord",
+    "BucketLock",
+    "Checksum",
     "ClusterError",
+    "ExtentChange",
+    "FolderLock",
     "GigaslideError",
     "Location",
     "ModelError",
     "Number",
+    "Output",
+    "OutputState",
+    "PartialOutput",
     "Recipe",
     "ScoreError",
     "Settings",
@@ -59,23 +76,34 @@ __all__ = [
     "UnreadableRegionError",
     "atomic_file",
     "atomic_folder",
+    "back_off_s",
+    "call_with_retries",
+    "checksum_parts",
+    "delete_file",
     "file_identity",
     "file_system",
     "format_count",
     "format_location",
     "gigaslide_version",
+    "group_json",
+    "is_disk_full",
+    "is_temporary",
     "is_url",
-    "leave_to_disk",
+    "join_location",
+    "kvstore_spec",
+    "list_files",
     "location_exists",
     "name_of",
     "parse_location",
     "pluralise",
+    "read_file",
+    "read_files",
+    "read_part",
     "refuse_foreign_folder",
     "remote_identity",
-    "remove_folder",
-    "remove_left",
-    "remove_litter",
+    "remove_leftovers",
     "restore_folder",
-    "sync_below",
-    "sync_file",
+    "wait_for",
+    "write_checksummed",
+    "write_file",
 ]

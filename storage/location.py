@@ -1,11 +1,8 @@
-"""Where a slide lives: a path, or the URL of an object that fsspec reads in place (s3://, gs://,
-https://)."""
+"""Locations of slides and outputs: a path, or a URL (s3://, gs://, https://)."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
-
-import fsspec
 
 from .errors import SlideError
 
@@ -15,6 +12,7 @@ __all__ = [
     "file_system",
     "format_location",
     "is_url",
+    "join_location",
     "location_exists",
     "name_of",
     "parse_location",
@@ -23,25 +21,32 @@ __all__ = [
 
 Location = Path | str
 """A str is a URL: a Path would take one of its slashes."""
-ZARR_METADATA = ("zarr.json", ".zattrs")  # what tells of a whole folder of chunks
-CHANGES = ("ETag", "etag", "md5Hash", "LastModified", "updated", "last_modified", "mtime")
-"""What file systems call the sign that an object was replaced, the surest first."""
+ZARR_METADATA = ("zarr.json", ".zattrs")
+"""Files that stand for a whole Zarr folder."""
+CHANGE_MARKS = ("ETag", "etag", "md5Hash", "LastModified", "updated", "last_modified", "mtime")
+"""Names that file systems give to an object's mark of change, the surest first."""
 
 
 def is_url(location: Location) -> bool:
     return isinstance(location, str) and "://" in location
 
 
+def join_location(location: Location, *names: str) -> Location:
+    """Append names to a location."""
+    if isinstance(location, Path):
+        return location.joinpath(*names)
+    return "/".join([location.rstrip("/"), *names])
+
+
 def parse_location(text: str, folder: Path) -> Location:
-    """A URL, or a path: relative to folder where it is not absolute."""
+    """Return the URL, or the path: relative to folder if it is not absolute."""
     if text.startswith("file://"):
         return Path(unquote(urlsplit(text).path))
     return text.strip().rstrip("/") if is_url(text) else folder / text
 
 
 def format_location(location: Location) -> str:
-    """A location for people: of a URL neither the password nor the query, which may be a
-    signature."""
+    """Format a location for people: without a URL's password and query, which may be secret."""
     if not is_url(location):
         return str(location)
     parts = urlsplit(str(location))
@@ -51,7 +56,7 @@ def format_location(location: Location) -> str:
 
 
 def name_of(location: Location) -> str:
-    """The last part of the path: slide.svs."""
+    """Return the last part of the path: slide.svs."""
     if isinstance(location, Path):
         return location.name
     parts = urlsplit(location)
@@ -61,16 +66,18 @@ def name_of(location: Location) -> str:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL, and the path in it.
+    """Return fsspec's file system for a URL, and the path in it.
 
     Raises:
-        SlideError: nothing is installed that reads such URLs.
+        SlideError: no installed package reads such URLs.
     """
+    import fsspec  # here: it takes 0.1 s, and most commands do without
+
     try:
         return fsspec.url_to_fs(url)
     except ImportError as error:
         raise SlideError(
-            f"{format_location(url)}: reading it in place needs a package more ({error}); pip "
+            f"{format_location(url)}: reading it in place needs another package ({error}); pip "
             "install 'gigaslide[remote]'"
         ) from error
     except ValueError as error:
@@ -81,7 +88,7 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 def location_exists(location: Location) -> bool:
-    """Whether there is something to read; False where the answer cannot be had."""
+    """True if something is there to read; False also if the service does not answer."""
     if isinstance(location, Path):
         return location.exists()
     try:
@@ -91,10 +98,10 @@ def location_exists(location: Location) -> bool:
 
 
 def remote_identity(url: str) -> dict[str, Any]:
-    """Name, size, and the service's own sign of change."""
+    """Return name, size, and the service's own mark of change."""
     info = _info(url)
-    sign = next((str(info[name]) for name in CHANGES if info.get(name)), "")
-    return {"name": name_of(url), "bytes": info.get("size"), "modified": sign.strip('"')}
+    mark = next((str(info[name]) for name in CHANGE_MARKS if info.get(name)), "")
+    return {"name": name_of(url), "bytes": info.get("size"), "modified": mark.strip('"')}
 
 
 def _info(url: str) -> dict[str, Any]:

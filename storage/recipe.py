@@ -1,19 +1,19 @@
-"""What an output was made from: stage, settings, identity of every input. Resume compares this,
-never existence."""
+"""Recipe of an output: stage, settings and identity of every input. Resume compares recipes."""
 
 import json
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from .atomic import atomic_file
 from .errors import StoreError
 from .location import ZARR_METADATA, Location, remote_identity
-from .outputs import atomic_file
 
-__all__ = ["Recipe", "file_identity", "gigaslide_version"]
+__all__ = ["ExtentChange", "Recipe", "file_identity", "gigaslide_version"]
 
 
 @cache
@@ -41,34 +41,62 @@ def file_identity(location: Location) -> dict[str, Any]:
     return {"name": location.name, "bytes": stat.st_size, "modified": modified}
 
 
+ExtentChange = Literal["same", "larger", "smaller", "mixed"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How one output was made. `settings` and `inputs` are plain JSON; `made_with` is recorded but
-    not compared."""
+    """How an output is made: its identity decides the result, its extent the amount.
+
+    Resume compares identities: another `stage`, `settings` or `inputs` makes another output.
+    Another `extent` (training examples, validation interval) continues the same one. `made_with` is
+    a record only. All parts are plain JSON.
+    """
 
     stage: str
     settings: dict[str, Any]
     inputs: dict[str, Any]
+    extent: dict[str, Any] = field(default_factory=dict)
     made_with: dict[str, str] = field(default_factory=lambda: {"gigaslide": gigaslide_version()})
 
     def differences(self, other: "Recipe") -> list[str]:
-        """Where the other recipe would make something else, in words: "settings.stride_px: 128 →
-        64"; [] if nowhere."""
-        mine, theirs = _flat(_plain(self)), _flat(_plain(other))
-        missing = "(none)"
-        keys = sorted(mine.keys() | theirs.keys())
-        return [
-            f"{key}: {mine.get(key, missing)} → {theirs.get(key, missing)}"
-            for key in keys
-            if mine.get(key, missing) != theirs.get(key, missing)
-        ]
+        """Differences in identity, as text: ["settings.stride_px: 128 → 64"]; [] if there are none.
+
+        A setting that either recipe lists in its extent is not compared, so that an output made
+        before that setting became part of the extent is still recognised.
+        """
+        names = self.extent.keys() | other.extent.keys()
+        return _differences(_identity(self, without=names), _identity(other, without=names))
+
+    def extent_differences(self, other: "Recipe") -> list[str]:
+        """Differences in extent, as text: ["examples: 40000 → 80000"]; [] if there are none."""
+        return _differences(*_extents(self, other))
+
+    def extent_change(self, other: "Recipe") -> ExtentChange:
+        """Compare the other recipe's extent with this one.
+
+        Returns "same"; "larger" or "smaller" if all values that differ are numbers that grew or
+        shrank; else "mixed".
+        """
+        mine, theirs = _extents(self, other)
+        changed = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
+        if not changed:
+            return "same"
+        if all(_is_larger(theirs.get(name), mine.get(name)) for name in changed):
+            return "larger"
+        if all(_is_larger(mine.get(name), theirs.get(name)) for name in changed):
+            return "smaller"
+        return "mixed"
 
     def to_json(self) -> dict[str, Any]:
-        return {**_plain(self), "made_with": self.made_with}
+        # Without an empty extent: the files of stages that have none stay as they were.
+        extent = {"extent": _plain(self.extent)} if self.extent else {}
+        return {**_identity(self), **extent, "made_with": self.made_with}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "Recipe":
-        return cls(**{key: plain[key] for key in ("stage", "settings", "inputs", "made_with")})
+        parts = {name: plain[name] for name in ("stage", "settings", "inputs", "made_with")}
+        return cls(**parts, extent=plain.get("extent", {}))
 
     def save(self, path: Path) -> None:
         with atomic_file(path) as partial:
@@ -78,10 +106,10 @@ class Recipe:
 
     @classmethod
     def load(cls, path: Path) -> "Recipe | None":
-        """The recipe saved at path; None where there is none.
+        """Load the recipe at path; None if there is no file.
 
         Raises:
-            StoreError: the file is there but is not a recipe.
+            StoreError: the file is not a recipe.
         """
         try:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -93,13 +121,40 @@ class Recipe:
             ) from error
 
 
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    whole = {"stage": recipe.stage, "settings": recipe.settings, "inputs": recipe.inputs}
-    return json.loads(json.dumps(whole, default=str))
+def _identity(recipe: Recipe, *, without: Set[str] = frozenset()) -> dict[str, Any]:
+    settings = {name: value for name, value in recipe.settings.items() if name not in without}
+    return _plain({"stage": recipe.stage, "settings": settings, "inputs": recipe.inputs})
+
+
+def _extents(mine: Recipe, theirs: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both extents; a value that one recipe lists among its settings is taken from there."""
+    names = mine.extent.keys() | theirs.extent.keys()
+    first, second = (
+        {name: value for name, value in (one.settings | one.extent).items() if name in names}
+        for one in (mine, theirs)
+    )
+    return _plain(first), _plain(second)
+
+
+def _is_larger(value: Any, other: Any) -> bool:
+    return isinstance(value, int | float) and isinstance(other, int | float) and value > other
+
+
+def _differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    first, second, missing = _flat(mine), _flat(theirs), "(none)"
+    return [
+        f"{key}: {first.get(key, missing)} → {second.get(key, missing)}"
+        for key in sorted(first.keys() | second.keys())
+        if first.get(key, missing) != second.get(key, missing)
+    ]
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(value, default=str))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and (value or not prefix):
         return {
             k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()
         }

@@ -6,20 +6,28 @@ does.
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gigaslide.batch import BatchSettings, BatchSummary, BlockPlan, SlideOutcome, Stopped
+from gigaslide.batch import (
+    BatchSettings,
+    BatchSummary,
+    BlockPlan,
+    SlideContext,
+    SlideOutcome,
+    Stopped,
+)
 from gigaslide.cohort import Cohort
 from gigaslide.patching import tile as tile_module
 from gigaslide.patching import tile_cohort
 from gigaslide.patching import write as write_module
-from gigaslide.patching.blocks import SlideWork, TileBlocks
-from gigaslide.storage import Location
+from gigaslide.patching.blocks import SlideToTile, TileBlocks
+from gigaslide.storage import BlockRecord, Location, Output
 from gigaslide.storage.location import parse_location
+from gigaslide.wsi import Slide
 from tiling import SETTINGS, SIDE
 
 A_SHARD, A_BLOCK = 5, 10  # patches
@@ -33,21 +41,30 @@ class SlowBlocks:
     true: TileBlocks
     pause_s: float
 
-    def plan(self, slide: SlideWork) -> BlockPlan | SlideOutcome:
+    def output(self, slide: SlideToTile) -> Output:
         with _small():
-            return self.true.plan(slide)
+            return self.true.output(slide)
 
-    def block(self, slide: SlideWork, number: int) -> dict[str, int]:
+    def open(self, slide: SlideToTile) -> AbstractContextManager[Slide]:
+        return self.true.open(slide)
+
+    def prepare(self, context: SlideContext[SlideToTile]) -> BlockPlan | SlideOutcome:
+        with _small():
+            return self.true.prepare(context)
+
+    def block(self, context: SlideContext[SlideToTile], number: int) -> BlockRecord:
         time.sleep(self.pause_s)
         with _small():
-            return self.true.block(slide, number)
+            return self.true.block(context, number)
 
-    def finish(self, slide: SlideWork) -> SlideOutcome | BlockPlan:
+    def assemble(
+        self, context: SlideContext[SlideToTile], records: Mapping[int, BlockRecord]
+    ) -> Mapping[str, object]:
         with _small():
-            return self.true.finish(slide)
+            return self.true.assemble(context, records)
 
-    def identity(self, slide: SlideWork) -> str | None:
-        return self.true.identity(slide)
+    def outcome(self, slide: SlideToTile, attributes: Mapping[str, object]) -> SlideOutcome:
+        return self.true.outcome(slide, attributes)
 
 
 @contextmanager

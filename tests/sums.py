@@ -1,8 +1,7 @@
-"""A made work in blocks for the tests of the batch room: rows of numbers into files, a slide's sum
-at the end.
+"""Work in blocks for the tests of the batch room: rows of numbers into files, a slide's sum at the
+end.
 
-Run as a file it is stopped with SIGKILL at every single change it makes to the disk: see
-test_batch_faults.
+Run as a file it is killed at every single change it makes to the disk: see test_batch_faults.
 """
 
 import hashlib
@@ -11,7 +10,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +20,13 @@ from gigaslide.batch import (
     BatchSettings,
     BatchSummary,
     BlockPlan,
-    FolderPieces,
+    SlideContext,
     SlideOutcome,
     Stopped,
+    open_run_folder,
     run_blocks,
-    run_folder,
 )
-from gigaslide.batch.pieces import size_and_crc
-from gigaslide.storage import GigaslideError
+from gigaslide.storage import BlockRecord, GigaslideError, Output, Recipe, checksum_parts
 
 ROWS = 5  # numbers a block, but for the last
 
@@ -49,35 +48,33 @@ def number(column: Column, row: int) -> int:
 
 @dataclass(frozen=True)
 class Sums:
-    """BlockWork: ROWS numbers a block into `c/<block>`, their sum into sum.json."""
+    """`BlockWork`: ROWS numbers a block into `c/<block>`, their sum into sum.json."""
 
     out: Path
     pause_s: float = 0.0
 
-    def pieces(self, slide: Column) -> FolderPieces:
-        return FolderPieces(self.out / slide.id, {"id": slide.id, "count": slide.count})
+    def output(self, slide: Column) -> Output:
+        recipe = Recipe(stage="sums", settings={"count": slide.count}, inputs={"id": slide.id})
+        return Output(location=self.out / slide.id, recipe=recipe)
 
-    def plan(self, slide: Column) -> BlockPlan | SlideOutcome:
-        if (self.out / slide.id / "sum.json").exists():
-            return SlideOutcome(slide=slide.id, status="skipped", counts={"rows": slide.count})
-        pieces = self.pieces(slide)
-        pieces.begin()
-        done = pieces.keep_done()
-        blocks = -(-slide.count // ROWS)
-        return BlockPlan(blocks=blocks, pending=tuple(k for k in range(blocks) if k not in done))
+    def open(self, slide: Column) -> AbstractContextManager[Column]:
+        return nullcontext(slide)
 
-    def block(self, slide: Column, number_: int) -> dict[str, int]:
+    def prepare(self, context: SlideContext[Column]) -> BlockPlan:
+        return BlockPlan(blocks=-(-context.slide.count // ROWS))
+
+    def block(self, context: SlideContext[Column], number_: int) -> BlockRecord:
+        slide = context.slide
         if slide.deed and number_ == slide.at:
             self.befall(slide)
         time.sleep(self.pause_s)
         rows = range(number_ * ROWS, min(slide.count, (number_ + 1) * ROWS))
-        pieces = self.pieces(slide)
-        path = pieces.whole / f"c/{number_}"
+        path = context.partial.whole / f"c/{number_}"
         path.parent.mkdir(exist_ok=True)
         content = "\n".join(str(number(slide, row)) for row in rows).encode()
         path.write_bytes(content)
-        pieces.record(number_, {f"c/{number_}": size_and_crc([content])}, {"rows": len(rows)})
-        return {"rows": len(rows)}
+        files = {f"c/{number_}": checksum_parts([content])}
+        return BlockRecord(files=files, counts={"rows": len(rows)})
 
     def befall(self, slide: Column) -> None:
         marks = self.out / "marks"
@@ -102,21 +99,17 @@ class Sums:
         if slide.deed == "refuse":
             raise GigaslideError(f"{slide.id}: no numbers here; bring some")
 
-    def finish(self, slide: Column) -> SlideOutcome | BlockPlan:
-        pieces = self.pieces(slide)
-        if pieces.whole.exists():
-            receipts, blocks = pieces.receipts(), -(-slide.count // ROWS)
-            if len(receipts) < blocks:
-                gone = tuple(number for number in range(blocks) if number not in receipts)
-                return BlockPlan(blocks=blocks, pending=gone)
-            files = sorted((pieces.whole / "c").iterdir(), key=lambda path: int(path.name))
-            total = sum(int(line) for path in files for line in path.read_text().split())
-            (pieces.whole / "sum.json").write_text(json.dumps(total))
-        pieces.finish()
-        return SlideOutcome(slide=slide.id, status="done", counts={"rows": slide.count})
+    def assemble(
+        self, context: SlideContext[Column], records: Mapping[int, BlockRecord]
+    ) -> dict[str, int]:
+        folder = context.partial.whole
+        files = sorted((folder / "c").iterdir(), key=lambda path: int(path.name))
+        total = sum(int(line) for path in files for line in path.read_text().split())
+        (folder / "sum.json").write_text(json.dumps(total))
+        return {"rows": context.slide.count}
 
-    def identity(self, slide: Column) -> str:
-        return f"{slide.id} {slide.count}"
+    def outcome(self, slide: Column, attributes: Mapping[str, int]) -> SlideOutcome:
+        return SlideOutcome(slide=slide.id, status="done", counts=dict(attributes))
 
 
 def run(
@@ -124,19 +117,18 @@ def run(
 ) -> BatchSummary:
     elsewhere = {"cluster", "scheduler"} & settings.keys()
     batch = BatchSettings(**{**({} if elsewhere else {"workers": 0}), "memory_gb": 1.0, **settings})
-    with run_folder(out, batch) as folder:
+    with open_run_folder(out, batch) as folder:
         return run_blocks(Sums(out, pause_s), columns, batch, folder=folder, on_block=on_block)
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """Every file of every finished slide, but for the run's own tables and what says of itself that
-    it is no output."""
+    """Content of every file of every finished slide but its recipe."""
     files = (path for path in out.rglob("*") if path.is_file() and path.parent != out)
     kept = {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
     return {
         name: data
         for name, data in kept.items()
-        if not name.startswith((".", "marks/", "job-logs/"))
+        if not name.startswith((".", "marks/", "job-logs/")) and not name.endswith("recipe.json")
     }
 
 

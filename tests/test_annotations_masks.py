@@ -70,7 +70,7 @@ def test_the_finest_level_that_is_small_enough_is_read(tmp_path, monkeypatch):
     annotation = Annotation.load(path)
     assert np.array_equal(drawn_again(annotation, 2, reduced.shape, px_level0=4.0), reduced == 2)
     monkeypatch.setattr(mask_module, "LARGEST_PX", reduced.size - 5)
-    with pytest.raises(AnnotationError, match="no level of the 439 × 303 px"):
+    with pytest.raises(AnnotationError, match="439 × 303 px"):
         Annotation.load(path)
 
 
@@ -83,7 +83,7 @@ def test_a_small_mask_is_fitted_to_its_slide(tmp_path):
     assert Annotation.load(path).tumor.bounds == (50, 10, 90, 30)
     padded = SlideFrame(width=129, height=89)
     assert Annotation.load(path, slide=padded).tumor.bounds == (50, 10, 90, 30)
-    with pytest.raises(AnnotationError, match="their shapes differ"):
+    with pytest.raises(AnnotationError, match=r"\d+ × \d+.*\d+ × \d+"):
         Annotation.load(path, slide=SlideFrame(width=900, height=1300))
 
 
@@ -93,13 +93,13 @@ def test_what_values_mean(tmp_path):
         write(tmp_path / "a.tif", (labels == 2) * np.uint8(255))
     ).tumor.is_empty
     binary = write(tmp_path / "b.tif", (labels == 2).astype(np.uint8))
-    with pytest.raises(AnnotationError, match="unknown group 'binary-1'"):
+    with pytest.raises(AnnotationError, match="binary-1"):
         Annotation.load(binary)
     assert (
         Annotation.load(binary, groups={**DEFAULT_GROUPS, "binary-1": "tumor"}).tumor.area
         == (labels == 2).sum()
     )
-    with pytest.raises(AnnotationError, match="unknown group 'mask-7'"):
+    with pytest.raises(AnnotationError, match="mask-7"):
         Annotation.load(
             write(tmp_path / "c.tif", labels + np.where(labels == 2, 5, 0).astype(np.uint8))
         )
@@ -108,13 +108,13 @@ def test_what_values_mean(tmp_path):
 
 def test_what_is_no_mask_is_refused(tmp_path, coded_slide):
     rng = np.random.default_rng(0)
-    with pytest.raises(AnnotationError, match="3 channels of uint8"):
+    with pytest.raises(AnnotationError, match=r"3.*uint8"):
         Annotation.load(coded_slide)
-    with pytest.raises(AnnotationError, match="more than 16 values"):
+    with pytest.raises(AnnotationError, match=" 16 values"):
         Annotation.load(write(tmp_path / "a.tif", rng.integers(0, 256, (90, 130), np.uint8)))
-    with pytest.raises(AnnotationError, match="1 channels of float32"):
+    with pytest.raises(AnnotationError, match=r"1.*float32"):
         Annotation.load(write(tmp_path / "b.tif", rng.random((90, 130), np.float32)))
-    with pytest.raises(AnnotationError, match=r"gone\.tif: cannot be read"):
+    with pytest.raises(AnnotationError, match=r"gone\.tif"):
         Annotation.load(tmp_path / "gone.tif")
 
 
@@ -137,7 +137,7 @@ def test_fault_52_a_bomb_as_a_mask_is_refused_in_little_memory(tmp_path, claimed
 def test_fault_52_noise_as_a_mask_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(mask_module, "MOST_CORNERS", 1000)
     noise = (np.random.default_rng(0).random((300, 400)) < 0.5).astype(np.uint8)
-    with pytest.raises(AnnotationError, match="too ragged"):
+    with pytest.raises(AnnotationError, match="corners"):
         Annotation.load(write(tmp_path / "noise.tif", noise))
     smooth = np.zeros((150, 200), np.uint8)
     smooth[20:90, 30:150] = 2

@@ -108,7 +108,7 @@ def test_layers_in_layers_and_layers_without_a_name(make_file):
     xml = f'<Annotations><Annotation Name="stroma">{inner}</Annotation></Annotations>'
     assert Annotation.load(make_file("nested.annotations", xml)).tumor.area == shoelace(INNER)
     unnamed = make_file("a.xml", layers(_=region(SQUARE, "0")))
-    with pytest.raises(AnnotationError, match="unknown group '#00ff00'"):
+    with pytest.raises(AnnotationError, match="#00ff00"):
         Annotation.load(unnamed)
     assert (
         Annotation.load(unnamed, groups={**DEFAULT_GROUPS, "#00FF00": "tumor"}).tumor.area
@@ -178,15 +178,15 @@ def test_ndpa_is_nm_from_the_centre_of_the_glass(make_file):
 
 def test_ndpa_needs_its_slide(make_file, coded_slide):
     path = make_file("a.ndpa", ndpa(freehand(SQUARE)))
-    with pytest.raises(AnnotationError, match="cannot be read without its slide"):
+    with pytest.raises(AnnotationError, match="slide="):
         Annotation.load(path)
     for slide in (SlideFrame(width=10, height=10), coded_slide):
-        with pytest.raises(AnnotationError, match="does not say where it lies"):
+        with pytest.raises(AnnotationError, match="XOffsetFromSlideCentre"):
             Annotation.load(path, slide=slide)
-    with pytest.raises(AnnotationError, match="expected nanometers"):
+    with pytest.raises(AnnotationError, match="nanometers"):
         Annotation.load(make_file("b.ndpa", ndpa(freehand(SQUARE), unit="pixels")), slide=FRAME)
     untitled = make_file("c.ndpa", ndpa(freehand(SQUARE), title=""))
-    with pytest.raises(AnnotationError, match="unknown group '#ff0000'"):
+    with pytest.raises(AnnotationError, match="#ff0000"):
         Annotation.load(untitled, slide=FRAME)
 
 
@@ -197,7 +197,7 @@ def test_a_cohort_hands_its_slide_to_the_annotation(make_file, coded_slide):
         annotation=make_file("a.ndpa", ndpa(freehand(SQUARE))),
         label="tumor",
     )
-    with pytest.raises(AnnotationError, match="does not say where it lies"):
+    with pytest.raises(AnnotationError, match="XOffsetFromSlideCentre"):
         slide.load_tumor({})
 
 

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from gigaslide.batch import BatchSettings, FolderPieces, run_folder
-from gigaslide.batch import pieces as pieces_module
-from gigaslide.batch.pieces import size_and_crc
-from gigaslide.storage import ClusterError, StoreError
+from gigaslide.batch import BatchSettings, BlockDriver, open_run_folder
+from gigaslide.storage import BlockRecord, ClusterError, FolderLock, StoreError, checksum_parts
+from gigaslide.storage import partial_output as partial_module
+from gigaslide.storage.partial_output import partial_output
 from pydantic import ValidationError
 from sums import COLUMNS, Column, Sums, contents, expected, run
 
@@ -50,47 +50,47 @@ def test_fault_23_killed_at_changes_to_the_disk_and_resumed_gives_the_same_files
 
 
 def test_resume_does_what_is_missing_and_what_is_not_as_it_was_written(tmp_path):
-    work, (a, *_) = Sums(tmp_path), COLUMNS
-    work.plan(a)
+    driver, (a, *_) = BlockDriver(Sums(tmp_path)), COLUMNS
+    driver.prepare(a)
     for k in range(3):
-        work.block(a, k)
-    pieces = work.pieces(a)
-    assert sorted(pieces.done()) == [0, 1, 2]
-    (pieces.whole / "c" / "0").write_text("1\n2\n3\n4\n5")  # another file
-    torn = pieces.whole / "c" / "2"
+        driver.block(a, k)
+    partial = driver.work.output(a).partial()
+    assert sorted(partial.check_records()) == [0, 1, 2]
+    (partial.whole / "c" / "0").write_text("1\n2\n3\n4\n5")  # another file
+    torn = partial.whole / "c" / "2"
     torn.write_bytes(b"\0" * torn.stat().st_size)  # of the same length
-    assert sorted(pieces.done()) == [1]
-    assert sorted(pieces.receipts()) == [0, 1, 2]
-    work.plan(a)
-    assert sorted(pieces.receipts()) == [
-        1
-    ]  # what is written again is not vouched for by an old one
+    assert sorted(partial.records()) == [0, 1, 2]
+    assert sorted(partial.check_records()) == [1]
+    assert sorted(partial.records()) == [1]  # an old record must not stand for a file written anew
     run(tmp_path, [a])
     assert sorted(line["block"] for line in journal(tmp_path, "block")) == [0, 2]
     assert contents(tmp_path) == expected([a])
 
 
-def test_pieces_of_another_recipe_are_not_gone_on_with(tmp_path):
-    old = FolderPieces(tmp_path / "a", {"count": 1})
-    assert not old.begin()
+def test_partial_output_of_another_recipe_is_not_continued(tmp_path):
+    old = partial_output(tmp_path / "a", {"count": 1})
+    assert not old.is_begun()
+    old.begin()
     (old.whole / "x").write_text("old")
-    old.record(0, {"x": size_and_crc([b"old"])}, {"rows": 1})
-    assert old.begin()
-    new = FolderPieces(tmp_path / "a", {"count": 2})
-    assert not new.begin()
-    assert not new.done()
-    with pytest.raises(StoreError, match="block 4 did not write it"):
-        new.record(4, {"x": [3, 0]}, {})
+    old.save_record(0, BlockRecord(files={"x": checksum_parts([b"old"])}, counts={"rows": 1}))
+    assert old.is_begun()
+    new = partial_output(tmp_path / "a", {"count": 2})
+    assert not new.is_begun()
+    new.begin()
+    assert not new.check_records()
+    assert not old.is_begun()
+    with pytest.raises(StoreError, match="x: block 4"):
+        new.save_record(4, BlockRecord(files={"x": [3, 0]}))
 
 
 def test_fault_29_leftovers_are_removed_and_half_done_slides_kept(tmp_path):
-    work, (a, *_) = Sums(tmp_path), COLUMNS
-    work.plan(a)
-    work.block(a, 0)
+    driver, (a, *_) = BlockDriver(Sums(tmp_path)), COLUMNS
+    driver.prepare(a)
+    driver.block(a, 0)
     (tmp_path / ".x.0123abcd.partial").mkdir()
     (tmp_path / ".summary.csv.0123abcd.partial").write_text("torn")
     (tmp_path / ".gone.partial" / "done").mkdir(parents=True)
-    with run_folder(tmp_path, BatchSettings()):
+    with open_run_folder(tmp_path, BatchSettings()):
         assert [path.name for path in tmp_path.glob(".*.partial")] == [".a.partial"]
 
 
@@ -121,7 +121,7 @@ def test_failed_slides_are_tried_again_when_asked_or_when_they_changed(tmp_path)
 
 
 def hold(path: str, queue) -> None:
-    with run_folder(Path(path), BatchSettings()):
+    with open_run_folder(Path(path), BatchSettings()):
         queue.put(os.getpid())
         time.sleep(600)
 
@@ -149,7 +149,7 @@ def test_fault_25_second_run_is_refused_with_the_firsts_name_and_takes_over_when
 
 
 def test_fault_25_lock_of_another_machine_is_refused_until_it_is_cleared(tmp_path):
-    with run_folder(tmp_path, BatchSettings()) as mine:
+    with open_run_folder(tmp_path, BatchSettings()) as mine:
         text = json.loads((tmp_path / ".run.lock").read_text())
         (tmp_path / ".run.lock").write_text(
             json.dumps({**text, "host": "node17", "token": "other"})
@@ -157,7 +157,7 @@ def test_fault_25_lock_of_another_machine_is_refused_until_it_is_cleared(tmp_pat
         assert not mine.lock.is_lost
     assert (tmp_path / ".run.lock").exists()  # it is not ours to remove
     os.utime(tmp_path / ".run.lock", (time.time() - 4 * 3600,) * 2)
-    with pytest.raises(ClusterError, match=r"on node17, since .*its heart beat 4\.0 h ago"):
+    with pytest.raises(ClusterError, match=r"on node17, since .*last heartbeat 4\.0 h ago"):
         run(tmp_path, COLUMNS)
     assert run(tmp_path, COLUMNS, clear_lock=True).exit_status == 0
     assert [path.name for path in tmp_path.glob(".*")] == []
@@ -168,7 +168,7 @@ def test_fault_25_where_there_are_no_hard_links_one_of_two_runs_has_the_lock(tmp
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "link", refused)
-    with run_folder(tmp_path, BatchSettings()):
+    with open_run_folder(tmp_path, BatchSettings()):
         assert json.loads((tmp_path / ".run.lock").read_text())["pid"] == os.getpid()
         with pytest.raises(
             ClusterError, match=rf"another run works on this output: process {os.getpid()} on"
@@ -187,10 +187,9 @@ def test_an_empty_folder_where_the_output_belongs_costs_nothing(tmp_path):
 
 def test_run_whose_lock_was_taken_away_stops(tmp_path):
     from gigaslide.batch import run_blocks
-    from gigaslide.batch.lock import RunLock
 
-    lock = RunLock(tmp_path / ".run.lock", beat_s=0.05)
-    with run_folder(tmp_path / "x", BatchSettings()) as folder, lock:
+    lock = FolderLock(tmp_path / ".run.lock", beat_s=0.05)
+    with open_run_folder(tmp_path / "x", BatchSettings()) as folder, lock:
         (tmp_path / ".run.lock").write_text("{}")
         deadline = time.monotonic() + 60
         while not lock.is_lost and time.monotonic() < deadline:
@@ -219,13 +218,12 @@ def test_block_is_on_disk_when_recorded_where_another_machine_may_finish(
     tmp_path, monkeypatch, sync_blocks
 ):
     synced: list[Path] = []
-    monkeypatch.setattr(pieces_module, "sync_file", synced.append)
-    made = FolderPieces(tmp_path / "a", {"of": "c"}, sync_blocks=sync_blocks)
+    made = partial_output(tmp_path / "a", {"of": "c"}, sync_blocks=sync_blocks)
     made.begin()
+    monkeypatch.setattr(partial_module, "sync_file", synced.append)
     (made.whole / "c").write_text("ten numbers")
-    made.record(0, {"c": size_and_crc([b"ten numbers"])}, {"rows": 10})
+    made.save_record(0, BlockRecord(files={"c": checksum_parts([b"ten numbers"])}))
     assert synced == [made.whole / "c"] * sync_blocks
-    with pytest.raises(StoreError, match="gone: block 1 did not write it"):
-        made.record(1, {"gone": [3, 0]}, {"rows": 10})
-    with pytest.raises(StoreError, match="c: block 2 did not write it"):
-        made.record(2, {"c": [3, 0]}, {"rows": 10})
+    for number, name in ((1, "gone"), (2, "c")):
+        with pytest.raises(StoreError, match=f"{name}: block {number}"):
+            made.save_record(number, BlockRecord(files={name: [3, 0]}))

@@ -1,21 +1,23 @@
 """The command as a user types it: statuses, one-line errors, settings from options and YAML, a
 whole small run."""
 
+import io
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
-from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome
+from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers
 from gigaslide.batch.stop import Stopped
 from gigaslide.cli import main
-from gigaslide.cli.demo import demo_plan
-from gigaslide.cli.plan import Plan, check_cohort, worst
-from gigaslide.cli.show import show_figures
+from gigaslide.cli.demo import demo_settings
+from gigaslide.cli.run_settings import RunSettings, SharedSettings, check_cohort, worst_status
 from gigaslide.cli.stages import run_stages
+from gigaslide.cli.tables import print_metrics, print_table
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings
 from gigaslide.inference import PredictSettings
@@ -25,17 +27,11 @@ from gigaslide.storage import SettingsError
 from gigaslide.training import TrainSettings
 from gigaslide.wsi import Heatmap, TissueSettings
 
-SMALL = [
-    "--mpp",
-    "0.5",
-    "--patch-px",
-    "75",
-    "--centre-px",
-    "32",
-    "--margin-px",
-    "8",
-    "--batch.workers",
-    "0",
+HERE = ["--workers", "0"]
+SMALL = ["--mpp", "0.5", "--patch-px", "75", "--centre-px", "32", "--margin-px", "8", *HERE]
+SMALL_RUN = [
+    *("--mpp", "0.5", "--tile.patch-px", "75", "--tile.centre-px", "32", "--tile.margin-px", "8"),
+    *HERE,
 ]
 SHORT = ["--train.examples", "64", "--train.batch", "16", "--train.validation-patches", "32"]
 
@@ -64,15 +60,9 @@ def small_run(tmp_path_factory):
         "broken.tif,,normal,e,test,",
     ]
     cohort = write_cohort(folder, rows)
-    command = [
-        "run",
-        str(cohort),
-        str(folder / "out"),
-        *SMALL,
-        *SHORT,
-        "--evaluate.resamples",
-        "50",
-    ]
+    quick = ["--predict.orientations", "1", "--evaluate.resamples", "50"]
+    options = [*SMALL_RUN, *SHORT, *quick]
+    command = ["run", str(cohort), str(folder / "out"), *options]
     return folder, command, main(command)
 
 
@@ -113,10 +103,12 @@ def test_a_second_run_skips_every_stage(small_run, capsys):
     heatmap = folder / "out" / "predictions" / "t2" / "recipe.json"
     made = heatmap.stat().st_mtime_ns
     assert main(command) == 2
-    told = capsys.readouterr().out
-    assert "train     unchanged" in told
-    assert "evaluate  unchanged" in told
-    assert "2 skipped" in told
+    shown = capsys.readouterr().out
+    assert "train     unchanged" in shown
+    assert "evaluate  unchanged" in shown
+    assert "2 skipped" in shown
+    for line in ("tile: this process", "train: this machine", "predict: ", "evaluate: "):
+        assert line in shown
     assert before == {
         path: path.stat().st_mtime_ns for path in (folder / "out" / "model").iterdir()
     }
@@ -141,7 +133,8 @@ def test_stages_one_by_one_say_the_same(small_run, capsys):
         == 0
     )
     assert "unchanged" in capsys.readouterr().out
-    assert main(["predict", str(out / "model"), str(out / "alone"), str(folder / "t2.tif")]) == 0
+    words = ["predict", str(folder / "t2.tif"), str(out / "model"), str(out / "alone")]
+    assert main([*words, "--orientations", "1"]) == 0
     alone = Heatmap.load(out / "alone" / "t2" / "heatmap.zarr").probability
     assert (
         alone.tobytes()
@@ -159,8 +152,7 @@ def test_settings_come_from_yaml_and_options_win(tmp_path, capsys):
         str(config),
         "--slides",
         "2",
-        "--batch.workers",
-        "0",
+        *HERE,
     ]
     assert main(arguments) == 0
     assert "2 slides: 2 done" in capsys.readouterr().out
@@ -175,10 +167,10 @@ def test_settings_come_from_yaml_and_options_win(tmp_path, capsys):
     [
         (["tile", "nowhere.csv", "store"], "nowhere.csv"),
         (["train", "nowhere", "model"], "gigaslide tile"),
-        (["predict", "nowhere", "out", "nowhere.tif"], "not a model folder"),
+        (["predict", "nowhere.tif", "nowhere", "out"], "not a model folder"),
         (["evaluate", "nowhere.csv", "p", "r"], "nowhere.csv"),
         (["cohort", "nowhere"], "nowhere"),
-        (["tile"], "COHORT requires an argument"),
+        (["tile"], "COHORT is missing"),
         (["tile", "c", "s", "--patch-px", "ten"], "--patch-px: expected a valid integer, got ten"),
         (
             ["tile", "c", "s", "--patch-px", "60"],
@@ -194,11 +186,11 @@ def test_settings_come_from_yaml_and_options_win(tmp_path, capsys):
 def test_wrong_input_is_one_clear_line_and_status_1(command, words, capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(command) == 1
-    told = capfd.readouterr()
-    assert words in told.err + told.out
-    assert "Traceback" not in told.err
-    assert "pydantic" not in told.err
-    assert "function-after" not in told.err
+    shown = capfd.readouterr()
+    assert words in shown.err + shown.out
+    assert "Traceback" not in shown.err
+    assert "pydantic" not in shown.err
+    assert "function-after" not in shown.err
     assert not list(tmp_path.iterdir())
 
 
@@ -216,11 +208,11 @@ def test_a_wrong_yaml_file_is_named_with_its_fault(text, words, tmp_path, capfd,
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(text)
     assert main(["phantom", "out", "--config", "s.yaml"]) == 1
-    told = capfd.readouterr().err
-    assert "s.yaml" in told
-    assert words in told
-    assert "pydantic" not in told
-    assert "Traceback" not in told
+    shown = capfd.readouterr().err
+    assert "s.yaml" in shown
+    assert words in shown
+    assert "pydantic" not in shown
+    assert "Traceback" not in shown
     assert not Path("out").exists()
 
 
@@ -228,13 +220,10 @@ def test_an_output_that_cannot_be_made_is_one_line(tmp_path, capfd, monkeypatch)
     monkeypatch.chdir(tmp_path)
     Path("FILE").write_text("")
     monkeypatch.setenv("COLUMNS", "200")
-    assert (
-        main(["phantom", "FILE/x", "--slides", "1", "--size-px", "300", "--batch.workers", "0"])
-        == 1
-    )
-    told = capfd.readouterr().err
-    assert "gigaslide: FILE/x: Not a directory; give another place" in told
-    assert "Traceback" not in told
+    assert main(["phantom", "FILE/x", "--slides", "1", "--size-px", "300", *HERE]) == 1
+    shown = capfd.readouterr().err
+    assert "gigaslide: FILE/x: Not a directory; give another path" in shown
+    assert "Traceback" not in shown
 
 
 def test_fault_08_missing_spacing_says_how_to_give_it(tmp_path, capsys):
@@ -242,10 +231,10 @@ def test_fault_08_missing_spacing_says_how_to_give_it(tmp_path, capsys):
     (tmp_path / "t.geojson").write_text(json.dumps(geojson(TUMOR_RINGS)))
     cohort = write_cohort(tmp_path, ["t.tif,t.geojson,tumor,a,train,"])
     assert main(["tile", str(cohort), str(tmp_path / "store"), *SMALL]) == 1
-    told = capsys.readouterr().out
-    assert "t.tif" in told
-    assert "mpp column" in told
-    assert "--slide-mpp" in told
+    shown = capsys.readouterr().out
+    assert "t.tif" in shown
+    assert "mpp column" in shown
+    assert "--slide-mpp" in shown
     assert main(["tile", str(cohort), str(tmp_path / "store"), *SMALL, "--slide-mpp", "0.5"]) == 0
     recipe = json.loads((tmp_path / "store" / "t" / "zarr.json").read_text())["attributes"][
         "recipe"
@@ -257,48 +246,56 @@ def test_cohort_proposes_a_table_that_tile_takes(tmp_path, capsys, monkeypatch):
     write_tiff(tmp_path / "in" / "A.tif", stained_slide(1))
     (tmp_path / "in" / "a.geojson").write_text(json.dumps(geojson(TUMOR_RINGS)))
     monkeypatch.chdir(tmp_path)
-    assert main(["cohort", "in"]) == 0
-    table = capsys.readouterr().out
-    assert table.startswith(
-        "slide,annotation,label,patient,split,mpp,exhaustive\nin/A.tif,in/a.geojson,tumor,"
-    )
+    header = "slide,annotation,label,patient,split,mpp,exhaustive\n"
+    for words in (["in"], ["in", "-"], ["--dir", "in"]):
+        assert main(["cohort", *words]) == 0
+        assert capsys.readouterr().out.startswith(header + "in/A.tif,in/a.geojson,tumor,")
+    assert main(["cohort", "in", "in/cohort.csv"]) == 0
+    assert Path("in/cohort.csv").read_text().startswith(header + "A.tif,a.geojson,tumor,")
+    Path("in/cohort.csv").write_text("edited")
+    assert main(["cohort", "in", "in/cohort.csv"]) == 1
+    assert "in/cohort.csv: exists" in capsys.readouterr().err
+    assert Path("in/cohort.csv").read_text() == "edited"
 
 
-def test_help_is_quick_because_it_imports_nothing_heavy():
-    code = (
-        "import sys; from gigaslide.cli import main; main(['--help']);heavy = {'tensorflow', "
-        "'keras', 'dask', 'openslide', 'pandas', 'zarr', 'cv2'} & "
-        "set(sys.modules);sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for name in (
-        "demo",
-        "phantom",
-        "cohort",
-        "tile",
-        "train",
-        "predict",
-        "evaluate",
-        "compare",
-        "run",
-    ):
-        assert name in done.stdout
+def predicted_cohort(monkeypatch, *words: str) -> Cohort:
+    seen = []
+    monkeypatch.setattr("gigaslide.cli.predict.predict_stage", lambda *some: seen.append(some) or 0)
+    assert main(["predict", *words]) == 0
+    assert seen[0][1:3] == (Path("model"), Path("out"))
+    return seen[0][0]
 
 
-@pytest.mark.parametrize(
-    "name", ["demo", "phantom", "cohort", "tile", "train", "predict", "evaluate", "compare", "run"]
-)
-def test_every_command_explains_its_options(name, capsys):
-    assert main([name, "--help"]) == 0
-    told = capsys.readouterr().out
-    assert f"gigaslide {name}" in told
-    assert not [code for code in ("None]", "False]", "('", "{}") if code in told]
-    if name in ("tile", "predict", "run"):
-        assert "µm/px" in told
+def test_predict_takes_a_cohort_a_slide_or_a_folder_of_slides(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tif", "b.svs", "a.xml", "notes.txt"):
+        (tmp_path / "slides" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "slides" / name).touch()
+    cohort = predicted_cohort(monkeypatch, "slides", "model", "out")
+    assert [slide.id for slide in cohort] == ["a", "b"]
+    assert not cohort.has_splits  # every slide is predicted, whatever its proposed split
+    options = ["--model", "model", "--predictions", "out", "--slides", "slides/b.svs"]
+    assert [slide.id for slide in predicted_cohort(monkeypatch, *options)] == ["b"]
+    for place in ("slides/image.zarr", "s3://bucket/image.svs"):
+        (tmp_path / "slides" / "image.zarr").mkdir(exist_ok=True)
+        assert [slide.id for slide in predicted_cohort(monkeypatch, place, "model", "out")] == [
+            "image"
+        ]
+    write_cohort(tmp_path, ["slides/a.tif,,normal,p,train,"])
+    assert predicted_cohort(monkeypatch, "cohort.csv", "model", "out").has_splits
 
 
-def a_plan(**stages) -> Plan:
+def test_a_model_where_predict_expects_slides_is_told_the_order(small_run, tmp_path, capsys):
+    folder = small_run[0]
+    model = str(folder / "out" / "model")
+    assert main(["predict", model, str(tmp_path / "out"), str(folder / "t2.tif")]) == 1
+    shown = capsys.readouterr().err
+    assert model in shown
+    assert "SLIDES MODEL PREDICTIONS" in shown
+    assert not list(tmp_path.iterdir())
+
+
+def run_settings(shared: SharedSettings | None = None, **stages) -> RunSettings:
     settings = {
         "tile": TileSettings(),
         "train": TrainSettings(),
@@ -306,12 +303,13 @@ def a_plan(**stages) -> Plan:
         "evaluate": EvaluateSettings(),
         "batch": BatchSettings(),
     }
-    return Plan.of(**{**settings, **stages})
+    return RunSettings.combine(shared or SharedSettings(), **{**settings, **stages})
 
 
-def test_what_holds_for_the_slides_is_said_once():
+def test_shared_settings_reach_every_stage_that_has_them():
     grey = TissueSettings(method="grey")
-    tile = TileSettings(
+    shared = SharedSettings(
+        mpp=0.4,
         slide_mpp=0.25,
         allow_upsampling=True,
         tissue=grey,
@@ -319,25 +317,31 @@ def test_what_holds_for_the_slides_is_said_once():
         groups={"Krebs": "tumor"},
         seed=3,
     )
-    plan = a_plan(tile=tile, predict=PredictSettings(threshold=0.7))
-    predict, evaluate = plan.predict, plan.evaluate
-    assert (predict.slide_mpp, predict.allow_upsampling, predict.tissue, predict.min_tissue) == (
-        0.25,
-        True,
-        grey,
-        0.3,
-    )
+    settings = run_settings(shared, predict=PredictSettings(threshold=0.7))
+    tile, predict, evaluate = settings.tile, settings.predict, settings.evaluate
+    for stage in (tile, predict):
+        assert (stage.slide_mpp, stage.allow_upsampling) == (0.25, True)
+        assert (stage.tissue, stage.min_tissue) == (grey, 0.3)
     assert predict.threshold == 0.7
-    assert (evaluate.groups, evaluate.seed, plan.train.seed) == ({"Krebs": "tumor"}, 3, 3)
+    assert tile.mpp == 0.4
+    assert (tile.groups, evaluate.groups) == ({"Krebs": "tumor"}, {"Krebs": "tumor"})
+    assert (tile.seed, evaluate.seed, settings.train.seed) == (3, 3, 3)
 
 
-def test_what_is_given_to_a_stage_wins_even_where_it_is_the_default():
-    tile = TileSettings(min_tissue=0.3, slide_mpp=0.25, seed=3)
-    plan = a_plan(
-        tile=tile, predict=PredictSettings(min_tissue=0.5), evaluate=EvaluateSettings(seed=0)
+def test_a_setting_of_a_stage_wins_even_where_it_is_the_default():
+    shared = SharedSettings(min_tissue=0.3, slide_mpp=0.25, seed=3, tissue={"method": "grey"})
+    settings = run_settings(
+        shared,
+        predict=PredictSettings(min_tissue=0.5, tissue={"mpp": 4}),
+        evaluate=EvaluateSettings(seed=0),
     )
-    assert (plan.predict.min_tissue, plan.predict.slide_mpp) == (0.5, 0.25)
-    assert (plan.evaluate.seed, plan.train.seed) == (0, 3)
+    assert (settings.predict.min_tissue, settings.predict.slide_mpp) == (0.5, 0.25)
+    assert settings.predict.tissue == TissueSettings(method="grey", mpp=4)
+    assert (settings.evaluate.seed, settings.train.seed) == (0, 3)
+
+
+def test_shared_settings_have_the_defaults_of_every_stage():
+    assert run_settings() == run_settings(SharedSettings(**SharedSettings().model_dump()))
 
 
 def test_run_passes_what_was_given_on_the_command_line(tmp_path, monkeypatch):
@@ -380,7 +384,7 @@ def test_run_passes_what_was_given_on_the_command_line(tmp_path, monkeypatch):
     ("statuses", "expected"), [([0, 0], 0), ([0, 2], 2), ([2, 0, 1], 1), ([1, 2], 1), ([2, 2], 2)]
 )
 def test_the_worst_status_is_1(statuses, expected):
-    assert worst(statuses) == expected
+    assert worst_status(statuses) == expected
 
 
 GOOD = ["t0.tif,,tumor,a,train,", "t1.tif,,tumor,b,validation,", "t2.tif,,tumor,c,test,"]
@@ -410,9 +414,9 @@ def test_a_cohort_that_lacks_a_stage_s_slides_is_refused_before_any_work(
 ):
     cohort = Cohort.load(write_cohort(tmp_path, rows))
     with pytest.raises(SettingsError, match=words):
-        run_stages(cohort, tmp_path / "out", a_plan(**options))
+        run_stages(cohort, tmp_path / "out", run_settings(**options))
     assert not (tmp_path / "out").exists()
-    check_cohort(Cohort.load(write_cohort(tmp_path, GOOD)), a_plan())
+    check_cohort(Cohort.load(write_cohort(tmp_path, GOOD)), run_settings())
 
 
 def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
@@ -428,8 +432,9 @@ def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
     assert "no slide in test to predict" in done.stderr
 
 
-def test_the_demo_keeps_the_papers_sizes_and_one_seed():
-    phantoms, plan = demo_plan(5, BatchSettings())
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_demo_keeps_the_papers_sizes_and_one_seed(quick):
+    phantoms, plan = demo_settings(5, BatchSettings(), quick=quick)
     assert (plan.tile.patch_px, plan.tile.centre_px, plan.tile.mpp) == (139, 64, phantoms.mpp)
     assert {phantoms.seed, plan.tile.seed, plan.train.seed, plan.evaluate.seed} == {5}
     rows = [
@@ -454,29 +459,88 @@ def test_a_phantom_that_failed_counts_in_the_demo(tmp_path, monkeypatch):
     assert main(["demo", str(tmp_path / "out")]) == 2
 
 
-def test_figures_of_two_models_are_told_on_the_terminal(capsys):
-    figure = {"value": 0.5, "low": None, "high": None}
-    froc = {"gigaslide": {"score": figure, "sensitivity_at_false_positives_per_slide": {}}}
-    metrics = {
-        "patch_auc": figure,
-        "slide_auc": figure,
-        "froc": froc,
+def a_figure(value: float | None = 0.5, low: float | None = None, **more) -> dict:
+    high = None if low is None else low + 0.25
+    return {"value": value, "low": low, "high": high, **more}
+
+
+def some_metrics(models: list[str]) -> dict:
+    rates = {"0.25": a_figure(0.125, 0.0), "8": a_figure(1.0, note="no spread")}
+    froc = {"score": a_figure(0.75, 0.5), "sensitivity_at_false_positives_per_slide": rates}
+    return {
+        "models": models,
+        "patch_auc": a_figure(None, undefined="no patches"),
+        "slide_auc": a_figure(1.0, note="no spread"),
+        "froc": {"gigaslide": froc},
         "settings": {"confidence": 0.95},
     }
-    show_figures({**metrics, "models": ["abc"]})
+
+
+def test_metrics_are_a_table_with_numbers_to_the_right(capsys):
+    print_metrics(some_metrics(["abc"]))
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["figure", "value", "95%", "interval"]
+    end = header.index("value") + len("value")
+    assert [row[end - 5 : end].strip() for row in rows] == ["–", "1.000", "0.750", "0.125", "1.000"]
+    assert rows[0].endswith("not defined: no patches")
+    assert rows[1].endswith("no spread")
+    assert rows[2].endswith("0.500 to 0.750")
+    assert rows[4].endswith("1.000")
+    assert not [row for row in rows if row != row.rstrip()]
+
+
+def test_predictions_of_two_models_are_named(capsys):
+    print_metrics(some_metrics(["abc"]))
     assert "models" not in capsys.readouterr().out
-    show_figures({**metrics, "models": ["abc", "def"]})
+    print_metrics(some_metrics(["abc", "def"]))
     assert "2 different models: abc, def" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_table_fits_a_terminal_and_is_whole_in_a_pipe(width, monkeypatch):
+    table = pd.DataFrame(
+        {"slide": ["a" * 90, "b"], "patches": [12345, 7], "share": [0.5, float("nan")], "n": "x y"}
+    )
+    for is_terminal in (True, False):
+        out = io.StringIO()
+        monkeypatch.setattr(out, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("TERM", "dumb")
+        print_table(table)
+        lines = out.getvalue().splitlines()
+        if is_terminal:
+            assert max(map(len, lines)) <= width
+            assert "".join(line.split(" ")[0] for line in lines[1:]) == "a" * 90 + "b"
+        else:
+            assert len(lines) == 3
+            assert lines[1].split() == ["a" * 90, "12345", "0.5", "x", "y"]
+            assert lines[2].split() == ["b", "7", "x", "y"]
+
+
 def test_choices_among_numbers_are_taken_as_words(tmp_path, capsys):
-    arguments = ["--slides", "1", "--size-px", "400", "--tile-px", "128", "--batch.workers", "0"]
+    arguments = ["--slides", "1", "--size-px", "400", "--tile-px", "128", *HERE]
     assert main(["phantom", str(tmp_path / "out"), *arguments]) == 0
-    assert main(["predict", "nowhere", str(tmp_path / "p"), "s.tif", "--orientations", "1"]) == 1
+    assert main(["predict", "s.tif", "nowhere", str(tmp_path / "p"), "--orientations", "1"]) == 1
     assert "not a model folder" in capsys.readouterr().err
-    assert main(["predict", "nowhere", str(tmp_path / "p"), "s.tif", "--orientations", "3"]) == 1
-    told = capsys.readouterr()
-    assert "1 or 8" in told.err + told.out
+    assert main(["predict", "s.tif", "nowhere", str(tmp_path / "p"), "--orientations", "3"]) == 1
+    shown = capsys.readouterr()
+    assert "1 or 8" in shown.err + shown.out
+
+
+@pytest.mark.parametrize(
+    ("options", "at_most", "words"),
+    [
+        ({"workers": 0}, 5, "this process"),
+        ({"workers": 8}, 5, "5 processes on this machine"),
+        ({"workers": 1}, None, "1 process on this machine"),
+        ({"cluster": "slurm"}, 5, "jobs of Slurm"),
+        ({"cluster": "pbs", "queue": "long"}, None, "jobs of PBS, queue long"),
+        ({"scheduler": "tcp://h:1"}, 5, "workers of the Dask at tcp://h:1"),
+    ],
+)
+def test_a_stage_says_where_it_runs(options, at_most, words):
+    assert describe_workers(BatchSettings(**options), at_most=at_most) == words
 
 
 def test_run_into_a_bucket_is_refused(tmp_path, monkeypatch, capsys):
@@ -495,7 +559,7 @@ def test_fault_36_a_stopped_command_says_how_to_go_on(
 
     monkeypatch.setattr("gigaslide.cli.tile.Cohort.load", stopped)
     assert main(["tile", str(write_cohort(tmp_path, [])), str(tmp_path / "store")]) == status
-    assert "stopped; run the same command again to go on" in capsys.readouterr().err
+    assert "run the same command again" in capsys.readouterr().err
 
 
 def test_a_store_without_finished_slides_and_none_at_all_are_told(tmp_path, capsys):

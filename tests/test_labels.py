@@ -165,7 +165,7 @@ def test_windows_of_a_raster_are_parts_of_one_another(px_level0):
 
 def test_a_raster_of_nothing_and_one_too_large():
     assert not PolygonRaster(MultiPolygon()).window((0.0, 0.0), px_level0=1.0, shape=(5, 7)).any()
-    with pytest.raises(ValueError, match="ask for parts"):
+    with pytest.raises(ValueError, match="px"):
         PolygonRaster(multi(TUMOR_RINGS)).window((0.0, 0.0), px_level0=1.0, shape=(97_792, 221_184))
 
 

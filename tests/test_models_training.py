@@ -20,17 +20,11 @@ from gigaslide.models import (
     load_classifier,
     parameter_counts,
 )
-from gigaslide.patching import (
-    CLASSES,
-    AugmentSettings,
-    PatchStore,
-    TileSettings,
-    centre_crop,
-    tile_cohort,
-)
+from gigaslide.patching import AugmentSettings, PatchStore, TileSettings, centre_crop, tile_cohort
 from gigaslide.storage import ModelError, SettingsError
 from gigaslide.training import Sampler, TrainSettings, prefetched, train
 from gigaslide.training.loop import _Run
+from gigaslide.wsi import CLASSES
 
 TILES = TileSettings(
     mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=20, normal_per_slide=20

@@ -211,7 +211,11 @@ def test_keys_alone_sort_and_enlarge(report):
     report.run("document.querySelector('.zoom').focus()")
     report.press("Enter")
     assert report.run("document.getElementById('large').open")
-    assert report.run("document.querySelector('#large img').naturalWidth") == 320
+    decoded = "document.querySelector('#large img').decode()"
+    assert (
+        report.run(f"{decoded}.then(() => document.querySelector('#large img').naturalWidth)")
+        == 320
+    )
     report.press("Escape")
     assert not report.run("document.getElementById('large').open")
 

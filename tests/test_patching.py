@@ -18,7 +18,7 @@ from conftest import (
 )
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.patching import PatchStore, TileSettings
-from gigaslide.patching.select import candidates
+from gigaslide.patching.sampling import candidates
 from gigaslide.storage import SettingsError
 from gigaslide.wsi import Annotation, CellGrid, open_slide, tissue_mask
 from pydantic import ValidationError

@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 import zarr
 from conftest import as_cohort, stained_slide, write_tiff
-from gigaslide.patching import PatchStore, tile_slide
+from gigaslide.batch import BlockDriver, PendingBlocks, SlideOutcome
+from gigaslide.patching import PatchStore, tile_slide, write
 from gigaslide.patching import blocks as blocks_module
-from gigaslide.patching.blocks import SlideWork, TileBlocks
+from gigaslide.patching.blocks import SlideToTile, TileBlocks
+from gigaslide.patching.pixels import read_pixels
+from gigaslide.patching.plan import plan_slide, recipe_of
 from gigaslide.patching.quota import quotas
 from gigaslide.storage import SlideError
 from gigaslide.wsi import open_slide
-from tiling import SETTINGS, SIDE, content_hash, made_slide, tile
+from tiling import SETTINGS, SIDE, content_hash, made_slide, tile, write_group
 
 
 def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(
     cohort, tiled, tmp_path, monkeypatch
 ):
-    from gigaslide.patching import blocks as blocks_module
-
     class Killed(BaseException):
         pass
 
@@ -53,7 +54,6 @@ def test_fault_23_stopped_at_any_patch_and_resumed_gives_the_same(
 def test_a_slide_begun_with_another_codec_is_begun_anew(cohort, tiled, tmp_path, monkeypatch):
     """Its arrays say how their shards are compressed: shards of two kinds would be half
     unreadable."""
-    from gigaslide.patching import blocks as blocks_module
     from gigaslide.patching.shard import BLOSC
 
     def stopping(*args, **options):
@@ -79,8 +79,6 @@ def test_fault_29_what_killed_writers_left_inside_slides_is_removed(
 ):
     """By runs before, by workers of this run whose block another did, and by hard negatives cut
     off."""
-    from gigaslide.patching import blocks as blocks_module
-
     write_rows = blocks_module.write_rows
 
     def littering(place, planned, rows, pixels):
@@ -100,7 +98,7 @@ def test_fault_29_what_killed_writers_left_inside_slides_is_removed(
     assert len(list(half_done.glob("whole/*/images/c/0/0/0/.*"))) == 2
     stopped_in = ""
     with monkeypatch.context() as patch:
-        patch.setattr(blocks_module.TileBlocks, "plan", stopping)
+        patch.setattr(blocks_module.TileBlocks, "output", stopping)
         with pytest.raises(KeyboardInterrupt):
             tile(cohort, copied.path)
     assert list(copied.path.rglob(".*")) == [half_done]
@@ -120,10 +118,7 @@ def stopping(*_: object) -> None:
 def test_a_slide_begun_in_other_blocks_is_begun_anew(
     cohort, tiled, tmp_path, monkeypatch, changed, value
 ):
-    """Block 0 was rows 0 to 29 in shards of 10; its receipt must not stand for other rows."""
-    from gigaslide.patching import blocks as blocks_module
-    from gigaslide.patching import write
-
+    """Block 0 was rows 0 to 29 in shards of 10; its record must not stand for other rows."""
     one, write_rows = as_cohort(cohort.slides[0]), blocks_module.write_rows
 
     def stopped(place, planned, rows, pixels):
@@ -178,11 +173,6 @@ def test_fault_23_tiling_killed_at_changes_to_the_disk_and_resumed_gives_the_sam
 
 
 def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
-    from gigaslide.patching import write
-    from gigaslide.patching.pixels import read_pixels
-    from gigaslide.patching.plan import plan_slide, recipe_of
-    from gigaslide.patching.quota import quotas
-
     monkeypatch.setattr(write, "SHARD_BYTES", 3 * 83 * 83 * 7)
     monkeypatch.setattr(write, "BLOCK_ROWS", 16)
     slide = cohort.slides[0]
@@ -191,13 +181,12 @@ def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
     with open_slide(slide.path) as opened:
         chosen = plan_slide(opened, slide, SETTINGS, quota).chosen
         classes = {
-            n: (rows, read_pixels(opened, rows, SETTINGS, group=f"{slide.id}/{n}"))
-            for n, rows in chosen.items()
+            name: (rows, read_pixels(opened, rows, SETTINGS, group=f"{slide.id}/{name}"))
+            for name, rows in chosen.items()
         }
-        recipe = recipe_of(slide, SETTINGS, quota)
-        one, further = tmp_path / "one" / slide.id, {"stain": {}}
-        counts = write.write_slide(
-            one, recipe=recipe, classes=classes, arrays=SETTINGS.arrays, attributes=further
+        one = tmp_path / "one" / slide.id
+        counts = write_group(
+            one, recipe_of(slide, SETTINGS, quota), classes, SETTINGS.arrays, {"stain": {}}
         )
     files = [
         {
@@ -205,7 +194,7 @@ def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
             for path in folder.rglob("*")
             if path.is_file()
         }
-        for folder in (tmp_path / "blocks" / slide.id, tmp_path / "one" / slide.id)
+        for folder in (tmp_path / "blocks" / slide.id, one)
     ]
     assert files[0] == files[1]
     assert len([name for name in files[0] if name.startswith("tumor/images/c/")]) == -(-40 // 7)
@@ -218,22 +207,22 @@ def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
     assert counts == {"normal": 50, "tumor": 40}
 
 
-def test_fault_16_slide_replaced_while_it_is_tiled_fails_and_is_tiled_anew(tmp_path):
-    from gigaslide.patching.blocks import SlideWork, TileBlocks
-    from gigaslide.patching.quota import Quota
+def pending(driver: BlockDriver[SlideToTile], item: SlideToTile) -> tuple[int, ...]:
+    state = driver.prepare(item)
+    assert isinstance(state, PendingBlocks)
+    return state.pending
 
+
+def test_fault_16_slide_replaced_while_it_is_tiled_fails_and_is_tiled_anew(tmp_path):
     slide = made_slide(tmp_path, "a.tif", seed=1, label="normal", split="train")
-    work, one = (
-        TileBlocks(tmp_path / "store", SETTINGS),
-        SlideWork(slide=slide, quota=Quota(tumor=0, normal=50)),
-    )
-    plan = work.plan(one)
-    for number in plan.pending:
-        work.block(one, number)
+    driver = BlockDriver(TileBlocks(tmp_path / "store", SETTINGS))
+    one = SlideToTile(slide=slide, quota=quotas([slide], SETTINGS)[slide.id])
+    for number in pending(driver, one):
+        driver.block(one, number)
     write_tiff(slide.path, stained_slide(8))
-    with pytest.raises(SlideError, match=r"changed while it was tiled .*inputs.slide"):
-        work.finish(one)
-    assert work.plan(one).pending  # nothing of the old one is gone on with
+    with pytest.raises(SlideError, match=r"a: changed .*inputs.slide"):
+        driver.assemble(one)
+    assert pending(driver, one)  # nothing of the old one is continued
     (outcome,) = tile(as_cohort(slide), tmp_path / "store").outcomes
     assert outcome.status == "done"
 
@@ -243,13 +232,14 @@ def test_slide_that_two_runs_finish_at_once_keeps_its_shards(cohort, tmp_path, m
     slide."""
     well = cohort.slides[1]
     tile_slide(well, store=tmp_path / "alone", settings=SETTINGS)
-    work = SlideWork(slide=well, quota=quotas([well], SETTINGS)[well.id])
+    item = SlideToTile(slide=well, quota=quotas([well], SETTINGS)[well.id])
     write_rest, others = blocks_module.write_rest, []
 
     def overtaken(place: Path, *args) -> None:
-        if place.name == "normal" and not others:  # the last class: the plan is read
+        if place.name == "normal" and not others:  # the last class
             others.append("on its way")
-            others[0] = TileBlocks(tmp_path / "both", SETTINGS).finish(work).status
+            found = BlockDriver(TileBlocks(tmp_path / "both", SETTINGS)).assemble(item)
+            others[0] = found.status if isinstance(found, SlideOutcome) else "pending"
         write_rest(place, *args)
 
     monkeypatch.setattr(blocks_module, "write_rest", overtaken)

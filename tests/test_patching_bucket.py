@@ -10,22 +10,28 @@ import numpy as np
 import pytest
 import tensorstore
 from conftest import as_cohort, stained_slide, write_tiff
-from gigaslide.batch import BatchSettings
-from gigaslide.batch.lock import Holder
+from gigaslide.batch import BatchSettings, open_run_folder, run_folder
 from gigaslide.cli import main
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import (
-    CLASSES,
     HardSettings,
     PatchStore,
     add_hard_negatives,
     tile_cohort,
     verify_store,
 )
-from gigaslide.patching import bucket as bucket_module
-from gigaslide.patching.bucket import LOCK, BucketLock, store_run
-from gigaslide.patching.place import delete_file, read_files, write_file
-from gigaslide.storage import ClusterError, StoreError
+from gigaslide.storage import (
+    LOCK,
+    BucketLock,
+    ClusterError,
+    StoreError,
+    bucket_lock,
+    delete_file,
+    read_files,
+    write_file,
+)
+from gigaslide.storage.lock import Holder
+from gigaslide.wsi import CLASSES
 from test_patching_hard import write_heatmap
 from tiling import SETTINGS, made_slide, tile
 
@@ -34,7 +40,7 @@ FEW = {"normal_per_slide": 3, "tumor_per_slide": 2}
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(bucket_module, "SETTLE_S", 0.05)
+    monkeypatch.setattr(bucket_lock, "SETTLE_S", 0.05)
 
 
 def test_store_in_a_bucket_is_written_read_and_verified(bucket, cohort, tmp_path, capfd):
@@ -119,7 +125,7 @@ def test_journal_and_tables_lie_in_the_bucket_and_failures_are_not_tried_again(b
 def test_fault_25_second_run_on_a_bucket_is_refused_with_the_firsts_name(bucket, tmp_path):
     url = "s3://slides/stores/four"
     slide = made_slide(tmp_path, "a.tif", seed=1, label="normal", patient="p1", split="train")
-    with store_run(url, BatchSettings()):
+    with open_run_folder(url, BatchSettings()):
         content = json.loads(read_files(url, [LOCK])[0] or b"")
         with pytest.raises(
             ClusterError, match=rf"another run.*on {socket.gethostname()}, since .*--clear-lock"
@@ -133,7 +139,7 @@ def test_fault_25_second_run_on_a_bucket_is_refused_with_the_firsts_name(bucket,
     )  # of this machine it is known to be dead
     write_file(url, LOCK, json.dumps({**content, "holder": {**dead, "host": "node17"}}).encode())
     with pytest.raises(
-        ClusterError, match=f"node17, since .*last heard of at {content['beat'][:10]}"
+        ClusterError, match=f"node17, since .*last heartbeat at {content['beat'][:10]}"
     ):
         tile(as_cohort(slide), url, **FEW)
     settings = BatchSettings(workers=0, clear_lock=True)
@@ -166,7 +172,7 @@ def held_at_once(url: str, monkeypatch: pytest.MonkeyPatch, *, clear: bool = Fal
     """Six begin together, each after all have looked; how many of them hold the lock before any
     lets it go."""
     monkeypatch.setattr(
-        bucket_module, "SETTLE_S", 0.0
+        bucket_lock, "SETTLE_S", 0.0
     )  # one step, not patience, keeps the others out
     looked, first, look = threading.Barrier(6), threading.local(), BucketLock._look
     held, ended, done = [], threading.Semaphore(0), threading.Event()
@@ -201,7 +207,7 @@ def held_at_once(url: str, monkeypatch: pytest.MonkeyPatch, *, clear: bool = Fal
 
 def test_run_whose_lock_in_a_bucket_was_taken_away_knows_and_leaves_what_is_the_others(bucket):
     url = "s3://slides/stores/six"
-    with store_run(url, BatchSettings()) as folder:
+    with open_run_folder(url, BatchSettings()) as folder:
         assert isinstance(folder.lock, BucketLock)
         beat = folder.lock._beat
         folder.journal.write("ours")
@@ -220,7 +226,7 @@ def test_run_whose_lock_in_a_bucket_was_taken_away_knows_and_leaves_what_is_the_
 
 def test_lock_that_goes_between_two_beats_is_seen_before_the_last_copy(bucket):
     url = "s3://slides/stores/ten"
-    with store_run(url, BatchSettings()) as folder:
+    with open_run_folder(url, BatchSettings()) as folder:
         write_file(url, LOCK, b"{}")
         write_file(url, "run.jsonl", b"theirs")
         folder.journal.write("ours")
@@ -269,9 +275,9 @@ def test_beats_come_by_themselves(bucket):
 
 def test_fault_36_server_that_hangs_does_not_hold_up_the_end_of_a_run(bucket, monkeypatch, caplog):
     url, hangs = "s3://slides/stores/twelve", threading.Event()
-    monkeypatch.setattr(bucket_module, "STOPPED_S", 0.1)
-    monkeypatch.setattr(bucket_module, "_copy", lambda *_: hangs.wait(60))
-    with pytest.raises(KeyboardInterrupt), store_run(url, BatchSettings()):
+    monkeypatch.setattr(run_folder, "STOPPED_S", 0.1)
+    monkeypatch.setattr(run_folder, "_copy", lambda *_: hangs.wait(60))
+    with pytest.raises(KeyboardInterrupt), open_run_folder(url, BatchSettings()):
         raise KeyboardInterrupt
     assert not hangs.is_set()
     assert "last copy of journal and tables took longer" in caplog.text
@@ -279,13 +285,13 @@ def test_fault_36_server_that_hangs_does_not_hold_up_the_end_of_a_run(bucket, mo
     lock = BucketLock(url)
     _promise, never = tensorstore.Promise.new()
     with pytest.raises(StoreError, match=r"does not answer: no answer within 0\.1 s"):
-        lock._settled(never, limit_s=0.1)
+        lock._wait(never, timeout_s=0.1)
 
 
 def test_bucket_that_cannot_be_copied_to_is_told_in_one_line(bucket, tmp_path, monkeypatch, caplog):
     (tmp_path / "summary.csv").write_text("")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "gopher://nowhere")
-    bucket_module._copy("s3://slides/stores/none", tmp_path, ["failures.txt"])
+    run_folder._copy("s3://slides/stores/none", tmp_path, ["failures.txt"])
     assert "journal and tables cannot be copied" in caplog.text
 
 

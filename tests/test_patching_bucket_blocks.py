@@ -12,16 +12,26 @@ from pathlib import Path
 import pytest
 from bucket import after, s3fs
 from conftest import as_cohort
-from gigaslide.batch import BatchSettings, BlockPlan, SlideOutcome, perform, pieces
+from gigaslide.batch import BatchSettings, BlockDriver, PendingBlocks, SlideOutcome
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import PatchStore, tile_cohort, tile_slide, verify_store, write
-from gigaslide.patching import bucket as bucket_module
-from gigaslide.patching import place as place_module
-from gigaslide.patching.blocks import SlideWork, TileBlocks
-from gigaslide.patching.group import BucketPieces, remove_leftovers
-from gigaslide.patching.place import below, delete_file, names_in, read_files, write_file
+from gigaslide.patching.blocks import SlideToTile, TileBlocks
 from gigaslide.patching.quota import quotas
-from gigaslide.storage import Location, StoreError
+from gigaslide.storage import (
+    Location,
+    PartialOutput,
+    StoreError,
+    bucket_lock,
+    delete_file,
+    files,
+    join_location,
+    list_files,
+    read_files,
+    remove_leftovers,
+    retry,
+    write_file,
+)
+from gigaslide.storage.partial_output import BucketPartial
 from slow_tiling import A_BLOCK, tile_slowly
 from test_patching_bucket import lines
 from tiling import SETTINGS, SIDE, made_slide, tile
@@ -36,11 +46,13 @@ def _quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "SHARD_BYTES", 3 * SIDE * SIDE * 3)
         patch.setattr(write, "BLOCK_ROWS", 6)
-        patch.setattr(bucket_module, "SETTLE_S", 0.02)
+        patch.setattr(bucket_lock, "SETTLE_S", 0.02)
         patch.setattr(
-            place_module, "RETRIES", {"max_retries": 1, "initial_delay": "1ms", "max_delay": "2ms"}
+            files,
+            "OBJECT_STORE_RETRIES",
+            {"max_retries": 1, "initial_delay": "1ms", "max_delay": "2ms"},
         )
-        patch.setattr(perform, "BACK_OFF_S", 0.001)
+        patch.setattr(retry, "FIRST_PAUSE_S", 0.001)
         yield
 
 
@@ -102,8 +114,8 @@ def test_fault_23_stopped_at_changes_of_the_bucket_and_resumed_gives_what_a_fold
         except StoreError:
             killed = True
         requests()
-        receipts = BucketPieces(below(url, "ill")).receipts().values()
-        done = {name for receipt in receipts for name in receipt.files}
+        records = BucketPartial(f"{url}/ill").records().values()
+        done = {name for record in records for name in record.files}
         half_done.add(len(done))
         is_whole = read_files(url, ["ill/zarr.json"]) != [None]
         assert len(PatchStore(url).slides) == is_whole  # no reader sees half a group
@@ -123,32 +135,30 @@ def test_fault_23_stopped_at_changes_of_the_bucket_and_resumed_gives_what_a_fold
     assert len(half_done) > 2
 
 
-def begun(slide: CohortSlide, store: Location) -> tuple[TileBlocks, SlideWork]:
+def begun(slide: CohortSlide, store: Location) -> tuple[BlockDriver[SlideToTile], SlideToTile]:
     """A slide all of whose blocks are done."""
-    blocks, work = (
-        TileBlocks(store, FEWER),
-        SlideWork(slide=slide, quota=quotas([slide], FEWER)[slide.id]),
-    )
-    plan = blocks.plan(work)
-    assert isinstance(plan, BlockPlan)
+    driver = BlockDriver(TileBlocks(store, FEWER))
+    item = SlideToTile(slide=slide, quota=quotas([slide], FEWER)[slide.id])
+    plan = driver.prepare(item)
+    assert isinstance(plan, PendingBlocks)
     assert plan.pending == tuple(range(plan.blocks)) == tuple(range(BLOCKS))
     for number in plan.pending:
-        blocks.block(work, number)
-    return blocks, work
+        driver.block(item, number)
+    return driver, item
 
 
 def test_a_block_is_done_while_its_shards_are_as_it_wrote_them_and_none_is_fetched_to_see(
     bucket, slide, folder
 ):
-    url = described("receipts", slide)
-    blocks, work = begun(slide, url)
-    images = below(url, "ill", "normal", "images")
+    url = described("records", slide)
+    driver, item = begun(slide, url)
+    images = join_location(url, "ill", "normal", "images")
     names = [f"c/{shard}/0/0/0" for shard in range(4)]
     shards = [content or b"" for content in read_files(images, names)]
 
     def pending() -> tuple[int, ...]:
-        plan = blocks.plan(work)
-        assert isinstance(plan, BlockPlan)
+        plan = driver.prepare(item)
+        assert isinstance(plan, PendingBlocks)
         return plan.pending
 
     bucket.sent = 0
@@ -156,8 +166,8 @@ def test_a_block_is_done_while_its_shards_are_as_it_wrote_them_and_none_is_fetch
     assert bucket.sent < 8000 < min(map(len, shards))
     of_normal = [
         number
-        for number, receipt in BucketPieces(below(url, "ill")).receipts().items()
-        if "normal" in receipt.counts
+        for number, record in BucketPartial(f"{url}/ill").records().items()
+        if "normal" in record.counts
     ]
     write_file(images, names[3], shards[3])
     assert pending() == ()
@@ -165,7 +175,7 @@ def test_a_block_is_done_while_its_shards_are_as_it_wrote_them_and_none_is_fetch
     assert pending() == (of_normal[1],)
     delete_file(images, names[0])
     assert pending() == tuple(of_normal)
-    write_file(below(url, ".ill.partial", "done"), "000000.json", b'{"files": ')
+    write_file(f"{url}/.ill.partial/done", "000000.json", b'{"files": ')
     assert pending() == (0, *of_normal)
     tile(as_cohort(slide), url, **FEW)
     assert contents(url) == contents(folder)
@@ -181,18 +191,17 @@ def test_fault_23_finishing_that_was_cut_off_before_its_tidying_is_finished(
         PatchStore.describe(
             store, **{k: PatchStore(folder).attributes[k] for k in ("settings", "slides")}
         )
-    blocks, work = begun(slide, store)
+    driver, item = begun(slide, store)
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(BucketPieces, "finish", killed)
-        patch.setattr(pieces.shutil, "rmtree", killed)
+        patch.setattr(PartialOutput, "clean_up", killed)
         with pytest.raises(KeyboardInterrupt):
-            blocks.finish(work)
+            driver.assemble(item)
     assert len(PatchStore(store).slides) == 1
-    outcome = blocks.finish(work)
+    outcome = driver.assemble(item)
     assert isinstance(outcome, SlideOutcome)
     assert (outcome.status, outcome.counts) == ("done", {"tumor": 8, "normal": 10})
     assert contents(store) == contents(folder)
@@ -216,7 +225,7 @@ def test_fault_29_leftovers_in_a_bucket_are_no_slides_and_are_removed(bucket, sl
     url = described("leftovers", slide)
     tile(as_cohort(slide), url, **FEW)
     for name in (
-        ".ill.partial/plan/tumor.rows",
+        ".ill.partial/rows/tumor",
         ".gone.partial/done/000001.json",
         ".half.partial/recipe.json",
     ):
@@ -224,7 +233,7 @@ def test_fault_29_leftovers_in_a_bucket_are_no_slides_and_are_removed(bucket, sl
     assert [found.id for found in PatchStore(url).slides] == ["ill"]
     (outcome,) = tile(as_cohort(slide), url, **FEW).outcomes
     assert outcome.status == "skipped"
-    assert names_in(url, prefix=".") == [
+    assert list_files(url, prefix=".") == [
         ".half.partial/recipe.json"
     ]  # a later run of its cohort goes on with it
 
@@ -253,7 +262,7 @@ def test_fault_31_requests_that_fail_are_tried_again_and_at_last_told(
         (outcome,) = tile(as_cohort(slide), url, **FEW).outcomes
         assert outcome.status == "done"
         assert contents(url) == contents(folder)
-        tries += [line["tries"] for line in lines(url) if line["event"] == "block"]
+        tries += [line["attempts"] for line in lines(url) if line["event"] == "block"]
     assert max(tries) == 2
     url = described("down", slide)
     requests(lambda method, path: "503 Slow Down" if method == "PUT" and "/c/2/" in path else None)
@@ -276,8 +285,8 @@ def test_fault_26_a_bucket_that_takes_no_more_is_told_and_gone_on_with(
     assert outcome.status == "failed"
     assert "507" in outcome.reason
     assert PatchStore(url).slides == ()
-    receipts = len(names_in(url, prefix=".ill.partial/done/"))
-    assert receipts == len(blocks_of(url)) == BLOCKS - 1
+    records = len(list_files(url, prefix=".ill.partial/done/"))
+    assert records == len(blocks_of(url)) == BLOCKS - 1
     requests()
     settings = BatchSettings(workers=0, retry_failed=True)
     assert tile_cohort(as_cohort(slide), url, FEWER, settings).exit_status == 0
@@ -310,14 +319,14 @@ def test_fault_23_tiling_into_a_bucket_that_is_killed_goes_on(bucket, slide, tmp
     script = Path(__file__).with_name("slow_tiling.py")
     process = subprocess.Popen([sys.executable, script, tmp_path / "cohort.csv", url, "0", "0.3"])
     deadline = time.monotonic() + 120
-    while len(names_in(url, prefix=".ill.partial/done/")) < 3:
+    while len(list_files(url, prefix=".ill.partial/done/")) < 3:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    receipts = len(names_in(url, prefix=".ill.partial/done/"))
+    records = len(list_files(url, prefix=".ill.partial/done/"))
     assert tile_slowly(as_cohort(slide), url, workers=0).exit_status == 0
-    assert len(blocks_of(url)) == SLOW_BLOCKS - receipts < SLOW_BLOCKS - 2
+    assert len(blocks_of(url)) == SLOW_BLOCKS - records < SLOW_BLOCKS - 2
     tile_slowly(as_cohort(slide), tmp_path / "store", workers=0)
     assert contents(url) == contents(tmp_path / "store")

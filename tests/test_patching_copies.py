@@ -5,7 +5,6 @@ import pytest
 import zarr
 from conftest import as_cohort
 from gigaslide.patching import (
-    CLASSES,
     AugmentSettings,
     PatchStore,
     TileSettings,
@@ -14,6 +13,7 @@ from gigaslide.patching import (
 )
 from gigaslide.storage import StoreError
 from gigaslide.training.batches import Sampler
+from gigaslide.wsi import CLASSES
 from pydantic import ValidationError
 from tiling import made_slide, tile
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import zarr
 from conftest import TUMOR_RINGS, as_cohort, brute_fraction, stained_slide
-from gigaslide.batch import BatchSettings, run_folder
+from gigaslide.batch import BatchSettings, open_run_folder
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort
 from gigaslide.patching import HardSettings, PatchStore, add_hard_negatives, verify_store
-from gigaslide.patching import hard as hard_module
+from gigaslide.patching import hard_negatives as hard_module
 from gigaslide.storage import ClusterError, SettingsError, SlideError, StoreError
 from gigaslide.wsi import CellStatus, Heatmap
 from tiling import CENTRE_OFFSET, SIDE, made_slide, tile
@@ -228,7 +228,7 @@ def test_failure_is_kept_through_a_tiling_until_the_row_is_mended_and_its_tables
         asked.append(row.id)
         raise SlideError(f"{row.id}: bad weather")
 
-    monkeypatch.setattr(hard_module, "hard_negatives", failing)
+    monkeypatch.setattr(hard_module, "find_hard_negatives", failing)
     assert {o.status for o in add(own, PatchStore(store), tmp_path / "predictions").outcomes} == {
         "failed"
     }
@@ -250,7 +250,7 @@ def test_failure_is_kept_through_a_tiling_until_the_row_is_mended_and_its_tables
 def test_fault_25_hard_negatives_wait_for_who_tiles_the_store(cohort, copied, heatmaps):
     before = (copied.path / "zarr.json").read_text()
     refused = pytest.raises(ClusterError, match="another run works on this output")
-    with run_folder(copied.path, BatchSettings()), refused:
+    with open_run_folder(copied.path, BatchSettings()), refused:
         add(cohort, copied, heatmaps)
     assert (copied.path / "zarr.json").read_text() == before
     with pytest.raises(StoreError, match="no such folder"):
@@ -269,10 +269,10 @@ def test_command_takes_the_stores_own_settings(cohort, copied, heatmaps, tmp_pat
         "--from-heatmaps",
         str(heatmaps),
     ]
-    command += ["--hard.threshold", "0.9", "--batch.workers", "0"]
+    command += ["--hard.threshold", "0.9", "--workers", "0"]
     assert main([*command, "--mpp", "0.25"]) == 1
     assert "was tiled with another --mpp" in capsys.readouterr().err
     assert main([*command, "--mpp", "0.5"]) == 0
-    assert "hard negatives added" in capsys.readouterr().out
+    assert "hard negatives" in capsys.readouterr().out
     rows = json.loads((copied.path / "zarr.json").read_text())["attributes"]["slides"]
     assert [len(row.get("further", [])) for row in rows.values()] == [1, 1, 0]

@@ -1,7 +1,9 @@
 """Tiling again: what is kept, what is made again and said."""
 
 import json
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +11,14 @@ import numpy as np
 import pytest
 import zarr
 from conftest import as_cohort, stained_slide, tile_place, write_tiff
+from gigaslide.batch import BlockDriver, PendingBlocks
+from gigaslide.batch.driver import close_kept_slide
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.patching import PatchStore
-from gigaslide.patching.blocks import SlideWork, TileBlocks
+from gigaslide.patching import PatchStore, write
+from gigaslide.patching import blocks as blocks_module
+from gigaslide.patching.blocks import SlideToTile, TileBlocks
 from gigaslide.patching.quota import quotas
-from gigaslide.storage import SettingsError, SlideError
+from gigaslide.storage import PartialOutput, SettingsError, SlideError
 from tiling import SETTINGS, SIDE, content_hash, made_slide, tile
 
 
@@ -102,20 +107,49 @@ def test_patches_of_a_slide_that_cannot_be_reached_now_stay(cohort, copied, lost
     assert content_hash(PatchStore(copied.path)) == before
 
 
-def test_slide_that_fails_to_be_made_again_leaves_no_group_of_the_old_recipe(tmp_path):
+def test_slide_that_fails_to_be_made_again_has_no_group_and_its_old_one_is_kept_aside(tmp_path):
     store = tmp_path / "store"
     slides = [
         made_slide(tmp_path, f"{name}.tif", seed=1, label="normal", split="train") for name in "ab"
     ]
     tile(as_cohort(*slides), store, normal_per_slide=5)
+    before, true = content_hash(PatchStore(store)), slides[0].path.read_bytes()
+    stat = slides[0].path.stat()
     slides[0].path.write_bytes(b"II*\0")
     assert [o.status for o in tile(as_cohort(*slides), store, normal_per_slide=5).outcomes] == [
         "failed",
         "skipped",
     ]
-    assert not (store / "a").exists()
+    assert [path.name for path in store.rglob(".*")] == [".a.previous"]
+    assert sorted(path.name for path in store.iterdir() if path.is_dir()) == [".a.previous", "b"]
+    slides[0].path.write_bytes(true)
+    os.utime(slides[0].path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    outcomes = tile(as_cohort(*slides), store, normal_per_slide=5).outcomes
+    assert [o.status for o in outcomes] == ["skipped", "skipped"]
+    assert content_hash(PatchStore(store)) == before
     assert not list(store.rglob(".*"))
-    assert (store / "b").exists()
+
+
+def test_old_group_is_kept_until_its_replacement_is_whole(cohort, copied, monkeypatch):
+    one, before = as_cohort(cohort.slides[0]), files_in(copied.path / "ill")
+
+    def stopping(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks_module, "write_rest", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            tile(one, copied.path, tumor_per_slide=7)
+    assert files_in(copied.path / ".ill.previous") == before
+    assert not (copied.path / "ill").exists()
+    (outcome,) = tile(one, copied.path, tumor_per_slide=7).outcomes
+    assert "settings.tumor_per_slide: 40 → 7" in outcome.reason  # also after the interruption
+    assert not list(copied.path.rglob(".*"))
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_settings_that_a_slide_cannot_be_tiled_with_cost_no_patches(cohort, copied, caplog):
@@ -123,7 +157,7 @@ def test_settings_that_a_slide_cannot_be_tiled_with_cost_no_patches(cohort, copi
     summary = tile(cohort, copied.path, mpp=0.25)  # the slides hold 0.5
     assert {o.status for o in summary.outcomes} == {"failed"}
     assert (
-        "3 slides there are made again, for the settings are others: settings.mpp: 0.5 → 0.25"
+        "3 slides are tiled again because the settings changed: settings.mpp: 0.5 → 0.25"
         in caplog.text
     )
     assert {o.status for o in tile(cohort, copied.path).outcomes} == {"skipped"}
@@ -141,7 +175,7 @@ def test_fault_14_another_slide_of_a_name_that_the_store_holds_is_refused(tmp_pa
     rows[1].path.write_bytes(rows[1].path.read_bytes() + b"\0")
     with pytest.raises(
         SettingsError,
-        match=r"s is there already, of .*a/s\.tif, and would be replaced by .*b/s\.tif",
+        match=r"s is there .*a/s\.tif.*b/s\.tif",
     ):
         tile(Cohort(slides=(rows[1],)), store, normal_per_slide=5)
     assert content_hash(PatchStore(store)) == before
@@ -199,12 +233,12 @@ def test_what_others_keep_in_the_store_is_left_alone(cohort, tmp_path):
         (store / slide / name).write_text(mine[name])
     summary = tile(cohort, store, normal_per_slide=2, tumor_per_slide=2)
     assert [o.status for o in summary.outcomes] == ["failed", "failed", "done"]
-    assert "not of patches" in summary.outcomes[0].reason
-    assert "no zarr.json" in summary.outcomes[1].reason
+    for outcome in summary.outcomes[:2]:
+        assert f"{store / outcome.slide}: holds" in outcome.reason
     assert (store / "ill" / "zarr.json").read_text() == mine["zarr.json"]
     assert (store / "well" / "b.txt").exists()
     (store / "zarr.json").write_text(mine["zarr.json"])
-    with pytest.raises(SettingsError, match="no patch store's; give another folder"):
+    with pytest.raises(SettingsError, match=r"zarr\.json"):
         tile(cohort, store)
     assert (store / "zarr.json").read_text() == mine["zarr.json"]
 
@@ -228,14 +262,35 @@ def test_fault_29_leftovers_of_a_killed_writer_are_not_slides(cohort, copied):
 def test_a_block_of_another_run_that_a_worker_still_does_is_not_taken(cohort, tmp_path):
     slide = cohort.slides[0]
     old, new = (
-        TileBlocks(tmp_path / "store", SETTINGS.model_copy(update={"seed": seed}))
+        BlockDriver(TileBlocks(tmp_path / "store", SETTINGS.model_copy(update={"seed": seed})))
         for seed in (1, 2)
     )
-    work = SlideWork(slide=slide, quota=quotas([slide], SETTINGS)[slide.id])
-    old.plan(work)
-    plan = new.plan(work)
-    with pytest.raises(
-        SlideError, match=r"changed while it was tiled \(settings\.seed: 2 → 1\); run again"
-    ):
-        old.block(work, 0)
-    assert new.plan(work) == plan  # no receipt of it
+    item = SlideToTile(slide=slide, quota=quotas([slide], SETTINGS)[slide.id])
+    with ThreadPoolExecutor(1) as other:  # a thread keeps its plan and its slide, as a process does
+        other.submit(old.prepare, item).result()
+        other.submit(old.block, item, 0).result()
+        plan = new.prepare(item)
+        assert isinstance(plan, PendingBlocks)
+        assert plan.pending == tuple(range(plan.blocks))
+        for number in (1, 0):  # with the plan in its memory, and without
+            with pytest.raises(SlideError, match=r"ill: changed .*settings\.seed: 2 → 1"):
+                other.submit(old.block, item, number).result()
+        other.submit(close_kept_slide).result()
+    assert new.prepare(item) == plan  # no record of it
+    close_kept_slide()
+
+
+def test_a_process_opens_a_slide_once_for_all_its_blocks_and_reads_its_plan_once(
+    cohort, tmp_path, monkeypatch
+):
+    opened, plans = [], []
+    load_plan, open_slide = PartialOutput.load_plan, blocks_module.open_slide
+    monkeypatch.setattr(
+        blocks_module, "open_slide", lambda *a, **k: opened.append(a[0]) or open_slide(*a, **k)
+    )
+    monkeypatch.setattr(PartialOutput, "load_plan", lambda p: plans.append(p) or load_plan(p))
+    monkeypatch.setattr(write, "SHARD_BYTES", 3 * SIDE * SIDE * 5)
+    monkeypatch.setattr(write, "BLOCK_ROWS", 10)
+    assert tile(as_cohort(*cohort.slides[:2]), tmp_path / "store").exit_status == 0
+    assert opened == [slide.path for slide in cohort.slides[:2]]
+    assert plans == []  # it made the plans itself

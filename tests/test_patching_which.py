@@ -12,7 +12,7 @@ from conftest import TUMOR_RINGS, as_cohort, even_odd
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import PatchStore
 from gigaslide.patching.quota import Quota, quotas
-from gigaslide.patching.select import dealt
+from gigaslide.patching.sampling import share_quota
 from hypothesis import given
 from hypothesis import strategies as st
 from tiling import CENTRE_OFFSET, SETTINGS, tile
@@ -124,7 +124,7 @@ def test_small_lesion_keeps_all_its_patches(ill, tmp_path):
 
 @given(st.lists(st.integers(1, 50), max_size=12), st.integers(0, 200))
 def test_quota_is_dealt_evenly_and_the_small_are_served_whole(counts, quota):
-    shares = dealt(np.array(counts, np.int64), quota)
+    shares = share_quota(np.array(counts, np.int64), quota)
     assert shares.sum() == min(quota, sum(counts))
     assert (shares <= counts).all()
     for share, count in zip(shares.tolist(), counts, strict=True):

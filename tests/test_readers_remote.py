@@ -32,7 +32,7 @@ def local(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(remote, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr("gigaslide.storage.retry.FIRST_PAUSE_S", 0.0)
 
 
 def test_ten_windows_of_a_slide_in_a_bucket_cost_little_more_than_their_tiles(bucket, local):
@@ -98,15 +98,13 @@ def test_ome_zarr_in_a_bucket(bucket, tmp_path, version):
 
 def test_what_must_be_copied_first_is_said(bucket, tmp_path):
     (tmp_path / "slide.mrxs").write_bytes(b"\xff\xd8\xff" + bytes(500))
-    with pytest.raises(
-        SlideError, match=r"s3://slides/slide\.mrxs: only TIFF-based.*copy it to a local disk first"
-    ):
+    with pytest.raises(SlideError, match=r"s3://slides/slide\.mrxs.*copy"):
         open_reader(bucket.upload(tmp_path / "slide.mrxs", "slide.mrxs"))
-    with pytest.raises(SlideError, match=r"s3://slides/gone\.tif: no such object"):
+    with pytest.raises(SlideError, match=r"s3://slides/gone\.tif"):
         open_reader("s3://slides/gone.tif")
     with pytest.raises(SlideError, match=r"s3://slides/gone\.zarr"):
         open_reader("s3://slides/gone.zarr")
-    with pytest.raises(SlideError, match=r"nowhere://a/b\.tif: .*use s3://, gs:// or https://"):
+    with pytest.raises(SlideError, match=r"nowhere://a/b\.tif.*s3://.*gs://.*https://"):
         open_reader("nowhere://a/b.tif")
     assert not location_exists("s3://slides/gone.tif")
 
@@ -118,7 +116,7 @@ def test_missing_package_is_named(monkeypatch):
     )
     with pytest.raises(
         SlideError,
-        match=r"nothere://a/b\.tif: .*Install nothere.*pip install 'gigaslide\[remote\]'",
+        match=r"nothere://a/b\.tif.*pip install 'gigaslide\[remote\]'",
     ):
         open_reader("nothere://a/b.tif")
 
@@ -153,7 +151,7 @@ def test_fault_31_reads_that_fail_are_tried_again_and_no_level_is_lost(
             reader.tile(0, 3, 3)
         assert reader.tile(0, 3, 3) is not None
     failures = iter([False, False] + [True] * 30)
-    with pytest.raises(SlideError, match=r"flaky\.svs: cannot be read: ConnectionResetError"):
+    with pytest.raises(SlideError, match=r"flaky\.svs.*ConnectionResetError"):
         open_reader(url)
 
 
@@ -210,11 +208,9 @@ def test_slide_on_a_web_server(local, monkeypatch):
         with closing(open_reader(url)[0]) as reader, closing(open_reader(local)[0]) as expected:
             assert reader.pyramid == expected.pyramid
             assert np.array_equal(whole_level(reader, 2), whole_level(expected, 2))
-        with pytest.raises(
-            SlideError, match="its server gives no byte ranges; copy it to a local disk first"
-        ):
+        with pytest.raises(SlideError, match=r"byte ranges.*copy"):
             open_reader(f"{address}/whole/slide.svs")
-        monkeypatch.setattr(remote, "PAUSES_S", (0.0, 0.0))
+        monkeypatch.setattr("gigaslide.storage.retry.FIRST_PAUSE_S", 0.0)
         WebServer.refusals = 2
         with closing(open_reader(url)[0]) as reader:
             assert reader.pyramid == expected.pyramid

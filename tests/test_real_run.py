@@ -39,7 +39,8 @@ def reduced_cohort() -> Cohort:
 def test_from_real_slides_to_a_report(tmp_path):
     cohort = reduced_cohort()
     cohort.save(tmp_path / "cohort.csv")
-    tiles = "--mpp 1.3 --patch-px 139 --centre-px 64 --tumor-per-slide 150 --normal-per-slide 150"
+    tiles = "--mpp 1.3 --tile.patch-px 139 --tile.centre-px 64"
+    tiles += " --tile.tumor-per-slide 150 --tile.normal-per-slide 150"
     training = "--train.examples 24000 --train.validate-every 4800 --train.validation-patches 256"
     gentle = "--train.augment.brightness 0.1 --train.augment.contrast 0.3 --evaluate.resamples 200"
     sides = "--predict.splits validation --evaluate.split validation"

@@ -13,14 +13,14 @@ from gigaslide.storage import (
     Recipe,
     SettingsError,
     StoreError,
+    atomic,
     atomic_file,
     atomic_folder,
     file_identity,
     gigaslide_version,
-    remove_folder,
     restore_folder,
 )
-from gigaslide.storage import outputs as outputs_module
+from gigaslide.storage.atomic import remove_folder
 from gigaslide.wsi import CellStatus, Heatmap
 
 
@@ -104,18 +104,18 @@ def test_file_that_is_left_to_the_disk_is_all_there_and_takes_no_memory_once_it_
     ).stdout.strip()
     if kind in ("tmpfs", "ramfs"):
         pytest.skip("the temporary folder is in memory; give pytest --basetemp on a disk")
-    outputs_module.leave_to_disk(path)
-    outputs_module.sync_file(path)
-    outputs_module.leave_to_disk(path)
+    atomic.start_writeback(path)
+    atomic.sync_file(path)
+    atomic.start_writeback(path)
     assert resident_pages(path) == 0
     assert path.read_bytes() == content
     assert resident_pages(path) > 0
     monkeypatch.setattr(
         os, "posix_fadvise", lambda *_: Path("/no/such").stat()
     )  # a file system that takes none
-    outputs_module.leave_to_disk(path)
+    atomic.start_writeback(path)
     monkeypatch.delattr(os, "posix_fadvise")
-    outputs_module.leave_to_disk(path)
+    atomic.start_writeback(path)
     assert path.read_bytes() == content
 
 
@@ -193,7 +193,7 @@ def test_folder_of_somebody_else_is_refused_before_the_work_and_kept(tmp_path, k
 
 def test_file_in_the_way_of_a_folder_is_refused_and_an_empty_folder_is_not(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(SettingsError, match="this is a file"), atomic_folder(tmp_path / "file"):
+    with pytest.raises(SettingsError, match=r"file: is a file"), atomic_folder(tmp_path / "file"):
         pass
     (tmp_path / "empty").mkdir()
     with atomic_folder(tmp_path / "empty") as partial:
@@ -279,9 +279,7 @@ def test_folder_is_removed_whole(tmp_path, monkeypatch):
     with atomic_folder(path) as partial:
         fill(partial, "old")
     seen = []
-    monkeypatch.setattr(
-        outputs_module.shutil, "rmtree", lambda gone: seen.append((gone, path.exists()))
-    )
+    monkeypatch.setattr(atomic.shutil, "rmtree", lambda gone: seen.append((gone, path.exists())))
     remove_folder(path)
     assert [exists for _, exists in seen] == [False]
     assert seen[0][0].name.endswith(".partial")
@@ -354,3 +352,33 @@ def test_fault_16_identity_changes_when_a_file_is_replaced(tmp_path):
     path.write_bytes(b"abcd")
     os.utime(path, ns=(0, 1_700_000_000_123_456_000))
     assert file_identity(path) != first
+
+
+def test_extent_is_no_difference_and_its_change_has_a_direction():
+    short, long = recipe(extent={"examples": 100}), recipe(extent={"examples": 200})
+    assert short.differences(long) == []
+    assert short.extent_differences(long) == ["examples: 100 → 200"]
+    assert short.extent_change(long) == "larger"
+    assert long.extent_change(short) == "smaller"
+    assert short.extent_change(recipe(extent={"examples": 100})) == "same"
+    assert recipe().extent_change(recipe()) == "same"
+    assert recipe().extent_differences(recipe()) == []
+    both = recipe(extent={"examples": 50, "interval": 9})
+    assert recipe(extent={"examples": 100, "interval": 5}).extent_change(both) == "mixed"
+    assert recipe(extent={"mode": "a"}).extent_change(recipe(extent={"mode": "b"})) == "mixed"
+
+
+def test_recipe_made_before_a_setting_became_extent_is_recognised(tmp_path):
+    old = recipe(settings={"examples": 100, "seed": 1})
+    old.save(tmp_path / "recipe.json")
+    assert "extent" not in json.loads((tmp_path / "recipe.json").read_text("utf-8"))
+    loaded = Recipe.load(tmp_path / "recipe.json")
+    now = recipe(settings={"seed": 1}, extent={"examples": 200})
+    assert loaded is not None
+    assert loaded.differences(now) == []
+    assert loaded.extent_change(now) == "larger"
+    assert loaded.extent_differences(now) == ["examples: 100 → 200"]
+    now.save(tmp_path / "recipe.json")
+    again = Recipe.load(tmp_path / "recipe.json")
+    assert again is not None
+    assert again.extent == {"examples": 200}

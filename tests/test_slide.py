@@ -151,9 +151,7 @@ def test_scale_takes_the_coarsest_level_that_is_fine_enough(coded_slide):
 
 def test_finer_than_the_slide_is_refused_with_advice(coded_slide):
     with open_slide(coded_slide) as slide:
-        with pytest.raises(
-            SpacingError, match=r"coded\.tif: 0\.25 µm/px was asked for but the slide holds 0\.5"
-        ) as info:
+        with pytest.raises(SpacingError, match=r"coded\.tif.* 0\.5 .* 0\.25") as info:
             slide.scale(0.25)
         assert "--allow-upsampling" in str(info.value)
         with pytest.raises(SpacingError):

@@ -79,9 +79,8 @@ def test_fault_26_tiling_on_a_full_disk_stops_and_goes_on_when_there_is_room(
 def test_fault_31_errors_that_tensorstore_tells_in_words_are_tried_again(
     cohort, true_hash, tmp_path, monkeypatch
 ):
-    from gigaslide.batch import perform
     from gigaslide.patching import blocks
-    from gigaslide.patching.place import settled
+    from gigaslide.storage import retry, wait_for
 
     class Failing:
         def result(self, timeout: float | None = None) -> None:
@@ -91,15 +90,15 @@ def test_fault_31_errors_that_tensorstore_tells_in_words_are_tried_again(
 
     def failing(*args) -> tuple[list[int], dict]:
         if next(calls) in (1, 4, 5):  # the last two are two tries of one block
-            settled(Failing(), "a shard")
+            wait_for(Failing(), "a shard")
         return write_rows(*args)
 
-    monkeypatch.setattr(perform, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(blocks, "write_rows", failing)
     store = tmp_path / "store"
     assert resumed(cohort, store).exit_status == 0
     assert content_hash(PatchStore(store)) == true_hash
-    assert sorted(line["tries"] for line in journal(store, "block"))[-3:] == [1, 2, 3]
+    assert sorted(line["attempts"] for line in journal(store, "block"))[-3:] == [1, 2, 3]
 
 
 def started(cohort: Cohort, folder: Path) -> tuple[subprocess.Popen, Path]:
@@ -173,7 +172,9 @@ def test_fault_32_workers_killed_at_random_while_tiling(cohort, true_hash, tmp_p
                 client.run(doom, on_error="ignore")
 
         where = cluster.scheduler_address
-        summary = tile_slowly(cohort, store, pause_s=0.3, scheduler=where, tries=20, on_block=hear)
+        summary = tile_slowly(
+            cohort, store, pause_s=0.3, scheduler=where, max_attempts=20, on_block=hear
+        )
     assert summary.exit_status == 0
     assert len(summary.pace.workers) > 2  # new ones came for those that died
     assert content_hash(PatchStore(store)) == true_hash
@@ -216,7 +217,7 @@ def test_fault_33_tiling_whose_tls_scheduler_dies_goes_on(
                 store,
                 pause_s=0.1,
                 scheduler=address,
-                patience_s=15,
+                worker_timeout_s=15,
                 on_block=kill,
                 **settings,
             )

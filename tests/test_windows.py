@@ -11,42 +11,42 @@ import pytest
 from conftest import position_coded
 from gigaslide.wsi import Slide
 from gigaslide.wsi import windows as windows_module
-from gigaslide.wsi.layers import Layer
 from gigaslide.wsi.readers import Pyramid, PyramidLevel
+from gigaslide.wsi.tiled_image import TiledImage
 from gigaslide.wsi.tiles import SlideTiles
-from gigaslide.wsi.windows import windows_of_layer
-from test_layers import layer_of, on_sheet
+from gigaslide.wsi.windows import read_windows
+from test_tiled_image import on_sheet, tiled_image_of
 
 MEMORY_BYTES = 256e6  # what Slide.read_windows promises
 
 
-def format_count(layer: Layer) -> tuple[Layer, Counter]:
-    """The layer, and how often each of its tiles was fetched."""
+def format_count(image: TiledImage) -> tuple[TiledImage, Counter]:
+    """The image, and how often each of its tiles was fetched."""
     fetched: Counter = Counter()
     lock = threading.Lock()
 
     def fetch(row: int, column: int) -> np.ndarray | None:
         with lock:
             fetched[row, column] += 1
-        return layer.fetch(row, column)
+        return image.fetch(row, column)
 
     plain = {
-        name: getattr(layer, name)
+        name: getattr(image, name)
         for name in ("width", "height", "tile_width", "tile_height", "background")
     }
-    return Layer(**plain, fetch=fetch), fetched
+    return TiledImage(**plain, fetch=fetch), fetched
 
 
-def touched(corners: np.ndarray, side: int, layer: Layer) -> set[tuple[int, int]]:
+def touched(corners: np.ndarray, side: int, image: TiledImage) -> set[tuple[int, int]]:
     """(row, column) of the tiles under windows, px by px of their edges and every tile between."""
     tiles = set()
     for x, y in corners.tolist():
-        for py in {*range(max(y, 0), min(y + side, layer.height))}:
-            for px in range(max(x, 0), min(x + side, layer.width), 7):
-                tiles.add((py // layer.tile_height, px // layer.tile_width))
-            if x < layer.width and x + side > 0:
+        for py in {*range(max(y, 0), min(y + side, image.height))}:
+            for px in range(max(x, 0), min(x + side, image.width), 7):
+                tiles.add((py // image.tile_height, px // image.tile_width))
+            if x < image.width and x + side > 0:
                 tiles.add(
-                    (py // layer.tile_height, (min(x + side, layer.width) - 1) // layer.tile_width)
+                    (py // image.tile_height, (min(x + side, image.width) - 1) // image.tile_width)
                 )
     return tiles
 
@@ -68,23 +68,23 @@ def corners():
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_each_tile_is_decoded_once_and_windows_are_the_pixels(pixels, corners, threads):
-    layer, fetched = format_count(layer_of(pixels))
+    image, fetched = format_count(tiled_image_of(pixels))
     sheet = on_sheet(pixels, 100)
     seen = set()
-    for index, window in windows_of_layer(layer, corners, side=75, threads=threads):
+    for index, window in read_windows(image, corners, side=75, threads=threads):
         x, y = corners[index] + 100
         assert np.array_equal(window, sheet[y : y + 75, x : x + 75]), corners[index]
         assert not window.flags.writeable
         seen.add(index)
     assert seen == set(range(len(corners)))
-    assert set(fetched) == touched(corners, 75, layer)
+    assert set(fetched) == touched(corners, 75, image)
     assert set(fetched.values()) == {1}
 
 
 def test_windows_that_are_kept_keep_their_pixels(pixels, corners):
-    layer = layer_of(pixels)
+    image = tiled_image_of(pixels)
     kept = dict(
-        windows_of_layer(layer, corners, side=75)
+        read_windows(image, corners, side=75)
     )  # all held while the blocks' memory is used again
     sheet = on_sheet(pixels, 100)
     for index, window in kept.items():
@@ -101,12 +101,12 @@ def memory_of(window: np.ndarray) -> object:
 
 
 def test_memory_of_a_block_is_used_again_when_its_windows_are_gone(pixels):
-    layer = layer_of(pixels)
+    image = tiled_image_of(pixels)
     corners = np.stack(np.meshgrid(np.arange(0, 2900, 64), np.arange(0, 2100, 64)), axis=2).reshape(
         -1, 2
     )
     memories = []
-    for _, window in windows_of_layer(layer, corners, side=75):
+    for _, window in read_windows(image, corners, side=75):
         memory = memory_of(window)
         if not any(memory is known for known in memories):
             memories.append(memory)
@@ -114,11 +114,11 @@ def test_memory_of_a_block_is_used_again_when_its_windows_are_gone(pixels):
 
 
 def test_stripes_fetch_again_only_what_lies_across_their_edges(pixels):
-    layer, fetched = format_count(layer_of(pixels))
+    image, fetched = format_count(tiled_image_of(pixels))
     corners = np.stack(np.meshgrid(np.arange(0, 2900, 64), np.arange(0, 2100, 64)), axis=2).reshape(
         -1, 2
     )
-    found = dict(windows_of_layer(layer, corners, side=75, stripe_px=1024))
+    found = dict(read_windows(image, corners, side=75, stripe_px=1024))
     assert len(found) == len(corners)
     twice = {column for (_, column), times in fetched.items() if times > 1}
     # Windows that start before x = 1024 or 2048 reach over it: tiles of 64 px, columns 16 and 32.
@@ -136,13 +136,13 @@ def test_memory_is_bounded_on_a_wide_slide(threads):
         "tile_height": 512,
         "background": (255, 255, 255),
     }
-    layer = Layer(**shape, fetch=lambda row, column: tile.copy())
+    image = TiledImage(**shape, fetch=lambda row, column: tile.copy())
     corners = np.stack(
         np.meshgrid(np.arange(0, 99_700, 256), np.arange(0, 1_700, 256)), axis=2
     ).reshape(-1, 2)
     tracemalloc.start()
     try:
-        number = sum(1 for _ in windows_of_layer(layer, corners, side=299, threads=threads))
+        number = sum(1 for _ in read_windows(image, corners, side=299, threads=threads))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -152,7 +152,7 @@ def test_memory_is_bounded_on_a_wide_slide(threads):
 
 def test_windows_left_half_way_stop_the_threads(pixels, corners):
     before = threading.active_count()
-    windows = windows_of_layer(layer_of(pixels), corners, side=75, threads=3)
+    windows = read_windows(tiled_image_of(pixels), corners, side=75, threads=3)
     next(windows)
     windows.close()
     assert threading.active_count() == before
@@ -171,7 +171,7 @@ def test_error_of_a_tile_reaches_the_caller(corners, threads):
         "background": (255, 255, 255),
     }
     with pytest.raises(ZeroDivisionError, match="tile"):
-        list(windows_of_layer(Layer(**shape, fetch=fetch), corners, side=75, threads=threads))
+        list(read_windows(TiledImage(**shape, fetch=fetch), corners, side=75, threads=threads))
 
 
 def test_blocks_far_apart_do_not_lay_out_what_lies_between(monkeypatch):
@@ -185,12 +185,12 @@ def test_blocks_far_apart_do_not_lay_out_what_lies_between(monkeypatch):
         "tile_height": 256,
         "background": (9, 8, 7),
     }
-    layer, fetched = format_count(
-        Layer(**shape, fetch=lambda row, column: np.full((256, 256, 3), row % 251, np.uint8))
+    image, fetched = format_count(
+        TiledImage(**shape, fetch=lambda row, column: np.full((256, 256, 3), row % 251, np.uint8))
     )
     tracemalloc.start()
     try:
-        windows = dict(windows_of_layer(layer, np.array([(100, 100), (20_100, 20_200)]), side=64))
+        windows = dict(read_windows(image, np.array([(100, 100), (20_100, 20_200)]), side=64))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

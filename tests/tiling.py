@@ -3,16 +3,20 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import zarr
 from conftest import as_cohort, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings, BatchSummary
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.patching import CLASSES, PatchStore, TileSettings, tile_cohort
-from gigaslide.storage import Location
+from gigaslide.patching import Candidates, PatchStore, TileSettings, tile_cohort
+from gigaslide.patching.write import Pixels, create_arrays, layouts, write_rest, write_rows
+from gigaslide.storage import GROUP, Location, Output, Recipe, join_location
+from gigaslide.wsi import CLASSES
 
 SETTINGS = TileSettings(
     mpp=0.5,
@@ -70,6 +74,32 @@ def copied(tiled, tmp_path) -> PatchStore:
     """A copy of it that a test may change."""
     shutil.copytree(tiled[0].path, tmp_path / "store")
     return PatchStore(tmp_path / "store")
+
+
+def write_group(
+    group: Location,
+    recipe: Recipe,
+    classes: Mapping[str, tuple[Candidates, Iterable[tuple[int, Pixels]]]],
+    arrays: Mapping[str, tuple[int, ...]],
+    attributes: Mapping[str, Any] | None = None,
+) -> dict[str, int]:
+    """Write a slide's group from windows and (row, pixels) of each class, in one go and without the
+    driver; return the number of readable patches by class."""
+    made: dict[str, dict[str, Any]] = {"counts": {}, "unreadable": {}, "arrays": {}}
+    output = Output(location=group, recipe=recipe, recipe_file=GROUP)
+    made["arrays"] = {name: list(shape) for name, shape in arrays.items()}
+    made |= attributes or {}
+    with output.write(made) as folder:
+        for name, (rows, pixels) in classes.items():
+            place, lost = join_location(folder, name), np.ones(len(rows), bool)
+            create_arrays(place, len(rows), arrays)
+            planned = layouts(len(rows), arrays)
+            readable, _ = write_rows(place, planned, range(len(rows)), pixels)
+            lost[readable] = False
+            write_rest(place, rows, lost)
+            made["counts"][name] = int((~lost).sum())
+            made["unreadable"][name] = int(lost.sum())
+    return made["counts"]
 
 
 def classes_of(store: PatchStore) -> Iterator[tuple[str, str, zarr.Group]]:

@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 
 from ..patching import (
-    CLASSES,
     AugmentSettings,
     PatchStore,
     SlidePatches,
@@ -19,6 +18,7 @@ from ..patching import (
     patch_rng,
 )
 from ..storage import SettingsError
+from ..wsi import CLASSES
 
 __all__ = ["Batch", "Sampler", "prefetched"]
 

@@ -18,38 +18,38 @@ class TrainSettings(Settings):
     """
 
     width: Literal["full", "small"] = "small"
-    """Network: full = InceptionV3 (21.8 million parameters), small = the paper's of 0.3 million."""
+    """Width of the network, InceptionV3. full: 21.8 million parameters; small: 0.3 million, as in
+    Liu et al."""
     examples: int = Field(default=40_000, ge=1)
-    """Patches the network sees in all, repeats counted."""
+    """Patches that the network sees in all, repeats counted."""
     batch: int = Field(default=32, ge=2)
     """Patches in a step of the training."""
     learning_rate: float = Field(default=0.05, gt=0)
-    """Learning rate at the start; the paper's for random weights."""
+    """Learning rate at the start. The one of Liu et al. for random weights."""
     halve_every: int = Field(default=2_000_000, ge=1)
-    """The learning rate is halved after every so many examples."""
+    """Examples after which the learning rate is halved."""
     cooldown: float = Field(default=0.4, ge=0, le=1)
-    """Last part of the training over which the learning rate falls to a hundredth; 0 = never, as in
-    the paper, whose trainings are long enough without."""
+    """Final share of the training over which the learning rate falls to a hundredth. 0: never, as
+    in Liu et al., whose trainings are long enough without."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of RMSProp."""
     rho: float = Field(default=0.9, ge=0, lt=1)
-    """Decay of RMSProp's mean square."""
+    """Decay of the mean square in RMSProp."""
     epsilon: float = Field(default=1.0, gt=0)
-    """Added to RMSProp's mean square under the root."""
+    """Constant added to the mean square of RMSProp under the root."""
     batch_norm_momentum: float = Field(default=0.95, ge=0, lt=1)
-    """How slowly batch normalisation's running statistics follow; TF-Slim's 0.9997 suits millions
-    of steps."""
+    """Momentum of the running statistics of batch normalisation. The 0.9997 of TF-Slim suits
+    millions of steps."""
     validate_every: int = Field(default=5_000, ge=1)
-    """Examples between two validations, each with a checkpoint."""
+    """Examples between two validations. Each validation writes a checkpoint."""
     validation_patches: int = Field(default=768, ge=2)
-    """Patches of the validation slides that are scored each time, half of each class, always the
-    same."""
+    """Patches scored in each validation: half of each class, always the same ones."""
     augment: AugmentSettings = AugmentSettings()
     use_copies: bool = False
-    """Learn from the augmented copies that gigaslide tile --copies stored, in place of changing
-    patches anew; augment and colour_warm_up are then without effect."""
+    """Learn from the copies stored by gigaslide tile --copies. Patches are then not augmented while
+    training: augment and colour_warm_up have no effect."""
     colour_warm_up: float = Field(default=0.5, ge=0, le=1)
-    """First part of training over which the colour changes grow from none to their full size; 0 =
-    full at once, as in the paper, whose millions of examples can afford the slow start."""
+    """First share of the training over which the colour changes grow to their full size. 0: full
+    from the start, as in Liu et al."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the first weights, of the order of the patches and of their augmentation."""
+    """Seed of the initial weights, the order of the patches and their augmentation."""

@@ -1,4 +1,4 @@
-"""One slide: its pixels, its tissue, what is drawn on it, and what a model says of it."""
+"""One slide: its pixels, its tissue, its annotation, and the results of a model on it."""
 
 from .annotations import (
     ANNOTATION_SUFFIXES,
@@ -12,6 +12,7 @@ from .detections import Detections
 from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
 from .heatmap import CellStatus, Heatmap
 from .heatmap_overlay import heatmap_colours, overlay_heatmap, shrink
+from .input_spec import CLASSES, InputSpec, StainMethod
 from .labels import tumor_fractions
 from .orientation import ORIENTATIONS, orient
 from .overview import Overview
@@ -24,6 +25,7 @@ from .tissue import TissueMask, tissue_in_image, tissue_mask
 
 __all__ = [
     "ANNOTATION_SUFFIXES",
+    "CLASSES",
     "DEFAULT_GROUPS",
     "ORIENTATIONS",
     "Annotation",
@@ -32,6 +34,7 @@ __all__ = [
     "Detections",
     "GroupMeaning",
     "Heatmap",
+    "InputSpec",
     "Outline",
     "Overview",
     "PolygonRaster",
@@ -40,6 +43,7 @@ __all__ = [
     "Slide",
     "SlideFrame",
     "SlideInfo",
+    "StainMethod",
     "TissueMask",
     "TissueSettings",
     "UnreadableTile",

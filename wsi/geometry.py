@@ -1,10 +1,10 @@
-"""Places on a slide, and the frames they are told in.
+"""Coordinate frames of a slide, and the value objects that name them.
 
-level-0 px   x to the right, y down, origin at the top left of the finest level. Points are (x, y).
-Everything on disk. level px     the same at another level of the pyramid: level-0 px divided by
-that level's downsample. window px    px at the µm/px a network sees; one window px is
-`Scale.level0` level-0 px. cells        (row, column) of a grid of windows; arrays are (row,
-column). `row_column` is the one crossing.
+- level-0 px: x to the right, y down, origin at the top left of the finest level. Points are (x, y).
+  Everything on disk uses this frame.
+- level px: the same at another level of the pyramid: level-0 px divided by its downsample.
+- window px: px at the µm/px a network sees; one window px is `Scale.level0` level-0 px.
+- cells: (row, column) in a grid of windows. Arrays are (row, column); only `row_column` crosses.
 """
 
 import math
@@ -17,21 +17,22 @@ __all__ = ["CellGrid", "Region", "Scale", "WindowSpec", "ceil_div", "floor_div",
 
 
 def floor_div(value: float, by: float) -> int:
-    """The largest integer not above value / by."""
+    """Divide and round down to an integer."""
     return math.floor(value / by)
 
 
 def ceil_div(value: float, by: float) -> int:
-    """The smallest integer not below value / by; 1e-9 above an integer still counts as that
-    integer."""
+    """Divide and round up to an integer; a quotient up to 1e-9 above an integer rounds down."""
     return math.ceil(value / by - 1e-9)
 
 
 def row_column(
     xy: np.ndarray, *, origin_level0: tuple[float, float], stride_level0: float
 ) -> np.ndarray:
-    """Cells that hold points: (N, 2) level-0 (x, y) → (N, 2) int64 (row, column), which may lie
-    outside the grid."""
+    """Find the cells that hold points: (N, 2) level-0 (x, y) → (N, 2) int64 (row, column).
+
+    A cell may lie outside the grid.
+    """
     offset = np.asarray(xy, np.float64).reshape(-1, 2) - np.asarray(origin_level0, np.float64)
     return np.floor(offset[:, ::-1] / stride_level0).astype(np.int64)
 
@@ -45,14 +46,16 @@ class Region:
     width: int
     height: int
 
+    def __str__(self) -> str:
+        return f"x {self.x}, y {self.y}, {self.width} × {self.height} px of level 0"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How one slide is read at a wanted µm/px.
+    """The level and the resampling by which one slide is read at a requested µm/px.
 
-    `mpp` is what the windows really have, `requested_mpp` what was asked for: within 3 % of a level
-    the level is read as it is, since resampling by so little costs sharpness and time and changes
-    nothing a network can see.
+    `mpp` is the µm/px of the windows. It differs from `requested_mpp` by up to 3 % if a level is
+    that near: resampling by so little costs time and sharpness and changes nothing a network sees.
     """
 
     requested_mpp: float
@@ -71,10 +74,10 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSpec:
-    """The geometry of a window: a square of side_px at mpp, labelled by the centre square, moved by
+    """Geometry of windows: squares of side_px at mpp, labelled by their centre square, every
     stride_px.
 
-    Liu et al. 2017 take 299, 128 and 128 px at about 0.25 µm/px.
+    Liu et al. 2017 use 299, 128 and 128 px at about 0.25 µm/px.
     """
 
     side_px: int
@@ -82,10 +85,10 @@ class WindowSpec:
     stride_px: int
     mpp: float
     phase_px: tuple[int, int] = (0, 0)
-    """(x, y) by which the first cell lies off the slide's corner."""
+    """(x, y) offset of the first cell from the slide's corner."""
 
     def grid(self, *, width_level0: int, height_level0: int, scale: Scale) -> "CellGrid":
-        """The cells that cover a slide of that size."""
+        """Cover a slide of that size with cells."""
         stride = self.stride_px * scale.level0
         return CellGrid(
             spec=self,
@@ -97,12 +100,11 @@ class WindowSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class CellGrid:
-    """Cells of stride × stride over a whole slide, each with its window; the origin is the slide's
-    own, or the phase.
+    """Square cells over a whole slide, one window each.
 
     Cell (row, column) covers level-0 [column × stride, (column + 1) × stride) in x, and likewise in
-    y. Its labelled centre square and its window are concentric with it (to half a window px), so
-    the windows of border cells reach outside the slide.
+    y, shifted by the spec's phase. Its centre square and its window are concentric with it (to half
+    a window px), so the windows of border cells reach outside the slide.
     """
 
     spec: WindowSpec
@@ -123,22 +125,23 @@ class CellGrid:
         return self.spec.centre_px * self.scale.level0
 
     def cells(self) -> np.ndarray:
-        """Every cell, (rows × columns, 2) int64 (row, column), row by row."""
+        """Every cell, row by row: (rows × columns, 2) int64 (row, column)."""
         return np.concatenate(list(self.cells_in_parts()))
 
     def cells_in_parts(self, at_once: int = 2**20) -> Iterator[np.ndarray]:
-        """The same in parts of at most so many cells, for work that needs memory for each."""
+        """Yield `cells` in parts of at most at_once, for work that needs memory per cell."""
         count = self.rows * self.columns
         for first in range(0, count, at_once):
             numbers = np.arange(first, min(first + at_once, count), dtype=np.int64)
             yield np.stack(np.divmod(numbers, self.columns), axis=1)
 
     def centres_xy(self, cells: np.ndarray) -> np.ndarray:
-        """Top left of the labelled centre squares, (N, 2) float64 level-0 (x, y)."""
+        """Top left corners of the labelled centre squares: (N, 2) float64 level-0 (x, y)."""
         return (cells[:, ::-1] * self.spec.stride_px + self._centre_px()) * self.scale.level0
 
     def windows_xy(self, cells: np.ndarray, *, margin_px: int = 0) -> np.ndarray:
-        """Top left of the windows, grown by margin_px on each side, (N, 2) int64 level-0 (x, y)."""
+        """Top left corners of the windows, grown by margin_px on each side: (N, 2) int64 level-0
+        (x, y)."""
         offset_px = (
             self._centre_px() - floor_div(self.spec.side_px - self.spec.centre_px, 2) - margin_px
         )
@@ -147,7 +150,7 @@ class CellGrid:
         ).astype(np.int64)
 
     def _centre_px(self) -> np.ndarray:
-        """(x, y) of the first cell's centre square."""
+        """(x, y) of the first cell's centre square, window px."""
         return np.array(self.spec.phase_px) + floor_div(
             self.spec.stride_px - self.spec.centre_px, 2
         )

@@ -7,55 +7,56 @@ import cv2
 import numpy as np
 
 from .geometry import ceil_div, floor_div
-from .layers import rectangle
+from .tiled_image import read_rectangle
 from .tiles import SlideTiles
 
-__all__ = ["Overview", "overview_of"]
+__all__ = ["Overview", "read_overview"]
 
-BLOCK_PX = 4096  # side of what is read at a time: 48 MB, and a border's tiles are decoded twice
+BLOCK_PX = 4096  # side of one read: 48 MB; tiles on the border of two reads are decoded twice
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """A whole slide, small: RGB uint8 (rows, columns, 3); a pixel averages a square of
-    `scale_level0` level-0 px."""
+    """A whole slide as a small RGB uint8 (rows, columns, 3) image.
+
+    A pixel averages a square of `scale_level0` level-0 px.
+    """
 
     image: np.ndarray
     scale_level0: float
     unreadable: np.ndarray
-    """(rows, columns) bool: pixels, shown as background, whose part of the file could not be
-    decoded."""
+    """(rows, columns) bool: pixels of tiles that cannot be decoded; they show the background."""
 
 
-def overview_of(tiles: SlideTiles, *, coarser: float) -> Overview:
-    """The whole slide at `coarser` level-0 px a pixel or a little finer, area-averaged, in blocks
-    of bounded memory."""
-    levels = tiles.levels
+def read_overview(tiles: SlideTiles, *, downsample: float) -> Overview:
+    """Average a whole slide to downsample level-0 px per pixel, or a little finer.
+
+    Blocks of the slide are read one by one, so memory is bounded.
+    """
+    downsample = max(1.0, downsample) * 1.001
     number = max(
-        i for i, level in enumerate(levels) if level.downsample <= max(1.0, coarser) * 1.001
+        number for number, level in enumerate(tiles.levels) if level.downsample <= downsample
     )
-    level = levels[number]
-    factor = max(1, floor_div(max(1.0, coarser) * 1.001, level.downsample))
-    columns, all_rows = ceil_div(level.width, factor), ceil_div(level.height, factor)
-    image, unreadable = (
-        np.empty((all_rows, columns, 3), np.uint8),
-        np.zeros((all_rows, columns), bool),
-    )
+    level, source = tiles.levels[number], tiles.level(number)
+    factor = max(1, floor_div(downsample, level.downsample))
+    columns, rows = ceil_div(level.width, factor), ceil_div(level.height, factor)
+    image = np.empty((rows, columns, 3), np.uint8)
+    unreadable = np.zeros((rows, columns), bool)
     side = max(1, floor_div(BLOCK_PX, factor))
-    for row, column in product(range(0, all_rows, side), range(0, columns, side)):
-        place = slice(row, row + side), slice(column, column + side)
-        rows, across = image[place].shape[:2]
-        block = rectangle(
-            tiles.layer(number), column * factor, row * factor, across * factor, rows * factor
+    for row, column in product(range(0, rows, side), range(0, columns, side)):
+        part = image[row : row + side, column : column + side]
+        down, across = part.shape[:2]
+        block = read_rectangle(
+            source, column * factor, row * factor, across * factor, down * factor
         )
-        image[place] = (
-            cv2.resize(block, (across, rows), interpolation=cv2.INTER_AREA) if factor > 1 else block
+        part[:] = (
+            cv2.resize(block, (across, down), interpolation=cv2.INTER_AREA) if factor > 1 else block
         )
-    for tile in tiles.lost(number, 0, 0, level.width, level.height):
+    for tile in tiles.find_unreadable(number, 0, 0, level.width, level.height):
         x, y = tile.column * level.tile_width, tile.row * level.tile_height
-        right, bottom = (
-            ceil_div(x + level.tile_width, factor),
-            ceil_div(y + level.tile_height, factor),
-        )
-        unreadable[floor_div(y, factor) : bottom, floor_div(x, factor) : right] = True
+        right, bottom = x + level.tile_width, y + level.tile_height
+        unreadable[
+            floor_div(y, factor) : ceil_div(bottom, factor),
+            floor_div(x, factor) : ceil_div(right, factor),
+        ] = True
     return Overview(image=image, scale_level0=factor * level.downsample, unreadable=unreadable)

@@ -10,17 +10,17 @@ __all__ = ["TissueSettings"]
 
 
 class TissueSettings(Settings):
-    """Where there is tissue."""
+    """Detection of tissue."""
 
     method: Literal["stain", "grey"] = "stain"
-    """stain: coloured over the slide's own glass, and textured where pale. grey: the paper's ≤ 0.8.
-    """
+    """Rule for tissue: by stain, or grey ≤ 0.8. stain: coloured relative to the slide's own glass,
+    and textured where pale. grey: as in Liu et al."""
     mpp: float = Field(default=8.0, gt=0)
-    """Scale at which tissue is looked for (µm/px)."""
+    """Scale at which tissue is detected (µm/px)."""
     cut_ink: bool = True
-    """stain only: blue, green and red pen is no tissue. False for blue or green stains, which have
-    a pen's hue."""
+    """Exclude blue, green and red pen marks. For stain only; switch it off for blue or green
+    stains, which have the hue of a pen."""
     min_area_um2: float = Field(default=10_000.0, ge=0)
-    """Smaller pieces of tissue are dirt (µm²)."""
+    """Minimum area of a piece of tissue (µm²)."""
     min_hole_um2: float = Field(default=10_000.0, ge=0)
-    """Smaller holes in tissue are filled (µm²)."""
+    """Minimum area of a hole in tissue; smaller ones are filled (µm²)."""

@@ -1,4 +1,4 @@
-"""The bytes of a local file by place, from any number of threads."""
+"""Random access to the bytes of a local file, from any number of threads."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,10 @@ __all__ = ["ByteSource", "LocalBytes"]
 
 
 class ByteSource(Protocol):
-    """Where compressed tiles are fetched from; `read` may be called from several threads at
-    once."""
+    """Source of compressed tiles; `read` may be called from several threads at once."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """At most length bytes: fewer where the file ends before. Raises OSError."""
+        """Read up to length bytes, fewer at the end of the file. Raises OSError."""
         ...
 
     def reopen(self) -> None: ...
@@ -21,7 +20,7 @@ class ByteSource(Protocol):
 
 
 class LocalBytes:
-    """A file on this machine's file systems."""
+    """A file on a mounted file system."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,7 +30,7 @@ class LocalBytes:
         return os.pread(self._file.fileno(), length, offset)
 
     def reopen(self) -> None:
-        # The fresh file takes the old one's number, whatever other threads are reading from it.
+        # The fresh file takes over the descriptor, so reads in other threads stay valid.
         with self._path.open("rb", buffering=0) as fresh:
             os.dup2(fresh.fileno(), self._file.fileno(), inheritable=False)
 

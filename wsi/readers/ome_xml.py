@@ -1,12 +1,12 @@
-"""What OME-XML, the description inside an OME-TIFF, says of the file's first image."""
+"""Parser of OME-XML, the description inside an OME-TIFF."""
 
 from dataclasses import dataclass
 
 from defusedxml import DefusedXmlException, ElementTree
 
-from .units import um_of
+from .units import to_um
 
-__all__ = ["OmeImage", "ome_image"]
+__all__ = ["OmeImage", "parse_ome_xml"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,16 +15,16 @@ class OmeImage:
 
     mpp_xy: tuple[float, float] | None
     unfit: str | None
-    """Why it is no brightfield image; None where nothing speaks against it."""
+    """Reason why it is no brightfield image; None if there is none."""
 
 
-def ome_image(xml: str) -> OmeImage:
-    """The first image of that description; nothing is known of it where the text is no OME-XML."""
+def parse_ome_xml(xml: str) -> OmeImage:
+    """Parse the first image of a description; both fields are None if the text is no OME-XML."""
     try:
         root = ElementTree.fromstring(xml)
     except (ElementTree.ParseError, DefusedXmlException, ValueError):
         return OmeImage(mpp_xy=None, unfit=None)
-    # The namespace changes with every version of the schema.
+    # Match by suffix, because the namespace changes with every version of the schema.
     pixels = next(
         (element.attrib for element in root.iter() if element.tag.endswith("}Pixels")), {}
     )
@@ -35,7 +35,7 @@ def ome_image(xml: str) -> OmeImage:
 
 def _um(pixels: dict[str, str], axis: str) -> float | None:
     try:
-        return um_of(
+        return to_um(
             float(pixels[f"PhysicalSize{axis}"]), pixels.get(f"PhysicalSize{axis}Unit", "µm")
         )
     except (KeyError, ValueError):

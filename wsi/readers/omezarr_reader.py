@@ -1,4 +1,4 @@
-"""OME-Zarr (NGFF 0.4 on Zarr v2, 0.5 on Zarr v3): a level is an array, and its chunks are the
+"""Reader of OME-Zarr (NGFF 0.4 on Zarr v2, 0.5 on Zarr v3): a level is an array, its chunks are
 tiles."""
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +14,11 @@ from zarr.abc.store import Store
 from ...storage import SlideError, UnreadableRegionError
 from ..geometry import ceil_div
 from .pyramid import Pyramid, PyramidLevel
-from .units import um_of
+from .units import to_um
 
-__all__ = ["OmeZarrReader", "ome_zarr_in_folder", "ome_zarr_in_store"]
+__all__ = ["OmeZarrReader", "open_ome_zarr", "open_ome_zarr_store"]
 
-SMALLEST_TILE_PX = 256  # smaller chunks are read several at a time
+SMALLEST_TILE_PX = 256  # smaller chunks are joined to a tile
 LARGEST_TILE_PX = 2**26  # 200 MB as RGB
 
 Fetch = Callable[[tuple[slice | int, ...]], np.ndarray]
@@ -26,18 +26,18 @@ Fetch = Callable[[tuple[slice | int, ...]], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class ZarrLevel:
-    """One array: how its parts are fetched, and which of its axes is which."""
+    """One array of an image: its function to fetch a part, and its axes."""
 
     fetch: Fetch
     axes: tuple[str, ...]
-    """"c", "y" and "x" in the array's order; others, which have one entry, by their own names."""
+    """Names in the array's order: "c", "y", "x", and others of length one."""
     fill_value: int
     chunk: tuple[int, int]
     """(rows, columns)."""
 
 
 class OmeZarrReader:
-    """An OME-Zarr image's chunks as tiles; one that was never written is background."""
+    """Chunks of an OME-Zarr image as tiles; chunks that were never written show the background."""
 
     name = "OME-Zarr chunks"
 
@@ -46,40 +46,39 @@ class OmeZarrReader:
         self.pyramid = pyramid
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
-        shape, place = self.pyramid.levels[level], self._levels[level]
+        shape, array = self.pyramid.levels[level], self._levels[level]
         y, x = row * shape.tile_height, column * shape.tile_width
         part = {"c": slice(0, 3), "y": slice(y, min(y + shape.tile_height, shape.height))}
         part["x"] = slice(x, min(x + shape.tile_width, shape.width))
         try:
-            pixels = place.fetch(tuple(part.get(axis, 0) for axis in place.axes))
-        except Exception as error:  # stores and codecs have errors of their own
+            pixels = array.fetch(tuple(part.get(axis, 0) for axis in array.axes))
+        except Exception as error:  # stores and codecs have their own errors
             raise UnreadableRegionError(str(error) or repr(error)) from error
-        order = [axis for axis in place.axes if axis in part]
+        order = [axis for axis in array.axes if axis in part]
         tile = np.array(pixels.transpose([order.index(axis) for axis in "yxc"]), order="C")
-        # Zarr says of a chunk that is not there only that it reads as this value; a slide has no
-        # such chunk.
-        unwritten = (tile == place.fill_value).all(axis=2)
+        # A missing chunk reads as the fill value throughout; scanned chunks never do.
+        unwritten = (tile == array.fill_value).all(axis=2)
         if unwritten.all():
             return None
-        for top in range(0, tile.shape[0], place.chunk[0]):
-            for left in range(0, tile.shape[1], place.chunk[1]):
-                chunk = slice(top, top + place.chunk[0]), slice(left, left + place.chunk[1])
+        for top in range(0, tile.shape[0], array.chunk[0]):
+            for left in range(0, tile.shape[1], array.chunk[1]):
+                chunk = slice(top, top + array.chunk[0]), slice(left, left + array.chunk[1])
                 if unwritten[chunk].all():
                     tile[chunk] = self.pyramid.background
         return tile
 
     def reopen(self) -> None:
-        """Nothing: every chunk is opened anew."""
+        """Nothing to do: every chunk is opened anew."""
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing to do: nothing is held open."""
 
 
-def ome_zarr_in_folder(path: Path) -> OmeZarrReader:
-    """The image in a folder, its chunks read by TensorStore.
+def open_ome_zarr(path: Path) -> OmeZarrReader:
+    """Open the image in a folder; TensorStore reads its chunks.
 
     Raises:
-        SlideError: no OME-Zarr, or no brightfield image. Its message is the reason alone.
+        SlideError: no OME-Zarr, or no brightfield image. The message is the reason alone.
     """
 
     def fetch_from(array: zarr.Array) -> Fetch:
@@ -90,40 +89,40 @@ def ome_zarr_in_folder(path: Path) -> OmeZarrReader:
         ).result()
         return lambda part: np.asarray(store[part].read().result())
 
-    return _described(lambda: zarr.open_group(path, mode="r"), fetch_from)
+    return _build_reader(lambda: zarr.open_group(path, mode="r"), fetch_from)
 
 
-def ome_zarr_in_store(store: Store, retried: Callable[[Callable[[], Any]], Any]) -> OmeZarrReader:
-    """The same in any store of zarr-python's; retried calls what it is given, again where that
-    fails."""
+def open_ome_zarr_store(
+    store: Store, with_retries: Callable[[Callable[[], Any]], Any]
+) -> OmeZarrReader:
+    """Open the image in a store of zarr-python; with_retries calls its argument and retries it."""
 
     def fetch_from(array: zarr.Array) -> Fetch:
-        return lambda part: np.asarray(retried(lambda: array[part]))
+        return lambda part: np.asarray(with_retries(lambda: array[part]))
 
-    return _described(lambda: retried(lambda: zarr.open_group(store, mode="r")), fetch_from)
+    return _build_reader(lambda: with_retries(lambda: zarr.open_group(store, mode="r")), fetch_from)
 
 
-def _described(
+def _build_reader(
     open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.Array], Fetch]
 ) -> OmeZarrReader:
     try:
-        group = open_group()
-        attributes, group = _image(group)
+        attributes, group = _find_image(open_group())
         multiscale = attributes["multiscales"][0]
         axes = tuple(axis["name"] for axis in multiscale["axes"])
         arrays = [group[dataset["path"]] for dataset in multiscale["datasets"]]
         scales = [_scale(dataset, multiscale, len(axes)) for dataset in multiscale["datasets"]]
-        arrays = [_brightfield(array, axes) for array in arrays]
+        arrays = [_require_brightfield(array, axes) for array in arrays]
         mpp_xy = _mpp_xy(multiscale["axes"], scales[0])
-        levels = [_place(array, axes, fetch_from(array)) for array in arrays]
+        levels = [_zarr_level(array, axes, fetch_from(array)) for array in arrays]
     except SlideError:
         raise
-    except Exception as error:  # a folder of anything meets errors of all kinds
+    except Exception as error:  # the folder may hold anything, so errors are of any class
         raise SlideError(f"not an OME-Zarr image, or a damaged one: {error!r}") from error
     fill = levels[0].fill_value
     pyramid = Pyramid(
         levels=tuple(
-            _level(array, axes, scale, arrays[0], scales[0])
+            _pyramid_level(array, axes, scale, arrays[0], scales[0])
             for array, scale in zip(arrays, scales, strict=True)
         ),
         mpp_xy=mpp_xy,
@@ -133,37 +132,34 @@ def _described(
     return OmeZarrReader(levels, pyramid)
 
 
-def _place(array: zarr.Array, axes: tuple[str, ...], fetch: Fetch) -> ZarrLevel:
+def _zarr_level(array: zarr.Array, axes: tuple[str, ...], fetch: Fetch) -> ZarrLevel:
     chunk = array.chunks[axes.index("y")], array.chunks[axes.index("x")]
     return ZarrLevel(fetch=fetch, axes=axes, fill_value=int(array.fill_value or 0), chunk=chunk)
 
 
-def _image(group: zarr.Group) -> tuple[Mapping[str, Any], zarr.Group]:
-    """The attributes that say what the image is, and the group they stand in."""
-    attributes = _ngff(group)
+def _find_image(group: zarr.Group) -> tuple[Mapping[str, Any], zarr.Group]:
+    """The attributes that describe the image, and the group that holds them."""
+    attributes = _ngff_attributes(group)
     if "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
-        inner = group[
-            "0"
-        ]  # bioformats2raw numbers the images of a file; the first one is the slide
+        inner = group["0"]  # bioformats2raw numbers the images of a file; the first is the slide
         if isinstance(inner, zarr.Group):
-            attributes, group = _ngff(inner), inner
+            attributes, group = _ngff_attributes(inner), inner
     if "multiscales" not in attributes:
         raise SlideError(
-            "not an OME-Zarr image: its attributes hold no multiscales; give the folder of the "
-            "image"
+            "not an OME-Zarr image: no multiscales in its attributes; give the image's folder"
         )
     return attributes, group
 
 
-def _ngff(group: zarr.Group) -> Mapping[str, Any]:
-    plain = group.attrs.asdict()
-    inside = plain.get("ome")  # where NGFF 0.5 has what 0.4 has in the open
-    return inside if isinstance(inside, dict) else plain
+def _ngff_attributes(group: zarr.Group) -> Mapping[str, Any]:
+    attributes = group.attrs.asdict()
+    inner = attributes.get("ome")  # NGFF 0.5 nests under this key what 0.4 has at the top
+    return inner if isinstance(inner, dict) else attributes
 
 
-def _brightfield(array: zarr.Array | zarr.Group, axes: tuple[str, ...]) -> zarr.Array:
+def _require_brightfield(array: zarr.Array | zarr.Group, axes: tuple[str, ...]) -> zarr.Array:
     if not isinstance(array, zarr.Array) or len(axes) != array.ndim or not {"x", "y"} <= set(axes):
-        raise SlideError(f"not an OME-Zarr image: axes {', '.join(axes)} do not fit its array")
+        raise SlideError(f"not an OME-Zarr image: its axes are {', '.join(axes)}")
     if array.dtype != np.uint8:
         raise SlideError(f"not a brightfield slide: its pixels are {array.dtype}, expected uint8")
     lengths = dict(zip(axes, array.shape, strict=True))
@@ -179,7 +175,7 @@ def _brightfield(array: zarr.Array | zarr.Group, axes: tuple[str, ...]) -> zarr.
 
 
 def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: int) -> np.ndarray:
-    """The size of a px along each axis, in the axes' units."""
+    """Size of a px along each axis, in the axes' units."""
     size = np.ones(axes)
     for transforms in (
         dataset.get("coordinateTransformations"),
@@ -193,13 +189,13 @@ def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: int)
 
 def _mpp_xy(axes: Sequence[Mapping[str, Any]], scale: np.ndarray) -> tuple[float, float] | None:
     um = {
-        axis["name"]: um_of(float(size), axis.get("unit"))
+        axis["name"]: to_um(float(size), axis.get("unit"))
         for axis, size in zip(axes, scale, strict=True)
     }
     return None if um["x"] is None or um["y"] is None else (um["x"], um["y"])
 
 
-def _level(
+def _pyramid_level(
     array: zarr.Array,
     axes: tuple[str, ...],
     scale: np.ndarray,
@@ -213,16 +209,14 @@ def _level(
         tile.append(chunk * ceil_div(SMALLEST_TILE_PX, chunk))
     if tile[0] * tile[1] > LARGEST_TILE_PX:
         raise SlideError(
-            f"its chunks have {tile[0]} × {tile[1]} px; write it with chunks of some hundred px"
+            f"its chunks have {tile[0]} × {tile[1]} px; write it with chunks of 256 to 1024 px"
         )
     ratio = []
     for axis in (at_x, at_y):
-        told, counted = scale[axis] / first_scale[axis], first.shape[axis] / array.shape[axis]
-        # Some writers give every level the first one's scale: told is believed where the sizes
-        # allow it.
-        ratio.append(
-            float(told) if abs(array.shape[axis] - first.shape[axis] / told) < 2 else counted
-        )
+        stated, from_size = scale[axis] / first_scale[axis], first.shape[axis] / array.shape[axis]
+        # Some writers give every level the scale of the first one, so check it against the sizes.
+        fits = abs(array.shape[axis] - first.shape[axis] / stated) < 2
+        ratio.append(float(stated) if fits else from_size)
     return PyramidLevel(
         width=array.shape[at_x],
         height=array.shape[at_y],

@@ -1,5 +1,5 @@
-"""Slides through OpenSlide: the authority on formats, levels, µm/px and bounds, and the reader of
-last resort."""
+"""Slides through OpenSlide: the reference for formats, levels, µm/px and bounds, and the reader for
+all formats that no native reader decodes."""
 
 import threading
 from contextlib import nullcontext
@@ -14,23 +14,23 @@ from .pyramid import Pyramid, PyramidLevel
 
 __all__ = ["OpenSlideReader", "onto_background"]
 
-TILE_PX = 512  # level px, where the file's own tiles are of no use as a grid
+TILE_PX = 512  # level px, for files whose own tiles make no useful grid
 USEFUL_TILE_PX = (128, 1024)
-LARGEST_TILE_PX = 2**28  # 1 GB as OpenSlide holds it; some NDPI levels are a single tile
+LARGEST_TILE_PX = 2**28  # 1 GB in OpenSlide's memory; some NDPI levels are a single tile
 
 
 class OpenSlideReader:
-    """Reads each tile of a fixed grid alone.
+    """Reads every tile of a fixed grid by itself.
 
-    Off whole level-0 px OpenSlide blends neighbours, by a share that depends on where a read
-    starts; since every tile starts where its grid says, the same pixels come for every window.
+    At positions that are no whole level-0 px OpenSlide blends neighbouring px, by weights that
+    depend on where the read starts. With a fixed grid every window gets the same pixels.
     """
 
     name = "OpenSlide"
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._handle = _opened(path)
+        self._handle = _open_handle(path)
         self._alone = threading.Lock()
         self._has_failed = False
         try:
@@ -49,42 +49,43 @@ class OpenSlideReader:
         )
 
     def region_at_level0(self, x: int, y: int, *, level: int, size: tuple[int, int]) -> np.ndarray:
-        """OpenSlide's own read_region, on the background: what the other readers are held
-        against."""
-        # On a damaged slide one thread reads at a time, or the error of one would spoil the handle
-        # of another.
+        """Call OpenSlide's read_region, with transparent px on the background."""
+        # After a failure one thread reads at a time, because an error in one thread would break
+        # the handle of the others.
         with self._alone if self._has_failed else nullcontext():
             try:
                 rgba = np.asarray(self._handle.read_region((x, y), level, size))
             except openslide.OpenSlideError as error:
-                # A handle answers nothing after its first error. The old one is left to its last
-                # user to free.
+                # A handle is unusable after its first error. The old one is not closed here,
+                # because another thread may still use it.
                 self._has_failed = True
-                self._handle = _opened(self._path)
+                self._handle = _open_handle(self._path)
                 raise UnreadableRegionError(str(error)) from error
         return onto_background(rgba, self.pyramid.background)
 
     def reopen(self) -> None:
-        """Nothing: a handle that failed has been replaced."""
+        """Nothing to do: a failed handle has already been replaced."""
 
     def close(self) -> None:
         self._handle.close()
 
 
-def _opened(path: Path) -> openslide.OpenSlide:
+def _open_handle(path: Path) -> openslide.OpenSlide:
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError as error:
         raise SlideError(
-            f"{path}: not a slide that OpenSlide can read; see docs/formats.md"
+            f"{path}: not a slide in a format that OpenSlide reads; see docs/formats.md"
         ) from error
     except (openslide.OpenSlideError, OSError) as error:
         raise SlideError(f"{path}: not a slide, or a damaged one: {error}") from error
 
 
 def _refuse_made_up_tiles(handle: openslide.OpenSlide, path: Path) -> None:
-    """OpenSlide ends the whole process where it has no memory for a tile, and one changed byte
-    makes one of 1 TB."""
+    """Refuse tiles of absurd size, which one changed byte can cause.
+
+    OpenSlide ends the whole process if it cannot allocate a tile.
+    """
     for number in range(handle.level_count):
         sides = [
             handle.properties.get(f"openslide.level[{number}].tile-{side}")
@@ -117,9 +118,9 @@ def _pyramid(handle: openslide.OpenSlide) -> Pyramid:
 def _level(handle: openslide.OpenSlide, number: int) -> PyramidLevel:
     (width, height), downsample = handle.level_dimensions[number], handle.level_downsamples[number]
     ratio = handle.dimensions[0] / width, handle.dimensions[1] / height
-    # Where the format tells no downsample OpenSlide takes the mean of these two; then each axis has
-    # its own.
-    own = abs((ratio[0] + ratio[1]) / 2 / downsample - 1) < 1e-9
+    # Formats without a stated downsample get the mean of both ratios from OpenSlide; then each
+    # axis keeps its own ratio.
+    is_computed = abs((ratio[0] + ratio[1]) / 2 / downsample - 1) < 1e-9
     tile = [
         _number(handle.properties.get(f"openslide.level[{number}].tile-{side}"))
         for side in ("width", "height")
@@ -132,7 +133,7 @@ def _level(handle: openslide.OpenSlide, number: int) -> PyramidLevel:
         tile_width=tile_width,
         tile_height=tile_height,
         downsample=downsample,
-        downsample_xy=ratio if own else (downsample, downsample),
+        downsample_xy=ratio if is_computed else (downsample, downsample),
     )
 
 
@@ -163,8 +164,8 @@ def _number(text: str | None) -> float | None:
 
 
 def onto_background(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    """RGBA laid on a colour: outside the scan OpenSlide gives transparent black, which looks like
-    tissue."""
+    """Blend RGBA onto a colour. OpenSlide gives transparent black outside the scan, which looks
+    like tissue."""
     rgb, alpha = rgba[..., :3], rgba[..., 3:]
     if alpha.min() == 255:
         return np.ascontiguousarray(rgb)

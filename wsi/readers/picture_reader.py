@@ -1,5 +1,5 @@
-"""Small images that are no slides: PNG, JPEG, and TIFF without tiles. Decoded once, whole, and cut
-into tiles."""
+"""Small images that are no slides (PNG, JPEG, TIFF without tiles), decoded whole and cut into
+tiles."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ import tifffile
 from ...storage import SlideError
 from .pyramid import Pyramid, PyramidLevel
 
-__all__ = ["MOST_PX", "PICTURE_SUFFIXES", "PictureReader", "picture_of_file", "picture_of_tiff"]
+__all__ = ["MOST_PX", "PICTURE_SUFFIXES", "PictureReader", "read_picture", "read_tiff_picture"]
 
 TILE_PX = 512
-MOST_PX = 2**27  # 134 million px, 400 MB as RGB: more is a slide without tiles, or a bomb
+MOST_PX = 2**27  # 400 MB as RGB; a larger image is a slide without tiles, or an image bomb
 PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg"))
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class PictureReader:
-    """An image in memory: (rows, columns, 3) uint8 RGB, one level."""
+    """An image in memory, (rows, columns, 3) uint8 RGB, as a slide of one level."""
 
     name = "picture in memory"
 
@@ -41,7 +41,7 @@ class PictureReader:
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
         if level:
-            raise IndexError(f"level {level} of a picture, which has one")
+            raise IndexError(f"a picture has level 0 only, not {level}")
         y, x = row * TILE_PX, column * TILE_PX
         return np.ascontiguousarray(self._pixels[y : y + TILE_PX, x : x + TILE_PX])
 
@@ -51,12 +51,11 @@ class PictureReader:
         self._pixels = self._pixels[:0]
 
 
-def picture_of_file(path: Path) -> PictureReader:
-    """A PNG or JPEG file, pixels as they are stored. What its header says of size in print is no
-    µm/px.
+def read_picture(path: Path) -> PictureReader:
+    """Read a PNG or JPEG file. Its print resolution is not used, because it is no µm/px.
 
     Raises:
-        SlideError: not RGB, too large, or damaged. Its message is the reason alone.
+        SlideError: not RGB, too large, or damaged. The message is the reason alone.
     """
     content = path.read_bytes()
     try:
@@ -68,19 +67,19 @@ def picture_of_file(path: Path) -> PictureReader:
     return PictureReader(pixels, mpp_xy=None, vendor="picture")
 
 
-def picture_of_tiff(
+def read_tiff_picture(
     page: tifffile.TiffPage, *, mpp_xy: tuple[float, float] | None, vendor: str
 ) -> PictureReader:
-    """An 8-bit RGB image of a TIFF in strips, or with its channels apart.
+    """Read an 8-bit RGB image of a TIFF whose pixels are stored in strips or by channel.
 
     Raises:
-        SlideError: too large, or damaged. Its message is the reason alone.
+        SlideError: too large, or damaged. The message is the reason alone.
     """
     _check_size(page.imagewidth, page.imagelength)
-    # tifffile fills what lies past the end of a file with zeros.
+    # tifffile reads zeros past the end of a file without an error.
     ends = np.add(page.dataoffsets, page.databytecounts)
     if not len(ends) or max(ends) > page.parent.filehandle.size:
-        raise SlideError("a damaged picture: the file ends before its pixels do; copy it again")
+        raise SlideError("a damaged picture: the file ends before its last pixels; copy it again")
     try:
         pixels = np.asarray(page.asarray())
     except Exception as error:  # each of a dozen decoders has errors of its own
@@ -117,6 +116,6 @@ def _jpeg(content: bytes) -> np.ndarray:
 def _check_size(width: int, height: int) -> None:
     if not 0 < width * height <= MOST_PX:
         raise SlideError(
-            f"a picture of {width} × {height} px, which is decoded whole and may have {MOST_PX} "
-            "px; convert it to a tiled TIFF"
+            f"a picture of {width} × {height} px, over the limit of {MOST_PX} px; convert it to a "
+            "tiled TIFF"
         )

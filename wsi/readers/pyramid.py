@@ -1,4 +1,4 @@
-"""What every reader says of a slide's levels, and how it hands out their tiles."""
+"""Levels of a slide as its file describes them, and the interface of readers."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,17 +12,17 @@ __all__ = ["Pyramid", "PyramidLevel", "TileReader"]
 
 @dataclass(frozen=True, kw_only=True)
 class PyramidLevel:
-    """One level, and the grid of tiles it is read by. Sizes in that level's px."""
+    """One level and its grid of tiles. Sizes in that level's px."""
 
     width: int
     height: int
     tile_width: int
     tile_height: int
     downsample: float
-    """Level-0 px per level px, the mean of x and y."""
+    """Level-0 px per level px, mean of x and y."""
     downsample_xy: tuple[float, float]
-    """The same in x and in y: where a level's size was rounded they differ, by px at the far
-    corner."""
+    """Level-0 px per level px in x and in y. They differ where a level's size was rounded, which
+    moves the far corner by whole px."""
 
     @property
     def columns(self) -> int:
@@ -35,44 +35,43 @@ class PyramidLevel:
 
 @dataclass(frozen=True, kw_only=True)
 class Pyramid:
-    """What a file says of its slide, before anybody checks it."""
+    """Metadata of a slide as its file states them, unchecked."""
 
     levels: tuple[PyramidLevel, ...]
     """Finest first."""
     mpp_xy: tuple[float, float] | None
-    """µm per level-0 px in x and in y; None where the file says nothing."""
+    """µm per level-0 px in x and in y; None if the file states none."""
     background: tuple[int, int, int] = (255, 255, 255)
-    """RGB of what was not scanned."""
+    """RGB of everything that was not scanned."""
     vendor: str
     bounds: Region | None = None
-    """Where the scanned part lies, level-0 px; None where the file says nothing."""
+    """The scanned part, level-0 px; None if the file does not state it."""
     offset_nm_xy: tuple[float, float] | None = None
-    """Hamamatsu only: the slide's centre in its stage's frame, in nm; NDPA annotations are told in
-    it."""
+    """Hamamatsu only: the slide's centre in the frame of the stage, nm. NDPA annotations use that
+    frame."""
 
 
 class TileReader(Protocol):
-    """An open file that gives a slide's pixels tile by tile; `tile` may be called from several
-    threads at once."""
+    """An open slide file that gives pixels tile by tile; `tile` may be called from several
+    threads."""
 
     name: str
-    """What reads, for people: "OpenSlide", "native TIFF tiles", …"""
+    """Name for people, such as "OpenSlide" or "native TIFF tiles"."""
     pyramid: Pyramid
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
-        """RGB uint8 (rows, columns, 3), what is transparent laid on the background; None where the
-        file has no tile.
+        """Decode a tile: RGB uint8 (rows, columns, 3), or None if the file has no such tile.
 
-        A tile at the right or lower border may be cut to the level, or be whole.
+        Transparent px show the background. A tile at the right or lower border may be cut to the
+        level or be whole.
 
         Raises:
-            UnreadableRegionError: the tile's pixels cannot be decoded. Its message is the reason
-            alone.
+            UnreadableRegionError: the pixels cannot be decoded. The message is the reason alone.
         """
         ...
 
     def reopen(self) -> None:
-        """Start over with a fresh handle."""
+        """Replace the handle by a fresh one."""
         ...
 
     def close(self) -> None: ...

@@ -1,8 +1,7 @@
-"""A TIFF slide as its own directories tell it: for files that OpenSlide refuses, sees in part, or
-cannot reach.
+"""Slides described by their TIFF directories alone, for files that OpenSlide refuses, sees only in
+part, or cannot reach.
 
-OpenSlide's rules are kept for what is a level, how many level-0 px its px are wide, and how wide
-those are in µm.
+The rules for levels, downsamples and µm/px are OpenSlide's.
 """
 
 import logging
@@ -15,18 +14,18 @@ import tifffile
 from defusedxml import DefusedXmlException, ElementTree
 
 from ...storage import SlideError
-from .ome_xml import ome_image
+from .ome_xml import parse_ome_xml
 from .pyramid import Pyramid, PyramidLevel
-from .tiff_reader import TiffLevel, tiff_level
-from .units import um_of
+from .tiff_reader import TiffLevel, read_tiff_level
+from .units import to_um
 
-__all__ = ["TiffSlide", "brightfield_page", "page_mpp_xy", "tiff_slide", "tiff_vendor"]
+__all__ = ["TiffSlide", "page_mpp_xy", "read_tiff_slide", "require_brightfield", "tiff_vendor"]
 
 logger = logging.getLogger(__name__)
 
 MOST_DIRECTORIES = 1000
-ROUNDED_PX = 1.5  # level px: by so much a level's width or height may be off
-LAID_OUT_ELSEWHERE = {"ndpi": "Hamamatsu NDPI", "scn": "Leica SCN", "bif": "Ventana BIF"}
+ROUNDED_PX = 1.5  # level px: largest rounding error of a level's width or height
+OPENSLIDE_ONLY = {"ndpi": "Hamamatsu NDPI", "scn": "Leica SCN", "bif": "Ventana BIF"}
 UNITS = {2: "inch", 3: "cm"}  # TIFF's ResolutionUnit
 PHILIPS_LEVELS = (
     ".//DataObject[@ObjectType='PixelDataRepresentation']/Attribute[@Name='DICOM_PIXEL_SPACING']"
@@ -35,63 +34,61 @@ PHILIPS_LEVELS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TiffSlide:
-    """A slide's levels, and where their tiles lie."""
+    """Levels of a slide and the positions of their tiles."""
 
     pyramid: Pyramid
     levels: tuple[TiffLevel, ...]
 
 
-def tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlide:
-    """The slide of an open TIFF; directories that are lost or fit nowhere are left out. strict: see
-    `tiff_level`.
+def read_tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlide:
+    """Read the slide of an open TIFF, without directories that are damaged or fit no level.
+
+    strict: see `read_tiff_level`.
 
     Raises:
-        SlideError: no brightfield slide, or none without OpenSlide. Its message is the reason
-        alone.
+        SlideError: no brightfield slide, or one that only OpenSlide reads. The message is the
+        reason alone.
     """
-    first = brightfield_page(tiff)
-    for flag, words in LAID_OUT_ELSEWHERE.items():
+    first = require_brightfield(tiff)
+    for flag, format_name in OPENSLIDE_ONLY.items():
         if flag in tiff.flags:
-            raise SlideError(f"the tiles of {words} lie where only OpenSlide finds them")
-    place = tiff_level(first, strict=strict)
-    if place is None:
-        raise SlideError(
-            "not a slide, or a damaged one: its first image has no tiles that can be read"
-        )
+            raise SlideError(
+                f"{format_name} stores its tiles in a layout that only OpenSlide reads"
+            )
+    stored = read_tiff_level(first, strict=strict)
+    if stored is None:
+        raise SlideError("not a slide, or a damaged one: its first image has no readable tiles")
     whole = first.imagewidth, first.imagelength
-    levels = [(_level(first, whole, whole, None), place)]
+    levels = [(_level(first, whole, whole, None), stored)]
     spacings = _philips_spacings(first.description) if tiff.is_philips else []
-    for number, page in enumerate(_reduced(tiff, first), start=1):
-        told = round(sum(spacings[number]) / sum(spacings[0])) if number < len(spacings) else None
+    for number, page in enumerate(_reduced_pages(tiff, first), start=1):
+        stated = round(sum(spacings[number]) / sum(spacings[0])) if number < len(spacings) else None
         size = page.imagewidth, page.imagelength
-        if told:
-            size = whole[0] // told, whole[1] // told
-        place = tiff_level(page, strict=strict) if _fits(size, levels[-1][0], whole) else None
-        if place is not None:
-            levels.append((_level(page, size, whole, told), place))
+        if stated:
+            size = whole[0] // stated, whole[1] // stated
+        stored = read_tiff_level(page, strict=strict) if _fits(size, levels[-1][0], whole) else None
+        if stored is not None:
+            levels.append((_level(page, size, whole, stated), stored))
     pyramid = Pyramid(
         levels=tuple(level for level, _ in levels),
         mpp_xy=(spacings[0][0] * 1e3, spacings[0][1] * 1e3) if spacings else page_mpp_xy(tiff),
         vendor=tiff_vendor(tiff),
     )
-    return TiffSlide(pyramid=pyramid, levels=tuple(place for _, place in levels))
+    return TiffSlide(pyramid=pyramid, levels=tuple(stored for _, stored in levels))
 
 
-def brightfield_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
-    """The first image.
+def require_brightfield(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
+    """Return the first image.
 
     Raises:
-        SlideError: it is not 8-bit RGB. Its message is the reason alone.
+        SlideError: it is not 8-bit RGB. The message is the reason alone.
     """
     page = tiff.pages.first
-    unfit = ome_image(page.description).unfit if tiff.is_ome else None
-    if page.photometric not in (2, 6) or page.samplesperpixel != 3:
-        unfit = (
-            unfit
-            or f"an image of it has {page.samplesperpixel} channel(s), expected red, green and blue"
-        )
-    elif page.bitspersample != 8:
-        unfit = unfit or f"its pixels have {page.bitspersample} bits a channel, expected 8"
+    unfit = parse_ome_xml(page.description).unfit if tiff.is_ome else None
+    if unfit is None and (page.photometric not in (2, 6) or page.samplesperpixel != 3):
+        unfit = f"its first image has {page.samplesperpixel} channel(s), expected red, green, blue"
+    elif unfit is None and page.bitspersample != 8:
+        unfit = f"its pixels have {page.bitspersample} bits per channel, expected 8"
     if unfit:
         raise SlideError(f"not a brightfield slide: {unfit}")
     if not (page.imagewidth and page.imagelength and page.imagedepth == 1):
@@ -102,19 +99,19 @@ def brightfield_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
 
 
 def page_mpp_xy(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
-    """µm per px of the first image in x and in y: by its maker's word, else by TIFF's
+    """µm/px of the first image in x and in y, from the vendor's metadata or else TIFF's
     resolution."""
     page = tiff.pages.first
     if tiff.is_ome:
-        found = ome_image(page.description).mpp_xy
+        found = parse_ome_xml(page.description).mpp_xy
         if found:
             return found
     if tiff.is_svs:
-        said = re.search(r"\|\s*MPP\s*=\s*([\d.]+)", page.description)
-        return (float(said[1]), float(said[1])) if said else None
+        stated = re.search(r"\|\s*MPP\s*=\s*([\d.]+)", page.description)
+        return (float(stated[1]), float(stated[1])) if stated else None
     per_unit = [_ratio(page, name) for name in ("XResolution", "YResolution")]
     unit = page.tags.get("ResolutionUnit")
-    um = um_of(1.0, UNITS.get(int(unit.value) if unit else 2))
+    um = to_um(1.0, UNITS.get(int(unit.value) if unit else 2))
     if um is None or not all(math.isfinite(number) and number > 0 for number in per_unit):
         return None
     return um / per_unit[0], um / per_unit[1]
@@ -127,28 +124,30 @@ def _ratio(page: tifffile.TiffPage, name: str) -> float:
 
 
 def tiff_vendor(tiff: tifffile.TiffFile) -> str:
-    """OpenSlide's name of the maker; it has none for OME-TIFF."""
+    """Vendor by OpenSlide's name; OME-TIFF, for which OpenSlide has none, is "ome-tiff"."""
     names = {"ome": "ome-tiff", "svs": "aperio", "philips": "philips"}
     return next((name for flag, name in names.items() if flag in tiff.flags), "generic-tiff")
 
 
-def _reduced(tiff: tifffile.TiffFile, first: tifffile.TiffPage) -> Iterator[tifffile.TiffPage]:
-    """The directories that may hold further levels, in the file's order."""
+def _reduced_pages(
+    tiff: tifffile.TiffFile, first: tifffile.TiffPage
+) -> Iterator[tifffile.TiffPage]:
+    """Yield the directories that may hold further levels, in the file's order."""
     if first.subifds:
-        yield from _readable(first.pages, 0)
+        yield from _readable_pages(first.pages, 0)
         return
-    for page in _readable(tiff.pages, 1):
+    for page in _readable_pages(tiff.pages, 1):
         if page.is_tiled and (page.is_reduced or tiff.is_svs or tiff.is_philips):
             yield page
 
 
-def _readable(pages: tifffile.TiffPages | None, start: int) -> Iterator[tifffile.TiffPage]:
+def _readable_pages(pages: tifffile.TiffPages | None, start: int) -> Iterator[tifffile.TiffPage]:
     for index in range(start, MOST_DIRECTORIES):
         try:
             page = pages[index].aspage() if pages is not None else None
         except IndexError:
             return
-        except Exception as error:  # a directory of random bytes meets errors of all kinds
+        except Exception as error:  # damaged bytes cause errors of any class
             logger.info("directory %d cannot be read: %s", index, error)
             continue
         if page is not None:
@@ -156,7 +155,7 @@ def _readable(pages: tifffile.TiffPages | None, start: int) -> Iterator[tifffile
 
 
 def _fits(size: tuple[int, int], finer: PyramidLevel, whole: tuple[int, int]) -> bool:
-    """Whether an image of that size shows the whole slide, smaller than the level before."""
+    """Test whether an image of that size shows the whole slide, smaller than the level before."""
     if not (0 < size[0] < finer.width and 0 < size[1] <= finer.height):
         return False
     least = max(length / (px + ROUNDED_PX) for length, px in zip(whole, size, strict=True))
@@ -165,27 +164,27 @@ def _fits(size: tuple[int, int], finer: PyramidLevel, whole: tuple[int, int]) ->
 
 
 def _level(
-    page: tifffile.TiffPage, size: tuple[int, int], whole: tuple[int, int], told: float | None
+    page: tifffile.TiffPage, size: tuple[int, int], whole: tuple[int, int], stated: float | None
 ) -> PyramidLevel:
-    """told is the downsample where the file says it."""
+    """Geometry of one page; stated is the downsample stated in the file, if any."""
     ratio = whole[0] / size[0], whole[1] / size[1]
     return PyramidLevel(
         width=size[0],
         height=size[1],
         tile_width=page.tilewidth,
         tile_height=page.tilelength,
-        downsample=told or (ratio[0] + ratio[1]) / 2,
-        downsample_xy=(told, told) if told else ratio,
+        downsample=stated or (ratio[0] + ratio[1]) / 2,
+        downsample_xy=(stated, stated) if stated else ratio,
     )
 
 
 def _philips_spacings(xml: str) -> list[tuple[float, float]]:
-    """mm per px in x and in y of each level, the finest first."""
+    """mm per px in x and in y of each level, finest first."""
     try:
         root = ElementTree.fromstring(xml)
     except (ElementTree.ParseError, DefusedXmlException, ValueError):
         return []
-    # The y spacing comes first, each in quotes of its own.
+    # The y spacing comes first; each number is in its own quotes.
     pairs = [
         (element.text or "").replace('"', " ").split() for element in root.iterfind(PHILIPS_LEVELS)
     ]

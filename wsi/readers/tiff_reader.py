@@ -1,5 +1,5 @@
-"""TIFF slides by their own compressed tiles: decoded as they lie in the file, nothing blended,
-nothing read twice."""
+"""Reader of a TIFF's own compressed tiles: decoded as stored, nothing blended, nothing read
+twice."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,40 +14,36 @@ from ..geometry import ceil_div
 from .byte_source import ByteSource
 from .pyramid import Pyramid
 
-__all__ = ["TIFF_SIGNATURES", "TiffLevel", "TiffReader", "tiff_level"]
+__all__ = ["TIFF_SIGNATURES", "TiffLevel", "TiffReader", "read_tiff_level"]
 
-# The Adobe marker that says "these three components are RGB": where TIFF says so, the JPEG inside
-# often does not.
+# The Adobe marker for RGB components. TIFF states RGB in its own tag, and the JPEG inside often
+# lacks the marker.
 RGB_MARKER = bytes.fromhex("ffee000e") + b"Adobe" + bytes([0, 100, 0, 0, 0, 0, 0])
-TIFF_SIGNATURES = (
-    b"II*\0",
-    b"MM\0*",
-    b"II+\0",
-    b"MM\0+",
-)  # classic and BigTIFF, in both orders of bytes
-JPEG, APERIO_YCBCR = 7, 33003  # TIFF's numbers of codecs
+# Classic TIFF and BigTIFF, in both byte orders.
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+JPEG, APERIO_YCBCR = 7, 33003  # TIFF's codec numbers
 JPEG2000 = (APERIO_YCBCR, 33005, 34712)
 JPEG2000_END = bytes.fromhex("ffd9")
-LARGEST_TILE_BYTES = 2**28  # compressed; more is damage, not a tile
+LARGEST_TILE_BYTES = 2**28  # compressed; a larger number is damage
 LARGEST_TILE_PX = 2**24
-MOST_TILES = 2**26  # 1 GB of places
+MOST_TILES = 2**26  # 1 GB of positions
 
 Decode = Callable[[bytes, int], np.ndarray | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TiffLevel:
-    """Where the tiles of one level lie in the file, and what makes pixels of them."""
+    """Positions of one level's tiles in the file, and their decoder."""
 
     offsets: np.ndarray
     counts: np.ndarray
-    """(tiles,) int64 each, row by row; a count of 0 is a tile that was never written."""
+    """(tiles,) int64 each, row by row; a count of 0 marks a tile that was never written."""
     columns: int
     decode: Decode
 
 
 class TiffReader:
-    """A TIFF's tiles; `levels` says where they lie, `pyramid` what they mean."""
+    """Tiles of a TIFF: `levels` holds their positions, `pyramid` their geometry."""
 
     name = "native TIFF tiles"
 
@@ -57,23 +53,23 @@ class TiffReader:
         self.pyramid = pyramid
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
-        place = self.levels[level]
-        index = row * place.columns + column
-        length = int(place.counts[index])
+        stored = self.levels[level]
+        index = row * stored.columns + column
+        length = int(stored.counts[index])
         if not length:
             return None
         if length > LARGEST_TILE_BYTES:
-            raise UnreadableRegionError(f"its directory gives it {length} bytes")
+            raise UnreadableRegionError(f"its TIFF directory states {length} bytes")
         try:
-            content = self._source.read(int(place.offsets[index]), length)
+            content = self._source.read(int(stored.offsets[index]), length)
             if len(content) < length:
                 raise UnreadableRegionError(
-                    f"the file ends {length - len(content)} bytes before it does"
+                    f"the file ends {length - len(content)} bytes before the tile does"
                 )
-            return place.decode(content, index)
+            return stored.decode(content, index)
         except UnreadableRegionError:
             raise
-        except Exception as error:  # each of a dozen decoders has errors of its own
+        except Exception as error:  # a dozen decoders, each with its own errors
             raise UnreadableRegionError(str(error) or repr(error)) from error
 
     def reopen(self) -> None:
@@ -83,30 +79,29 @@ class TiffReader:
         self._source.close()
 
 
-def tiff_level(page: tifffile.TiffPage, *, strict: bool = True) -> TiffLevel | None:
-    """The tiles of a page; None where it is no tiled 8-bit RGB image. strict: what libjpeg warns of
-    is damage."""
+def read_tiff_level(page: tifffile.TiffPage, *, strict: bool = True) -> TiffLevel | None:
+    """Read the tile positions of a page; None if it is no tiled 8-bit RGB image.
+
+    With strict, whatever libjpeg warns of counts as damage.
+    """
     rgb = page.samplesperpixel == 3 and page.bitspersample == 8 and page.planarconfig == 1
     if not (page.is_tiled and rgb and page.photometric in (2, 6) and page.imagedepth == 1):
         return None
-    # Only JPEG says for itself which colours it holds; luma and chroma of other codecs would pass
-    # for RGB.
+    # Of all codecs only JPEG states its colour space; YCbCr of another would pass for RGB.
     if page.compression != JPEG and (page.photometric == 6 or page.compression == APERIO_YCBCR):
         return None
-    # A damaged directory may ask for tiles of any size, or for any number of them.
+    # A damaged directory may state tiles of any size and any number.
     if not (
         0 < page.tilewidth * page.tilelength <= LARGEST_TILE_PX
         and page.imagewidth
         and page.imagelength
     ):
         return None
-    columns, rows = (
-        ceil_div(page.imagewidth, page.tilewidth),
-        ceil_div(page.imagelength, page.tilelength),
-    )
+    columns = ceil_div(page.imagewidth, page.tilewidth)
+    rows = ceil_div(page.imagelength, page.tilelength)
     if columns * rows > MOST_TILES:
         return None
-    # Both attributes are read from the file when first asked for.
+    # tifffile reads both attributes from the file only now, so the file must still be open.
     offsets, counts = np.array(page.dataoffsets, np.int64), np.array(page.databytecounts, np.int64)
     if not len(offsets) == len(counts) == rows * columns:
         return None
@@ -126,10 +121,10 @@ def _decoder(page: tifffile.TiffPage, *, strict: bool) -> Decode:
     decode: Any = page.decode
     is_jpeg2000 = page.compression in JPEG2000
 
-    def by_tifffile(content: bytes, index: int) -> np.ndarray | None:
-        # A codestream that breaks off decodes to a blurred tile, without a word.
+    def decode_by_tifffile(content: bytes, index: int) -> np.ndarray | None:
+        # A truncated codestream decodes to a blurred tile without an error.
         if is_jpeg2000 and JPEG2000_END not in content[-4:]:
-            raise UnreadableRegionError("its JPEG-2000 codestream has no end")
+            raise UnreadableRegionError("its JPEG-2000 codestream has no end marker")
         segment, _, shape = decode(content, index)
         if segment is None:
             return None
@@ -138,17 +133,19 @@ def _decoder(page: tifffile.TiffPage, *, strict: bool) -> Decode:
             raise UnreadableRegionError(f"decoded to {tile.dtype} {tile.shape}, expected uint8 RGB")
         return tile
 
-    return by_tifffile
+    return decode_by_tifffile
 
 
 def _jpeg_decoder(head: bytes, shape: tuple[int, int, int], *, strict: bool) -> Decode:
-    """JPEG by libjpeg-turbo. What it warns of is damage where strict: else half a tile can pass for
-    a whole one."""
+    """Decode by libjpeg-turbo.
 
-    def by_libjpeg(content: bytes, index: int) -> np.ndarray | None:
+    Without strict, a tile of which half is lost passes for a whole one.
+    """
+
+    def decode_by_libjpeg(content: bytes, index: int) -> np.ndarray | None:
         tile = simplejpeg.decode_jpeg(head + content[2:] if head else content, strict=strict)
         if tile.shape != shape:
             raise UnreadableRegionError(f"decoded to {tile.shape}, expected {shape}")
         return tile
 
-    return by_libjpeg
+    return decode_by_libjpeg

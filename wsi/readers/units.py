@@ -1,6 +1,6 @@
-"""Units of length by the names that files give them."""
+"""Units of length, by the names that slide files use."""
 
-__all__ = ["um_of"]
+__all__ = ["to_um"]
 
 UM_PER_UNIT = {
     "m": 1e6,
@@ -22,8 +22,8 @@ UM_PER_UNIT = {
 }
 
 
-def um_of(length: float, unit: str | None) -> float | None:
-    """A length in µm; None where the unit is none of length, or is not told."""
-    # Two letters look like µ: the micro sign and the Greek one.
+def to_um(length: float, unit: str | None) -> float | None:
+    """Convert a length to µm; None if the unit is missing or is no unit of length."""
+    # µ exists twice in Unicode: as the micro sign and as the Greek letter.
     factor = UM_PER_UNIT.get((unit or "").strip().replace("\u03bc", "\u00b5"))
     return None if factor is None else length * factor

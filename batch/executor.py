@@ -1,0 +1,75 @@
+"""Executors run tasks; the one for this process is here, the one for Dask workers in
+dask_executor."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .blocks import Task
+from .task import TaskReport, TaskTerms, Work, run_task
+
+__all__ = ["Executor", "LocalExecutor", "LostTask", "TaskResult"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostTask:
+    """A task that has no result because its worker is gone."""
+
+    deaths: int
+    """Number of workers that died while they ran it; 0 if only its result was lost."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """A completed task with its report, or one that was lost."""
+
+    task: Task[Any]
+    result: TaskReport | LostTask
+
+
+class Executor(Protocol):
+    """Runs tasks in any order. `submit` and `wait` raise ClusterError when no result can come
+    any more."""
+
+    @property
+    def capacity(self) -> int:
+        """Number of tasks that it can run at the same time."""
+        ...
+
+    @property
+    def can_kill_tasks(self) -> bool:
+        """True if closing the executor ends tasks that are still running."""
+        ...
+
+    def submit(self, task: Task[Any]) -> None: ...
+
+    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
+        """Return completed and lost tasks; wait at most this long for the first one."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class LocalExecutor:
+    """Runs one task at a time in this process."""
+
+    capacity = 1
+    can_kill_tasks = False
+
+    def __init__(self, work: Work[Any], terms: TaskTerms) -> None:
+        self._work, self._terms = work, terms
+        self._tasks: deque[Task[Any]] = deque()
+
+    def submit(self, task: Task[Any]) -> None:
+        self._tasks.append(task)
+
+    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
+        if not self._tasks:
+            return []
+        task = self._tasks.popleft()
+        return [TaskResult(task=task, result=run_task(self._work, task, self._terms))]
+
+    def close(self) -> None:
+        self._tasks.clear()

@@ -1,0 +1,78 @@
+"""Log of one run: its journal, its callbacks, and its summary page at the end."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..storage import atomic_file, name_of
+from .outcome import BatchSummary, Pace, SlideOutcome, table_name
+from .page import run_html
+from .run_folder import RunFolder
+
+__all__ = ["RunLog"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLog:
+    """Log of one run. Without a folder nothing is written."""
+
+    run: str
+    """Name of the run in the journal."""
+    folder: RunFolder | None = None
+    on_outcome: Callable[[SlideOutcome], None] | None = None
+    """Receives each slide's outcome."""
+    on_block: Callable[[dict[str, int]], None] | None = None
+    """Receives the counts of each block."""
+    outcomes: dict[str, SlideOutcome] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+    begun: float = field(default_factory=time.perf_counter)
+
+    def note(self, event: str, **fields: object) -> None:
+        """Write a line to the journal."""
+        if self.folder is not None:
+            stage = {"stage": self.folder.stage} if self.folder.stage else {}
+            self.folder.journal.write(event, run=self.run, **stage, **fields)
+
+    def block(self, slide: str, number: int, counts: dict[str, int], **details: object) -> None:
+        """Log a finished block."""
+        self.note("block", slide=slide, block=number, **details)
+        if self.on_block is not None:
+            self.on_block(counts)
+
+    def outcome(self, outcome: SlideOutcome, *, attempts: int, identity: str | None) -> None:
+        """Log a slide's outcome."""
+        self.note(
+            "slide",
+            slide=outcome.slide,
+            status=outcome.status,
+            reason=outcome.reason,
+            seconds=round(outcome.seconds, 3),
+            counts=outcome.counts,
+            attempts=attempts,
+            identity=identity,
+        )
+        self.keep(outcome)
+
+    def keep(self, outcome: SlideOutcome) -> None:
+        """Keep an outcome that the journal has from an earlier run."""
+        self.outcomes[outcome.slide] = outcome
+        if self.on_outcome is not None:
+            self.on_outcome(outcome)
+
+    def end(self, slides: Sequence[str]) -> BatchSummary:
+        """Return the summary in the order of these slides; save it as summary.csv and run.html."""
+        summary = BatchSummary(
+            outcomes=tuple(self.outcomes[slide] for slide in slides),
+            pace=replace(self.pace, seconds=time.perf_counter() - self.begun),
+        )
+        self.note("end", headline=summary.headline())
+        if self.folder is not None:
+            path, stage = self.folder.path, self.folder.stage
+            summary.save(path, stage=stage)
+            failures = table_name("failures.txt", stage)
+            with atomic_file(path / table_name("run.html", stage)) as page:
+                page.write_text(
+                    run_html(summary, name=name_of(self.folder.location), failures=failures),
+                    encoding="utf-8",
+                )
+        return summary

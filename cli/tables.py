@@ -1,0 +1,154 @@
+"""Results as tables on the terminal: numbers to the right, no lines and no colour in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ..batch import BatchSummary
+from ..storage import format_count
+from .terminal import STAGE_WIDTH, print_stage_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "print_comparison",
+    "print_exclusions",
+    "print_metrics",
+    "print_summary",
+    "print_table",
+]
+
+NO_LIMIT = 100_000  # columns; what reads a pipe wants whole rows
+
+
+def print_table(table: pd.DataFrame) -> None:
+    """Print a pandas table with all rows and columns; missing values are empty."""
+    numbers = [name for name in table if table[name].dtype.kind in "iuf"]
+    rows = ([_cell(value) for value in row] for row in table.itertuples(index=False))
+    _print(list(map(str, table.columns)), rows, right=list(map(str, numbers)))
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:  # NaN
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _print(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str], indent: int = 0
+) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for name in header:
+        table.add_column(Text(name), justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    width = None if sys.stdout.isatty() else NO_LIMIT
+    console = Console(width=width, markup=False, highlight=False)
+    with console.capture() as capture:
+        console.print(Padding(table, (0, 0, 0, indent), expand=False))
+    for line in capture.get().splitlines():
+        print(line.rstrip())
+    sys.stdout.flush()
+
+
+def print_summary(stage: str, summary: BatchSummary) -> None:
+    """Print the counts of a stage, and a line for each slide that failed or is partial."""
+    print_stage_line(stage, summary.headline())
+    for outcome in summary.outcomes:
+        if outcome.status in ("failed", "partial"):
+            print_stage_line("", f"{outcome.status}: {outcome.slide}: {outcome.reason}")
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Print patch AUC, slide AUC and FROC with intervals, and sensitivity at each rate of false
+    positives."""
+    if len(metrics["models"]) > 1:
+        names = ", ".join(metrics["models"])
+        print_stage_line("", f"predictions of {len(metrics['models'])} different models: {names}")
+    froc = metrics["froc"]["gigaslide"]
+    figures = {
+        "patch AUC": metrics["patch_auc"],
+        "slide AUC": metrics["slide_auc"],
+        "FROC score": froc["score"],
+    }
+    for rate, figure in froc["sensitivity_at_false_positives_per_slide"].items():
+        figures[f"sensitivity at {rate} FP per slide"] = {**figure, "note": ""}
+    interval = f"{metrics['settings']['confidence']:.0%} interval"
+    rows = [[name, *_figure(figure)] for name, figure in figures.items()]
+    _print(["figure", "value", interval], rows, right=["value"], indent=STAGE_WIDTH + 1)
+
+
+def _figure(figure: dict[str, Any]) -> tuple[str, str]:
+    """Value and interval of a figure, or the reason why there is none."""
+    if figure["value"] is None:
+        return "–", f"not defined: {figure['undefined']}"
+    if figure["low"] is None:
+        return f"{figure['value']:.3f}", figure.get("note") or ""
+    return f"{figure['value']:.3f}", f"{figure['low']:.3f} to {figure['high']:.3f}"
+
+
+def print_exclusions(metrics: dict[str, Any]) -> None:
+    """Print which slides and patients some figures lack, and how many detections lie outside."""
+    excluded = metrics["exclusions"]
+    slides = [one for one in excluded if one["kind"] == "slide"]
+    for figures in dict.fromkeys(one["excluded_from"] for one in slides):
+        some = [one for one in slides if one["excluded_from"] == figures]
+        print_stage_line("", _excluded(figures, "slide", some[0]["slide"], some))
+    patients = [one for one in excluded if one["kind"] == "patient"]
+    if patients:
+        print_stage_line("", _excluded("pN stages", "patient", patients[0]["name"], patients))
+    outside = [one for one in excluded if one["kind"] == "detection"]
+    if outside:
+        count = sum(slide["detections_outside"] for slide in metrics["slides"])
+        print_stage_line(
+            "",
+            f"{format_count(count, 'detection')} outside the slide, counted as false positives; "
+            f"the first: {outside[0]['name']}",
+        )
+
+
+def _excluded(figures: str, noun: str, first: str, some: Sequence[dict[str, Any]]) -> str:
+    count = format_count(len(some), noun)
+    return f"not in {figures}: {count}; the first: {first}: {some[0]['reason']}"
+
+
+def print_comparison(metrics: dict[str, Any], confidence: float) -> None:
+    """Print both models and their difference, figure by figure."""
+    first, second = metrics["names"]
+    excluded = dict.fromkeys(one["slide"] for one in metrics["exclusions"])
+    reason = metrics["exclusions"][0]["reason"] if excluded else ""
+    rest = f"; not compared: {', '.join(excluded)}; the first: {reason}" if excluded else ""
+    slides = format_count(len(metrics["slides"]), "slide")
+    print_stage_line("compare", f"{first} minus {second}, {slides}{rest}")
+    rows = [
+        [name, *_difference(one)]
+        for name, one in metrics["differences"].items()
+        if one["difference"]["value"] is not None
+    ]
+    numbers = [first, second, "difference", "p"]
+    header = ["figure", first, second, "difference", f"{confidence:.0%} interval", "p"]
+    _print(header, rows, right=numbers, indent=STAGE_WIDTH + 1)
+
+
+def _difference(one: dict[str, Any]) -> list[str]:
+    found = one["difference"]
+    interval = (
+        found["note"] or ""
+        if found["low"] is None
+        else f"{found['low']:+.3f} to {found['high']:+.3f}"
+    )
+    return [
+        f"{one['first']['value']:.3f}",
+        f"{one['second']['value']:.3f}",
+        f"{found['value']:+.3f}",
+        interval,
+        "" if one["p_value"] is None else f"{one['p_value']:.3f}",
+    ]

@@ -1,0 +1,205 @@
+"""Hard negatives: normal patches where a model saw tumour, added to the training slides of a store.
+
+They lie in a group of their own inside the slide's group. It is named by its recipe, so nothing is
+rewritten, and adding the same heatmaps again adds nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from ..batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_blocks
+from ..cohort import Cohort, CohortSlide
+from ..storage import GigaslideError, Location, Recipe, SettingsError, StoreError
+from ..wsi import Heatmap, Slide, tissue_mask, tumor_fractions
+from .blocks import PatchBlocks
+from .lesions import NO_LESION, near_border
+from .metadata import SlidePatches
+from .plan import refuse_if_gone, slide_inputs, tumor_of
+from .sampling import Candidates
+from .settings import HardSettings, TileSettings
+from .store import PatchStore
+
+__all__ = ["add_hard_negatives", "find_hard_negatives"]
+
+STAGE = "hard"
+"""Prefix of the run's tables in the store, and stage of its lines in the journal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideWithHeatmap:
+    """A slide and the heatmap that may show where a model was wrong."""
+
+    slide: CohortSlide
+    heatmap: Path
+    recipe: Recipe
+    damage: str = ""
+    """Why nothing can be made of it."""
+
+    @property
+    def id(self) -> str:
+        return self.slide.id
+
+    @property
+    def group(self) -> str:
+        """Name of its group inside the slide's group."""
+        plain = {"settings": self.recipe.settings, "inputs": self.recipe.inputs}
+        return "hard-" + hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def add_hard_negatives(
+    cohort: Cohort,
+    store: Location,
+    heatmaps: Path,
+    settings: HardSettings,
+    batch: BatchSettings,
+    *,
+    on_outcome: Callable[[SlideOutcome], None] | None = None,
+) -> BatchSummary:
+    """Add hard negatives from heatmaps/<slide>/heatmap.zarr to the store's training slides.
+
+    Slides on which not every tumour is annotated are left out, because what is not annotated there
+    may be tumour. on_outcome receives each slide's outcome.
+
+    Raises:
+        SettingsError: no training slide has a heatmap.
+        StoreError: no store is there, or the disk is full.
+        ClusterError: another run works on the store, or workers or scheduler are gone.
+        Stopped: a signal asked to stop.
+    """
+    PatchStore(store).attributes  # noqa: B018  (no lock where there is no store)
+    with open_run_folder(store, batch, stage=STAGE) as folder:
+        opened = PatchStore(store)
+        tiled = {slide.id: slide for slide in opened.slides if slide.split == "train"}
+        items = [
+            _item(slide, heatmap, tiled[slide.id], opened.tile_settings, settings)
+            for slide in cohort
+            if slide.id in tiled
+            and slide.exhaustive
+            and (heatmap := heatmaps / slide.id / "heatmap.zarr").exists()
+        ]
+        if not items:
+            raise SettingsError(
+                f"{heatmaps}: no heatmap.zarr of a training slide of {store}; predict them with "
+                "--splits train"
+            )
+        _list_groups(opened, items)
+        work = HardNegativeBlocks(store, opened.tile_settings, settings)
+        return run_blocks(work, items, batch, folder=folder, on_outcome=on_outcome)
+
+
+def _list_groups(store: PatchStore, items: list[SlideWithHeatmap]) -> None:
+    """Add the groups to the store's own list, where readers look for them."""
+    rows = store.attributes["slides"]
+    for item in (item for item in items if not item.damage):
+        known = rows[item.id].get("further", [])
+        rows[item.id]["further"] = known if item.group in known else [*known, item.group]
+    PatchStore.describe(store.path, settings=store.settings, slides=rows)
+
+
+def _item(
+    slide: CohortSlide,
+    heatmap: Path,
+    tiled: SlidePatches,
+    tiles: TileSettings,
+    settings: HardSettings,
+) -> SlideWithHeatmap:
+    asked = {**tiles.of_recipe(), "hard": settings.model_dump(mode="json")}
+    recipe = Recipe(stage="hard negatives", settings=asked, inputs={})
+    try:
+        now = slide_inputs(slide)
+        _refuse_if_changed(slide, now, tiled)
+        found = Heatmap.load(heatmap)
+    except (GigaslideError, OSError) as error:  # its slide fails; the others are done
+        return SlideWithHeatmap(slide=slide, heatmap=heatmap, recipe=recipe, damage=str(error))
+    probability = hashlib.sha256(found.probability.tobytes()).hexdigest()
+    inputs = {"model": found.model_hash, "probability": probability, **now}
+    return SlideWithHeatmap(slide=slide, heatmap=heatmap, recipe=replace(recipe, inputs=inputs))
+
+
+def _refuse_if_changed(slide: CohortSlide, now: dict[str, Any], tiled: SlidePatches) -> None:
+    """Pass if the slide and its annotation are those that the store's patches were made from."""
+    made = Recipe.from_json(tiled.attributes["recipe"])
+    changes = made.differences(replace(made, inputs={**made.inputs, **now}))
+    if changes:
+        raise StoreError(
+            f"{slide.path}: changed since it was tiled ({'; '.join(changes)}); tile it again first"
+        )
+
+
+@dataclass(frozen=True)
+class HardNegativeBlocks(PatchBlocks[SlideWithHeatmap]):
+    """`BlockWork` that writes hard negatives beside a slide's patches."""
+
+    hard: HardSettings
+
+    def group(self, item: SlideWithHeatmap) -> str:
+        return f"{item.id}/{item.group}"
+
+    def recipe(self, item: SlideWithHeatmap) -> Recipe:
+        if item.damage:
+            raise StoreError(item.damage)
+        refuse_if_gone(item.slide)
+        return replace(item.recipe, inputs={**item.recipe.inputs, **slide_inputs(item.slide)})
+
+    def choose(
+        self, item: SlideWithHeatmap, opened: Slide
+    ) -> tuple[Mapping[str, Candidates], Mapping[str, Any]] | SlideOutcome:
+        known_xy = PatchStore(self.store).windows(item.id, "normal").xy
+        heatmap = Heatmap.load(item.heatmap)
+        rows = find_hard_negatives(
+            opened, item.slide, heatmap, self.settings, self.hard, known_xy=known_xy
+        )
+        if len(rows):
+            return {"normal": rows}, {}
+        reason = "no new place where the model is wrong"
+        return SlideOutcome(slide=item.id, status="done", reason=reason, counts={"normal": 0})
+
+
+def find_hard_negatives(
+    slide: Slide,
+    row: CohortSlide,
+    heatmap: Heatmap,
+    tiles: TileSettings,
+    settings: HardSettings,
+    *,
+    known_xy: np.ndarray,
+) -> Candidates:
+    """Find windows around the cells of highest probability whose centre square has no tumour.
+
+    In the order of the cells. Windows nearer than half a centre square to a patch of the store,
+    known_xy, (N, 2) level-0 (x, y) top left, are left out.
+    """
+    scale = slide.scale(tiles.mpp, allow_upsampling=tiles.allow_upsampling)
+    cells = np.argwhere(np.nan_to_num(heatmap.probability, nan=-1) >= settings.threshold)
+    middles = heatmap.cell_centres(cells)
+    xy = np.rint(middles - tiles.stored_px * scale.level0 / 2).astype(np.int64)
+    centre = tiles.centre_px * scale.level0
+    squares = middles - centre / 2
+    is_new = ((xy >= 0) & (xy + tiles.stored_px * scale.level0 <= slide.size)).all(axis=1)
+    if len(known_xy) and len(xy):
+        is_new &= KDTree(known_xy).query(xy, p=np.inf)[0] >= centre / 2
+    tumor = tumor_of(row, tiles)
+    is_new &= tumor_fractions(tumor, squares, side_level0=centre, side_px=tiles.centre_px) == 0
+    if tiles.border_um > 0:
+        is_new &= ~near_border(
+            tumor, squares, side_level0=centre, within_level0=tiles.border_um / slide.info.mpp
+        )
+    rows = np.flatnonzero(is_new)
+    worst = np.argsort(-heatmap.probability[tuple(cells[rows].T)], kind="stable")[
+        : settings.per_slide
+    ]
+    rows = np.sort(rows[worst])
+    tissue = tissue_mask(slide, tiles.tissue)
+    return Candidates(
+        xy=xy[rows],
+        tumor_fraction=np.zeros(len(rows), np.float32),
+        tissue_fraction=tissue.fraction(squares[rows], side_level0=centre),
+        lesion=np.full(len(rows), NO_LESION, np.int32),
+    )

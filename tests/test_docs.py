@@ -1,0 +1,88 @@
+"""The documentation agrees with the command line, and its checker finds broken links."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gigaslide.cli.main import COMMANDS, build_app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+OF_DASK = {"--nthreads", "--nworkers"}
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """Yield the words of every `gigaslide …` line in the page's blocks of code."""
+    for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+        for line in block.splitlines():
+            if line.startswith("gigaslide "):
+                yield shlex.split(line, comments=True)[1:]
+
+
+LINES = [(page.name, words) for page in PAGES for words in command_lines(page)]
+
+
+@pytest.mark.parametrize(
+    "words", [pytest.param(words, id=f"{page}: {' '.join(words)}") for page, words in LINES]
+)
+def test_every_command_line_in_the_documentation_is_understood(words):
+    assert words[0] in COMMANDS
+    build_app(words[0]).parse_args(words, exit_on_error=False, print_error=False)
+
+
+def test_readme_shows_every_command():
+    shown = {words[0] for page, words in LINES if page == "README.md"}
+    assert shown == set(COMMANDS) - {"demo"}  # which `make demo` runs
+
+
+def options_of(app) -> Iterator[str]:
+    for word in app:
+        if not word.startswith("-"):
+            yield from options_of(app[word])
+    if app.default_command:
+        for argument in app.assemble_argument_collection():
+            yield from argument.names
+
+
+def test_every_option_in_the_text_exists():
+    known = {name for command in COMMANDS for name in options_of(build_app(command)[command])}
+    known |= {"--help", "--help-all", "--config", "--verbose", *OF_DASK}
+    for page in PAGES:
+        prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        spans = re.findall(r"`(?:gigaslide [^`]*)?(--[a-z][^`]*)`", prose)
+        options = {o for s in spans for o in re.findall(r"(?:^|\s)(--[a-z][a-z0-9.-]*)", s)}
+        unknown = {o for o in options if o not in known and o.partition(".")[0] != "--groups"}
+        assert not unknown, page.name
+
+
+PAGE = '<a id="here"></a><a href="{}">x</a><img src="{}">'
+
+
+@pytest.mark.parametrize(
+    ("link", "picture", "reason"),
+    [
+        ("b.html", "p.png", ""),
+        ("b.html#here", "data:image/png;base64,", ""),
+        ("https://example.org/", "p.png", ""),
+        ("c.html", "p.png", "c.html does not exist"),
+        ("b.html#there", "p.png", "b.html#there has no such anchor"),
+        ("b.html", "https://example.org/p.png", "needs the network"),
+    ],
+)
+def test_the_link_checker_finds_what_is_broken(tmp_path, link, picture, reason):
+    (tmp_path / "a.html").write_text(PAGE.format(link, picture), encoding="utf-8")
+    (tmp_path / "b.html").write_text(PAGE.format("#here", "p.png"), encoding="utf-8")
+    (tmp_path / "p.png").write_bytes(b"")
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs/scripts/check_site.py", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == (1 if reason else 0)
+    assert reason in done.stdout
+    assert done.stdout.count("a.html:") == (1 if reason else 0)

@@ -1,0 +1,206 @@
+"""Choice of the reader for a slide: the fastest one that gives OpenSlide's pixels.
+
+Files that OpenSlide refuses get another reader, if one can read them.
+"""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import tifffile
+
+from ...storage import Location, SlideError, is_url
+from ..geometry import ceil_div
+from .byte_source import LocalBytes
+from .compare_readers import compare_readers
+from .omezarr_reader import open_ome_zarr
+from .openslide_reader import OpenSlideReader
+from .picture_reader import PICTURE_SUFFIXES, read_picture, read_tiff_picture
+from .pyramid import Pyramid, PyramidLevel, TileReader
+from .remote import open_remote
+from .tiff_directories import page_mpp_xy, read_tiff_slide, require_brightfield, tiff_vendor
+from .tiff_reader import TIFF_SIGNATURES, TiffLevel, TiffReader, read_tiff_level
+
+__all__ = ["open_reader"]
+
+logger = logging.getLogger(__name__)
+
+# Not Leica's SCN: its scans lie at fractions of a px, where OpenSlide blends neighbouring px.
+NATIVE_VENDORS = {"generic-tiff", "aperio", "philips"}
+EQUAL = "compared tiles are equal to OpenSlide's"
+# With fewer tiles, errors that are all alike may still come from one damaged part.
+FEWEST_ALIKE = 4
+
+
+def open_reader(location: Location) -> tuple[TileReader, str]:
+    """Choose and open the reader for the slide at a path or URL; return it with the reason.
+
+    Raises:
+        SlideError: no such file, or not a slide.
+    """
+    if isinstance(location, str) and is_url(location):
+        return open_remote(location)
+    path = Path(location)
+    if not path.exists():
+        raise SlideError(f"{path}: no such file; correct the cohort's slide column")
+    if path.is_dir():
+        return _open_folder(path), "OME-Zarr, by its own chunks"
+    if path.is_file() and path.stat().st_size == 0:
+        raise SlideError(f"{path}: not a slide: the file is empty; copy it again")
+    try:
+        reference = OpenSlideReader(path)
+    except SlideError as refusal:
+        return _without_openslide(path, refusal)
+    try:
+        return _native_or_openslide(path, reference)
+    except BaseException:
+        reference.close()
+        raise
+
+
+def _open_folder(path: Path) -> TileReader:
+    if not any((path / name).exists() for name in ("zarr.json", ".zgroup")):
+        raise SlideError(
+            f"{path}: not a slide: a folder without OME-Zarr metadata; give a file, for DICOM one "
+            "of the slide's files"
+        )
+    try:
+        return open_ome_zarr(path)
+    except SlideError as error:
+        raise SlideError(f"{path}: {error}") from error
+
+
+def _native_or_openslide(path: Path, reference: OpenSlideReader) -> tuple[TileReader, str]:
+    """The native reader if it gives the same pixels; the reader not chosen is closed."""
+    vendor = reference.pyramid.vendor
+    if vendor not in NATIVE_VENDORS:
+        return reference, f"{vendor} slides are read by OpenSlide"
+    native = _open_native(path, reference.pyramid)
+    if isinstance(native, str):
+        return reference, native
+    try:
+        found = compare_readers(native, reference)
+    except BaseException:
+        native.close()
+        raise
+    if not found.difference and found.equal > len(found.missed):
+        reference.close()
+        unseen = len(native.levels) - len(reference.pyramid.levels)
+        reason = EQUAL + (f", which misses {unseen} level(s)" if unseen else "")
+        damaged = [*found.missed, *found.damaged]
+        if damaged:
+            reason += f"; {len(damaged)} of them are damaged: {damaged[0]}"
+        return native, reason
+    native.close()
+    if found.missed:
+        count = f"{len(found.missed)} of {len(found.missed) + found.equal} compared tiles"
+        return (
+            reference,
+            f"only OpenSlide, which does not report damage, decodes {count}: {found.missed[0]}",
+        )
+    are_alike = len(found.damaged) >= FEWEST_ALIKE and len(set(found.damaged)) == 1
+    if not found.difference and are_alike:
+        lenient = _open_native(path, reference.pyramid, strict=False)
+        if isinstance(lenient, TiffReader) and not compare_readers(lenient, reference).damaged:
+            reference.close()
+            return (
+                lenient,
+                f"libjpeg warns of every tile ({found.damaged[0]}), so damage in single tiles "
+                "cannot be detected",
+            )
+    return reference, found.difference or "no tile could be decoded both ways"
+
+
+def _open_native(path: Path, pyramid: Pyramid, *, strict: bool = True) -> TiffReader | str:
+    """A reader of the file's own tiles, or the reason why they cannot be used."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            if tiff.is_ome:
+                slide = read_tiff_slide(tiff, strict=strict)
+                if len(slide.levels) >= len(pyramid.levels):
+                    return TiffReader(LocalBytes(path), slide.levels, slide.pyramid)
+            found = [_find_page(tiff, level, strict=strict) for level in pyramid.levels]
+    except SlideError as error:
+        raise SlideError(f"{path}: {error}") from error
+    except Exception as error:  # damaged bytes cause errors of any class
+        logger.info("%s: its TIFF directories cannot be read: %s", path, error)
+        return f"its TIFF directories cannot be read: {error}"
+    stored, levels = [], []
+    for level, match in zip(pyramid.levels, found, strict=True):
+        if match is None:
+            return f"level {len(levels)} is not stored as tiles of 8-bit RGB"
+        positions, tile_width, tile_height = match
+        stored.append(positions)
+        levels.append(replace(level, tile_width=tile_width, tile_height=tile_height))
+    return TiffReader(LocalBytes(path), stored, replace(pyramid, levels=tuple(levels)))
+
+
+def _find_page(
+    tiff: tifffile.TiffFile, level: PyramidLevel, *, strict: bool
+) -> tuple[TiffLevel, int, int] | None:
+    """The tiles of the page that holds a level, and their width and height."""
+    for page in (page.aspage() for page in tiff.pages):
+        # Philips states a page's size in whole tiles, and the true size elsewhere.
+        in_whole_tiles = tiff.is_philips and (
+            page.is_tiled
+            and 0 <= page.imagewidth - level.width < page.tilewidth
+            and 0 <= page.imagelength - level.height < page.tilelength
+        )
+        if in_whole_tiles or (page.imagewidth, page.imagelength) == (level.width, level.height):
+            positions = read_tiff_level(page, strict=strict)
+            if positions is not None:
+                return positions, page.tilewidth, page.tilelength
+            _refuse_made_up_size(page)
+    return None
+
+
+def _refuse_made_up_size(page: tifffile.TiffPage) -> None:
+    """Refuse a page with more px than its tiles cover.
+
+    One changed byte makes a slide a million px long, and OpenSlide allocates all of them.
+    """
+    if page.is_tiled and page.tilewidth and page.tilelength and page.planarconfig == 1:
+        needed = ceil_div(page.imagewidth, page.tilewidth) * ceil_div(
+            page.imagelength, page.tilelength
+        )
+        if len(page.dataoffsets) < needed:
+            raise SlideError(
+                f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px need "
+                f"{needed} tiles, its directory lists {len(page.dataoffsets)}; copy the file again"
+            )
+
+
+def _without_openslide(path: Path, refusal: SlideError) -> tuple[TileReader, str]:
+    if not path.is_file():
+        raise refusal
+    with path.open("rb") as file:
+        signature = file.read(4)
+    try:
+        # By suffix only, because the .mrxs file of a MIRAX slide is a small JPEG too.
+        if path.suffix.casefold() in PICTURE_SUFFIXES:
+            return read_picture(path), "a picture, decoded whole"
+        if signature in TIFF_SIGNATURES:
+            return _open_directories(path)
+    except SlideError as error:
+        raise SlideError(f"{path}: {error}") from error
+    raise refusal
+
+
+def _open_directories(path: Path) -> tuple[TileReader, str]:
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = require_brightfield(tiff)
+            if page.is_tiled and page.planarconfig == 1:
+                slide = read_tiff_slide(tiff)
+                reason = (
+                    f"OpenSlide refuses the file; its directories hold {len(slide.levels)} level(s)"
+                )
+                return TiffReader(LocalBytes(path), slide.levels, slide.pyramid), reason
+            picture = read_tiff_picture(page, mpp_xy=page_mpp_xy(tiff), vendor=tiff_vendor(tiff))
+            return picture, "a TIFF without tiles, decoded whole"
+    except SlideError:
+        raise
+    except Exception as error:  # damaged bytes cause errors of any class
+        raise SlideError(
+            f"not a slide, or a damaged one: its TIFF directories cannot be read: {error!r}"
+        ) from error
