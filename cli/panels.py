@@ -74,6 +74,8 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "sensitivities",
             "calibration_bins",
             "subgroups",
+            "official",
+            "pn_stages",
         ),
     },
     "Intervals": {"EvaluateSettings": ("resamples", "confidence", "seed")},
