@@ -263,20 +263,18 @@ class _Run(Generic[SlideT]):
         )
 
     def _take_lost(self, state: SlideProgress[SlideT], task: Task[SlideT], lost: LostTask) -> None:
-        tries = self.settings.max_attempts
-        is_tried_again = self.queue.retry(task, deaths=lost.deaths, max_attempts=tries)
+        most = self.settings.max_attempts
+        is_retried = self.queue.retry(task, deaths=lost.deaths, max_attempts=most)
         deaths = state.deaths[task.key]
         self.log.note(
             "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths
         )
-        if not is_tried_again:
-            reason = (
-                f"set aside after {deaths} of its workers died; at the last, in {task.step} "
-                f"{task.number}, "
-            )
-            self._take_failure(state, task, TaskFailure(reason=reason + lost.reason))
+        if not is_retried:
+            attempts = f"after {deaths or state.losses} attempts"
+            reason = f"set aside {attempts} ({task.step} {task.number}): {lost.reason}"
+            self._take_failure(state, task, TaskFailure(reason=reason))
         elif lost.deaths:
-            logger.warning("%s: %s; try %d of %d follows", task, lost.reason, deaths + 1, tries)
+            logger.warning("%s: %s; attempt %d of %d", task, lost.reason, deaths + 1, most)
 
     def _close(self, outcome: SlideOutcome, *, attempts: int = 1) -> None:
         state = self.queue.remove(outcome.slide)
