@@ -120,7 +120,8 @@ def _apply_macenko(rows: np.ndarray, found: dict[str, list]) -> np.ndarray:
     )
     table = -np.log((np.arange(256) + 1) / MACENKO_LIGHT).astype(np.float32)
     density = cv2.transform(cv2.LUT(rows, table), matrix.T.astype(np.float32))
-    return MACENKO_LIGHT * np.exp(-density) - 1
+    # Past 1 a px is white anyway; stains that nearly coincide would overflow.
+    return MACENKO_LIGHT * np.exp(np.minimum(-density, 1)) - 1
 
 
 def _lab(rows: np.ndarray) -> np.ndarray:

@@ -170,5 +170,5 @@ def test_fits_are_kept_in_the_store_and_patches_stay_as_they_are(tmp_path):
             patches = store.read(slide.id, "normal", np.arange(9))
             assert np.array_equal(patches, plain.read(slide.id, "normal", np.arange(9)))
             assert fit.apply(patches).shape == patches.shape
-    with pytest.raises(StoreError, match="no hsd stain is kept; tile again with --stain hsd"):
+    with pytest.raises(StoreError, match=r"ill.*hsd"):
         plain.stain("ill", "hsd")
