@@ -53,7 +53,7 @@ def run_slides(
 
     Raises:
         ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was
-        taken away.
+            taken away.
         StoreError: the disk is full.
         Stopped: a signal asked to stop.
     """
@@ -79,7 +79,7 @@ def run_blocks(
 
     Raises:
         ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was
-        taken away.
+            taken away.
         StoreError: the disk is full.
         Stopped: a signal asked to stop.
     """

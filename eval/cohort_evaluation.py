@@ -74,7 +74,7 @@ def evaluate_cohort(
     Raises:
         SettingsError: no slides of that split, or out holds something else than an evaluation.
         ScoreError: no predictions, or detections that cannot be used or are of slides the cohort
-        does not list.
+            does not list.
     """
     check_choice(cohort, settings)
     _check_out(out)

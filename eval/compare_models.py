@@ -103,9 +103,9 @@ def compare_cohort(
 
     Raises:
         SettingsError: fewer than two sets, no slides of that split, or out holds something else
-        than a comparison.
+            than a comparison.
         ScoreError: predictions that cannot be used, or no slide that two models can both be scored
-        on.
+            on.
     """
     slides = slides_to_evaluate(cohort, settings)
     if not slides:

@@ -67,9 +67,9 @@ def evaluate(
 
     Raises:
         SettingsError: no slide of that split, no such column for subgroups, or a slide without
-        label.
+            label.
         ScoreError: detections of slides without truth, most of them outside their slides, or with a
-        probability outside [0, 1].
+            probability outside [0, 1].
         AnnotationError: a mask of other values or another shape, or tumour outside its slide.
     """
     chosen = settings or EvaluateSettings(split="")

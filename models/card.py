@@ -63,7 +63,7 @@ class ModelCard(BaseModel):
 
         Raises:
             ModelError: no model folder, a damaged card, or an architecture that this version does
-            not know.
+                not know.
         """
         try:
             card = cls.model_validate(json.loads((folder / CARD).read_text(encoding="utf-8")))

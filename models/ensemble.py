@@ -26,7 +26,7 @@ class Ensemble:
 
         Raises:
             ModelError: no folder, a damaged one, one model twice, or models that take different
-            windows.
+                windows.
         """
         given = (folders,) if isinstance(folders, Path) else tuple(folders)
         if not given:

@@ -62,7 +62,7 @@ def load_predictor(
 
     Raises:
         ModelError: card or weights missing, damaged or not of one training; models that do not go
-        together; or a runtime that cannot run them.
+            together; or a runtime that cannot run them.
     """
     ensemble = Ensemble.load(folders)
     ensemble.check_weights()

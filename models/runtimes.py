@@ -55,7 +55,7 @@ def start_runtime(
 
     Raises:
         ModelError: the runtime asked for cannot run the network, or its probabilities differ from
-        Keras's.
+            Keras's.
     """
     if runtime == "keras" or (runtime == "auto" and _has_gpu()):
         return "keras", RUNTIMES["keras"](network, threads)

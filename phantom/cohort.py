@@ -55,7 +55,7 @@ def make_slide(plan: PhantomSlide, out: Path, *, block_px: int = BLOCK_PX) -> bo
         plan: From `plan_cohort`.
         out: The cohort's folder.
         block_px: Side of the squares painted at a time, a multiple of a tile's side; it changes
-        memory, not a byte.
+            memory, not a byte.
     """
     slide_path, annotation_path, recipe_path = _paths(plan, out)
     recipe = Recipe(stage="phantom", settings=plan.as_settings(), inputs={"drawing": DRAWING})

@@ -51,7 +51,7 @@ def grow_lesions(
     Args:
         plan: The slide.
         room_um: Distance to the tissue's edge (rows, columns), µm, negative outside, sampled every
-        `step_px`.
+            `step_px`.
         step_px: Level-0 px.
     """
     if plan.label == "normal":

@@ -71,11 +71,11 @@ def train(
 
     Raises:
         SettingsError: a class has no patches in training or validation, the jitter exceeds the
-        store's margin, or
+            store's margin, or
             folder holds something else than a model.
         StoreError: damaged patches.
         ModelError: the loss became NaN; the last good checkpoint stays, and so does a model trained
-        before.
+            before.
     """
     run = _Run(store, folder, settings)
     if run.finished is not None:

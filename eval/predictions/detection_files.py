@@ -76,7 +76,7 @@ class DetectionFiles:
 
         Raises:
             ScoreError: no such files, an empty table, a line that cannot be used, or detections of
-            a slide that is not in ids.
+                a slide that is not in ids.
         """
         if not path.is_dir():
             return cls(path=path, by_slide=_read_table(path, ids), is_table=True)

@@ -96,7 +96,7 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
 
     Raises:
         ScoreError: no predictions, a line that cannot be used, or detections of slides that are
-        not listed.
+            not listed.
     """
     ids = [slide.id for slide in slides]
     if path.is_file():

@@ -72,7 +72,7 @@ class Truth:
 
         Raises:
             AnnotationError: the annotation cannot be read, contradicts the cohort's label, or lies
-            outside the slide.
+                outside the slide.
         """
         is_mask = slide.annotation is not None and slide.annotation.suffix.lower() in MASKS
         frame = SlideFrame(width=slide_size[0], height=slide_size[1]) if is_mask else None

@@ -108,7 +108,7 @@ class Annotation:
 
         Raises:
             AnnotationError: no annotation file, or a group that `groups` does not map; the message
-            lists the groups.
+                lists the groups.
             SlideError: the slide is required and cannot be opened.
         """
         drawn = repair(_read(path, slide), path)

@@ -47,7 +47,7 @@ def read_tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlid
 
     Raises:
         SlideError: no brightfield slide, or one that only OpenSlide reads. The message is the
-        reason alone.
+            reason alone.
     """
     first = require_brightfield(tiff)
     for flag, format_name in OPENSLIDE_ONLY.items():
