@@ -3,14 +3,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .prefetch import prefetched
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
     from .loop import TrainOutcome, train
 
-__all__ = ["Batch", "Sampler", "TrainOutcome", "TrainSettings", "prefetched", "train"]
+__all__ = ["Batch", "Sampler", "TrainOutcome", "TrainSettings", "train"]
 
 
 def __getattr__(name: str) -> Any:

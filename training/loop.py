@@ -1,24 +1,23 @@
 """From a patch store to a model folder, read from top to bottom.
 
-Checkpoints lie in `.<model>.training` beside the model folder while it is made; a run that was
-stopped goes on from the last one, and the folder itself appears only when the training has ended.
+Keras trains from one validation to the next; each validation replaces the checkpoint, which lies
+beside the model folder, see `checkpoint`. The model folder itself appears when the training ends.
 """
 
-import json
 import logging
 import math
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from sklearn.metrics import log_loss, roc_auc_score
 
 from ..models import (
+    CARD,
     WEIGHTS,
     ModelCard,
     build_network,
@@ -28,24 +27,25 @@ from ..models import (
     parameter_counts,
 )
 from ..patching import PatchStore
-from ..storage import ModelError, Recipe, SettingsError, atomic_folder, restore_folder
+from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
+from .checkpoint import LAST, Checkpoint, move_aside
+from .dataset import BatchDataset
 from .history import HistoryRow, draw_curve, load_history, save_history
-from .prefetch import prefetched
-from .sampler import Batch, Sampler
+from .sampler import Sampler
+from .schedule import HalvingWithCooldown
 from .settings import TrainSettings
+from .validation import DivergedError, Progress, Validation, goodness
 
 __all__ = ["TrainOutcome", "train"]
 
 logger = logging.getLogger(__name__)
 
-LAST = "last.weights.h5"
-STATE = "state.json"
+HISTORY = "history.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOutcome:
-    """A trained model; `trained` is False where the folder was there already, made by the same
-    recipe."""
+    """A trained model; `trained` is False if the folder already held it."""
 
     card: ModelCard
     trained: bool
@@ -59,239 +59,257 @@ def train(
     *,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> TrainOutcome:
-    """Train on the store's training slides, validate on its validation slides, keep the best and
-    the last weights.
+    """Train on the store's training slides, validate on its validation slides, and keep the weights
+    of the best validation and the last ones.
 
-    Best is the highest validation AUC over patches, at a tie the lowest validation loss. on_step
-    hears after every
-    step: examples seen, and the latest figures. RMSProp is that of Keras 3: epsilon inside the
-    root, mean square from zero, learning rate folded into the momentum buffer (TensorFlow's classic
-    one started the mean square at one, so with epsilon 1 its first ten or so steps were shorter by
-    up to √2).
+    The best validation has the highest AUC over patches, at a tie the lowest loss. A stopped
+    training continues from its checkpoint; so does a finished one with a larger
+    `settings.examples`. Other settings or patches start anew: the log says what changed, and the
+    earlier checkpoint and model are renamed, never removed. on_step receives the examples seen and
+    the latest figures after every step.
 
     Raises:
         SettingsError: a class has no patches in training or validation, the jitter exceeds the
-            store's margin, or
-            folder holds something else than a model.
-        StoreError: damaged patches.
-        ModelError: the loss became NaN; the last good checkpoint stays, and so does a model trained
-            before.
+            store's margin, or folder holds something other than a model.
+        StoreError: damaged patches or a damaged checkpoint.
+        ModelError: the loss became NaN; the last good checkpoint stays, and so does an earlier
+            model.
     """
-    run = _Run(store, folder, settings)
-    if run.finished is not None:
-        return run.finished
-    run.resume()
-    for batch in prefetched(run.sampler, start=run.step, stop=run.steps):
-        run.learn(batch)
-        if on_step is not None:
-            on_step(run.step * settings.batch_size, run.figures)
-    return run.finish()
+    job = _Training(store, folder, settings)
+    state = job.output.state()
+    if state.status == "foreign":
+        raise SettingsError(f"{folder}: holds something other than a model; give a new folder")
+    if job.is_finished(state):
+        return job.outcome(trained=False)
+    network, step, history = job.begin(state)
+    progress = Progress(
+        first_step=step,
+        batch_size=settings.batch_size,
+        on_step=on_step or (lambda examples, figures: None),
+    )
+    validation = Validation(
+        job.validation_sampler, job.checkpoint, history, settings.batch_size, progress.figures
+    )
+    while step < job.steps:
+        stop = job.next_validation(step)
+        try:
+            network.fit(
+                BatchDataset(job.sampler, start=step, stop=stop),
+                shuffle=False,
+                verbose=0,  # pyright: ignore[reportArgumentType]
+                callbacks=[progress, validation],
+            )
+        except DivergedError as error:
+            raise job.explain(error, start=step, stop=stop) from error
+        step = stop
+    return job.finish(network, history, replaces=state)
 
 
-class _Run:
-    """One training under way."""
+class _Training:
+    """Recipe, samplers, network and folders of one training."""
 
     def __init__(self, store: PatchStore, folder: Path, settings: TrainSettings) -> None:
-        self.settings, self.folder = settings, folder
-        self.tiles = store.tile_settings
-        self.spec = store.input_spec.finest
+        self.store, self.folder, self.settings = store, folder, settings
+        self.tiles, self.spec = store.tile_settings, store.input_spec.finest
         self.steps = math.ceil(settings.examples / settings.batch_size)
-        self.step = 0
-        self.history: list[HistoryRow] = []
-        self.figures: dict[str, float] = {}
-        self._since: list[
-            tuple[float, float]
-        ] = []  # loss and accuracy of each step after the last validation
-        self._checks(store)
-        common: dict[str, Any] = {
-            "store": store,
-            "spec": self.spec,
-            "seed": settings.seed,
-        }
-        self.sampler = Sampler(
-            split="train",
-            batch_size=settings.batch_size,
-            augment=settings.augment,
-            warm_up=math.ceil(settings.colour_warm_up * self.steps),
-            copies=self.tiles.copies if settings.use_copies else 0,
-            **common,
-        )
-        self.validation = Sampler(
-            split="validation", batch_size=settings.validation_patches, augment=None, **common
-        )
+        self._check_store()
         self.sampler.check()
-        self.validation.check()
-        self.recipe = self._recipe(store)
-        self.finished = self._finished()
+        self.validation_sampler.check()
 
-    def _checks(self, store: PatchStore) -> None:
+    def _check_store(self) -> None:
+        jitter_px, margin_px = self.settings.augment.jitter_px, self.tiles.margin_px
         if self.settings.use_copies and not self.tiles.copies:
             raise SettingsError(
-                f"{store.path}: holds no augmented copies; tile with --copies, or drop --use-copies"
+                f"{self.store.path}: holds no augmented copies; tile with --copies, or omit "
+                "--use-copies"
             )
-        if self.settings.augment.jitter_px > self.tiles.margin_px:
+        if jitter_px > margin_px:
             raise SettingsError(
-                f"{store.path}: jitter of {self.settings.augment.jitter_px} px needs as much "
-                f"margin, the store has {self.tiles.margin_px}; lower --augment.jitter-px or tile "
-                "with a larger --margin-px"
+                f"{self.store.path}: a jitter of {jitter_px} px needs as much margin, the store "
+                f"has {margin_px} px; lower --augment.jitter-px or tile with a larger --margin-px"
             )
 
-    def _recipe(self, store: PatchStore) -> Recipe:
-        # Contents, not times: a copied store is the same store. Slides that are not used may come
+    @cached_property
+    def sampler(self) -> Sampler:
+        return Sampler(
+            store=self.store,
+            split="train",
+            spec=self.spec,
+            batch_size=self.settings.batch_size,
+            seed=self.settings.seed,
+            augment=self.settings.augment,
+            warm_up=math.ceil(self.settings.colour_warm_up * self.steps),
+            copies=self.tiles.copies if self.settings.use_copies else 0,
+        )
+
+    @cached_property
+    def validation_sampler(self) -> Sampler:
+        """Sampler of the patches that every validation scores, as its batch 0."""
+        return Sampler(
+            store=self.store,
+            split="validation",
+            spec=self.spec,
+            batch_size=self.settings.validation_patches,
+            seed=self.settings.seed,
+            augment=None,
+        )
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        # Contents, not times: a copied store is the same store. Slides of another split may come
         # and go.
-        used = [
-            slide
-            for slide in store.slides
-            if slide.split in (self.sampler.split, self.validation.split)
-        ]
-        slides = {s.id: {"split": s.split, "group": s.sha256} for s in used}
-        tiles = self.tiles.of_recipe()
+        splits = (self.sampler.split, self.validation_sampler.split)
+        used = [slide for slide in self.store.slides if slide.split in splits]
+        extent = {"examples", "validate_every"}
         return Recipe(
             stage="train",
-            settings=self.settings.model_dump(mode="json"),
-            inputs={"tile": tiles, "slides": slides},
+            settings=self.settings.model_dump(mode="json", exclude=extent),
+            inputs={
+                "tile": self.tiles.of_recipe(),
+                "slides": {s.id: {"split": s.split, "group": s.sha256} for s in used},
+            },
+            extent=self.settings.model_dump(mode="json", include=extent),
         )
-
-    def _finished(self) -> TrainOutcome | None:
-        if not self.folder.exists() or not any(self.folder.iterdir()):
-            return None
-        found = Recipe.load(self.folder / "recipe.json")
-        if found is None or found.stage != "train":
-            raise SettingsError(
-                f"{self.folder}: holds something else than a model; give a new folder"
-            )
-        changed = found.differences(self.recipe)
-        if not changed:
-            try:
-                return self._outcome(trained=False)
-            except ModelError as error:
-                changed = [str(error)]
-        logger.warning("%s: trained again: %s", self.folder, "; ".join(changed[:5]))
-        return None
-
-    def _outcome(self, *, trained: bool) -> TrainOutcome:
-        card = ModelCard.load(self.folder)
-        card.check_weights(self.folder)
-        rows = load_history(self.folder / "history.csv")
-        if not rows:
-            raise ModelError(f"{self.folder}: no history.csv; train again")
-        return TrainOutcome(card=card, trained=trained, best=max(rows, key=_goodness))
 
     @property
-    def checkpoint(self) -> Path:
-        return self.folder.with_name(f".{self.folder.name}.training")
+    def output(self) -> Output:
+        return Output(location=self.folder, recipe=self.recipe, files=(CARD, WEIGHTS, HISTORY))
 
-    def resume(self) -> None:
-        """Build the network; take up the last checkpoint where it was made by the same recipe."""
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint.of_model(self.folder, self.recipe)
+
+    def is_finished(self, state: OutputState) -> bool:
+        """Tell whether the folder holds this model, trained on as many examples or more."""
+        if not state.is_unchanged or state.made is None:
+            return False
+        seen = state.made.extent.get("examples", state.made.settings.get("examples", 0))
+        if seen < self.settings.examples:
+            return False
+        if seen > self.settings.examples:
+            logger.warning(
+                "%s: this model has seen %d examples, more than the %d asked for; it is kept",
+                self.folder,
+                seen,
+                self.settings.examples,
+            )
+        try:
+            self.outcome(trained=False)
+        except ModelError as error:
+            logger.warning("%s; it is trained again", error)
+            return False
+        return True
+
+    def outcome(self, *, trained: bool) -> TrainOutcome:
+        card = ModelCard.load(self.folder)
+        card.check_weights(self.folder)
+        rows = load_history(self.folder / HISTORY)
+        if not rows:
+            raise ModelError(f"{self.folder}: no {HISTORY}; train again")
+        return TrainOutcome(card=card, trained=trained, best=max(rows, key=goodness))
+
+    def begin(self, state: OutputState) -> tuple[keras.Model, int, list[HistoryRow]]:
+        """Build the network, or continue from the checkpoint: network, steps done, history."""
+        network = self.build()
+        differences = self.checkpoint.differences()
+        if differences == []:
+            step = self.checkpoint.load(network)
+            examples = step * self.settings.batch_size
+            logger.warning("%s: training continues after %d examples", self.folder, examples)
+            return network, step, self.checkpoint.history()
+        if differences:
+            rows = self.checkpoint.history()
+            seen = rows[-1].examples if rows else 0
+            moved = move_aside(self.checkpoint.folder)
+            logger.warning(
+                "%s: training starts anew, because of %s; the earlier checkpoint (%d examples) "
+                "was moved to %s",
+                self.folder,
+                "; ".join(differences[:5]),
+                seen,
+                moved,
+            )
+        elif state.made is not None:
+            reason = "; ".join(state.differences[:5]) or f"{self.checkpoint.folder} is missing"
+            logger.warning("%s: training starts anew: %s", self.folder, reason)
+        return network, 0, []
+
+    def build(self) -> keras.Model:
+        """Build the network with its first weights and a fresh optimiser.
+
+        RMSProp is that of Keras 3: epsilon inside the root, mean square from zero, learning rate
+        folded into the momentum buffer. TensorFlow's classic one started the mean square at one, so
+        with epsilon 1 its first ten or so steps were shorter by up to √2.
+        """
         keep_large_buffers()
-        keras.utils.set_random_seed(self.settings.seed)
-        self.network = build_network(
-            self.settings.architecture, self.spec, self.settings.architecture_options
+        settings = self.settings
+        keras.utils.set_random_seed(settings.seed)
+        network = build_network(settings.architecture, self.spec, settings.architecture_options)
+        learning_rate: Any = HalvingWithCooldown(
+            start=settings.learning_rate,
+            batch_size=settings.batch_size,
+            halve_every=settings.halve_every,
+            cooldown=settings.cooldown,
+            steps=self.steps,
         )
-        self.network.compile(
+        network.compile(
             optimizer=keras.optimizers.RMSprop(
-                learning_rate=self.settings.learning_rate,
-                rho=self.settings.rho,
-                momentum=self.settings.momentum,
-                epsilon=self.settings.epsilon,
+                learning_rate=learning_rate,
+                rho=settings.rho,
+                momentum=settings.momentum,
+                epsilon=settings.epsilon,
             ),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
         )
-        restore_folder(self.checkpoint)
-        found = Recipe.load(self.checkpoint / "recipe.json")
-        if found is not None and not found.differences(self.recipe):
-            self.network.optimizer.build(self.network.trainable_variables)
-            self.network.load_weights(self.checkpoint / LAST)
-            self.step = json.loads((self.checkpoint / STATE).read_text())["step"]
-            self.history = load_history(self.checkpoint / "history.csv")
-            logger.warning(
-                "%s: goes on after %d examples", self.folder, self.step * self.settings.batch_size
-            )
-        self._best = (self.checkpoint / WEIGHTS).read_bytes() if self.history else b""
-        self._started = time.perf_counter() - (self.history[-1].seconds if self.history else 0.0)
-        self.validation_batch = self.validation.draw(0)
+        return network
 
-    def learn(self, batch: Batch) -> None:
-        """One step, and a validation with its checkpoint when it is due."""
-        self.network.optimizer.learning_rate = self._learning_rate()
-        self.network.reset_metrics()
-        loss, accuracy = (
-            float(x) for x in self.network.train_on_batch(batch.patches, batch.labels)
-        )
-        if not math.isfinite(loss):
-            raise self._diverged(f"the loss became {loss}")
-        self.step += 1
-        self._since.append((loss, accuracy))
-        mean_loss, mean_accuracy = np.mean(self._since, axis=0)
-        self.figures = {**self.figures, "loss": float(mean_loss), "accuracy": float(mean_accuracy)}
-        due = max(1, self.settings.validate_every // self.settings.batch_size)
-        if self.step % due == 0 or self.step == self.steps:
-            self._validate(float(mean_loss), float(mean_accuracy))
-            self._since.clear()
+    def next_validation(self, step: int) -> int:
+        """Return the step at which the next validation is due."""
+        interval = max(1, self.settings.validate_every // self.settings.batch_size)
+        return min(self.steps, (step // interval + 1) * interval)
 
-    def _diverged(self, what: str) -> ModelError:
+    def explain(self, error: DivergedError, *, start: int, stop: int) -> ModelError:
+        """Find the batch at which the loss became NaN by replaying the steps since the checkpoint,
+        and return an error that names it."""
+        network = self.build()
+        if start:
+            self.checkpoint.load(network)
+        size, found = self.settings.batch_size, ""
+        for number in range(start, stop):
+            batch = self.sampler.draw(number)
+            network.reset_metrics()
+            loss = network.train_on_batch(batch.patches, batch.labels, return_dict=True)["loss"]
+            if not np.isfinite(loss):
+                found = f", in batch {number} (examples {number * size} to {(number + 1) * size})"
+                break
+        kept = f"; the checkpoint of {start * size} examples stays" if start else ""
         return ModelError(
-            f"{self.folder}: {what} after {self.step * self.settings.batch_size} examples; train "
-            f"again with a learning rate below {self.settings.learning_rate:g} (the last good "
-            f"checkpoint is in {self.checkpoint})"
+            f"{self.folder}: {error}{found}; train with a learning rate below "
+            f"{self.settings.learning_rate:g}{kept}"
         )
 
-    def _learning_rate(self) -> float:
-        examples = self.step * self.settings.batch_size
-        halved = self.settings.learning_rate * 0.5 ** (examples // self.settings.halve_every)
-        length = self.settings.cooldown * self.steps
-        passed = (self.step - (self.steps - length)) / length if length else 0.0
-        return halved * 0.01 ** max(0.0, passed)
-
-    def _validate(self, loss: float, accuracy: float) -> None:
-        scores = _scores(self.network, self.validation_batch.patches, self.settings.batch_size)
-        if not np.isfinite(scores).all():
-            raise self._diverged("a validation score is not a number")
-        labels = self.validation_batch.labels
-        row = HistoryRow(
-            examples=self.step * self.settings.batch_size,
-            seconds=round(time.perf_counter() - self._started, 1),
-            learning_rate=self._learning_rate(),
-            train_loss=loss,
-            train_accuracy=accuracy,
-            validation_loss=float(log_loss(labels, scores, labels=[0, 1])),
-            validation_auc=float(roc_auc_score(labels, scores)),
-        )
-        is_best = not self.history or _goodness(row) > max(map(_goodness, self.history))
-        self.history.append(row)
-        self.figures |= {
-            "validation_auc": row.validation_auc,
-            "validation_loss": row.validation_loss,
-        }
-        logger.info("%s", row)
-        self._save(is_best=is_best)
-
-    def _save(self, *, is_best: bool) -> None:
-        with atomic_folder(self.checkpoint) as partial:
-            self.network.save_weights(partial / LAST)
-            if is_best:
-                self._best = (partial / LAST).read_bytes()
-            (partial / WEIGHTS).write_bytes(self._best)
-            (partial / STATE).write_text(json.dumps({"step": self.step}))
-            save_history(self.history, partial / "history.csv")
-            self.recipe.save(partial / "recipe.json")
-
-    def finish(self) -> TrainOutcome:
-        """Turn the checkpoint into the model folder."""
-        best = max(self.history, key=_goodness)
-        with atomic_folder(self.folder) as partial:
+    def finish(
+        self, network: keras.Model, history: list[HistoryRow], *, replaces: OutputState
+    ) -> TrainOutcome:
+        """Write the model folder from the checkpoint."""
+        if replaces.status == "changed":
+            logger.warning(
+                "%s: the earlier model was moved to %s", self.folder, move_aside(self.folder)
+            )
+        checkpoint, architecture = self.checkpoint.folder, self.settings.architecture
+        with self.output.write() as folder:
+            assert isinstance(folder, Path)
             for name in (LAST, WEIGHTS):
-                shutil.copy(self.checkpoint / name, partial / name)
-            save_history(self.history, partial / "history.csv")
-            draw_curve(self.history, partial / "training_curve.png")
-            self.recipe.save(partial / "recipe.json")
+                shutil.copy(checkpoint / name, folder / name)
+            save_history(history, folder / HISTORY)
+            draw_curve(history, folder / "training_curve.png")
             ModelCard(
-                architecture=self.settings.architecture,
+                architecture=architecture,
                 options=self.settings.architecture_options,
                 input_spec=self.spec,
-                pixels=find_architecture(self.settings.architecture).pixels,
-                parameters=parameter_counts(self.network),
+                pixels=find_architecture(architecture).pixels,
+                parameters=parameter_counts(network),
                 training={
                     "settings": self.settings.model_dump(mode="json"),
                     "patches_from": self.tiles.model_dump(mode="json"),
@@ -299,22 +317,8 @@ class _Run:
                     "keras": keras.__version__,
                     "optimiser": "RMSProp of Keras 3 (epsilon inside the root, mean square from "
                     "zero)",
-                    "best": asdict(best),
+                    "best": asdict(max(history, key=goodness)),
                 },
-                weights_sha256=hash_weights(partial),
-            ).save(partial)
-        shutil.rmtree(self.checkpoint)
-        return self._outcome(trained=True)
-
-
-def _goodness(row: HistoryRow) -> tuple[float, float]:
-    return (round(row.validation_auc, 4), -row.validation_loss)
-
-
-def _scores(network: keras.Model, patches: np.ndarray, batch: int) -> np.ndarray:
-    whole = len(patches) + -len(patches) % batch
-    padded = np.resize(patches, (whole, *patches.shape[1:]))  # one batch size, one compiled graph
-    parts = [network.predict_on_batch(padded[i : i + batch]) for i in range(0, whole, batch)]
-    return np.concatenate([np.asarray(part)[:, 1] for part in parts])[: len(patches)].astype(
-        np.float64
-    )
+                weights_sha256=hash_weights(folder),
+            ).save(folder)
+        return self.outcome(trained=True)

@@ -1,0 +1,27 @@
+"""Batches of a sampler as Keras takes them."""
+
+import keras
+import numpy as np
+
+from .sampler import Sampler
+
+__all__ = ["BatchDataset"]
+
+THREADS = 2  # decoding and OpenCV release the GIL
+QUEUE = 4  # batches drawn ahead
+
+
+class BatchDataset(keras.utils.PyDataset):
+    """Batches `start` to `stop` - 1 of a sampler, in order, drawn ahead on threads."""
+
+    def __init__(self, sampler: Sampler, *, start: int, stop: int, threads: int = THREADS) -> None:
+        super().__init__(workers=threads, use_multiprocessing=False, max_queue_size=QUEUE)
+        self.sampler, self.start, self.stop = sampler, start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw one batch: patches (N, scales, P, P, 3) uint8 and labels (N,) int64."""
+        batch = self.sampler.draw(self.start + index)
+        return batch.patches, batch.labels

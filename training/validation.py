@@ -1,0 +1,120 @@
+"""Callbacks of a training: validation with a checkpoint, a watch for NaN, and progress."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn.metrics import log_loss, roc_auc_score
+
+from ..storage import ModelError
+from .checkpoint import Checkpoint
+from .history import HistoryRow
+from .sampler import Sampler
+
+__all__ = ["DivergedError", "Progress", "Validation", "goodness"]
+
+logger = logging.getLogger(__name__)
+
+WATCH_STEPS = 50
+"""Steps between two looks at the loss. Each look waits for the device."""
+
+
+class DivergedError(ModelError):
+    """A loss or a validation score that is not a number."""
+
+
+def goodness(row: HistoryRow) -> tuple[float, float]:
+    """Return the key by which validations are ranked: AUC, then loss."""
+    return (round(row.validation_auc, 4), -row.validation_loss)
+
+
+class Progress(keras.callbacks.Callback):
+    """Tells the caller of every step and stops when the loss is no number.
+
+    It acts when a batch begins: Keras would wait for the device to report the figures of a batch
+    that ends.
+    """
+
+    def __init__(
+        self, *, first_step: int, batch_size: int, on_step: Callable[[int, dict[str, float]], None]
+    ) -> None:
+        super().__init__()
+        self._step, self._batch_size, self._on_step = first_step, batch_size, on_step
+        self.figures: dict[str, float] = {}
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if batch:  # the step before has ended
+            self._count(look=batch % WATCH_STEPS == 0)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._count(look=True)
+
+    def _count(self, *, look: bool) -> None:
+        self._step += 1
+        if look:
+            network: Any = self.model
+            figures = {m.name: float(np.asarray(m.result())) for m in network.metrics[:1]}
+            if not all(map(math.isfinite, figures.values())):
+                raise DivergedError(f"the loss became {figures}")
+            self.figures |= figures
+        self._on_step(self._step * self._batch_size, self.figures)
+
+
+class Validation(keras.callbacks.Callback):
+    """At the end of an epoch: score the validation patches, add a row, write the checkpoint."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        checkpoint: Checkpoint,
+        history: list[HistoryRow],
+        batch_size: int,
+        figures: dict[str, float],
+    ) -> None:
+        """figures receives the validation's AUC and loss; history its row."""
+        super().__init__()
+        self.figures = figures
+        self.batch = sampler.draw(0)
+        self.checkpoint, self.history, self.batch_size = checkpoint, history, batch_size
+        self._started = time.perf_counter() - (history[-1].seconds if history else 0.0)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        scores = self._score()
+        if not np.isfinite(scores).all():
+            raise DivergedError("a validation score is not a number")
+        network: Any = self.model
+        optimiser = network.optimizer
+        step, labels = int(np.asarray(optimiser.iterations)), self.batch.labels
+        row = HistoryRow(
+            examples=step * self.batch_size,
+            seconds=round(time.perf_counter() - self._started, 1),
+            learning_rate=float(np.asarray(optimiser.learning_rate)),
+            train_loss=float(logs["loss"]),
+            train_accuracy=float(logs["accuracy"]),
+            validation_loss=float(log_loss(labels, scores, labels=[0, 1])),
+            validation_auc=float(roc_auc_score(labels, scores)),
+        )
+        is_best = not self.history or goodness(row) > max(map(goodness, self.history))
+        self.history.append(row)
+        self.figures |= {
+            "validation_auc": row.validation_auc,
+            "validation_loss": row.validation_loss,
+        }
+        logger.info("%s", row)
+        self.checkpoint.save(network, self.history, step=step, is_best=is_best)
+
+    def _score(self) -> np.ndarray:
+        """Return the tumour probability of each validation patch: (N,) float64."""
+        network: Any = self.model
+        patches, size = self.batch.patches, self.batch_size
+        # Padded to whole batches: one batch size, one compiled graph.
+        padded = np.resize(patches, (len(patches) + -len(patches) % size, *patches.shape[1:]))
+        parts = [
+            network.predict_on_batch(padded[i : i + size]) for i in range(0, len(padded), size)
+        ]
+        scores = np.concatenate([np.asarray(part)[:, 1] for part in parts])
+        return scores[: len(patches)].astype(np.float64)
