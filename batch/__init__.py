@@ -2,6 +2,7 @@
 
 from .blocks import BlockPlan, BlockWork, PendingBlocks
 from .driver import BlockDriver, SlideContext
+from .machine import available_cores
 from .outcome import BatchSummary, SlideOutcome, SlideStatus
 from .run import run_blocks, run_slides
 from .run_folder import RunFolder, open_run_folder
@@ -21,6 +22,7 @@ __all__ = [
     "SlideOutcome",
     "SlideStatus",
     "Stopped",
+    "available_cores",
     "describe_workers",
     "open_run_folder",
     "run_blocks",

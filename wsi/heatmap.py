@@ -1,5 +1,6 @@
-"""A heatmap: one probability a cell over a whole slide, on disk as one Zarr v3 group."""
+"""Heatmap of a slide: one probability per cell, saved as one Zarr v3 group."""
 
+import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -14,11 +15,24 @@ from ..storage import StoreError, atomic_folder
 __all__ = ["CellStatus", "Heatmap"]
 
 FORMAT = "gigaslide-heatmap/1"
+ARRAYS = ("probability", "status")
+FIELDS = (
+    "slide",
+    "stride_level0",
+    "centre_level0",
+    "centre_px",
+    "slide_mpp",
+    "model_hash",
+    "origin_level0",
+    "slide_size",
+)
+"""Fields of a heatmap that are attributes of its Zarr group."""
+FURTHER = ("format", "content_sha256", "recipe", "counts")
+"""Further attributes; whoever predicts writes the last two."""
 
 
 class CellStatus(IntEnum):
-    """What became of a cell. Only `SCORED` cells have a probability; the others are NaN,
-    never 0."""
+    """Status of a cell. Only `SCORED` cells have a probability; it is NaN elsewhere, never 0."""
 
     NOT_YET = 0
     SCORED = 1
@@ -30,28 +44,29 @@ class CellStatus(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Heatmap:
-    """Tumour probability by cell; cell (row, column) covers level-0 x in origin + stride × [column,
-    column + 1)."""
+    """Tumour probability per cell; cell (row, column) covers level-0 x in origin + stride ×
+    [column, column + 1), and y likewise by row."""
 
     slide: str
     """The slide's id in its cohort."""
     probability: np.ndarray
-    """(rows, columns) float32 in [0, 1]; NaN = not looked at."""
+    """(rows, columns) float32 in [0, 1]; NaN where the status is not `SCORED`."""
     status: np.ndarray
-    """(rows, columns) uint8, a `CellStatus` each."""
+    """(rows, columns) uint8, values of `CellStatus`."""
     origin_level0: tuple[float, float]
     """(x, y) of the top left of cell (0, 0), level-0 px."""
     stride_level0: float
-    """Side of a cell, level-0 px; not always whole."""
+    """Side of a cell, level-0 px; may be a fraction."""
     centre_level0: float
-    """Side of the square each score speaks of, concentric with its cell, level-0 px."""
+    """Side of the square that a score describes, concentric with its cell, level-0 px."""
     centre_px: int
-    """The same in window px."""
+    """Side of that square in window px."""
     slide_size: tuple[int, int]
     """(width, height) of the slide, level-0 px."""
     slide_mpp: float
     """µm per level-0 px."""
     model_hash: str
+    """Identity of the network's weights."""
 
     def __post_init__(self) -> None:
         if self.probability.ndim != 2 or self.probability.shape != self.status.shape:
@@ -69,42 +84,59 @@ class Heatmap:
 
     @property
     def scored(self) -> np.ndarray:
-        """(rows, columns) bool."""
+        """Cells that have a probability, (rows, columns) bool."""
         return self.status == CellStatus.SCORED
 
     def cell_centres(self, cells: np.ndarray) -> np.ndarray:
-        """Middle of cells (N, 2) (row, column): (N, 2) float64 level-0 (x, y)."""
+        """Return the centres of cells (N, 2) (row, column) as (N, 2) float64 level-0 (x, y)."""
         return (np.asarray(cells)[:, ::-1] + 0.5) * self.stride_level0 + np.asarray(
             self.origin_level0
         )
 
     def count(self, status: CellStatus) -> int:
+        """Count the cells of a status."""
         return int((self.status == status).sum())
 
     @property
     def slide_score(self) -> float:
-        """The highest probability of the slide (Liu et al. 2017); 0.0 where no cell was scored."""
+        """Highest probability of the slide (Liu et al. 2017); 0.0 if no cell was scored."""
         scored = self.probability[self.scored]
         return float(scored.max()) if scored.size else 0.0
 
     def save(self, path: Path) -> None:
-        """Write one Zarr v3 group, whole or not at all, with checksummed chunks."""
+        """Write one Zarr v3 group, whole or not at all."""
         with atomic_folder(path, known_by="zarr.json") as partial:
-            group = zarr.create_group(partial, zarr_format=3, attributes=self._attributes())
-            for name in ("probability", "status"):
-                group.create_array(
-                    name,
-                    data=getattr(self, name),
-                    chunks=(512, 512),
-                    compressors=[BloscCodec(cname="zstd"), Crc32cCodec()],
-                    fill_value=np.nan if name == "probability" else 0,
-                    config={"write_empty_chunks": True},
-                )
+            self.save_arrays(partial)
+            zarr.create_group(partial, zarr_format=3, attributes=dict(self.attributes))
 
-    def _attributes(self) -> dict[str, Any]:
-        fields = ("slide", "stride_level0", "centre_level0", "centre_px", "slide_mpp", "model_hash")
-        lists = {"origin_level0": list(self.origin_level0), "slide_size": list(self.slide_size)}
-        return {"format": FORMAT, **{name: getattr(self, name) for name in fields}, **lists}
+    def save_arrays(self, folder: Path) -> None:
+        """Write the arrays of the Zarr group, with checksummed chunks, but not its zarr.json."""
+        for name in ARRAYS:
+            zarr.create_array(
+                folder / name,
+                data=getattr(self, name),
+                chunks=(512, 512),
+                compressors=[BloscCodec(cname="zstd"), Crc32cCodec()],
+                fill_value=np.nan if name == "probability" else 0,
+                config={"write_empty_chunks": True},
+                zarr_format=3,
+            )
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the Zarr group, plain JSON."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
+        lists = {name: list(value) for name, value in fields.items() if isinstance(value, tuple)}
+        return {"format": FORMAT, **fields, **lists, "content_sha256": self.content_sha256}
+
+    @property
+    def content_sha256(self) -> str:
+        """SHA-256 of probabilities and statuses, hexadecimal."""
+        digest = hashlib.sha256()
+        for name in ARRAYS:
+            values = np.ascontiguousarray(getattr(self, name))
+            digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
+        return digest.hexdigest()
 
     @classmethod
     def load(cls, path: Path) -> "Heatmap":
@@ -116,19 +148,21 @@ class Heatmap:
         try:
             group: Any = zarr.open_group(path, mode="r")
             attributes: Any = dict(group.attrs)
-            if attributes.pop("format", None) != FORMAT:
+            if attributes.get("format") != FORMAT:
                 raise StoreError(f"{path}: not a heatmap of format {FORMAT}")
+            if unknown := attributes.keys() - {*FIELDS, *FURTHER}:
+                raise StoreError(f"{path}: unknown attributes {sorted(unknown)}; update gigaslide")
+            fields: Any = {name: attributes[name] for name in FIELDS}
             for name in ("origin_level0", "slide_size"):
-                attributes[name] = tuple(attributes[name])
-            arrays: Any = {}
-            for name in ("probability", "status"):
+                fields[name] = tuple(fields[name])
+            for name in ARRAYS:
                 # A missing chunk would read as "not yet", which is a statement too.
                 if group[name].nchunks_initialized < group[name].nchunks:
                     raise StoreError(
                         f"{path}: chunks of {name} are missing; predict this slide again"
                     )
-                arrays[name] = group[name][:]
-            return cls(**attributes, **arrays)
+                fields[name] = group[name][:]
+            return cls(**fields)
         except StoreError:
             raise
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
