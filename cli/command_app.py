@@ -32,37 +32,37 @@ class CommandApp(App):
                     panel = panel_of(argument.hint.__name__, child.field_info.name)
                     _change(child, group=_group(panel))
         for argument in arguments:
-            _change(argument, help=self._help_of(argument))
-            if self._is_hidden(argument):
+            text = " ".join((argument.parameter.help or "").split())
+            _change(argument, help=text if self.everyday is None else _first_sentence(text))
+            if self.everyday is not None and _is_rare(argument, self.everyday):
                 _change(argument, show=False)
         return arguments
-
-    def _help_of(self, argument: Argument) -> str:
-        text = " ".join((argument.parameter.help or "").split())
-        return text if self.everyday is None else text.split(". ")[0].rstrip(".")
-
-    def _is_hidden(self, argument: Argument) -> bool:
-        if self.everyday is None or argument.index is not None:
-            return False
-        return not any(name.lstrip("-") in self.everyday for name in argument.names)
 
 
 def make_command(function: Callable[..., int], name: str, path: str, *, in_full: bool) -> App:
     """Make the command of a function; path is what a user types before its arguments."""
-    everyday = None if in_full else EVERYDAY.get(path)
+    everyday = EVERYDAY.get(path)
     command = CommandApp(name=name, help=_unwrap(inspect.getdoc(function) or ""))
-    command.everyday = everyday
     command.default(function)
     arguments = command.assemble_argument_collection()
     inputs = [_usage_of(argument) for argument in arguments if argument.index is not None]
     command.usage = " ".join(["Usage: gigaslide", path, *inputs, "[OPTIONS]"])
-    shown = sum(argument.show for argument in arguments)
-    command.everyday = None
-    hidden = sum(argument.show for argument in command.assemble_argument_collection()) - shown
-    command.everyday = everyday
-    if hidden:
-        command.help_epilogue = f"{hidden} more options: gigaslide {path} --help-all\n"
+    if everyday is not None and not in_full:
+        rare = sum(argument.show and _is_rare(argument, everyday) for argument in arguments)
+        command.everyday = everyday
+        command.help_epilogue = f"{rare} more options: gigaslide {path} --help-all\n"
     return command
+
+
+def _is_rare(argument: Argument, everyday: tuple[str, ...]) -> bool:
+    """Tell an option that only --help-all shows."""
+    if argument.index is not None:
+        return False
+    return not any(name.lstrip("-") in everyday for name in argument.names)
+
+
+def _first_sentence(text: str) -> str:
+    return text.split(". ")[0].rstrip(".")
 
 
 def _usage_of(argument: Argument) -> str:

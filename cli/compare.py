@@ -32,7 +32,6 @@ def compare(
     """Compare models with the first one on the same slides: paired differences with intervals and
     p-values, a report."""
     if dry_run:
-        print_config("compare", settings)
-        return 0
+        return print_config("compare", settings)
     models = (predictions_a, predictions_b, *further)
     return compare_stage(Cohort.load(cohort), models, out, settings)

@@ -1,7 +1,6 @@
 """Settings from a YAML file, and settings written as such a file."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +41,12 @@ def load_config(path: Path, sections: set[str]) -> dict[str, Any]:
     return found
 
 
-def print_config(command: str, *flat: Settings, **stages: Settings) -> None:
+def print_config(command: str, *flat: Settings, **stages: Settings) -> int:
     """Print settings as the section of a command that --config reads: flat ones first, then those
-    of each stage."""
+    of each stage. Return the exit status."""
     section: dict[str, Any] = {}
     for settings in flat:
-        section |= _plain(settings)
-    section |= {name: _plain(settings) for name, settings in stages.items()}
+        section |= settings.model_dump(mode="json")
+    section |= {name: settings.model_dump(mode="json") for name, settings in stages.items()}
     yaml.safe_dump({command: section}, sys.stdout, sort_keys=False, allow_unicode=True)
-
-
-def _plain(settings: Settings) -> Mapping[str, Any]:
-    return settings.model_dump(mode="json")
+    return 0

@@ -16,7 +16,7 @@ from .options import Batch
 from .panels import GENERAL
 from .run_settings import RunSettings, SharedSettings, worst_status
 from .stages import phantom_stage, run_stages
-from .terminal import say
+from .terminal import print_line
 
 __all__ = ["demo", "demo_settings"]
 
@@ -49,7 +49,9 @@ def demo(
         return 1
     status = worst_status([summary.exit_status, run_stages(Cohort.load(cohort), out, settings)])
     if quick:
-        say("\nThis was the quick demo: a trial of the installation. Its figures mean little.")
+        print_line(
+            "\nThis was the quick demo: a trial of the installation. Its figures mean little."
+        )
     return status
 
 

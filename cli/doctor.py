@@ -48,8 +48,7 @@ def doctor(
         shared, tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch
     )
     if dry_run:
-        print_config("doctor", batch, sample=sample, **settings.stages)
-        return 0
+        return print_config("doctor", batch, sample=sample, **settings.stages)
     checks = DoctorSettings(
         sample=sample,
         tile=settings.tile,

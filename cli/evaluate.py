@@ -24,6 +24,5 @@ def evaluate(
 ) -> int:
     """Score heatmaps or detections against annotations: AUC and FROC with intervals, a report."""
     if dry_run:
-        print_config("evaluate", settings)
-        return 0
+        return print_config("evaluate", settings)
     return evaluate_stage(Cohort.load(cohort), predictions, report, settings)

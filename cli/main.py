@@ -35,8 +35,10 @@ HELP = """Find tumour in gigapixel pathology slides: tiling, training, heatmaps,
 
 Inputs come first, the output last. Each can also be given by name: --cohort COHORT.
 
-Exit status: 0 all good; 1 nothing could be done, or a wrong command; 2 finished, but some slides
-failed."""
+Settings can come from a YAML file with a section for each command: --config FILE. Options win over
+it; --dry-run prints such a file.
+
+Exit status: 0 all good; 1 nothing done, or a wrong command; 2 finished, but some slides failed."""
 
 EPILOGUE = "Options of a command: gigaslide COMMAND --help, or --help-all for all of them.\n"
 

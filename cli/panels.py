@@ -117,24 +117,30 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "Where it runs": {
-        "BatchSettings": ("workers", "memory_gb", "cluster", "scheduler"),
+        "BatchSettings": ("workers", "threads", "gpus", "memory_gb", "cluster", "scheduler"),
     },
     "Jobs of a queueing system": {
         "BatchSettings": (
             "queue",
             "account",
             "jobs",
-            "least_jobs",
+            "min_jobs",
             "cores",
             "walltime",
             "interface",
-            "job_options",
-            "job_setup",
+            "job_directives",
+            "job_prologue",
         ),
     },
     "A running Dask": {"BatchSettings": ("tls_ca_file", "tls_cert_file", "tls_key_file")},
     "Failures": {
-        "BatchSettings": ("tries", "task_limit_s", "patience_s", "retry_failed", "clear_lock"),
+        "BatchSettings": (
+            "max_attempts",
+            "task_timeout_s",
+            "worker_timeout_s",
+            "retry_failed",
+            "clear_lock",
+        ),
     },
     GENERAL: {"SharedSettings": ("seed",)},
 }

@@ -23,7 +23,6 @@ def phantom(
 ) -> int:
     """Make synthetic slides whose tumour is known: pyramidal JPEG TIFFs, ASAP XML, a cohort CSV."""
     if dry_run:
-        print_config("phantom", settings, batch)
-        return 0
+        return print_config("phantom", settings, batch)
     _, summary = phantom_stage(out, settings, batch)
     return summary.exit_status

@@ -13,6 +13,7 @@ from ..storage import SettingsError, name_of, parse_location
 from .config import print_config
 from .options import DryRun
 from .stages import predict_stage
+from .terminal import hide_warnings
 
 __all__ = ["predict"]
 
@@ -29,8 +30,7 @@ def predict(
 ) -> int:
     """Predict slides with a model: a heatmap, its picture and detections for each slide."""
     if dry_run:
-        print_config("predict", settings)
-        return 0
+        return print_config("predict", settings)
     return predict_stage(_load_slides(slides), model, predictions, settings)
 
 
@@ -50,6 +50,7 @@ def _load_slides(slides: str) -> Cohort:
         if path.suffix.lower() == ".csv":
             return Cohort.load(path)
         if path.is_dir() and path.suffix.lower() != ".zarr":
-            proposed = propose_cohort(path)
+            with hide_warnings():  # they are about annotations
+                proposed = propose_cohort(path)
             return Cohort(slides=tuple(replace(slide, split="") for slide in proposed))
     return Cohort.of_rows([CohortSlide(id=Path(name_of(path)).stem, path=path)])

@@ -43,8 +43,7 @@ def run(
         shared, tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch
     )
     if dry_run:
-        print_config("run", settings.batch, **settings.stages)
-        return 0
+        return print_config("run", settings.batch, **settings.stages)
     folder = parse_location(out, Path())
     if not isinstance(folder, Path):
         raise SettingsError(

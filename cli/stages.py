@@ -12,7 +12,14 @@ from ..batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers,
 from ..cohort import Cohort
 from ..storage import Location, SettingsError, format_count, refuse_foreign_folder
 from .tables import print_comparison, print_exclusions, print_metrics, print_summary
-from .terminal import hide_warnings, progress_bar, quiet_tensorflow, say, say_stage, slide_bar
+from .terminal import (
+    hide_warnings,
+    print_line,
+    print_stage_line,
+    progress_bar,
+    quiet_tensorflow,
+    slide_bar,
+)
 
 if TYPE_CHECKING:
     from ..doctor import DoctorSettings
@@ -60,19 +67,19 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
 
 
 def doctor_stage(path: Path, out: Path, settings: DoctorSettings, batch: BatchSettings) -> int:
-    from ..doctor import check_up, checkup_lines, cohort_of, save_checkup
+    from ..doctor import examine_cohort, format_checkup, load_cohort, save_checkup
 
     refuse_foreign_folder(out, known_by="checkup.json")
-    cohort, known = cohort_of(path)
-    _say_workers("doctor", batch, at_most=len(cohort))
+    cohort, known = load_cohort(path)
+    _print_workers("doctor", batch, at_most=len(cohort))
     with hide_warnings(), slide_bar("doctor", len(cohort)) as (end_slide, _):
-        checkup = check_up(
+        checkup = examine_cohort(
             cohort, settings, batch, name=str(path), known=known, on_outcome=end_slide
         )
-    for line in checkup_lines(checkup, width=shutil.get_terminal_size((100, 24)).columns):
-        say(line)
+    for line in format_checkup(checkup, width=shutil.get_terminal_size((100, 24)).columns):
+        print_line(line)
     page = save_checkup(checkup, out)
-    say(f"\n{page}")
+    print_line(f"\n{page}")
     return checkup.exit_status
 
 
@@ -83,7 +90,7 @@ def phantom_stage(
     from ..phantom import plan_cohort, write_cohort
 
     plans = plan_cohort(settings)
-    _say_workers("phantom", batch, at_most=len(plans))
+    _print_workers("phantom", batch, at_most=len(plans))
     with slide_bar("phantom", len(plans)) as (end_slide, _):
         summary = run_slides(partial(_make_phantom, out=out), plans, batch, on_outcome=end_slide)
     print_summary("phantom", summary)
@@ -102,18 +109,18 @@ def tile_stage(
     from ..patching import slides_to_tile, tile_cohort
 
     slides = slides_to_tile(cohort, settings)
-    _say_workers("tile", batch)
+    _print_workers("tile", batch)
     with slide_bar("tile", len(slides), unit="patches") as (end_slide, add_counts):
         summary = tile_cohort(
             cohort, store, settings, batch, on_outcome=end_slide, on_block=add_counts
         )
     print_summary("tile", summary)
     counts = f"{summary.total('tumor')} tumour and {summary.total('normal')} normal patches"
-    say_stage("", f"{counts} in {store}")
+    print_stage_line("", f"{counts} in {store}")
     if len(slides) < len(cohort):
         rest = format_count(len(cohort) - len(slides), "slide")
         splits = " or ".join(settings.splits)
-        say_stage("", f"{rest} not tiled: no label, or not in split {splits} (--splits)")
+        print_stage_line("", f"{rest} not tiled: no label, or not in split {splits} (--splits)")
     return summary.exit_status
 
 
@@ -139,11 +146,11 @@ def hard_negatives_stage(
                 f"{store}: was tiled with another --{name.replace('_', '-')}; leave it out with "
                 "--from-heatmaps"
             )
-    _say_workers("tile", batch, at_most=len(cohort))
+    _print_workers("tile", batch, at_most=len(cohort))
     with slide_bar("tile", len(cohort)) as (end_slide, _):
         summary = add_hard_negatives(cohort, store, heatmaps, settings, batch, on_outcome=end_slide)
     print_summary("tile", summary)
-    say_stage("", f"{summary.total('normal')} hard negatives of these heatmaps in {store}")
+    print_stage_line("", f"{summary.total('normal')} hard negatives of these heatmaps in {store}")
     return summary.exit_status
 
 
@@ -157,7 +164,7 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
         from ..training import train
 
         device = describe_device()
-    say(f"train: this machine, {device}")
+    print_line(f"train: this machine, {device}")
     with progress_bar("train", settings.examples, " patches") as progress:
 
         def advance(examples: int, figures: dict[str, float]) -> None:
@@ -171,17 +178,20 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     best = outcome.best
     state = "trained" if outcome.trained else "unchanged"
     auc = f"best validation patch AUC {best.validation_auc:.3f} after {best.examples} examples"
-    say_stage("train", f"{state}; {auc}")
-    say_stage("", f"model in {folder}")
+    print_stage_line("train", f"{state}; {auc}")
+    print_stage_line("", f"model in {folder}")
 
 
 def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSettings) -> int:
+    from ..models import ModelCard
+
+    ModelCard.load(model)  # a missing model is reported before Keras loads for seconds
     with quiet_tensorflow():
         from ..inference import predict_cohort
         from ..models import describe_device
 
         device = describe_device(openvino=settings.engine != "keras")
-    say(f"predict: this machine, {device}")
+    print_line(f"predict: this machine, {device}")
     with progress_bar("predict", 0, " windows") as progress:
 
         def add_windows(windows: int) -> None:
@@ -200,14 +210,14 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
     print_summary("predict", summary)
     cells = format_count(summary.total("cells"), "cell")
     detections = format_count(summary.total("detections"), "detection")
-    say_stage("", f"{cells}, {detections} in {out}")
+    print_stage_line("", f"{cells}, {detections} in {out}")
     return summary.exit_status
 
 
 def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> int:
     from ..eval import evaluate_cohort, find_evaluation, slides_to_evaluate
 
-    say("evaluate: this process")
+    print_line("evaluate: this process")
     metrics = find_evaluation(cohort, predictions, out, settings)
     state = "evaluated" if metrics is None else "unchanged"
     if metrics is None:
@@ -218,10 +228,10 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
             ).metrics
     counts = metrics["cohort"]
     slides = f"{counts['in_figures']} of {format_count(counts['slides'], 'slide')}"
-    say_stage("evaluate", f"{state}; {slides} in the figures")
+    print_stage_line("evaluate", f"{state}; {slides} in the figures")
     print_exclusions(metrics)
     print_metrics(metrics)
-    say_stage("", str(out / "report.html"))
+    print_stage_line("", str(out / "report.html"))
     return metrics["exit_status"]
 
 
@@ -232,16 +242,16 @@ def compare_stage(
     from ..eval import compare_cohort, slides_to_evaluate
 
     slides = len(slides_to_evaluate(cohort, settings))
-    say("compare: this process")
+    print_line("compare: this process")
     with progress_bar("compare", len(predictions) * slides, " slides") as progress:
         comparisons = compare_cohort(
             cohort, predictions, out, settings, on_slide=lambda _: progress.update()
         )
     for comparison in comparisons:
         print_comparison(comparison.metrics, settings.confidence)
-    say_stage("", str(out / "compare.html"))
+    print_stage_line("", str(out / "compare.html"))
     return 2 if any(comparison.left_out for comparison in comparisons) else 0
 
 
-def _say_workers(stage: str, batch: BatchSettings, *, at_most: int | None = None) -> None:
-    say(f"{stage}: {describe_workers(batch, at_most=at_most)}")
+def _print_workers(stage: str, batch: BatchSettings, *, at_most: int | None = None) -> None:
+    print_line(f"{stage}: {describe_workers(batch, at_most=at_most)}")

@@ -17,7 +17,7 @@ from ..storage import parse_location
 from ..wsi import StainMethod
 from .options import StoreLocation
 from .tables import print_table
-from .terminal import progress_bar, say
+from .terminal import print_line, progress_bar
 
 __all__ = ["store"]
 
@@ -30,18 +30,18 @@ def show_info(store: StoreLocation) -> int:
     table, settings = inventory(opened), opened.tile_settings
     scales = " and ".join(f"{mpp:g}" for mpp in settings.scales.values())
     copies = f", {settings.copies} augmented copies of each" if settings.copies else ""
-    say(
+    print_line(
         f"{opened.path}: patches of {settings.patch_px} + 2 × {settings.margin_px} px at {scales} "
         f"µm/px{copies}"
     )
     if table.empty:
-        say("no slide is finished yet; gigaslide tile continues with those that were begun")
+        print_line("no slide is finished yet; gigaslide tile continues with those that were begun")
         return 0
-    say("\nby split")
+    print_line("\nby split")
     print_table(totals(table, ["split"]))
-    say("\nby patient")
+    print_line("\nby patient")
     print_table(totals(table, ["split", "patient"]))
-    say("\nby slide")
+    print_line("\nby slide")
     print_table(table)
     return 0
 
@@ -57,21 +57,21 @@ def verify(store: StoreLocation) -> int:
     with progress_bar("verify", rows, " patches") as progress:
         check = verify_store(opened, on_patches=progress.update)
     for damage in check.damaged:
-        say(f"damaged: {damage.group}/{damage.array}: {damage.reason}")
-    say(
+        print_line(f"damaged: {damage.group}/{damage.array}: {damage.reason}")
+    print_line(
         f"{opened.path}: read {rows} patches of {len(opened.slides)} slides; damaged arrays: "
         f"{len(check.damaged)}"
     )
     if check.absent:
         names = ", ".join(check.absent[:MAX_NAMES])
         more = ", …" if len(check.absent) > MAX_NAMES else ""
-        say(
+        print_line(
             f"listed without patches: {names}{more}; they failed, were not tiled yet, or are lost: "
             "run gigaslide tile again"
         )
     if check.damaged:
         return 2
-    say(f"content {check.sha256}")
+    print_line(f"content {check.sha256}")
     return 0
 
 
@@ -87,7 +87,7 @@ def make_montage(
     """Make a contact sheet of patches, framed by class."""
     image = montage(_open(store), slides=slides, stain=stain)
     save_montage(image, picture)
-    say(f"{picture}: {image.shape[1]} × {image.shape[0]} px")
+    print_line(f"{picture}: {image.shape[1]} × {image.shape[0]} px")
     return 0
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..batch import BatchSummary
 from ..storage import format_count
-from .terminal import STAGE_WIDTH, say_stage
+from .terminal import STAGE_WIDTH, print_stage_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,10 +61,10 @@ def _print(
 
 def print_summary(stage: str, summary: BatchSummary) -> None:
     """Print the counts of a stage, and a line for each slide that failed or is partial."""
-    say_stage(stage, summary.headline())
+    print_stage_line(stage, summary.headline())
     for outcome in summary.outcomes:
         if outcome.status in ("failed", "partial"):
-            say_stage("", f"{outcome.status}: {outcome.slide}: {outcome.reason}")
+            print_stage_line("", f"{outcome.status}: {outcome.slide}: {outcome.reason}")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     positives."""
     if len(metrics["models"]) > 1:
         names = ", ".join(metrics["models"])
-        say_stage("", f"predictions of {len(metrics['models'])} different models: {names}")
+        print_stage_line("", f"predictions of {len(metrics['models'])} different models: {names}")
     froc = metrics["froc"]["gigaslide"]
     figures = {
         "patch AUC": metrics["patch_auc"],
@@ -101,14 +101,14 @@ def print_exclusions(metrics: dict[str, Any]) -> None:
     slides = [one for one in excluded if one["what"] == "slide"]
     for figures in dict.fromkeys(one["left_out_of"] for one in slides):
         some = [one for one in slides if one["left_out_of"] == figures]
-        say_stage("", _excluded(figures, "slide", some[0]["slide"], some))
+        print_stage_line("", _excluded(figures, "slide", some[0]["slide"], some))
     patients = [one for one in excluded if one["what"] == "patient"]
     if patients:
-        say_stage("", _excluded("pN stages", "patient", patients[0]["name"], patients))
+        print_stage_line("", _excluded("pN stages", "patient", patients[0]["name"], patients))
     outside = [one for one in excluded if one["what"] == "detection"]
     if outside:
         count = sum(slide["detections_outside"] for slide in metrics["slides"])
-        say_stage(
+        print_stage_line(
             "",
             f"{format_count(count, 'detection')} outside the slide, counted as false positives; "
             f"the first: {outside[0]['name']}",
@@ -127,7 +127,7 @@ def print_comparison(metrics: dict[str, Any], confidence: float) -> None:
     reason = metrics["left_out"][0]["reason"] if excluded else ""
     rest = f"; not compared: {', '.join(excluded)}; the first: {reason}" if excluded else ""
     slides = format_count(len(metrics["slides"]), "slide")
-    say_stage("compare", f"{first} minus {second}, {slides}{rest}")
+    print_stage_line("compare", f"{first} minus {second}, {slides}{rest}")
     rows = [
         [name, *_difference(one)]
         for name, one in metrics["differences"].items()

@@ -15,10 +15,10 @@ from ..batch import SlideOutcome
 __all__ = [
     "configure_logging",
     "hide_warnings",
+    "print_line",
+    "print_stage_line",
     "progress_bar",
     "quiet_tensorflow",
-    "say",
-    "say_stage",
     "slide_bar",
 ]
 
@@ -27,14 +27,14 @@ PIPE_WIDTH = 100
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 
 
-def say(line: str = "", *, end: str = "\n") -> None:
+def print_line(line: str = "", *, end: str = "\n") -> None:
     """Print a line of results."""
     print(line, end=end, flush=True)
 
 
-def say_stage(stage: str, line: str) -> None:
+def print_stage_line(stage: str, line: str) -> None:
     """Print a line of a stage's results, named or, for a further line, indented."""
-    say(f"{stage:<{STAGE_WIDTH}} {line}")
+    print_line(f"{stage:<{STAGE_WIDTH}} {line}")
 
 
 def configure_logging(*, verbose: bool) -> None:

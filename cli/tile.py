@@ -38,8 +38,7 @@ def tile(
     Slides that the store already holds, made with the same settings, are skipped.
     """
     if dry_run:
-        print_config("tile", settings, batch, hard=hard)
-        return 0
+        return print_config("tile", settings, batch, hard=hard)
     table, location = Cohort.load(cohort), parse_location(store, Path())
     if from_heatmaps is not None:
         return hard_negatives_stage(table, location, from_heatmaps, settings, hard, batch)

@@ -23,7 +23,6 @@ def train(
 ) -> int:
     """Train a model on a patch store: best and last weights, a card and the training curve."""
     if dry_run:
-        print_config("train", settings)
-        return 0
+        return print_config("train", settings)
     train_stage(parse_location(store, Path()), model, settings)
     return 0

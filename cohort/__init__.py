@@ -1,4 +1,4 @@
-"""The table of slides: reading, checking and proposing it."""
+"""The table of slides: reading and checking it, and proposing one from a folder."""
 
 from .cohort import Cohort, CohortSlide
 from .from_folder import propose_cohort

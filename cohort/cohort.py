@@ -1,5 +1,4 @@
-"""The table of slides: who they are, what is drawn on them, and on which side of the split they
-stand."""
+"""The table of slides: file, annotation, label, patient and split of each."""
 
 import csv
 import hashlib
@@ -20,7 +19,7 @@ __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 
 Label = Literal["tumor", "normal", ""]
 Split = Literal["train", "validation", "test", ""]
-# of 255 that a file name may have: a hash, a suffix and the ends of unfinished files come to it
+# A file name may have 255 bytes; a hash, a suffix and the endings of partial files are added.
 ID_BYTES = 150
 COLUMNS = ("slide", "annotation", "label", "patient", "split", "mpp", "exhaustive")
 YES_NO = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -28,7 +27,8 @@ YES_NO = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": 
 
 @dataclass(frozen=True, kw_only=True)
 class CohortSlide:
-    """One row. `id` names the slide's outputs: unique in the cohort and safe as a file name."""
+    """One row of the table. `id` names the slide's outputs: unique in the cohort and safe as a file
+    name."""
 
     id: str
     path: Location
@@ -37,20 +37,21 @@ class CohortSlide:
     patient: str = ""
     split: Split = ""
     mpp: float | None = None
-    """µm per level-0 px; overrides what the file says."""
+    """µm per level-0 px; overrides the µm/px in the file."""
     further: tuple[tuple[str, str], ...] = ()
-    """Further columns of the table, (name, value), such as scanner or centre."""
+    """Further columns of the table, such as scanner or centre, as (name, value)."""
 
     def column(self, name: str) -> str:
-        """The value of a further column; empty where the table has none of that name."""
+        """Return the value of a further column; empty if the table has no such column."""
         return dict(self.further).get(name, "")
 
     exhaustive: bool = True
-    """Whether every tumour of the slide is drawn; where not, what is not drawn need not be normal.
-    """
+    """True if every tumour of the slide is outlined; if not, tissue outside the outlines may be
+    tumour."""
 
     def load_tumor(self, further_groups: Mapping[str, GroupMeaning]) -> MultiPolygon | None:
-        """Tumour drawn on a labelled slide, level-0 px; None where the row has no annotation.
+        """Load the tumour outlined on a labelled slide, level-0 px; None if the row has no
+        annotation.
 
         Raises:
             AnnotationError: the annotation cannot be read, or contradicts the label.
@@ -59,36 +60,35 @@ class CohortSlide:
         return None if annotation is None else annotation.tumor
 
     def load_annotation(self, further_groups: Mapping[str, GroupMeaning]) -> Annotation | None:
-        """What is drawn on a labelled slide; None where the row has no annotation.
+        """Load the annotation of a labelled slide; None if the row has none.
 
         Raises:
-            AnnotationError: it cannot be read, or contradicts the label.
+            AnnotationError: the annotation cannot be read, or contradicts the label.
         """
         if self.annotation is None:
             return None
         groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **further_groups}
-        # Heatmaps may be scored where their slides are not. A URL that does not answer is no such
-        # slide.
-        at_hand = not isinstance(self.path, Path) or self.path.exists()
+        # Evaluation may run where the slides are not. A URL that fails to answer stays an error.
+        has_slide = not isinstance(self.path, Path) or self.path.exists()
         annotation = Annotation.load(
-            self.annotation, groups=groups, slide=self.path if at_hand else None
+            self.annotation, groups=groups, slide=self.path if has_slide else None
         )
         if (self.label == "tumor") == annotation.tumor.is_empty:
-            says = "no tumour" if annotation.tumor.is_empty else "tumour"
+            found = "no tumour" if annotation.tumor.is_empty else "tumour"
             raise AnnotationError(
-                f"{self.annotation}: shows {says}, but the slide is labelled {self.label}; correct "
-                "one of them"
+                f"{self.annotation}: outlines {found}, but the slide's label is {self.label}; "
+                "correct one of them"
             )
         return annotation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cohort:
-    """Slides with unique ids, no patient on two sides of the split."""
+    """Slides with unique ids and with every patient in one split only."""
 
     slides: tuple[CohortSlide, ...]
     source: Path | None = field(default=None, compare=False)
-    """The table it was read from, where it was."""
+    """The table that the cohort was loaded from, if any."""
 
     def __iter__(self) -> Iterator[CohortSlide]:
         return iter(self.slides)
@@ -98,8 +98,7 @@ class Cohort:
 
     @property
     def has_splits(self) -> bool:
-        """Whether any slide has a side; where none has, prediction and evaluation take every
-        slide."""
+        """True if any slide has a split; otherwise prediction and evaluation use all slides."""
         return any(slide.split for slide in self.slides)
 
     def of_split(self, split: Split) -> "Cohort":
@@ -107,78 +106,76 @@ class Cohort:
 
     @classmethod
     def of_rows(cls, rows: list[CohortSlide], *, base: Path | None = None) -> "Cohort":
-        """From rows whose ids are only wishes: ids are made safe, and two files of one name get
-        distinct ones.
+        """Build a cohort from rows; their ids are made safe and unique.
 
-        Those come from the paths relative to the folder base, by default the one that holds all
-        slides.
+        Slides with equal file names get a suffix hashed from their path relative to base, by
+        default the folder that contains all slides.
 
         Raises:
-            SettingsError: no rows, a file listed twice, or a patient on two sides of the split.
+            SettingsError: no rows, a file listed twice, or a patient in two splits.
         """
         if not rows:
             raise SettingsError("the cohort has no slides; list at least one")
         for path, count in Counter(row.path for row in rows).items():
             if count > 1:
                 raise SettingsError(
-                    f"cohort: {path} is listed {count} times; keep one row for each slide"
+                    f"cohort: {path} is listed {count} times; keep one row per slide"
                 )
-        splits: dict[str, set[str]] = {}
+        splits_of: dict[str, set[str]] = {}
         for row in rows:
             if row.patient and row.split:
-                splits.setdefault(row.patient, set()).add(row.split)
-        for patient, sides in splits.items():
-            if len(sides) > 1:
+                splits_of.setdefault(row.patient, set()).add(row.split)
+        for patient, splits in splits_of.items():
+            if len(splits) > 1:
                 raise SettingsError(
-                    f"cohort: patient {patient} is in {' and '.join(sorted(sides))}; a patient "
-                    "must be on one side only"
+                    f"cohort: patient {patient} is in {' and '.join(sorted(splits))}; put all "
+                    "slides of a patient in one split"
                 )
         return cls(slides=_with_unique_ids(rows, base))
 
     @classmethod
     def load(cls, path: Path) -> "Cohort":
-        """Read a CSV with the columns slide, annotation, label, patient, split, mpp, exhaustive;
-        only slide is needed.
+        """Read a CSV with the columns slide, annotation, label, patient, split, mpp and exhaustive.
 
-        A slide is a path or a URL. Relative paths are relative to the CSV. Further columns are kept
-        as text.
+        Only slide is required: a path, relative to the CSV, or a URL. Further columns are kept as
+        text.
 
         Raises:
-            SettingsError: not such a table, or a value outside the allowed ones; the message names
-            the row.
+            SettingsError: not such a table, or an invalid value; the message names the row.
         """
-        return replace(cls.of_rows(cls.rows_of(path), base=path.parent), source=path)
+        return replace(cls.of_rows(cls.read_rows(path), base=path.parent), source=path)
 
     @staticmethod
-    def rows_of(path: Path) -> list[CohortSlide]:
-        """The rows of the same table as they stand: ids are the files' names, and no row is
-        compared with another.
+    def read_rows(path: Path) -> list[CohortSlide]:
+        """Read the rows of the CSV without comparing them; ids are the file names.
 
         Raises:
-            SettingsError: as for `load`, but for what rows say together.
+            SettingsError: not such a table, or an invalid value; the message names the row.
         """
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file, skipinitialspace=True)
                 if "slide" not in (reader.fieldnames or ()):
                     raise SettingsError(
-                        f"{path}: no column named slide; the columns are {', '.join(COLUMNS)}"
+                        f"{path}: no column named slide; use the columns {', '.join(COLUMNS)}"
                     )
                 rows = [_row(path, reader.line_num, row) for row in reader]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise SettingsError(f"{path}: cannot be read as a cohort CSV: {error}") from error
+            raise SettingsError(
+                f"{path}: cannot be read as a CSV in UTF-8: {error}; save the cohort as one"
+            ) from error
         if not rows:
             raise SettingsError(f"{path}: the cohort has no slides; list at least one")
         return rows
 
     def save(self, path: Path) -> None:
-        """Write the CSV; paths inside its folder become relative to it."""
-        folder = _plain(path).parent
+        """Write the CSV with paths inside its folder relative to it."""
+        folder = _absolute(path).parent
         with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             self.write(file, folder)
 
     def write(self, file, folder: Path) -> None:
-        """Write the CSV to an open text file; paths inside folder become relative to it."""
+        """Write the CSV to an open text file with paths inside folder relative to it."""
         further = list(dict.fromkeys(name for slide in self.slides for name, _ in slide.further))
         rows = [
             [
@@ -193,11 +190,10 @@ class Cohort:
             ]
             for slide in self.slides
         ]
-        # Unquoted, a space at the start and a bare carriage return are lost when the table is read.
-        odd = any(cell.startswith(" ") or "\r" in cell for row in rows for cell in row)
-        writer = csv.writer(
-            file, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL
-        )
+        # The reader drops a leading space and a bare carriage return from cells without quotes.
+        needs_quotes = any(cell.startswith(" ") or "\r" in cell for row in rows for cell in row)
+        quoting = csv.QUOTE_ALL if needs_quotes else csv.QUOTE_MINIMAL
+        writer = csv.writer(file, lineterminator="\n", quoting=quoting)
         writer.writerows([[*COLUMNS, *further], *rows])
 
 
@@ -206,16 +202,18 @@ def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
         return (row.get(column) or "").strip()
 
     def choice(column: str, allowed: tuple[str, ...]) -> str:
-        word = value(column).lower().replace("tumour", "tumor")
-        if word not in allowed:
-            words = ", ".join(filter(None, allowed))
+        chosen = value(column).lower().replace("tumour", "tumor")
+        if chosen not in allowed:
             raise SettingsError(
-                f"{csv_path}, line {line}: {column} is {word!r}; use {words} or leave it empty"
+                f"{csv_path}, line {line}: {column} is {chosen!r}; use "
+                f"{', '.join(filter(None, allowed))} or leave it empty"
             )
-        return word
+        return chosen
 
     if not row.get("slide"):
-        raise SettingsError(f"{csv_path}, line {line}: the slide column is empty")
+        raise SettingsError(
+            f"{csv_path}, line {line}: the slide column is empty; give a path or a URL"
+        )
     try:
         mpp = float(value("mpp")) if value("mpp") else None
     except ValueError as error:
@@ -247,32 +245,27 @@ def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
 
 def _with_unique_ids(rows: list[CohortSlide], base: Path | None) -> tuple[CohortSlide, ...]:
     safe = [_safe_id(row.id) for row in rows]
-    # File systems that ignore case would let "A" overwrite "a".
+    # On file systems that ignore case, "A" would overwrite "a".
     uses = Counter(name.casefold() for name in safe)
-    # Relative, so that moving the cohort with its slides does not rename its outputs.
-    folders = [_plain(row.path).parent for row in rows if isinstance(row.path, Path)]
-    base = (
-        _plain(base)
-        if base is not None
-        else Path(os.path.commonpath(folders))
-        if folders
-        else Path()
-    )
+    if base is None:
+        folders = [_absolute(row.path).parent for row in rows if isinstance(row.path, Path)]
+        base = Path(os.path.commonpath(folders)) if folders else Path()
     slides = []
     for row, name in zip(rows, safe, strict=True):
         if uses[name.casefold()] > 1:
-            place = (
-                os.path.relpath(_plain(row.path), base) if isinstance(row.path, Path) else row.path
-            )
-            name += "-" + hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+            # A relative path, so that moving the cohort with its slides does not rename outputs.
+            path = row.path
+            if isinstance(path, Path):
+                path = os.path.relpath(_absolute(path), _absolute(base))
+            name += "-" + hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         slides.append(replace(row, id=name))
     return tuple(slides)
 
 
 def _safe_id(name: str) -> str:
-    # Letters of any script stay; the rest (quotes, newlines, spaces, slashes) could end a command
-    # or a line. Zarr keeps names that begin with two underscores for itself; a leading dash is an
-    # option, a leading dot is hidden. File systems count the bytes of a name.
+    # Letters of any script stay; quotes, newlines, spaces and slashes could end a command or a
+    # line. Zarr reserves names that start with two underscores, a leading dash makes an option, a
+    # leading dot a hidden file. File systems limit the bytes of a name.
     safe = re.sub(r"[^\w.-]+", "_", name).lstrip("_.-").encode()[:ID_BYTES]
     return safe.decode(errors="ignore") or "slide"
 
@@ -280,11 +273,10 @@ def _safe_id(name: str) -> str:
 def _relative(path: Location, folder: Path) -> str:
     if isinstance(path, str):
         return path
-    path, folder = _plain(path), _plain(folder)
+    path, folder = _absolute(path), _absolute(folder)
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
-def _plain(path: Path) -> Path:
-    # Absolute and without "..", but links stay: a link's name is the slide's name, its target's
-    # often a number.
+def _absolute(path: Path) -> Path:
+    # Links stay, because a link carries the slide's name while its target may be a number.
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links

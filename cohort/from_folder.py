@@ -1,5 +1,5 @@
-"""A cohort proposed from a folder: its slides, the annotations that match by name, and CAMELYON16's
-two layouts."""
+"""A cohort proposed from a folder: its slides, annotations of matching names, CAMELYON16's
+layouts."""
 
 import csv
 import hashlib
@@ -18,26 +18,11 @@ __all__ = ["propose_cohort"]
 
 logger = logging.getLogger(__name__)
 
-# What OpenSlide reads, by its own list of formats.
-SLIDE_SUFFIXES = frozenset(
-    [
-        ".tif",
-        ".tiff",
-        ".svs",
-        ".ndpi",
-        ".mrxs",
-        ".scn",
-        ".bif",
-        ".vms",
-        ".vmu",
-        ".svslide",
-        ".czi",
-        ".dcm",
-    ]
-)
+OPENSLIDE_SUFFIXES = "tif tiff svs ndpi mrxs scn bif vms vmu svslide czi dcm"
+SLIDE_SUFFIXES = frozenset(f".{suffix}" for suffix in OPENSLIDE_SUFFIXES.split())
 PATIENTS = (re.compile(r"(patient_\d+)(?=_)"), re.compile(r"(tcga-\w\w-\w{4})(?=-|$)"))
-# Of CAMELYON16's slides those on which not every tumour is drawn.
-CAMELYON16_IN_PART = frozenset(
+# Slides of CAMELYON16 on which only some tumours are outlined.
+CAMELYON16_NOT_EXHAUSTIVE = frozenset(
     [
         f"tumor_{n:03}"
         for n in (10, 15, 18, 20, 25, 29, 33, 34, 44, 46, 51, 54, 55, 56, 67, 79, 85, 92, 95, 110)
@@ -48,32 +33,30 @@ CAMELYON16_NAME = re.compile(r"(normal|tumor|test)_\d{3}")
 
 
 def propose_cohort(folder: Path) -> Cohort:
-    """Every slide below a folder, with what can be known from names; a proposal to read before it
-    is used.
+    """Propose a cohort of every slide below a folder, to be read before it is used.
 
-    Annotations match by stem, without regard to case, wherever they lie; `<stem>_annotation(s)` and
-    `<slide's full name>` match too. The label is CAMELYON16's where the folder has one of its
-    layouts, else tumor where there is an annotation, else empty: what nobody annotated is unknown,
-    not normal. Of CAMELYON16's corrections none is applied: normal_086 became tumor_111, normal_144
-    also holds tumour, test_049 is a duplicate. Its slides that are annotated in part are marked as
-    not exhaustive.
+    Annotations match by stem, ignoring case, wherever they lie; `<stem>_annotation(s)` and `<full
+    name of the slide>` match too. Labels come from CAMELYON16's layouts; elsewhere a slide with an
+    annotation is tumor, and one without has no label, because nobody may have looked at it.
+    CAMELYON16's corrections are not applied: normal_086 became tumor_111, normal_144 also holds
+    tumour, test_049 is a duplicate. Its partly annotated slides are marked as not exhaustive.
 
-    The split is drawn from the patient's (else the slide's) name, so that it stays when slides are
-    added: CAMELYON16 keeps its test slides and gives a fifth of the rest to validation; others go
-    60, 20 and 20 in a hundred to train, validation and test, and unlabelled ones nowhere. Folders
-    called masks and files called *_mask are left out, linked folders are looked through once, and a
-    folder's DICOM files count as one slide.
+    The split is drawn from the name of the patient or else of the slide, so it stays when slides
+    are added. CAMELYON16 keeps its test slides, and a fifth of the rest is validation. Other
+    labelled slides go to train, validation and test by 60, 20 and 20 %, unlabelled ones to no
+    split. Folders named masks and files named *_mask are skipped, linked folders are visited once,
+    and the DICOM files of a folder count as one slide.
 
     Raises:
         SettingsError: no such folder, or no slide in it.
     """
-    slides, drawn, references = [], [], []
-    for path in _files(folder):
+    slides, annotation_files, references = [], [], []
+    for path in _find_files(folder):
         suffix, stem = path.suffix.casefold(), path.stem.casefold()
         if suffix in SLIDE_SUFFIXES and not stem.endswith("_mask"):
             slides.append(path)
         elif suffix in ANNOTATION_SUFFIXES:
-            drawn.append(path)
+            annotation_files.append(path)
         elif path.name.casefold() == "reference.csv" and path.parent.name.casefold() in (
             "testing",
             "evaluation",
@@ -81,44 +64,45 @@ def propose_cohort(folder: Path) -> Cohort:
             references.append(path)
     if not slides:
         raise SettingsError(
-            f"{folder}: no slide found; looked below it for {' '.join(sorted(SLIDE_SUFFIXES))}"
+            f"{folder}: no slide below this folder; give one with files of "
+            f"{' '.join(sorted(SLIDE_SUFFIXES))}"
         )
-    slides = _one_per_dicom_folder(slides)
-    annotations = _matched(slides, drawn)
+    slides = _keep_one_per_dicom_folder(slides)
+    annotations = _match_annotations(slides, annotation_files)
     reference: dict[str, Label] = {
-        name: label for path in references for name, label in _reference(path)
+        name: label for path in references for name, label in _read_reference(path)
     }
     return Cohort.of_rows(
         [_row(path, annotations.get(path), reference) for path in slides], base=folder
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _find_files(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
-        raise SettingsError(f"{folder}: no such folder; give the one that holds the slides")
+        raise SettingsError(f"{folder}: no such folder; give the folder of the slides")
     seen_folders, seen_files = set(), set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        # A link may lead back to where we came from: each real folder and file counts once.
-        if os.path.realpath(place) in seen_folders:
-            logger.warning("%s leads to a folder that was seen before and is passed over", place)
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        # A link may lead back to a parent, so every real folder and file counts once.
+        if os.path.realpath(parent) in seen_folders:
+            logger.warning("%s links to a folder that was visited before; it is skipped", parent)
             folders.clear()
             continue
-        seen_folders.add(os.path.realpath(place))
+        seen_folders.add(os.path.realpath(parent))
         folders[:] = sorted(
             name for name in folders if name.casefold() != "masks" and not name.startswith(".")
         )
-        for path in (Path(place, name) for name in sorted(names) if not name.startswith(".")):
+        for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
             if path.is_file() and os.path.realpath(path) not in seen_files:
                 seen_files.add(os.path.realpath(path))
                 yield path
 
 
-def _one_per_dicom_folder(slides: list[Path]) -> list[Path]:
+def _keep_one_per_dicom_folder(slides: list[Path]) -> list[Path]:
     largest: dict[Path, Path] = {}
     for path in slides:
         if path.suffix.casefold() == ".dcm":
-            # OpenSlide opens the slide from any of its files but not from a label image: the
-            # largest is never one.
+            # OpenSlide opens a slide from any of its files except a label image, which is never
+            # the largest.
             largest[path.parent] = max(
                 largest.get(path.parent, path), path, key=lambda file: file.stat().st_size
             )
@@ -129,12 +113,11 @@ def _one_per_dicom_folder(slides: list[Path]) -> list[Path]:
     ]
 
 
-def _matched(slides: list[Path], drawn: list[Path]) -> dict[Path, Path]:
-    """The annotation of each slide that has one. Among slides of one name the nearest folder
-    decides."""
+def _match_annotations(slides: list[Path], annotation_files: list[Path]) -> dict[Path, Path]:
+    """Match annotations to slides; among slides of one name the nearest folder wins."""
     by_name: dict[str, list[Path]] = {}
     for slide in slides:
-        # A DICOM slide is called by its folder; its files have the names of levels.
+        # A DICOM slide has the name of its folder; its files are named for levels.
         stem = slide.parent.name if slide.suffix.casefold() == ".dcm" else slide.stem
         for name in {
             stem.casefold(),
@@ -143,40 +126,40 @@ def _matched(slides: list[Path], drawn: list[Path]) -> dict[Path, Path]:
         }:
             by_name.setdefault(name, []).append(slide)
     found: dict[Path, list[Path]] = {}
-    for path in drawn:
+    for path in annotation_files:
         stem = path.stem.casefold()
         candidates = by_name.get(stem) or by_name.get(re.sub(r"[_-]annotations?$", "", stem), [])
-        shared = [_shared_parts(path, slide) for slide in candidates]
+        shared = [_count_shared_folders(path, slide) for slide in candidates]
         if candidates and shared.count(max(shared)) > 1:
-            logger.warning("%s may belong to several slides of that name and is left out", path)
+            logger.warning("%s may belong to several slides of that name; it is skipped", path)
         elif candidates:
             found.setdefault(candidates[shared.index(max(shared))], []).append(path)
     matched = {}
     for slide, paths in found.items():
-        # The first suffix wins where a slide has several.
+        # The nearest file wins, then the first suffix in the list.
         paths.sort(
             key=lambda path: (
-                -_shared_parts(path, slide),
+                -_count_shared_folders(path, slide),
                 ANNOTATION_SUFFIXES.index(path.suffix.casefold()),
             )
         )
         matched[slide] = paths[0]
         for other in paths[1:]:
-            logger.warning("%s is left out: %s has %s already", other, slide, paths[0])
+            logger.warning("%s is skipped: %s already has %s", other, slide, paths[0])
     return matched
 
 
-def _shared_parts(one: Path, other: Path) -> int:
+def _count_shared_folders(one: Path, other: Path) -> int:
     return len(Path(os.path.commonpath([one.parent, other.parent])).parts)
 
 
-def _reference(path: Path) -> Iterator[tuple[str, Label]]:
-    # CAMELYON16's has no header: name, Tumor or Normal, and further columns.
-    words: dict[str, Label] = {"tumor": "tumor", "normal": "normal"}
+def _read_reference(path: Path) -> Iterator[tuple[str, Label]]:
+    # CAMELYON16's table has no header: name, Tumor or Normal, and further columns.
+    labels: dict[str, Label] = {"tumor": "tumor", "normal": "normal"}
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         for row in csv.reader(file, skipinitialspace=True):
-            if len(row) > 1 and row[1].strip().casefold() in words:
-                yield Path(row[0].strip()).stem.casefold(), words[row[1].strip().casefold()]
+            if len(row) > 1 and row[1].strip().casefold() in labels:
+                yield Path(row[0].strip()).stem.casefold(), labels[row[1].strip().casefold()]
 
 
 def _row(path: Path, annotation: Path | None, reference: dict[str, Label]) -> CohortSlide:
@@ -184,8 +167,10 @@ def _row(path: Path, annotation: Path | None, reference: dict[str, Label]) -> Co
     patient = next(
         (found[0] for found in (pattern.match(name) for pattern in PATIENTS) if found), ""
     )
-    drawn: Label = "tumor" if annotation else ""
-    label: Label = reference.get(name, drawn) if kind == "test" else kind or drawn
+    from_annotation: Label = "tumor" if annotation else ""
+    label: Label = (
+        reference.get(name, from_annotation) if kind == "test" else kind or from_annotation
+    )
     digest = hashlib.sha256((patient or name).encode("utf-8", "surrogateescape")).digest()
     return CohortSlide(
         id=path.stem,
@@ -194,19 +179,18 @@ def _row(path: Path, annotation: Path | None, reference: dict[str, Label]) -> Co
         label=label,
         patient=patient.upper() if patient.startswith("tcga") else patient,
         split=_split(kind, label, share=int.from_bytes(digest[:8], "big") / 2**64),
-        exhaustive=not (kind and name in CAMELYON16_IN_PART),
+        exhaustive=not (kind and name in CAMELYON16_NOT_EXHAUSTIVE),
     )
 
 
 def _camelyon16_kind(path: Path) -> Literal["tumor", "normal", "test", ""]:
-    around, inside = (
-        part.name.casefold() for part in (path.absolute().parent.parent, path.absolute().parent)
-    )
-    called = CAMELYON16_NAME.fullmatch(path.stem.casefold()) if inside == "images" else None
-    if (around, inside) == ("testing", "images") or (called and called[1] == "test"):
+    parent = path.absolute().parent
+    outer, inner = parent.parent.name.casefold(), parent.name.casefold()
+    match = CAMELYON16_NAME.fullmatch(path.stem.casefold()) if inner == "images" else None
+    if (outer, inner) == ("testing", "images") or (match and match[1] == "test"):
         return "test"
-    word = inside if around == "training" else called[1] if called else ""
-    return "tumor" if word == "tumor" else "normal" if word == "normal" else ""
+    kind = inner if outer == "training" else match[1] if match else ""
+    return "tumor" if kind == "tumor" else "normal" if kind == "normal" else ""
 
 
 def _split(kind: str, label: Label, *, share: float) -> Split:

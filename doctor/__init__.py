@@ -1,15 +1,15 @@
-"""Is this cohort fit for a long run? Every slide looked at, none read whole."""
+"""Check-up of a cohort before a long run: every slide is sampled, none is read whole."""
 
 from .annotation_checks import AnnotationFacts
-from .checkup import CohortCheckup, SideFacts, SlideCheckup
-from .cohort_checks import cohort_of
+from .checkup import CohortCheckup, SlideCheckup, SplitFacts
+from .cohort_checks import load_cohort
 from .estimate import StageEstimate
-from .examine_cohort import check_up, save_checkup
+from .examine_cohort import examine_cohort, save_checkup
 from .findings import Finding, Severity
 from .pixel_checks import PixelFacts, TileSample
 from .settings import DoctorSettings, SampleSettings
-from .terminal_table import checkup_lines
-from .workload import PredictWork, TileWork
+from .terminal_table import format_checkup
+from .workload import PredictWorkload, TileWorkload
 
 __all__ = [
     "AnnotationFacts",
@@ -17,16 +17,16 @@ __all__ = [
     "DoctorSettings",
     "Finding",
     "PixelFacts",
-    "PredictWork",
+    "PredictWorkload",
     "SampleSettings",
     "Severity",
-    "SideFacts",
     "SlideCheckup",
+    "SplitFacts",
     "StageEstimate",
     "TileSample",
-    "TileWork",
-    "check_up",
-    "checkup_lines",
-    "cohort_of",
+    "TileWorkload",
+    "examine_cohort",
+    "format_checkup",
+    "load_cohort",
     "save_checkup",
 ]

@@ -1,4 +1,4 @@
-"""What is drawn on a slide, and whether it meets the slide. Level-0 px."""
+"""Checks of a slide's annotation: on its own, and against the slide. Level-0 px."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,23 +10,22 @@ from shapely.geometry import MultiPolygon
 
 from ..cohort import CohortSlide
 from ..eval import EvaluateSettings, lesions_of_annotation
-from ..storage import GigaslideError
+from ..storage import GigaslideError, format_count
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, PolygonRaster, SlideInfo, TissueMask
-from .captured_logs import heard
-from .findings import Finding, error, note, told, warning
-from .formatting import format_count
+from .captured_logs import capture_warnings
+from .findings import Finding, error, from_exception, note, warning
 from .settings import DoctorSettings
 
-__all__ = ["AnnotationFacts", "GroupFacts", "check_drawn", "load_drawn"]
+__all__ = ["AnnotationFacts", "GroupFacts", "check_on_slide", "load_annotation"]
 
-MOSTLY = 0.5
-OFF_TISSUE = 0.5
-OUTSIDE_PX = 1.0  # an outline along the border may overshoot by so much of a level-0 px
+MOSTLY_OUTSIDE = 0.5  # share of the outlined area beyond the slide's border
+OFF_TISSUE = 0.5  # share of the tumour on tissue below which the two do not match
+OUTSIDE_PX = 1.0  # tolerance for outlines along the border, level-0 px
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupFacts:
-    """One group of outlines, and what it is taken to mean."""
+    """A group of outlines, and its meaning."""
 
     name: str
     meaning: GroupMeaning
@@ -35,22 +34,22 @@ class GroupFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotationFacts:
-    """What is drawn, measured."""
+    """Measurements of an annotation."""
 
     groups: tuple[GroupFacts, ...]
     vertices: int
     tumor_mm2: float
     outside_share: float
-    """Share of the drawn area beyond the slide's border."""
+    """Share of the outlined area beyond the slide's border."""
     on_tissue_share: float | None
-    """Share of tumour that lies on tissue; None where either is missing."""
+    """Share of the tumour on tissue; None without tumour or without tissue."""
     lesions: int
-    """Countable ones, as evaluation counts them."""
+    """Countable lesions, as in evaluation."""
     isolated_cells: int
-    """Lesions too small to count."""
+    """Lesions that are too small to count."""
 
     @classmethod
-    def of(
+    def measure(
         cls,
         annotation: Annotation,
         info: SlideInfo,
@@ -60,11 +59,15 @@ class AnnotationFacts:
         slide = shapely.box(0, 0, info.width, info.height)
         counts = Counter(outline.group for outline in annotation.outlines)
         polygons = np.array([outline.polygon for outline in annotation.outlines], object)
-        area, inside = (
-            shapely.area(polygons).sum(),
-            shapely.area(shapely.intersection(polygons, slide)).sum(),
+        area = shapely.area(polygons).sum()
+        area_inside = shapely.area(shapely.intersection(polygons, slide)).sum()
+        tumor = MultiPolygon(
+            [
+                part
+                for part in shapely.get_parts(shapely.intersection(annotation.tumor, slide))
+                if part.geom_type == "Polygon" and part.area > 0
+            ]
         )
-        tumor = MultiPolygon(_whole(shapely.intersection(annotation.tumor, slide)))
         lesions = lesions_of_annotation(
             tumor, slide_size=(info.width, info.height), slide_mpp=info.mpp, settings=settings
         )
@@ -76,126 +79,113 @@ class AnnotationFacts:
             ),
             vertices=int(shapely.get_num_coordinates(polygons).sum()),
             tumor_mm2=annotation.tumor.area * info.mpp**2 / 1e6,
-            outside_share=float(1 - inside / area) if area else 0.0,
-            on_tissue_share=None if tissue is None else _on_tissue(tumor, tissue),
+            outside_share=float(1 - area_inside / area) if area else 0.0,
+            on_tissue_share=None if tissue is None else _share_on_tissue(tumor, tissue),
             lesions=len(lesions.measures) - isolated,
             isolated_cells=isolated,
         )
 
 
-def load_drawn(
+def load_annotation(
     row: CohortSlide, settings: DoctorSettings, *, is_tiled: bool
 ) -> tuple[Annotation | None, list[Finding]]:
-    """The annotation, and findings on what stands in the file and in the cohort's row."""
+    """Load the annotation, with findings on the file and on the cohort's row."""
     if row.annotation is None:
-        if row.label != "tumor":
-            return None, []
-        says = "labelled tumor but has no annotation"
-        if is_tiled:
-            return None, [
-                error("annotation", says, "give one in the cohort, or leave the label empty")
-            ]
-        return None, [
-            warning("annotation", f"{says}: its lesions are in no figure", "give one in the cohort")
-        ]
+        return None, _missing(row, is_tiled=is_tiled)
     groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **settings.tile.groups}
     try:
-        with heard("gigaslide.wsi.annotations") as mended:
+        with capture_warnings("gigaslide.wsi.annotations") as messages:
             annotation = Annotation.load(row.annotation, groups=groups, slide=row.path)
-    except GigaslideError as fault:
-        return None, [told("annotation", fault, of=row.annotation)]
-    return annotation, [*_label(row, annotation), *_in_part(row), *_mended(row, mended)]
-
-
-def _in_part(row: CohortSlide) -> Iterator[Finding]:
+    except GigaslideError as failure:
+        return None, [from_exception("annotation", failure, source=row.annotation)]
+    findings = [*_check_label(row, annotation)]
     if row.label == "tumor" and not row.exhaustive:
-        says = (
-            "outlined in part: it gives tumour patches only, and evaluation judges its slide score "
-            "alone"
+        findings.append(
+            note(
+                "annotation",
+                "not exhaustive: only its tumour patches are used, and evaluation uses only its "
+                "slide score",
+                "leave the exhaustive column empty if every tumour is outlined",
+            )
         )
-        yield note("annotation", says, "leave exhaustive empty if every tumour is drawn")
+    if messages:
+        count = format_count(len(messages), "outline")
+        first = messages[0].removeprefix(f"{row.annotation}: ")
+        findings.append(
+            warning(
+                "annotation",
+                f"{count} repaired or dropped, the first: {first}",
+                "draw the outline again if the repair is wrong",
+            )
+        )
+    return annotation, findings
 
 
-def _mended(row: CohortSlide, words: list[str]) -> Iterator[Finding]:
-    if words:
-        says = f"{format_count(len(words), 'outline')} mended or left out, the first: "
-        advice = "draw it anew where that is not what was meant"
-        yield warning("annotation", says + words[0].removeprefix(f"{row.annotation}: "), advice)
+def _missing(row: CohortSlide, *, is_tiled: bool) -> list[Finding]:
+    if row.label != "tumor":
+        return []
+    message = "labelled tumor, but without annotation"
+    if is_tiled:
+        return [error("annotation", message, "give one in the cohort, or leave the label empty")]
+    return [
+        warning("annotation", f"{message}: its lesions are not scored", "give one in the cohort")
+    ]
 
 
-def _label(row: CohortSlide, annotation: Annotation) -> Iterator[Finding]:
+def _check_label(row: CohortSlide, annotation: Annotation) -> Iterator[Finding]:
     is_empty = annotation.tumor.is_empty
     if row.label and (row.label == "tumor") == is_empty:
-        says = (
-            f"labelled {row.label}, but the annotation shows "
-            f"{'no tumour' if is_empty else 'tumour'}"
+        found = "no tumour" if is_empty else "tumour"
+        yield error(
+            "label",
+            f"labelled {row.label}, but the annotation outlines {found}",
+            "correct one of them, or give the meaning of its groups with --groups",
         )
-        yield error("label", says, "correct one of them, or say with --groups what its groups mean")
     elif not row.label and not is_empty:
         yield warning(
             "label",
-            "tumour is annotated, but there is no label: it is not tiled",
+            "tumour is outlined, but the label is empty, so the slide is not tiled",
             "write tumor into its label column",
         )
 
 
-def check_drawn(
+def check_on_slide(
     annotation: Annotation, facts: AnnotationFacts, info: SlideInfo, settings: EvaluateSettings
 ) -> Iterator[Finding]:
-    """Findings on whether the outlines belong to these pixels."""
+    """Check that the outlines belong to this slide."""
     border = shapely.box(
         -OUTSIDE_PX, -OUTSIDE_PX, info.width + OUTSIDE_PX, info.height + OUTSIDE_PX
     )
     polygons = [outline.polygon for outline in annotation.outlines]
-    beyond = int((~shapely.covered_by(polygons, border)).sum())
-    if beyond:
-        says = (
-            f"{beyond} of {len(polygons)} outlines reach beyond the slide, "
-            f"{facts.outside_share:.0%} of their area"
+    outside = int((~shapely.covered_by(polygons, border)).sum())
+    is_mostly_outside = facts.outside_share > MOSTLY_OUTSIDE
+    if outside:
+        yield (error if is_mostly_outside else warning)(
+            "outside",
+            f"{outside} of {len(polygons)} outlines extend beyond the slide, by "
+            f"{facts.outside_share:.0%} of their area",
+            "make sure that the annotation is this slide's, and was drawn at full resolution",
         )
-        if facts.outside_share > MOSTLY:
-            yield error(
-                "outside",
-                says,
-                "look whether it is another slide's annotation, or was drawn on a reduced copy",
-            )
-        else:
-            yield warning("outside", says, "look whether it is this slide's annotation")
-    if (
-        facts.on_tissue_share is not None
-        and facts.on_tissue_share < OFF_TISSUE
-        and facts.outside_share <= MOSTLY
-    ):
-        says = (
-            f"only {facts.on_tissue_share:.0%} of the tumour area lies on tissue: annotation and "
-            "tissue do not meet"
-        )
+    share = facts.on_tissue_share
+    if share is not None and share < OFF_TISSUE and not is_mostly_outside:
         yield warning(
             "on tissue",
-            says,
-            "look whether it is another slide's annotation; if it is not, see --tissue.method",
+            f"only {share:.0%} of the tumour area lies on tissue",
+            "make sure that the annotation is this slide's; if it is, see --tissue.method",
         )
     if facts.isolated_cells and not facts.lesions:
-        says = f"all {facts.isolated_cells} lesions are shorter than {settings.itc_um:g} µm"
         yield warning(
             "lesions",
-            f"{says}: isolated tumour cells, neither hit nor miss",
-            "expect nothing of it in FROC, or see --evaluate.itc-um",
+            f"all {facts.isolated_cells} lesions are shorter than {settings.itc_um:g} µm: isolated "
+            "tumour cells, which FROC ignores",
+            "see --evaluate.itc-um",
         )
 
 
-def _whole(geometry) -> list:
-    return [
-        part
-        for part in shapely.get_parts(geometry)
-        if part.geom_type == "Polygon" and part.area > 0
-    ]
-
-
-def _on_tissue(tumor: MultiPolygon, tissue: TissueMask) -> float | None:
+def _share_on_tissue(tumor: MultiPolygon, tissue: TissueMask) -> float | None:
     if tumor.is_empty or tissue.is_empty:
         return None
-    drawn = PolygonRaster(tumor).window(
+    mask = PolygonRaster(tumor).window(
         (0.0, 0.0), px_level0=tissue.scale_level0, shape=tissue.mask.shape
     )
-    return float(tissue.mask[drawn].mean()) if drawn.any() else None
+    return float(tissue.mask[mask].mean()) if mask.any() else None

@@ -1,33 +1,32 @@
-"""What is only logged, heard as words."""
+"""Warnings of a logger, captured as text."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["heard"]
+__all__ = ["capture_warnings"]
 
 
-class _Words(logging.Handler):
+class _MessageHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.words: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.words.append(record.getMessage())
+        self.messages.append(record.getMessage())
 
 
 @contextmanager
-def heard(name: str) -> Iterator[list[str]]:
-    """Warnings that the logger of this name and those below it give meanwhile; they go nowhere
-    else."""
-    logger, handler = logging.getLogger(name), _Words()
-    before = logger.level, logger.propagate
+def capture_warnings(name: str) -> Iterator[list[str]]:
+    """Collect the warnings of a logger and its children, and keep them from other handlers."""
+    logger, handler = logging.getLogger(name), _MessageHandler()
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING)
     logger.propagate = False
     try:
-        yield handler.words
+        yield handler.messages
     finally:
-        logger.setLevel(before[0])
-        logger.propagate = before[1]
+        logger.setLevel(level)
+        logger.propagate = propagate
         logger.removeHandler(handler)

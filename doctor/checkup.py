@@ -1,4 +1,4 @@
-"""What was found on a slide and in a cohort."""
+"""Results of a check-up: of one slide, of one split, and of the cohort."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from ..cohort import CohortSlide
 from ..storage import gigaslide_version
 from .annotation_checks import AnnotationFacts
 from .estimate import StageEstimate
-from .findings import BY_SEVERITY, Finding, Severity, worst
+from .findings import BY_SEVERITY, Finding, Severity, find_worst
 from .pixel_checks import PixelFacts, TileSample
-from .workload import PredictWork, TileWork
+from .workload import PredictWorkload, TileWorkload
 
-__all__ = ["CohortCheckup", "SideFacts", "SlideCheckup"]
+__all__ = ["CohortCheckup", "SlideCheckup", "SplitFacts"]
 
-FORMAT = "gigaslide-checkup/1"
+FORMAT = "gigaslide-checkup/2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlideCheckup:
-    """One slide; what could not be looked at is None."""
+    """Results of one slide; a field is None if it could not be examined."""
 
     id: str
     path: str
@@ -33,18 +33,18 @@ class SlideCheckup:
     tiles: TileSample | None = None
     tissue_mm2: float | None = None
     tissue_seconds: float = 0.0
-    """Reading the overview and finding tissue in it, on one core."""
+    """Time to read the overview and detect tissue in it, on one core."""
     annotation_seconds: float = 0.0
-    """Reading the annotation and counting its lesions, on one core."""
+    """Time to read the annotation and count its lesions, on one core."""
     annotation: AnnotationFacts | None = None
-    tile: TileWork | None = None
-    """None where the slide is not tiled."""
-    predict: PredictWork | None = None
-    """None where the slide is not predicted."""
+    tile: TileWorkload | None = None
+    """None if the slide is not tiled."""
+    predict: PredictWorkload | None = None
+    """None if the slide is not predicted."""
     fingerprint: str = ""
     seconds: float = 0.0
     traceback: str = ""
-    """Where the check-up itself failed."""
+    """Traceback of an error in the check-up itself."""
 
     @classmethod
     def of_row(cls, row: CohortSlide) -> "SlideCheckup":
@@ -54,7 +54,7 @@ class SlideCheckup:
 
     @property
     def worst(self) -> Severity | None:
-        return worst(self.findings)
+        return find_worst(self.findings)
 
     @cached_property
     def by_severity(self) -> tuple[Finding, ...]:
@@ -62,50 +62,49 @@ class SlideCheckup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SideFacts:
-    """One side of the split, counted."""
+class SplitFacts:
+    """Counts of one split."""
 
     split: str
-    """Empty: the slides on no side."""
+    """Empty for slides without a split."""
     slides: int
     tumor: int
     normal: int
     patients: int
-    """0 where no patient is given."""
+    """0 if no patient is given."""
     tumor_patches: int
-    """That tiling would draw; 0 where the side is not tiled."""
+    """Patches that tiling would draw; 0 if the split is not tiled."""
     normal_patches: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class CohortCheckup:
-    """All slides in the cohort's order, what is between them, and what a run would take."""
+    """Results of all slides in the cohort's order, findings between slides, and estimates."""
 
     cohort: str
     slides: tuple[SlideCheckup, ...]
     findings: tuple[Finding, ...]
-    sides: tuple[SideFacts, ...]
+    splits: tuple[SplitFacts, ...]
     estimates: tuple[StageEstimate, ...]
     cores: int
     settings: dict[str, Any]
 
     @property
     def exit_status(self) -> int:
-        """0: no error; 1: no slide could be opened; 2: some errors, on slides or between them."""
+        """0: no error; 1: no slide could be opened; 2: errors on some slides or between them."""
         if all(slide.pixels is None for slide in self.slides):
             return 1
-        return (
-            2 if "error" in {worst(self.findings), *(slide.worst for slide in self.slides)} else 0
-        )
+        severities = {find_worst(self.findings), *(slide.worst for slide in self.slides)}
+        return 2 if "error" in severities else 0
 
     @property
     def worst_first(self) -> Sequence[SlideCheckup]:
-        order = {severity: place for place, severity in enumerate((*BY_SEVERITY[:2], None))}
-        return sorted(self.slides, key=lambda slide: order[_bad(slide)])
+        order = {severity: rank for rank, severity in enumerate((*BY_SEVERITY[:2], None))}
+        return sorted(self.slides, key=lambda slide: order[_severity(slide)])
 
     def count(self, severity: Severity | None) -> int:
-        """Slides whose worst finding is of that severity; None: of those with notes at most."""
-        return sum(_bad(slide) == severity for slide in self.slides)
+        """Count slides by their worst finding; None counts those with at most notes."""
+        return sum(_severity(slide) == severity for slide in self.slides)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -121,5 +120,5 @@ class CohortCheckup:
         }
 
 
-def _bad(slide: SlideCheckup) -> Severity | None:
+def _severity(slide: SlideCheckup) -> Severity | None:
     return None if slide.worst == "note" else slide.worst

@@ -1,5 +1,4 @@
-"""What no slide shows alone: one file or patient twice, sides of the split, classes, a slide unlike
-the others."""
+"""Checks between slides: duplicates, patients in several splits, classes, an unlike µm/px."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,42 +7,39 @@ from pathlib import Path
 from statistics import median
 
 from ..cohort import Cohort, CohortSlide, propose_cohort
+from ..storage import format_count
 from ..wsi import floor_div
-from .checkup import SideFacts, SlideCheckup
+from .checkup import SlideCheckup, SplitFacts
 from .findings import Finding, error, note, warning
-from .formatting import format_count
 from .settings import DoctorSettings
 
-__all__ = ["between_slides", "cohort_of", "sides_of", "with_unlike_mpp"]
+__all__ = ["check_cohort", "count_splits", "load_cohort", "warn_of_unlike_mpp"]
 
-SIDES = ("train", "validation", "test", "")
-TRAINING_SIDES = SIDES[:2]
-UNLIKE_MPP = 0.2  # share by which µm/px may be off what most slides have
+SPLITS = ("train", "validation", "test", "")
+TRAINING_SPLITS = SPLITS[:2]
+UNLIKE_MPP = 0.2  # share by which a slide's µm/px may differ from the median
 
 
-def cohort_of(path: Path) -> tuple[Cohort, list[Finding]]:
-    """The cohort of a CSV, or one proposed from a folder, and what would make `Cohort.load` refuse
-    it.
+def load_cohort(path: Path) -> tuple[Cohort, list[Finding]]:
+    """Load a cohort from a CSV, or propose one for a folder; mistakes in the CSV become findings.
 
-    A slide listed twice is kept once.
+    A slide that is listed twice is kept once.
 
     Raises:
         SettingsError: not such a table, or no slide in the folder.
     """
     if path.is_dir():
-        cohort = propose_cohort(path)
-        says = f"the cohort was proposed from the folder {path}: labels and splits come from names"
-        advice = f"write it with gigaslide cohort {path} > cohort.csv, read it, and check that"
-        return cohort, [note("cohort", says, advice)]
-    found = []
+        message = f"proposed from the folder {path}, with labels and splits from names"
+        advice = f"write it with gigaslide cohort {path} > cohort.csv, correct it, and check that"
+        return propose_cohort(path), [note("cohort", message, advice)]
+    findings = []
     rows: dict[str, CohortSlide] = {}
-    for row in Cohort.rows_of(path):
+    for row in Cohort.read_rows(path):
         if str(row.path) in rows:
-            found.append(
-                error("duplicate", f"{row.path} is listed twice", "keep one row for each slide")
-            )
+            message = f"{row.path} is listed twice"
+            findings.append(error("duplicate", message, "keep one row per slide"))
         rows.setdefault(str(row.path), row)
-    # Without their sides, so that a patient on two of them does not stop us here.
+    # Built without splits, because Cohort refuses a patient in two of them.
     safe = Cohort.of_rows([replace(row, split="") for row in rows.values()], base=path.parent)
     slides = tuple(
         replace(slide, split=row.split) for slide, row in zip(safe, rows.values(), strict=True)
@@ -51,183 +47,164 @@ def cohort_of(path: Path) -> tuple[Cohort, list[Finding]]:
     renamed = tuple(
         slide.id
         for slide, row in zip(slides, rows.values(), strict=True)
-        if _is_numbered(slide.id, row)
+        if len(slide.id) > len(row.id) and slide.id[-9] == "-"
     )
     if renamed:
-        found.append(
-            note(
-                "names",
-                "slides of one name in several folders: their ids have a suffix",
-                slides=renamed,
-            )
-        )
-    return Cohort(slides=slides), found
+        message = "slides with equal names in several folders: their ids have a suffix"
+        findings.append(note("names", message, slides=renamed))
+    return Cohort(slides=slides), findings
 
 
-def _is_numbered(slide_id: str, row: CohortSlide) -> bool:
-    return len(slide_id) > len(row.id) and slide_id[-9] == "-"
-
-
-def sides_of(slides: Sequence[SlideCheckup]) -> tuple[SideFacts, ...]:
-    """Every side that has slides, counted."""
+def count_splits(slides: Sequence[SlideCheckup]) -> tuple[SplitFacts, ...]:
+    """Count every split that has slides."""
     return tuple(
-        SideFacts(
-            split=side,
-            slides=len(there),
-            tumor=sum(slide.label == "tumor" for slide in there),
-            normal=sum(slide.label == "normal" for slide in there),
-            patients=len({slide.patient for slide in there} - {""}),
-            tumor_patches=sum(
-                slide.tile.tumor_patches for slide in there if slide.tile is not None
-            ),
-            normal_patches=sum(
-                slide.tile.normal_patches for slide in there if slide.tile is not None
-            ),
+        SplitFacts(
+            split=split,
+            slides=len(members),
+            tumor=sum(slide.label == "tumor" for slide in members),
+            normal=sum(slide.label == "normal" for slide in members),
+            patients=len({slide.patient for slide in members} - {""}),
+            tumor_patches=sum(slide.tile.tumor_patches for slide in members if slide.tile),
+            normal_patches=sum(slide.tile.normal_patches for slide in members if slide.tile),
         )
-        for side in SIDES
-        if (there := [slide for slide in slides if slide.split == side])
+        for split in SPLITS
+        if (members := [slide for slide in slides if slide.split == split])
     )
 
 
-def with_unlike_mpp(slides: Sequence[SlideCheckup]) -> tuple[SlideCheckup, ...]:
-    """The same slides, with a warning on one, or up to a tenth of them, whose µm/px is unlike that
-    of the others."""
+def warn_of_unlike_mpp(slides: Sequence[SlideCheckup]) -> tuple[SlideCheckup, ...]:
+    """Add a warning to one slide, or up to a tenth of them, whose µm/px differs from the median."""
     known = [slide.pixels.mpp for slide in slides if slide.pixels is not None]
     middle = median(known or [1.0])
     unlike = {mpp for mpp in known if abs(mpp / middle - 1) > UNLIKE_MPP}
-    # More than a few are another scanner's, which is nobody's mistake; of two slides either may be
+    # More than a few come from another scanner, which is no mistake; of two slides either may be
     # the odd one.
     if len(known) < 3 or sum(mpp in unlike for mpp in known) > max(1, floor_div(len(known), 10)):
         return tuple(slides)
     checked = []
     for slide in slides:
-        told = any(
-            found.check == "µm/px" and found.severity == "warning" for found in slide.findings
+        has_warning = any(
+            finding.check == "µm/px" and finding.severity == "warning" for finding in slide.findings
         )
-        if slide.pixels is not None and slide.pixels.mpp in unlike and not told:
-            says = f"{slide.pixels.mpp:g} µm/px, while most slides have about {middle:g}"
-            advice = "look whether it is right; if not, give the right one in the mpp column"
-            slide = replace(slide, findings=(*slide.findings, warning("µm/px", says, advice)))
+        if slide.pixels is not None and slide.pixels.mpp in unlike and not has_warning:
+            message = f"{slide.pixels.mpp:g} µm/px; most slides have about {middle:g}"
+            advice = "verify it; if it is wrong, give the right one in the mpp column"
+            slide = replace(slide, findings=(*slide.findings, warning("µm/px", message, advice)))
         checked.append(slide)
     return tuple(checked)
 
 
-def between_slides(
+def check_cohort(
     cohort: Cohort, slides: Sequence[SlideCheckup], settings: DoctorSettings
 ) -> Iterator[Finding]:
-    """Findings on files, patients, sides and classes."""
-    yield from _same_files(slides)
-    yield from _patients(cohort)
-    yield from _training(cohort, slides, settings)
-    yield from _testing(cohort, settings)
+    """Check files, patients, splits and classes."""
+    yield from _check_files(slides)
+    yield from _check_patients(cohort)
+    yield from _check_training(cohort, slides, settings)
+    yield from _check_prediction(cohort, settings)
 
 
-def _same_files(slides: Sequence[SlideCheckup]) -> Iterator[Finding]:
-    for same in _groups((slide.fingerprint, slide) for slide in slides):
+def _check_files(slides: Sequence[SlideCheckup]) -> Iterator[Finding]:
+    for same in _group_by_key((slide.fingerprint, slide) for slide in slides):
         ids = tuple(slide.id for slide in same)
-        linked = len({os.path.realpath(slide.path) for slide in same}) == 1
-        how = "links to one file" if linked else "files with the same content"
-        sides = {slide.split for slide in same}
-        across = (
-            f", on the sides {' and '.join(sorted(sides - {''}))} of the split"
-            if len(sides - {""}) > 1
-            else ""
-        )
-        yield error("duplicate", f"{how}{across}", "keep one row for each slide", slides=ids)
+        is_linked = len({os.path.realpath(slide.path) for slide in same}) == 1
+        message = "links to one file" if is_linked else "files with the same content"
+        splits = sorted({slide.split for slide in same} - {""})
+        if len(splits) > 1:
+            message += f", in {' and '.join(splits)}"
+        yield error("duplicate", message, "keep one row per slide", slides=ids)
 
 
-def _patients(cohort: Cohort) -> Iterator[Finding]:
-    for same in _groups((slide.patient, slide) for slide in cohort):
-        sides = sorted({slide.split for slide in same} - {""})
-        if len(sides) > 1:
-            ids = tuple(slide.id for slide in same if slide.split)
-            says = f"patient {same[0].patient} is in {' and '.join(sides)}"
+def _check_patients(cohort: Cohort) -> Iterator[Finding]:
+    for same in _group_by_key((slide.patient, slide) for slide in cohort):
+        splits = sorted({slide.split for slide in same} - {""})
+        if len(splits) > 1:
             yield error(
                 "leak",
-                says,
-                "put all slides of a patient on one side, or figures will be too good",
-                slides=ids,
+                f"patient {same[0].patient} is in {' and '.join(splits)}",
+                "put all slides of a patient in one split, or the figures will be too good",
+                slides=tuple(slide.id for slide in same if slide.split),
             )
     nameless = tuple(slide.id for slide in cohort if slide.split and not slide.patient)
     if nameless:
-        says = (
-            f"{len(nameless)} of {len(cohort)} slides have a side but no patient: a leak would not "
-            "be seen"
+        yield warning(
+            "leak",
+            f"{len(nameless)} of {len(cohort)} slides have a split but no patient, so leaks cannot "
+            "be detected",
+            "fill in the patient column",
+            slides=nameless,
         )
-        yield warning("leak", says, "fill in the patient column", slides=nameless)
 
 
-def _groups(pairs: Iterable[tuple[str, object]]) -> Iterator[list]:
-    """Members of each group that has more than one; the empty key is no group."""
+def _group_by_key(pairs: Iterable[tuple[str, object]]) -> Iterator[list]:
+    """Yield the members of each group with more than one; members with an empty key are skipped."""
     groups: dict[str, list] = {}
     for key, member in pairs:
         groups.setdefault(key, []).append(member)
     return (members for key, members in groups.items() if key and len(members) > 1)
 
 
-def _training(
+def _check_training(
     cohort: Cohort, slides: Sequence[SlideCheckup], settings: DoctorSettings
 ) -> Iterator[Finding]:
-    wanted = settings.tile.splits
-    if not any(slide.label and slide.split in wanted for slide in cohort):
-        says = (
-            f"no slide has a label and a side among {', '.join(wanted)}: nothing to tile or to "
-            "train on"
+    tiled = settings.tile.splits
+    if not any(slide.label and slide.split in tiled for slide in cohort):
+        yield note(
+            "classes",
+            f"no slide has a label and is in {' or '.join(tiled)}, so nothing can be trained",
+            "fill in the columns label and split, unless you only predict",
         )
-        yield note("classes", says, "fill in the columns label and split, unless you only predict")
         return
-    sides = {side.split: side for side in sides_of(slides) if side.split in TRAINING_SIDES}
-    missing = [side for side in TRAINING_SIDES if side not in sides]
+    counts = {found.split: found for found in count_splits(slides)}
+    training = [split for split in TRAINING_SPLITS if split in counts]
+    missing = [split for split in TRAINING_SPLITS if split not in counts]
     if missing:
-        says = (
-            f"no slide in {' and none in '.join(missing)}: training needs slides in train and in "
-            "validation"
+        yield error(
+            "classes",
+            f"no slide in {' and none in '.join(missing)}; training needs train and validation",
+            "fill in the split column, unless you only predict",
         )
-        yield error("classes", says, "fill in the split column, unless you only predict")
-    for kind, count in (("tumour", "tumor_patches"), ("normal", "normal_patches")):
-        bare = [side for side in sides if not getattr(sides[side], count)]
-        if bare:
-            says = (
-                f"no {kind} patch in {' and none in '.join(bare)}: training needs both classes on "
-                "both sides"
-            )
-            might = [
-                slide for slide in slides if slide.split in bare and slide.label in ("tumor", kind)
-            ]
-            broken = any(slide.worst == "error" for slide in might)
-            advice = (
-                "mend the slides with errors there"
-                if broken
-                else "look at labels, splits and annotations"
-            )
-            yield error("classes", says, advice)
-    sideless = tuple(slide.id for slide in cohort if not slide.split)
-    if sideless:
-        says = (
-            f"{format_count(len(sideless), 'slide')} on no side of the split: no stage of a run "
-            "uses what has none"
+    for name, field in (("tumour", "tumor_patches"), ("normal", "normal_patches")):
+        empty = [split for split in training if not getattr(counts[split], field)]
+        if not empty:
+            continue
+        labels = ("tumor", "tumor" if name == "tumour" else "normal")
+        could_have = [slide for slide in slides if slide.split in empty and slide.label in labels]
+        has_errors = any(slide.worst == "error" for slide in could_have)
+        yield error(
+            "classes",
+            f"no {name} patch in {' and none in '.join(empty)}; training needs both classes in "
+            "both",
+            "repair the slides with errors there"
+            if has_errors
+            else "check labels, splits and annotations",
         )
-        yield warning("split", says, "fill in the split column, or leave them out", slides=sideless)
+    without = tuple(slide.id for slide in cohort if not slide.split)
+    if without:
+        yield warning(
+            "split",
+            f"{format_count(len(without), 'slide')} without a split, which no stage uses",
+            "fill in the split column, or leave them out",
+            slides=without,
+        )
 
 
-def _testing(cohort: Cohort, settings: DoctorSettings) -> Iterator[Finding]:
+def _check_prediction(cohort: Cohort, settings: DoctorSettings) -> Iterator[Finding]:
     if not cohort.has_splits:
         return
-    test = [slide for slide in cohort if slide.split in settings.predict.splits]
-    sides = " and ".join(settings.predict.splits)
-    if not test:
-        yield warning(
-            "classes", f"no slide in {sides}: nothing to predict", "put some patients in test"
-        )
+    predicted = [slide for slide in cohort if slide.split in settings.predict.splits]
+    splits = " and ".join(settings.predict.splits)
+    if not predicted:
+        message = f"no slide in {splits}: nothing to predict"
+        yield warning("classes", message, "put some patients in test")
         return
+    labels = {slide.label for slide in predicted}
     missing = [
-        word
-        for label, word in (("tumor", "tumour"), ("normal", "normal"))
-        if label not in {s.label for s in test}
+        name for label, name in (("tumor", "tumour"), ("normal", "normal")) if label not in labels
     ]
     if missing:
-        says = (
-            f"no slide labelled {' or '.join(missing)} in {sides}: figures that need both classes "
-            "are not defined"
+        yield warning(
+            "classes",
+            f"no slide labelled {' or '.join(missing)} in {splits}, so slide AUC is not defined",
+            "add some, or ignore slide AUC",
         )
-        yield warning("classes", says, "add some, or expect no slide AUC")

@@ -1,68 +1,65 @@
-"""What a run would take: patches, bytes and hours of each stage, from what was measured on the
-slides.
+"""Estimates for a run: patches, bytes and hours of each stage, from measurements on the slides.
 
-The network was not tried. Its speed is that of 2 cores with AVX2 and patches of 299 px, taken to
-grow with the cores and to fall with the patch's area; a GPU is many times faster. All else is
-measured on the slides themselves.
+The network is not measured. Its speed is that of 2 cores with AVX2 on patches of 299 px, assumed to
+scale with the cores and inversely with a patch's area; a GPU is many times faster.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..storage import format_count
 from ..wsi import ceil_div
-from .formatting import about, format_count
+from .formatting import round_figure
 from .settings import DoctorSettings
 
 if TYPE_CHECKING:
     from .checkup import SlideCheckup
 
-__all__ = ["StageEstimate", "estimate"]
+__all__ = ["StageEstimate", "estimate_stages"]
 
 MEASURED_CORES, MEASURED_PX = 2, 299
-PREDICTED_PER_S = {"small": 116.0, "full": 8.9}  # windows a second, Keras on TensorFlow
-# The full network's training was not measured: its forward pass costs 4.5 times as much when it
-# learns, as the small's.
+PREDICTED_PER_S = {"small": 116.0, "full": 8.9}  # windows per second, Keras on TensorFlow
+# The full network's training was not measured. As with the small one, a training step is taken to
+# cost 4.5 forward passes.
 TRAINED_PER_S = {"small": 26.0, "full": 2.0}
 PARAMETERS = {"small": 283_759, "full": 21_806_882}
-WEIGHTS_BYTES = 4 * 4  # float32; the best weights, and the last ones with RMSProp's two moments
+PARAMETER_BYTES = 4  # float32
+MODEL_FOLDER_BYTES = 800_000  # HDF5 structure, model card and training curve
 CELL_BYTES = 5  # of a heatmap: probability and status, before compression
-DISK_BYTES_PER_S = 200e6  # written; a plain SSD, or a good network folder
-PICTURE_BYTES = 1_000_000  # of a slide with its heatmap over it, at most about so much
-REPORT_BYTES, REPORTED_S = (
-    100_000,
-    0.1,
-)  # a slide's part of the report, and of drawing it and its intervals
+DISK_BYTES_PER_S = 200e6  # written; a SATA SSD, or a good network folder
+PICTURE_BYTES = 1_000_000  # of a slide with its heatmap, at most
+REPORT_BYTES, REPORT_S = 100_000, 0.1  # per slide in the report
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageEstimate:
-    """About what one stage takes on this machine."""
+    """Approximate cost of one stage on this machine."""
 
     stage: str
     slides: int
     items: int
     unit: str
-    """What is counted."""
+    """Unit of the items."""
     bytes: float
     hours: float
     basis: str
-    """From what the hours come."""
+    """Measurements behind the hours."""
 
 
-def estimate(
+def estimate_stages(
     slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int, workers: int
 ) -> tuple[StageEstimate, ...]:
-    """Of the slides that could be examined; the others are not in it."""
+    """Estimate every stage for the slides that could be examined."""
     return (
-        _tile(slides, workers=workers),
-        _train(slides, settings, cores=cores),
-        _predict(slides, settings, cores=cores),
-        _evaluate(slides, settings),
+        _estimate_tiling(slides, workers=workers),
+        _estimate_training(slides, settings, cores=cores),
+        _estimate_prediction(slides, settings, cores=cores),
+        _estimate_evaluation(slides, settings),
     )
 
 
-def _tile(slides: Sequence["SlideCheckup"], *, workers: int) -> StageEstimate:
+def _estimate_tiling(slides: Sequence["SlideCheckup"], *, workers: int) -> StageEstimate:
     work = [(slide, slide.tile) for slide in slides if slide.tile is not None]
     seconds = sum(
         slide.tissue_seconds + tile.search_seconds + tile.patches * (tile.patch_seconds or 0)
@@ -77,19 +74,19 @@ def _tile(slides: Sequence["SlideCheckup"], *, workers: int) -> StageEstimate:
         unit="patches",
         bytes=size,
         hours=(seconds / at_once + size / DISK_BYTES_PER_S) / 3600,
-        basis=f"some patches of each slide, read and compressed, {format_count(at_once, 'slide')} "
-        f"at a time; a disk that writes {DISK_BYTES_PER_S / 1e6:g} MB a second",
+        basis=f"some patches of each slide, read and compressed; {format_count(at_once, 'slide')} "
+        f"at a time; a disk that writes {DISK_BYTES_PER_S / 1e6:g} MB per second",
     )
 
 
-def _train(
+def _estimate_training(
     slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int
 ) -> StageEstimate:
     train = settings.train
-    pace = _pace(settings, cores)
+    speed = _relative_speed(settings, cores)
     validated = ceil_div(train.examples, train.validate_every) * train.validation_patches
-    seconds = train.examples / (TRAINED_PER_S[train.width] * pace) + validated / (
-        PREDICTED_PER_S[train.width] * pace
+    seconds = train.examples / (TRAINED_PER_S[train.width] * speed) + validated / (
+        PREDICTED_PER_S[train.width] * speed
     )
     used = [
         slide
@@ -105,21 +102,26 @@ def _train(
         slides=len(used),
         items=train.examples if can_train else 0,
         unit="examples",
-        bytes=PARAMETERS[train.width] * WEIGHTS_BYTES if can_train else 0,
+        bytes=_model_bytes(settings) if can_train else 0,
         hours=seconds / 3600 if can_train else 0,
-        basis=f"the {train.width} network at {about(TRAINED_PER_S[train.width] * pace)} patches a "
-        "second, not tried",
+        basis=f"the {train.width} network at {round_figure(TRAINED_PER_S[train.width] * speed)} "
+        "patches per second, not measured",
     )
 
 
-def _predict(
+def _model_bytes(settings: DoctorSettings) -> int:
+    """Size of the model folder, which holds weights without the optimiser's state."""
+    return PARAMETERS[settings.train.width] * PARAMETER_BYTES + MODEL_FOLDER_BYTES
+
+
+def _estimate_prediction(
     slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int
 ) -> StageEstimate:
     work = [(slide, slide.predict) for slide in slides if slide.predict is not None]
     windows = sum(predict.windows for _, predict in work)
-    width = settings.train.width
-    rate = PREDICTED_PER_S[width] * _pace(settings, cores) / settings.predict.orientations
-    reading = sum(
+    width, orientations = settings.train.width, settings.predict.orientations
+    rate = PREDICTED_PER_S[width] * _relative_speed(settings, cores) / orientations
+    reading_s = sum(
         slide.tissue_seconds
         + (predict.read_mpx / slide.tiles.mpx_per_s if slide.tiles and slide.tiles.mpx_per_s else 0)
         for slide, predict in work
@@ -130,18 +132,20 @@ def _predict(
         items=windows,
         unit="windows",
         bytes=sum(predict.cells * CELL_BYTES + PICTURE_BYTES for _, predict in work),
-        hours=(reading + windows / rate) / 3600,
-        basis=f"the {width} network at {about(rate)} windows a second, not tried, "
-        f"{format_count(settings.predict.orientations, 'orientation')} each; decoding as measured",
+        hours=(reading_s + windows / rate) / 3600,
+        basis=f"the {width} network at {round_figure(rate)} windows per second, not measured, in "
+        f"{format_count(orientations, 'orientation')}; decoding as measured",
     )
 
 
-def _evaluate(slides: Sequence["SlideCheckup"], settings: DoctorSettings) -> StageEstimate:
-    side = settings.evaluate.split
+def _estimate_evaluation(
+    slides: Sequence["SlideCheckup"], settings: DoctorSettings
+) -> StageEstimate:
+    split = settings.evaluate.split
     used = [
         slide
         for slide in slides
-        if slide.predict is not None and slide.label and (not side or slide.split in (side, ""))
+        if slide.predict is not None and slide.label and (not split or slide.split in (split, ""))
     ]
     return StageEstimate(
         stage="evaluate",
@@ -149,11 +153,12 @@ def _evaluate(slides: Sequence["SlideCheckup"], settings: DoctorSettings) -> Sta
         items=sum(slide.annotation.lesions for slide in used if slide.annotation is not None),
         unit="lesions",
         bytes=len(used) * REPORT_BYTES,
-        hours=sum(slide.tissue_seconds + slide.annotation_seconds + REPORTED_S for slide in used)
+        hours=sum(slide.tissue_seconds + slide.annotation_seconds + REPORT_S for slide in used)
         / 3600,
-        basis="overviews and annotations as read here",
+        basis="overviews and annotations as measured",
     )
 
 
-def _pace(settings: DoctorSettings, cores: int) -> float:
+def _relative_speed(settings: DoctorSettings, cores: int) -> float:
+    """Speed of the network relative to the measured one."""
     return cores / MEASURED_CORES * (MEASURED_PX / settings.tile.patch_px) ** 2

@@ -1,31 +1,30 @@
-"""A cohort examined: slides in parallel, then what is between them, then what a run would take."""
+"""Check-up of a cohort: its slides in parallel, then findings between slides, then estimates."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ..batch import BatchSettings, SlideOutcome, run_slides
+from ..batch import BatchSettings, SlideOutcome, available_cores, run_slides
 from ..cohort import Cohort
 from ..inference import slides_to_predict
 from ..patching import slides_to_tile
 from ..storage import atomic_folder
 from .checkup import CohortCheckup, SlideCheckup
-from .cohort_checks import between_slides, sides_of, with_unlike_mpp
-from .estimate import estimate
+from .cohort_checks import check_cohort, count_splits, warn_of_unlike_mpp
+from .estimate import estimate_stages
 from .examine_slide import ExaminedSlide, SlideToCheck, examine_slide
 from .findings import Finding, error
-from .html_page import checkup_html
+from .html_page import render_page
 from .settings import DoctorSettings
 
-__all__ = ["check_up", "save_checkup"]
+__all__ = ["examine_cohort", "save_checkup"]
 
 JSON, PAGE = "checkup.json", "checkup.html"
 
 
-def check_up(
+def examine_cohort(
     cohort: Cohort,
     settings: DoctorSettings,
     batch: BatchSettings,
@@ -34,23 +33,25 @@ def check_up(
     known: Sequence[Finding],
     on_outcome: Callable[[SlideOutcome], None] | None = None,
 ) -> CohortCheckup:
-    """Examine every slide of a cohort called name; known is what was found when it was loaded."""
-    to_check = _slides_to_check(cohort, settings)
+    """Examine every slide of the cohort called name; known are the findings of loading it."""
     rows = {slide.id: SlideCheckup.of_row(slide) for slide in cohort}
     summary = run_slides(
-        partial(examine_slide, settings=settings), to_check, batch, on_outcome=on_outcome
+        partial(examine_slide, settings=settings),
+        _slides_to_check(cohort, settings),
+        batch,
+        on_outcome=on_outcome,
     )
-    slides = with_unlike_mpp(
-        [_checkup(outcome, rows[outcome.slide]) for outcome in summary.outcomes]
+    slides = warn_of_unlike_mpp(
+        [_checkup_of(outcome, rows[outcome.slide]) for outcome in summary.outcomes]
     )
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     workers = max(1, cores if batch.workers is None else batch.workers)
     return CohortCheckup(
         cohort=name,
         slides=slides,
-        findings=(*known, *between_slides(cohort, slides, settings)),
-        sides=sides_of(slides),
-        estimates=estimate(slides, settings, cores=cores, workers=workers),
+        findings=(*known, *check_cohort(cohort, slides, settings)),
+        splits=count_splits(slides),
+        estimates=estimate_stages(slides, settings, cores=cores, workers=workers),
         cores=cores,
         settings=settings.model_dump(mode="json"),
     )
@@ -65,17 +66,18 @@ def _slides_to_check(cohort: Cohort, settings: DoctorSettings) -> list[SlideToCh
     ]
 
 
-def _checkup(outcome: SlideOutcome, row: SlideCheckup) -> SlideCheckup:
+def _checkup_of(outcome: SlideOutcome, row: SlideCheckup) -> SlideCheckup:
     if isinstance(outcome, ExaminedSlide):
         return outcome.checkup
     if not outcome.traceback:
         advice = (
-            "a damaged file can crash its decoder, a huge one fill the memory: copy it again, or "
-            "leave it out"
+            "a damaged file can crash its decoder, and a huge one fill the memory: copy it again, "
+            "or leave the slide out"
         )
-        return replace(row, findings=(error("crash", "the process that examined it died", advice),))
-    advice = "leave the slide out; please report it with the traceback in checkup.json"
-    crash = error("crash", f"the check-up failed: {outcome.reason}", advice)
+        crash = error("crash", "the process that examined the slide died", advice)
+    else:
+        advice = "leave the slide out, and report the traceback in checkup.json"
+        crash = error("crash", f"the check-up failed: {outcome.reason}", advice)
     return replace(row, findings=(crash,), traceback=outcome.traceback)
 
 
@@ -86,11 +88,11 @@ def save_checkup(checkup: CohortCheckup, out: Path) -> Path:
     Raises:
         SettingsError: out holds something else than a check-up.
     """
-    with atomic_folder(out, known_by=JSON) as partial_folder:
-        (partial_folder / JSON).write_text(
+    with atomic_folder(out, known_by=JSON) as folder:
+        (folder / JSON).write_text(
             json.dumps(checkup.to_json(), indent=1, allow_nan=False), encoding="utf-8"
         )
-        (partial_folder / PAGE).write_text(
-            checkup_html(checkup), encoding="utf-8", errors="backslashreplace"
+        (folder / PAGE).write_text(
+            render_page(checkup), encoding="utf-8", errors="backslashreplace"
         )
     return out / PAGE

@@ -1,9 +1,18 @@
-"""What a check found, how bad it is, and what to do next."""
+"""Findings of a check-up: severity, message, and advice."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BY_SEVERITY", "Finding", "Severity", "error", "note", "told", "warning", "worst"]
+__all__ = [
+    "BY_SEVERITY",
+    "Finding",
+    "Severity",
+    "error",
+    "find_worst",
+    "from_exception",
+    "note",
+    "warning",
+]
 
 Severity = Literal["error", "warning", "note"]
 """error: the run would fail, lose pixels or be wrong; warning: look at it; note: good to know."""
@@ -12,41 +21,38 @@ BY_SEVERITY: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that a check found, on one slide or between several."""
+    """One finding on a slide, or on several slides together."""
 
     severity: Severity
     check: str
-    """Which check found it, in a word or two."""
-    says: str
+    """Name of the check, in a word or two."""
+    message: str
     advice: str = ""
     slides: tuple[str, ...] = ()
-    """Ids of the slides between which it was found; empty on a slide's own finding."""
+    """Ids of the slides concerned; empty for a finding that belongs to one slide."""
 
 
-def error(check: str, says: str, advice: str, *, slides: tuple[str, ...] = ()) -> Finding:
-    return Finding(severity="error", check=check, says=says, advice=advice, slides=slides)
+def error(check: str, message: str, advice: str, *, slides: tuple[str, ...] = ()) -> Finding:
+    return Finding(severity="error", check=check, message=message, advice=advice, slides=slides)
 
 
-def warning(check: str, says: str, advice: str, *, slides: tuple[str, ...] = ()) -> Finding:
-    return Finding(severity="warning", check=check, says=says, advice=advice, slides=slides)
+def warning(check: str, message: str, advice: str, *, slides: tuple[str, ...] = ()) -> Finding:
+    return Finding(severity="warning", check=check, message=message, advice=advice, slides=slides)
 
 
-def note(check: str, says: str, advice: str = "", *, slides: tuple[str, ...] = ()) -> Finding:
-    return Finding(severity="note", check=check, says=says, advice=advice, slides=slides)
+def note(check: str, message: str, advice: str = "", *, slides: tuple[str, ...] = ()) -> Finding:
+    return Finding(severity="note", check=check, message=message, advice=advice, slides=slides)
 
 
-def told(check: str, fault: Exception, *, of: object) -> Finding:
-    """An error finding from the message of one of our errors, whose last words say what to do
-    next."""
-    message = str(fault).removeprefix(f"{of}: ")
-    says, _, advice = message.rpartition("; ")
-    return error(
-        check,
-        says or message,
-        advice if says else "look at the file; leave the slide out if it stays so",
-    )
+def from_exception(check: str, exception: Exception, *, source: object) -> Finding:
+    """Make an error of one of our exceptions: the part after the last semicolon is its advice."""
+    text = str(exception).removeprefix(f"{source}: ")
+    message, _, advice = text.rpartition("; ")
+    if not message:
+        return error(check, text, "look at the file; leave the slide out if it stays unreadable")
+    return error(check, message, advice)
 
 
-def worst(findings: tuple[Finding, ...]) -> Severity | None:
+def find_worst(findings: tuple[Finding, ...]) -> Severity | None:
     found = {finding.severity for finding in findings}
     return next((severity for severity in BY_SEVERITY if severity in found), None)

@@ -1,4 +1,4 @@
-"""Settings of the doctor's room."""
+"""Settings of `gigaslide doctor`."""
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ __all__ = ["DoctorSettings", "SampleSettings"]
 
 
 class SampleSettings(Settings):
-    """How much of a slide is looked at."""
+    """The part of a slide that is read."""
 
     tiles: int = Field(default=64, ge=1)
     """Tiles decoded per slide at the finest level. They are spread over its tissue."""
@@ -28,7 +28,7 @@ class SampleSettings(Settings):
 
 
 class DoctorSettings(Settings):
-    """The sample, and the settings of the stages that the cohort is to be fit for."""
+    """The sample, and the settings of the stages for which the cohort is checked."""
 
     sample: SampleSettings = SampleSettings()
     tile: TileSettings = TileSettings()

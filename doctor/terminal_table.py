@@ -1,137 +1,161 @@
-"""The check-up as lines for a terminal: slides worst first, what was found in words, the split, the
-estimates."""
+"""The check-up on a terminal: slides worst first, findings, splits and estimates."""
 
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..storage import format_count
 from .checkup import CohortCheckup, SlideCheckup
-from .findings import BY_SEVERITY, Finding, Severity
-from .formatting import about, about_bytes, about_hours, area, figure, format_count, printable
+from .findings import BY_SEVERITY, Finding
+from .formatting import (
+    format_area,
+    format_bytes,
+    format_figure,
+    format_hours,
+    round_figure,
+    strip_control,
+)
 
-__all__ = ["checkup_lines"]
+__all__ = ["format_checkup"]
 
-GOOD_LINES = 60  # of slides without findings; the page has them all
-NAMED = 4  # slides that a finding names; the others are marked in the table
-WIDE = 110  # columns from which on there is room for more columns
-MARGIN = 8
+MOST_GOOD = 60  # rows for slides without findings; the page has all of them
+MOST_NAMED = 4  # slides named in a finding; the table marks the others
+WIDE = 110  # terminal width from which on more columns are shown
 LEAST_WIDTH = 66
+SEVERITY_WIDTH = 7
+NARROW_COLUMNS: dict[str, Callable[[SlideCheckup], Any]] = {
+    "tissue mm²": lambda slide: format_area(slide.tissue_mm2),
+    "patches": lambda slide: format_figure(slide.tile and slide.tile.patches, ","),
+    "windows": lambda slide: format_figure(slide.predict and slide.predict.windows, ","),
+}
+WIDE_COLUMNS: dict[str, Callable[[SlideCheckup], Any]] = {
+    "µm/px": lambda slide: format_figure(slide.pixels and slide.pixels.mpp, ".4g"),
+    "levels": lambda slide: format_figure(slide.pixels and len(slide.pixels.level_downsamples)),
+    "Mpx/s": lambda slide: format_figure(slide.tiles and slide.tiles.mpx_per_s, ".0f"),
+    "tissue mm²": NARROW_COLUMNS["tissue mm²"],
+    "tumour mm²": lambda slide: format_area(slide.annotation and slide.annotation.tumor_mm2),
+    "patches": NARROW_COLUMNS["patches"],
+    "windows": NARROW_COLUMNS["windows"],
+}
 
 
-def checkup_lines(checkup: CohortCheckup, *, width: int) -> Iterator[str]:
-    """Lines of at most width characters, or of 66 on a narrower terminal."""
+def format_checkup(checkup: CohortCheckup, *, width: int) -> list[str]:
+    """Format as lines of at most width characters, or of 66 on a narrower terminal."""
     width = max(width, LEAST_WIDTH)
-    yield from _slides(checkup, width)
-    yield ""
+    console = Console(
+        file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False
+    )
     counts = ((checkup.count("error"), "with errors"), (checkup.count("warning"), "with warnings"))
-    told = ", ".join(
-        f"{count} {words}" for count, words in (*counts, (checkup.count(None), "good"))
+    summary = ", ".join(f"{n} {name}" for n, name in (*counts, (checkup.count(None), "good")))
+    parts = (
+        _slides_table(checkup, width),
+        "",
+        f"{format_count(len(checkup.slides), 'slide')}: {summary}",
+        _findings_table(checkup),
+        "",
+        _splits_table(checkup),
+        "",
+        f"Approximately, on this machine's {checkup.cores} cores, without a GPU:",
+        _estimates_table(checkup),
     )
-    yield f"{format_count(len(checkup.slides), 'slide')}: {told}"
-    yield from _findings(checkup, width)
-    yield ""
-    yield from _sides(checkup, width)
-    yield ""
-    yield from _estimates(checkup)
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part)
+    return [line.rstrip() for line in capture.get().splitlines()]
 
 
-def _slides(checkup: CohortCheckup, width: int) -> Iterator[str]:
-    slides = checkup.worst_first
-    columns = _columns(width)
-    room = min(max(len(slide.id) for slide in slides), 32 if width >= WIDE else 22)
-    head = "  ".join(f"{name:>{size}}" for name, size, _ in columns)
-    yield _cut(f"{'':<{MARGIN}}{'slide':<{room}}  {head}  findings", width)
+def _table(columns: Iterable[str], *, left: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(
+            name, justify="left" if name in left else "right", no_wrap=True, overflow="ellipsis"
+        )
+    return table
+
+
+def _slides_table(checkup: CohortCheckup, width: int) -> Table:
+    columns = WIDE_COLUMNS if width >= WIDE else NARROW_COLUMNS
+    table = _table(("", "slide", *columns, "findings"), left=("", "slide", "findings"))
+    table.columns[1].max_width = 32 if width >= WIDE else 24 if width >= 80 else 14
+    table.columns[-1].no_wrap = False
     good = 0
-    for slide in slides:
-        good += slide.worst in (None, "note")
-        if good > GOOD_LINES:
+    for slide in checkup.worst_first:
+        severity = "good" if slide.worst in (None, "note") else slide.worst
+        good += severity == "good"
+        if severity == "good" and good > MOST_GOOD:
             continue
-        cells = "  ".join(f"{value(slide):>{size}}" for _, size, value in columns)
-        state = "good" if slide.worst in (None, "note") else slide.worst
         checks = dict.fromkeys(f.check for f in slide.by_severity if f.severity != "note")
-        yield _cut(
-            f"{state:<{MARGIN}}{_cut(printable(slide.id), room):<{room}}  {cells}  "
-            f"{', '.join(checks)}",
-            width,
-        )
-    if good > GOOD_LINES:
-        yield f"{'':<{MARGIN}}and {good - GOOD_LINES} more good ones"
+        figures = (value(slide) for value in columns.values())
+        table.add_row(severity, Text(strip_control(slide.id)), *figures, ", ".join(checks))
+    if good > MOST_GOOD:
+        table.add_row("", f"… {good - MOST_GOOD} more")
+    return table
 
 
-def _columns(width: int) -> tuple[tuple[str, int, Callable[[SlideCheckup], Any]], ...]:
-    """Name, width and what stands there."""
-    narrow = (
-        ("tissue mm²", 10, lambda slide: area(slide.tissue_mm2)),
-        ("patches", 7, lambda slide: figure(slide.tile and slide.tile.patches, ",")),
-        ("windows", 9, lambda slide: figure(slide.predict and slide.predict.windows, ",")),
-    )
-    if width < WIDE:
-        return narrow
-    return (
-        ("µm/px", 6, lambda slide: figure(slide.pixels and slide.pixels.mpp, ".4g")),
-        ("levels", 6, lambda slide: figure(slide.pixels and len(slide.pixels.level_downsamples))),
-        ("Mpx/s", 5, lambda slide: figure(slide.tiles and slide.tiles.mpx_per_s, ".0f")),
-        narrow[0],
-        ("tumour mm²", 10, lambda slide: area(slide.annotation and slide.annotation.tumor_mm2)),
-        *narrow[1:],
-    )
+def _findings_table(checkup: CohortCheckup) -> Table:
+    """Every finding except notes on slides, worst first."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(width=SEVERITY_WIDTH)
+    table.add_column()
+    for finding, ids, is_common in _merge_findings(checkup):
+        if is_common:
+            where = f" ({_name_slides(ids)})" if ids else ""
+        else:
+            where = f" ({ids[0]}); likewise {_name_slides(ids[1:])}"
+        message = strip_control(f"{finding.check}: {finding.message}{where}")
+        table.add_row(finding.severity, Text(message))
+        if finding.advice:
+            table.add_row("", Text(strip_control(f"→ {finding.advice}")))
+    return table
 
 
-def _findings(checkup: CohortCheckup, width: int) -> Iterator[str]:
-    """All but the notes of slides, worst first; those of one kind are told once, in the words of
-    the first."""
-    kinds: dict[tuple[str, ...], list[tuple[Finding, Sequence[str]]]] = {}
+def _merge_findings(checkup: CohortCheckup) -> Iterator[tuple[Finding, list[str], bool]]:
+    """Merge findings of one check and advice: the first of them, all slides, equal messages."""
+    groups: dict[tuple[str, ...], list[tuple[Finding, Sequence[str]]]] = {}
     for finding in checkup.findings:
-        kinds.setdefault((finding.check, finding.advice, finding.says), []).append(
-            (finding, finding.slides)
-        )
+        key = (finding.check, finding.advice, finding.message)
+        groups.setdefault(key, []).append((finding, finding.slides))
     for slide in checkup.worst_first:
         for finding in slide.findings:
             if finding.severity != "note":
-                kinds.setdefault((finding.check, finding.advice), []).append((finding, (slide.id,)))
-    for alike in sorted(kinds.values(), key=lambda alike: BY_SEVERITY.index(alike[0][0].severity)):
-        first, ids = alike[0][0], [slide_id for _, slides in alike for slide_id in slides]
-        if len({finding.says for finding, _ in alike}) == 1:
-            where = f" ({_named(ids)})" if ids else ""
-        else:
-            where = f" ({ids[0]}); likewise {_named(ids[1:])}"
-        yield from _wrapped(f"{first.check}: {first.says}{where}", width, first.severity)
-        if first.advice:
-            yield from _wrapped(f"→ {first.advice}", width)
+                key = (finding.check, finding.advice)
+                groups.setdefault(key, []).append((finding, (slide.id,)))
+    for group in sorted(groups.values(), key=lambda group: BY_SEVERITY.index(group[0][0].severity)):
+        ids = [slide_id for _, slides in group for slide_id in slides]
+        yield group[0][0], ids, len({finding.message for finding, _ in group}) == 1
 
 
-def _named(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-    return ", ".join(ids[:NAMED]) + more
+def _name_slides(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
+    return ", ".join(ids[:MOST_NAMED]) + more
 
 
-def _wrapped(text: str, width: int, severity: Severity | None = None) -> Iterator[str]:
-    lines = textwrap.wrap(printable(text), width=width - MARGIN, break_on_hyphens=False)
-    for number, line in enumerate(lines):
-        yield f"{severity or '' if number == 0 else '':<{MARGIN}}{line}"
-
-
-def _sides(checkup: CohortCheckup, width: int) -> Iterator[str]:
+def _splits_table(checkup: CohortCheckup) -> Table:
     names = ("slides", "tumour", "normal", "patients", "tumour patches", "normal patches")
-    yield _cut(f"{'split':<12}" + "".join(f"{name:>{len(name) + 2}}" for name in names), width)
-    for side in checkup.sides:
-        patches = (
-            f"{count:,}" if count else "–" for count in (side.tumor_patches, side.normal_patches)
+    table = _table(("split", *names), left=("split",))
+    for split in checkup.splits:
+        patches = (split.tumor_patches, split.normal_patches)
+        table.add_row(
+            split.split or "(none)",
+            *map(str, (split.slides, split.tumor, split.normal, split.patients or "–")),
+            *(f"{count:,}" if count else "–" for count in patches),
         )
-        figures = (side.slides, side.tumor, side.normal, side.patients or "–", *patches)
-        cells = (f"{value:>{len(name) + 2}}" for name, value in zip(names, figures, strict=True))
-        yield _cut(f"{side.split or '(none)':<12}" + "".join(cells), width)
+    return table
 
 
-def _estimates(checkup: CohortCheckup) -> Iterator[str]:
-    yield f"About, on this machine's {checkup.cores} cores, without a GPU:"
-    yield f"{'stage':<12}{'slides':>8}{'count':>12}  {'of':<9}{'disk':>9}{'time':>12}"
+def _estimates_table(checkup: CohortCheckup) -> Table:
+    table = _table(("stage", "slides", "count", "of", "disk", "time"), left=("stage", "of"))
     for one in checkup.estimates:
-        yield (
-            f"{one.stage:<12}{one.slides:>8}{about(one.items):>12}  "
-            f"{one.unit:<9}{about_bytes(one.bytes):>9}{about_hours(one.hours):>12}"
+        table.add_row(
+            one.stage,
+            str(one.slides),
+            round_figure(one.items),
+            one.unit,
+            format_bytes(one.bytes),
+            format_hours(one.hours),
         )
-
-
-def _cut(text: str, width: int) -> str:
-    return text.rstrip() if len(text) <= width else text[: width - 1] + "…"
+    return table

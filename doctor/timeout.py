@@ -1,30 +1,29 @@
-"""Work that may hang, given up after a time."""
+"""A time limit for work that may hang."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import wait as wait_for
+from concurrent.futures import Future, wait
 from threading import Thread
 from typing import TypeVar
 
-__all__ = ["within"]
+__all__ = ["run_with_timeout"]
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def within(seconds: float, work: Callable[[], Made]) -> Made | None:
-    """What work returns or raises; None where it takes longer.
+def run_with_timeout(work: Callable[[], Result], *, seconds: float) -> Result | None:
+    """Return the result of work, or raise its error; None if it takes longer.
 
-    It runs on a thread of its own, which is then left behind: a read that never returns ends only
-    with its process, and does not keep that from ending.
+    The work runs on its own daemon thread, which is abandoned after the time limit: a read that
+    hangs ends with its process only, and does not keep the process from ending.
     """
-    future: Future[Made] = Future()
-    Thread(target=_settle, args=(future, work), daemon=True).start()
-    wait_for([future], timeout=seconds)
+    future: Future[Result] = Future()
+    Thread(target=_fulfil, args=(future, work), daemon=True).start()
+    wait([future], timeout=seconds)
     return future.result() if future.done() else None
 
 
-def _settle(future: Future[Made], work: Callable[[], Made]) -> None:
+def _fulfil(future: Future[Result], work: Callable[[], Result]) -> None:
     try:
         future.set_result(work())
-    except BaseException as error:  # raised again where the result is asked for
+    except BaseException as error:  # the caller's thread raises it again
         future.set_exception(error)

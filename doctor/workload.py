@@ -1,7 +1,7 @@
-"""How much work the stages have with one slide: counted by their own rules, bytes and seconds tried
-on a few patches.
+"""Work that tiling and prediction have with one slide.
 
-Frames: as in patching and inference.
+Patches and windows are counted by the rules of the stages; bytes and seconds are measured on a few
+patches.
 """
 
 import time
@@ -16,23 +16,23 @@ from ..patching import Candidates, candidates, choose, slide_rng, stored_bytes
 from ..wsi import CellStatus, Slide, TissueMask, ceil_div
 from .settings import DoctorSettings
 
-__all__ = ["PredictWork", "TileWork", "predict_work", "tile_work"]
+__all__ = ["PredictWorkload", "TileWorkload", "measure_prediction", "measure_tiling"]
 
-RUNS = 4  # of the patches that are tried
+RUNS = 4  # runs of neighbouring patches that are measured
 
 
 @dataclass(frozen=True, kw_only=True)
-class TileWork:
-    """Patches that tiling draws from a slide, and what one costs."""
+class TileWorkload:
+    """Number of patches that tiling draws from a slide, and the cost of one."""
 
     tumor_patches: int
     normal_patches: int
     patch_bytes: float | None
-    """Mean of some that were compressed as in the store; None where none could be read."""
+    """Mean size of the measured patches, compressed as in the store; None if none is readable."""
     patch_seconds: float | None
-    """Mean of the same, reading and compressing, on one core."""
+    """Mean time to read and compress them, on one core."""
     search_seconds: float
-    """Finding the candidates, on one core."""
+    """Time to find the candidates, on one core."""
 
     @property
     def patches(self) -> int:
@@ -40,31 +40,31 @@ class TileWork:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictWork:
-    """Windows that prediction scores on a slide, and cells of its heatmap."""
+class PredictWorkload:
+    """Number of windows that prediction scores on a slide, and of cells in its heatmap."""
 
     windows: int
     cells: int
     read_mpx: float
-    """Million px under the windows, each counted once, at the level they are read from."""
+    """Million px under the windows at the level they are read from, each counted once."""
 
 
-def tile_work(
+def measure_tiling(
     slide: Slide,
     row: CohortSlide,
     tissue: TissueMask,
     tumor: MultiPolygon,
     settings: DoctorSettings,
-) -> TileWork:
-    """The very patches that `gigaslide tile` takes; some of them are read and compressed."""
+) -> TileWorkload:
+    """Choose the patches that `gigaslide tile` takes; read and compress some of them."""
     start = time.perf_counter()
     found = candidates(slide, tissue, tumor, settings.tile)
     chosen = choose(found, slide_rng(settings.tile.seed, row.id), settings.tile)
     searched = time.perf_counter()
-    patches = _read(slide, _some(chosen, settings.sample.patches), settings)
+    patches = _read_patches(slide, _choose_some(chosen, settings.sample.patches), settings)
     size = stored_bytes(np.stack(patches)) if patches else None
     seconds = time.perf_counter() - searched
-    return TileWork(
+    return TileWorkload(
         tumor_patches=len(chosen["tumor"]),
         normal_patches=len(chosen["normal"]),
         patch_bytes=None if size is None else size / len(patches),
@@ -73,9 +73,9 @@ def tile_work(
     )
 
 
-def _some(chosen: dict[str, Candidates], count: int) -> np.ndarray:
-    """(N, 2) places of up to count patches of both classes: runs of neighbours, which share tiles
-    as in tiling."""
+def _choose_some(chosen: dict[str, Candidates], count: int) -> np.ndarray:
+    """(N, 2) corners of up to count patches, in runs of neighbours, which share tiles as in
+    tiling."""
     xy = np.concatenate([found.xy for found in chosen.values()])
     run = min(len(xy), ceil_div(count, RUNS))
     starts = np.linspace(0, len(xy) - run, RUNS).astype(np.int64)
@@ -83,7 +83,7 @@ def _some(chosen: dict[str, Candidates], count: int) -> np.ndarray:
     return xy[rows][:count]
 
 
-def _read(slide: Slide, xy: np.ndarray, settings: DoctorSettings) -> list[np.ndarray]:
+def _read_patches(slide: Slide, xy: np.ndarray, settings: DoctorSettings) -> list[np.ndarray]:
     tile = settings.tile
     side = tile.patch_px + 2 * tile.margin_px
     windows = slide.read_windows(
@@ -92,8 +92,10 @@ def _read(slide: Slide, xy: np.ndarray, settings: DoctorSettings) -> list[np.nda
     return [window for _, window in windows if window is not None]
 
 
-def predict_work(slide: Slide, tissue: TissueMask, settings: DoctorSettings) -> PredictWork:
-    """For a model that was trained on patches of these settings."""
+def measure_prediction(
+    slide: Slide, tissue: TissueMask, settings: DoctorSettings
+) -> PredictWorkload:
+    """Count windows for a model trained on patches of these settings."""
     tile = settings.tile
     grid = heatmap_grid(
         slide, settings.predict, side_px=tile.patch_px, centre_px=tile.centre_px, mpp=tile.mpp
@@ -101,6 +103,6 @@ def predict_work(slide: Slide, tissue: TissueMask, settings: DoctorSettings) -> 
     status = tissue_cells(grid, tissue, settings.predict)
     windows = int((status == CellStatus.NOT_YET).sum())
     stride_level_px = grid.spec.stride_px * grid.scale.resample
-    return PredictWork(
+    return PredictWorkload(
         windows=windows, cells=status.size, read_mpx=windows * stride_level_px**2 / 1e6
     )

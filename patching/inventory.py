@@ -1,4 +1,4 @@
-"""What a store holds, and whether all of it can be read back."""
+"""Counts of a store's patches, and a check that all of it can be read."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -22,20 +22,19 @@ NUMBERS = [*CLASSES, LATER, "unreadable"]
 
 @dataclass(frozen=True, kw_only=True)
 class StoreCheck:
-    """What came of reading a whole store."""
+    """Result of reading a whole store."""
 
     damaged: tuple["Damage", ...]
     sha256: str
-    """Of all values of all patches, in the order of slide ids: equal for equal patches, however
-    many workers made them, wherever and in whatever order. Empty where something is damaged."""
+    """Digest of all values of all patches, in the order of slide ids: equal for equal patches,
+    whoever wrote them and in whatever order. Empty if something is damaged."""
     absent: tuple[str, ...]
-    """Slides that are listed, of which no patches are there: they failed, were not tiled yet, or
-    are lost."""
+    """Slides that are listed but have no patches: they failed, were not tiled yet, or are lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """One array that cannot be read back whole."""
+    """Array that cannot be read whole."""
 
     group: str
     array: str
@@ -43,11 +42,8 @@ class Damage:
 
 
 def inventory(store: PatchStore) -> pd.DataFrame:
-    """One row a slide: slide, patient, split, label, then numbers of patches.
-
-    Those are the readable ones of each class, how many of these came later, and the unreadable
-    ones.
-    """
+    """Count patches, one row a slide: slide, patient, split, label, readable patches of each class,
+    hard negatives among them, unreadable patches."""
     rows = [
         {
             "slide": slide.id,
@@ -64,8 +60,7 @@ def inventory(store: PatchStore) -> pd.DataFrame:
 
 
 def totals(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Sums of an inventory's numbers, and how many slides and patients they come from, by some of
-    its columns."""
+    """Sum an inventory by some of its columns, with the numbers of slides and patients."""
     groups = {**dict.fromkeys(NUMBERS, "sum"), "slide": "nunique", "patient": "nunique"}
     summed = table.groupby(list(by), sort=False, as_index=False).agg(
         **{f"{name}s" if how == "nunique" else name: (name, how) for name, how in groups.items()}
@@ -78,11 +73,10 @@ def totals(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 def verify_store(
     store: PatchStore, *, on_patches: Callable[[int], object] | None = None
 ) -> StoreCheck:
-    """Read every patch and every number, which compares every checksum; on_patches hears how many
-    rows were read.
+    """Read every value and so compare every checksum; on_patches receives the number of rows read.
 
     Raises:
-        StoreError: no store there.
+        StoreError: no store is there.
     """
     found, digest = [], hashlib.sha256()
     for slide in sorted(store.slides, key=lambda slide: slide.id):
@@ -103,8 +97,8 @@ def verify_store(
 
 
 def _read(store: PatchStore, part: Part, name: str) -> Iterator[bytes | Damage]:
-    """The values of one array after its name, dtype and shape, piece by piece; in place of a piece,
-    its damage."""
+    """Yield name, dtype and shape of one array, then its values part by part; `Damage` in place of
+    an unreadable part."""
     head = f"{part.group}/{name} {part.rows} "
     if name in METADATA_ARRAYS:
         try:
@@ -119,7 +113,7 @@ def _read(store: PatchStore, part: Part, name: str) -> Iterator[bytes | Damage]:
         yield from _miscounted(part, name, values)
         return
     yield f"{head}uint8 {store.tile_settings.arrays[name]}".encode()
-    # Part by part, for a damaged shard must not hide the others.
+    # Part by part, because a damaged shard must not hide the others.
     for first in range(0, part.rows, ROWS_AT_ONCE):
         wanted = slice(first, min(first + ROWS_AT_ONCE, part.rows))
         try:
@@ -138,5 +132,5 @@ def _miscounted(part: Part, name: str, values: np.ndarray) -> Iterator[Damage]:
             group=part.group, array=name, reason=f"{len(values)} rows, {part.rows} were written"
         )
     elif name == "unreadable" and int(np.sum(values)) != part.unreadable:
-        reason = f"{int(np.sum(values))} patches are marked, {part.unreadable} were told"
+        reason = f"{int(np.sum(values))} patches are marked, {part.unreadable} are recorded"
         yield Damage(group=part.group, array=name, reason=reason)

@@ -1,5 +1,4 @@
-"""Lesions under squares of a slide: which one each square meets, and which squares lie on a
-lesion's border.
+"""Lesions under squares of a slide: which lesion each square meets, which squares lie on a border.
 
 A lesion is one polygon of the annotated tumour. Frames: polygons and squares in level-0 px, squares
 by their top left.
@@ -15,11 +14,10 @@ NO_LESION = -1
 
 
 def lesions_under(tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float) -> np.ndarray:
-    """The smallest lesion that each square meets: (N,) int32, its place in the tumour's polygons,
-    or NO_LESION.
+    """Find the smallest lesion that each square meets: (N,) int32, its index among the tumour's
+    polygons, or NO_LESION.
 
-    The smallest, so that a micrometastasis beside a large lesion keeps the patches it shares with
-    it.
+    The smallest, so that a micrometastasis beside a large lesion keeps the patches that meet both.
     """
     lesion = np.full(len(xy), NO_LESION, np.int32)
     if tumor.is_empty or not len(xy):
@@ -37,8 +35,7 @@ def lesions_under(tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float) ->
 def near_border(
     tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float, within_level0: float
 ) -> np.ndarray:
-    """Which squares come as near to a lesion's outline as that, from inside or outside: (N,)
-    bool."""
+    """Find squares within that distance of a lesion's outline, inside or outside: (N,) bool."""
     near = np.zeros(len(xy), bool)
     if tumor.is_empty or not len(xy):
         return near

@@ -1,5 +1,4 @@
-"""A contact sheet of a store: patches of every slide, framed by their class, to be looked at before
-a training."""
+"""Contact sheet of a store: patches of every slide, framed by class, to look at before training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ class _Sheet:
     """Measures of a sheet."""
 
     columns: int
-    """Patches of each class in a line."""
+    """Patches of each class in a row."""
     patch_px: int
     stain: StainMethod | None
 
@@ -55,20 +54,19 @@ def montage(
     patch_px: int = 110,
     stain: StainMethod | None = None,
 ) -> np.ndarray:
-    """One line a slide, normal patches left and tumour right: (rows, columns, 3) uint8 RGB.
+    """Draw one line a slide, normal patches left and tumour right: (rows, columns, 3) uint8 RGB.
 
-    The slides are spread over the store and the patches over their slide, both evenly, so that two
-    sheets of one store are alike. The thin square in a patch is the centre that gives the label;
-    under it stand its share of tumour, or of tissue where there is none. With stain, patches are
-    shown as that normalisation makes them.
+    Slides are spread evenly over the store and patches over their slide, so two sheets of one store
+    are equal. The thin square in a patch is the centre that gives the label; below it is its share
+    of tumour, or of tissue where there is no tumour. With stain, patches are shown normalised.
 
     Raises:
         SettingsError: the store has no patches.
-        StoreError: damaged patches.
+        StoreError: patches are damaged.
     """
     shown = [slide for slide in store.slides if any(slide.counts.values())]
     if not shown:
-        raise SettingsError(f"{store.path}: no patch to show; see gigaslide store info")
+        raise SettingsError(f"{store.path}: no patches to show; see gigaslide store info")
     shown = [shown[i] for i in _spread(len(shown), slides)]
     sheet = _Sheet(columns=columns, patch_px=patch_px, stain=stain)
     image = np.full((HEADER + len(shown) * sheet.line + GAP, sheet.width, 3), PAPER, np.uint8)
@@ -137,10 +135,10 @@ def _small(patch: np.ndarray, store: PatchStore, sheet: _Sheet, name: str) -> np
 
 
 def _spread(count: int, wanted: int) -> Sequence[int]:
-    """At most so many of count things, evenly spread."""
+    """Choose at most that many indices below count, evenly spread."""
     if count <= wanted:
         return range(count)
-    # The middles of equal parts: the first and the last of a slide lie at the rim of its tissue.
+    # The middles of equal parts: the first and last patches lie at the rim of the tissue.
     return [floor_div((2 * place + 1) * count, 2 * wanted) for place in range(wanted)]
 
 
@@ -156,6 +154,6 @@ def _write(
     colour: tuple[int, int, int],
     size: float,
 ) -> None:
-    # OpenCV's letters are ASCII; any other becomes a question mark.
+    # OpenCV draws ASCII only; other letters become question marks.
     plain = words.encode("ascii", "replace").decode()
     cv2.putText(image, plain, place, FONT, size, colour, 1, cv2.LINE_AA)

@@ -1,7 +1,5 @@
-"""The plan of one slide: which patches it gives. Cheap and repeatable; no patch is read for it."""
+"""Plan of one slide: which patches it gives. Cheap and repeatable; no patch is read."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +21,6 @@ from .settings import TileSettings
 
 __all__ = [
     "SlidePlan",
-    "failure_identity",
     "plan_slide",
     "recipe_of",
     "refuse_if_gone",
@@ -34,12 +31,12 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class SlidePlan:
-    """All that decides what a slide's shards hold."""
+    """Windows that become patches of a slide; they decide the content of its shards."""
 
     chosen: dict[str, Candidates]
-    """By class; row i of a class is row i of its arrays in the store, readable or not."""
+    """Windows by class; row i is row i of the class's arrays in the store, readable or not."""
     reason: str
-    """Why there are none, where there are none."""
+    """Reason why there are none; else empty."""
 
     def __len__(self) -> int:
         return sum(map(len, self.chosen.values()))
@@ -48,8 +45,7 @@ class SlidePlan:
 def plan_slide(
     opened: Slide, slide: CohortSlide, settings: TileSettings, quota: Quota
 ) -> SlidePlan:
-    """The same for the same slide, annotation, settings and quota, wherever and whenever it is
-    asked for.
+    """Choose the windows of a slide: the same for the same slide, annotation, settings and quota.
 
     Raises:
         AnnotationError: the annotation is missing or cannot be read, or contradicts the label.
@@ -69,7 +65,7 @@ def plan_slide(
 
 
 def tumor_of(slide: CohortSlide, settings: TileSettings) -> MultiPolygon:
-    """Tumour drawn on a labelled slide, level-0 px; empty on normal ones."""
+    """Load the annotated tumour of a labelled slide, level-0 px; empty on normal slides."""
     tumor = slide.load_tumor(settings.groups)
     if tumor is None and slide.label == "tumor":
         raise AnnotationError(
@@ -80,8 +76,8 @@ def tumor_of(slide: CohortSlide, settings: TileSettings) -> MultiPolygon:
 
 
 def recipe_of(slide: CohortSlide, settings: TileSettings, quota: Quota) -> Recipe:
-    """What a slide's patches are made from; with the same recipe they are the same."""
-    # Patient and split are not part of it: a slide moves to another side of the split without being
+    """Return the recipe of a slide's patches."""
+    # Patient and split are not part of it, so a slide changes its side of the split without being
     # tiled again.
     of_patient = settings.tumor_per_patient is not None or settings.normal_per_patient is not None
     return Recipe(
@@ -92,26 +88,27 @@ def recipe_of(slide: CohortSlide, settings: TileSettings, quota: Quota) -> Recip
 
 
 def refuse_if_gone(slide: CohortSlide) -> None:
-    """Pass if the slide's files are there.
+    """Pass if the slide's files exist.
 
     Raises:
-        SlideError: the slide is not.
-        AnnotationError: its annotation is not.
+        SlideError: the slide does not.
+        AnnotationError: its annotation does not.
     """
     if not location_exists(slide.path):
         raise SlideError(
-            f"{format_location(slide.path)}: no such file, or it cannot be reached; see the path "
+            f"{format_location(slide.path)}: no such file, or it cannot be reached; check the path "
             "and its disk"
         )
     if slide.annotation and not slide.annotation.exists():
         raise AnnotationError(
-            f"{slide.annotation}: no such file, or it cannot be reached; see the path and its disk"
+            f"{slide.annotation}: no such file, or it cannot be reached; check the path and its "
+            "disk"
         )
 
 
 def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
-    """What patches of a slide are made from, whichever they are: its files as they are now, and its
-    row."""
+    """Return what any patches of a slide depend on: its files as they are now, and its row of the
+    cohort."""
     return {
         "slide": file_identity(slide.path) if location_exists(slide.path) else str(slide.path),
         "annotation": file_identity(slide.annotation)
@@ -121,14 +118,3 @@ def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
         "mpp": slide.mpp,
         "exhaustive": slide.exhaustive,
     }
-
-
-def failure_identity(slide: CohortSlide, settings: TileSettings, quota: Quota) -> str | None:
-    """What a failure to tile a slide holds for; None where nothing can be said of it."""
-    try:
-        text = json.dumps(recipe_of(slide, settings, quota).to_json(), sort_keys=True, default=str)
-    except (
-        Exception
-    ):  # of a slide that cannot even be looked at, nothing can be said to be unchanged
-        return None
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""How many patches each slide may give: its own quota, and its share of its patient's."""
+"""Quotas of patches: each slide's own, and its share of its patient's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,39 +11,39 @@ __all__ = ["Quota", "quotas"]
 
 @dataclass(frozen=True, kw_only=True)
 class Quota:
-    """At most so many patches of each class."""
+    """Maximum number of patches of each class."""
 
     tumor: int
     normal: int
 
     def applied(self, settings: TileSettings) -> TileSettings:
-        """The settings as they hold for this slide."""
+        """Return the settings with this slide's quota."""
         return settings.model_copy(
             update={"tumor_per_slide": self.tumor, "normal_per_slide": self.normal}
         )
 
 
 def quotas(slides: Sequence[CohortSlide], settings: TileSettings) -> dict[str, Quota]:
-    """By slide id. Known before any slide is opened, so that it depends on no order of work.
+    """Compute the quota of each slide, by slide id, before any slide is opened.
 
-    A patient's quota is dealt evenly to the slides that have the class, the rest of the division by
-    their ids.
+    A patient's quota is divided evenly among the slides that can have the class; the remainder goes
+    to the first ones by id.
     """
-    tumor = _dealt(
+    tumor = _shares(
         [s for s in slides if s.label == "tumor"],
         settings.tumor_per_slide,
         settings.tumor_per_patient,
     )
-    # What is not drawn on a slide that is annotated in part may be tumour all the same.
+    # On a slide that is annotated in part, an area without annotation may be tumour.
     normal = [s for s in slides if s.label == "normal" or s.exhaustive]
-    shares = _dealt(normal, settings.normal_per_slide, settings.normal_per_patient)
+    shares = _shares(normal, settings.normal_per_slide, settings.normal_per_patient)
     return {
         slide.id: Quota(tumor=tumor.get(slide.id, 0), normal=shares.get(slide.id, 0))
         for slide in slides
     }
 
 
-def _dealt(
+def _shares(
     slides: Sequence[CohortSlide], per_slide: int, per_patient: int | None
 ) -> dict[str, int]:
     if per_patient is None:

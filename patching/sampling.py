@@ -1,5 +1,4 @@
-"""Which windows of a slide become patches: tissue, label, quota. Arrays in, arrays out, and no
-pixel is read."""
+"""Choice of the windows of a slide that become patches: tissue, label, quota. No pixel is read."""
 
 import hashlib
 from dataclasses import dataclass, fields
@@ -16,12 +15,12 @@ __all__ = ["ROW", "Candidates", "candidates", "choose", "share_quota", "slide_rn
 ROW = np.dtype(
     [("xy", "<i8", 2), ("tumor_fraction", "<f4"), ("tissue_fraction", "<f4"), ("lesion", "<i4")]
 )
-"""One of `Candidates` in a file."""
+"""One window of `Candidates` in a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Windows of one slide that may become patches, N rows each."""
+    """Windows of one slide that may become patches, N rows."""
 
     xy: np.ndarray
     """(N, 2) int64, level-0 (x, y) top left of the stored patch, margin included."""
@@ -30,20 +29,19 @@ class Candidates:
     tissue_fraction: np.ndarray
     """(N,) float32, share of tissue in the centre square."""
     lesion: np.ndarray
-    """(N,) int32, the smallest lesion that the centre square meets, by its place in the tumour; -1
-    for none."""
+    """(N,) int32, index of the smallest lesion that the centre square meets; -1 for none."""
 
     @property
     def is_tumor(self) -> np.ndarray:
-        """(N,) bool. What has too little tumour for the settings' rule is no candidate."""
+        """(N,) bool. A window with too little tumour for the settings' rule is no candidate."""
         return self.tumor_fraction > 0
 
     def take(self, rows: np.ndarray) -> "Candidates":
-        """Some rows, by index or as a mask."""
+        """Return some rows, by index or mask."""
         return Candidates(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def to_bytes(self) -> bytes:
-        """One ROW after the other, so that some can be read without the others."""
+        """Return one ROW after the other, so that some can be read without the others."""
         rows = np.empty(len(self), ROW)
         for field in fields(self):
             rows[field.name] = getattr(self, field.name)
@@ -59,7 +57,7 @@ class Candidates:
 
 
 def slide_rng(seed: int, slide_id: str) -> np.random.Generator:
-    """The generator of one slide: the same for any number of workers, in any order."""
+    """Return the random generator of one slide: the same for any workers and any order."""
     digest = hashlib.sha256(slide_id.encode("utf-8", "surrogateescape")).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
@@ -67,8 +65,8 @@ def slide_rng(seed: int, slide_id: str) -> np.random.Generator:
 def candidates(
     slide: Slide, tissue: TissueMask, tumor: MultiPolygon, settings: TileSettings
 ) -> Candidates:
-    """Windows wholly inside the slide over tissue, labelled; finer and finer strides until the
-    quotas are full.
+    """Find and label windows inside the slide over tissue, with finer strides until the quotas are
+    full.
 
     A slide smaller than one stored patch has none.
     """
@@ -102,7 +100,7 @@ def _at_stride(
     grid = spec.grid(width_level0=slide.info.width, height_level0=slide.info.height, scale=scale)
     least = max(settings.min_tissue, 1e-6)
     kept, shares = [], []
-    # Most of a slide is glass: in parts, so that memory goes with the tissue.
+    # In parts, because most of a slide is glass: memory then depends on the tissue.
     for cells in grid.cells_in_parts():
         share = tissue.fraction(grid.centres_xy(cells), side_level0=grid.centre_level0)
         over_tissue = np.flatnonzero(share >= least)
@@ -120,7 +118,7 @@ def _labelled(
     tumor: MultiPolygon,
     settings: TileSettings,
 ) -> Candidates:
-    """Those of the cells that are clearly tumour or clearly normal."""
+    """Label the cells; keep those that are clearly tumour or clearly normal."""
     corners, side = grid.centres_xy(cells), grid.centre_level0
     fraction = tumor_fractions(tumor, corners, side_level0=side, side_px=settings.centre_px)
     is_clear = (fraction == 0) | (fraction > settings.tumor_above)
@@ -148,12 +146,10 @@ def _inside(slide: Slide, grid: CellGrid, cells: np.ndarray, *, margin_px: int) 
 def choose(
     found: Candidates, rng: np.random.Generator, settings: TileSettings
 ) -> dict[str, Candidates]:
-    """At most the quota of each class, uniformly without replacement, in the slide's own order (row
-    by row).
+    """Draw up to the quota of each class, uniformly without replacement, in the slide's order.
 
-    The tumour quota is dealt to the lesions evenly; what a small lesion cannot use goes to the
-    larger ones. So every patch of small lesions is kept, and those that fill the rest have equal
-    parts.
+    The tumour quota is divided evenly among the lesions; what a small lesion cannot use goes to the
+    larger ones. So every patch of a small lesion is kept, and large lesions have equal shares.
     """
     is_tumor = found.is_tumor
     numbers, counts = np.unique(found.lesion[is_tumor], return_counts=True)
@@ -172,7 +168,7 @@ def choose(
 
 
 def share_quota(counts: np.ndarray, quota: int) -> np.ndarray:
-    """Deal a quota to groups that hold so many: (G,) int64. The smallest are served whole, the rest
+    """Divide a quota among groups of these sizes: (G,) int64. The smallest are used whole, the rest
     evenly."""
     shares = np.zeros(len(counts), np.int64)
     left = quota

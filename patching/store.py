@@ -1,14 +1,14 @@
-"""The patch store: one Zarr v3 group per slide, each written by one owner, read at random through
+"""Patch store: one Zarr v3 group per slide, each written by one owner, read at random through
 TensorStore.
 
-STORE/zarr.json                     what the store is; patient, split and label of every slide
+STORE/zarr.json                     settings; patient, split and label of every slide
 STORE/<slide>/zarr.json             the slide's recipe and counts
 STORE/<slide>/{tumor,normal}/images (N, P, P, 3) uint8, one patch a chunk, many a shard, checksummed
 STORE/<slide>/{tumor,normal}/{xy, tumor_fraction, tissue_fraction, lesion, unreadable}
-STORE/<slide>/<further>/…           the same of patches that came later, by the name the store's
-zarr.json gives them
+STORE/<slide>/<further>/…           the same for patches added later; the store's zarr.json lists
+                                    these groups
 
-Readers count readable patches only: index 0 to count - 1, those that came later behind the first.
+Indices count readable patches only, from 0 to count - 1; patches added later come last.
 """
 
 from collections.abc import Sequence
@@ -31,14 +31,13 @@ from .settings import TileSettings
 __all__ = ["PatchStore"]
 
 CACHE_BYTES = {Path: 2**20, str: 64 * 2**20}
-"""Of shards' indices and some patches. In a bucket an index saves a request; in a folder nothing:
-reads are as quick without, and what comes and goes in a large cache leaves memory in pieces that
-grow for millions of reads."""
+"""Cache of shard indices and some patches. In a bucket a cached index saves a request. In a folder
+reads are as fast without, and a large cache fragments the memory over millions of reads."""
 
 
 @dataclass(frozen=True)
 class PatchStore:
-    """A store opened for reading, in a folder or at a URL (s3://, gs://); pickles as its path."""
+    """Store opened for reading, in a folder or at a URL (s3://, gs://); pickles as its path."""
 
     path: Location
 
@@ -46,22 +45,22 @@ class PatchStore:
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
-        """The store's own zarr.json.
+        """Attributes of the store's own zarr.json.
 
         Raises:
-            StoreError: no store there, one of another format, or a patient on two sides of the
-            split.
+            StoreError: no store is there, or one of another format; a patient is on two sides of
+                the split.
         """
         return attributes_of(self.path)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The `TileSettings` all slides were tiled with, as plain JSON."""
+        """`TileSettings` of all slides, as plain JSON."""
         return self.attributes["settings"]
 
     @cached_property
     def tile_settings(self) -> TileSettings:
-        """The same, checked.
+        """Settings of all slides.
 
         Raises:
             StoreError: another version of gigaslide wrote settings that this one does not know.
@@ -84,11 +83,10 @@ class PatchStore:
 
     @cached_property
     def slides(self) -> tuple[SlidePatches, ...]:
-        """Slides tiled with the store's settings, in the order they were listed; those that failed
-        are not there.
+        """Slides tiled with the store's settings, in the order of the cohort; failed slides are not
+        listed.
 
-        A group that other settings made, left where tiling stopped half-way, is left out with a
-        warning.
+        A group of other settings, from tiling that was stopped, is left out with a warning.
         """
         return tuple(slides_of(self.path, self.attributes["slides"], self.tile_settings))
 
@@ -97,7 +95,7 @@ class PatchStore:
         return {slide.id: slide for slide in self.slides}
 
     def parts(self, slide_id: str, name: str) -> tuple[Part, ...]:
-        """Where a slide's patches of a class lie.
+        """Return the groups of a slide's patches of a class.
 
         Raises:
             StoreError: the store has no such slide or class.
@@ -115,17 +113,17 @@ class PatchStore:
     def read(
         self, slide_id: str, name: str, indices: np.ndarray, *, array: str = "images"
     ) -> np.ndarray:
-        """Patches of one slide and class by index, as NumPy would take them: (n, P, P, 3) uint8,
-        margin included.
+        """Read patches of one slide and class by index, negative ones from the end: (n, P, P, 3)
+        uint8, margin included.
 
         Raises:
-            StoreError: no such patch, or it is missing or its checksum is wrong; the message names
-            the shard.
+            StoreError: no such patch, or its file is missing or damaged; the message names the
+                shard.
         """
         wanted = np.asarray(indices)
         if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
             raise StoreError(
-                f"{self.path}: {slide_id}/{name}: indices are one row of whole numbers, not "
+                f"{self.path}: {slide_id}/{name}: indices must be one row of integers, not "
                 f"{wanted!r}"
             )
         self.parts(slide_id, name)
@@ -138,10 +136,10 @@ class PatchStore:
         array: str = "images",
         copies: Sequence[int] | None = None,
     ) -> np.ndarray:
-        """Patches by (slide id, class, index), all asked for at once: (n, P, P, 3) uint8, margin
+        """Read patches by (slide id, class, index), all at once: (n, P, P, 3) uint8, margin
         included.
 
-        With copies, one for each, and the array "augmented" those stored copies of the patches.
+        copies: number of the stored copy of each patch, with the array "augmented".
 
         Raises:
             StoreError: as for `read`, or no such array.
@@ -157,8 +155,7 @@ class PatchStore:
             if copies is None
             else [(row, k) for (_, row), k in zip(places, copies, strict=True)]
         )
-        # One by one: index arrays of several rows are no quicker, and their pixels would be copied
-        # once more.
+        # One by one: index arrays of several rows are no faster and copy the pixels once more.
         reading = [
             self._array(group, array)[row].read()
             for (group, _), row in zip(places, at, strict=True)
@@ -171,10 +168,10 @@ class PatchStore:
         return found
 
     def read_scales(self, wanted: Sequence[tuple[str, str, int]]) -> np.ndarray:
-        """Patches by (slide id, class, index) at every scale of the store, finest first: (n,
+        """Read patches by (slide id, class, index) at every scale of the store, finest first: (n,
         scales, P, P, 3) uint8.
 
-        The scales of one patch have one centre, each to about half a px of its own.
+        All scales of a patch have one centre, each to about half a px.
 
         Raises:
             StoreError: as for `read`.
@@ -184,10 +181,10 @@ class PatchStore:
         )
 
     def windows(self, slide_id: str, name: str) -> Candidates:
-        """What is known of a slide's patches of one class besides their pixels, by the same index.
+        """Read position, fractions and lesion of a slide's patches of one class, by the same index.
 
         Raises:
-            StoreError: damaged, as for `read`.
+            StoreError: as for `read`.
         """
         found: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(Candidates)}
         for part in self.parts(slide_id, name):
@@ -196,22 +193,21 @@ class PatchStore:
         return Candidates(**{field: np.concatenate(arrays) for field, arrays in found.items()})
 
     def stain(self, slide_id: str, method: StainMethod) -> StainFit:
-        """How a slide's patches are brought to the reference's colours.
+        """Return the stain fit that normalises a slide's patches.
 
         Raises:
-            StoreError: it was not fitted.
+            StoreError: none was fitted.
         """
         slide = self._by_id.get(slide_id)
         fits = slide.attributes.get("stain", {}) if slide else {}
         if method not in fits:
             raise StoreError(
-                f"{self.path}: {slide_id}: no {method} stain is kept; tile again with --stain "
-                f"{method}"
+                f"{self.path}: {slide_id}: no {method} stain fit; tile again with --stain {method}"
             )
         return StainFit.from_json(fits[method])
 
     def read_rows(self, part: Part, array: str, rows: slice) -> np.ndarray:
-        """Rows of one array as they lie on disk, unreadable ones too.
+        """Read rows of one array as they lie on disk, with unreadable ones.
 
         Raises:
             StoreError: as for `read`.
@@ -219,8 +215,7 @@ class PatchStore:
         return self._settled(self._array(part.group, array)[rows].read(), part.group)
 
     def place(self, slide_id: str, name: str, index: int) -> tuple[str, int]:
-        """(group, row) of a patch as it lies on disk, which is also what its random changes are
-        drawn by.
+        """Return (group, row) of a patch on disk; its random augmentation is drawn from them.
 
         Raises:
             StoreError: no such patch.
@@ -239,7 +234,7 @@ class PatchStore:
         raise AssertionError("the parts add up to the count")
 
     def _readable(self, part: Part) -> np.ndarray:
-        """Rows of the part's readable patches, rising."""
+        """Rows of the group's readable patches, ascending."""
         if not part.unreadable:
             return np.arange(part.rows)
         if part.group not in self._rows:
@@ -279,8 +274,8 @@ class PatchStore:
                 "driver": "zarr3",
                 "kvstore": kvstore_spec(join_location(self.path, group, array)),
                 "fill_missing_data_reads": False,
-                # What is written stays; a look at every file for every patch costs a sixth of the
-                # time.
+                # Written files do not change; checking each one for every patch costs a sixth of
+                # the time.
                 "recheck_cached_data": "open",
                 "recheck_cached_metadata": "open",
             }

@@ -121,17 +121,16 @@ def _tiled(store: Location, slide_ids: Iterable[str]) -> dict[str, bytes]:
 
 
 def _changed_settings(group: bytes, settings: TileSettings) -> list[str]:
-    """Where the group of this zarr.json was made by other settings, in words; the slide is not
-    looked at."""
+    """Return the differences of settings between a group's zarr.json and those asked for."""
     try:
         made = Recipe.from_json(json.loads(group)["attributes"]["recipe"])
-    except (ValueError, KeyError, TypeError):  # its slide fails, and says why
+    except (ValueError, KeyError, TypeError):  # its slide fails with the reason
         return []
     return made.differences(replace(made, settings=settings.of_recipe()))
 
 
 def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:
-    """The labelled slides of the wanted splits."""
+    """Return the labelled slides of the wanted splits."""
     return [slide for slide in cohort if slide.split in settings.splits and slide.label]
 
 
@@ -145,17 +144,17 @@ def _row(slide: CohortSlide) -> dict[str, Any]:
 
 
 def _path(slide: CohortSlide) -> str:
-    """Without what of a URL may be secret."""
+    """Path without the parts of a URL that may be secret."""
     return format_location(slide.path if isinstance(slide.path, str) else slide.path.absolute())
 
 
 def _refuse_other_file(
     store: Location, rows: dict[str, dict[str, Any]], slide: CohortSlide
 ) -> None:
-    """Pass unless the store has patches of another slide of this name, which is there still.
+    """Pass unless the store has patches of another slide of this name that still exists.
 
     Raises:
-        SettingsError: it has; they would be removed.
+        SettingsError: it has, and they would be replaced.
     """
     before = rows.get(slide.id, {}).get("path", "")
     other = parse_location(before, Path()) if before else slide.path
@@ -163,15 +162,15 @@ def _refuse_other_file(
         return
     if file_identity(other)["bytes"] != file_identity(slide.path)["bytes"]:  # else a copy
         raise SettingsError(
-            f"{store}: {slide.id} is there already, of {before}, and would be replaced by "
+            f"{store}: {slide.id} is there already, made from {before}, and would be replaced by "
             f"{_path(slide)}; list both in one cohort, give another store, or, to have it "
             f"replaced, remove {slide.id} from this one"
         )
 
 
 def _listed_before(store: Location, cohort: Cohort, wanted: set[str]) -> dict[str, dict[str, Any]]:
-    """Rows of an earlier run that stay: wanted slides, and tiled ones of which this cohort says
-    nothing else."""
+    """Return the rows of earlier runs that stay: wanted slides, and tiled slides that this cohort
+    does not contradict."""
     try:
         rows = PatchStore(store).attributes["slides"]
     except StoreError:

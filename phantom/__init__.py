@@ -1,4 +1,4 @@
-"""Made slides whose truth is known: for the demo, the tests and the benchmarks."""
+"""Synthetic slides with known truth, for the demo, the tests and the benchmarks."""
 
 from .anatomy import Anatomy
 from .cohort import annotate, make_cohort, make_slide, write_cohort

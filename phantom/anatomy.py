@@ -1,5 +1,5 @@
-"""Where things are on a slide: tissue, lymphoid tissue and its follicles, fat, lesions and the
-nests inside them."""
+"""Layout of one slide: tissue, lymphoid tissue with follicles, fat, lesions, and nests in
+lesions."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ _SECTION_UM = 15_000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Character:
-    """What makes one slide's tissue differ from another's; nothing in it tells the label."""
+    """Parameters in which the tissue of slides differs; none of them depends on the label."""
 
     lymphoid: float
     fat: float
@@ -53,12 +53,12 @@ class Character:
 
 @dataclass(frozen=True, kw_only=True)
 class Compartments:
-    """What is where, on the samples of a grid (rows, columns)."""
+    """Tissue compartments at the samples of a grid (rows, columns)."""
 
     depth_um: Floats
-    """Distance to the tissue's edge, about; negative on glass."""
+    """Approximate distance to the tissue's edge; negative on glass."""
     lymphoid: Floats
-    """Lymphoid tissue against fibrous stroma, 0 to 1."""
+    """Share of lymphoid tissue against fibrous stroma, 0 to 1."""
     follicle: Floats
     """Dense mantle of a follicle, 0 to 1."""
     germinal: Floats
@@ -66,13 +66,13 @@ class Compartments:
     fat: Mask
     lesion: Mask
     nest: Mask
-    """Tumour cells; the rest of the lesion is septa."""
+    """Nests of tumour cells; the rest of a lesion is septa."""
     necrosis: Mask
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The places of one slide. Lengths in µm are turned into level-0 px at the slide's µm/px."""
+    """Layout of one slide. Lengths in µm are converted to level-0 px at the slide's µm/px."""
 
     plan: PhantomSlide
 
@@ -81,7 +81,7 @@ class Anatomy:
         return Character.of_slide(self.plan)
 
     def px(self, length_um: float) -> float:
-        """A length in level-0 px."""
+        """Convert a length to level-0 px."""
         return length_um / self.plan.mpp
 
     @cached_property
@@ -97,7 +97,7 @@ class Anatomy:
 
     @cached_property
     def _sections(self) -> list[tuple[float, float, float, float, float]]:
-        """Pieces of tissue: centre x, y, half axes, level-0 px, and angle."""
+        """Pieces of tissue: centre x, y, half axes (level-0 px), and angle."""
         rng = self.plan.rng("sections")
         width, height = self.plan.width_px, self.plan.height_px
         columns = max(1, round(width / self.px(_SECTION_UM)))
@@ -117,7 +117,7 @@ class Anatomy:
         ]
 
     def depth_um(self, grid: Grid) -> Floats:
-        """Distance to the tissue's edge, about: ellipses, roughened at every scale."""
+        """Approximate distance to the tissue's edge: ellipses, roughened at every scale."""
         depth_px = np.full((grid.y.size, grid.x.size), -np.inf, np.float32)
         for x, y, long_px, short_px, angle in self._sections:
             dx, dy = (grid.x - x)[None, :], (grid.y - y)[:, None]
@@ -128,20 +128,20 @@ class Anatomy:
             inside = 1 - np.hypot(along / long_px, across / short_px)
             depth_px = np.maximum(depth_px, (inside * short_px).astype(np.float32))
         longest_px = min(self.plan.width_px, self.plan.height_px, self.px(_SECTION_UM)) / 2.5
-        # Octaves finer than the grid would tell nothing, and on a whole slide cost gigabytes.
+        # Octaves finer than the grid are invisible, and cost gigabytes on a whole slide.
         shortest_px = max(self.px(6), float(grid.x[1] - grid.x[0]))
         rough = fractal(
             self.plan.key("outline"), grid, longest_px=longest_px, shortest_px=shortest_px
         )
         depth_px = depth_px + rough * np.float32(0.16 * longest_px)
-        # Tissue keeps away from the slide's border, without a straight edge.
+        # Keep tissue away from the slide's border, without a straight edge.
         across = np.minimum(grid.x, self.plan.width_px - grid.x)[None, :]
         down = np.minimum(grid.y, self.plan.height_px - grid.y)[:, None]
         near_px = np.maximum(0.1 * longest_px - np.minimum(across, down), 0).astype(np.float32)
         return (depth_px - 2 * near_px) * np.float32(self.plan.mpp)
 
     def at(self, grid: Grid) -> Compartments:
-        """What is at the samples of a grid, whose steps in x and y are equal."""
+        """Compartments at the samples of a grid with equal steps in x and y."""
         plan, character = self.plan, self.character
         depth_um = self.depth_um(grid)
         lymph = fractal(
@@ -191,7 +191,7 @@ class Anatomy:
             np.minimum(nearest_squared, across[None, :] + down[:, None], out=nearest_squared)
         nearest = np.sqrt(nearest_squared)
         nearest += 0.13 * noise(plan.key("follicle outline"), grid, period_px=self.px(70))
-        # A follicle needs lymphoid tissue around it: it thins out where that ends.
+        # A follicle thins out at the edge of the lymphoid tissue around it.
         within = np.clip((1 - nearest) * 6, 0, 1) * np.clip(lymphoid * 2.5, 0, 1)
         germinal = np.clip((0.58 - nearest) * 7, 0, 1) * within
         return (within - germinal).astype(np.float32), germinal.astype(np.float32)
@@ -209,7 +209,7 @@ class Anatomy:
         for found in near:
             mask = rasterise(found.drawn, grid)
             lesion |= mask
-            # Septa would cut a cluster of a few cells to nothing.
+            # Septa would erase a cluster of a few cells.
             nest |= mask & cords if found.length_um > 250 else mask
         return lesion, nest
 
@@ -225,15 +225,14 @@ class Anatomy:
 
 
 def rasterise(shape: BaseGeometry, grid: Grid) -> Mask:
-    """Which samples of an even grid lie in a polygon or several, given in level-0 px."""
+    """Tell which samples of a regular grid lie in polygons, given in level-0 px."""
     mask = np.zeros((grid.y.size, grid.x.size), np.uint8)
     step = grid.x[1] - grid.x[0]
     parts = shape.geoms if isinstance(shape, MultiPolygon) else [shape]
     for part in parts:
         if isinstance(part, Polygon) and not part.is_empty:
             rings = [np.asarray(ring.coords)[:, :2] for ring in (part.exterior, *part.interiors)]
-            # cv2 counts from pixel centres, with four binary places; an even-odd fill leaves the
-            # holes empty.
+            # cv2 counts from px centres, here in sixteenths; its even-odd fill leaves holes empty.
             points = [
                 np.rint((ring - [grid.x[0], grid.y[0]]) / step * 16).astype(np.int32)
                 for ring in rings

@@ -1,4 +1,4 @@
-"""Phantom slides on disk: the TIFF, its annotation, its recipe, and the table of them all."""
+"""Phantom slides on disk: TIFF, annotation, recipe, and the cohort's table."""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import numpy as np
 from shapely.geometry import Polygon
 
 from ..cohort import Cohort, CohortSlide
-from ..storage import Recipe, StoreError
+from ..storage import Output, Recipe, StoreError
 from ..wsi import Annotation, Outline
 from .lesions import Lesion
 from .painter import BLOCK_PX, Painter
@@ -19,7 +19,7 @@ from .settings import PhantomSettings
 logger = logging.getLogger(__name__)
 
 DRAWING = 1
-"""Number of the drawing; raised when the same plan would give other pixels, so that old slides are
+"""Version of the drawing. Raise it when equal parameters give other pixels, so that old slides are
 made again."""
 
 
@@ -28,12 +28,12 @@ def make_cohort(
 ) -> Path:
     """Make every slide of a cohort, one after the other, and its table.
 
-    To work in parallel, map `make_slide` over `plan_cohort(settings)` and call `write_cohort` at
-    the end.
+    To make slides in parallel, map `make_slide` over `plan_cohort(settings)` and call
+    `write_cohort`.
 
     Args:
         out: Folder for `slides/`, `annotations/` and `cohort.csv`.
-        settings: What to make.
+        settings: Settings of the cohort.
         on_slide: Called with the id of every finished slide.
 
     Returns:
@@ -48,22 +48,21 @@ def make_cohort(
 
 
 def make_slide(plan: PhantomSlide, out: Path, *, block_px: int = BLOCK_PX) -> bool:
-    """Write one slide and, where it holds tumour, its annotation; False if it was there, made by
-    the same recipe.
+    """Write one slide and, if it has tumour, its annotation; return False if it exists with the
+    same recipe.
 
     Args:
         plan: From `plan_cohort`.
         out: The cohort's folder.
-        block_px: Side of the squares painted at a time, a multiple of a tile's; it changes the
+        block_px: Side of the squares painted at a time, a multiple of a tile's side; it changes
         memory, not a byte.
     """
     slide_path, annotation_path, recipe_path = _paths(plan, out)
     recipe = Recipe(stage="phantom", settings=plan.as_settings(), inputs={"drawing": DRAWING})
     if _is_made(plan, recipe, out):
-        logger.info("%s: kept, made by the same recipe", plan.slide_id)
+        logger.info("%s: kept, its recipe is the same", plan.slide_id)
         return False
-    # The recipe comes last and goes first: it never stands beside a slide that it does not
-    # describe.
+    # The recipe is removed first and written last, so it never lies beside another slide.
     recipe_path.unlink(missing_ok=True)
     painter = Painter(plan)
     spec = PyramidSpec(
@@ -87,7 +86,7 @@ def make_slide(plan: PhantomSlide, out: Path, *, block_px: int = BLOCK_PX) -> bo
 
 
 def write_cohort(plans: list[PhantomSlide], out: Path) -> Path:
-    """Write `cohort.csv` for slides that have been made; its path."""
+    """Write `cohort.csv` for slides that have been made, and return its path."""
     rows = []
     for plan in plans:
         slide_path, annotation_path, _ = _paths(plan, out)
@@ -107,16 +106,16 @@ def write_cohort(plans: list[PhantomSlide], out: Path) -> Path:
 
 
 def annotate(lesions: tuple[Lesion, ...]) -> Annotation:
-    """The truth as it would be drawn: tumour in the groups _0 and _1, what is cut out of it in _2.
+    """The truth as an expert would outline it: tumour in groups _0 and _1, cut-outs in _2.
 
-    Coordinates are rounded to a hundredth of a pixel.
+    Coordinates are rounded to a hundredth of a px.
     """
     outlines = []
     for number, lesion in enumerate(lesions):
-        shell = _rounded(lesion.polygon.exterior)
+        shell = _round(lesion.polygon.exterior)
         outlines.append(Outline(name=f"Lesion {number}", group=f"_{number % 2}", polygon=shell))
         outlines += [
-            Outline(name=f"Island {number}.{hole} ({content})", group="_2", polygon=_rounded(ring))
+            Outline(name=f"Island {number}.{hole} ({content})", group="_2", polygon=_round(ring))
             for hole, (content, ring) in enumerate(
                 zip(lesion.islands, lesion.polygon.interiors, strict=True)
             )
@@ -125,20 +124,16 @@ def annotate(lesions: tuple[Lesion, ...]) -> Annotation:
 
 
 def _is_made(plan: PhantomSlide, recipe: Recipe, out: Path) -> bool:
-    slide_path, annotation_path, recipe_path = _paths(plan, out)
-    if not slide_path.exists() or (plan.label == "tumor" and not annotation_path.exists()):
-        return False
+    slide, annotation, made_by = (path.relative_to(out).as_posix() for path in _paths(plan, out))
+    files = (slide, annotation) if plan.label == "tumor" else (slide,)
     try:
-        found = Recipe.load(recipe_path)
+        state = Output(location=out, recipe=recipe, recipe_file=made_by, files=files).state()
     except StoreError as error:
         logger.warning("%s: made again: %s", plan.slide_id, error)
         return False
-    if found is None:
-        return False
-    changes = found.differences(recipe)
-    if changes:
-        logger.warning("%s: made again, the recipe changed: %s", plan.slide_id, "; ".join(changes))
-    return not changes
+    if state.status == "changed":
+        logger.warning("%s: made again: %s", plan.slide_id, "; ".join(state.differences))
+    return state.is_unchanged
 
 
 def _paths(plan: PhantomSlide, out: Path) -> tuple[Path, Path, Path]:
@@ -150,5 +145,5 @@ def _paths(plan: PhantomSlide, out: Path) -> tuple[Path, Path, Path]:
     )
 
 
-def _rounded(ring) -> Polygon:
+def _round(ring) -> Polygon:
     return Polygon(np.round(np.asarray(ring.coords), 2))

@@ -1,8 +1,8 @@
-"""Randomness that belongs to a place.
+"""Randomness that depends on position: noise and scattered points.
 
-Every value is a hash of a key and of integer lattice coordinates, so whoever asks about a place
-gets the same answer: neighbouring blocks agree on what crosses their border, and no order of
-drawing can change a pixel.
+Every value is a hash of a key and of integer lattice coordinates. So neighbouring blocks agree at
+their border, and the order of drawing changes no pixel.
+
 Frame: level-0 px of the slide, x to the right, y down.
 """
 
@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_B_SPLINE_NOISE_GAIN = (
-    3.6  # brings the interpolated lattice back to a standard deviation of about 1
-)
+_B_SPLINE_NOISE_GAIN = 3.6  # restores a standard deviation of about 1 after interpolation
 
 
 def key_of(*parts: object) -> int:
-    """A 64-bit key for a purpose, e.g. `key_of(seed, slide, "follicles")`; the same on every
-    machine."""
+    """64-bit key of a purpose, e.g. `key_of(seed, slide, "follicles")`; equal on every machine."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
@@ -29,30 +26,28 @@ def key_of(*parts: object) -> int:
 def uniform(
     key: int, column: NDArray[np.int64], row: NDArray[np.int64], *, mark: int = 0
 ) -> Floats:
-    """One number in [0, 1) for each lattice node (broadcast of column and row); `mark` numbers
-    independent draws."""
+    """One number in [0, 1) per lattice node (broadcast of column and row); mark numbers independent
+    draws."""
     mixed = column.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed = mixed ^ (row.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F))
     mixed = mixed ^ np.uint64((key + mark * 0xD6E8FEB86659FD93) & 0xFFFFFFFFFFFFFFFF)
-    for multiplier in (
-        0xBF58476D1CE4E5B9,
-        0x94D049BB133111EB,
-    ):  # the finaliser of SplitMix64 (Steele et al. 2014)
+    # The finaliser of SplitMix64 (Steele et al. 2014).
+    for multiplier in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):
         mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(multiplier)
     return ((mixed >> np.uint64(40)).astype(np.float32)) * np.float32(2.0**-24)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The sample centres of a regular raster: `x` for its columns, `y` for its rows."""
+    """Sample centres of a regular raster: `x` of its columns, `y` of its rows."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
 
     @classmethod
     def over(cls, *, x: int, y: int, width: int, height: int, step: int) -> "Grid":
-        """Samples `step` px apart whose footprints tile the rectangle; width and height are
-        multiples of `step`."""
+        """Samples `step` px apart whose footprints tile a rectangle; width and height are multiples
+        of `step`."""
         return cls(
             x=x + step * (np.arange(width // step, dtype=np.float64) + 0.5),
             y=y + step * (np.arange(height // step, dtype=np.float64) + 0.5),
@@ -77,9 +72,10 @@ def noise(key: int, grid: Grid, *, period_px: float) -> Floats:
 
 
 def fractal(key: int, grid: Grid, *, longest_px: float, shortest_px: float) -> Floats:
-    """Octaves of noise from the longest period to the shortest, a third each time and 0.42 as high.
+    """Octaves of noise from the longest period to the shortest; each has a third of the period and
+    0.42 of the amplitude of the one before.
 
-    In units of the longest octave's standard deviation.
+    The unit is the standard deviation of the longest octave.
     """
     total = np.zeros((grid.y.size, grid.x.size), np.float32)
     period_px, octave = longest_px, 0
@@ -92,8 +88,8 @@ def fractal(key: int, grid: Grid, *, longest_px: float, shortest_px: float) -> F
 def _spline_taps(
     positions: NDArray[np.float64], *, period_px: float
 ) -> tuple[int, NDArray[np.int64], list[Floats]]:
-    """First lattice node, index of the first of four taps counted from it, and the four weights for
-    each position."""
+    """First lattice node, index of the first of four taps relative to it, and the four weights per
+    position."""
     scaled = positions / period_px
     cell = np.floor(scaled).astype(np.int64)
     t = scaled - cell
@@ -109,7 +105,7 @@ def _spline_taps(
 
 @dataclass(frozen=True, kw_only=True)
 class Scatter:
-    """Points, one a lattice node; what each of them is comes from its marks."""
+    """Points, one per lattice node; their marks decide everything else about them."""
 
     key: int
     x: NDArray[np.float64]
@@ -121,15 +117,15 @@ class Scatter:
         return self.x.size
 
     def mark(self, number: int) -> Floats:
-        """The points' independent draw of that number, uniform in [0, 1)."""
+        """The points' independent draw with that number, uniform in [0, 1)."""
         return uniform(self.key, self.column, self.row, mark=number + 3)
 
     def between(self, number: int, low: float, high: float) -> Floats:
-        """The points' draw of that number, uniform in [low, high)."""
+        """The points' draw with that number, uniform in [low, high)."""
         return low + (high - low) * self.mark(number)
 
     def only(self, chosen: NDArray[np.bool_]) -> "Scatter":
-        """The chosen points, with their marks."""
+        """Select points, with their marks."""
         return Scatter(
             key=self.key,
             x=self.x[chosen],
@@ -140,13 +136,13 @@ class Scatter:
 
 
 def scatter(key: int, grid: Grid, *, spacing_px: float, margin_px: float, jitter: float) -> Scatter:
-    """Points of a jittered hexagonal lattice over the grid's rectangle and `margin_px` around it.
+    """Points of a jittered hexagonal lattice over the grid's rectangle and margin_px around it.
 
     Args:
-        key: Names the lattice.
-        grid: The place.
+        key: Key of the lattice.
+        grid: Grid whose rectangle is covered.
         spacing_px: Distance between neighbours before the jitter.
-        margin_px: How far outside a point may lie and still reach in.
+        margin_px: Distance outside the rectangle up to which points are included.
         jitter: Width of the displacement, as a share of the spacing.
     """
     rise_px = spacing_px * 0.8660254

@@ -1,5 +1,5 @@
-"""Lesions: outlines from clusters of a few tumour cells to macrometastases, some with islands cut
-out of them."""
+"""Lesions, from clusters of a few tumour cells to macrometastases, some with islands of other
+tissue."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +14,8 @@ from shapely.geometry.base import BaseGeometry
 from .plan import PhantomSlide
 
 ANNOTATION_SLACK_UM = 3.0
-"""Tumour nuclei have their centres this far inside the outline, as a careful hand draws it around
-whole cells."""
+"""Distance of tumour nuclei's centres inside the outline, as an expert draws it around whole
+cells."""
 CLUSTER_BELOW_UM = 200.0
 _GAP_UM = 120.0
 
@@ -24,21 +24,21 @@ IslandContent = Literal["tissue", "fat", "necrosis"]
 
 @dataclass(frozen=True, kw_only=True)
 class Lesion:
-    """One tumour: its outline with holes, level-0 px, and what the holes hold."""
+    """One tumour: its outline with holes, level-0 px, and the content of the holes."""
 
     polygon: Polygon
     islands: tuple[IslandContent, ...]
-    """For each interior ring of the polygon."""
+    """Content of each interior ring of the polygon."""
     mpp: float
 
     @cached_property
     def drawn(self) -> BaseGeometry:
-        """Where the centres of tumour nuclei lie: the polygon less the slack of the annotation."""
+        """Area of the centres of tumour nuclei: the polygon minus the slack of the annotation."""
         return self.polygon.buffer(-ANNOTATION_SLACK_UM / self.mpp)
 
     @cached_property
     def length_um(self) -> float:
-        """The longer side of the smallest rectangle around it, µm."""
+        """Longer side of the minimum rotated rectangle, µm."""
         corners = np.array(self.polygon.minimum_rotated_rectangle.exterior.coords)  # pyright: ignore[reportAttributeAccessIssue]
         return float(np.hypot(*np.diff(corners[:3], axis=0).T).max() * self.mpp)
 
@@ -46,10 +46,10 @@ class Lesion:
 def grow_lesions(
     plan: PhantomSlide, *, room_um: NDArray[np.float32], step_px: int
 ) -> tuple[Lesion, ...]:
-    """Place the lesions of a tumour slide.
+    """Place the lesions of a slide; a normal slide has none.
 
     Args:
-        plan: The slide; a normal one gets none.
+        plan: The slide.
         room_um: Distance to the tissue's edge (rows, columns), µm, negative outside, sampled every
         `step_px`.
         step_px: Level-0 px.
@@ -61,8 +61,7 @@ def grow_lesions(
     lesions: list[Lesion] = []
     for length_um in _lengths_um(rng, largest_um=min(1.3 * deepest_um, 6000.0)):
         for _ in range(30):
-            # The first tries ask for room for the whole lesion; a slide of little tissue gets it
-            # where it fits best.
+            # Room for the whole lesion or, with little tissue, for as much of it as fits.
             wanted_um = min(0.55 * length_um, 0.9 * deepest_um)
             rows, columns = np.nonzero(room_um >= wanted_um)
             chosen = rng.integers(rows.size)
@@ -117,7 +116,7 @@ def _lesion(
 
 
 def _blob(rng: np.random.Generator, *, centre_px: NDArray[np.float64], length_px: float) -> Polygon:
-    """A closed wavy outline, longest side about `length_px`, a vertex every few px."""
+    """A closed wavy outline with a longest side of about length_px and a vertex every few px."""
     vertices = int(np.clip(length_px * 3 / 12, 24, 1500))
     theta = np.linspace(0, 2 * np.pi, vertices, endpoint=False)
     radius = np.ones(vertices)

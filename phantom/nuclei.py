@@ -1,7 +1,7 @@
-"""Stamps of nuclei: each kind in many shapes, made once a slide.
+"""Stamps of nuclei: each kind in many shapes, made once per slide.
 
-A stamp is uint8 (rows, columns, 2): amount of haematoxylin (see `stain`), and cover, 255 where the
-nucleus hides what lies below it.
+A stamp is uint8 (rows, columns, 2): amount of haematoxylin (see `stain`), and opacity, 255 where
+the nucleus hides everything below it.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,13 @@ from .stain import AMOUNT_PER_OD
 
 Stamp = NDArray[np.uint8]
 ANGLES = 16
-"""Directions into which elongated stamps are turned, over half a turn."""
+"""Number of directions of elongated stamps, over half a turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NucleusKind:
-    """How the nuclei of one kind of cell look. Lengths in µm, densities in units of pure
-    haematoxylin.
-
-    The defaults are what most kinds share; a kind says what sets it apart.
-    """
+    """Appearance of the nuclei of one kind of cell. Lengths in µm, densities in units of pure
+    haematoxylin."""
 
     length_um: float
     width_um: float
@@ -37,7 +34,7 @@ class NucleusKind:
     chromatin: float = 0.2
     """Relative contrast of the grain inside."""
     vesicular: float
-    """How much paler the inside is than the rim, 0 to 1."""
+    """Paleness of the inside relative to the rim, 0 to 1."""
     nucleoli: float = 0
     """Mean number of nucleoli."""
 
@@ -78,8 +75,7 @@ DUCT_CELL = NucleusKind(
 
 
 def tumor_nucleus(rng: np.random.Generator) -> NucleusKind:
-    """The nuclei of one slide's tumour: larger than any normal ones, uneven, more or less
-    vesicular."""
+    """Nuclei of one slide's tumour: larger than normal ones, uneven, more or less vesicular."""
     length_um = rng.uniform(11.0, 14.0)
     return NucleusKind(
         length_um=length_um,
@@ -96,7 +92,7 @@ def tumor_nucleus(rng: np.random.Generator) -> NucleusKind:
 
 @dataclass(frozen=True, kw_only=True)
 class StampSet:
-    """Stamps of one kind, `variants` for each of ANGLES directions."""
+    """Stamps of one kind: `variants` for each of ANGLES directions."""
 
     stamps: tuple[Stamp, ...]
     variants: int
@@ -115,14 +111,14 @@ class StampSet:
     def place(
         self, canvas: NDArray[np.uint8], x: NDArray, y: NDArray, angle: NDArray, variant: NDArray
     ) -> None:
-        """Stamp nuclei onto a canvas (rows, columns, 2), the darker winning where they overlap.
+        """Stamp nuclei onto a canvas (rows, columns, 2); where they overlap, the darker one wins.
 
         Args:
             canvas: Changed in place.
             x: Centres, canvas px.
             y: Centres, canvas px.
             angle: Direction of the long axis, radians clockwise from x.
-            variant: Uniform in [0, 1): which of the shapes.
+            variant: Uniform in [0, 1); chooses the shape.
         """
         turn = np.rint(angle / np.pi * ANGLES).astype(np.int64) % ANGLES
         chosen = turn * self.variants + np.floor(variant * self.variants).astype(np.int64)
@@ -143,8 +139,8 @@ class StampSet:
 def place_points(
     stamps: StampSet, canvas: NDArray[np.uint8], points: Scatter, *, x: int, y: int
 ) -> None:
-    """Stamp a nucleus on every point, turned at random; (x, y) is the canvas's top left, level-0
-    px."""
+    """Stamp a nucleus on every point in a random direction; (x, y) is the canvas's top left,
+    level-0 px."""
     stamps.place(canvas, points.x - x, points.y - y, points.mark(90) * np.pi, points.mark(91))
 
 
@@ -161,7 +157,7 @@ def _stamp(kind: NucleusKind, rng: np.random.Generator, *, angle: float, mpp: fl
         radius = radius * (1 + amplitude * np.cos(harmonic * theta + rng.uniform(0, 2 * np.pi)))
     depth_px = (1 - radius) * half_width_px
     cover = np.clip(depth_px + 0.5, 0, 1)
-    rim = np.exp(-np.maximum(depth_px * mpp, 0) / 0.8)  # the membrane shows within about 0.8 µm
+    rim = np.exp(-np.maximum(depth_px * mpp, 0) / 0.8)  # the membrane is about 0.8 µm wide
     grain = cv2.GaussianBlur(rng.standard_normal(radius.shape), (0, 0), max(0.5 / mpp, 0.5))
     grain /= grain.std() + 1e-6
     density = kind.density * max(0.4, 1 + kind.density_spread * rng.standard_normal())

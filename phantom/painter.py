@@ -1,7 +1,7 @@
-"""The pixels of one slide, any rectangle of it, at full resolution.
+"""Pixels of any rectangle of one slide, at full resolution.
 
-Painted in blocks of BLOCK_PX on a lattice fixed to the slide, each with a margin that is thrown
-away: whoever asks for whatever rectangle gets the same pixels.
+Blocks of BLOCK_PX on a lattice fixed to the slide are painted with a margin that is cut off, so a
+px is the same in every rectangle.
 """
 
 import cv2
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .anatomy import Anatomy, Compartments
-from .ground import FINE_STEP_PX, Flow, Ground, fibre_flow
 from .lattice import Grid, Scatter, noise, scatter
 from .nuclei import (
     CENTROBLAST,
@@ -34,6 +33,7 @@ from .structures import (
     paint_tubes,
     sample,
 )
+from .texture import FINE_STEP_PX, Flow, TissueTexture, fibre_flow
 
 BLOCK_PX = 1024
 _MARGIN_UM = 24.0
@@ -46,7 +46,7 @@ class Painter:
         self.plan = plan
         self.anatomy = Anatomy(plan)
         self._stain = Stain.of_slide(plan)
-        self._ground = Ground(self.anatomy)
+        self._texture = TissueTexture(self.anatomy)
         rng = plan.rng("nuclei")
         self._tumor = tumor_nucleus(rng)
 
@@ -80,10 +80,10 @@ class Painter:
         side = side_px + 2 * margin_px
         left, top = x - margin_px, y - margin_px
         grid = Grid.over(x=left, y=top, width=side, height=side, step=FINE_STEP_PX)
-        place = self.anatomy.at(grid)
+        at = self.anatomy.at(grid)
         amounts = np.zeros((side, side, 2), np.uint8)
-        if (place.depth_um > -4).any():
-            amounts = self._tissue(place, grid, x=left, y=top)
+        if (at.depth_um > -4).any():
+            amounts = self._tissue(at, grid, x=left, y=top)
         inner = slice(margin_px, margin_px + side_px)
         rgb = self._stain.develop(np.ascontiguousarray(amounts[inner, inner]), x=x, y=y)
         shade = dirt(self.anatomy, grid, amounts.shape[:2], x=left, y=top)
@@ -92,10 +92,10 @@ class Painter:
             rgb = cv2.multiply(rgb, cv2.merge([light, light, light]), scale=1 / 255)
         return np.asarray(rgb, np.uint8)
 
-    def _tissue(self, place: Compartments, grid: Grid, *, x: int, y: int) -> NDArray[np.uint8]:
-        """Amounts of both stains, (rows, columns, 2), blurred as the optics do."""
+    def _tissue(self, at: Compartments, grid: Grid, *, x: int, y: int) -> NDArray[np.uint8]:
+        """Amounts of both stains, (rows, columns, 2), blurred by the optics."""
         flow = fibre_flow(self.anatomy, grid)
-        amounts = self._ground.paint(place, flow, grid)
+        amounts = self._texture.paint(at, flow, grid)
         side = amounts.shape[0]
         canvas = Canvas(
             x=x,
@@ -110,7 +110,7 @@ class Painter:
             self.anatomy, around, canvas, lining=self._fibroblasts, epithelium=self._duct_cells
         )
         paint_lumens(self.anatomy, around, canvas)
-        self._scatter_nuclei(canvas, place, flow, grid)
+        self._scatter_nuclei(canvas, at, flow, grid)
         filled = cv2.multiply(amounts, cv2.merge([255 - canvas.empty] * 2), scale=1 / 255)
         haematoxylin = np.maximum(filled[..., 0], canvas.nuclei[..., 0])
         uncovered = 255 - cv2.convertScaleAbs(canvas.nuclei[..., 1], alpha=0.45)
@@ -123,26 +123,26 @@ class Painter:
         left, top = (corner // WIDE_STEP_PX * WIDE_STEP_PX - reach_px for corner in (x, y))
         wide = _ceil_to(side + WIDE_STEP_PX, WIDE_STEP_PX) + 2 * reach_px
         grid = Grid.over(x=left, y=top, width=wide, height=wide, step=WIDE_STEP_PX)
-        return Surroundings(grid=grid, place=self.anatomy.at(grid))
+        return Surroundings(grid=grid, compartments=self.anatomy.at(grid))
 
-    def _scatter_nuclei(self, canvas: Canvas, place: Compartments, flow: Flow, grid: Grid) -> None:
-        """Every nucleus that belongs to no structure: which kind may lie where, and how crowded."""
+    def _scatter_nuclei(self, canvas: Canvas, at: Compartments, flow: Flow, grid: Grid) -> None:
+        """Place every nucleus outside of structures, by kind and density."""
         cells = self.anatomy.character.cellularity
-        tissue = (place.depth_um > 3) & ~place.fat
-        outside = tissue & ~place.lesion & ~place.necrosis
-        stroma = outside * (1 - place.lymphoid)
-        septa = tissue & place.lesion & ~place.nest
+        tissue = (at.depth_um > 3) & ~at.fat
+        outside = tissue & ~at.lesion & ~at.necrosis
+        stroma = outside * (1 - at.lymphoid)
+        septa = tissue & at.lesion & ~at.nest
         clouds = 0.75 + 0.22 * noise(self.plan.key("crowds"), grid, period_px=self.anatomy.px(110))
-        diffuse = outside * np.clip(place.lymphoid - place.follicle - place.germinal, 0, 1) * clouds
-        lymphocytes = 0.04 * stroma + 0.8 * diffuse + 0.97 * place.follicle + 0.2 * place.germinal
-        lymphocytes = lymphocytes + 0.1 * septa + 0.015 * place.nest + 0.05 * place.necrosis
+        diffuse = outside * np.clip(at.lymphoid - at.follicle - at.germinal, 0, 1) * clouds
+        lymphocytes = 0.04 * stroma + 0.8 * diffuse + 0.97 * at.follicle + 0.2 * at.germinal
+        lymphocytes = lymphocytes + 0.1 * septa + 0.015 * at.nest + 0.05 * at.necrosis
         fibroblasts = cells * (0.55 * stroma + 0.6 * septa) + 0.1 * diffuse
-        centroblasts = 0.85 * place.germinal + 0.06 * diffuse
+        centroblasts = 0.85 * at.germinal + 0.06 * diffuse
         tumor_spacing_um = self._tumor.length_um * self.anatomy.character.crowding
         for name, stamps, share, spacing_um, jitter in (
             ("lymphocytes", self._lymphocytes, lymphocytes, 7.6, 0.55),
             ("centroblasts", self._centroblasts, centroblasts, 9.6, 0.5),
-            ("tumor", self._tumor_cells, 0.94 * (place.nest & tissue), tumor_spacing_um, 0.65),
+            ("tumor", self._tumor_cells, 0.94 * (at.nest & tissue), tumor_spacing_um, 0.65),
         ):
             points = self._points(name, share, grid, canvas, spacing_um=spacing_um, jitter=jitter)
             place_points(stamps, canvas.nuclei, points, x=canvas.x, y=canvas.y)
@@ -162,12 +162,10 @@ class Painter:
         spacing_um: float,
         jitter: float,
     ) -> Scatter:
-        """Places of one kind of nucleus, none in a hole or outside the canvas."""
+        """Positions of one kind of nucleus, none in a hole or outside the canvas."""
         spacing_px = self.anatomy.px(spacing_um)
         if not share.any():
-            spacing_px = self.anatomy.px(
-                1000
-            )  # nothing will be chosen: do not spend time on candidates
+            spacing_px = self.anatomy.px(1000)  # no point will be kept, so make few
         points = scatter(
             self.plan.key(name), grid, spacing_px=spacing_px, margin_px=0, jitter=jitter
         )

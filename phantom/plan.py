@@ -1,4 +1,4 @@
-"""Which slides a cohort has: label, patient, split and size of each, before anything is drawn."""
+"""Plan of a cohort: label, patient, split and size of every slide."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -15,7 +15,7 @@ SPLIT_SHARES: dict[Split, float] = {"train": 0.5, "test": 1 / 3, "validation": 1
 
 @dataclass(frozen=True, kw_only=True)
 class PhantomSlide:
-    """One slide to be made: all that its pixels depend on, and its place in the cohort."""
+    """Parameters of one slide: everything its pixels depend on, and its row in the cohort."""
 
     slide_id: str
     label: Label
@@ -31,27 +31,27 @@ class PhantomSlide:
 
     @property
     def id(self) -> str:
-        """What a batch calls it."""
+        """Name of the slide in a batch."""
         return self.slide_id
 
     def key(self, *purpose: object) -> int:
-        """The key of this slide's randomness for a purpose."""
+        """Key of this slide's randomness for a purpose."""
         return key_of(self.seed, self.index, *purpose)
 
     def rng(self, *purpose: object) -> np.random.Generator:
-        """A generator for what is drawn once a slide."""
+        """Random generator for values that are drawn once per slide."""
         return np.random.default_rng(self.key(*purpose))
 
     def as_settings(self) -> dict[str, Any]:
-        """What a recipe must compare."""
+        """Parameters that a recipe compares."""
         return asdict(self)
 
 
 def plan_cohort(settings: PhantomSettings) -> list[PhantomSlide]:
-    """The slides of a cohort, split by patient with the labels in equal shares on every side.
+    """Plan the slides of a cohort, split by patient, with equal shares of labels in every split.
 
-    A patient has slides of one label. With fewer than three patients of a label, the later splits
-    go without it.
+    All slides of a patient have one label. With fewer than three patients of a label, the later
+    splits get none.
     """
     tumor_slides = round(settings.slides * settings.tumor_share)
     counts: list[tuple[Label, int]] = [
@@ -66,7 +66,7 @@ def plan_cohort(settings: PhantomSettings) -> list[PhantomSlide]:
         ]
         for split, size in zip(_splits(len(sizes)), sizes, strict=True):
             patients.append((label, split, size))
-    # Shuffled, so that neither the number of a patient nor that of a slide tells the label.
+    # Shuffled, so that numbers of patients and slides do not reveal the label.
     order = np.random.default_rng(key_of(settings.seed, "patients")).permutation(len(patients))
     plans: list[PhantomSlide] = []
     for number, chosen in enumerate(order, start=1):
@@ -97,13 +97,12 @@ def _slide(
 
 
 def _splits(patients: int) -> list[Split]:
-    """A split for each patient of one label, the shares kept at every length of the list."""
+    """A split for each patient of one label; the shares hold for every length of the list."""
     given = dict.fromkeys(SPLIT_SHARES, 0)
     for count in range(1, patients + 1):
-        # Whoever is furthest behind its share is next; ties go to the larger split, which stands
-        # first.
-        behind = max(SPLIT_SHARES, key=lambda split: SPLIT_SHARES[split] * count - given[split])
-        given[behind] += 1
+        # The split furthest below its share is next; of equal ones the larger, listed first.
+        furthest = max(SPLIT_SHARES, key=lambda split: SPLIT_SHARES[split] * count - given[split])
+        given[furthest] += 1
     for split, short in given.items():
         if patients >= len(given) and not short:
             given[max(given, key=lambda name: given[name])] -= 1

@@ -1,9 +1,9 @@
-"""Pyramidal tiled TIFF, JPEG tiles, written in one pass from a function that paints rectangles.
+"""Pyramidal tiled TIFF with JPEG tiles, written in one pass from a function that paints rectangles.
 
-Level 0 goes straight into the file, a row of tiles at a time. Every row of it is averaged down at
-once and feeds the next level, whose finished tiles wait encoded in a temporary file: no level is
-ever held as pixels.
-Frame: px of the level named; level k + 1 has a quarter of the side of level k, rounded up.
+Level 0 is written directly, a row of tiles at a time. Each row is averaged down at once and feeds
+the next level, whose encoded tiles wait in a temporary file, so no level is held as pixels.
+
+Frame: px of the named level; level k + 1 has a quarter of the side of level k, rounded up.
 """
 
 import tempfile
@@ -37,7 +37,7 @@ class PaintRegion(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PyramidSpec:
-    """The file to write."""
+    """Parameters of the file."""
 
     width_px: int
     height_px: int
@@ -45,19 +45,19 @@ class PyramidSpec:
     tile_px: int
     jpeg_quality: int
     block_px: int
-    """Side of the squares asked of the painter, a multiple of a tile's; it changes the memory, not
-    the pixels."""
+    """Side of the squares requested from the painter, a multiple of a tile's side; it changes
+    memory, not pixels."""
     description: str = ""
 
     def __post_init__(self) -> None:
         if self.tile_px % 16 or self.block_px % self.tile_px:
             raise SettingsError(
-                f"tiles of {self.tile_px} px in blocks of {self.block_px} px: a tile's side must "
-                "be a multiple of 16, a block's a multiple of the tile's; take 256 and 1024"
+                f"tiles of {self.tile_px} px in blocks of {self.block_px} px: a tile must be a "
+                "multiple of 16 px, a block a multiple of a tile; use 256 and 1024"
             )
 
     def level_sizes(self) -> list[tuple[int, int]]:
-        """(width, height) of every level, the last of at most _SMALLEST_LEVEL_PX."""
+        """(width, height) of every level; the last has at most _SMALLEST_LEVEL_PX."""
         sizes = [(self.width_px, self.height_px)]
         while max(sizes[-1]) > _SMALLEST_LEVEL_PX:
             width, height = sizes[-1]
@@ -66,21 +66,19 @@ class PyramidSpec:
 
 
 def write_pyramid(path: Path, spec: PyramidSpec, paint: PaintRegion) -> None:
-    """Write a pyramid that OpenSlide opens as generic tiled TIFF; the file appears whole or not at
-    all."""
+    """Write a pyramid that OpenSlide opens as generic tiled TIFF, whole or not at all."""
     sizes = spec.level_sizes()
     with atomic_file(path) as partial:
         levels = [_WaitingLevel(size, spec, folder=partial.parent) for size in sizes[1:]]
         for level, below in pairwise(levels):
             level.below = below
-        # JPEG is a tenth of the pixels; BigTIFF from a third of the limit on leaves room for noise
-        # nobody foresaw.
+        # JPEG takes a tenth of the pixels' bytes; a third is a safe limit for noisy slides.
         big = spec.width_px * spec.height_px > _CLASSIC_TIFF_BYTES // 3
         with tifffile.TiffWriter(partial, bigtiff=big) as tiff:
             _write_level(
                 tiff, sizes[0], spec, _paint_tiles(spec, paint, levels[0] if levels else None)
             )
-            # Not left to the end of the tiles: tifffile stops asking at the last one it needs.
+            # Not at the end of the generator, because tifffile stops at the last tile it needs.
             for level in levels[:1]:
                 level.finish()
             for size, level in zip(sizes[1:], levels, strict=True):
@@ -116,8 +114,8 @@ def _write_level(
 def _paint_tiles(
     spec: PyramidSpec, paint: PaintRegion, below: "_WaitingLevel | None"
 ) -> Iterator[bytes]:
-    """The encoded tiles of level 0, row by row; what is painted is averaged into the level below as
-    it goes."""
+    """Yield the encoded tiles of level 0, row by row, and average the pixels into the level
+    below."""
     for y in range(0, spec.height_px, spec.block_px):
         height = min(spec.block_px, spec.height_px - y)
         rows: list[list[bytes]] = [[] for _ in range(ceil_div(height, spec.tile_px))]
@@ -127,7 +125,7 @@ def _paint_tiles(
             for row, tiles in zip(rows, _tile_rows(block, spec), strict=True):
                 row.extend(tiles)
             if below:
-                reduced.append(_averaged(block))
+                reduced.append(_average(block))
         if below:
             below.feed(np.concatenate(reduced, axis=1))
         for row in rows:
@@ -135,8 +133,8 @@ def _paint_tiles(
 
 
 class _WaitingLevel:
-    """One reduced level: takes rows of pixels from above, keeps encoded tiles in a temporary file,
-    feeds `below`."""
+    """One reduced level: takes rows of pixels, keeps encoded tiles in a temporary file, feeds
+    `below`."""
 
     def __init__(self, size: tuple[int, int], spec: PyramidSpec, *, folder: Path) -> None:
         self.below: _WaitingLevel | None = None
@@ -153,14 +151,14 @@ class _WaitingLevel:
             self._rows = self._rows[self._spec.tile_px :]
 
     def finish(self) -> None:
-        """The last row of tiles, which may be a low one."""
+        """Encode the last row of tiles, which may be incomplete."""
         if len(self._rows):
             self._encode(self._rows)
         if self.below:
             self.below.finish()
 
     def tiles(self) -> Iterator[bytes]:
-        """The encoded tiles, row by row; once."""
+        """Yield the encoded tiles, row by row; works once."""
         with self._spool:
             self._spool.seek(0)
             for length in self._lengths:
@@ -172,14 +170,13 @@ class _WaitingLevel:
                 self._spool.write(tile)
                 self._lengths.append(len(tile))
         if self.below:
-            self.below.feed(_averaged(rows))
+            self.below.feed(_average(rows))
 
 
 def _tile_rows(pixels: Pixels, spec: PyramidSpec) -> Iterator[list[bytes]]:
-    """Encoded tiles of a block, a list for each row of tiles; cut tiles are filled up with their
-    border."""
+    """Yield lists of encoded tiles, one per row of tiles; incomplete tiles repeat their border."""
     side = spec.tile_px
-    padded = _padded(pixels, side)
+    padded = _pad(pixels, side)
     for y in range(0, padded.shape[0], side):
         yield [
             _jpeg(padded[y : y + side, x : x + side], quality=spec.jpeg_quality)
@@ -196,9 +193,9 @@ def _jpeg(tile: Pixels, *, quality: int) -> bytes:
     )
 
 
-def _averaged(pixels: Pixels) -> Pixels:
+def _average(pixels: Pixels) -> Pixels:
     """Means of DOWNSAMPLE × DOWNSAMPLE px."""
-    padded = _padded(pixels, DOWNSAMPLE)
+    padded = _pad(pixels, DOWNSAMPLE)
     height, width = padded.shape[:2]
     small = cv2.resize(
         padded, (width // DOWNSAMPLE, height // DOWNSAMPLE), interpolation=cv2.INTER_AREA
@@ -206,7 +203,7 @@ def _averaged(pixels: Pixels) -> Pixels:
     return np.asarray(small, np.uint8)
 
 
-def _padded(pixels: Pixels, multiple_px: int) -> Pixels:
+def _pad(pixels: Pixels, multiple_px: int) -> Pixels:
     height, width = pixels.shape[:2]
     low, right = -height % multiple_px, -width % multiple_px
     return np.pad(pixels, ((0, low), (0, right), (0, 0)), mode="edge") if low or right else pixels

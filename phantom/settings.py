@@ -1,4 +1,4 @@
-"""What a cohort of phantom slides should be like."""
+"""Settings of a cohort of phantom slides."""
 
 from typing import Annotated, Literal
 

@@ -1,7 +1,7 @@
-"""From amounts of haematoxylin and eosin to the colours of one scanner: Beer-Lambert, a white
-point, grain.
+"""Colours of one scanner from amounts of haematoxylin and eosin: Beer-Lambert law, white point,
+grain.
 
-Amounts are uint8 in hundredths of optical density of the pure stain (`AMOUNT_PER_OD`).
+Amounts are uint8 in hundredths of the optical density of the pure stain (`AMOUNT_PER_OD`).
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from .plan import PhantomSlide
 
 AMOUNT_PER_OD = 100
-_GRAIN_SIDE_PX = 509  # a prime, so that the grain's period never falls in with tiles or blocks
-_GRAIN_TILES = 4  # repeats side by side, so that any block up to 3 sides is a slice
+_GRAIN_SIDE_PX = 509  # a prime, so that the grain's period never aligns with tiles or blocks
+_GRAIN_TILES = 4  # repeats side by side, so that a block of up to 3 sides is one slice
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stain:
-    """How one slide was stained and scanned."""
+    """Staining and scanner of one slide."""
 
     haematoxylin: tuple[float, float, float]
-    """Optical density in red, green, blue of a unit of haematoxylin."""
+    """Optical density in red, green, blue of one unit of haematoxylin."""
     eosin: tuple[float, float, float]
-    """Optical density in red, green, blue of a unit of eosin."""
+    """Optical density in red, green, blue of one unit of eosin."""
     white: tuple[float, float, float]
     """Red, green, blue of empty glass, grey levels."""
     blur_px: float
@@ -35,7 +35,7 @@ class Stain:
 
     @classmethod
     def of_slide(cls, plan: PhantomSlide) -> "Stain":
-        """The stain and the scanner of a slide; they vary from slide to slide."""
+        """Stain and scanner of a slide; they vary between slides."""
         rng = plan.rng("stain")
 
         def vector(
@@ -60,8 +60,8 @@ class Stain:
 
     @cached_property
     def colours(self) -> NDArray[np.uint32]:
-        """Colour of every pair of amounts, at 256 × haematoxylin + eosin: bytes red, green, blue
-        and one to spare."""
+        """Colour of every pair of amounts, at 256 × haematoxylin + eosin, as bytes red, green,
+        blue, unused."""
         amount = np.arange(256) / AMOUNT_PER_OD
         density = (
             amount[:, None, None] * np.array(self.haematoxylin)
@@ -71,8 +71,8 @@ class Stain:
         return np.pad(rgb, ((0, 0), (0, 1))).view(np.uint32).ravel()
 
     def develop(self, amounts: NDArray[np.uint8], *, x: int, y: int) -> NDArray[np.uint8]:
-        """RGB (rows, columns, 3) of amounts (rows, columns, 2) whose top left lies at level-0 px
-        (x, y)."""
+        """RGB (rows, columns, 3) of amounts (rows, columns, 2); their top left is at level-0 px (x,
+        y)."""
         height, width = amounts.shape[:2]
         pairs = amounts[..., 0].astype(np.intp) * 256 + amounts[..., 1]
         packed = np.take(self.colours, pairs).view(np.uint8).reshape(height, width, 4)

@@ -1,5 +1,5 @@
-"""Things with an outline of their own: fat cells, vessels, ducts, the lumens of tumour glands, dirt
-on the glass."""
+"""Structures with an outline: fat cells, vessels, ducts, lumens of tumour glands, dirt on the
+glass."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,41 +15,40 @@ from .lattice import Grid, Scatter, scatter
 from .nuclei import StampSet
 
 WIDE_STEP_PX = 16
-"""Centres of structures are judged on a grid sampled this often, which reaches further than what is
-painted."""
+"""Spacing of the samples of a grid that reaches beyond the block, for the centres of structures."""
 REACH_UM = 160.0
-"""How far outside a block the centre of something may lie that reaches into it."""
+"""Largest distance outside a block of the centre of a structure that reaches into it."""
 _FAT_SPACING_UM = 56.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
-    """What is being painted, all of one size; (x, y) is the top left, level-0 px."""
+    """Layers of one block, all of one size; (x, y) is the top left, level-0 px."""
 
     x: int
     y: int
     amounts: NDArray[np.uint8]
-    """Haematoxylin and eosin of the ground (rows, columns, 2)."""
+    """Haematoxylin and eosin of the texture (rows, columns, 2)."""
     nuclei: NDArray[np.uint8]
-    """Haematoxylin and cover of the nuclei (rows, columns, 2)."""
+    """Haematoxylin and opacity of the nuclei (rows, columns, 2)."""
     empty: NDArray[np.uint8]
-    """255 where there is no tissue at all (rows, columns)."""
+    """255 where there is no tissue (rows, columns)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """The compartments around a block, coarse but wide."""
+    """Compartments of a block and its neighbourhood, coarsely sampled."""
 
     grid: Grid
-    place: Compartments
+    compartments: Compartments
 
     def value(self, layer: NDArray, points: Scatter) -> NDArray:
-        """The layer's value at each point; points outside get the border's."""
+        """Value of a layer at each point; points outside get the border's value."""
         return sample(layer, self.grid, points)
 
 
 def sample(layer: NDArray, grid: Grid, points: Scatter) -> NDArray:
-    """The value of the nearest sample for each point."""
+    """Value of the nearest sample for each point."""
     step = grid.x[1] - grid.x[0]
     columns = np.clip(np.rint((points.x - grid.x[0]) / step).astype(np.int64), 0, grid.x.size - 1)
     rows = np.clip(np.rint((points.y - grid.y[0]) / step).astype(np.int64), 0, grid.y.size - 1)
@@ -57,16 +56,15 @@ def sample(layer: NDArray, grid: Grid, points: Scatter) -> NDArray:
 
 
 def paint_fat(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> None:
-    """Fat cells: the cells of a Voronoi diagram, rounded, empty but for the membranes between
-    them."""
-    if not around.place.fat.any():
+    """Paint fat cells: cells of a Voronoi diagram, rounded, empty except for their membranes."""
+    if not around.compartments.fat.any():
         return
     spacing_px = anatomy.px(_FAT_SPACING_UM)
     points = scatter(
         anatomy.plan.key("fat cells"), around.grid, spacing_px=spacing_px, margin_px=0, jitter=0.75
     )
     diagram = Voronoi(np.stack([points.x, points.y], axis=1))
-    is_fat = around.value(around.place.fat, points)
+    is_fat = around.value(around.compartments.fat, points)
     thick_px = anatomy.px(1) * points.between(1, 0.5, 1.3)
     for index in np.flatnonzero(is_fat):
         region = diagram.regions[diagram.point_region[index]]
@@ -83,7 +81,7 @@ def paint_fat(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tube:
-    """A vessel or a duct cut across; canvas px."""
+    """A vessel or a duct in cross section; canvas px."""
 
     centre: tuple[float, float]
     inner_px: NDArray[np.float64]
@@ -111,8 +109,8 @@ def paint_tubes(
     lining: StampSet,
     epithelium: StampSet,
 ) -> None:
-    """Vessels (thin wall, flat nuclei, sometimes blood) and ducts (tall even epithelium: the benign
-    decoy)."""
+    """Paint vessels (thin wall, flat nuclei, sometimes blood) and ducts (tall even epithelium: the
+    benign decoy)."""
     for tube in _tubes(anatomy, around, canvas):
         _fill_amounts(canvas, tube.wall, (14, 30) if tube.is_duct else (6, 52))
         _fill(canvas.empty, tube.bore, 255)
@@ -128,11 +126,9 @@ def _tubes(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> Iterator[_
     points = scatter(
         anatomy.plan.key("tubes"), around.grid, spacing_px=anatomy.px(150), margin_px=0, jitter=0.8
     )
-    place = around.place
-    collagen = (around.value(place.lymphoid, points) < 0.35) & (
-        around.value(place.depth_um, points) > 70
-    )
-    free = ~around.value(place.fat | place.lesion | place.necrosis, points)
+    at = around.compartments
+    collagen = (around.value(at.lymphoid, points) < 0.35) & (around.value(at.depth_um, points) > 70)
+    free = ~around.value(at.fat | at.lesion | at.necrosis, points)
     points = points.only(collagen & free & (points.mark(0) < 0.5))
     is_duct = points.mark(1) < anatomy.character.ducts
     wide = points.mark(2) ** 2
@@ -156,7 +152,7 @@ def _tubes(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> Iterator[_
 
 
 def _paint_blood(anatomy: Anatomy, canvas: Canvas, tube: _Tube) -> None:
-    """Red cells in the bore, pale plasma between them."""
+    """Paint red cells in the bore with pale plasma between them."""
     _fill(canvas.empty, tube.bore, 110)
     count = int(np.prod(tube.inner_px) * anatomy.plan.mpp**2 / 9)
     radius = np.sqrt(tube.rng.uniform(0, 0.8, count)) * tube.inner_px.min()
@@ -170,7 +166,7 @@ def _paint_blood(anatomy: Anatomy, canvas: Canvas, tube: _Tube) -> None:
 
 
 def _line_wall(canvas: Canvas, stamps: StampSet, tube: _Tube, *, spacing_px: float) -> None:
-    """Nuclei in the wall: along it in a vessel, across it in a duct."""
+    """Place nuclei in the wall: along it in a vessel, across it in a duct."""
     middle = tube.inner_px + tube.wall_px * (0.62 if tube.is_duct else 0.5)
     count = max(3, round(np.pi * middle.sum() / spacing_px))
     turn = 2 * np.pi * (np.arange(count) + tube.rng.uniform(-0.25, 0.25, count)) / count
@@ -184,14 +180,14 @@ def _line_wall(canvas: Canvas, stamps: StampSet, tube: _Tube, *, spacing_px: flo
 
 
 def paint_lumens(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> None:
-    """Small irregular lumens inside tumour nests."""
-    if not around.place.nest.any():
+    """Paint small irregular lumens in tumour nests."""
+    if not around.compartments.nest.any():
         return
     points = scatter(
         anatomy.plan.key("lumens"), around.grid, spacing_px=anatomy.px(58), margin_px=0, jitter=0.6
     )
     points = points.only(
-        around.value(around.place.nest, points) & (points.mark(0) < anatomy.character.lumens)
+        around.value(around.compartments.nest, points) & (points.mark(0) < anatomy.character.lumens)
     )
     length_um, flat, angle = (
         points.between(1, 5, 17),
@@ -210,9 +206,9 @@ def paint_lumens(anatomy: Anatomy, around: Surroundings, canvas: Canvas) -> None
 def dirt(
     anatomy: Anatomy, grid: Grid, shape: tuple[int, ...], *, x: int, y: int
 ) -> NDArray[np.uint8] | None:
-    """How much light dirt on the glass swallows (rows, columns), of 255; None where there is none.
+    """Light absorbed by dirt on the glass (rows, columns), of 255; None if there is no dirt.
 
-    Specks, blurred shadows of dust above the focus, and now and then a fibre.
+    Dirt is specks, blurred shadows of dust above the focus, and sometimes a fibre.
     """
     points = scatter(
         anatomy.plan.key("dirt"),
@@ -255,7 +251,7 @@ def dirt(
 
 def _ellipse(centre: Sequence[float] | NDArray, axes: NDArray, angle: float) -> NDArray[np.float64]:
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    # A little waviness: nothing in tissue is an ellipse.
+    # Slightly wavy, because nothing in tissue is an exact ellipse.
     wave = (
         1
         + 0.06 * np.cos(3 * turn + 7 * angle + axes[0])

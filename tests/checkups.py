@@ -9,7 +9,7 @@ import pytest
 from conftest import HEIGHT, TUMOR_RINGS, WIDTH, geojson, halved, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.doctor import CohortCheckup, DoctorSettings, Finding, check_up, cohort_of
+from gigaslide.doctor import CohortCheckup, DoctorSettings, Finding, examine_cohort, load_cohort
 from gigaslide.patching import TileSettings
 
 TILE = TileSettings(
@@ -60,7 +60,7 @@ def settings(**changes) -> DoctorSettings:
 
 
 def checked(cohort: Cohort, *, known: Iterable[Finding] = (), **changes) -> CohortCheckup:
-    return check_up(
+    return examine_cohort(
         cohort, settings(**changes), BatchSettings(workers=0), name="cohort", known=list(known)
     )
 
@@ -68,14 +68,14 @@ def checked(cohort: Cohort, *, known: Iterable[Finding] = (), **changes) -> Coho
 def checked_csv(folder: Path, rows: list[str], *, name: str = "cohort.csv") -> CohortCheckup:
     path = folder / name
     path.write_text(HEAD + "\n".join(rows) + "\n")
-    cohort, known = cohort_of(path)
+    cohort, known = load_cohort(path)
     return checked(cohort, known=known)
 
 
 def alone(row: CohortSlide, **changes) -> list[tuple[str, str, str]]:
     """(severity, check, words) of all that is found on one slide."""
     [checkup] = checked(Cohort(slides=(row,)), **changes).slides
-    return [(found.severity, found.check, found.says) for found in checkup.findings]
+    return [(found.severity, found.check, found.message) for found in checkup.findings]
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
-from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome
+from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers
 from gigaslide.batch.stop import Stopped
 from gigaslide.cli import main
 from gigaslide.cli.demo import demo_settings
@@ -103,10 +103,12 @@ def test_a_second_run_skips_every_stage(small_run, capsys):
     heatmap = folder / "out" / "predictions" / "t2" / "recipe.json"
     made = heatmap.stat().st_mtime_ns
     assert main(command) == 2
-    told = capsys.readouterr().out
-    assert "train     unchanged" in told
-    assert "evaluate  unchanged" in told
-    assert "2 skipped" in told
+    shown = capsys.readouterr().out
+    assert "train     unchanged" in shown
+    assert "evaluate  unchanged" in shown
+    assert "2 skipped" in shown
+    for line in ("tile: this process", "train: this machine", "predict: ", "evaluate: "):
+        assert line in shown
     assert before == {
         path: path.stat().st_mtime_ns for path in (folder / "out" / "model").iterdir()
     }
@@ -184,11 +186,11 @@ def test_settings_come_from_yaml_and_options_win(tmp_path, capsys):
 def test_wrong_input_is_one_clear_line_and_status_1(command, words, capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(command) == 1
-    told = capfd.readouterr()
-    assert words in told.err + told.out
-    assert "Traceback" not in told.err
-    assert "pydantic" not in told.err
-    assert "function-after" not in told.err
+    shown = capfd.readouterr()
+    assert words in shown.err + shown.out
+    assert "Traceback" not in shown.err
+    assert "pydantic" not in shown.err
+    assert "function-after" not in shown.err
     assert not list(tmp_path.iterdir())
 
 
@@ -206,11 +208,11 @@ def test_a_wrong_yaml_file_is_named_with_its_fault(text, words, tmp_path, capfd,
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(text)
     assert main(["phantom", "out", "--config", "s.yaml"]) == 1
-    told = capfd.readouterr().err
-    assert "s.yaml" in told
-    assert words in told
-    assert "pydantic" not in told
-    assert "Traceback" not in told
+    shown = capfd.readouterr().err
+    assert "s.yaml" in shown
+    assert words in shown
+    assert "pydantic" not in shown
+    assert "Traceback" not in shown
     assert not Path("out").exists()
 
 
@@ -219,9 +221,9 @@ def test_an_output_that_cannot_be_made_is_one_line(tmp_path, capfd, monkeypatch)
     Path("FILE").write_text("")
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["phantom", "FILE/x", "--slides", "1", "--size-px", "300", *HERE]) == 1
-    told = capfd.readouterr().err
-    assert "gigaslide: FILE/x: Not a directory; give another path" in told
-    assert "Traceback" not in told
+    shown = capfd.readouterr().err
+    assert "gigaslide: FILE/x: Not a directory; give another path" in shown
+    assert "Traceback" not in shown
 
 
 def test_fault_08_missing_spacing_says_how_to_give_it(tmp_path, capsys):
@@ -229,10 +231,10 @@ def test_fault_08_missing_spacing_says_how_to_give_it(tmp_path, capsys):
     (tmp_path / "t.geojson").write_text(json.dumps(geojson(TUMOR_RINGS)))
     cohort = write_cohort(tmp_path, ["t.tif,t.geojson,tumor,a,train,"])
     assert main(["tile", str(cohort), str(tmp_path / "store"), *SMALL]) == 1
-    told = capsys.readouterr().out
-    assert "t.tif" in told
-    assert "mpp column" in told
-    assert "--slide-mpp" in told
+    shown = capsys.readouterr().out
+    assert "t.tif" in shown
+    assert "mpp column" in shown
+    assert "--slide-mpp" in shown
     assert main(["tile", str(cohort), str(tmp_path / "store"), *SMALL, "--slide-mpp", "0.5"]) == 0
     recipe = json.loads((tmp_path / "store" / "t" / "zarr.json").read_text())["attributes"][
         "recipe"
@@ -522,8 +524,23 @@ def test_choices_among_numbers_are_taken_as_words(tmp_path, capsys):
     assert main(["predict", "s.tif", "nowhere", str(tmp_path / "p"), "--orientations", "1"]) == 1
     assert "not a model folder" in capsys.readouterr().err
     assert main(["predict", "s.tif", "nowhere", str(tmp_path / "p"), "--orientations", "3"]) == 1
-    told = capsys.readouterr()
-    assert "1 or 8" in told.err + told.out
+    shown = capsys.readouterr()
+    assert "1 or 8" in shown.err + shown.out
+
+
+@pytest.mark.parametrize(
+    ("options", "at_most", "words"),
+    [
+        ({"workers": 0}, 5, "this process"),
+        ({"workers": 8}, 5, "5 processes on this machine"),
+        ({"workers": 1}, None, "1 process on this machine"),
+        ({"cluster": "slurm"}, 5, "jobs of Slurm"),
+        ({"cluster": "pbs", "queue": "long"}, None, "jobs of PBS, queue long"),
+        ({"scheduler": "tcp://h:1"}, 5, "workers of the Dask at tcp://h:1"),
+    ],
+)
+def test_a_stage_says_where_it_runs(options, at_most, words):
+    assert describe_workers(BatchSettings(**options), at_most=at_most) == words
 
 
 def test_run_into_a_bucket_is_refused(tmp_path, monkeypatch, capsys):

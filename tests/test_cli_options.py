@@ -1,6 +1,5 @@
 """Options of the command line: their panels, the help, and settings as YAML and back."""
 
-import importlib
 import io
 import subprocess
 import sys
@@ -9,29 +8,25 @@ from pathlib import Path
 import pytest
 import yaml
 from gigaslide.batch import BatchSettings
-from gigaslide.cli import main, run_settings
+from gigaslide.cli import main
 from gigaslide.cli.main import COMMANDS, build_app
 from gigaslide.cli.panels import EVERYDAY, GENERAL, PANELS
 from gigaslide.cli.plain_letters import use_plain_letters
 from gigaslide.storage import Settings
-from test_repository import FLOORS
 
 MAX_EVERYDAY_LINES = 15
 OPTIONED = [name for name in COMMANDS if name not in ("store", "cohort")]
 
 
-def settings_classes() -> set[type[Settings]]:
-    for room in FLOORS:
-        importlib.import_module(f"gigaslide.{room}")
-    found, waiting = set(), [Settings, run_settings.SharedSettings]
-    while waiting:
-        waiting += (some := waiting.pop().__subclasses__())
-        found |= set(some)
-    return {one for one in found if one.__module__.startswith("gigaslide.")}
-
-
 def is_settings(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Settings)
+
+
+def settings_classes() -> dict[str, type[Settings]]:
+    """Every settings class that some command takes, those inside others included."""
+    commands = [build_app(name)[name] for name in OPTIONED]
+    hints = [one.hint for command in commands for one in command.assemble_argument_collection()]
+    return {hint.__name__: hint for hint in hints if is_settings(hint)}
 
 
 def options_of(name: str, *, in_full: bool) -> list:
@@ -45,10 +40,9 @@ def help_of(capsys, *words: str) -> str:
 
 
 def test_every_field_of_every_settings_class_stands_in_one_panel():
-    classes = {one.__name__: one for one in settings_classes()}
     fields = {
         (name, field)
-        for name, one in classes.items()
+        for name, one in settings_classes().items()
         for field, info in one.model_fields.items()
         if not is_settings(info.annotation)
     }
@@ -59,8 +53,8 @@ def test_every_field_of_every_settings_class_stands_in_one_panel():
         for field in some
     ]
     assert len(listed) == len(set(listed))
-    assert not fields - set(listed), "fields without a panel: add them to PANELS"
-    assert not set(listed) - fields, "panels of fields that are gone: take them out of PANELS"
+    assert sorted(fields - set(listed)) == [], "add these fields to PANELS"
+    assert sorted(set(listed) - fields) == [], "these fields are gone: take them out of PANELS"
 
 
 @pytest.mark.parametrize("name", OPTIONED)
@@ -126,7 +120,7 @@ OPTIONS = {
     "run": [
         *("--mpp", "0.5", "--seed", "4", "--tissue.method", "grey", "--groups.Krebs", "tumor"),
         *("--predict.tissue.mpp", "4", "--train.seed", "0", "--tile.further-mpp", "1"),
-        *("--job-options=--qos=long", "--cluster", "slurm", "--walltime", "12:00:00"),
+        *("--job-directives=--qos=long", "--cluster", "slurm", "--walltime", "12:00:00"),
     ],
     "doctor": ["--sample.tiles", "5", "--mpp", "0.5", "--evaluate.groups.a", "other"],
 }
@@ -167,7 +161,7 @@ def test_a_run_from_its_dry_run_has_equal_settings(tmp_path, monkeypatch, capsys
         "mpp": 4,
     }
     assert seen[0].batch == BatchSettings(
-        cluster="slurm", walltime="12:00:00", job_options=("--qos=long",)
+        cluster="slurm", walltime="12:00:00", job_directives=("--qos=long",)
     )
 
 

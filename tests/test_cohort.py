@@ -196,11 +196,11 @@ def test_a_patient_on_two_sides_is_a_leak():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("b.tif,,maybe,,,", r"line 3: label is 'maybe'; use tumor, normal"),
-        ("b.tif,,,,holdout,", r"line 3: split is 'holdout'; use train, validation, test"),
-        ("b.tif,,,,,fine", r"line 3: mpp is 'fine'; give µm/px as a number"),
-        (",,tumor,,,", r"line 3: the slide column is empty"),
-        ("b.tif,,,,,,perhaps", r"line 3: exhaustive is 'perhaps'; use yes, no or leave it empty"),
+        ("b.tif,,maybe,,,", r"line 3.*label.*'maybe'.*tumor, normal"),
+        ("b.tif,,,,holdout,", r"line 3.*split.*'holdout'.*train, validation, test"),
+        ("b.tif,,,,,fine", r"line 3.*mpp.*'fine'"),
+        (",,tumor,,,", r"line 3.*slide"),
+        ("b.tif,,,,,,perhaps", r"line 3.*exhaustive.*'perhaps'.*yes, no"),
     ],
 )
 def test_bad_values_are_told_with_their_line(tmp_path, line, words):

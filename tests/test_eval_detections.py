@@ -2,6 +2,7 @@
 absence means."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -302,15 +303,13 @@ def test_the_command_says_what_is_missing_and_what_lies_outside(bench, capsys):
     ]
     assert main(command) == 2
     told = capsys.readouterr().out
-    assert (
-        "left out of FROC, lesions, patches and sizes: 1 slide, the first slide-0: tumour is "
-        "outlined in part" in told
-    )
-    assert (
-        "left out of all but FROC, where its lesions are missed: 1 slide, the first slide-2: "
-        "absent: no pred" in told
-    )
-    assert "1 detection outside their slides, false positives all, the first " in told
+    first, second, outside = told.splitlines()[2:5]
+    assert "FROC, lesions, patches and sizes: 1 slide" in first
+    assert "slide-0: tumour is outlined in part" in first
+    assert "all but FROC, where its lesions are missed: 1 slide" in second
+    assert "slide-2: absent: no pred" in second
+    assert "1 detection outside" in outside
+    assert "false positive" in outside
     assert "slide-1.csv, line 3: (-7, 3)" in told
 
 
@@ -335,7 +334,7 @@ def test_the_command_takes_detections_by_option(bench, capsys):
     assert main(["evaluate", str(bench.folder / "cohort.csv"), *options, "--resamples", "20"]) == 0
     metrics = json.loads((bench.folder / "out" / "metrics.json").read_text())
     assert metrics["froc"]["gigaslide"]["score"]["value"] == pytest.approx(5 / 6)
-    assert "FROC score  0.833" in capsys.readouterr().out
+    assert re.search(r"FROC score +0\.833", capsys.readouterr().out)
     (bench.folder / "theirs" / "slide-0.csv").write_text("2,1,1\n")
     assert main(["evaluate", str(bench.folder / "cohort.csv"), *options]) == 1
     assert "slide-0.csv, line 1: probability 2 is not in [0, 1]" in capsys.readouterr().err

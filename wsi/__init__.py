@@ -1,4 +1,4 @@
-"""One slide: its pixels, its tissue, what is drawn on it, and what a model says of it."""
+"""One slide: its pixels, its tissue, its annotation, and the results of a model on it."""
 
 from .annotations import (
     ANNOTATION_SUFFIXES,

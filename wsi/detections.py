@@ -1,4 +1,4 @@
-"""Points where a lesion is claimed, with a probability: what FROC scores."""
+"""Detections: points with a tumour probability, which FROC scores."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ COLUMNS = ("slide", "x", "y", "probability")
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
-    """Detections of any number of slides, four columns of one length."""
+    """Detections of any number of slides, as four columns of equal length."""
 
     slide: np.ndarray
     """(N,) str, the slide's id in its cohort."""
@@ -29,22 +29,22 @@ class Detections:
     def __post_init__(self) -> None:
         lengths = {len(getattr(self, name)) for name in COLUMNS}
         if len(lengths) != 1:
-            raise ScoreError(f"detections: columns of different length {sorted(lengths)}")
+            raise ScoreError(f"detections: columns of unequal length, {sorted(lengths)} rows")
         bad = ~((self.probability >= 0) & (self.probability <= 1))
         if bad.any():
             raise ScoreError(
                 f"detections of {self.slide[bad][0]}: probability {self.probability[bad][0]} is "
-                f"not in [0, 1]; {int(bad.sum())} such rows"
+                f"not in [0, 1]; correct {int(bad.sum())} such rows"
             )
         if not (np.isfinite(self.x).all() and np.isfinite(self.y).all()):
-            raise ScoreError("detections: a coordinate is not finite")
+            raise ScoreError("detections: a coordinate is not finite; give level-0 px")
 
     def __len__(self) -> int:
         return len(self.x)
 
     @classmethod
     def of_slide(cls, slide: str, xy: np.ndarray, probability: np.ndarray) -> "Detections":
-        """Detections of one slide from (N, 2) level-0 (x, y) and (N,) probabilities."""
+        """Make the detections of one slide from (N, 2) level-0 (x, y) and (N,) probabilities."""
         x, y = np.asarray(xy, np.float64).reshape(-1, 2).T
         return cls(
             slide=np.full(len(x), slide, object),
@@ -54,7 +54,7 @@ class Detections:
         )
 
     def on(self, slide: str) -> "Detections":
-        """Those of one slide."""
+        """Select the detections of one slide."""
         chosen = self.slide == slide
         return Detections(**{name: getattr(self, name)[chosen] for name in COLUMNS})
 
@@ -69,17 +69,17 @@ class Detections:
         )
 
     def save(self, path: Path) -> None:
-        """Write a CSV with a header; the same bytes for the same detections."""
+        """Write a CSV with a header; equal detections give equal bytes."""
         table = pd.DataFrame({name: getattr(self, name) for name in COLUMNS})
         with atomic_file(path) as partial:
             table.to_csv(partial, index=False, lineterminator="\n")
 
     @classmethod
     def load(cls, path: Path) -> "Detections":
-        """Read such a CSV.
+        """Read a CSV that `save` wrote.
 
         Raises:
-            ScoreError: not such a table, or values outside their ranges.
+            ScoreError: not such a table, or values out of range.
         """
         try:
             table = pd.read_csv(

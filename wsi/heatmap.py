@@ -1,4 +1,4 @@
-"""Heatmap of a slide: one probability per cell, saved as one Zarr v3 group."""
+"""Heatmap of a slide: a tumour probability per cell, on disk as a Zarr v3 group."""
 
 import hashlib
 from dataclasses import dataclass
@@ -32,35 +32,37 @@ FURTHER = ("format", "content_sha256", "recipe", "counts")
 
 
 class CellStatus(IntEnum):
-    """Status of a cell. Only `SCORED` cells have a probability; it is NaN elsewhere, never 0."""
+    """Status of a cell. Only `SCORED` cells have a probability; all others are NaN, never 0."""
 
     NOT_YET = 0
     SCORED = 1
     BACKGROUND = 2
     UNREADABLE = 3
     FAILED = 4
-    """Read, but the model gave NaN."""
+    """Read, but the model returned NaN."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heatmap:
-    """Tumour probability per cell; cell (row, column) covers level-0 x in origin + stride ×
-    [column, column + 1), and y likewise by row."""
+    """Tumour probability per cell of one slide.
+
+    Cell (row, column) covers level-0 x in origin + stride × [column, column + 1), and likewise y.
+    """
 
     slide: str
     """The slide's id in its cohort."""
     probability: np.ndarray
-    """(rows, columns) float32 in [0, 1]; NaN where the status is not `SCORED`."""
+    """(rows, columns) float32 in [0, 1]; NaN for cells without a score."""
     status: np.ndarray
     """(rows, columns) uint8, values of `CellStatus`."""
     origin_level0: tuple[float, float]
-    """(x, y) of the top left of cell (0, 0), level-0 px."""
+    """(x, y) of the top left corner of cell (0, 0), level-0 px."""
     stride_level0: float
-    """Side of a cell, level-0 px; may be a fraction."""
+    """Side of a cell, level-0 px, possibly fractional."""
     centre_level0: float
-    """Side of the square that a score describes, concentric with its cell, level-0 px."""
+    """Side of the square that each score refers to, concentric with its cell, level-0 px."""
     centre_px: int
-    """Side of that square in window px."""
+    """Side of that square, window px."""
     slide_size: tuple[int, int]
     """(width, height) of the slide, level-0 px."""
     slide_mpp: float
@@ -71,15 +73,16 @@ class Heatmap:
     def __post_init__(self) -> None:
         if self.probability.ndim != 2 or self.probability.shape != self.status.shape:
             raise StoreError(
-                f"heatmap of {self.slide}: probability {self.probability.shape} and status "
-                f"{self.status.shape} must be one shape (rows, columns)"
+                f"heatmap of {self.slide}: the shapes of probability {self.probability.shape} and "
+                f"status {self.status.shape} differ; both are (rows, columns)"
             )
         if (
             np.isnan(self.probability[self.scored]).any()
             or not np.isnan(self.probability[~self.scored]).all()
         ):
             raise StoreError(
-                f"heatmap of {self.slide}: exactly the scored cells must have a probability"
+                f"heatmap of {self.slide}: scored cells without a probability, or others with one; "
+                "set NaN where the status is not SCORED"
             )
 
     @property
@@ -88,7 +91,7 @@ class Heatmap:
         return self.status == CellStatus.SCORED
 
     def cell_centres(self, cells: np.ndarray) -> np.ndarray:
-        """Return the centres of cells (N, 2) (row, column) as (N, 2) float64 level-0 (x, y)."""
+        """Centres of cells (N, 2) (row, column): (N, 2) float64 level-0 (x, y)."""
         return (np.asarray(cells)[:, ::-1] + 0.5) * self.stride_level0 + np.asarray(
             self.origin_level0
         )
@@ -104,7 +107,7 @@ class Heatmap:
         return float(scored.max()) if scored.size else 0.0
 
     def save(self, path: Path) -> None:
-        """Write one Zarr v3 group, whole or not at all."""
+        """Write a Zarr v3 group with checksums, whole or not at all."""
         with atomic_folder(path, known_by="zarr.json") as partial:
             self.save_arrays(partial)
             zarr.create_group(partial, zarr_format=3, attributes=dict(self.attributes))
@@ -143,20 +146,22 @@ class Heatmap:
         """Read a saved heatmap.
 
         Raises:
-            StoreError: no heatmap there, a damaged one, or one of another format.
+            StoreError: no heatmap, a damaged one, or one of another format.
         """
         try:
             group: Any = zarr.open_group(path, mode="r")
             attributes: Any = dict(group.attrs)
             if attributes.get("format") != FORMAT:
-                raise StoreError(f"{path}: not a heatmap of format {FORMAT}")
+                raise StoreError(
+                    f"{path}: not a heatmap of format {FORMAT}; predict this slide again"
+                )
             if unknown := attributes.keys() - {*FIELDS, *FURTHER}:
                 raise StoreError(f"{path}: unknown attributes {sorted(unknown)}; update gigaslide")
             fields: Any = {name: attributes[name] for name in FIELDS}
             for name in ("origin_level0", "slide_size"):
                 fields[name] = tuple(fields[name])
             for name in ARRAYS:
-                # A missing chunk would read as "not yet", which is a statement too.
+                # Zarr reads a missing chunk as fill values, which mean "not yet scored".
                 if group[name].nchunks_initialized < group[name].nchunks:
                     raise StoreError(
                         f"{path}: chunks of {name} are missing; predict this slide again"

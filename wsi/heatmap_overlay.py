@@ -1,4 +1,4 @@
-"""A heatmap seen over its slide. Picture px are `scale` level-0 px wide."""
+"""Picture of a heatmap over its slide. Picture px are `scale` level-0 px wide."""
 
 import cv2
 import numpy as np
@@ -14,21 +14,20 @@ PALE_TISSUE = 225.0
 
 
 def heatmap_colours(probability: np.ndarray) -> np.ndarray:
-    """RGB float in [0, 255] of probabilities as they look over pale tissue; readable by
-    colour-blind people."""
+    """Colours of probabilities over pale tissue, RGB float in [0, 255]; safe for colour-blind
+    readers."""
     return _over(np.full((*probability.shape, 3), PALE_TISSUE), probability)
 
 
 def _over(pale: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    import matplotlib  # here, for every worker of a batch imports this module and few draw
+    import matplotlib  # slow, and most worker processes import this module without drawing
 
-    return (1 - OPACITY) * pale + OPACITY * 255 * matplotlib.colormaps["viridis"](probability)[
-        ..., :3
-    ]
+    colour = matplotlib.colormaps["viridis"](probability)[..., :3]
+    return (1 - OPACITY) * pale + OPACITY * 255 * colour
 
 
 def shrink(overview: Overview, picture_px: int) -> Overview:
-    """The overview with its longer side at most picture_px."""
+    """Shrink an overview until its longer side has at most picture_px."""
     height, width = overview.image.shape[:2]
     factor = min(1.0, picture_px / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -42,28 +41,22 @@ def shrink(overview: Overview, picture_px: int) -> Overview:
 
 
 def overlay_heatmap(overview: Overview, heatmap: Heatmap) -> np.ndarray:
-    """The slide in pale grey; colour where a cell was scored, hatched where one should have been,
-    bare elsewhere.
+    """Draw a heatmap over the slide in pale grey: RGB uint8, the shape of the overview's image.
 
-    RGB uint8, the shape of the overview's image.
+    Scored cells are coloured, cells that failed or are missing are hatched, the background is bare.
     """
     image, scale = overview.image, overview.scale_level0
     height, width = image.shape[:2]
     rows, columns = heatmap.status.shape
     origin_x, origin_y = heatmap.origin_level0
-    row = np.floor(((np.arange(height) + 0.5) * scale - origin_y) / heatmap.stride_level0).astype(
-        np.int64
-    )
-    column = np.floor(((np.arange(width) + 0.5) * scale - origin_x) / heatmap.stride_level0).astype(
-        np.int64
-    )
+    row = np.floor(((np.arange(height) + 0.5) * scale - origin_y) / heatmap.stride_level0)
+    column = np.floor(((np.arange(width) + 0.5) * scale - origin_x) / heatmap.stride_level0)
+    row, column = row.astype(np.int64), column.astype(np.int64)
     inside = ((row >= 0) & (row < rows))[:, None] & ((column >= 0) & (column < columns))
     cell = np.ix_(np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1))
     status = np.where(inside, heatmap.status[cell], CellStatus.BACKGROUND)
-    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(
-        np.float32
-    )
-    pale = 255 - (255 - grey) * 0.8
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    pale = np.repeat(255 - (255 - grey) * 0.8, 3, axis=2)
     scored = (status == CellStatus.SCORED)[..., None]
     result = np.where(scored, _over(pale, np.nan_to_num(heatmap.probability)[cell]), pale)
     lost = np.isin(status, (CellStatus.UNREADABLE, CellStatus.FAILED, CellStatus.NOT_YET))

@@ -1,7 +1,6 @@
-"""How much of a square is tumour, from the polygons: no mask of the slide is ever made.
+"""Share of tumour in squares, computed from polygons without a mask of the slide.
 
-The rule is the raster's: a window pixel is tumour if its centre lies inside the annotated tumour
-(on the line does not count).
+The rule is that of `raster`: a window px is tumour if its centre lies inside the annotated tumour.
 """
 
 import numpy as np
@@ -12,17 +11,17 @@ from .raster import AT_ONCE_PX, PolygonRaster
 
 __all__ = ["tumor_fractions"]
 
-AT_ONCE = 100_000  # squares looked up at a time: about 50 MB
+AT_ONCE = 100_000  # squares tested at a time: about 50 MB
 
 
 def tumor_fractions(
     tumor: MultiPolygon, xy: np.ndarray, *, side_level0: float, side_px: int
 ) -> np.ndarray:
-    """Share of tumour pixels in squares: (N,) float32 in [0, 1]; above 0 means at least one pixel.
+    """Share of tumour px in squares: (N,) float32 in [0, 1]; above 0 means at least one px.
 
-    tumor is in level-0 px; xy is (N, 2) float level-0 (x, y) top left; each square is side_level0
-    wide and holds side_px × side_px window pixels. Squares in rows, of one y, are quicker than
-    scattered ones.
+    tumor is in level-0 px; xy is (N, 2) float level-0 (x, y) of the top left corners; each square
+    is side_level0 wide and holds side_px × side_px window px. Squares in rows of equal y are faster
+    than scattered ones.
     """
     corners = np.asarray(xy, np.float64).reshape(-1, 2)
     fractions = np.zeros(len(corners), np.float32)
@@ -44,7 +43,7 @@ def _fractions(
 ) -> np.ndarray:
     on_line = raster.near_lines(shapely.box(*corners.T, *(corners + side_level0).T))
     fractions = np.zeros(len(corners), np.float32)
-    # Where no line comes near, one point speaks for the square.
+    # A square that meets no line is uniform, so its centre decides.
     fractions[~on_line] = shapely.contains_xy(
         raster.polygons, *(corners[~on_line] + side_level0 / 2).T
     )

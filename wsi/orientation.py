@@ -1,4 +1,4 @@
-"""The eight orientations of a square patch: four rotations, each as it is and mirrored."""
+"""The eight orientations of a square patch: four rotations, each plain and mirrored."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ ORIENTATIONS = 8
 
 
 def orient(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Orientation 0 to 7 of (..., rows, columns, channels): mirrored from 4 on, then turned
+    """Turn (..., rows, columns, channels) to orientation 0 to 7: mirrored from 4 on, then rotated
     orientation % 4 times."""
     flipped = image[..., ::-1, :] if orientation >= 4 else image
     return np.rot90(flipped, orientation % 4, axes=(-3, -2))

@@ -1,9 +1,11 @@
-"""Polygons as pixels, any window at any scale: never a mask of the whole slide.
+"""Rasters of polygons in windows of any position and scale, without a mask of the whole slide.
 
-The rule: a raster px is inside if its centre lies inside the polygons; on their line does not
-count.
+A raster px is inside if its centre lies inside the polygons; a centre on the line is outside.
+rasterio (GDAL) decides otherwise near lines: on 56 annotations at 8 level-0 px per px 11 033 px
+differ, and shapely agrees with ours on every one. It takes 0.4 × our time for whole masks at that
+scale, 2 × at 32, and 18 × for the cells that tiling labels (benchmarks/rasterising.py).
 
-Frames: polygons and corners in level-0 px (x, y); raster px (row, column) are `px_level0` level-0
+Frames: polygons and corners in level-0 px (x, y); raster px (row, column), each `px_level0` level-0
 px wide.
 """
 
@@ -16,18 +18,18 @@ from shapely.geometry import MultiPolygon
 
 __all__ = ["PolygonRaster"]
 
-RUN = 64  # edges that share one box in the tree
-AT_ONCE_PX = 2**24  # of windows drawn together; about ten times as many bytes
-LARGEST_PX = 2**28  # of one window
+RUN = 64  # edges per box of the tree
+AT_ONCE_PX = 2**24  # px of windows drawn together; takes about ten times as many bytes
+LARGEST_PX = 2**28  # px of one window
 ROWS_AT_ONCE = 2**20
-DOUBT_PX = 1e-6  # raster px: nearer to a line than this, the exact test decides
+DOUBT_PX = 1e-6  # raster px: shapely decides about centres nearer to a line than this
 
 
 class PolygonRaster:
-    """Polygons that do not overlap, ready to be drawn in many windows.
+    """Polygons that do not overlap, indexed to be drawn in many windows.
 
-    A window's rows are scanned: each edge that crosses a row of centres turns inside into outside,
-    so that the cost is that of the edges beside the windows, not of their px times the outline.
+    Windows are scanned row by row: every edge that crosses a row of px centres toggles inside and
+    outside. The cost depends on the edges beside the windows, not on px times edges.
     """
 
     def __init__(self, polygons: MultiPolygon) -> None:
@@ -38,7 +40,7 @@ class PolygonRaster:
         )
         same = ring[1:] == ring[:-1]
         self._start, self._end, ring = points[:-1][same], points[1:][same], ring[1:][same]
-        # Runs of neighbouring edges, none over two rings, so that their boxes are small.
+        # Runs of neighbouring edges have small boxes; no run extends over two rings.
         place = np.arange(len(ring)) - np.searchsorted(ring, ring)
         self._first = np.flatnonzero(place % RUN == 0)
         self._tree = shapely.STRtree(self._boxes())
@@ -51,8 +53,8 @@ class PolygonRaster:
         return shapely.box(*low.T, *high.T)
 
     def near_lines(self, boxes: np.ndarray) -> np.ndarray:
-        """Which boxes may meet a line: (N,) shapely boxes → (N,) bool. The others are inside or
-        outside as a whole."""
+        """Tell which boxes may meet a line: (N,) shapely boxes → (N,) bool. All others lie wholly
+        inside or outside."""
         near = np.zeros(len(boxes), bool)
         near[self._tree.query(boxes)[0]] = True
         return near
@@ -60,15 +62,15 @@ class PolygonRaster:
     def window(
         self, corner: tuple[float, float], *, px_level0: float, shape: tuple[int, int]
     ) -> np.ndarray:
-        """Mask of one window: bool (rows, columns); corner is its top left (x, y), level-0 px.
+        """Draw one window: bool (rows, columns); corner is its top left (x, y), level-0 px.
 
         Raises:
-            ValueError: more than 2**28 px; ask for parts of it.
+            ValueError: more than 2**28 px.
         """
         if shape[0] * shape[1] > LARGEST_PX:
             raise ValueError(
-                f"a window of {shape} px is too large to draw at once; ask for parts, or a coarser "
-                "scale"
+                f"a window of {shape[0]} × {shape[1]} px has over {LARGEST_PX} px; draw parts of "
+                "it, or a coarser scale"
             )
         x, y = corner
         return np.ascontiguousarray(
@@ -78,37 +80,37 @@ class PolygonRaster:
     def windows(
         self, x: np.ndarray, y: float, *, px_level0: float, shape: tuple[int, int]
     ) -> np.ndarray:
-        """Masks of windows of one shape and one top y: (N,) left x, level-0 px → bool (N, rows,
+        """Draw windows of one shape and one top y: (N,) left x, level-0 px → bool (N, rows,
         columns)."""
         if not len(x) or not len(self._start):
             return np.zeros((len(x), *shape), bool)
-        grid = _Grid(x=x, y=y, px_level0=px_level0, shape=shape)
+        grid = _WindowGrid(x=x, y=y, px_level0=px_level0, shape=shape)
         start, end = self._edges(grid)
         crossings = _crossings(start, end, grid)
-        mask, doubtful = _scanned(crossings, grid)
-        doubtful = np.unique(np.concatenate([doubtful, *_on_rows(start, end, grid)]))
+        mask, doubtful = _scan(crossings, grid)
+        doubtful = np.unique(np.concatenate([doubtful, *_centres_touched(start, end, grid)]))
         if len(doubtful):
             window, row, column = np.unravel_index(doubtful, mask.shape)
             at = grid.centres_x(window, column), grid.centres_y[row]
             mask[window, row, column] = shapely.contains_xy(self.polygons, *at)
         return mask
 
-    def _edges(self, grid: "_Grid") -> tuple[np.ndarray, np.ndarray]:
-        """(starts, ends) of at least all edges left of the windows' right ends that cross their
-        rows."""
+    def _edges(self, grid: "_WindowGrid") -> tuple[np.ndarray, np.ndarray]:
+        """(starts, ends) of the edges left of the windows' right ends that cross their rows, and of
+        some more."""
         left = self.polygons.bounds[0]
         right = max(left, float(grid.x.max()) + grid.width)
         runs = np.sort(
             self._tree.query(shapely.box(left, grid.centres_y[0], right, grid.centres_y[-1]))
         )
         ends = np.append(self._first[1:], len(self._start))
-        edges = _ranges(self._first[runs], ends[runs] - self._first[runs])[1]
+        edges = _expand_ranges(self._first[runs], ends[runs] - self._first[runs])[1]
         return self._start[edges], self._end[edges]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Grid:
-    """Windows of one shape side by side, or one over the other, with the same rows."""
+class _WindowGrid:
+    """Windows of one shape with the same rows, side by side or overlapping."""
 
     x: np.ndarray
     y: float
@@ -121,49 +123,50 @@ class _Grid:
 
     @property
     def centres_y(self) -> np.ndarray:
-        """Level-0 y of the rows of centres."""
+        """Level-0 y of each row of centres."""
         return self.y + (np.arange(self.shape[0]) + 0.5) * self.px_level0
 
     def centres_x(self, window: np.ndarray, column: np.ndarray) -> np.ndarray:
         return self.x[window] + (column + 0.5) * self.px_level0
 
     def columns(self, window: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Where level-0 x lie among a window's columns, float: n is the centre of column n."""
+        """Convert level-0 x to columns of the windows, float; n is the centre of column n."""
         return (x - self.x[window]) / self.px_level0 - 0.5
 
     def doubt(self, x: np.ndarray) -> float:
-        """How many px a computed crossing may be off, and some more."""
+        """Largest error of a computed crossing (px), with a margin."""
         farthest = max(np.abs(x).max(initial=0), np.abs(self.x).max())
         return DOUBT_PX + 1e-12 * float(farthest) / self.px_level0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Crossings:
-    """Where edges cross rows of centres, by row and then from left to right."""
+    """Points where edges cross rows of centres, sorted by row and then by x."""
 
     row: np.ndarray
     x: np.ndarray
 
 
-def _crossings(start: np.ndarray, end: np.ndarray, grid: _Grid) -> _Crossings:
+def _crossings(start: np.ndarray, end: np.ndarray, grid: _WindowGrid) -> _Crossings:
     centres = grid.centres_y
-    # From its upper end to before its lower one, so that two edges that meet on a row are crossed
-    # once or twice there, as the line goes through or turns back.
+    # An edge includes its upper end but not its lower one. So two edges that meet on a row cross it
+    # once if the line passes through, and twice or never if it turns back.
     first = np.searchsorted(centres, np.minimum(start[:, 1], end[:, 1]))
     last = np.searchsorted(centres, np.maximum(start[:, 1], end[:, 1]))
-    edge, row = _ranges(first, last - first)
+    edge, row = _expand_ranges(first, last - first)
     (x0, y0), (x1, y1) = start[edge].T, end[edge].T
     x = x0 + (centres[row] - y0) * (x1 - x0) / (y1 - y0)
     order = np.lexsort((x, row))
     return _Crossings(row=row[order], x=x[order])
 
 
-def _scanned(crossings: _Crossings, grid: _Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Masks of the windows, and the px in them, as flat indices, too near to a crossing to tell."""
+def _scan(crossings: _Crossings, grid: _WindowGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the windows, and flat indices of the px that are too near to a crossing to
+    decide."""
     rows, columns = grid.shape
     bounds = np.searchsorted(crossings.row, np.arange(rows + 1))
-    # One number for row and x finds all windows' parts of all rows at once. It loses some digits of
-    # x: what it puts on the wrong side of a window's end is clipped to that end.
+    # One sort key for row and x finds the parts of all windows and rows at once. It loses digits of
+    # x, so a crossing may fall on the wrong side of a window's end; it is clipped to that end.
     low, span = (
         crossings.x.min(initial=grid.x[0]),
         np.ptp(crossings.x) + 1 if len(crossings.x) else 1.0,
@@ -179,14 +182,13 @@ def _scanned(crossings: _Crossings, grid: _Grid) -> tuple[np.ndarray, np.ndarray
     last = np.clip(
         np.searchsorted(keys, key(row, left + grid.width), side="right"), first, bounds[row + 1]
     )
-    # Columns first, so that each step of the scan goes over all lines at once.
+    # Columns come first, so that each step of the scan handles all lines at once.
     toggles = np.zeros((columns + 1, len(row)), np.uint8)
     toggles[0] = (first - bounds[row]) & 1
-    line, crossing = _ranges(first, last - first)
+    line, crossing = _expand_ranges(first, last - first)
     place = grid.columns(line // rows, crossings.x[crossing])
-    np.add.at(
-        toggles, (np.clip(np.ceil(place), 0, columns).astype(np.int64), line), 1
-    )  # may wrap; parity does not
+    # The count may overflow, which keeps its parity.
+    np.add.at(toggles, (np.clip(np.ceil(place), 0, columns).astype(np.int64), line), 1)
     toggles &= 1
     for column in range(1, columns):
         toggles[column] ^= toggles[column - 1]
@@ -199,9 +201,9 @@ def _scanned(crossings: _Crossings, grid: _Grid) -> tuple[np.ndarray, np.ndarray
     return mask, doubtful
 
 
-def _on_rows(start: np.ndarray, end: np.ndarray, grid: _Grid) -> Iterator[np.ndarray]:
-    """Px, as flat indices, whose centres may be touched by corners and level edges that lie exactly
-    on a row."""
+def _centres_touched(start: np.ndarray, end: np.ndarray, grid: _WindowGrid) -> Iterator[np.ndarray]:
+    """Yield flat indices of px whose centres corners and horizontal edges may touch exactly on a
+    row."""
     (rows, columns), centres = grid.shape, grid.centres_y
     row = np.minimum(np.searchsorted(centres, start[:, 1]), rows - 1)
     on = centres[row] == start[:, 1]
@@ -217,11 +219,11 @@ def _on_rows(start: np.ndarray, end: np.ndarray, grid: _Grid) -> Iterator[np.nda
             np.int64
         )
         line = (window * rows + row).ravel()
-        which, column = _ranges(first.ravel(), (last - first).ravel())
+        which, column = _expand_ranges(first.ravel(), (last - first).ravel())
         yield line[which] * columns + column
 
 
-def _ranges(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranges written out: which range each number is of, and the numbers."""
+def _expand_ranges(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Expand ranges: the range that each number belongs to, and the numbers."""
     which = np.repeat(np.arange(len(first)), count)
     return which, np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count) + first[which]

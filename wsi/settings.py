@@ -10,7 +10,7 @@ __all__ = ["TissueSettings"]
 
 
 class TissueSettings(Settings):
-    """Where there is tissue."""
+    """Detection of tissue."""
 
     method: Literal["stain", "grey"] = "stain"
     """Rule for tissue: by stain, or grey ≤ 0.8. stain: coloured relative to the slide's own glass,

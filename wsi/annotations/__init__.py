@@ -1,4 +1,4 @@
-"""What is drawn on a slide: named polygons with holes, one module per file format."""
+"""Annotations of a slide: named polygons with holes, one module per file format."""
 
 from .annotation import ANNOTATION_SUFFIXES, DEFAULT_GROUPS, Annotation, GroupMeaning
 from .frame import SlideFrame

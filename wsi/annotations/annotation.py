@@ -1,5 +1,5 @@
-"""Polygons drawn on a slide, what their groups mean, and the tumour they add up to. Level-0 px
-throughout."""
+"""Annotation of a slide: its outlines, the meaning of their groups, and the tumour area. All in
+level-0 px."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from . import asap, geojson, halo, imagescope, mask, ndpa
 from .elements import parse
 from .frame import SlideFrame
 from .outline import Outline
-from .repair import polygons_in, repaired
+from .repair import polygons_in, repair
 
 __all__ = ["ANNOTATION_SUFFIXES", "DEFAULT_GROUPS", "Annotation", "GroupMeaning"]
 
 GroupMeaning = Literal["tumor", "exclusion", "other"]
 
-# CAMELYON16: _0 and _1 tumour, _2 cut out of it. CAMELYON17: metastases, normal. QuPath's own class
-# names. Masks: CAMELYON16's, and the 255 of those that know only two values; see mask.
+# CAMELYON16: _0 and _1 are tumour, _2 is cut out of it. CAMELYON17: metastases, normal. Then
+# QuPath's class names. Masks: CAMELYON16's values, and 255 of masks with two values; see mask.
 _MEANINGS: dict[GroupMeaning, tuple[str, ...]] = {
     "tumor": (
         "_0",
@@ -58,24 +58,23 @@ DEFAULT_GROUPS: Mapping[str, GroupMeaning] = MappingProxyType(
 _JSON = (".geojson", ".json")
 _XML = (".xml", ".annotations", ".ndpa")
 _MASK = (".tif", ".tiff")
-LARGEST_BYTES = 2**29  # some ten million vertices
+LARGEST_BYTES = 2**29  # about ten million vertices
 ANNOTATION_SUFFIXES = (".xml", *_JSON, ".annotations", ".ndpa")
-"""Of files that can be nothing else; a TIFF may be a mask or a slide."""
+"""Suffixes of files that can be nothing else; a TIFF may be a mask or a slide."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """Everything drawn on one slide; groups says what each group's name means (matched without
-    regard to case)."""
+    """All outlines of one slide; `groups` maps each group's name to its meaning, ignoring case."""
 
     outlines: tuple[Outline, ...]
     groups: Mapping[str, GroupMeaning] = field(default_factory=lambda: dict(DEFAULT_GROUPS))
     without_area: tuple[Outline, ...] = ()
-    """What the file calls an outline and encloses nothing, as a line does: left out, by name."""
+    """Shapes of the file that enclose no area, such as lines; they are not among `outlines`."""
 
     @cached_property
     def tumor(self) -> MultiPolygon:
-        """Tumour groups less exclusions, level-0 px; empty where none is drawn."""
+        """Union of the tumour groups minus the exclusions, level-0 px; empty if none is drawn."""
         drawn = shapely.union_all([o.polygon for o in self.outlines if self._meaning(o) == "tumor"])
         cut = shapely.union_all(
             [o.polygon for o in self.outlines if self._meaning(o) == "exclusion"]
@@ -83,7 +82,7 @@ class Annotation:
         return polygons_in(drawn.difference(cut))
 
     def is_tumor(self, outline: Outline) -> bool:
-        """Whether its group means tumour; a group of which nothing is known does not."""
+        """Tell whether the outline's group means tumour; an unknown group does not."""
         return self._meanings.get(outline.group.casefold()) == "tumor"
 
     def _meaning(self, outline: Outline) -> GroupMeaning:
@@ -103,16 +102,16 @@ class Annotation:
     ) -> "Annotation":
         """Read ASAP, ImageScope or HALO XML, NDPA, QuPath GeoJSON or a label mask (TIFF).
 
-        Polygons that cross themselves are repaired, and the change in area is logged. slide is what
-        it was drawn on: an NDPA cannot do without, a mask of another size than the slide is fitted
-        to it, others do not ask.
+        Polygons that cross themselves are repaired, and the change in area is logged. slide is the
+        slide that was drawn on: an NDPA requires it, a mask is scaled to it, other formats ignore
+        it.
 
         Raises:
-            AnnotationError: not such a file, or a group that `groups` does not know; the message
+            AnnotationError: no annotation file, or a group that `groups` does not map; the message
             lists the groups.
-            SlideError: the slide is needed and cannot be opened.
+            SlideError: the slide is required and cannot be opened.
         """
-        drawn = repaired(_read(path, slide), path)
+        drawn = repair(_read(path, slide), path)
         outlines = tuple(outline for outline in drawn if not outline.polygon.is_empty)
         known: dict[str, GroupMeaning] = {
             name.casefold(): meaning for name, meaning in groups.items()
@@ -121,15 +120,15 @@ class Annotation:
         if unknown:
             found = sorted({o.group for o in outlines})
             raise AnnotationError(
-                f"{path}: unknown group {', '.join(map(repr, unknown))} (groups found: "
-                f"{', '.join(map(repr, found))}); say what it means with --groups, for example "
-                f"{_example(unknown[0])}"
+                f"{path}: unknown meaning of group {', '.join(map(repr, unknown))} (groups found: "
+                f"{', '.join(map(repr, found))}); give it with --groups, for example "
+                f"{_example_option(unknown[0])}"
             )
         nothing = tuple(outline for outline in drawn if outline.polygon.is_empty)
         return cls(outlines=outlines, groups=known, without_area=nothing)
 
     def save(self, path: Path, *, xml: Literal["asap", "imagescope"] = "asap") -> None:
-        """Write QuPath GeoJSON or XML, by the suffix; holes become what the format has for them."""
+        """Write QuPath GeoJSON or XML, chosen by the suffix."""
         suffix = path.suffix.lower()
         if suffix == ".xml":
             content = {"asap": asap, "imagescope": imagescope}[xml].write(self.outlines)
@@ -143,9 +142,9 @@ class Annotation:
             partial.write_bytes(content)
 
 
-def _example(group: str) -> str:
+def _example_option(group: str) -> str:
     if group == "binary-1":
-        return "--groups.binary-1 tumor, which is the value 1 of a mask that holds 0 and 1 alone"
+        return "--groups.binary-1 tumor for the value 1 of a mask with values 0 and 1 only"
     return (
         f"--groups.{group} tumor"
         if group.replace("-", "").replace("_", "").isalnum()
@@ -159,19 +158,19 @@ def _read(path: Path, slide: SlideFrame | Location | None) -> list[Outline]:
         return mask.read(path, _frame(slide))
     if suffix not in (*_JSON, *_XML):
         raise AnnotationError(
-            f"{path}: an annotation is .xml (ASAP, ImageScope), .geojson or .json (QuPath), "
-            f".annotations (HALO), .ndpa (Hamamatsu) or .tif (a mask), not {path.suffix!r}"
+            f"{path}: no annotation format has the suffix {path.suffix!r}; give .xml (ASAP, "
+            "ImageScope), .geojson or .json (QuPath), .annotations (HALO), .ndpa (Hamamatsu) or "
+            ".tif (mask)"
         )
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise AnnotationError(
-                f"{path}: over {LARGEST_BYTES / 2**20:.0f} MB of annotations; split or simplify "
-                "them"
+                f"{path}: larger than {LARGEST_BYTES / 2**20:.0f} MB; simplify the outlines"
             )
         content = path.read_bytes()
     except OSError as error:
         raise AnnotationError(
-            f"{path}: cannot be read: {error}; check the cohort's annotation column"
+            f"{path}: cannot be read: {error}; correct the cohort's annotation column"
         ) from error
     if not content.strip():
         raise AnnotationError(f"{path}: the annotation file is empty; export it again")
@@ -185,7 +184,9 @@ def _read(path: Path, slide: SlideFrame | Location | None) -> list[Outline]:
     if root.tag == ndpa.ROOT:
         return ndpa.read(root, path, _frame(slide))
     roots = f"<{asap.ROOT}> (ASAP), <{imagescope.ROOT}> (ImageScope, HALO) or <{ndpa.ROOT}> (NDPA)"
-    raise AnnotationError(f"{path}: the root element is <{root.tag}>, expected {roots}")
+    raise AnnotationError(
+        f"{path}: the root element is <{root.tag}>, expected {roots}; export the file again"
+    )
 
 
 def _frame(slide: SlideFrame | Location | None) -> SlideFrame | None:

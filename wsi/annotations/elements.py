@@ -1,5 +1,4 @@
-"""XML as a small tree in which vertices are numbers: a million of them fit in memory and are read
-in seconds."""
+"""XML as a small tree that keeps vertices as numbers, so that a million of them load in seconds."""
 
 import re
 from array import array
@@ -7,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
+from xml.sax.saxutils import quoteattr
 
 import defusedxml
 import numpy as np
@@ -14,35 +14,33 @@ from defusedxml.ElementTree import DefusedXMLParser
 
 from ...storage import AnnotationError
 
-__all__ = ["Element", "number", "parse", "printable"]
+__all__ = ["Element", "parse", "parse_number", "quote"]
 
-_VERTICES = frozenset(
-    {"Coordinate", "Vertex", "V"}
-)  # ASAP, ImageScope, HALO: x and y are attributes
-_POINT = "point"  # NDPA: x and y are elements in it
+_VERTICES = frozenset({"Coordinate", "Vertex", "V"})  # ASAP, ImageScope, HALO: x, y as attributes
+_POINT = "point"  # NDPA: x, y as child elements
 _DEEPEST = 100
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(slots=True, eq=False)
 class Element:
-    """One element; its vertices are in `coordinates` and not among its children."""
+    """One element. Its vertices are in `coordinates`, not among its children."""
 
     tag: str
     attributes: dict[str, str]
     children: list["Element"] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     coordinates: array = field(default_factory=lambda: array("d"))
     """x, y, x, y, …"""
     orders: array = field(default_factory=lambda: array("d"))
-    """Of ASAP's vertices: where in the ring each belongs."""
+    """Position of each vertex in its ring, as ASAP states it."""
 
     @property
     def text(self) -> str:
-        return "".join(self.words).strip()
+        return "".join(self.texts).strip()
 
     def iter(self, tag: str) -> Iterator["Element"]:
-        """This element and all below it that have the tag, in the file's order."""
+        """Yield this element and all below it with the tag, in the file's order."""
         waiting: list[Element] = [self]
         while waiting:
             element = waiting.pop()
@@ -51,7 +49,7 @@ class Element:
             waiting += reversed(element.children)
 
     def children_of(self, *tags: str) -> list["Element"]:
-        """The elements at the end of a path of tags, from here down."""
+        """Find the elements at the end of a path of tags, from here down."""
         found: list[Element] = [self]
         for tag in tags:
             found = [child for element in found for child in element.children if child.tag == tag]
@@ -62,16 +60,16 @@ class Element:
 
     @property
     def vertices(self) -> np.ndarray:
-        """(N, 2) float64 (x, y), in the order that the file gives them."""
+        """(N, 2) float64 (x, y), in the file's order."""
         points = np.array(self.coordinates, np.float64).reshape(-1, 2)
         return points[np.argsort(self.orders, kind="stable")] if self.orders else points
 
 
 def parse(content: bytes, path: Path) -> Element:
-    """The root of an XML file.
+    """Parse an XML file and return its root.
 
     Raises:
-        AnnotationError: not XML, entities in it, or a vertex that is no number.
+        AnnotationError: not XML, XML with entities, or a vertex that is no number.
     """
     builder = _Builder(path)
     parser = DefusedXMLParser(target=builder)
@@ -82,27 +80,26 @@ def parse(content: bytes, path: Path) -> Element:
         raise
     except (ParseError, ValueError, LookupError, defusedxml.DefusedXmlException) as error:
         raise AnnotationError(
-            f"{path}: not an annotation in XML: {error}; export it again"
+            f"{path}: not an annotation in XML: {error}; export the file again"
         ) from error
     return builder.root
 
 
-def number(word: str) -> float:
-    """A number whose decimal sign may be a comma, as some programs write it; ValueError where it is
-    none."""
+def parse_number(text: str) -> float:
+    """Parse a number, also with a decimal comma, as some programs write it. Raises ValueError."""
     try:
-        return float(word)
+        return float(text)
     except ValueError:
-        return float(word.replace(",", "."))
+        return float(text.replace(",", "."))
 
 
-def printable(word: str) -> str:
-    """A word without the characters that XML cannot hold."""
-    return _UNPRINTABLE.sub("\ufffd", word)
+def quote(text: str) -> str:
+    """Quote text as an XML attribute, without characters that XML cannot hold."""
+    return quoteattr(_UNPRINTABLE.sub("\ufffd", text))
 
 
 class _Builder:
-    """What the parser tells, as elements."""
+    """Parser target that builds the tree of elements."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -121,7 +118,7 @@ class _Builder:
         self._open.append(element)
         if len(self._open) > _DEEPEST:
             raise AnnotationError(
-                f"{self._path}: elements nested more than {_DEEPEST} deep; export it again"
+                f"{self._path}: elements are nested over {_DEEPEST} deep; export the file again"
             )
 
     def end(self, tag: str) -> None:
@@ -134,16 +131,16 @@ class _Builder:
                 self._open[-1], {child.tag.upper(): child.text for child in element.children}
             )
 
-    def data(self, words: str) -> None:
-        if self._open and not words.isspace():
-            self._open[-1].words.append(words)
+    def data(self, text: str) -> None:
+        if self._open and not text.isspace():
+            self._open[-1].texts.append(text)
 
     def _vertex(self, owner: Element, attributes: dict[str, str]) -> None:
         try:
-            x, y = number(attributes["X"]), number(attributes["Y"])
+            x, y = parse_number(attributes["X"]), parse_number(attributes["Y"])
             owner.orders.append(float(attributes.get("Order", len(owner.orders))))
         except (KeyError, ValueError) as error:
             raise AnnotationError(
-                f"{self._path}: a coordinate is not a number: {attributes}"
+                f"{self._path}: a coordinate is not a number: {attributes}; export the file again"
             ) from error
         owner.coordinates.extend((x, y))

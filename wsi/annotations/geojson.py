@@ -24,16 +24,17 @@ _COLOURS = {"tumor": [200, 0, 0], "_0": [200, 0, 0], "_1": [200, 0, 0]}
 
 
 def read(content: bytes, path: Path) -> list[Outline]:
-    """The polygons of a FeatureCollection, a list of Features, one Feature, or a bare geometry.
+    """Read the polygons of a FeatureCollection, a list of Features, one Feature, or a bare
+    geometry.
 
     Raises:
-        AnnotationError: not GeoJSON, or a geometry that is not what it says.
+        AnnotationError: not GeoJSON, or a damaged geometry.
     """
     try:
         plain = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError) as error:
         raise AnnotationError(
-            f"{path}: not GeoJSON: {error}; export it from QuPath again"
+            f"{path}: not GeoJSON: {error}; export the file from QuPath again"
         ) from error
     outlines = []
     for number, feature in enumerate(_features(plain, path)):
@@ -55,14 +56,12 @@ def _features(plain: Any, path: Path) -> list[dict]:
             f"{path}: expected a GeoJSON FeatureCollection, Feature, list of Features or geometry"
         )
     features = [item if item.get("type") == "Feature" else {"geometry": item} for item in plain]
-    if any(not isinstance(f.get("geometry") or {}, dict) for f in features):
-        raise AnnotationError(
-            f"{path}: a feature's geometry is not an object; export it from QuPath again"
-        )
-    if any(not isinstance(f.get("properties") or {}, dict) for f in features):
-        raise AnnotationError(
-            f"{path}: a feature's properties are not an object; export it from QuPath again"
-        )
+    for key in ("geometry", "properties"):
+        if any(not isinstance(feature.get(key) or {}, dict) for feature in features):
+            raise AnnotationError(
+                f"{path}: the {key} of a feature is not a JSON object; export the file from QuPath "
+                "again"
+            )
     return features
 
 
@@ -70,14 +69,13 @@ def _class_name(properties: dict, path: Path) -> str:
     classification = properties.get("classification") or ""
     if not isinstance(classification, dict):
         return str(classification)
-    names = classification.get(
-        "names", classification.get("name")
-    )  # QuPath writes derived classes as a list
+    # QuPath writes a derived class as a list of names.
+    names = classification.get("names", classification.get("name"))
     if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
         return ": ".join(names)
     if not isinstance(names, str):
         raise AnnotationError(
-            f"{path}: a class without a name: {classification}; export it from QuPath again"
+            f"{path}: a class has no name: {classification}; export the file from QuPath again"
         )
     return names
 
@@ -97,25 +95,26 @@ def _polygons(geometry: dict | None, path: Path, name: str) -> list[Polygon]:
         RecursionError,
         shapely.errors.ShapelyError,
     ) as error:
-        raise AnnotationError(f"{path}: the geometry of {name!r} is damaged: {error!r}") from error
+        raise AnnotationError(
+            f"{path}: the geometry of {name!r} is damaged: {error!r}; export the file again"
+        ) from error
     parts = [p for p in _parts(parsed) if isinstance(p, Polygon) and not p.is_empty]
     check_coordinates(shapely.get_coordinates(parts), path=path, name=name)
     if not parts:
-        logger.info("%s: %s %r encloses nothing and is passed over", path, parsed.geom_type, name)
+        logger.info("%s: %s %r encloses no area and is skipped", path, parsed.geom_type, name)
     return parts
 
 
 def _parts(geometry: BaseGeometry) -> np.ndarray:
     parts = np.array([geometry])
-    while any(
-        isinstance(part, BaseMultipartGeometry) for part in parts
-    ):  # a collection may hold collections
+    # A collection may hold collections.
+    while any(isinstance(part, BaseMultipartGeometry) for part in parts):
         parts = shapely.get_parts(parts)
     return parts
 
 
 def write(outlines: Iterable[Outline]) -> bytes:
-    """A FeatureCollection. The colour is always written: QuPath refuses a class without one."""
+    """Write a FeatureCollection. Every class gets a colour, because QuPath refuses one without."""
     features = [
         {
             "type": "Feature",

@@ -1,5 +1,5 @@
-"""Holes for formats that have none: rings to be cut out, or polygons cut into pieces without
-holes."""
+"""Outlines for formats without holes: holes as polygons of their own, or polygons cut into
+pieces."""
 
 from collections.abc import Sequence
 
@@ -10,26 +10,23 @@ from shapely.geometry import Polygon
 from .outline import Outline
 from .repair import polygons_in
 
-__all__ = ["without_holes"]
+__all__ = ["separate_holes"]
 
 
-def without_holes(outlines: Sequence[Outline]) -> list[tuple[Outline, list[Polygon]]]:
-    """Each outline without its holes, and the holes, which the reader will cut out of all outlines.
+def separate_holes(outlines: Sequence[Outline]) -> list[tuple[Outline, list[Polygon]]]:
+    """Return each outline without its holes, and its holes, which a reader cuts out of all
+    outlines.
 
-    A hole in which something else is drawn cannot be cut out of all: there the polygon falls into
-    several pieces, cut through its holes, and the list of its holes is empty.
+    If another outline lies in a hole, cutting would remove it. Then the polygon is cut through its
+    holes into several pieces, and its list of holes is empty.
     """
     tree = shapely.STRtree([outline.polygon for outline in outlines])
     plain = []
     for index, outline in enumerate(outlines):
         holes = [Polygon(ring) for ring in outline.polygon.interiors]
         shell = Polygon(outline.polygon.exterior)
-        met = (
-            tree.query(np.array(holes, object), predicate="intersects")[1]
-            if holes
-            else np.zeros(0, np.int64)
-        )
-        if (met == index).all():
+        met = tree.query(np.array(holes, object), predicate="intersects")[1] if holes else []
+        if all(other == index for other in met):
             plain.append((Outline(name=outline.name, group=outline.group, polygon=shell), holes))
         else:
             plain += [

@@ -1,23 +1,18 @@
-"""Aperio ImageScope XML: level-0 px, rings not closed; a negative region is cut out of its
-layer."""
+"""Aperio ImageScope XML: level-0 px, rings not closed, layers with negative regions."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
-from xml.sax.saxutils import quoteattr
 
 import shapely
 from shapely.geometry import Polygon
 
-from .elements import Element, printable
-from .holes import without_holes
-from .layers import Layer, group_of_layer
+from .elements import Element, quote
+from .holes import separate_holes
+from .layers import read_layers
 from .outline import Outline
-from .shapes import Kind, polygon_of
+from .shapes import Kind
 
 __all__ = ["ROOT", "read", "write"]
-
-logger = logging.getLogger(__name__)
 
 ROOT = "Annotations"
 _KINDS: dict[str, Kind] = {"0": "polygon", "1": "rectangle", "2": "ellipse"}
@@ -25,49 +20,32 @@ _COLOURS = (0x0000FF, 0x00FF00, 0xFF0000, 0x00FFFF, 0xFF00FF)  # B, G, R: the fi
 
 
 def read(root: Element, path: Path) -> list[Outline]:
-    """The closed regions of all layers; arrows, rulers and counters enclose nothing and are passed
-    over."""
-    return [
-        outline
-        for layer in root.iter("Annotation")
-        for outline in _layer(layer, path).outlines(path)
-    ]
+    """Read the closed regions of all layers; arrows, rulers and counters are skipped."""
+    return read_layers(root, path, kind_of=_kind, name_of=_name)
 
 
-def _layer(layer: Element, path: Path) -> Layer:
-    positive, negative = [], []
-    group = group_of_layer(layer)
-    for region in layer.children_of("Regions", "Region"):
-        name = (
-            region.attributes.get("Text", "")
-            or f"{group} {region.attributes.get('Id', '')}".strip()
-        )
-        points = [child.vertices for child in region.children_of("Vertices")]
-        # The type is unreliable: what has more corners than a box is a polygon.
-        many = sum(map(len, points)) > 4
-        kind = "polygon" if many else _KINDS.get(region.attributes.get("Type", "0"))
-        if kind is None or not points:
-            logger.info("%s: region %r encloses nothing and is passed over", path, name)
-            continue
-        polygon = polygon_of(kind, points[0], path=path, name=name)
-        cuts = region.attributes.get("NegativeROA") == "1"
-        (negative if cuts else positive).append(Outline(name=name, group=group, polygon=polygon))
-    return Layer(positive=positive, negative=negative)
+def _kind(region: Element, vertices: int) -> Kind | None:
+    # The stated type is unreliable: a region with more corners than a box is a polygon.
+    return "polygon" if vertices > 4 else _KINDS.get(region.attributes.get("Type", "0"))
+
+
+def _name(region: Element, group: str, _number: int) -> str:
+    text = region.attributes.get("Text", "")
+    return text or f"{group} {region.attributes.get('Id', '')}".strip()
 
 
 def write(outlines: Sequence[Outline]) -> bytes:
-    """A layer for each group; holes are negative regions, or, where something is drawn in them,
-    cuts."""
+    """Write a layer per group, with holes as negative regions; see `separate_holes`."""
     lines = ['<?xml version="1.0" encoding="utf-8"?>', f"<{ROOT}>"]
     for number, group in enumerate(dict.fromkeys(outline.group for outline in outlines)):
         colour = _COLOURS[number % len(_COLOURS)]
         lines.append(
-            f'  <Annotation Id="{number + 1}" Name={_quoted(group)} Type="4" Visible="1" '
+            f'  <Annotation Id="{number + 1}" Name={quote(group)} Type="4" Visible="1" '
             f'LineColor="{colour}">'
         )
         lines.append("    <Regions>")
         count = 0
-        for outline, holes in without_holes(
+        for outline, holes in separate_holes(
             [outline for outline in outlines if outline.group == group]
         ):
             for polygon in (outline.polygon, *holes):
@@ -82,13 +60,9 @@ def write(outlines: Sequence[Outline]) -> bytes:
 def _region(polygon: Polygon, *, name: str, number: int, is_hole: bool) -> list[str]:
     corners = shapely.get_coordinates(polygon.exterior)[:-1].tolist()
     return [
-        f'      <Region Id="{number}" Type="0" NegativeROA="{is_hole:d}" Text={_quoted(name)}>',
+        f'      <Region Id="{number}" Type="0" NegativeROA="{is_hole:d}" Text={quote(name)}>',
         "        <Vertices>",
         *(f'          <Vertex X="{x:.4f}" Y="{y:.4f}" Z="0" />' for x, y in corners),
         "        </Vertices>",
         "      </Region>",
     ]
-
-
-def _quoted(word: str) -> str:
-    return quoteattr(printable(word))

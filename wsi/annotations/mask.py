@@ -1,5 +1,8 @@
-"""Label masks (TIFF), CAMELYON16's among them, as polygons along the edges of their pixels: exact,
-and read in strips.
+"""Label masks (TIFF), CAMELYON16's among them, as exact polygons along the edges of their px.
+
+A mask is read in strips, so memory is bounded. rasterio's `features.shapes` gives the same
+polygons, 753 of 753, in about our time, and near MOST_CORNERS in a sixth of it. It would need the
+whole mask in memory and 108 MB more packages (benchmarks/rasterising.py).
 
 Frames: mask px (row, column) of one level; lattice points are the corners of px, (0, 0) the top
 left of the mask; outlines are in level-0 px of the slide.
@@ -23,17 +26,15 @@ __all__ = ["read"]
 
 logger = logging.getLogger(__name__)
 
-LARGEST_PX = (
-    2**29
-)  # the finest level up to this is read: 8 px wide for 100 000 × 200 000 px, some seconds
-LARGEST_TILE_BYTES = (
-    2**27
-)  # of one tile or strip, decoded; a mask in one piece may have 11 000 × 11 000 px
-MOST_CORNERS = 2**20  # of outlines: about 1.5 GB and 10 s while they are joined
-MOST_VALUES = 16  # in one mask; more is a picture
+# Largest level that is read: 8 level-0 px per mask px for 100 000 × 200 000 px; takes seconds.
+LARGEST_PX = 2**29
+# Largest decoded tile or strip; a mask in one piece may have 11 000 × 11 000 px.
+LARGEST_TILE_BYTES = 2**27
+MOST_CORNERS = 2**20  # takes about 1.5 GB and 20 s to polygonise
+MOST_VALUES = 16  # an image with more is a picture
 MOST_LEVELS = 64
-BLOCK_PX = 2**22  # compared at a time
-SAME_SHARE = 0.02  # a mask this near to the slide's size has its px, and was padded
+BLOCK_PX = 2**22  # processed at a time
+SAME_SHARE = 0.02  # a mask whose size differs less from the slide's has the slide's px, padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,58 +44,60 @@ class _Corners:
     row: np.ndarray
     column: np.ndarray
     is_double: np.ndarray
-    """Two px of the value meet there by their corners: two outlines turn."""
+    """True where two px of the value meet diagonally, so that two outlines turn there."""
     is_inside: np.ndarray
-    """The px right of and below the point has the value."""
+    """True where the px right of and below the point has the value."""
 
 
 def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
-    """One outline for each 4-connected piece of a value; the group is `mask-VALUE`, background is
-    0.
+    """Read one outline per 4-connected piece of a value; the group is `mask-VALUE`, 0 is
+    background.
 
-    In a mask of 0 and 1 alone the group is `binary-1`: nothing says whether that is tumour or, as
-    in CAMELYON16, tissue. Without a frame the mask's first level is taken for the slide's.
+    In a mask with values 0 and 1 only, the group is `binary-1`, because 1 may mean tumour or, as in
+    CAMELYON16, tissue. Without a frame the first level is taken as the slide's level 0.
 
     Raises:
-        AnnotationError: no such file, not a label mask, or one too large or too ragged to be read.
+        AnnotationError: no such file, not a label mask, or one with too many px or corners.
     """
     try:
         with tifffile.TiffFile(path) as tiff:
-            corners, scale = _of_some_level(tiff, path, frame)
+            corners, scale = _read_finest_level(tiff, path, frame)
     except AnnotationError:
         raise
     except OSError as error:
         raise AnnotationError(
-            f"{path}: cannot be read: {error}; check the cohort's annotation column"
+            f"{path}: cannot be read: {error}; correct the cohort's annotation column"
         ) from error
-    except Exception as error:  # what a decoder raises over damaged bytes is its own affair
+    except Exception as error:  # decoders raise errors of any class on damaged bytes
         raise AnnotationError(
-            f"{path}: not a label mask, or a damaged one: {error!r}; export it again"
+            f"{path}: not a label mask, or a damaged one: {error!r}; export the file again"
         ) from error
     outlines = []
     for value, found in sorted(corners.items()):
         group = "binary-1" if list(corners) == [1] else f"mask-{value}"
-        for number, polygon in enumerate(_polygons(found, scale)):
+        for number, polygon in enumerate(_to_polygons(found, scale)):
             outlines.append(Outline(name=f"{group} {number}", group=group, polygon=polygon))
     return outlines
 
 
-def _of_some_level(
+def _read_finest_level(
     tiff: tifffile.TiffFile, path: Path, frame: SlideFrame | None
 ) -> tuple[dict[int, _Corners], tuple[float, float]]:
-    """From the finest level that is small and smooth enough; the (x, y) level-0 px of the slide its
-    px are wide."""
+    """Read the finest level that is small and smooth enough.
+
+    Returns the corners by value, and the level-0 px of the slide per mask px in (x, y).
+    """
     first: Any = tiff.pages[0]
     width, height = first.imagewidth, first.imagelength
     if first.samplesperpixel != 1 or first.dtype is None or first.dtype.kind not in "bui":
         raise AnnotationError(
-            f"{path}: {first.samplesperpixel} channels of {first.dtype}, expected one channel of "
-            "whole numbers; an image is not a mask"
+            f"{path}: {first.samplesperpixel} channel(s) of {first.dtype}, expected one channel of "
+            "integers; give a label mask, not an image"
         )
-    fit_x, fit_y = _fit(path, (width, height), frame)
-    said = (
-        f"no level of the {width} × {height} px mask is under {LARGEST_PX:.2g} px; write it with a "
-        "pyramid"
+    fit_x, fit_y = _scale_to_slide(path, (width, height), frame)
+    reason = (
+        f"no level of the {width} × {height} px mask has less than {LARGEST_PX:.2g} px; write the "
+        "mask with a pyramid"
     )
     for page in _levels(tiff):
         if page.imagewidth * page.imagelength > LARGEST_PX:
@@ -105,30 +108,29 @@ def _of_some_level(
             else page.imagewidth * page.rowsperstrip
         )
         if block * page.dtype.itemsize > LARGEST_TILE_BYTES:
-            said = f"tiles or strips of {block} px are too large to decode; write it with tiles"
+            reason = f"tiles or strips of {block} px are too large; write the mask with tiles"
             continue
-        corners = _corners(_blocks(tiff, page), path)
+        corners = _find_corners(_blocks(tiff, page), path)
         if corners is not None:
-            across, down = (
-                _downsample(width, page.imagewidth),
-                _downsample(height, page.imagelength),
-            )
+            across = _downsample(width, page.imagewidth)
+            down = _downsample(height, page.imagelength)
             return corners, (fit_x * across, fit_y * down)
-        said = (
-            f"its outlines have over {MOST_CORNERS} corners: too ragged; smooth it, or write it "
-            "with a pyramid"
+        reason = (
+            f"the outlines of the mask have over {MOST_CORNERS} corners; smooth the mask, or write "
+            "it with a pyramid"
         )
         logger.info(
-            "%s: too ragged at %d × %d px; a coarser level is tried",
+            "%s: over %d corners at %d × %d px; next a coarser level is tried",
             path,
+            MOST_CORNERS,
             page.imagewidth,
             page.imagelength,
         )
-    raise AnnotationError(f"{path}: {said}")
+    raise AnnotationError(f"{path}: {reason}")
 
 
 def _levels(tiff: tifffile.TiffFile) -> Iterator[Any]:
-    """Reduced images of the first page, itself included, as they come in the file."""
+    """Yield the first page and its reduced copies, in the file's order."""
     first: Any = tiff.pages[0]
     for index in range(MOST_LEVELS):
         try:
@@ -136,7 +138,7 @@ def _levels(tiff: tifffile.TiffFile) -> Iterator[Any]:
         except IndexError:
             return
         across, down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength
-        # Sizes are rounded, by up to a px at each end, more where tiles are padded.
+        # Sizes are rounded by up to a px at each end, and by more if tiles are padded.
         slack = 2 / min(page.imagewidth, page.imagelength) + 0.01
         if (
             page.samplesperpixel == 1
@@ -147,29 +149,32 @@ def _levels(tiff: tifffile.TiffFile) -> Iterator[Any]:
 
 
 def _downsample(whole_px: int, level_px: int) -> float:
-    """Sizes are rounded: a ratio that may have been a whole number was one."""
+    """Ratio of two sizes; a ratio that differs from an integer only by rounding becomes that
+    integer."""
     nearest = max(1, round(whole_px / level_px))
     return float(nearest) if abs(whole_px / nearest - level_px) < 1 else whole_px / level_px
 
 
-def _fit(path: Path, size: tuple[int, int], frame: SlideFrame | None) -> tuple[float, float]:
-    """(x, y) level-0 px of the slide in one px of the mask's first level."""
+def _scale_to_slide(
+    path: Path, size: tuple[int, int], frame: SlideFrame | None
+) -> tuple[float, float]:
+    """(x, y) level-0 px of the slide per px of the mask's first level."""
     if frame is None:
-        logger.warning("%s: its slide is not at hand, so its px are taken for level-0 px", path)
+        logger.warning("%s: read without its slide, so its px are taken as level-0 px", path)
         return 1.0, 1.0
     x, y = frame.width / size[0], frame.height / size[1]
     if max(abs(x - 1), abs(y - 1)) <= SAME_SHARE:
         return 1.0, 1.0
     if abs(x / y - 1) > SAME_SHARE:
         raise AnnotationError(
-            f"{path}: the mask is {size[0]} × {size[1]} px and the slide {frame.width} × "
-            f"{frame.height}: their shapes differ; is it this slide's mask?"
+            f"{path}: a mask of {size[0]} × {size[1]} px has another shape than its slide of "
+            f"{frame.width} × {frame.height} px; give the mask of this slide"
         )
     return x, y
 
 
 def _blocks(tiff: tifffile.TiffFile, page: Any) -> Iterator[np.ndarray]:
-    """Rows from top to bottom, each block as wide as the level."""
+    """Yield blocks of rows from top to bottom, each as wide as the level."""
     offsets, counts = page.dataoffsets, page.databytecounts
     rows, columns = page.chunks[-2:] if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     across = -(-page.imagewidth // columns)
@@ -191,25 +196,21 @@ def _blocks(tiff: tifffile.TiffFile, page: Any) -> Iterator[np.ndarray]:
         yield from (strip[start : start + height] for start in range(0, len(strip), height))
 
 
-def _corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, _Corners] | None:
-    """Corners by value; None where there are too many."""
+def _find_corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, _Corners] | None:
+    """Find the corners by value; None if there are more than MOST_CORNERS."""
     found: dict[int, list[np.ndarray]] = {}
     above, top, count = None, 0, 0
-    for block in _with_a_row_below(blocks):
+    for block in _add_empty_row(blocks):
         if above is None:
             above = np.zeros((1, block.shape[1]), block.dtype)
         rows = np.pad(np.concatenate([above, block]), ((0, 0), (1, 1)))
-        low, high = rows.min(), rows.max()
-        # Most of a mask is background.
-        for value in () if low == high == 0 else _values(rows, path):
+        # Most of a mask is background, for which this test is quick.
+        for value in _values(rows, path) if rows.any() else ():
             points = _corners_of(rows == value)
             points[0] += top
             found.setdefault(value, []).append(points)
             count += points.shape[1]
-        if len(found) > MOST_VALUES:
-            raise AnnotationError(
-                f"{path}: more than {MOST_VALUES} values: a picture and not a label mask"
-            )
+        _check_values(len(found), path)
         if count > MOST_CORNERS:
             return None
         above, top = block[-1:], top + len(block)
@@ -222,7 +223,7 @@ def _corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, _Corners] | 
     }
 
 
-def _with_a_row_below(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _add_empty_row(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     block = None
     for block in blocks:
         yield block
@@ -231,25 +232,28 @@ def _with_a_row_below(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _values(rows: np.ndarray, path: Path) -> list[int]:
-    values = np.unique(rows)
-    if len(values) > MOST_VALUES + 1:
+    values = [int(value) for value in np.unique(rows) if value != 0]
+    _check_values(len(values), path)
+    return values
+
+
+def _check_values(count: int, path: Path) -> None:
+    if count > MOST_VALUES:
         raise AnnotationError(
-            f"{path}: more than {MOST_VALUES} values: a picture and not a label mask"
+            f"{path}: more than {MOST_VALUES} values; give a label mask, not a picture"
         )
-    return [int(value) for value in values if value != 0]
 
 
 def _corners_of(inside: np.ndarray) -> np.ndarray:
-    """(4, N): row and column of lattice points between px, whether double, whether the px below
-    right is inside."""
+    """(4, N): row and column of lattice points, is_double, is_inside."""
     a, b, c, d = inside[:-1, :-1], inside[:-1, 1:], inside[1:, :-1], inside[1:, 1:]
     double = (a == d) & (b == c) & (a != b)
     row, column = np.nonzero((a ^ b ^ c ^ d) | double)
     return np.stack([row, column, double[row, column], d[row, column]]).astype(np.int64)
 
 
-def _polygons(corners: _Corners, scale: tuple[float, float]) -> list[shapely.Polygon]:
-    """Pieces of a value with their holes; edges join corners two by two, along rows and along
+def _to_polygons(corners: _Corners, scale: tuple[float, float]) -> list[shapely.Polygon]:
+    """Polygonise the corners of one value; edges join corners in pairs, along rows and along
     columns."""
     times = 1 + corners.is_double
     row, column = np.repeat(corners.row, times), np.repeat(corners.column, times)
@@ -257,10 +261,10 @@ def _polygons(corners: _Corners, scale: tuple[float, float]) -> list[shapely.Pol
     edges = [points[np.lexsort(keys)].reshape(-1, 2, 2) for keys in ((column, row), (row, column))]
     lines = np.asarray(shapely.linestrings(np.concatenate(edges)), object)
     faces = shapely.get_parts(shapely.polygonize(lines))
-    # A face is a piece or a hole in one; the px below right of its topmost, leftmost corner tells.
-    place, face = shapely.get_coordinates(shapely.get_exterior_ring(faces), return_index=True)
-    order = np.lexsort((place[:, 0], place[:, 1], face))
-    x, y = place[order[np.unique(face[order], return_index=True)[1]]].astype(np.int64).T
+    # A face is a piece or a hole; the px below right of its topmost, leftmost corner decides.
+    vertex, face = shapely.get_coordinates(shapely.get_exterior_ring(faces), return_index=True)
+    order = np.lexsort((vertex[:, 0], vertex[:, 1], face))
+    x, y = vertex[order[np.unique(face[order], return_index=True)[1]]].astype(np.int64).T
     wide = int(column.max()) + 1
     key = corners.row * wide + corners.column
     sorting = np.argsort(key)

@@ -1,4 +1,4 @@
-"""Hamamatsu NDPA: nm from the centre of the glass; what px those are only the slide can say."""
+"""Hamamatsu NDPA: nm from the centre of the glass, which only the slide can convert to px."""
 
 import logging
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 from shapely.geometry import Polygon
 
 from ...storage import AnnotationError
-from .elements import Element, number
+from .elements import Element, parse_number
 from .frame import SlideFrame
 from .outline import Outline
-from .shapes import check_coordinates, ellipse, polygon_of
+from .shapes import check_coordinates, to_polygon, trace_ellipse
 
 __all__ = ["ROOT", "read"]
 
@@ -20,14 +20,14 @@ ROOT = "annotations"
 
 
 def read(root: Element, path: Path, frame: SlideFrame | None) -> list[Outline]:
-    """The closed shapes; the group is the title, or the colour where there is no title.
+    """Read the closed shapes; the group is the title or, without one, the colour.
 
     Raises:
-        AnnotationError: no frame, or one that does not say where the slide lies on the glass.
+        AnnotationError: no frame, or one without a position on the glass.
     """
     if frame is None:
         raise AnnotationError(
-            f"{path}: an NDPA cannot be read without its slide; pass slide=, the NDPI's path"
+            f"{path}: an NDPA file needs its slide; pass slide=, the path of the NDPI file"
         )
     scale, middle = map(np.array, frame.px_of_nm(path))
     outlines = []
@@ -35,8 +35,8 @@ def read(root: Element, path: Path, frame: SlideFrame | None) -> list[Outline]:
         unit = view.text_of("coordformat")
         if unit not in ("nanometers", ""):
             raise AnnotationError(
-                f"{path}: coordinates in {unit!r}, expected nanometers; export it from NDP.view "
-                "again"
+                f"{path}: coordinates in {unit!r}, expected nanometers; export the file from "
+                "NDP.view again"
             )
         for drawn in view.children_of("annotation"):
             name = view.text_of("title")
@@ -53,14 +53,16 @@ def _polygon(
     kind = drawn.attributes.get("type", "").lower()
     if kind == "circle":
         try:
-            x, y, radius = (number(drawn.text_of(tag)) for tag in ("x", "y", "radius"))
+            x, y, radius = (parse_number(drawn.text_of(tag)) for tag in ("x", "y", "radius"))
         except ValueError as error:
-            raise AnnotationError(f"{path}: the circle {name!r} has no centre or radius") from error
+            raise AnnotationError(
+                f"{path}: the circle {name!r} has no centre or radius; export the file again"
+            ) from error
         centre, radii = np.array([x, y]) * scale + middle, abs(radius) * scale
         check_coordinates(np.array([centre, radii]), path=path, name=name)
-        return Polygon(ellipse(centre, radii))
+        return Polygon(trace_ellipse(centre, radii))
     lists = drawn.children_of("pointlist")
     if kind != "freehand" or not lists or drawn.text_of("closed") == "0":
-        logger.info("%s: %s %r encloses nothing and is passed over", path, kind or "shape", name)
+        logger.info("%s: %s %r encloses no area and is skipped", path, kind or "shape", name)
         return None
-    return polygon_of("polygon", lists[0].vertices * scale + middle, path=path, name=name)
+    return to_polygon("polygon", lists[0].vertices * scale + middle, path=path, name=name)

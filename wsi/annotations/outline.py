@@ -9,8 +9,7 @@ __all__ = ["Outline"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
-    """A polygon with holes, level-0 px, with the name and the group (QuPath: class) its author gave
-    it."""
+    """A polygon with holes, level-0 px, with its name and its group (in QuPath: class)."""
 
     name: str
     group: str

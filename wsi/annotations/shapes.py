@@ -1,6 +1,6 @@
-"""Rings from what programs store of shapes: corners, points of a spline, boxes around ellipses.
+"""Polygons of the shapes that programs store: corners, points of a spline, boxes around ellipses.
 
-Curves become polygons that leave them by at most `TOLERANCE_PX`.
+A polygon deviates from its curve by at most `TOLERANCE_PX`.
 """
 
 import logging
@@ -17,58 +17,62 @@ __all__ = [
     "TOLERANCE_PX",
     "Kind",
     "check_coordinates",
-    "ellipse",
-    "polygon_of",
-    "spline",
+    "to_polygon",
+    "trace_ellipse",
+    "trace_spline",
 ]
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal["polygon", "rectangle", "ellipse", "spline"]
 TOLERANCE_PX = 0.05
-# slides reach 3e5; farther out are other units or damage, and arithmetic that loses the decimals
+# Slides reach 3e5 px; a larger coordinate is damaged or has another unit.
 FARTHEST_PX = 1e8
-_MOST_PIECES = 256  # of one span of a spline
+_MOST_PIECES = 256  # per span of a spline
 
 
-def polygon_of(kind: Kind, points: np.ndarray, *, path: Path, name: str) -> Polygon:
-    """The polygon of a shape, not yet valid; points (N, 2) are its corners, level-0 px.
+def to_polygon(kind: Kind, points: np.ndarray, *, path: Path, name: str) -> Polygon:
+    """Make the polygon of a shape from its corners, (N, 2) level-0 px; it may be invalid.
 
-    Two to four points of an ellipse, or two of a rectangle, span the box around it. An empty one,
-    and a warning, where there are too few points to enclose anything.
+    Two to four points of an ellipse, or two of a rectangle, span the box around it. Too few points
+    to enclose an area give an empty polygon and a warning.
     """
     check_coordinates(points, path=path, name=name)
     if kind in ("rectangle", "ellipse") and len(points) == 2:
         (x0, y0), (x1, y1) = points
         points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
     if len(points) < 3:
-        logger.warning("%s: outline %r has %d points and is left out", path, name, len(points))
+        logger.warning("%s: outline %r has %d points and is dropped", path, name, len(points))
         return Polygon()
     if kind == "ellipse" and len(points) <= 4:
-        points = ellipse((points.min(axis=0) + points.max(axis=0)) / 2, np.ptp(points, axis=0) / 2)
+        points = trace_ellipse(
+            (points.min(axis=0) + points.max(axis=0)) / 2, np.ptp(points, axis=0) / 2
+        )
     if kind == "spline":
-        points = spline(points)
+        points = trace_spline(points)
     return Polygon(points)
 
 
 def check_coordinates(points: np.ndarray, *, path: Path, name: str) -> None:
-    """Refuse what lies on no slide.
+    """Refuse coordinates that lie on no slide.
 
     Raises:
-        AnnotationError: a coordinate that is not finite, or farther out than `FARTHEST_PX`.
+        AnnotationError: a coordinate is not finite, or above `FARTHEST_PX`.
     """
     if not np.isfinite(points).all():
-        raise AnnotationError(f"{path}: a coordinate of {name!r} is not finite; draw it again")
+        raise AnnotationError(
+            f"{path}: a coordinate of {name!r} is not finite; draw the outline again"
+        )
     farthest = np.abs(points).max(initial=0)
     if farthest > FARTHEST_PX:
         raise AnnotationError(
-            f"{path}: a coordinate of {name!r} is {farthest:g}, which lies on no slide; "
-            "coordinates are level-0 px, not nm or µm"
+            f"{path}: a coordinate of {name!r} is {farthest:g}, outside of any slide; give level-0 "
+            "px, not nm or µm"
         )
 
 
-def ellipse(centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Points (N, 2) on an ellipse whose axes are x and y; centre and radii are (x, y)."""
+def trace_ellipse(centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Points (N, 2) on an ellipse with axes along x and y; centre and radii are (x, y)."""
     largest = float(np.max(radii))
     step = np.arccos(1 - min(1.0, TOLERANCE_PX / largest)) if largest else 1.0
     count = max(8, 4 * int(np.ceil(np.pi / (4 * step))))
@@ -76,15 +80,15 @@ def ellipse(centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
     return centre + radii * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def spline(points: np.ndarray) -> np.ndarray:
-    """The closed centripetal Catmull-Rom curve through points (N, 2), which is what ASAP draws."""
-    points = points[
-        (points != np.roll(points, 1, axis=0)).any(axis=1)
-    ]  # it knows no span of no length
+def trace_spline(points: np.ndarray) -> np.ndarray:
+    """Points on the closed centripetal Catmull-Rom curve through points (N, 2), as ASAP draws
+    it."""
+    # The curve is undefined between equal points.
+    points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     if len(points) < 3:
         return points
     p1, p2 = points, np.roll(points, -1, axis=0)
-    # The square root of a span's length is how long the curve takes over it.
+    # The parameter of a centripetal curve grows by the square root of a span's length.
     span = np.sqrt(np.linalg.norm(p2 - p1, axis=1))[:, None]
     before, after = np.roll(span, 1, axis=0), np.roll(span, -1, axis=0)
     p0, p3 = np.roll(points, 1, axis=0), np.roll(points, -2, axis=0)
@@ -98,7 +102,7 @@ def spline(points: np.ndarray) -> np.ndarray:
         np.linalg.norm(p1 - 2 * control1 + control2, axis=1),
         np.linalg.norm(control1 - 2 * control2 + p2, axis=1),
     )
-    # n chords leave a cubic by less than its largest second derivative, 6 × bend, over 8 n².
+    # n chords deviate from a cubic by less than its largest second derivative, 6 × bend, over 8 n².
     pieces = np.clip(np.ceil(np.sqrt(6 * bend / (8 * TOLERANCE_PX))), 1, _MOST_PIECES).astype(
         np.int64
     )

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import time
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 import tifffile
 from zarr.storage import FsspecStore
 
-from ...storage import SlideError, file_system, format_location, name_of
+from ...storage import SlideError, call_with_retries, file_system, format_location, name_of
 from ..geometry import ceil_div, floor_div
 from .omezarr_reader import open_ome_zarr_store
 from .pyramid import TileReader
@@ -21,7 +20,7 @@ __all__ = ["RemoteBytes", "open_remote"]
 
 logger = logging.getLogger(__name__)
 
-PAUSES_S = (0.5, 2.0)  # before the second and the third attempt
+ATTEMPTS = 3
 BLOCK_BYTES = 2**16  # smallest part of the directories that is fetched
 NOT_COMPARED = (
     "read in place by byte ranges; not compared with OpenSlide, which reads local files only"
@@ -170,22 +169,18 @@ class _DirectoriesFile(io.RawIOBase):
 
 
 def _with_retries(call: Callable[[], T], url: str) -> T:
-    for pause_s in PAUSES_S:
-        try:
-            return call()
-        except (PermissionError, ImportError, SlideError):
-            raise
-        except FileNotFoundError as error:
-            if not (url.startswith("http") and _is_transient(error)):
-                raise
-            reason: BaseException | None = error.__cause__
-        except Exception as error:  # every service has its own errors
-            reason = error
-        logger.info(
-            "%s: %s; next attempt in %g s", format_location(url), _describe(reason, url), pause_s
-        )
-        time.sleep(pause_s)
-    return call()
+    def log(error: Exception, pause_s: float) -> None:
+        reason = error.__cause__ if isinstance(error, FileNotFoundError) else error
+        text = _describe(reason, url)
+        logger.info("%s: %s; next attempt in %.1f s", format_location(url), text, pause_s)
+
+    def is_temporary(error: Exception) -> bool:
+        if isinstance(error, FileNotFoundError):
+            return url.startswith("http") and _is_transient(error)
+        # Every service has its own errors.
+        return not isinstance(error, PermissionError | ImportError | SlideError)
+
+    return call_with_retries(call, attempts=ATTEMPTS, is_temporary=is_temporary, on_retry=log)
 
 
 def _is_transient(error: FileNotFoundError) -> bool:
