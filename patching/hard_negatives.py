@@ -16,11 +16,11 @@ from scipy.spatial import KDTree
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_blocks
 from ..cohort import Cohort, CohortSlide
-from ..storage import GigaslideError, Location, Recipe, SettingsError, StoreError, join_location
+from ..storage import GigaslideError, Location, Recipe, SettingsError, StoreError
 from ..wsi import Heatmap, Slide, tissue_mask, tumor_fractions
 from .blocks import PatchBlocks
 from .lesions import NO_LESION, near_border
-from .metadata import load_slide_attributes
+from .metadata import SlidePatches
 from .plan import refuse_if_gone, slide_inputs, tumor_of
 from .sampling import Candidates
 from .settings import HardSettings, TileSettings
@@ -76,13 +76,13 @@ def add_hard_negatives(
     PatchStore(store).attributes  # noqa: B018  (no lock where there is no store)
     with open_run_folder(store, batch, stage=STAGE) as folder:
         opened = PatchStore(store)
-        trained = {slide.id for slide in opened.slides if slide.split == "train"}
+        tiled = {slide.id: slide for slide in opened.slides if slide.split == "train"}
         items = [
-            _item(slide, heatmaps / slide.id / "heatmap.zarr", opened, settings)
+            _item(slide, heatmap, tiled[slide.id], opened.tile_settings, settings)
             for slide in cohort
-            if slide.id in trained
+            if slide.id in tiled
             and slide.exhaustive
-            and (heatmaps / slide.id / "heatmap.zarr").exists()
+            and (heatmap := heatmaps / slide.id / "heatmap.zarr").exists()
         ]
         if not items:
             raise SettingsError(
@@ -104,13 +104,17 @@ def _list_groups(store: PatchStore, items: list[SlideWithHeatmap]) -> None:
 
 
 def _item(
-    slide: CohortSlide, heatmap: Path, store: PatchStore, settings: HardSettings
+    slide: CohortSlide,
+    heatmap: Path,
+    tiled: SlidePatches,
+    tiles: TileSettings,
+    settings: HardSettings,
 ) -> SlideWithHeatmap:
-    asked = {**store.tile_settings.of_recipe(), "hard": settings.model_dump(mode="json")}
+    asked = {**tiles.of_recipe(), "hard": settings.model_dump(mode="json")}
     recipe = Recipe(stage="hard negatives", settings=asked, inputs={})
     try:
         now = slide_inputs(slide)
-        _refuse_if_changed(slide, now, store)
+        _refuse_if_changed(slide, now, tiled)
         found = Heatmap.load(heatmap)
     except (GigaslideError, OSError) as error:  # its slide fails; the others are done
         return SlideWithHeatmap(slide=slide, heatmap=heatmap, recipe=recipe, damage=str(error))
@@ -119,12 +123,9 @@ def _item(
     return SlideWithHeatmap(slide=slide, heatmap=heatmap, recipe=replace(recipe, inputs=inputs))
 
 
-def _refuse_if_changed(slide: CohortSlide, now: dict[str, Any], store: PatchStore) -> None:
+def _refuse_if_changed(slide: CohortSlide, now: dict[str, Any], tiled: SlidePatches) -> None:
     """Pass if the slide and its annotation are those that the store's patches were made from."""
-    tiled = load_slide_attributes(join_location(store.path, slide.id))
-    if tiled is None:
-        raise StoreError(f"{store.path}: {slide.id} is not there any more; tile it again first")
-    made = Recipe.from_json(tiled["recipe"])
+    made = Recipe.from_json(tiled.attributes["recipe"])
     changes = made.differences(replace(made, inputs={**made.inputs, **now}))
     if changes:
         raise StoreError(

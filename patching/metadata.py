@@ -27,7 +27,6 @@ __all__ = [
     "SlidePatches",
     "attributes_of",
     "describe",
-    "load_slide_attributes",
     "slides_of",
 ]
 
@@ -170,18 +169,6 @@ def slides_of(
 def _fits(found: dict[str, Any], tiles: TileSettings) -> bool:
     arrays = {name: list(shape) for name, shape in tiles.arrays.items()}
     return found["recipe"]["settings"] == tiles.of_recipe() and found["arrays"] == arrays
-
-
-def load_slide_attributes(group: Location) -> dict[str, Any] | None:
-    """Load the attributes of one slide's group: recipe, counts, unreadable, arrays; None if there
-    is no group.
-
-    Raises:
-        SettingsError: another Zarr group is there.
-        StoreError: its zarr.json is damaged.
-    """
-    content = read_file(group, GROUP)
-    return None if content is None else _slide_attributes(group, content)
 
 
 def _slide_attributes(group: Location, content: bytes | None) -> dict[str, Any]:

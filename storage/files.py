@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -173,10 +174,10 @@ def read_part(location: Location, name: str, *, start: int, stop: int) -> bytes:
     return found
 
 
-def write_file(location: Location, name: str, content: bytes) -> None:
-    """Write a file, whole or not at all, and have it on disk."""
+def write_file(location: Location, name: str, content: bytes, *, sync: bool = True) -> None:
+    """Write a file, whole or not at all; in a folder with sync, have it on disk."""
     if isinstance(location, Path):
-        with atomic_file(location / name) as partial:
+        with atomic_file(location / name, sync=sync) as partial:
             partial.write_bytes(content)
     else:
         _put(location, name, content)
@@ -208,20 +209,24 @@ def delete_file(location: Location, name: str) -> None:
     Raises:
         StoreError: the location does not answer.
     """
-    deleting = open_kvstore(location).write(name, None)
-    wait_for(deleting, f"{join_location(location, name)}: cannot be deleted")
+    if isinstance(location, Path):
+        (location / name).unlink(missing_ok=True)
+    else:
+        deleting = open_kvstore(location).write(name, None)
+        wait_for(deleting, f"{join_location(location, name)}: cannot be deleted")
 
 
-def delete_files(location: Location, *, keep: str = "") -> None:
-    """Delete every file below a location except keep.
+def delete_files(location: Location) -> None:
+    """Delete every file below a location; a folder too, as far as possible.
 
     Raises:
         StoreError: the location does not answer.
     """
-    opened = open_kvstore(location)
-    ranges = [("", keep), (f"{keep}\0", "")] if keep else [("", "")]
-    for deleting in [opened.delete_range(opened.KeyRange(*ends)) for ends in ranges]:
-        wait_for(deleting, f"{location}: cannot be removed")
+    if isinstance(location, Path):
+        shutil.rmtree(location, ignore_errors=True)
+    else:
+        opened = open_kvstore(location)
+        wait_for(opened.delete_range(opened.KeyRange()), f"{location}: cannot be removed")
 
 
 def list_files(location: Location, *, prefix: str = "") -> list[str]:
@@ -230,6 +235,10 @@ def list_files(location: Location, *, prefix: str = "") -> list[str]:
     Raises:
         StoreError: the location does not answer.
     """
+    if isinstance(location, Path):
+        files = (path for path in location.rglob("*") if path.is_file())
+        names = [path.relative_to(location).as_posix() for path in files]
+        return [name for name in names if name.startswith(prefix)]
     opened = open_kvstore(location)
     keys = opened.KeyRange(prefix.encode(), prefix.encode() + b"\xff")  # a byte not in UTF-8
     return [key.decode() for key in wait_for(opened.list(keys), f"{location}: cannot be listed")]

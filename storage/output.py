@@ -144,11 +144,7 @@ class Output:
     def clean_up(self) -> None:
         """Remove what is hidden beside a whole output: its records and the output it replaced."""
         self.partial().clean_up()
-        previous = self._previous
-        if not isinstance(previous, Path):
-            delete_files(previous)
-        elif previous.exists():
-            remove_folder(previous)
+        delete_files(self._previous)
 
     @contextmanager
     def write(self, attributes: Mapping[str, Any] | None = None) -> Iterator[Location]:
@@ -191,14 +187,9 @@ class Output:
         Nobody then takes it for the output asked for, and `state` brings it back if its recipe is
         asked for again. In a bucket every file is copied.
         """
-        previous = self._previous
-        if isinstance(self.location, Path) and isinstance(previous, Path):
-            if previous.exists():  # beside a whole output it is obsolete
-                remove_folder(previous)
-            self.location.rename(previous)
-        else:
-            self._move(self.location, previous)
-        return previous
+        delete_files(self._previous)  # beside a whole output it is obsolete
+        self._move(self.location, self._previous)
+        return self._previous
 
     def remove(self) -> None:
         """Remove the output: as others see it, it is whole or gone."""
@@ -226,14 +217,14 @@ class Output:
         if made is None or made.differences(self.recipe):
             return None
         logger.info("%s: brought back from %s", self.location, self._previous)
-        if isinstance(self.location, Path) and isinstance(self._previous, Path):
-            self._previous.rename(self.location)
-        else:
-            delete_files(self.location)  # blocks of the replacement
-            self._move(self._previous, self.location)
+        self._move(self._previous, self.location)
         return content
 
     def _move(self, source: Location, target: Location) -> None:
+        if isinstance(source, Path) and isinstance(target, Path):
+            source.rename(target)
+            return
+        delete_files(target)  # blocks of a replacement
         copy_files(source, target, last=self.recipe_file)
         delete_file(source, self.recipe_file)  # first: no reader meets half an output
         delete_files(source)

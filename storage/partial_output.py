@@ -8,18 +8,15 @@
 
 import errno
 import json
-import shutil
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from .atomic import (
     PARTIAL,
-    atomic_file,
-    remove_folder,
     remove_litter,
     start_writeback,
     sync_below,
@@ -117,13 +114,15 @@ class PartialOutput(ABC, Generic[LocationT]):
     def _checksums(self, files: Sequence[str]) -> list[Checksum | None]:
         """Checksums of files below `whole`; None for one that is missing or unreadable."""
 
-    @abstractmethod
     def discard(self) -> None:
         """Remove the partial output with all its blocks."""
+        self._clear()
+        self.clean_up()
 
-    @abstractmethod
     def clean_up(self) -> None:
         """Remove records and plan, once the output is whole."""
+        delete_file(self.folder, RECIPE)  # first: nothing continues what a kill leaves
+        delete_files(self.folder)
 
     def begin(self) -> None:
         """Remove what is there and begin with no blocks."""
@@ -165,25 +164,20 @@ class PartialOutput(ABC, Generic[LocationT]):
         Raises:
             StoreError: a file is missing, or has another size.
         """
-        self._write_small(_record_name(number), json.dumps(asdict(record)).encode())
-
-    def _write_small(self, name: str, content: bytes) -> None:
-        write_file(self.folder, name, content)
+        content = json.dumps(asdict(record)).encode()
+        write_file(self.folder, _record_name(number), content, sync=False)
 
     def records(self) -> dict[int, BlockRecord]:
         """Records of finished blocks by number. Their files are not checked."""
         found = {}
         folder = join_location(self.folder, DONE)
-        names = sorted(self._record_names())
+        names = sorted(list_files(folder))
         for name, content in zip(names, read_files(folder, names), strict=True):
             try:
                 found[int(name.removesuffix(".json"))] = BlockRecord(**json.loads(content or b""))
             except (ValueError, TypeError):
                 continue  # torn: the block is done again
         return found
-
-    @abstractmethod
-    def _record_names(self) -> Iterable[str]: ...
 
     def check_records(self) -> dict[int, BlockRecord]:
         """Records of the blocks whose files are as they were written; other records are removed.
@@ -202,11 +196,8 @@ class PartialOutput(ABC, Generic[LocationT]):
             )
         }
         for number in found.keys() - good.keys():
-            self._remove_record(number)
+            delete_file(self.folder, _record_name(number))
         return good
-
-    def _remove_record(self, number: int) -> None:
-        delete_file(self.folder, _record_name(number))
 
 
 @dataclass(frozen=True)
@@ -222,17 +213,8 @@ class FolderPartial(PartialOutput[Path]):
         return self.folder / WHOLE
 
     def _clear(self) -> None:
-        if self.folder.exists():
-            remove_folder(self.folder)
-        (self.folder / DONE).mkdir(parents=True)
-        self.whole.mkdir()
-
-    def discard(self) -> None:
-        if self.folder.exists():
-            remove_folder(self.folder)
-
-    def clean_up(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.clean_up()
+        self.whole.mkdir(parents=True)
 
     def save_record(self, number: int, record: BlockRecord) -> None:
         for name, (size, _) in record.files.items():
@@ -267,18 +249,8 @@ class FolderPartial(PartialOutput[Path]):
             name = Path(error.filename).relative_to(self.whole).as_posix()
             for number, record in self.records().items():
                 if name in record.files:
-                    self._remove_record(number)
+                    delete_file(self.folder, _record_name(number))
             raise
-
-    def _write_small(self, name: str, content: bytes) -> None:
-        with atomic_file(self.folder / name, sync=False) as file:
-            file.write_bytes(content)
-
-    def _record_names(self) -> list[str]:
-        return [path.name for path in (self.folder / DONE).glob("[0-9]*.json")]
-
-    def _remove_record(self, number: int) -> None:
-        (self.folder / _record_name(number)).unlink(missing_ok=True)
 
     def _checksums(self, files: Sequence[str]) -> list[Checksum | None]:
         found: list[Checksum | None] = []
@@ -306,14 +278,7 @@ class BucketPartial(PartialOutput[str]):
         write_file(self.folder, RECIPE, b"{}")  # marks as ours what a kill leaves
         delete_file(self.location, self.recipe_file)  # first: no reader meets half an output
         delete_files(self.location)
-        delete_files(self.folder, keep=RECIPE)
-
-    def discard(self) -> None:
-        self._clear()
         self.clean_up()
-
-    def clean_up(self) -> None:
-        delete_files(self.folder)
 
     def commit(self, recipe: bytes) -> None:
         write_file(self.location, self.recipe_file, recipe)

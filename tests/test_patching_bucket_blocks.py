@@ -19,13 +19,13 @@ from gigaslide.patching.blocks import SlideToTile, TileBlocks
 from gigaslide.patching.quota import quotas
 from gigaslide.storage import (
     Location,
+    PartialOutput,
     StoreError,
     bucket_lock,
     delete_file,
     files,
     join_location,
     list_files,
-    partial_output,
     read_files,
     remove_leftovers,
     retry,
@@ -197,8 +197,7 @@ def test_fault_23_finishing_that_was_cut_off_before_its_tidying_is_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(BucketPartial, "clean_up", killed)
-        patch.setattr(partial_output.shutil, "rmtree", killed)
+        patch.setattr(PartialOutput, "clean_up", killed)
         with pytest.raises(KeyboardInterrupt):
             driver.assemble(item)
     assert len(PatchStore(store).slides) == 1
