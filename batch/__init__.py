@@ -1,8 +1,8 @@
-"""The same work over many slides, on one machine or many."""
+"""Work over many slides, on one machine or many."""
 
 from .blocks import BlockPlan, BlockWork, PendingBlocks
 from .driver import BlockDriver, SlideContext
-from .machine import available_cores
+from .machine import available_cores, available_memory
 from .outcome import BatchSummary, SlideOutcome, SlideStatus
 from .run import run_blocks, run_slides
 from .run_folder import RunFolder, open_run_folder
@@ -23,6 +23,7 @@ __all__ = [
     "SlideStatus",
     "Stopped",
     "available_cores",
+    "available_memory",
     "describe_workers",
     "open_run_folder",
     "run_blocks",

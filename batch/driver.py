@@ -38,7 +38,7 @@ class SlideContext(Generic[SlideT]):
     begun: bytes
     """Content of the partial output's recipe file, different after each beginning."""
     replaced: str = ""
-    """Why an earlier output is replaced."""
+    """Reason why an earlier output is replaced; else empty."""
     stack: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
@@ -138,7 +138,7 @@ class BlockDriver(Generic[SlideT]):
         """Do one block; return its counts.
 
         Raises:
-            SlideError: the slide changed, or another run began its output anew.
+            SlideError: the slide changed, or another run started its output again.
         """
         try:
             context = self._context(slide)
@@ -146,7 +146,7 @@ class BlockDriver(Generic[SlideT]):
             self._refuse_change(context)
             context.partial.save_record(number, record)
         except BaseException:
-            close_kept_slide()  # the next attempt opens the slide anew
+            close_kept_slide()  # the next attempt opens the slide again
             raise
         return dict(record.counts)
 
@@ -154,7 +154,7 @@ class BlockDriver(Generic[SlideT]):
         """Make the slide's output whole; or return the blocks whose files did not last.
 
         Raises:
-            SlideError: the slide changed, or another run began its output anew.
+            SlideError: the slide changed, or another run started its output again.
         """
         output = self.work.output(slide)
         if output.state().is_unchanged:  # an earlier attempt was interrupted while cleaning up
@@ -230,7 +230,7 @@ class BlockDriver(Generic[SlideT]):
     def _refuse_change(self, context: SlideContext[SlideT]) -> None:
         _refuse(context.slide, context.recipe.differences(self.work.output(context.slide).recipe))
         if context.partial.begun() != context.begun:
-            _refuse(context.slide, ["another run began it anew"])
+            _refuse(context.slide, ["another run started its output again"])
 
 
 def _warn_of_lost_blocks(partial: PartialOutput[Any], recipe: Recipe) -> None:
@@ -242,7 +242,7 @@ def _warn_of_lost_blocks(partial: PartialOutput[Any], recipe: Recipe) -> None:
     except (ValueError, KeyError):  # an interrupted beginning
         return
     logger.warning(
-        "%s: begun anew, %s are lost: %s",
+        "%s: started again, %s are lost: %s",
         partial.location,
         format_count(done, "finished block"),
         "; ".join(changes) or "another version or another size of blocks",

@@ -1,5 +1,5 @@
-"""Where tasks are done: an engine takes them and gives back what they came to. The one of this
-process is here."""
+"""Executors run tasks; the one for this process is here, the one for Dask workers in
+dask_executor."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -14,50 +14,46 @@ __all__ = ["Executor", "LocalExecutor", "LostTask", "TaskResult"]
 
 @dataclass(frozen=True, kw_only=True)
 class LostTask:
-    """A task whose worker is gone."""
+    """A task that has no result because its worker is gone."""
 
     deaths: int
-    """How many workers ended under it; 0 where it had not begun, or was only called off."""
+    """Number of workers that died while they ran it; 0 if only its result was lost."""
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """A task that an engine is rid of."""
+    """A completed task with its report, or one that was lost."""
 
     task: Task[Any]
     result: TaskReport | LostTask
 
 
 class Executor(Protocol):
-    """Does tasks in any order. `wait` raises ClusterError where no result can come any more."""
+    """Runs tasks in any order. `submit` and `wait` raise ClusterError when no result can come
+    any more."""
 
     @property
     def capacity(self) -> int:
-        """How many tasks to hand it at once: enough that no worker waits, and no more."""
+        """Number of tasks that it can run at the same time."""
         ...
 
     @property
     def can_kill_tasks(self) -> bool:
-        """Whether a stopped run can take the workers' lives, so that a task need not be
-        waited for."""
+        """True if closing the executor ends tasks that are still running."""
         ...
 
     def submit(self, task: Task[Any]) -> None: ...
 
-    def wait(self, seconds: float) -> Sequence[TaskResult]:
-        """What ended; waits for the first at most so long."""
-        ...
-
-    def call_off(self) -> Sequence[Task[Any]]:
-        """Those that have not begun, and now never will."""
+    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
+        """Return completed and lost tasks; wait at most this long for the first one."""
         ...
 
     def close(self) -> None: ...
 
 
 class LocalExecutor:
-    """This process, one task at a time."""
+    """Runs one task at a time in this process."""
 
     capacity = 1
     can_kill_tasks = False
@@ -69,16 +65,11 @@ class LocalExecutor:
     def submit(self, task: Task[Any]) -> None:
         self._tasks.append(task)
 
-    def wait(self, seconds: float) -> Sequence[TaskResult]:
+    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
         if not self._tasks:
             return []
         task = self._tasks.popleft()
         return [TaskResult(task=task, result=run_task(self._work, task, self._terms))]
-
-    def call_off(self) -> Sequence[Task[Any]]:
-        waiting = list(self._tasks)
-        self._tasks.clear()
-        return waiting
 
     def close(self) -> None:
         self._tasks.clear()

@@ -1,4 +1,4 @@
-"""One job of workers, in the words of each queueing system that dask-jobqueue knows."""
+"""Options of one job of workers, for each queueing system that dask-jobqueue knows."""
 
 import math
 import shlex
@@ -9,9 +9,9 @@ from typing import Any
 from ..storage import SettingsError
 from .settings import BatchSettings
 
-__all__ = ["JOB_MEMORY_GB", "format_walltime", "job_options"]
+__all__ = ["JOB_MEMORY_GB", "format_walltime", "job_options", "workers_per_job"]
 
-JOB_MEMORY_GB = 4.0
+JOB_MEMORY_GB = 4.0  # per worker
 SYSTEMS = {
     "slurm": ("SLURMCluster", {"queue": "queue", "account": "account"}),
     "pbs": ("PBSCluster", {"queue": "queue", "account": "account"}),
@@ -19,20 +19,23 @@ SYSTEMS = {
     "sge": ("SGECluster", {"queue": "queue", "account": "project"}),
     "htcondor": ("HTCondorCluster", {}),
 }
-"""By name: dask-jobqueue's class, and what it calls our settings."""
+"""dask-jobqueue's class by system, and its names for our settings."""
+
+
+def workers_per_job(settings: BatchSettings) -> int:
+    """Return the number of worker processes in one job."""
+    return max(1, settings.cores // settings.threads_per_worker)
 
 
 def job_options(
     settings: BatchSettings, *, environment: dict[str, str], logs: Path | None
 ) -> tuple[str, dict[str, Any]]:
-    """dask-jobqueue's class for the settings, and what it wants to know of one job.
+    """Return the name of dask-jobqueue's class for the settings, and its arguments for one job.
 
-    A job has as many workers of one thread as cores; they find these variables set, and their logs
-    go to that folder.
+    environment: variables that the workers find set. logs: folder for their log files.
 
     Raises:
-        SettingsError: something that this system does not know, or that it wants to be told
-        otherwise.
+        SettingsError: an option that this system does not have, or needs in another form.
     """
     assert settings.cluster is not None
     kind, names = SYSTEMS[settings.cluster]
@@ -40,8 +43,8 @@ def job_options(
     unknown = [name for name, value in given.items() if value and name not in names]
     if unknown:
         raise SettingsError(
-            f"--{unknown[0]}: {settings.cluster} has none; give it as a directive with "
-            "--job-directives"
+            f"--{unknown[0]}: not available on {settings.cluster}; give a directive with "
+            "--job-directives instead"
         )
     options: dict[str, Any] = {names[name]: value for name, value in given.items() if value}
     walltime = format_walltime(settings)
@@ -53,10 +56,13 @@ def job_options(
         options["interface"] = settings.interface
     if logs is not None:
         options["log_directory"] = str(logs)
+    workers = workers_per_job(settings)
     return kind, {
         "cores": settings.cores,
-        "processes": settings.cores,
-        "memory": f"{settings.cores * (settings.memory_gb or JOB_MEMORY_GB):g} GB",
+        "processes": workers,
+        "memory": f"{workers * (settings.memory_gb or JOB_MEMORY_GB):g} GB",
+        # Dask's threads run tasks; a worker runs one, whatever its number of compute threads.
+        "worker_extra_args": ["--nthreads", "1"],
         "job_name": "gigaslide",
         "job_extra_directives": _directives(settings),
         "job_script_prologue": [
@@ -75,21 +81,21 @@ def _directives(settings: BatchSettings) -> list[str] | dict[str, str]:
         wrong = [name for name, equals, _ in pairs if not equals]
         if wrong:
             raise SettingsError(
-                f"--job-directives {wrong[0]}: htcondor's directives are of the form name = value"
+                f"--job-directives {wrong[0]}: a directive of htcondor has the form name = value"
             )
         return {name.strip(): value.strip() for name, _, value in pairs}
     has_slots = any(option.split()[:1] == ["-pe"] for option in settings.job_directives)
     if settings.cluster == "sge" and settings.cores > 1 and not has_slots:
         raise SettingsError(
-            f"--cores {settings.cores}: sge gives a job several cores by a parallel environment "
-            "only, and each site names its own; see qconf -spl and add --job-directives='-pe NAME "
-            f"{settings.cores}'"
+            f"--cores {settings.cores}: sge gives a job several cores only in a parallel "
+            "environment, whose name differs between sites; find it with qconf -spl and add "
+            f"--job-directives='-pe NAME {settings.cores}'"
         )
     return list(settings.job_directives)
 
 
 def format_walltime(settings: BatchSettings) -> str:
-    """The time limit as the system reads it; empty where it knows none."""
+    """Return the time limit in the system's format; empty for a system without one."""
     seconds = settings.walltime_s
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
     if settings.cluster == "htcondor":

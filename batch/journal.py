@@ -1,7 +1,6 @@
 """Journal of an output folder: a line of JSON for each event, appended by every run on it.
 
-For people, and for what no output can tell: why a slide failed. What is done is read from the
-outputs.
+For people, and for what no output records: why a slide failed. Resume reads the outputs.
 """
 
 import json

@@ -58,8 +58,8 @@ def run_slides(
         Stopped: a signal asked to stop.
     """
     log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome)
-    run = _Run(work, settings, log, identity or (lambda _: None), first_step="slide")
-    return run.run(slides, limit_s=settings.task_timeout_s)
+    run = _BatchRun(work, settings, log, identity or (lambda _: None), first_step="slide")
+    return run.run(slides, timeout_s=settings.task_timeout_s)
 
 
 def run_blocks(
@@ -86,7 +86,7 @@ def run_blocks(
         ModelError: a network cannot be loaded, so no slide could be done.
         Stopped: a signal asked to stop.
     """
-    limit_s = BLOCK_LIMIT_S if settings.task_timeout_s is None else settings.task_timeout_s
+    timeout_s = BLOCK_LIMIT_S if settings.task_timeout_s is None else settings.task_timeout_s
     log = RunLog(
         run=uuid.uuid4().hex[:8],
         folder=folder,
@@ -95,19 +95,21 @@ def run_blocks(
         on_plan=on_plan,
     )
     identity = BlockDriver(work).failure_identity
-    return _Run(work, settings, log, identity, first_step="prepare").run(slides, limit_s=limit_s)
+    return _BatchRun(work, settings, log, identity, first_step="prepare").run(
+        slides, timeout_s=timeout_s
+    )
 
 
 def make_executor(
-    work: Work[SlideT], terms: TaskTerms, settings: BatchSettings, log: RunLog, *, at_most: int
+    work: Work[SlideT], terms: TaskTerms, settings: BatchSettings, log: RunLog, *, max_workers: int
 ) -> Executor:
     if settings.workers == 0:
         return LocalExecutor(work, terms)
     shared = log.folder.shared if log.folder else None
-    return DaskExecutor(work, terms, settings, at_most=at_most, shared=shared)
+    return DaskExecutor(work, terms, settings, max_workers=max_workers, shared=shared)
 
 
-class _Run(Generic[SlideT]):
+class _BatchRun(Generic[SlideT]):
     """Hands out tasks, few at a time, and takes their results, until every slide has an outcome."""
 
     def __init__(
@@ -124,11 +126,11 @@ class _Run(Generic[SlideT]):
         self.is_in_blocks = first_step == "prepare"
         self.stop = StopRequest()
 
-    def run(self, slides: Sequence[SlideT], *, limit_s: float | None) -> BatchSummary:
+    def run(self, slides: Sequence[SlideT], *, timeout_s: float | None) -> BatchSummary:
         terms = TaskTerms(
             run=self.log.run,
-            attempts=self.settings.max_attempts,
-            limit_s=limit_s,
+            max_attempts=self.settings.max_attempts,
+            timeout_s=timeout_s,
             log_level=logging.getLogger(PACKAGE).getEffectiveLevel(),
             sync_blocks=bool(self.settings.cluster or self.settings.scheduler),
         )
@@ -164,8 +166,8 @@ class _Run(Generic[SlideT]):
                 self.queue.add(slide)
 
     def _work_through(self, terms: TaskTerms) -> None:
-        at_most = MANY if self.is_in_blocks else self.queue.unstarted
-        executor = make_executor(self.work, terms, self.settings, self.log, at_most=at_most)
+        max_workers = MANY if self.is_in_blocks else self.queue.unstarted
+        executor = make_executor(self.work, terms, self.settings, self.log, max_workers=max_workers)
         with closing(executor):
             self.stop.at_once = not executor.can_kill_tasks
             try:
@@ -175,7 +177,7 @@ class _Run(Generic[SlideT]):
             self.stop.at_once = False
 
     def drive(self, executor: Executor) -> None:
-        """Raises ClusterError, StoreError and Stopped as `run_blocks` says."""
+        """Hand out tasks and take results until every slide has its outcome; see `run_blocks`."""
         stop_at, folder = None, self.log.folder
         while not self.queue.is_empty:
             if folder is not None and folder.lock.is_lost:
@@ -183,8 +185,6 @@ class _Run(Generic[SlideT]):
                     f"{folder.location}: another run took this one's lock away; this one stops"
                 )
             if self.stop.number is not None:
-                for task in executor.call_off():
-                    self.queue.take_back(task)
                 stop_at = stop_at or time.monotonic() + GRACE_S
                 if not self.queue.running or time.monotonic() > stop_at:
                     raise Stopped(self.stop.number)
@@ -208,7 +208,7 @@ class _Run(Generic[SlideT]):
     def _take(self, ended: TaskResult) -> None:
         state = self.queue.take_back(ended.task)
         if state is None:
-            return  # the slide failed while this was under way
+            return  # the slide failed meanwhile
         if isinstance(ended.result, LostTask):
             self._take_lost(state, ended.task, ended.result)
             return
@@ -274,20 +274,18 @@ class _Run(Generic[SlideT]):
         )
 
     def _take_lost(self, state: SlideProgress[SlideT], task: Task[SlideT], lost: LostTask) -> None:
-        tries = self.settings.max_attempts
-        is_tried_again = self.queue.retry(task, deaths=lost.deaths, tries=tries)
+        most = self.settings.max_attempts
+        is_retried = self.queue.retry(task, deaths=lost.deaths, max_attempts=most)
         deaths = state.deaths[task.key]
         self.log.note(
             "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths
         )
-        if not is_tried_again:
-            reason = (
-                f"set aside after {deaths} of its workers died; at the last, in {task.step} "
-                f"{task.number}, "
-            )
-            self._take_failure(state, task, TaskFailure(reason=reason + lost.reason))
+        if not is_retried:
+            where = f", the last in block {task.number}" if task.step == "block" else ""
+            reason = f"given up after {deaths} of its workers died{where}: {lost.reason}"
+            self._take_failure(state, task, TaskFailure(reason=reason))
         elif lost.deaths:
-            logger.warning("%s: %s; try %d of %d follows", task, lost.reason, deaths + 1, tries)
+            logger.warning("%s: %s; attempt %d of %d follows", task, lost.reason, deaths + 1, most)
 
     def _close(self, outcome: SlideOutcome, *, attempts: int = 1) -> None:
         state = self.queue.remove(outcome.slide)

@@ -50,7 +50,7 @@ class Lock(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """Where one run writes its journal and its tables; no other run does meanwhile."""
+    """Folder in which one run at a time writes its journal and its tables."""
 
     location: Location
     """The run's output, as its user named it."""

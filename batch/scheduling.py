@@ -1,4 +1,4 @@
-"""What is to be done next: few slides in hand at a time, what is under suspicion last and alone."""
+"""Queue of the tasks of a run: few slides in progress at a time, lost tasks first."""
 
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -9,124 +9,114 @@ from .blocks import SlideT, Step, Task
 
 __all__ = ["SlideProgress", "TaskQueue"]
 
-LOST_AT_MOST = 30  # times the tries that a slide may lose tasks through no fault of its own
+MAX_LOSSES = 30  # per attempt: tasks of one slide that may be lost without a worker's death
 
 
 @dataclass
 class SlideProgress(Generic[SlideT]):
-    """What is known of one slide that is being worked on."""
+    """Progress of one slide that has been started."""
 
     slide: SlideT
     pending: deque[int] = field(default_factory=deque)
-    left: int = 0
+    """Blocks that have not been handed out."""
+    unfinished: int = 0
+    """Blocks that are not complete."""
     seconds: float = 0.0
     deaths: Counter[str] = field(default_factory=Counter)
-    """Workers that ended under a task, by its key."""
+    """Number of workers that died while they ran a task, by the task's key."""
     losses: int = 0
     plans: int = 0
-    """How often it was said what is to be done: once, and again where blocks did not last."""
-    held: deque[Task[SlideT]] = field(default_factory=deque)
-    """Tasks under suspicion: done last, each alone, so that a death is surely theirs."""
-    is_suspected: bool = False
+    """Number of times blocks were planned: once, and again if blocks did not last on disk."""
 
     @property
     def attempts(self) -> int:
-        """Of its task that took the most."""
+        """Highest number of attempts of one of its tasks."""
         return 1 + max(self.deaths.values(), default=0)
 
 
 class TaskQueue(Generic[SlideT]):
-    """The slides of a run that are not over yet, and the tasks that are under way."""
+    """Slides of a run that have no outcome yet, and their tasks."""
 
     def __init__(self, *, first_step: Step = "prepare") -> None:
         self._first_step: Step = first_step
         self._unstarted: deque[SlideT] = deque()
-        self._in_hand: dict[str, SlideProgress[SlideT]] = {}
+        self._started: dict[str, SlideProgress[SlideT]] = {}
         self._ready: deque[Task[SlideT]] = deque()
-        self._running: dict[str, Task[SlideT]] = {}
+        self._running: set[str] = set()
 
     @property
     def unstarted(self) -> int:
-        """Slides that were not begun."""
+        """Number of slides without a task so far."""
         return len(self._unstarted)
 
     @property
     def running(self) -> int:
-        """Tasks under way."""
+        """Number of tasks that were handed out and not taken back."""
         return len(self._running)
 
     @property
     def is_empty(self) -> bool:
-        return not (self._unstarted or self._in_hand)
+        return not (self._unstarted or self._started)
 
     def add(self, slide: SlideT) -> None:
         self._unstarted.append(slide)
 
     def next_task(self) -> Task[SlideT] | None:
-        """What to begin now: what slides in hand need before another is begun; what is suspected
-        last, alone."""
+        """Hand out a task; tasks of started slides come before a new slide is started."""
         task = self._next()
         if task is not None:
-            self._running[task.key] = task
+            self._running.add(task.key)
         return task
 
     def _next(self) -> Task[SlideT] | None:
         if self._ready:
             return self._ready.popleft()
-        for state in self._in_hand.values():
-            if state.pending and not state.is_suspected:
-                return Task(state.slide, "block", state.pending.popleft())
+        for progress in self._started.values():
+            if progress.pending:
+                return Task(progress.slide, "block", progress.pending.popleft())
         if self._unstarted:
             slide = self._unstarted.popleft()
-            self._in_hand[slide.id] = SlideProgress(slide)
+            self._started[slide.id] = SlideProgress(slide)
             return Task(slide, self._first_step)
-        if not self._running:
-            for state in self._in_hand.values():
-                if state.held:
-                    return state.held.popleft()
         return None
 
     def take_back(self, task: Task[SlideT]) -> SlideProgress[SlideT] | None:
-        """The slide of a task that ended; None where the slide was over before."""
-        del self._running[task.key]
-        return self._in_hand.get(task.slide.id)
+        """Return the progress of the slide of a task that ended; None if the slide has its
+        outcome."""
+        self._running.discard(task.key)
+        return self._started.get(task.slide.id)
 
-    def add_blocks(self, state: SlideProgress[SlideT], pending: Sequence[int]) -> None:
-        """These blocks of a slide are to be done."""
-        state.plans += 1
-        state.pending.extend(pending)
-        state.left = len(pending)
-        state.is_suspected = bool(state.held)
-        self._finish_if_done(state)
+    def add_blocks(self, progress: SlideProgress[SlideT], numbers: Sequence[int]) -> None:
+        """Queue these blocks of a slide."""
+        progress.plans += 1
+        progress.pending.extend(numbers)
+        progress.unfinished = len(numbers)
+        self._assemble_if_complete(progress)
 
-    def complete_block(self, state: SlideProgress[SlideT]) -> None:
-        state.left -= 1
-        state.is_suspected = bool(state.held)
-        self._finish_if_done(state)
+    def complete_block(self, progress: SlideProgress[SlideT]) -> None:
+        progress.unfinished -= 1
+        self._assemble_if_complete(progress)
 
-    def _finish_if_done(self, state: SlideProgress[SlideT]) -> None:
-        if state.left == 0:
-            self._ready.append(Task(state.slide, "assemble"))
+    def _assemble_if_complete(self, progress: SlideProgress[SlideT]) -> None:
+        if progress.unfinished == 0:
+            self._ready.append(Task(progress.slide, "assemble"))
 
-    def retry(self, task: Task[SlideT], *, deaths: int, tries: int) -> bool:
-        """A task's worker is gone; whether it is tried again. Before its last try it waits until
-        nothing else is left.
+    def retry(self, task: Task[SlideT], *, deaths: int, max_attempts: int) -> bool:
+        """Queue a lost task again and return True, or return False after its last attempt.
 
-        deaths: how many workers ended under it.
+        deaths: number of workers that died while they ran it in this attempt.
         """
-        state = self._in_hand[task.slide.id]
-        state.deaths[task.key] += deaths
-        state.losses += 1
-        if state.deaths[task.key] >= tries or state.losses >= LOST_AT_MOST * tries:
+        progress = self._started[task.slide.id]
+        progress.deaths[task.key] += deaths
+        progress.losses += 1
+        if progress.deaths[task.key] >= max_attempts:
             return False
-        if state.deaths[task.key] and state.deaths[task.key] + 1 >= tries:
-            state.held.append(task)
-            state.is_suspected = True
-        else:
-            self._ready.appendleft(task)
+        if progress.losses >= MAX_LOSSES * max_attempts:
+            return False
+        self._ready.appendleft(task)
         return True
 
     def remove(self, slide_id: str) -> SlideProgress[SlideT] | None:
-        """The slide is over: nothing more of it is begun."""
+        """Drop all queued tasks of a slide that has its outcome, and return its progress."""
         self._ready = deque(task for task in self._ready if task.slide.id != slide_id)
-        return self._in_hand.pop(slide_id, None)
+        return self._started.pop(slide_id, None)

@@ -1,5 +1,4 @@
-"""Stopping on a signal: SIGTERM and the first SIGINT end what is in hand; the second SIGINT ends at
-once."""
+"""Stop a run on SIGTERM or SIGINT. Tasks in progress may complete; a second SIGINT ends them."""
 
 import os
 import signal
@@ -12,11 +11,11 @@ from types import FrameType
 __all__ = ["StopRequest", "Stopped", "stop_signals"]
 
 GRACE_S = 10.0
-"""What tasks in workers get to end after a signal; batch systems kill 30 s after theirs."""
+"""Time that tasks in workers get after a signal; batch systems kill 30 s after theirs."""
 
 
 class Stopped(KeyboardInterrupt):
-    """The run was asked to stop; what is done is on disk, and the same command goes on."""
+    """A signal stopped the run. Completed work is on disk, and the same command continues."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -24,12 +23,15 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_status(self) -> int:
-        """As a shell tells of a process that ended by that signal."""
+        """Exit status of a process that the signal ended, as shells report it."""
         return 128 + self.number
 
 
 class StopRequest:
-    """Whether a signal came; `at_once` has it raise `Stopped` wherever the main thread is."""
+    """Signal handler that keeps the number of the first signal.
+
+    If `at_once` is true it also raises `Stopped` in the main thread, wherever that is.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -37,19 +39,19 @@ class StopRequest:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None and number == signal.SIGINT:
-            # Outputs are whole or absent and workers die with this process: nothing needs tidying.
+            # Outputs are whole or absent and workers end with this process: nothing to clean up.
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nstopped at once\n")
             os._exit(128 + number)
-        first = self.number is None
+        is_first = self.number is None
         self.number = self.number or number
-        if self.at_once and first:
+        if self.at_once and is_first:
             raise Stopped(self.number)
 
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Catch SIGTERM and SIGINT meanwhile. Beside the main thread, which alone hears signals, it
-    does nothing."""
+    """Handle SIGTERM and SIGINT in this context. Outside the main thread, which alone receives
+    signals, it does nothing."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dask.distributed import Worker, get_worker
-from distributed.utils import sync
+from dask.distributed import get_worker
 
 from ..storage import GigaslideError, ModelError, call_with_retries, is_disk_full
 from .blocks import BlockWork, SlideT, Task
@@ -29,14 +28,12 @@ __all__ = [
     "Work",
     "run_task",
     "run_task_in_worker",
-    "topic_of",
 ]
 
 logger = logging.getLogger(__name__)
 
 PACKAGE = "gigaslide"
 """Logger above all of ours."""
-REPORT_S = 10.0
 
 Work = BlockWork[SlideT] | Callable[[SlideT], SlideOutcome]
 """Work in blocks, or work that takes a slide whole."""
@@ -71,17 +68,12 @@ class TaskTerms:
     """Settings that all tasks of a run share."""
 
     run: str
-    attempts: int
+    max_attempts: int
     """Maximum attempts after temporary errors."""
-    limit_s: float | None
+    timeout_s: float | None
     log_level: int
     sync_blocks: bool = False
     """See `BlockDriver`."""
-
-
-def topic_of(run: str) -> str:
-    """Dask topic on which a run's workers report the task they began."""
-    return f"gigaslide-{run}"
 
 
 def run_task(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms) -> TaskReport:
@@ -95,7 +87,7 @@ def run_task(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms) -> TaskRe
 
     try:
         value = call_with_retries(
-            lambda: _do(work, task, terms), attempts=terms.attempts, on_retry=on_retry
+            lambda: _do(work, task, terms), attempts=terms.max_attempts, on_retry=on_retry
         )
     except Exception as error:
         # The one place where everything is caught: a slide must never stop the others.
@@ -123,58 +115,40 @@ def _reason(error: Exception) -> str:
 
 
 def run_task_in_worker(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms) -> TaskReport:
-    """Do a task in a Dask worker: report its start, and kill the worker if it takes too long."""
+    """Do a task in a Dask worker, which is killed if the task takes too long."""
     worker = get_worker()
-    _report_beginning(worker, task, terms)
-    # The workers' own logger writes to a job's log file, which then tells on which slide a worker
+    # The workers' own logger writes to a job's log file, which then shows on which slide a worker
     # died.
     logging.getLogger("distributed.worker.gigaslide").info("on %s", task)
     ours, collector = logging.getLogger(PACKAGE), _RecordCollector()
-    # Set with each task, because a worker that replaces a dead one starts anew.
+    # Set with each task, because a worker that replaces a dead one has the default level.
     ours.setLevel(terms.log_level)
     ours.addHandler(collector)
     try:
-        with _time_limit(terms.limit_s, is_alone=worker.state.nthreads == 1):
+        with _time_limit(terms.timeout_s, is_alone=worker.state.nthreads == 1):
             report = run_task(work, task, terms)
     finally:
         ours.removeHandler(collector)
     return replace(report, worker=worker.address, records=collector.records)
 
 
-def _report_beginning(worker: Worker, task: Task[SlideT], terms: TaskTerms) -> None:
-    """Report to the scheduler and wait for its answer, a few ms: what a worker leaves in its outbox
-    is lost if the task kills it."""
-    message = {"key": task.key, "worker": worker.address, "at": time.time()}
-    scheduler: Any = worker.scheduler
-    try:
-        sync(
-            worker.loop,
-            scheduler.log_event,
-            topic=topic_of(terms.run),
-            msg=message,
-            callback_timeout=REPORT_S,
-        )
-    except Exception as error:  # the work matters more
-        logger.debug("%s: its beginning could not be reported: %r", task, error)
-
-
 @contextmanager
-def _time_limit(limit_s: float | None, *, is_alone: bool) -> Iterator[None]:
+def _time_limit(timeout_s: float | None, *, is_alone: bool) -> Iterator[None]:
     """End this process if the block takes longer than the limit.
 
     is_alone: no other task runs in this process. Then faulthandler watches, which needs no Python:
     it also ends C code that never releases the interpreter, and prints where every thread stood.
     """
-    if limit_s is None:
+    if timeout_s is None:
         yield
     elif is_alone:
-        faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__ or sys.stderr)
+        faulthandler.dump_traceback_later(timeout_s, exit=True, file=sys.__stderr__ or sys.stderr)
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
     else:
-        timer = threading.Timer(limit_s, os._exit, args=(1,))
+        timer = threading.Timer(timeout_s, os._exit, args=(1,))
         timer.daemon = True
         timer.start()
         try:

@@ -12,7 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from gigaslide.models import build_classifier, keep_large_buffers
+from gigaslide.models import build_network, keep_large_buffers
+from gigaslide.wsi import InputSpec
 
 PATCH_PX, BATCH, STEPS = 299, 32, 4
 
@@ -23,13 +24,12 @@ def cpu_seconds() -> np.ndarray:
 
 
 def main() -> None:
-    network = build_classifier(width="small", patch_px=PATCH_PX)
+    spec = InputSpec(patch_px=PATCH_PX, centre_px=128, mpps=(0.25,))
+    network = build_network("inception_v3_small", spec)
     network.compile(
         keras.optimizers.RMSprop(0.05, epsilon=1.0, momentum=0.9), "sparse_categorical_crossentropy"
     )
-    patches = np.random.default_rng(0).integers(
-        0, 256, (BATCH, PATCH_PX, PATCH_PX, 3), dtype=np.uint8
-    )
+    patches = np.random.default_rng(0).integers(0, 256, (BATCH, *spec.shape), dtype=np.uint8)
     labels = np.arange(BATCH) % 2
 
     def per_step() -> np.ndarray:

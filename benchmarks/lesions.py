@@ -19,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from gigaslide.eval import EvaluateSettings, lesions_of_annotation, official_lesions
-from gigaslide.wsi import DEFAULT_GROUPS, Annotation, Outline
+from gigaslide.eval import EvaluateSettings, find_lesions
+from gigaslide.eval.camelyon16.lesions import LevelFive, label_level_5
+from gigaslide.eval.camelyon16.programs import PROGRAMS
+from gigaslide.wsi import Annotation, Outline
 
 SIZE, MPP = (100_000, 200_000), 0.243
 
@@ -71,10 +73,11 @@ def measured(path: Path) -> tuple[dict[str, str], float, float]:
     }
     frame = {"slide_size": SIZE, "slide_mpp": MPP}
     begun = time.process_time()
-    by_outlines = lesions_of_annotation(tumor, settings=EvaluateSettings(), **frame)
+    by_outlines = find_lesions(tumor, settings=EvaluateSettings(), **frame)
     words["gigaslide"] = f"{time.process_time() - begun:.1f} s, {len(by_outlines.measures)} lesions"
     begun = time.process_time()
-    official = official_lesions(tumor, annotation=None, groups=DEFAULT_GROUPS, **frame)
+    level = LevelFive(tumor=tumor, downsample=32.0, mpp=MPP)
+    official = {n: label_level_5(level, p, slide_size=SIZE) for n, p in PROGRAMS.items()}
     counts = ", ".join(f"{len(found.measures)} of {name}" for name, found in official.items())
     words["official"] = f"{time.process_time() - begun:.1f} s, {counts}"
     taken = time.process_time() - start

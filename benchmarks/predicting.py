@@ -16,10 +16,10 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from gigaslide.models import build_classifier, keep_large_buffers
-from gigaslide.models.on_cpu import on_cpu
+from gigaslide.models import RUNTIMES, build_network, keep_large_buffers
+from gigaslide.wsi import InputSpec
 
-NETWORKS = (("small", 139), ("small", 299), ("full", 299))
+NETWORKS = (("inception_v3_small", 139), ("inception_v3_small", 299), ("inception_v3", 299))
 
 
 def main() -> None:
@@ -30,35 +30,37 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     keep_large_buffers()
-    for width, side_px in NETWORKS:
-        network = build_classifier(width=width, patch_px=side_px)
+    for name, side_px in NETWORKS:
+        spec = InputSpec(patch_px=side_px, centre_px=side_px // 2, mpps=(0.5,))
+        network = build_network(name, spec)
         network.compile()
         start = time.perf_counter()
-        engines = {"Keras": network.predict_on_batch, "OpenVINO": on_cpu(network)}
+        runtimes = {runtime: begin(network, None) for runtime, begin in RUNTIMES.items()}
         seconds = time.perf_counter() - start
         windows = np.random.default_rng(0).integers(
-            0, 256, (arguments.batch, side_px, side_px, 3), dtype=np.uint8
+            0, 256, (arguments.batch, *spec.shape), dtype=np.uint8
         )
-        first, second = (
-            np.asarray(engine(windows)) for engine in engines.values()
-        )  # compiles, too
-        took: dict[str, list[tuple[float, float]]] = {name: [] for name in engines}
+        first, second = (np.asarray(run(windows)) for run in runtimes.values())  # compiles, too
+        took: dict[str, list[tuple[float, float]]] = {runtime: [] for runtime in runtimes}
         for _ in range(arguments.rounds):
-            for name, engine in engines.items():
+            for runtime, run in runtimes.items():
                 clock, cpu = time.perf_counter(), time.process_time()
-                engine(windows)
-                took[name].append((time.perf_counter() - clock, time.process_time() - cpu))
+                run(windows)
+                took[runtime].append((time.perf_counter() - clock, time.process_time() - cpu))
         clocks, cpus = (
-            {name: statistics.median(pair[which] for pair in pairs) for name, pairs in took.items()}
+            {
+                runtime: statistics.median(pair[which] for pair in pairs)
+                for runtime, pairs in took.items()
+            }
             for which in (0, 1)
         )
-        sys.stdout.write(f"{width}, {side_px} px (converted in {seconds:.0f} s)\n")
-        for name in engines:
-            rates = arguments.batch / clocks[name], arguments.batch / cpus[name]
+        sys.stdout.write(f"{name}, {side_px} px (converted in {seconds:.0f} s)\n")
+        for runtime in runtimes:
+            rates = arguments.batch / clocks[runtime], arguments.batch / cpus[runtime]
             sys.stdout.write(
-                f"  {name:<9}{rates[0]:7.1f} windows/s{rates[1]:7.1f} windows per CPU second\n"
+                f"  {runtime:<9}{rates[0]:7.1f} windows/s{rates[1]:7.1f} windows per CPU second\n"
             )
-        ratios = clocks["Keras"] / clocks["OpenVINO"], cpus["Keras"] / cpus["OpenVINO"]
+        ratios = clocks["keras"] / clocks["openvino"], cpus["keras"] / cpus["openvino"]
         sys.stdout.write(f"  ratio    {ratios[0]:7.2f} {ratios[1]:17.2f}    largest difference ")
         sys.stdout.write(f"{np.abs(first - second).max():.1g}\n")
 

@@ -10,13 +10,18 @@ and its time is told as that sample's share of them all.
     python benchmarks/scoring.py
 """
 
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-from gigaslide.eval import DEFINITIONS, Resampling, Verdicts, froc_curve
-from gigaslide.eval.statistics.froc_bootstrap import resampled_sensitivity
+from gigaslide.eval import PooledMatches, Resampling
 from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from froc_curves import NAMES, curve, resample
 
 SLIDES, TUMOR_SLIDES, LESIONS = 129, 49, 225
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -24,14 +29,14 @@ RESAMPLES = 2000
 SAMPLED = 100  # thresholds of 100 000
 
 
-def challenge(detections: int) -> Verdicts:
+def challenge(detections: int) -> PooledMatches:
     """CAMELYON16's test set in numbers: a tenth of the lesions missed, the other detections
     false."""
     rng = np.random.default_rng(0)
     best = rng.beta(5, 1, LESIONS)
     best[rng.uniform(size=LESIONS) < 0.1] = np.nan
     false = detections - LESIONS
-    return Verdicts(
+    return PooledMatches(
         is_normal=np.arange(SLIDES) >= TUMOR_SLIDES,
         false_positive=rng.beta(1, 4, false),
         false_positive_slide=rng.integers(0, SLIDES, false),
@@ -41,21 +46,21 @@ def challenge(detections: int) -> Verdicts:
     )
 
 
-def draw(verdicts: Verdicts) -> np.ndarray:
+def draw(matches: PooledMatches) -> np.ndarray:
     ids = [str(index) for index in range(SLIDES)]
     return Resampling.draw(
-        ids, [""] * SLIDES, ~verdicts.is_normal, resamples=RESAMPLES, seed=0
+        ids, [""] * SLIDES, ~matches.is_normal, resamples=RESAMPLES, seed=0
     ).weights
 
 
-def plain_loop(verdicts: Verdicts, *, every: int = 1) -> tuple[float, int]:
+def plain_loop(matches: PooledMatches, *, every: int = 1) -> tuple[float, int]:
     """One evaluation: every threshold asked of every detection, then interpolated; and how many
     thresholds there are.
 
     Of `every` thresholds only one is asked; the score is then no score.
     """
-    false = verdicts.false_positive.tolist()
-    hits = [np.float32(p) for p in np.nan_to_num(verdicts.best)]
+    false = matches.false_positive.tolist()
+    hits = [np.float32(p) for p in np.nan_to_num(matches.best)]
     per_slide, sensitivity = [], []
     thresholds = sorted({*false, *hits}, key=float)[1:]
     for threshold in thresholds[::every]:
@@ -76,11 +81,10 @@ def seconds(work: Callable[[], object], *, times: int = 3) -> float:
 
 
 def evaluations() -> None:
-    e1 = DEFINITIONS["camelyon16-e1"]
     small, large = challenge(4000), challenge(100_000)
     loop = seconds(lambda: plain_loop(small), times=1)
-    one = seconds(lambda: froc_curve(small, e1, rates=RATES), times=9)
-    score, ours = plain_loop(small)[0], froc_curve(small, e1, rates=RATES).score
+    one = seconds(lambda: curve(small, "camelyon16-e1"), times=9)
+    score, ours = plain_loop(small)[0], curve(small, "camelyon16-e1").score
     print(
         "one evaluation, camelyon16-e1 with its interpolated score, beside the 2016 program's "
         "algorithm"
@@ -95,7 +99,7 @@ def evaluations() -> None:
     idle = seconds(lambda: plain_loop(large, every=10**9), times=1)
     sampled = seconds(lambda: plain_loop(large, every=every), times=1) - idle
     loop = idle + sampled * every
-    one = seconds(lambda: froc_curve(large, e1, rates=RATES), times=9)
+    one = seconds(lambda: curve(large, "camelyon16-e1"), times=9)
     print(
         f"  100 000 detections: nested loop {loop:.0f} s (from {thresholds // every} of "
         f"{thresholds} thresholds), ours {one * 1e3:.1f} ms: {loop / one:.0f} ×"
@@ -105,15 +109,10 @@ def evaluations() -> None:
 def resamples() -> None:
     print(f"{RESAMPLES} resamples over {SLIDES} slides, one core")
     for count in (4000, 100_000):
-        verdicts = challenge(count)
-        weights = draw(verdicts)
-        for name, definition in DEFINITIONS.items():
-            rates = np.array(RATES)
-            taken = seconds(
-                lambda v=verdicts, d=definition, w=weights, r=rates: resampled_sensitivity(
-                    v, d, w, rates=r
-                )
-            )
+        matches = challenge(count)
+        weights = draw(matches)
+        for name in NAMES:
+            taken = seconds(lambda m=matches, n=name, w=weights: resample(m, n, w), times=1)
             print(
                 f"  {count:7} detections, {name:14}: {taken:.2f} s, {taken / RESAMPLES * 1e3:.3f} "
                 "ms each"

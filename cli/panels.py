@@ -8,6 +8,18 @@ ARGUMENTS = "Arguments"
 GENERAL = "General"
 
 PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "Phantoms": {
+        "PhantomSettings": (
+            "slides",
+            "size_px",
+            "mpp",
+            "tumor_share",
+            "slides_per_patient",
+            "tile_px",
+            "jpeg_quality",
+            "seed",
+        ),
+    },
     "Patches": {
         "SharedSettings": ("mpp",),
         "TileSettings": (
@@ -30,30 +42,12 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "PredictSettings": ("min_tissue",),
         "TissueSettings": ("method", "mpp", "cut_ink", "min_area_um2", "min_hole_um2"),
     },
-    "Slides and annotations": {
-        "SharedSettings": ("slide_mpp", "allow_upsampling", "groups"),
-        "TileSettings": ("slide_mpp", "allow_upsampling", "groups"),
-        "PredictSettings": ("slide_mpp", "allow_upsampling"),
-        "EvaluateSettings": ("groups",),
-    },
-    "Split and quotas": {
-        "TileSettings": (
-            "splits",
-            "tumor_per_slide",
-            "normal_per_slide",
-            "tumor_per_patient",
-            "normal_per_patient",
-            "seed",
-        ),
-        "PredictSettings": ("splits",),
-        "EvaluateSettings": ("split",),
-    },
     "Hard negatives": {"HardSettings": ("threshold", "per_slide")},
     "Network": {"TrainSettings": ("width",)},
     "Training": {
         "TrainSettings": (
             "examples",
-            "batch",
+            "batch_size",
             "validate_every",
             "validation_patches",
             "seed",
@@ -69,6 +63,46 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "epsilon",
             "batch_norm_momentum",
         ),
+    },
+    "Heatmap": {"PredictSettings": ("stride_px", "orientations", "batch_size", "runtime")},
+    "Detections": {"PredictSettings": ("threshold", "radius_um")},
+    "Figures": {
+        "EvaluateSettings": (
+            "false_positives_per_slide",
+            "slide_threshold",
+            "specificities",
+            "sensitivities",
+            "calibration_bins",
+            "subgroups",
+            "official",
+            "pn_stages",
+        ),
+    },
+    "Intervals": {"EvaluateSettings": ("resamples", "confidence", "seed")},
+    "Report": {"EvaluateSettings": ("picture_px", "gallery")},
+    "Split and quotas": {
+        "TileSettings": (
+            "splits",
+            "tumor_per_slide",
+            "normal_per_slide",
+            "tumor_per_patient",
+            "normal_per_patient",
+            "seed",
+        ),
+        "PredictSettings": ("splits",),
+        "EvaluateSettings": ("split",),
+    },
+    "Sample of each slide": {
+        "SampleSettings": ("tiles", "tiles_per_level", "patches", "overview_mpx", "minutes"),
+    },
+    "Where it runs": {
+        "BatchSettings": ("workers", "threads", "gpus", "memory_gb", "cluster", "scheduler"),
+    },
+    "Slides and annotations": {
+        "SharedSettings": ("slide_mpp", "allow_upsampling", "groups"),
+        "TileSettings": ("slide_mpp", "allow_upsampling", "groups"),
+        "PredictSettings": ("slide_mpp", "allow_upsampling"),
+        "EvaluateSettings": ("groups",),
     },
     "Augmentation": {
         "TrainSettings": ("use_copies", "colour_warm_up"),
@@ -86,39 +120,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "jpeg_quality",
         ),
     },
-    "Heatmap": {"PredictSettings": ("stride_px", "orientations", "batch", "engine")},
-    "Detections": {"PredictSettings": ("threshold", "radius_um")},
     "Lesions": {"EvaluateSettings": ("lesion_mpp", "growth_um", "itc_um")},
-    "Figures": {
-        "EvaluateSettings": (
-            "false_positives_per_slide",
-            "slide_threshold",
-            "specificities",
-            "sensitivities",
-            "calibration_bins",
-            "subgroups",
-        ),
-    },
-    "Intervals": {"EvaluateSettings": ("resamples", "confidence", "seed")},
-    "Report": {"EvaluateSettings": ("picture_px", "gallery")},
-    "Sample of each slide": {
-        "SampleSettings": ("tiles", "tiles_per_level", "patches", "overview_mpx", "minutes"),
-    },
-    "Phantoms": {
-        "PhantomSettings": (
-            "slides",
-            "size_px",
-            "mpp",
-            "tumor_share",
-            "slides_per_patient",
-            "tile_px",
-            "jpeg_quality",
-            "seed",
-        ),
-    },
-    "Where it runs": {
-        "BatchSettings": ("workers", "threads", "gpus", "memory_gb", "cluster", "scheduler"),
-    },
     "Jobs of a queueing system": {
         "BatchSettings": (
             "queue",
@@ -144,8 +146,8 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     GENERAL: {"SharedSettings": ("seed",)},
 }
-"""Panel → settings class → fields, in the order of `--help-all`. Every field stands in one panel;
-settings within settings are listed under their own class."""
+"""Panel → settings class → fields, in the order of `--help-all`: panels with everyday options, then
+the rest. Every field stands in one panel; settings within settings under their own class."""
 
 LOCATION = ("workers", "cluster")
 NETWORK = ("train.width", "train.examples")
@@ -163,7 +165,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         "from-heatmaps",
         *LOCATION,
     ),
-    "train": ("width", "examples", "batch", "seed", "learning-rate"),
+    "train": ("width", "examples", "batch-size", "seed", "learning-rate"),
     "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits"),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),
     "compare": ("further", "split", "resamples"),

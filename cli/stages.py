@@ -190,7 +190,7 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
         from ..inference import predict_cohort
         from ..models import describe_device
 
-        device = describe_device(openvino=settings.engine != "keras")
+        device = describe_device(openvino=settings.runtime != "keras")
     print_line(f"predict: this machine, {device}")
     with progress_bar("predict", 0, " windows") as progress:
 
@@ -221,8 +221,8 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
     metrics = find_evaluation(cohort, predictions, out, settings)
     state = "evaluated" if metrics is None else "unchanged"
     if metrics is None:
-        steps = 2 * len(slides_to_evaluate(cohort, settings))  # each is scored, then pictured
-        with progress_bar("evaluate", steps, " slides") as progress:
+        slides = len(slides_to_evaluate(cohort, settings))
+        with progress_bar("evaluate", slides, " slides") as progress:
             metrics = evaluate_cohort(
                 cohort, predictions, out, settings, on_slide=lambda _: progress.update()
             ).metrics
@@ -250,7 +250,7 @@ def compare_stage(
     for comparison in comparisons:
         print_comparison(comparison.metrics, settings.confidence)
     print_stage_line("", str(out / "compare.html"))
-    return 2 if any(comparison.left_out for comparison in comparisons) else 0
+    return 2 if any(comparison.exclusions for comparison in comparisons) else 0
 
 
 def _print_workers(stage: str, batch: BatchSettings, *, at_most: int | None = None) -> None:

@@ -97,15 +97,15 @@ def _figure(figure: dict[str, Any]) -> tuple[str, str]:
 
 def print_exclusions(metrics: dict[str, Any]) -> None:
     """Print which slides and patients some figures lack, and how many detections lie outside."""
-    excluded = metrics["left_out"]
-    slides = [one for one in excluded if one["what"] == "slide"]
-    for figures in dict.fromkeys(one["left_out_of"] for one in slides):
-        some = [one for one in slides if one["left_out_of"] == figures]
+    excluded = metrics["exclusions"]
+    slides = [one for one in excluded if one["kind"] == "slide"]
+    for figures in dict.fromkeys(one["excluded_from"] for one in slides):
+        some = [one for one in slides if one["excluded_from"] == figures]
         print_stage_line("", _excluded(figures, "slide", some[0]["slide"], some))
-    patients = [one for one in excluded if one["what"] == "patient"]
+    patients = [one for one in excluded if one["kind"] == "patient"]
     if patients:
         print_stage_line("", _excluded("pN stages", "patient", patients[0]["name"], patients))
-    outside = [one for one in excluded if one["what"] == "detection"]
+    outside = [one for one in excluded if one["kind"] == "detection"]
     if outside:
         count = sum(slide["detections_outside"] for slide in metrics["slides"])
         print_stage_line(
@@ -123,8 +123,8 @@ def _excluded(figures: str, noun: str, first: str, some: Sequence[dict[str, Any]
 def print_comparison(metrics: dict[str, Any], confidence: float) -> None:
     """Print both models and their difference, figure by figure."""
     first, second = metrics["names"]
-    excluded = dict.fromkeys(one["slide"] for one in metrics["left_out"])
-    reason = metrics["left_out"][0]["reason"] if excluded else ""
+    excluded = dict.fromkeys(one["slide"] for one in metrics["exclusions"])
+    reason = metrics["exclusions"][0]["reason"] if excluded else ""
     rest = f"; not compared: {', '.join(excluded)}; the first: {reason}" if excluded else ""
     slides = format_count(len(metrics["slides"]), "slide")
     print_stage_line("compare", f"{first} minus {second}, {slides}{rest}")

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from shapely.geometry import MultiPolygon
 
 from ..storage import AnnotationError, Location, SettingsError, atomic_file, name_of, parse_location
-from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning
+from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideFrame
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 
@@ -59,8 +59,12 @@ class CohortSlide:
         annotation = self.load_annotation(further_groups)
         return None if annotation is None else annotation.tumor
 
-    def load_annotation(self, further_groups: Mapping[str, GroupMeaning]) -> Annotation | None:
+    def load_annotation(
+        self, further_groups: Mapping[str, GroupMeaning], *, frame: SlideFrame | None = None
+    ) -> Annotation | None:
         """Load the annotation of a labelled slide; None if the row has none.
+
+        frame saves opening the slide where the annotation needs its size.
 
         Raises:
             AnnotationError: the annotation cannot be read, or contradicts the label.
@@ -71,7 +75,7 @@ class CohortSlide:
         # Evaluation may run where the slides are not. A URL that fails to answer stays an error.
         has_slide = not isinstance(self.path, Path) or self.path.exists()
         annotation = Annotation.load(
-            self.annotation, groups=groups, slide=self.path if has_slide else None
+            self.annotation, groups=groups, slide=frame or (self.path if has_slide else None)
         )
         if (self.label == "tumor") == annotation.tumor.is_empty:
             found = "no tumour" if annotation.tumor.is_empty else "tumour"

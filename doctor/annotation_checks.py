@@ -9,7 +9,7 @@ import shapely
 from shapely.geometry import MultiPolygon
 
 from ..cohort import CohortSlide
-from ..eval import EvaluateSettings, lesions_of_annotation
+from ..eval import EvaluateSettings, find_lesions
 from ..storage import GigaslideError, format_count
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, PolygonRaster, SlideInfo, TissueMask
 from .captured_logs import capture_warnings
@@ -68,7 +68,7 @@ class AnnotationFacts:
                 if part.geom_type == "Polygon" and part.area > 0
             ]
         )
-        lesions = lesions_of_annotation(
+        lesions = find_lesions(
             tumor, slide_size=(info.width, info.height), slide_mpp=info.mpp, settings=settings
         )
         isolated = int(lesions.measures.is_itc.sum())

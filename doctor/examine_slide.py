@@ -165,7 +165,7 @@ def _check_patches(
     if tile is None or tissue.is_empty:
         return []
     if not tile.patches:
-        advice = "see --patch-px, --mpp and --min-tissue"
+        advice = "see --tile.patch-px, --mpp and --min-tissue"
         return [warning("patches", "no patch fits on its tissue", advice)]
     if row.label == "tumor" and not tile.tumor_patches:
         advice = "see --min-tissue, and look at its annotation"

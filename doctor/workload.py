@@ -96,10 +96,7 @@ def measure_prediction(
     slide: Slide, tissue: TissueMask, settings: DoctorSettings
 ) -> PredictWorkload:
     """Count windows for a model trained on patches of these settings."""
-    tile = settings.tile
-    grid = heatmap_grid(
-        slide, settings.predict, side_px=tile.patch_px, centre_px=tile.centre_px, mpp=tile.mpp
-    )
+    grid = heatmap_grid(slide, settings.predict, settings.tile.input_spec)
     status = tissue_cells(grid, tissue, settings.predict)
     windows = int((status == CellStatus.NOT_YET).sum())
     stride_level_px = grid.spec.stride_px * grid.scale.resample

@@ -1,5 +1,4 @@
-"""Several models on one cohort: judged, each compared with the first, and written as a folder with
-a page."""
+"""Comparison of several models on one cohort, each with the first, into a folder with a page."""
 
 import json
 import logging
@@ -12,23 +11,24 @@ import pandas as pd
 
 from ..cohort import Cohort
 from ..storage import Recipe, SettingsError, atomic_folder, refuse_foreign_folder
-from ..wsi import open_slide
-from .evaluation import judge_cohort, slides_to_evaluate
+from .cohort_evaluation import score_file, slides_to_evaluate
 from .predictions.prediction import Predictions, open_predictions
-from .provenance import made_with, slide_inputs
-from .report.command import command_line
-from .report.compare_page import comparison_html
-from .report.drawing import Pictures
-from .report.pictures import drawn_or_why, slide_pictures
-from .scoring.slide_result import Judgement
+from .predictions.slide_file import SlideFile
+from .report.command import format_command
+from .report.comparison_page import ModelCurves, comparison_html
+from .report.drawing import SlidePictures
+from .report.pictures import draw_slide, try_to_draw
+from .report.provenance import identify_slide, list_versions
+from .scoring.slide_result import SlideResult, refuse_misplaced
 from .settings import EvaluateSettings
-from .statistics.auc import Roc, roc
-from .statistics.compare import Comparison, compare
-from .statistics.disagreement import disagreements
-from .statistics.froc import DEFINITIONS, Froc, froc_curve
-from .statistics.resampled import pooled_verdicts, scored
+from .statistics.auc import roc_curve
+from .statistics.comparison import ModelComparison, compare
+from .statistics.disagreement import list_disagreements
+from .statistics.froc import froc_curve
+from .statistics.froc_definitions import OURS
+from .statistics.resampled import pool_matches, pool_scores
 
-__all__ = ["ModelCurves", "compare_cohort"]
+__all__ = ["compare_cohort"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,67 +38,52 @@ PICTURE_BYTES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelCurves:
-    """Of one model, on the slides that all models have in their figures."""
-
-    roc: Roc
-    froc: Froc
-    has_heatmaps: bool
-    """False of detections alone."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Models:
-    """What each model predicts, and what was made of it, by its name."""
+    """Predictions and results of each model, by name."""
 
     opened: Mapping[str, Predictions]
-    judged: Mapping[str, Sequence[Judgement]]
+    scored: Mapping[str, Sequence[SlideResult]]
 
     def curves(self, shared: Sequence[str], settings: EvaluateSettings) -> dict[str, ModelCurves]:
-        """shared slides have a score of every model; an absent one's lesions are missed all the
-        same."""
+        """Curves of each model; shared slides have a score of every model."""
         by_all = set.intersection(
-            *({j.slide.id for j in one if j.in_figures} for one in self.judged.values())
+            *({r.slide.id for r in results if r.in_figures} for results in self.scored.values())
         )
-        wanted, curves = set(shared), {}
-        for name, judgements in self.judged.items():
-            verdicts, _ = pooled_verdicts(
-                [j for j in judgements if j.slide.id in by_all], "gigaslide"
-            )
+        curves = {}
+        for name, results in self.scored.items():
+            matches, _ = pool_matches([r for r in results if r.slide.id in by_all])
+            scores = pool_scores([r for r in results if r.slide.id in set(shared)])
             curves[name] = ModelCurves(
-                roc=roc(*scored([j for j in judgements if j.slide.id in wanted]), noun="slides"),
-                froc=froc_curve(
-                    verdicts, DEFINITIONS["gigaslide"], rates=settings.false_positives_per_slide
-                ),
-                has_heatmaps=any(j.cells is not None for j in judgements),
+                roc=roc_curve(*scores, noun="slides"),
+                froc=froc_curve(matches, OURS, rates=settings.false_positives_per_slide),
+                has_heatmaps=any(r.cells is not None for r in results),
             )
         return curves
 
-    def pictures(self, slide: str, settings: EvaluateSettings) -> dict[str, Pictures]:
-        """Of one slide, by each model; without those that cannot be drawn, empty where it cannot be
-        opened."""
-        found = drawn_or_why(slide, lambda: self._drawn(slide, settings))
+    def draw(self, slide: str, settings: EvaluateSettings) -> dict[str, SlidePictures]:
+        """Pictures of one slide, by model; without those that cannot be drawn."""
+        found = try_to_draw(slide, lambda: self._draw(slide, settings))
         return {} if isinstance(found, str) else found
 
-    def _drawn(self, slide: str, settings: EvaluateSettings) -> dict[str, Pictures]:
+    def _draw(self, slide: str, settings: EvaluateSettings) -> dict[str, SlidePictures]:
         by_name = {
-            name: next(j for j in all_of if j.slide.id == slide)
-            for name, all_of in self.judged.items()
+            name: next(result for result in results if result.slide.id == slide)
+            for name, results in self.scored.items()
         }
-        row = next(iter(by_name.values())).slide
-        predicted = {name: predictions.of(row) for name, predictions in self.opened.items()}
-        fallback_mpp = next((one.slide_mpp for one in predicted.values() if one is not None), None)
-        with open_slide(row.path, mpp=row.mpp, fallback_mpp=fallback_mpp) as scan:
+        row, drawn = next(iter(by_name.values())).slide, {}
+        with SlideFile(row) as file:
+            found = {name: one.load(row, file) for name, one in self.opened.items()}
+            predicted = {name: one for name, one in found.items() if not isinstance(one, str)}
+            scan = file.open()
             overview = scan.overview(scan.info.mpp * max(scan.size) / settings.picture_px)
-        drawn = {
-            name: drawn_or_why(
+        for name, result in by_name.items():
+            prediction = predicted.get(name)
+            drawn[name] = try_to_draw(
                 f"{slide}, {name}",
-                lambda name=name: slide_pictures(
-                    overview, by_name[name], predicted[name], settings, most_bytes=PICTURE_BYTES
+                lambda result=result, prediction=prediction: draw_slide(
+                    overview, result, prediction, settings, most_bytes=PICTURE_BYTES
                 ),
             )
-            for name in by_name
-        }
         return {name: one for name, one in drawn.items() if not isinstance(one, str)}
 
 
@@ -109,15 +94,16 @@ def compare_cohort(
     settings: EvaluateSettings,
     *,
     on_slide: Callable[[str], object] | None = None,
-) -> list[Comparison]:
-    """Judge sets of predictions of a cohort, compare each with the first, and write the folder out.
+) -> list[ModelComparison]:
+    """Score several sets of predictions of a cohort, compare each with the first, and write the
+    folder out.
 
-    It holds `compare.html`, `comparison.json`, and CSV tables of the differences, the curves and
-    the slides that models disagree on.
+    The folder holds `compare.html`, `comparison.json`, and CSV tables of the differences, the
+    curves and the slides that models disagree on. on_slide receives a slide's id once per set.
 
     Raises:
-        SettingsError: fewer than two, no slides of that split, or out holds something else than a
-        comparison.
+        SettingsError: fewer than two sets, no slides of that split, or out holds something else
+        than a comparison.
         ScoreError: predictions that cannot be used, or no slide that two models can both be scored
         on.
     """
@@ -129,61 +115,64 @@ def compare_cohort(
     if len(predictions) < 2:
         raise SettingsError(f"{len(predictions)} set of predictions: give at least two to compare")
     refuse_foreign_folder(out)
-    names = _names(predictions)
+    names = _name_models(predictions)
     opened = {
         name: open_predictions(path, cohort) for name, path in zip(names, predictions, strict=True)
     }
-    judged = {
-        name: judge_cohort(slides, one, settings, on_slide=on_slide) for name, one in opened.items()
-    }
+    for one in opened.values():
+        one.check(slides)
+    scored: dict[str, list[SlideResult]] = {name: [] for name in names}
+    for slide in slides:
+        with SlideFile(slide) as file:
+            for name, one in opened.items():
+                scored[name].append(score_file(slide, one, file, settings)[0])
+                if on_slide is not None:
+                    on_slide(slide.id)
+    for results in scored.values():
+        refuse_misplaced(results)
     first, *others = names
     found = [
-        compare(judged[first], judged[other], settings, names=(first, other)) for other in others
+        compare(scored[first], scored[other], settings, names=(first, other)) for other in others
     ]
+    inputs = {
+        slide.id: {
+            **identify_slide(slide),
+            "predictions": {name: one.identify_inputs(slide) for name, one in opened.items()},
+        }
+        for slide in slides
+    }
     recipe = Recipe(
         stage=STAGE,
         settings=settings.model_dump(mode="json"),
-        inputs={
-            "predictions": [str(path) for path in predictions],
-            "slides": {
-                slide.id: {
-                    **slide_inputs(slide),
-                    "predictions": {name: one.inputs(slide) for name, one in opened.items()},
-                }
-                for slide in slides
-            },
-        },
-        made_with=made_with(),
+        inputs={"predictions": [str(path) for path in predictions], "slides": inputs},
+        made_with=list_versions(),
     )
     further = [word for path in predictions[2:] for word in ("--further", str(path))]
-    command = command_line("compare", [cohort.source, *predictions[:2], out], settings, further)
+    command = format_command("compare", [cohort.source, *predictions[:2], out], settings, further)
     with atomic_folder(out) as partial:
-        _write(found, _Models(opened=opened, judged=judged), settings, recipe, command, partial)
+        _write(found, _Models(opened=opened, scored=scored), settings, recipe, command, partial)
     logger.info("%s: %d models compared", out, len(names))
     return found
 
 
-def _names(predictions: Sequence[Path]) -> list[str]:
-    """The folders' names; where two are alike, the whole paths."""
+def _name_models(predictions: Sequence[Path]) -> list[str]:
+    """Names of the folders; the whole paths where two are alike."""
     names = [path.name for path in predictions]
     names = names if len(set(names)) == len(names) else [str(path) for path in predictions]
     if len(set(names)) < len(names):
-        raise SettingsError(
-            f"{', '.join(names)}: the same predictions twice; a model differs from itself in "
-            "nothing"
-        )
+        raise SettingsError(f"{', '.join(names)}: the same predictions twice; give each set once")
     return names
 
 
 def _write(
-    found: Sequence[Comparison],
+    found: Sequence[ModelComparison],
     models: _Models,
     settings: EvaluateSettings,
     recipe: Recipe,
     command: str,
     folder: Path,
 ) -> None:
-    rows = disagreements(models.judged, threshold=settings.slide_threshold)
+    rows = list_disagreements(models.scored, threshold=settings.slide_threshold)
     curves = models.curves([row["slide"] for row in rows], settings)
     metrics = {
         **found[0].metrics,
@@ -194,34 +183,28 @@ def _write(
     }
     text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "comparison.json").write_text(text, encoding="utf-8")
-    tables = {
-        "comparison": pd.concat([_differences(one) for one in found], ignore_index=True),
-        "disagreements": _disagreements(rows),
-        "roc": pd.concat(
-            [_roc_table(name, one.roc) for name, one in curves.items()], ignore_index=True
-        ),
-        "froc": pd.concat(
-            [_froc_table(name, one.froc) for name, one in curves.items()], ignore_index=True
-        ),
-    }
-    for name, table in tables.items():
+    for name, parts in {
+        "comparison": [_differences_table(one) for one in found],
+        "disagreements": [_disagreements_table(rows)],
+        "roc": [_curve_table(name, one.roc, ROC) for name, one in curves.items()],
+        "froc": [_curve_table(name, one.froc, FROC) for name, one in curves.items()],
+    }.items():
+        table = pd.concat(parts, ignore_index=True)
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    pictures = {row["slide"]: models.pictures(row["slide"], settings) for row in rows[:PICTURED]}
+    pictures = {row["slide"]: models.draw(row["slide"], settings) for row in rows[:PICTURED]}
     html = comparison_html(metrics, curves, pictures, made_with=recipe.made_with, command=command)
     (folder / "compare.html").write_text(html, encoding="utf-8")
     recipe.save(folder / "recipe.json")
 
 
-def _differences(comparison: Comparison) -> pd.DataFrame:
+def _differences_table(comparison: ModelComparison) -> pd.DataFrame:
     table = comparison.table()
-    for place, (column, name) in enumerate(
-        zip(("first_model", "second_model"), comparison.names, strict=True)
-    ):
-        table.insert(place, column, name)
+    for place, name in enumerate(comparison.names):
+        table.insert(place, ("first_model", "second_model")[place], name)
     return table
 
 
-def _disagreements(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _disagreements_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row for each slide and model."""
     return pd.DataFrame(
         [
@@ -232,13 +215,15 @@ def _disagreements(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     )
 
 
-def _roc_table(name: str, curve: Roc) -> pd.DataFrame:
-    rates = {
-        n: getattr(curve, n) for n in ("threshold", "false_positive_rate", "true_positive_rate")
-    }
-    return pd.DataFrame({"model": name, **rates})
+ROC = {name: name for name in ("threshold", "false_positive_rate", "true_positive_rate")}
+FROC = {
+    "threshold": "threshold",
+    "false_positives_per_slide": "false_positives",
+    "sensitivity": "sensitivity",
+}
+"""Fields of a curve, by the names of their columns."""
 
 
-def _froc_table(name: str, curve: Froc) -> pd.DataFrame:
-    columns = {"threshold": curve.threshold, "false_positives_per_slide": curve.false_positives}
-    return pd.DataFrame({"model": name, **columns, "sensitivity": curve.sensitivity})
+def _curve_table(model: str, curve: Any, columns: Mapping[str, str]) -> pd.DataFrame:
+    found = {column: getattr(curve, name) for column, name in columns.items()}
+    return pd.DataFrame({"model": model, **found})

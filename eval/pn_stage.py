@@ -1,53 +1,70 @@
-"""Sizes of metastases by slide, the pN stage of patients, and how well predicted stages agree
-(CAMELYON17)."""
+"""pN stages of patients from the metastases on their slides, as in CAMELYON17.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+`PatientStages.evaluate` is the only entry; `is_asked` says whether an evaluation needs it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+import pandas as pd
+from skimage.measure import label, regionprops
 
+from ..cohort import CohortSlide
 from ..wsi import Heatmap
+from .scoring.exclusions import Exclusion
+from .scoring.slide_result import SlideResult
 from .scoring.threshold import reaches
-from .truth.measures import MACRO_UM, SIZES
+from .settings import EvaluateSettings
+from .statistics.bootstrap import Estimate, Statistic
+from .statistics.resampled import draw_resamples
+from .truth.measures import CLASSES, MACRO_UM
 
-__all__ = ["CLASSES", "STAGES", "Stages", "patient_stage", "predicted_class", "weighted_kappa"]
+__all__ = [
+    "STAGES",
+    "PatientStages",
+    "is_asked",
+    "patient_stage",
+    "predict_class",
+    "weighted_kappa",
+]
 
-CLASSES = ("negative", *SIZES)
 STAGES = ("pN0", "pN0(i+)", "pN1mi", "pN1", "pN2")
 ITC_UM = 200.0
 PN2_NODES = 4
 
 
-def predicted_class(heatmap: Heatmap, *, threshold: float) -> str:
-    """The size of the largest 8-connected region of scored cells from the threshold on; one of
-    `CLASSES`.
+def is_asked(slides: Sequence[CohortSlide], settings: EvaluateSettings) -> bool:
+    """Whether stages are asked for: by the settings, or by a cohort that has patients with several
+    slides and their classes in a column "stage"."""
+    if settings.pn_stages is not None:
+        return settings.pn_stages
+    patients = [slide.patient for slide in slides if slide.patient]
+    has_classes = any(slide.column("stage").lower() in CLASSES for slide in slides)
+    return has_classes and len(set(patients)) < len(patients)
 
-    The longest axis is 4 √(largest second moment) of the cells as squares, in µm: over 2 mm is
+
+def predict_class(heatmap: Heatmap, *, threshold: float) -> str:
+    """Return the class of the largest 8-connected region of scored cells from the threshold on; one
+    of `CLASSES`.
+
+    Its longest axis is 4 √(largest second moment) of the cells as squares, in µm: over 2 mm is
     macro, from 0.2 mm on micro.
     """
     hot = heatmap.scored & reaches(heatmap.probability, threshold)
-    found: Any = ndimage.label(hot, structure=np.ones((3, 3)))
-    labels, count = found
-    if not count:
+    regions = regionprops(label(hot, connectivity=2))
+    if not regions:
         return CLASSES[0]
-    row, column = np.nonzero(labels)
-    label = labels[row, column] - 1
-    area = np.bincount(label, minlength=count)
-
-    def mean(value: np.ndarray) -> np.ndarray:
-        return np.bincount(label, value, count) / area
-
-    dy, dx = row - mean(row)[label], column - mean(column)[label]
-    yy, xx, xy = mean(dy * dy) + 1 / 12, mean(dx * dx) + 1 / 12, mean(dx * dy)
-    largest = ((yy + xx) / 2 + np.sqrt(((yy - xx) / 2) ** 2 + xy**2)).max()
-    longest_um = 4 * np.sqrt(largest) * heatmap.stride_level0 * heatmap.slide_mpp
+    # A cell is a square, whose own second moment is 1 / 12; regionprops takes points.
+    moment = max(region.axis_major_length**2 / 16 for region in regions) + 1 / 12
+    longest_um = 4 * np.sqrt(moment) * heatmap.stride_level0 * heatmap.slide_mpp
     return "macro" if longest_um > MACRO_UM else "micro" if longest_um >= ITC_UM else "itc"
 
 
 def patient_stage(classes: Sequence[str]) -> str:
-    """pN stage of a patient from the classes of the slides, a node each; one of `STAGES`.
+    """Return the pN stage of a patient, one of `STAGES`, from the classes of the slides, a node
+    each.
 
     Nodes with isolated tumour cells only are not positive.
     """
@@ -62,7 +79,7 @@ def patient_stage(classes: Sequence[str]) -> str:
 def weighted_kappa(table: np.ndarray) -> np.ndarray:
     """Cohen's kappa with quadratic weights of tables (B, K, K) of true by predicted counts: (B,).
 
-    NaN where both sides name one and the same stage only: there is no chance agreement to exceed.
+    NaN where both sides name one and the same stage only.
     """
     size = table.shape[-1]
     weight = np.subtract.outer(np.arange(size), np.arange(size)) ** 2 / (size - 1) ** 2
@@ -74,64 +91,124 @@ def weighted_kappa(table: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stages:
-    """pN stages of P patients whose slides all have a true and a predicted class."""
+class PatientStages:
+    """True and predicted pN stages of the patients whose slides all have both classes."""
 
     patient: tuple[str, ...]
     true: np.ndarray
     """(P,) index into `STAGES`."""
     predicted: np.ndarray
-    slide: np.ndarray
-    """(P,) int64, one slide of each patient: a patient is drawn as often as its slides."""
-    left_out: int
-    """Patients with a slide whose class is not known, or that is not in the figures."""
-
-    @property
-    def undefined(self) -> str:
-        """Why there is no kappa; empty where there is."""
-        if len(self.patient):
-            one = set(self.true.tolist()) | set(self.predicted.tolist())
-            return "all patients are of one stage, true and predicted" if len(one) == 1 else ""
-        return (
-            "no patient whose slides all have a heatmap and a known class"
-            if self.left_out
-            else "no patients named"
-        )
+    kappa: Estimate
+    classes: np.ndarray
+    """(4, 4) int64, slides by true and predicted class (`CLASSES`)."""
+    predicted_class: Mapping[str, str]
+    """By slide id."""
+    exclusions: tuple[Exclusion, ...]
+    """Patients without a stage."""
 
     @classmethod
-    def of(cls, patients: Sequence[str], true: Sequence[str], predicted: Sequence[str]) -> "Stages":
-        """From the patient, the true and the predicted class of every slide; an empty class is
-        unknown."""
-        by_patient: dict[str, list[int]] = {}
-        for index, patient in enumerate(patients):
-            if patient:
-                by_patient.setdefault(patient, []).append(index)
-        known = {
-            p: rows for p, rows in by_patient.items() if all(true[i] and predicted[i] for i in rows)
-        }
+    def evaluate(
+        cls,
+        results: Sequence[SlideResult],
+        predicted_class: Mapping[str, str],
+        settings: EvaluateSettings,
+    ) -> "PatientStages":
+        """Compare the stages of all patients; predicted_class is by slide id, of slides with a
+        heatmap.
 
-        def stages(classes: Sequence[str]) -> np.ndarray:
-            found = [
-                STAGES.index(patient_stage([classes[i] for i in rows])) for rows in known.values()
-            ]
-            return np.array(found, np.int64)
-
+        A patient with a slide that lacks a class has no stage: that slide may define it.
+        """
+        excluded: dict[str, Exclusion] = {}
+        by_patient: dict[str, list[SlideResult]] = {}
+        classes = np.zeros((len(CLASSES),) * 2, np.int64)
+        for result in results:
+            slide = result.slide
+            missing = _describe_missing(result, predicted_class)
+            if not missing:
+                of = result.true_class, predicted_class[slide.id]
+                classes[tuple(map(CLASSES.index, of))] += 1
+            if slide.patient:
+                by_patient.setdefault(slide.patient, []).append(result)
+            if slide.patient and missing and slide.patient not in excluded:
+                excluded[slide.patient] = Exclusion(
+                    slide=slide.id,
+                    kind="patient",
+                    name=slide.patient,
+                    excluded_from="pN stages",
+                    reason=f"{slide.id}: {missing}",
+                )
+        known = {p: rows for p, rows in by_patient.items() if p not in excluded}
+        true = _stages([[r.true_class for r in rows] for rows in known.values()])
+        predicted = _stages(
+            [[predicted_class[r.slide.id] for r in rows] for rows in known.values()]
+        )
+        used = [result for result in results if result.in_figures]
+        ids = [result.slide.id for result in used]
+        column = [ids.index(rows[0].slide.id) for rows in known.values()]
+        statistic = Statistic(
+            names=("stage_kappa",),
+            compute=lambda w: weighted_kappa(_tables(true, predicted, w[:, column]))[:, None],
+            undefined=_describe_undefined(true, predicted, bool(excluded)),
+        )
         return cls(
             patient=tuple(known),
-            true=stages(true),
-            predicted=stages(predicted),
-            slide=np.array([rows[0] for rows in known.values()], np.int64),
-            left_out=len(by_patient) - len(known),
+            true=true,
+            predicted=predicted,
+            kappa=draw_resamples(used, settings).estimate_all(statistic)["stage_kappa"],
+            classes=classes,
+            predicted_class=predicted_class,
+            exclusions=tuple(excluded[patient] for patient in sorted(excluded)),
         )
 
-    def table(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Patients by true and predicted stage, (B, 5, 5); weights (B, S) say how often each slide
-        was drawn."""
-        times = np.ones((1, len(self.slide))) if weights is None else weights[:, self.slide]
-        cell = np.zeros((len(self.slide), len(STAGES) ** 2))
-        cell[np.arange(len(self.slide)), self.true * len(STAGES) + self.predicted] = 1
-        return (times @ cell).reshape(-1, len(STAGES), len(STAGES))
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Plain JSON."""
+        once = np.ones((1, len(self.patient)))
+        return {
+            "names": list(STAGES),
+            "patients": len(self.patient),
+            "patients_excluded": len(self.exclusions),
+            "true_by_predicted": _tables(self.true, self.predicted, once)[0].astype(int).tolist(),
+            "kappa": asdict(self.kappa),
+            "classes": list(CLASSES),
+            "slides_by_true_and_predicted_class": self.classes.tolist(),
+            "predicted_class": dict(self.predicted_class),
+        }
 
-    def kappa(self, weights: np.ndarray) -> np.ndarray:
-        """Quadratic-weighted kappa of drawn patients: (B,)."""
-        return weighted_kappa(self.table(weights))
+    def table(self) -> pd.DataFrame:
+        """A row a patient."""
+        return pd.DataFrame(
+            {
+                "patient": list(self.patient),
+                "true_stage": [STAGES[index] for index in self.true],
+                "predicted_stage": [STAGES[index] for index in self.predicted],
+            }
+        )
+
+
+def _describe_missing(result: SlideResult, predicted_class: Mapping[str, str]) -> str:
+    """Why a slide lacks its true or its predicted class; empty where it has both."""
+    if not result.in_figures or not result.is_predicted:
+        return f"{result.status}: {result.reason}"
+    if not result.true_class:
+        return "the class of its largest lesion is not known"
+    return "" if result.slide.id in predicted_class else "no heatmap"
+
+
+def _describe_undefined(true: np.ndarray, predicted: np.ndarray, has_excluded: bool) -> str:
+    if len(true):
+        one_stage = len(np.unique(np.concatenate([true, predicted]))) == 1
+        return "all patients are of one stage, true and predicted" if one_stage else ""
+    reason = "no patient whose slides all have a heatmap and a known class"
+    return reason if has_excluded else "no patients named"
+
+
+def _stages(classes: Sequence[Sequence[str]]) -> np.ndarray:
+    return np.array([STAGES.index(patient_stage(one)) for one in classes], np.int64)
+
+
+def _tables(true: np.ndarray, predicted: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Patients by true and predicted stage, (B, 5, 5), each drawn times (B, P)."""
+    cell = np.zeros((len(true), len(STAGES) ** 2))
+    cell[np.arange(len(true)), true * len(STAGES) + predicted] = 1
+    return (times @ cell).reshape(-1, len(STAGES), len(STAGES))

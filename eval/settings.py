@@ -1,5 +1,4 @@
-"""What an evaluation may be asked: which slides, what counts as a lesion, how sure the
-figures are."""
+"""Settings of an evaluation."""
 
 from itertools import pairwise
 from typing import Literal
@@ -41,6 +40,12 @@ class EvaluateSettings(Settings):
     """Bins of equal width of the calibration curve."""
     subgroups: tuple[str, ...] = ()
     """Cohort column, such as scanner, with figures for each value. Repeatable."""
+    official: bool | None = None
+    """Whether to add the scores of the official CAMELYON16 programs. By default if the slides have
+    CAMELYON16's names."""
+    pn_stages: bool | None = None
+    """Whether to add the pN stages of patients as in CAMELYON17. By default if patients have
+    several slides, with their classes in a cohort column "stage"."""
     resamples: int = Field(default=2000, ge=0)
     """Bootstrap resamples for every interval. 0: no intervals."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
@@ -56,14 +61,14 @@ class EvaluateSettings(Settings):
 
     @field_validator("specificities", "sensitivities")
     @classmethod
-    def _shares(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_shares(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
         if any(not 0 < share <= 1 for share in shares):
             raise ValueError(f"shares must be above 0 and at most 1, not {shares}")
         return shares
 
     @field_validator("false_positives_per_slide")
     @classmethod
-    def _ascending(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
         if not rates or rates[0] <= 0 or any(b <= a for a, b in pairwise(rates)):
             raise ValueError(
                 f"false positives per slide must be positive and ascending, not {rates}"

@@ -2,13 +2,11 @@
 
 from .detect import detections_of, find_peaks
 from .predict import predict_cohort, slides_to_predict
-from .score import Predict, WindowModel, heatmap_grid, orientation_mean, score_slide, tissue_cells
+from .score import heatmap_grid, orientation_mean, score_slide, tissue_cells
 from .settings import PredictSettings
 
 __all__ = [
-    "Predict",
     "PredictSettings",
-    "WindowModel",
     "detections_of",
     "find_peaks",
     "heatmap_grid",

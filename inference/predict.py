@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, run_slides
 from ..cohort import Cohort, CohortSlide
-from ..models import ModelCard
+from ..models import Ensemble, Predictor, load_predictor
 from ..storage import (
     ModelError,
     Recipe,
@@ -25,7 +25,7 @@ from ..storage import (
 from ..wsi import CellStatus, Detections, Heatmap, open_slide
 from .detect import detections_of
 from .picture import draw_heatmap
-from .score import WindowModel, score_slide
+from .score import score_slide
 from .settings import PredictSettings
 
 __all__ = ["predict_cohort", "slides_to_predict"]
@@ -70,10 +70,10 @@ def predict_cohort(
     if not slides:
         wanted = ", ".join(settings.splits)
         raise SettingsError(f"no slide to predict: none has its split among {wanted}; see --splits")
-    card = ModelCard.load(model_folder)
-    card.check_weights(model_folder)
+    ensemble = Ensemble.load(model_folder)
+    ensemble.check_weights()
     score = partial(score_slide, settings=settings, on_slide=on_slide, on_windows=on_windows)
-    work = _Work(card, model_folder, out, settings, score)
+    work = _Work(ensemble, out, settings, score)
     summary = run_slides(work, slides, BatchSettings(workers=0), on_outcome=on_outcome)
     summary.save(out)
     made = [
@@ -95,19 +95,12 @@ class _Work:
 
     def __init__(
         self,
-        card: ModelCard,
-        model_folder: Path,
+        ensemble: Ensemble,
         out: Path,
         settings: PredictSettings,
         score: Callable[..., Heatmap],
     ) -> None:
-        self.card, self.model_folder, self.out, self.settings, self.score = (
-            card,
-            model_folder,
-            out,
-            settings,
-            score,
-        )
+        self.ensemble, self.out, self.settings, self.score = ensemble, out, settings, score
 
     def __call__(self, slide: CohortSlide) -> SlideOutcome:
         start = time.perf_counter()
@@ -129,9 +122,9 @@ class _Work:
             shutil.rmtree(folder)
         with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=self.settings.slide_mpp) as opened:
             opened.scale(
-                self.card.mpp, allow_upsampling=self.settings.allow_upsampling
+                self.ensemble.input_spec.mpp, allow_upsampling=self.settings.allow_upsampling
             )  # refuse before loading
-            heatmap = self.score(opened, self.model, slide_id=slide.id)
+            heatmap = self.score(opened, self.predictor, slide_id=slide.id)
             detections = detections_of(heatmap, self.settings)
             with atomic_folder(folder) as beside:
                 heatmap.save(beside / HEATMAP)
@@ -145,36 +138,28 @@ class _Work:
         identity = file_identity(slide.path) if location_exists(slide.path) else str(slide.path)
         return Recipe(
             stage=STAGE,
-            settings=self.settings.model_dump(mode="json", exclude={"splits", "batch", "engine"}),
+            settings=self.settings.model_dump(
+                mode="json", exclude={"splits", "batch_size", "runtime"}
+            ),
             inputs={
                 "slide": identity,
                 "mpp": slide.mpp,
-                "model": self.card.model_dump(mode="json", exclude={"training"}),
+                "model": self.ensemble.identity,
             },
         )
 
     @property
-    def model(self) -> WindowModel:
+    def predictor(self) -> Predictor:
         if isinstance(self._loaded, ModelError):
             raise self._loaded
         return self._loaded
 
     @cached_property
-    def _loaded(self) -> WindowModel | ModelError:
-        # The one place of this room where Keras comes in.
-        from ..models import load_classifier
-
+    def _loaded(self) -> Predictor | ModelError:
         try:
-            predict = load_classifier(self.model_folder, engine=self.settings.engine)
+            return load_predictor(self.ensemble.folders, runtime=self.settings.runtime)
         except ModelError as error:  # kept, so that it is built once and not for each slide again
             return error
-        return WindowModel(
-            predict=predict,
-            side_px=self.card.patch_px,
-            centre_px=self.card.centre_px,
-            mpp=self.card.mpp,
-            hash=self.card.weights_sha256,
-        )
 
 
 def _recipe_in(folder: Path) -> Recipe | None:

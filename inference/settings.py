@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ..models import Runtime
 from ..storage import Number, Settings
 from ..wsi import TissueSettings
 
@@ -19,10 +20,10 @@ class PredictSettings(Settings):
     training patches."""
     orientations: Annotated[Literal[1, 8], Number] = 8
     """Rotations and reflections averaged per window: all 8, or 1."""
-    batch: int = Field(default=64, ge=1)
-    """Windows in a call of the network; the orientations of a window count one each."""
-    engine: Literal["auto", "openvino", "keras"] = "auto"
-    """What runs the network: auto is OpenVINO on a CPU (it equals Keras to 1e-5), Keras where it
+    batch_size: int = Field(default=64, ge=1)
+    """Windows per call of the network; the orientations of a window count one each."""
+    runtime: Runtime = "auto"
+    """Runtime of the network. auto: OpenVINO on a CPU (equal to Keras to 1e-5), Keras where it
     sees a GPU."""
     min_tissue: float = Field(default=0.5, ge=0, le=1)
     """Minimum share of tissue in a cell; others are background."""

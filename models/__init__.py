@@ -1,47 +1,40 @@
-"""Networks, and the files they live in."""
+"""Networks, the folders they live in, and the runtimes that compute them.
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+Importing this room is quick: Keras comes in with the first network that is built.
+"""
 
 from .allocator import keep_large_buffers
-from .card import CARD, WEIGHTS, ModelCard, hash_of
-
-if TYPE_CHECKING:
-    from .device import describe_device
-    from .folder import Classifier, Engine, load_classifier, write_card
-    from .inception import Width, build_classifier, parameter_counts
+from .architectures import (
+    ARCHITECTURES,
+    Architecture,
+    InceptionOptions,
+    build_network,
+    find_architecture,
+)
+from .card import CARD, WEIGHTS, ModelCard, hash_weights, parameter_counts
+from .device import describe_device
+from .ensemble import Ensemble
+from .predictor import Predictor, load_network, load_predictor
+from .runtimes import RUNTIMES, Forward, Runtime
 
 __all__ = [
+    "ARCHITECTURES",
     "CARD",
+    "RUNTIMES",
     "WEIGHTS",
-    "Classifier",
-    "Engine",
+    "Architecture",
+    "Ensemble",
+    "Forward",
+    "InceptionOptions",
     "ModelCard",
-    "Width",
-    "build_classifier",
+    "Predictor",
+    "Runtime",
+    "build_network",
     "describe_device",
-    "hash_of",
+    "find_architecture",
+    "hash_weights",
     "keep_large_buffers",
-    "load_classifier",
+    "load_network",
+    "load_predictor",
     "parameter_counts",
-    "write_card",
 ]
-
-
-_IN_KERAS = {
-    "Classifier": ".folder",
-    "Engine": ".folder",
-    "Width": ".inception",
-    "build_classifier": ".inception",
-    "describe_device": ".device",
-    "load_classifier": ".folder",
-    "parameter_counts": ".inception",
-    "write_card": ".folder",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Keras takes seconds to import: whoever only reads a card does not pay for it.
-    if name in _IN_KERAS:
-        return getattr(import_module(_IN_KERAS[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,75 +1,97 @@
-"""The card of a model folder: everything needed to use its weights rightly, in JSON."""
+"""Card of a model folder: everything needed to use its weights rightly, in JSON."""
 
 import hashlib
 import json
+import math
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..storage import ModelError
+from ..wsi import InputSpec
+from .architectures import find_architecture
 
-__all__ = ["CARD", "WEIGHTS", "ModelCard", "hash_of"]
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["CARD", "WEIGHTS", "ModelCard", "hash_weights", "parameter_counts"]
 
 CARD = "card.json"
 WEIGHTS = "model.weights.h5"
+OLD_WIDTHS = {"full": "inception_v3", "small": "inception_v3_small"}
 
 
 class ModelCard(BaseModel):
-    """What a model is and was trained on. Unknown keys are refused."""
+    """Facts about a trained network. Unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    format: Literal["gigaslide-model/1"] = "gigaslide-model/1"
-    architecture: Literal["inception_v3"] = "inception_v3"
-    width: Literal["full", "small"]
-    patch_px: int = Field(ge=75)
-    """Side of the input (px)."""
-    centre_px: int = Field(ge=1)
-    """Side of the centre square that the score speaks of (px)."""
-    mpp: float = Field(gt=0)
-    """Scale of the patches it was trained on (µm/px)."""
-    classes: tuple[str, ...]
-    """Names, in the order of the outputs."""
-    colour: Literal["RGB in [0, 255], scaled to [-1, 1] inside the network"] = (
-        "RGB in [0, 255], scaled to [-1, 1] inside the network"
-    )
+    format: Literal["gigaslide-model/2"] = "gigaslide-model/2"
+    architecture: str
+    """Name in `ARCHITECTURES`."""
+    options: dict[str, Any] = {}
+    """Options of the architecture."""
+    input_spec: InputSpec
+    """Windows the network takes and classes it gives."""
+    pixels: str = ""
+    """Preprocessing inside the network; for readers, never used."""
     parameters: dict[str, int]
     """Numbers in the network: all, trained."""
     training: dict[str, Any]
     """Settings, recipe and figures of the training; for readers, never used."""
     weights_sha256: str
 
-    @field_validator("classes")
+    @model_validator(mode="before")
     @classmethod
-    def _knows_tumor(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if "tumor" not in classes:
-            raise ValueError(f"one of the classes must be called tumor, they are {classes}")
-        return classes
+    def _upgrade(cls, card: Any) -> Any:
+        """Read a card of format 1, which had two networks and one scale."""
+        if not isinstance(card, dict) or card.get("format") != "gigaslide-model/1":
+            return card
+        kept = ("parameters", "training", "weights_sha256")
+        spec = {name: card[name] for name in ("patch_px", "centre_px", "classes")}
+        return {
+            "architecture": OLD_WIDTHS[card["width"]],
+            "input_spec": {**spec, "mpps": [card["mpp"]]},
+            **{name: card[name] for name in kept},
+        }
 
     @classmethod
     def load(cls, folder: Path) -> "ModelCard":
-        """Read a folder's card.
+        """Read the card of a model folder.
 
         Raises:
-            ModelError: no model folder, or a card that says something else.
+            ModelError: no model folder, a damaged card, or an architecture that this version does
+            not know.
         """
         try:
-            return cls.model_validate(json.loads((folder / CARD).read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+            card = cls.model_validate(json.loads((folder / CARD).read_text(encoding="utf-8")))
+            find_architecture(card.architecture)
+        except ModelError as error:
+            raise ModelError(f"{folder}: {error}; update gigaslide") from error
+        except (OSError, ValueError, KeyError) as error:
             why = (
-                "; ".join(e["msg"] for e in error.errors())
+                "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
                 if isinstance(error, ValidationError)
-                else error
+                else repr(error)
             )
             raise ModelError(
                 f"{folder}: not a model folder ({why}); make one with gigaslide train"
             ) from error
+        return card
+
+    def save(self, folder: Path) -> None:
+        (folder / CARD).write_text(self.model_dump_json(indent=1), encoding="utf-8")
 
     def check_weights(self, folder: Path) -> None:
-        """Raises ModelError where the weights are not those the card speaks of."""
+        """Compare the weights with the card. A process reads a file only once.
+
+        Raises:
+            ModelError: the weights are missing or are not those of the card.
+        """
         try:
-            found = hash_of(folder / WEIGHTS)
+            found = hash_weights(folder)
         except OSError as error:
             raise ModelError(
                 f"{folder}: no readable {WEIGHTS} ({error}); copy the whole model folder"
@@ -82,7 +104,24 @@ class ModelCard(BaseModel):
             )
 
 
-def hash_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+def hash_weights(folder: Path) -> str:
+    """SHA-256 of a folder's weights, hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    path = folder / WEIGHTS
+    stat = path.stat()
+    return _hash_file(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _hash_file(path: Path, *_identity: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parameter_counts(network: "keras.Model") -> dict[str, int]:
+    """Count the numbers in a network: {"all": …, "trained": …}."""
+    trained = sum(math.prod(weight.shape) for weight in network.trainable_weights)
+    return {"all": int(network.count_params()), "trained": int(trained)}

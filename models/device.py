@@ -1,7 +1,5 @@
 """The library and device that run a network here, in words."""
 
-import keras
-
 __all__ = ["describe_device"]
 
 LIBRARIES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
@@ -12,6 +10,8 @@ def describe_device(*, openvino: bool = False) -> str:
 
     openvino: the network may run in OpenVINO, which it does where Keras sees no GPU.
     """
+    import keras  # slow
+
     gpus = len(keras.distribution.list_devices("gpu"))
     if openvino and not gpus:
         return "OpenVINO on CPU"

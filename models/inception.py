@@ -1,58 +1,61 @@
-"""InceptionV3 by width: the paper's full network, and its small one of about 300 000 parameters."""
+"""InceptionV3 by width: the full network, and the small one of about 300 000 parameters (Liu et al.
+2017)."""
 
-import math
-from typing import Literal
+import re
+from collections import Counter
 
 import keras
 
 from ..storage import ModelError
+from ..wsi import InputSpec
+from .architectures import InceptionOptions
 
-__all__ = ["Width", "build_classifier", "parameter_counts"]
+__all__ = ["build_inception_v3"]
 
-Width = Literal["full", "small"]
-
-SMALL_MULTIPLIER = 0.1  # TF-Slim's depth multiplier, with its floor of 16 filters a layer
-SMALL_FLOOR = 16
-LEAST_PX = 75  # below it Inception's strided layers run out of pixels
+LEAST_FILTERS = 16  # of a layer, whatever the multiplier; as TF-Slim's min_depth
+NUMBERED = re.compile(r"(conv2d|batch_normalization|activation|concatenate|\w+_pooling2d)(_\d+)?")
 
 
-def build_classifier(
-    *, width: Width, patch_px: int, classes: int = 2, batch_norm_momentum: float = 0.99
+def build_inception_v3(
+    spec: InputSpec, options: InceptionOptions, *, multiplier: float
 ) -> keras.Model:
-    """A network from (N, patch_px, patch_px, 3) RGB in [0, 255] to (N, classes) probabilities.
+    """Build InceptionV3 for patches of one scale, with random weights.
 
-    The pixels are scaled to [-1, 1] inside, so a model is fed the same way wherever it is used.
-    With two classes the full network has 21 806 882 parameters, the small one 283 759 (279 791 of
-    them trained). Weights are random. batch_norm_momentum matters while training only: how slowly
-    the running statistics follow.
+    multiplier scales the filters of every layer, as TF-Slim's depth multiplier: 0.1 gives the small
+    network (283 759 parameters for two classes, 279 791 of them trained), 1 the full one
+    (21 806 882). Pixels are scaled to [-1, 1] inside.
 
     Raises:
-        ModelError: patch_px is too small for Inception.
+        ModelError: patches of several scales.
     """
-    if patch_px < LEAST_PX:
+    if len(spec.mpps) != 1:
         raise ModelError(
-            f"InceptionV3 needs patches of at least {LEAST_PX} px, not {patch_px}; set patch_px"
+            f"InceptionV3 takes patches of one scale, these have {len(spec.mpps)} ({spec.mpps} "
+            "µm/px); train on a store of one scale"
         )
-    shape = (patch_px, patch_px, 3)
+    shape = spec.shape[1:]
     base = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=shape)  # pyright: ignore[reportArgumentType]
 
-    def adapted(layer: keras.Layer) -> keras.Layer:
+    made: Counter[str] = Counter()
+
+    def adapt(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
-        if width == "small" and isinstance(layer, keras.layers.Conv2D):
-            config["filters"] = max(SMALL_FLOOR, int(config["filters"] * SMALL_MULTIPLIER))
+        # Keras numbers layers over the whole process, and TensorFlow sums the gradients of branches
+        # in an order that depends on names: equal names, equal weights.
+        if numbered := NUMBERED.fullmatch(layer.name):
+            kind = numbered[1]
+            config["name"] = f"{kind}_{made[kind]}" if made[kind] else kind
+            made[kind] += 1
+        if multiplier != 1 and isinstance(layer, keras.layers.Conv2D):
+            config["filters"] = max(LEAST_FILTERS, int(config["filters"] * multiplier))
         if isinstance(layer, keras.layers.BatchNormalization):
-            config["momentum"] = batch_norm_momentum
+            config["momentum"] = options.batch_norm_momentum
         return layer.__class__.from_config(config)
 
-    base = keras.models.clone_model(base, clone_function=adapted)
-    inputs = keras.Input((patch_px, patch_px, 3), name="patch")
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="to_minus_one_to_one")(inputs)
+    base = keras.models.clone_model(base, clone_function=adapt)
+    patches = keras.Input(spec.shape, name="patches")
+    image = keras.layers.Reshape(shape, name="only_scale")(patches)
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="to_minus_one_to_one")(image)
     pooled = keras.layers.GlobalAveragePooling2D(name="mean_over_grid")(base(scaled))
-    scores = keras.layers.Dense(classes, activation="softmax", name="classifier")(pooled)
-    return keras.Model(inputs, scores, name=f"inception_v3_{width}")
-
-
-def parameter_counts(model: keras.Model) -> dict[str, int]:
-    """How many numbers the model holds: {"all": …, "trained": …}."""
-    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    return {"all": int(model.count_params()), "trained": int(trained)}
+    scores = keras.layers.Dense(len(spec.classes), activation="softmax", name="classifier")(pooled)
+    return keras.Model(patches, scores)

@@ -1,4 +1,4 @@
-"""Which patches, and the Zarr store they live in."""
+"""Choice of patches, and the Zarr store that holds them."""
 
 from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
 from .hard_negatives import add_hard_negatives

@@ -40,7 +40,7 @@ class SlideWithHeatmap:
     heatmap: Path
     recipe: Recipe
     damage: str = ""
-    """Why nothing can be made of it."""
+    """Reason why it cannot be used; else empty."""
 
     @property
     def id(self) -> str:

@@ -36,13 +36,13 @@ class AugmentSettings(Settings):
     """Minimum quality of JPEG artefacts. 100: off."""
 
     def milder(self, share: float) -> "AugmentSettings":
-        """The same with every colour range at a share (0 to 1) of its size."""
+        """Return a copy with every colour range at a share (0 to 1) of its size."""
         colours = ("brightness", "saturation", "hue", "contrast", "stain", "stain_shift")
         return self.model_copy(update={name: getattr(self, name) * share for name in colours})
 
 
 class TileSettings(Settings):
-    """Which patches are taken from which slides. The defaults are those of Liu et al. 2017 where it
+    """Choice of slides and patches. The defaults are those of Liu et al. 2017 where it
     gives any."""
 
     mpp: float = Field(default=0.25, gt=0)
@@ -132,7 +132,7 @@ class TileSettings(Settings):
         return arrays
 
     def of_recipe(self) -> dict[str, Any]:
-        """What the patches of a slide depend on, as plain JSON."""
+        """Return the settings that the patches of a slide depend on, as plain JSON."""
         return self.model_dump(mode="json", exclude={"splits", "check_space"})
 
     @model_validator(mode="after")
@@ -147,8 +147,7 @@ class TileSettings(Settings):
             )
         if self.copies and self.further_mpp:
             raise ValueError(
-                "copies are kept of one scale only; draw those of several anew, or leave out "
-                "further_mpp"
+                "copies are stored for one scale only; set copies to 0, or leave out further_mpp"
             )
         if self.copies and self.augment.jitter_px > self.margin_px:
             raise ValueError(
@@ -159,7 +158,7 @@ class TileSettings(Settings):
 
 
 class HardSettings(Settings):
-    """Which mistakes of a model become hard negatives."""
+    """Choice of a model's mistakes that become hard negatives."""
 
     threshold: float = Field(default=0.5, ge=0, le=1)
     """Minimum probability of a cell without tumour."""

@@ -36,7 +36,7 @@ class Holder:
     host: str
     pid: int
     process_started: float
-    """Seconds since 1970; tells a process from a later one of the same number."""
+    """Seconds since 1970; distinguishes it from a later process with the same number."""
     process_space: str
     """Process-number namespace: containers on one host number their processes apart."""
     since: str
@@ -75,7 +75,7 @@ class Holder:
         return asdict(self)
 
     def is_dead(self) -> bool:
-        """True if the process is known to have ended, which only its own machine can tell."""
+        """True if the process is known to have ended; only its own machine can know."""
         if (self.host, self.process_space) != (socket.gethostname(), _process_space()):
             return False
         try:
@@ -109,9 +109,9 @@ class FolderLock:
 
     A file made by link(2), which is atomic on NFS where exclusive creation was long not: whoever's
     own file has two names afterwards holds the lock. Its time of change is the heartbeat. A lock
-    whose process died on this machine is taken over. About another machine's lock nobody here can
-    tell, so it is refused with its holder's name unless clear says that it is dead: flufl.lock
-    takes such a lock over as soon as its lifetime ends, and cannot lock without hard links.
+    whose process died on this machine is taken over. Another machine's lock is refused with its
+    holder's name unless clear is given, because nobody here knows whether that process is dead.
+    (flufl.lock takes such a lock over once its lifetime ends, and needs hard links.)
 
     Raises:
         ClusterError: another run holds it.

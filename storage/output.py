@@ -83,7 +83,7 @@ class Output:
     in a bucket."""
     layout: Mapping[str, Any] = field(default_factory=dict)
     """Plain JSON besides the recipe that decides what a block holds, such as its size; a partial
-    output of another layout begins anew."""
+    output of another layout is started again."""
 
     def state(self) -> OutputState:
         """Look up the state; bring back an output that an interrupted replacement moved aside.
@@ -168,7 +168,7 @@ class Output:
             partial = self.partial()
             partial.begin()
             yield partial.whole
-            partial.commit(self._content(attributes or {}))
+            self.commit(partial, attributes or {})
 
     @contextmanager
     def _write_shared(self, attributes: Mapping[str, Any] | None) -> Iterator[Path]:

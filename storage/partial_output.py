@@ -67,14 +67,14 @@ class BlockRecord:
     files: Mapping[str, Checksum] = field(default_factory=dict)
     """Checksum of each file as it was written, by its path below the output."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """What the block made: {"tumor": 119}."""
+    """Numbers of what the block made: {"tumor": 119}."""
     notes: Any = None
     """Plain JSON that assembling the output needs."""
 
 
 @dataclass(frozen=True)
 class PartialOutput(ABC, Generic[LocationT]):
-    """The unfinished output of one location. Cheap to create anew in every task."""
+    """The unfinished output of one location. Cheap to create again in every task."""
 
     location: LocationT
     begun_by: Mapping[str, Any] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class PartialOutput(ABC, Generic[LocationT]):
 
     @abstractmethod
     def commit(self, recipe: bytes) -> None:
-        """Write the recipe file and make the output whole; remove the partial output.
+        """Write the recipe file and make the output whole; `clean_up` then removes the rest.
 
         May be called again after an interruption anywhere, also by two processes at once.
 
@@ -159,7 +159,7 @@ class PartialOutput(ABC, Generic[LocationT]):
         """Record a block as done; its files are written and closed.
 
         The system may hold the files back until `commit`, because disks are slower than blocks. If
-        they never reach the disk, their checksums tell.
+        they never reach the disk, their checksums do not match.
 
         Raises:
             StoreError: a file is missing, or has another size.
@@ -227,7 +227,7 @@ class FolderPartial(PartialOutput[Path]):
         super().save_record(number, record)
 
     def commit(self, recipe: bytes) -> None:
-        if self.whole.exists():  # else a kill came between the rename and the removal
+        if self.whole.exists():  # else an interrupted attempt has renamed it
             write_file(self.whole, self.recipe_file, recipe)
             remove_litter(self.whole)  # of workers killed in this run
             self._bring_to_disk()
@@ -240,7 +240,6 @@ class FolderPartial(PartialOutput[Path]):
                     raise
                 # Another process, of a run that was taken for dead, committed first.
             sync_folder(self.location.parent)
-        self.clean_up()
 
     def _bring_to_disk(self) -> None:
         try:
@@ -282,7 +281,6 @@ class BucketPartial(PartialOutput[str]):
 
     def commit(self, recipe: bytes) -> None:
         write_file(self.location, self.recipe_file, recipe)
-        self.clean_up()
 
     def _record_names(self) -> list[str]:
         return list_files(join_location(self.folder, DONE))

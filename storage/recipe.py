@@ -29,7 +29,7 @@ def file_identity(location: Location) -> dict[str, Any]:
     """Name, size and time of last change (UTC) of a file: cheap on a slide of 4 GB, and changed
     when it is replaced.
 
-    Of a URL the service's own sign of change (an ETag), of a Zarr folder its metadata's size and
+    For a URL the service's own mark of change (an ETag), for a Zarr folder its metadata's size and
     time.
     """
     if isinstance(location, str):
@@ -46,7 +46,7 @@ ExtentChange = Literal["same", "larger", "smaller", "mixed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How an output is made: its identity decides the result, its extent the amount.
+    """Recipe of an output: its identity decides the result, its extent the amount.
 
     Resume compares identities: another `stage`, `settings` or `inputs` makes another output.
     Another `extent` (training examples, validation interval) continues the same one. `made_with` is

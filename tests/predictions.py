@@ -22,6 +22,7 @@ ITC = box(100, 520, 130, 550)  # 60 µm; inside cell (8, 1) and its neighbours t
 IN_LESION = [(r, c) for r in (2, 3, 4) for c in (8, 9, 10, 11)]
 EVERY_CELL = [(r, c) for r in range(ROWS) for c in range(COLUMNS)]
 QUICK = EvaluateSettings(resamples=200, picture_px=300)
+OFFICIAL = QUICK.model_copy(update={"official": True})
 
 
 class Bench:
@@ -156,7 +157,9 @@ def real_bench(tmp_path) -> Bench:
 def bench(real_bench, monkeypatch) -> Bench:
     """Without the plots, which take longer than all the rest."""
     for plot in ("roc_plot", "froc_plot", "precision_recall_plot", "calibration_plot"):
-        monkeypatch.setattr(f"gigaslide.eval.report.report.{plot}", lambda *_, **__: "<svg/>")
+        monkeypatch.setattr(
+            f"gigaslide.eval.report.evaluation_page.{plot}", lambda *_, **__: "<svg/>"
+        )
     return real_bench
 
 

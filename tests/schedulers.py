@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from distributed.security import Security
+from gigaslide.batch import BatchSettings
+from gigaslide.batch.dask_executor import DaskExecutor
+from gigaslide.batch.task import TaskTerms
 
 TESTS = Path(__file__).parent
 
@@ -23,6 +26,12 @@ def certificates(tmp_path_factory) -> dict[str, str]:
         f"--tls-{option}": str(folder / name)
         for option, name in (("ca-file", "ca"), ("cert", "cert"), ("key", "key"))
     }
+
+
+def make_executor(work: object, **settings) -> DaskExecutor:
+    """An executor of one attempt a task, on what `BatchSettings` of these names asks for."""
+    terms = TaskTerms(run="r", max_attempts=1, timeout_s=None, log_level=0)
+    return DaskExecutor(work, terms, BatchSettings(**settings), max_workers=1, shared=None)
 
 
 def dask(what: str, *words: str) -> subprocess.Popen:

@@ -20,7 +20,6 @@ from gigaslide.batch import (
     SlideOutcome,
     run_slides,
 )
-from gigaslide.batch.machine import available_cores, available_memory
 from gigaslide.batch.outcome import Pace
 from gigaslide.batch.page import run_html
 from gigaslide.storage import SlideError
@@ -143,21 +142,6 @@ def test_what_workers_log_is_heard_here_once_and_at_our_level(monkeypatch, capfd
     )  # nor does the worker write it a second time
 
 
-@pytest.mark.slow
-def test_fault_34_slide_that_kills_its_worker_fails_alone():
-    # One worker, the killer first: every other slide was at some time queued behind it.
-    deeds = {"killer": "die", "a": "good", "b": "good", "c": "good", "d": "good", "e": "good"}
-    start = time.perf_counter()
-    summary = run_slides(work, items(**deeds), BatchSettings(workers=1, memory_gb=1.0))
-    assert {o.slide: o.status for o in summary.outcomes} == {
-        n: "failed" if n == "killer" else "done" for n in deeds
-    }
-    (killer,) = summary.of_status("failed")
-    assert "worker died" in killer.reason
-    assert summary.exit_status == 2
-    assert time.perf_counter() - start < 60
-
-
 def test_fault_53_nothing_listens_beyond_this_machine(mixed):
     workers, _, _, listening = mixed
     assert bool(listening) == (workers > 0)
@@ -247,47 +231,3 @@ def test_page_of_a_run_tells_reasons_pace_and_the_slowest_and_escapes_names():
     assert "tcp://b:2 1 5.0 s 0 % 450 90.0" in words
     assert "made slow 1 h 07 min 1350 <script>13 13.0 s" in words
     assert not re.search(r"(src|href)=", page)  # it opens offline
-
-
-def written(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
-def test_fault_35_memory_and_cores_are_those_of_the_least_group_above(tmp_path, monkeypatch):
-    for name in ("SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU", "SLURM_CPUS_ON_NODE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    total = psutil.virtual_memory().total
-    v2 = {
-        "proc/self/cgroup": "0::/system.slice/slurmstepd.scope/job_7/step_batch\n",
-        "sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/memory.max": "500000000\n",
-        "sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/step_batch/memory.max": "max\n",
-        "sys/fs/cgroup/system.slice/cpu.max": "350000 100000\n",
-    }
-    v1 = {
-        "proc/self/cgroup": "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n",
-        # in the container its own group is the root
-        "sys/fs/cgroup/memory/memory.limit_in_bytes": "700000000\n",
-        "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
-    }
-    free = {
-        "proc/self/cgroup": "5:memory:/\n0::/\n",
-        "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
-    }
-    for name, files, memory, cores in (
-        ("v2", v2, 500_000_000, 3),
-        ("v1", v1, 700_000_000, 64),
-        ("free", free, total, 64),
-    ):
-        root = written(tmp_path / name, files)
-        assert (available_memory(root), available_cores(root)) == (memory, cores)
-    assert available_memory(tmp_path / "none") == total
-    monkeypatch.setenv("SLURM_MEM_PER_NODE", "400")
-    assert available_memory(tmp_path / "v2") == 400 * 2**20
-    monkeypatch.delenv("SLURM_MEM_PER_NODE")
-    monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
-    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "2")
-    assert (available_memory(tmp_path / "v2"), available_cores(tmp_path / "v2")) == (200 * 2**20, 2)

@@ -1,4 +1,4 @@
-"""Order and number of the tasks in flight; a fake executor stands for workers."""
+"""Order and number of the tasks in progress; a fake executor stands for workers."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ class Many:
 
 @dataclass(frozen=True)
 class Nothing:
-    """`BlockWork` that does nothing."""
+    """`BlockWork` without work."""
 
     out: Path
 
@@ -62,7 +62,7 @@ class Nothing:
 
 
 class FakeExecutor:
-    """Three capacity; loses each task of a block once whose number ends in 99."""
+    """Runs three tasks at a time; loses every block whose number ends in 99 once."""
 
     capacity, can_kill_tasks = 3, True
 
@@ -76,48 +76,46 @@ class FakeExecutor:
         self.tasks.append(task)
         self.most = max(self.most, len(self.tasks))
 
-    def wait(self, seconds: float) -> Sequence[TaskResult]:
+    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
         task = self.tasks.popleft()
         self.done[task.key] += 1
         if task.step == "block" and task.number % 100 == 99 and self.done[task.key] == 1:
             return [TaskResult(task=task, result=LostTask(deaths=0, reason="gone"))]
         return [TaskResult(task=task, result=run_task(self.work, task, self.terms))]
 
-    def call_off(self) -> Sequence[Task]:
-        waiting = list(self.tasks)
-        self.tasks.clear()
-        return waiting
-
     def close(self) -> None:
         pass
 
 
-def test_what_waits_when_a_signal_comes_is_never_begun(tmp_path, monkeypatch):
-    class Stopping(FakeExecutor):
-        def wait(self, seconds: float) -> Sequence[TaskResult]:
-            ended = super().wait(seconds)
-            if sum(self.done.values()) == 5:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return ended
+@pytest.fixture
+def executors(monkeypatch) -> list[FakeExecutor]:
+    """The executor of each run."""
+    made: list[FakeExecutor] = []
 
-    executor = Stopping(
-        Nothing(tmp_path), TaskTerms(run="r", attempts=3, limit_s=None, log_level=20)
-    )
-    monkeypatch.setattr(run_module, "make_executor", lambda *_, **__: executor)
+    def make(work: Nothing, terms: TaskTerms, *_, **__) -> FakeExecutor:
+        made.append(FakeExecutor(work, terms))
+        return made[-1]
+
+    monkeypatch.setattr(run_module, "make_executor", make)
+    return made
+
+
+def test_fault_36_no_task_is_submitted_after_a_signal(tmp_path, monkeypatch, executors):
+    true_wait = FakeExecutor.wait
+
+    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
+        if sum(self.done.values()) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return true_wait(self, timeout_s)
+
+    monkeypatch.setattr(FakeExecutor, "wait", wait)
     with open_run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(Stopped):
         run_blocks(Nothing(tmp_path), [Many("s", 40)], BatchSettings(), folder=folder)
-    assert sum(executor.done.values()) == 5
-    assert executor.most == 3  # two others were waiting
+    assert executors[0].most == 3
+    assert sum(executors[0].done.values()) == 5 + 3  # those that had been submitted
 
 
-def test_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, monkeypatch):
-    executors: list[FakeExecutor] = []
-
-    def executor(work, terms: TaskTerms, *_, **__) -> FakeExecutor:
-        executors.append(FakeExecutor(work, terms))
-        return executors[0]
-
-    monkeypatch.setattr(run_module, "make_executor", executor)
+def test_fault_38_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, executors):
     slides = [Many(f"s{k}", 40) for k in range(25)]  # 25 × 40 × 1024 = 1.0 million
     tracemalloc.start()
     with open_run_folder(tmp_path, BatchSettings()) as folder:
@@ -133,16 +131,16 @@ def test_a_million_patches_are_few_tasks_at_a_time_and_little_memory(tmp_path, m
     assert peak < 10e6
 
 
-def test_slides_in_hand_come_before_others_are_begun():
+def test_started_slides_come_before_new_ones():
     queue: TaskQueue[Many] = TaskQueue()
     for k in range(3):
         queue.add(Many(f"s{k}", 2))
     first = queue.next_task()
     assert first is not None
     assert (first.slide.id, first.step, queue.unstarted) == ("s0", "prepare", 2)
-    state = queue.take_back(first)
-    assert state is not None
-    queue.add_blocks(state, [0, 1])
+    progress = queue.take_back(first)
+    assert progress is not None
+    queue.add_blocks(progress, [0, 1])
     assert [str(queue.next_task()) for _ in range(3)] == [
         "s0, block 0",
         "s0, block 1",
@@ -150,96 +148,54 @@ def test_slides_in_hand_come_before_others_are_begun():
     ]
 
 
-def test_suspected_task_is_done_last_and_alone():
-    queue: TaskQueue[Many] = TaskQueue()
-    queue.add(Many("bad", 3))
-    queue.add(Many("good", 1))
-    queue.add_blocks(queue.take_back(queue.next_task()), [0, 1, 2])
-    task = queue.next_task()
-    for _ in range(2):  # of three tries two are gone
-        assert str(task) == "bad, block 0"
-        queue.take_back(task)
-        assert queue.retry(task, deaths=1, tries=3)
-        task = queue.next_task()
-    assert str(task) == "good, prepare"  # begun before the other blocks of the suspected slide
-    queue.add_blocks(queue.take_back(task), [0])
-    good = queue.next_task()
-    assert str(good) == "good, block 0"
-    assert queue.next_task() is None  # the suspected one waits for it
-    queue.complete_block(queue.take_back(good))
-    finish = queue.next_task()
-    assert str(finish) == "good, assemble"
-    queue.take_back(finish)
-    queue.remove("good")
-    alone = queue.next_task()
-    assert str(alone) == "bad, block 0"
-    assert queue.next_task() is None  # nor is anything begun beside it
-    queue.complete_block(queue.take_back(alone))
-    assert [str(queue.next_task()) for _ in range(2)] == [
-        "bad, block 1",
-        "bad, block 2",
-    ]  # cleared of suspicion
-
-
-@pytest.mark.parametrize("suspect", ["prepare", "assemble"])
-def test_fault_7_slide_whose_plan_or_finish_was_suspected_goes_on_to_its_end(suspect):
+@pytest.mark.parametrize("lost_step", ["prepare", "block", "assemble"])
+def test_fault_7_lost_task_comes_next_and_its_slide_continues(lost_step):
     queue: TaskQueue[Many] = TaskQueue()
     queue.add(Many("s", 2))
     queue.add(Many("good", 0))
-    begun: list[str] = []
+    started: list[str] = []
     while not queue.is_empty:
         task = queue.next_task()
-        assert task is not None, f"hangs after {begun}"
-        begun.append(str(task))
-        state = queue.take_back(task)
-        assert state is not None
-        if str(task).startswith(f"s, {suspect}") and begun.count(str(task)) < 3:
-            assert queue.retry(task, deaths=1, tries=3)
+        assert task is not None, f"no task after {started}"
+        started.append(f"{task.slide.id} {task.step} {task.number}")
+        progress = queue.take_back(task)
+        assert progress is not None
+        if task.slide.id == "s" and task.step == lost_step and started.count(started[-1]) < 3:
+            assert queue.retry(task, deaths=1, max_attempts=3)
         elif task.step == "prepare":
-            queue.add_blocks(state, range(task.slide.blocks))
+            queue.add_blocks(progress, range(task.slide.blocks))
         elif task.step == "block":
-            queue.complete_block(state)
+            queue.complete_block(progress)
         else:
             queue.remove(task.slide.id)
-    tries = {"prepare": 1, "assemble": 1, suspect: 3}
-    assert Counter(word for word in begun if word.startswith("s,")) == {
-        f"s, {suspect}": tries[suspect],
-        **{f"s, {step}": count for step, count in tries.items()},
-        "s, block 0": 1,
-        "s, block 1": 1,
-    }
-    assert (
-        begun.index("good, assemble")
-        < [k for k, word in enumerate(begun) if word == f"s, {suspect}"][2]
-    )
+    once = ["s prepare 0", "s block 0", "s block 1", "s assemble 0"]
+    attempts = [3 if lost_step in name else 1 for name in once]
+    expected = [name for name, n in zip(once, attempts, strict=True) for _ in range(n)]
+    assert started == [*expected, "good prepare 0", "good assemble 0"]
 
 
-def test_run_that_has_nothing_to_begin_and_nothing_under_way_says_so_and_does_not_spin(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(TaskQueue, "next_task", lambda self: None)
-    with (
-        open_run_folder(tmp_path, BatchSettings()) as folder,
-        pytest.raises(RuntimeError, match="no task"),
-    ):
-        run_blocks(Nothing(tmp_path), [Many("s", 1)], BatchSettings(workers=0), folder=folder)
-
-
-def test_task_that_is_lost_for_ever_through_no_fault_of_its_own_ends_its_slide():
+@pytest.mark.parametrize(("deaths", "attempts"), [(1, 3), (2, 2), (0, 30 * 3)])
+def test_fault_34_a_lost_task_is_tried_at_most_so_often(deaths, attempts):
+    """Also one that is lost again and again without a death of its worker."""
     queue: TaskQueue[Many] = TaskQueue()
     queue.add(Many("s", 1))
-    lost = 0
-    while True:
+    losses, is_retried = 0, True
+    while is_retried:
         task = queue.next_task()
         assert task is not None
         queue.take_back(task)
-        lost += 1
-        if not queue.retry(task, deaths=0, tries=2):
-            break
-    assert lost == 60
+        losses += 1
+        is_retried = queue.retry(task, deaths=deaths, max_attempts=3)
+    assert losses == attempts
 
 
-def test_what_ends_after_its_slide_is_over_is_left():
+def test_run_without_a_task_to_submit_or_wait_for_says_so_and_does_not_spin(tmp_path, monkeypatch):
+    monkeypatch.setattr(TaskQueue, "next_task", lambda self: None)
+    with open_run_folder(tmp_path, BatchSettings()) as folder, pytest.raises(RuntimeError):
+        run_blocks(Nothing(tmp_path), [Many("s", 1)], BatchSettings(workers=0), folder=folder)
+
+
+def test_result_of_a_slide_that_has_its_outcome_is_ignored():
     queue: TaskQueue[Many] = TaskQueue()
     queue.add(Many("s", 1))
     task = queue.next_task()

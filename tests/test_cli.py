@@ -33,7 +33,7 @@ SMALL_RUN = [
     *("--mpp", "0.5", "--tile.patch-px", "75", "--tile.centre-px", "32", "--tile.margin-px", "8"),
     *HERE,
 ]
-SHORT = ["--train.examples", "64", "--train.batch", "16", "--train.validation-patches", "32"]
+SHORT = ["--train.examples", "64", "--train.batch-size", "16", "--train.validation-patches", "32"]
 
 
 def write_cohort(folder: Path, rows: list[str]) -> Path:

@@ -5,7 +5,6 @@ words that begin NOT TESTED; an installed one that does not start, or runs no jo
 """
 
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from tiling import SETTINGS, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 ON_SLURM = {"cluster": "slurm", "memory_gb": 1, "interface": "lo", "walltime": "00:10:00"}
-PATIENCE_S = 300.0  # CI has two cores, and both are busy
+TIMEOUT_S = 300.0  # CI has two cores, and both are busy
 pytestmark = pytest.mark.cluster
 
 
@@ -43,16 +42,16 @@ def slurm() -> Iterator[None]:
         )  # beside one that runs here by hand
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [given, str(ROOT / "tests")])))
         try:
-            started = told(ROOT / ".ci/slurm", "start")
+            started = run_command(ROOT / ".ci/slurm", "start")
             if started.returncode:
                 pytest.fail(f"Slurm did not start: {started.stderr}")
             patch.setenv("SLURM_CONF", started.stdout.split("SLURM_CONF=")[1].strip())
             yield
         finally:
-            told(ROOT / ".ci/slurm", "stop")
+            run_command(ROOT / ".ci/slurm", "stop")
 
 
-def told(*command: str | Path) -> subprocess.CompletedProcess[str]:
+def run_command(*command: str | Path) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired as error:
@@ -68,16 +67,16 @@ def jobs() -> list[str]:
 
 
 def wait_for_no_jobs() -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while jobs() and time.monotonic() < deadline:
         time.sleep(0.5)
     assert not jobs()
 
 
 def wait_for_blocks(out: Path, count: int, *, job: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not (out / "run.jsonl").exists() or len(journal(out, "block")) < count:
-        state = told("squeue", "--noheader", "--format=%T", f"--jobs={job}").stdout.strip()
+        state = run_command("squeue", "--noheader", "--format=%T", f"--jobs={job}").stdout.strip()
         logs = "".join(path.read_text() for path in out.parent.glob("*.log"))
         assert state in ("PENDING", "CONFIGURING", "RUNNING"), (
             f"job {job} ended as {state or 'unknown'}: {logs}"
@@ -125,28 +124,30 @@ def test_tiling_on_slurm_gives_the_content_hash_of_tiling_here(slurm, cohort, ti
     wait_for_no_jobs()
 
 
-def test_job_script_runs_is_stopped_by_slurm_and_goes_on(slurm, tmp_path):
-    """A job that is told to stop writes its journal and ends by itself; sent again, it goes on."""
-    command = [sys.executable, str(ROOT / "tests/sums.py"), "job", str(tmp_path / "out"), "250"]
-    script = f"""#!/bin/bash
-#SBATCH --ntasks=1 --cpus-per-task=1 --mem=500M --time=00:05:00 --signal=B:TERM@60
-# exec: the signal at the end of the time must reach the command.
-exec {shlex.join(command)}
-"""
-    (tmp_path / "job.sh").write_text(script)
+def test_sbatch_template_runs_a_command_that_a_signal_stops_and_the_next_job_completes(
+    slurm, tmp_path, monkeypatch
+):
+    """The command writes its journal and exits by itself; submitted again, it continues."""
+    program = tmp_path / "bin/gigaslide"  # stands for the command, with blocks that take time
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "tests/sums.py"} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    resources = ["--cpus-per-task=1", "--mem=500M", "--time=00:05:00"]
+    words = ["job", str(tmp_path / "out"), "250"]
     for attempt in range(2):
         sent = subprocess.run(
-            ["sbatch", "--parsable", "job.sh"],
+            ["sbatch", "--parsable", *resources, ROOT / "docs/sbatch.sh", *words],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=True,
         )
+        job = sent.stdout.strip()
         if attempt == 0:
-            wait_for_blocks(tmp_path / "out", 3, job=sent.stdout.strip())
-            subprocess.run(
-                ["scancel", "--signal=TERM", "--full", sent.stdout.strip()], timeout=20, check=True
-            )
+            wait_for_blocks(tmp_path / "out", 3, job=job)
+            # as Slurm itself does for --signal=B:TERM@60
+            subprocess.run(["scancel", "--batch", "--signal=TERM", job], timeout=20, check=True)
         wait_for_no_jobs()
     assert "SIGTERM" in journal(tmp_path / "out", "stopped")[-1]["reason"]
     assert contents(tmp_path / "out") == expected([Column("long", 250)])

@@ -1,5 +1,4 @@
-"""What is not there: slides without a prediction, patients with slides elsewhere. Figures by hand,
-the careful way."""
+"""Slides without a prediction, and patients with slides that have no class: figures by hand."""
 
 from dataclasses import replace
 
@@ -11,20 +10,18 @@ from gigaslide.eval import (
     DEFINITIONS,
     STAGES,
     EvaluateSettings,
-    Judgement,
-    JudgementStatus,
+    PooledMatches,
+    SlideResult,
+    SlideStatus,
     SlideTruth,
-    Verdicts,
     compare,
     evaluate,
     froc_curve,
 )
-from gigaslide.eval.scoring.exclusions import left_out_of
-from gigaslide.eval.statistics.figures import figures_of
-from gigaslide.eval.statistics.froc_bootstrap import resampled_sensitivity
-from gigaslide.eval.statistics.resampled import official_gap
-from gigaslide.eval.statistics.subgroups import subgroups_of
-from predictions import IN_LESION, LESION, Bench, Page
+from gigaslide.eval.camelyon16 import evaluate_official
+from gigaslide.eval.pn_stage import PatientStages
+from gigaslide.eval.statistics.froc_bootstrap import resample_sensitivity
+from predictions import IN_LESION, LESION, OFFICIAL, Bench, Page
 from shapely.geometry import box
 from sklearn.metrics import cohen_kappa_score
 
@@ -51,7 +48,7 @@ def half(tmp_path):
     found = given(
         tmp_path / "given", t="0.5,1000,600\n0.3,3000,2500\n", n0="0.6,10,20\n", n1="0.2,30,2900\n"
     )
-    return evaluate(found, truth, QUICK)
+    return evaluate(found, truth, QUICK.model_copy(update={"official": True}))
 
 
 def test_absent_slides_have_no_score_and_are_in_no_slide_figure(half):
@@ -62,7 +59,11 @@ def test_absent_slides_have_no_score_and_are_in_no_slide_figure(half):
     assert value["slide_brier"] == pytest.approx((0.5**2 + 0.6**2 + 0.2**2) / 3)
     assert (value["slide_sensitivity"], value["slide_specificity"]) == (1, 0.5)
     figures = half.figures
-    assert (figures.tumor_slides, figures.normal_slides, figures.absent_slides) == (1, 2, 3)
+    assert (figures.tumor_slides, figures.normal_slides, figures.slides_without_prediction) == (
+        1,
+        2,
+        3,
+    )
     assert figures.slide_calibration.count.sum() == 3
     assert figures.sizes.slides.sum() == 3
     assert figures.slide_roc.threshold[1:].tolist() == [0.6, 0.5, 0.2]
@@ -70,8 +71,7 @@ def test_absent_slides_have_no_score_and_are_in_no_slide_figure(half):
 
 def test_absent_slides_lesions_are_missed_and_no_false_positive_is_divided_by_them(half):
     froc = half.figures.froc
-    assert froc["gigaslide"].countable_lesions == 2
-    assert froc["gigaslide"].slides == 3
+    assert (half.figures.countable_lesions, half.figures.lesion_slides_predicted) == (2, 3)
     # Over three slides: .6 at 1/3, the hit of .5 with it, .3 at 2/3, .2 at 1. Over six, .6 would be
     # at 1/6.
     assert froc["gigaslide"].curve.at_rates == (0, 0.5, 0.5, 0.5, 0.5, 0.5)
@@ -79,24 +79,18 @@ def test_absent_slides_lesions_are_missed_and_no_false_positive_is_divided_by_th
         [1, 2 / 3, 1 / 3, 1 / 3, 0]
     )
     assert froc["liu2017"].curve.false_positives.tolist() == [1, 0.5, 0.5, 0]
-    assert "over those instead of 3" in froc["liu2017"].difference
     point = half.operating_point(0.3)
     assert (point.slides, point.lesions, point.sensitivity) == (3, 2, 0.5)
     assert point.false_positives_per_slide == pytest.approx(2 / 3)
-    assert (
-        "no predictions for u, n2, n3, which is an error" in froc["camelyon16-e1"].score.undefined
-    )
+    e1 = half.official.programs["camelyon16-e1"]
+    assert "no predictions for u, n2, n3" in e1.score.undefined
 
 
 def test_absent_slides_are_listed_with_their_reason(half):
-    rows = half.left_out()
+    rows = half.tables["exclusions"]
     assert rows["slide"].tolist() == ["u", "n2", "n3"]
-    assert set(rows["left_out_of"]) == {"all but FROC, where its lesions are missed"}
-    assert (
-        rows["reason"]
-        .str.contains("absent: no prediction at .*.csv; add it, empty where nothing was found")
-        .all()
-    )
+    assert set(rows["excluded_from"]) == {"all but FROC, where its lesions are missed"}
+    assert rows["reason"].str.contains("no prediction: no prediction at .*.csv").all()
 
 
 def test_absent_tumour_slides_tell_what_sensitivity_would_be_without_them(plain: Bench):
@@ -106,7 +100,7 @@ def test_absent_tumour_slides_tell_what_sensitivity_would_be_without_them(plain:
     text = Page(plain.html()).text
     assert "3 of 3 slides are in the figures, 1 of them without a prediction" in text
     assert (
-        "were the tumour slide among them called normal, slide sensitivity would be 0.500" in text
+        "If the tumour slide among them was called normal, slide sensitivity would be 0.500" in text
     )
 
 
@@ -121,25 +115,25 @@ def test_a_prediction_without_detections_counts_in_full(tmp_path):
     )
     assert got.figures.slide_auc.value == 0.5
     assert got.figures.estimates["slide_specificity"].value == 0.5
-    assert got.froc.slides == 3
-    assert len(got.left_out()) == 0
+    assert got.figures.lesion_slides_predicted == 3
+    assert len(got.tables["exclusions"]) == 0
 
 
-def repeated(verdicts: Verdicts, times: np.ndarray) -> Verdicts:
+def repeated(matches: PooledMatches, times: np.ndarray) -> PooledMatches:
     """Drawn slides end to end, one after another."""
     best, itc, lesion_slide, false, false_slide = [], [], [], [], []
     kept = np.repeat(np.arange(len(times)), times)
     for new, old in enumerate(kept.tolist()):
-        for index in np.flatnonzero(verdicts.lesion_slide == old).tolist():
-            best.append(verdicts.best[index])
-            itc.append(verdicts.is_itc[index])
+        for index in np.flatnonzero(matches.lesion_slide == old).tolist():
+            best.append(matches.best[index])
+            itc.append(matches.is_itc[index])
             lesion_slide.append(new)
-        for index in np.flatnonzero(verdicts.false_positive_slide == old).tolist():
-            false.append(verdicts.false_positive[index])
+        for index in np.flatnonzero(matches.false_positive_slide == old).tolist():
+            false.append(matches.false_positive[index])
             false_slide.append(new)
-    return Verdicts(
-        is_normal=verdicts.is_normal[kept],
-        is_absent=verdicts.is_absent[kept],
+    return PooledMatches(
+        is_normal=matches.is_normal[kept],
+        is_predicted=matches.is_predicted[kept],
         best=np.array(best, float),
         is_itc=np.array(itc, bool),
         lesion_slide=np.array(lesion_slide, np.int64),
@@ -156,9 +150,9 @@ def test_every_draw_with_absent_slides_is_the_curve_of_its_slides(name, seed):
     there = np.flatnonzero(~is_absent)
     best = np.round(rng.uniform(size=5), 1)
     best[2:4] = np.nan  # the absent slide's
-    verdicts = Verdicts(
+    matches = PooledMatches(
         is_normal=np.arange(7) >= 3,
-        is_absent=is_absent,
+        is_predicted=~is_absent,
         best=best,
         is_itc=np.zeros(5, bool),
         lesion_slide=np.array([0, 0, 1, 1, 2]),
@@ -166,100 +160,44 @@ def test_every_draw_with_absent_slides_is_the_curve_of_its_slides(name, seed):
         false_positive_slide=rng.choice(there, 20),
     )
     weights = rng.integers(0, 3, (12, 7))
-    got = resampled_sensitivity(verdicts, DEFINITIONS[name], weights, rates=np.array(RATES))
+    got = resample_sensitivity(matches, DEFINITIONS[name], weights, rates=np.array(RATES))
     for row, times in zip(got, weights, strict=True):
-        twin = froc_curve(repeated(verdicts, times), DEFINITIONS[name], rates=RATES)
+        twin = froc_curve(repeated(matches, times), DEFINITIONS[name], rates=RATES)
         assert row.tolist() == pytest.approx(list(twin.at_rates) or [np.nan] * 6, nan_ok=True)
 
 
-def one(
-    name: str, true: str, predicted: str, *, patient: str = "", scanner: str = "A", **changes
-) -> Judgement:
+def one(name: str, true: str, *, patient: str = "", **changes) -> SlideResult:
     slide = CohortSlide(
         id=name,
         path=None,
         label="normal" if true == "negative" else "tumor",
         patient=patient,
-        further=(("stage", true), ("scanner", scanner)),
+        further=(("stage", true),),
     )
-    fields = {
-        "status": JudgementStatus.EVALUATED,
-        "score": 0.5,
-        "predicted_class": predicted,
-        **changes,
-    }
-    return Judgement(slide=slide, **fields)
+    return SlideResult(slide=slide, **{"status": SlideStatus.EVALUATED, "score": 0.5, **changes})
 
 
-LACKING = {
-    JudgementStatus.FAILED: {"score": None},
-    JudgementStatus.MISSING: {"score": None},
-    JudgementStatus.ABSENT: {"score": None},
-}
-
-
-@pytest.mark.parametrize("status", LACKING)
+@pytest.mark.parametrize(
+    "status", [SlideStatus.FAILED, SlideStatus.NOT_EVALUABLE, SlideStatus.NO_PREDICTION]
+)
 def test_a_patient_with_a_slide_that_has_no_class_is_left_out_and_listed(status):
     """The macrometastasis is on the slide that cannot be judged: pN0 would be the stage of the
     rest."""
-    judgements = [
-        one("a", "macro", "", patient="p", status=status, reason="torn", score=None),
-        one("b", "negative", "negative", patient="p"),
-        one("c", "micro", "micro", patient="q"),
-        one("d", "negative", "itc", patient="r"),
+    results = [
+        one("a", "macro", patient="p", status=status, reason="torn", score=None),
+        one("b", "negative", patient="p"),
+        one("c", "micro", patient="q"),
+        one("d", "negative", patient="r"),
     ]
-    got = figures_of(judgements, QUICK)
-    assert (got.stages.patient, got.stages.left_out) == (("q", "r"), 1)
-    assert [STAGES[i] for i in got.stages.true] == ["pN1mi", "pN0"]
+    got = PatientStages.evaluate(results, {"b": "negative", "c": "micro", "d": "itc"}, QUICK)
+    assert (got.patient, got.metrics["patients_excluded"]) == (("q", "r"), 1)
+    assert [STAGES[i] for i in got.true] == ["pN1mi", "pN0"]
     twin = cohen_kappa_score([2, 0], [2, 1], labels=range(5), weights="quadratic")
-    assert got.estimates["stage_kappa"].value == pytest.approx(twin)
-    rows = [row for row in left_out_of(judgements) if row.what == "patient"]
-    assert [(row.slide, row.name, row.left_out_of) for row in rows] == [("a", "p", "pN stages")]
-    assert rows[0].reason == f"a: {status}: torn"
-    assert got.sizes.classes.sum() == 3
-
-
-def test_a_patient_with_slides_in_two_subgroups_has_a_stage_in_neither():
-    judgements = [
-        one("a", "macro", "macro", patient="p", scanner="A"),
-        one("b", "negative", "micro", patient="p", scanner="B"),
-        one("c", "micro", "negative", patient="q", scanner="A"),
-        one("d", "macro", "macro", patient="s", scanner="A"),
-        one("e", "negative", "macro", patient="r", scanner="B"),
-    ]
-    settings = QUICK.model_copy(update={"subgroups": ("scanner",)})
-    first, second = (group.estimates["stage_kappa"] for group in subgroups_of(judgements, settings))
-    assert first.value == pytest.approx(
-        cohen_kappa_score([2, 3], [0, 3], labels=range(5), weights="quadratic")
-    )
-    assert second.value == pytest.approx(
-        cohen_kappa_score([0], [3], labels=range(5), weights="quadratic")
-    )
-
-
-def test_a_comparison_leaves_out_what_one_model_lacks_of_a_patient():
-    good = [
-        one("a", "macro", "macro", patient="p"),
-        one("b", "negative", "negative", patient="p"),
-        one("c", "micro", "micro", patient="q"),
-        one("d", "negative", "negative", patient="r"),
-    ]
-    bad = [
-        replace(
-            good[0], status=JudgementStatus.FAILED, reason="torn", score=None, predicted_class=""
-        ),
-        good[1],
-        replace(good[2], predicted_class="negative"),
-        replace(good[3], predicted_class="itc"),
-    ]
-    got = compare(good, bad, QUICK, names=("good", "bad"))
-    kappa = got.differences["stage_kappa"]
-    twin = cohen_kappa_score([2, 0], [0, 1], labels=range(5), weights="quadratic")
-    assert (kappa.first.value, kappa.second.value) == (1, pytest.approx(twin))
-    assert [(row.slide, row.what, row.name, row.reason) for row in got.left_out] == [
-        ("a", "slide", "", "bad: failed: torn"),
-        ("a", "patient", "p", "bad: a: failed: torn"),
-    ]
+    assert got.kappa.value == pytest.approx(twin)
+    (row,) = got.exclusions
+    assert (row.slide, row.kind, row.name, row.excluded_from) == ("a", "patient", "p", "pN stages")
+    assert row.reason == f"a: {status}: torn"
+    assert got.classes.sum() == 3
 
 
 def test_a_slide_absent_in_one_model_is_out_of_the_slide_figures_of_both():
@@ -269,38 +207,39 @@ def test_a_slide_absent_in_one_model_is_out_of_the_slide_figures_of_both():
         "c": ("negative", 0.5, 0.6),
         "d": ("negative", 0.1, 0.3),
     }
-    good, bad = (
-        [one(name, row[0], "", score=row[i]) for name, row in scores.items()] for i in (1, 2)
-    )
-    bad[3] = replace(bad[3], status=JudgementStatus.ABSENT, reason="lost", score=None)
+    good, bad = ([one(name, row[0], score=row[i]) for name, row in scores.items()] for i in (1, 2))
+    bad[3] = replace(bad[3], status=SlideStatus.NO_PREDICTION, reason="lost", score=None)
     got = compare(good, bad, QUICK, names=("good", "bad")).differences["slide_auc"]
     assert (got.first.value, got.second.value) == (0.5, 0.5)  # over a, b and c; .75 with d
     assert got.difference.value == 0
 
 
 @pytest.mark.parametrize(
-    "status", [JudgementStatus.ABSENT, JudgementStatus.MISSING, JudgementStatus.FAILED]
+    "status", [SlideStatus.NO_PREDICTION, SlideStatus.NOT_EVALUABLE, SlideStatus.FAILED]
 )
 def test_what_the_official_programs_leave_out_anyway_voids_no_score_of_theirs(status):
+    def undefined(slide: CohortSlide) -> str:
+        settings = QUICK.model_copy(update={"official": True})
+        got = evaluate_official([SlideResult(slide=slide, status=status)], settings)
+        return got.programs["camelyon16-e2"].score.undefined
+
     in_part = CohortSlide(id="test_114", path=None, label="tumor", exhaustive=False)
     outlined = replace(in_part, id="test_001", exhaustive=True, annotation="a.xml")
-    assert official_gap([Judgement(slide=in_part, status=status)]) == ""
-    assert official_gap([Judgement(slide=replace(outlined, annotation=None), status=status)]) == ""
-    assert "test_001" in official_gap([Judgement(slide=outlined, status=status)])
+    assert "test_114" not in undefined(in_part)
+    assert "test_001" not in undefined(replace(outlined, annotation=None))
+    assert "test_001" in undefined(outlined)
 
 
 def test_the_official_scores_stand_where_only_a_slide_outlined_in_part_lacks_its_prediction(
     plain: Bench,
 ):
     plain.slide("test_114", "tumor", tumor=(LESION,), exhaustive=False)
-    got = plain.evaluate()
-    assert got.judgements[2].status == JudgementStatus.ABSENT
-    before = replace(got, judgements=got.judgements[:2])
-    assert got.figures.froc["camelyon16-e2"].score.value is not None
-    assert (
-        got.figures.froc["camelyon16-e2"].score.value
-        == figures_of(before.judgements, QUICK).froc["camelyon16-e2"].score.value
-    )
+    got = plain.evaluate(OFFICIAL)
+    assert got.results[2].status == SlideStatus.NO_PREDICTION
+    score = got.official.programs["camelyon16-e2"].score
+    before = evaluate_official(got.results[:2], OFFICIAL).programs["camelyon16-e2"].score
+    assert score.value is not None
+    assert score.value == before.value
 
 
 def test_a_threshold_is_reached_alike_by_a_cell_a_slide_and_a_detection(bench: Bench):
@@ -312,10 +251,11 @@ def test_a_threshold_is_reached_alike_by_a_cell_a_slide_and_a_detection(bench: B
     bench.predict("t", probability=probability, points=[(600, 200, float(np.float32(0.7)))])
     bench.slide("n", "normal")
     bench.predict("n", cold=[(0, 0)])
-    got = bench.evaluate(EvaluateSettings(resamples=0, slide_threshold=0.7, picture_px=100))
+    settings = EvaluateSettings(resamples=0, slide_threshold=0.7, picture_px=100, pn_stages=True)
+    got = bench.evaluate(settings)
     value = {name: one.value for name, one in got.figures.estimates.items()}
     assert (value["slide_sensitivity"], value["patch_sensitivity"]) == (1, 1)
-    assert (got.operating_point.sensitivity, got.judgements[0].predicted_class) == (1, "micro")
+    assert (got.point.sensitivity, got.stages.predicted_class["t"]) == (1, "micro")
     assert got.figures.sizes.lesions["micro"] == (1, 1, 1)
     assert bench.table("slides")["called_tumor"].tolist() == [True, False]
 
@@ -324,6 +264,6 @@ def test_all_predictions_unusable_is_nothing_done(plain: Bench):
     for name in "tn":
         (plain.predictions / name / "detections.csv").unlink()
     got = plain.evaluate()
-    assert [j.status for j in got.judgements] == [JudgementStatus.ABSENT] * 2
+    assert [j.status for j in got.results] == [SlideStatus.NO_PREDICTION] * 2
     assert (got.exit_status, got.figures.froc["gigaslide"].score.undefined) == (1, "no predictions")
     assert pd.isna(plain.table("slides")["score"]).all()

@@ -13,7 +13,7 @@ from gigaslide.cli import main
 from gigaslide.cohort import Cohort
 from gigaslide.eval import (
     EvaluateSettings,
-    JudgementStatus,
+    SlideStatus,
     SlideTruth,
     compare,
     compare_cohort,
@@ -21,7 +21,8 @@ from gigaslide.eval import (
     evaluate_cohort,
     open_predictions,
 )
-from gigaslide.eval.evaluation import judge_cohort
+from gigaslide.eval.cohort_evaluation import score_file
+from gigaslide.eval.predictions.slide_file import SlideFile
 from gigaslide.storage import AnnotationError, ScoreError, SettingsError
 from gigaslide.wsi import Detections
 from predictions import IN_LESION, LESION, Bench, Page
@@ -54,8 +55,12 @@ def two_models(bench: Bench) -> Bench:
 
 
 def judged(bench: Bench, name: str):
-    cohort = Cohort(slides=tuple(bench.rows))
-    return judge_cohort(bench.rows, open_predictions(bench.folder / name, cohort), QUICK)
+    opened = open_predictions(bench.folder / name, bench.rows)
+    found = []
+    for row in bench.rows:
+        with SlideFile(row) as file:
+            found.append(score_file(row, opened, file, QUICK)[0])
+    return found
 
 
 def test_differences_are_those_of_evaluations_of_the_same_drawn_slides(two_models):
@@ -85,7 +90,8 @@ def test_differences_are_those_of_evaluations_of_the_same_drawn_slides(two_model
     assert got.differences["slide_auc"].p_value == pytest.approx(exact, abs=0.07)  # of 300 drawn
     assert 0.01 < exact < 0.9
     assert got.resampling.unit == "patients"
-    assert got.delong.value == pytest.approx(difference.value)
+    assert difference.method == "percentile bootstrap"
+    assert got.differences["slide_auc"].first.method in ("BCa bootstrap", "")
 
 
 def test_a_model_against_itself_differs_in_nothing(two_models):
@@ -97,26 +103,13 @@ def test_a_model_against_itself_differs_in_nothing(two_models):
     assert got.differences["froc_gigaslide"].p_value == 1
 
 
-def test_official_scores_are_compared_too_and_are_not_where_one_model_lacks_a_slide(two_models):
-    shutil.rmtree(two_models.folder / "bad" / "s0")  # its slide is there: counted, nothing found
+def test_a_slide_that_one_model_lacks_counts_in_froc_only(two_models):
+    shutil.rmtree(two_models.folder / "bad" / "s0")  # the slide itself is there
     good, bad = judged(two_models, "good"), judged(two_models, "bad")
     got = compare(good, bad, QUICK, names=("good", "bad"))
-    assert (bad[0].status, len(got.slides)) == (JudgementStatus.ABSENT, 12)
-    official = got.differences["froc_camelyon16-e2"]
-    assert official.first.value is not None
-    assert (
-        official.second.undefined
-        == "no predictions for s0, which is an error in the official programs"
-    )
-    assert (official.difference.value, official.p_value) == (None, None)
-    whole = compare(good, good, QUICK, names=("a", "b")).differences["froc_camelyon16-e2"]
-    assert (whole.difference.value, whole.p_value) == (0, 1)
-    assert whole.first.low < whole.first.value
-    groups = two_models.evaluate(QUICK.model_copy(update={"subgroups": ("scanner",)})).subgroups
-    assert [group.estimates["froc_camelyon16-e2"].value is None for group in groups] == [
-        True,
-        False,
-    ]
+    assert (bad[0].status, len(got.slides)) == (SlideStatus.NO_PREDICTION, 12)
+    assert [(one.slide, one.kind) for one in got.exclusions] == [("s0", "slide")]
+    assert got.differences["froc_gigaslide"].second.value is not None
 
 
 def test_where_one_model_has_no_patches_it_is_named(two_models):
@@ -141,7 +134,7 @@ def test_where_one_model_has_no_patches_it_is_named(two_models):
 def test_slides_that_one_model_lacks_are_left_out_of_both(two_models):
     good, bad = judged(two_models, "good"), judged(two_models, "bad")[1:]
     got = compare(good, bad, QUICK, names=("good", "bad"))
-    assert [(one.slide, one.reason) for one in got.left_out] == [
+    assert [(one.slide, one.reason) for one in got.exclusions] == [
         ("s0", "bad: not among its slides")
     ]
     assert len(got.slides) == 11
@@ -154,13 +147,11 @@ def test_a_heatmap_of_another_slide_is_an_absence_here_too(two_models):
     two_models.predict("s0", slide_size=(700, 900))
     cohort = Cohort(slides=tuple(two_models.rows))
     good, bad, out = (two_models.folder / name for name in ("good", "bad", "out"))
-    left_out = compare_cohort(cohort, [good, bad], out, QUICK)[0].left_out
-    assert [(one.slide, one.what) for one in left_out] == [("s0", "slide"), ("s0", "patient")]
-    assert left_out[0].reason.startswith(
-        "bad: absent: s0: the heatmap is of a slide of (700, 900) px"
-    )
+    (one,) = compare_cohort(cohort, [good, bad], out, QUICK)[0].exclusions
+    assert (one.slide, one.kind) == ("s0", "slide")
+    assert one.reason.startswith("bad: no prediction: s0: the heatmap is of a slide of (700, 900)")
     page = Page((out / "compare.html").read_text(encoding="utf-8"))
-    assert "p0 (bad: s0: absent: s0: the heatmap is of a slide" in page.text
+    assert "s0 (bad: no prediction: s0: the heatmap is of a slide" in page.text
 
 
 def test_the_command_writes_every_difference(two_models, capsys):
@@ -230,17 +221,20 @@ def test_a_notebook_gets_figures_from_a_table_and_outlines():
     assert report.froc.curve.sensitivity.tolist() == [1, 1, 0.5, 0.5, 0]
     assert report.froc.curve.at_rates == (0.5, 1, 1, 1, 1, 1)
     assert report.auc.value == 1
-    assert report.detections()["verdict"].tolist() == [
+    assert report.tables["detections"]["match"].tolist() == [
         "hit",
         "hit",
         "false positive",
         "false positive",
     ]
-    assert report.lesions()["area_mm2"].tolist() == pytest.approx(
+    assert report.tables["lesions"]["area_mm2"].tolist() == pytest.approx(
         [0.125, np.pi * 0.15**2], rel=0.01
     )
     assert report.metrics["counts"]["countable_lesions"] == 2
-    assert report.table().loc["froc_gigaslide", "value"] == report.froc.score.value
+    assert (
+        report.tables["figures"].set_index("figure").loc["froc_gigaslide", "value"]
+        == report.froc.score.value
+    )
     page = Page(report._repr_html_())
     assert page.open == []
     assert "0.917" in page.text
@@ -254,10 +248,10 @@ def test_a_notebook_lists_what_is_left_out_and_what_is_missed():
         "d": SlideTruth(size=(900, 700), mpp=0.5, tumor=box(1, 1, 800, 600), is_exhaustive=False),
     }
     report = evaluate(pd.concat([TABLE, TABLE.tail(1).assign(slide="d")]), part, HERE)
-    assert report.left_out()[["slide", "what"]].to_numpy().tolist() == [["d", "slide"]]
+    assert report.tables["exclusions"][["slide", "kind"]].to_numpy().tolist() == [["d", "slide"]]
     assert report.froc.score.value == evaluate(TABLE, TRUTH, HERE).froc.score.value
-    assert [one.slide for one in report.operating_point().false_positives] == ["b"]
-    assert [one.best_probability for one in report.operating_point().missed] == [0.4]
+    assert [one.slide for one in report.point.false_positives] == ["b"]
+    assert [one.best_probability for one in report.point.missed] == [0.4]
     assert len(report.operating_point(0.3).missed) == 0
 
 
@@ -280,8 +274,8 @@ def test_masks_of_any_value_are_the_same_truth(value):
     truth = {**TRUTH, "a": replace(TRUTH["a"], tumor=mask)}
     report = evaluate(TABLE, truth, HERE)
     assert report.figures.countable_lesions == 1
-    assert report.detections()["verdict"].tolist()[:2] == ["hit", "false positive"]
-    assert report.lesions()["raster_um"].tolist() == [4.0]
+    assert report.tables["detections"]["match"].tolist()[:2] == ["hit", "false positive"]
+    assert report.tables["lesions"]["raster_um"].tolist() == [4.0]
 
 
 def test_an_empty_mask_has_no_lesion_and_odd_ones_are_refused():
@@ -304,7 +298,11 @@ def test_a_notebook_is_told_what_is_wrong_with_its_table():
     ):
         evaluate(swapped.replace({"y": {2100: 3000}}), TRUTH, HERE)
     assert (
-        evaluate(swapped, TRUTH, HERE).detections()["verdict"].tolist().count("false positive") == 3
+        evaluate(swapped, TRUTH, HERE)
+        .tables["detections"]["match"]
+        .tolist()
+        .count("false positive")
+        == 3
     )
     with pytest.raises(ScoreError, match="not in"):
         evaluate(TABLE.replace(0.9, np.nan), TRUTH, HERE)
@@ -324,6 +322,5 @@ def test_a_notebook_scores_a_cohort(bench: Bench):
 def test_a_heatmaps_evaluation_still_names_its_parts(plain):
     metrics = plain.evaluate().metrics
     assert metrics["figures"]["patch_auc"] == metrics["patch_auc"]
-    assert metrics["slide_auc_delong"] is None  # one slide of each class
     assert len(IN_LESION) == 12
     assert Path(plain.folder / "out" / "calibration.csv").is_file()

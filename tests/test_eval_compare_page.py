@@ -5,15 +5,14 @@ import json
 import re
 import shlex
 from dataclasses import replace
-from importlib import import_module
 
 import numpy as np
 import pandas as pd
 import pytest
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort
-from gigaslide.eval import EvaluateSettings, compare, compare_cohort
-from gigaslide.eval.scoring.exclusions import LeftOut
+from gigaslide.eval import EvaluateSettings, Resampling, compare, compare_cohort
+from gigaslide.eval.scoring.exclusions import Exclusion
 from gigaslide.storage import Recipe, SettingsError
 from predictions import LESION, Bench, Page
 
@@ -114,9 +113,7 @@ def test_few_patients_are_told_above_all_figures_here_too(three_models, monkeypa
     assert text.count(words) == 1
     assert text.index(words) < text.index("Curves")
     told = iter(["Only x.", ""])  # of one pair alone: which
-    monkeypatch.setattr(
-        import_module("gigaslide.eval.statistics.compare"), "caution", lambda _: next(told)
-    )
+    monkeypatch.setattr(Resampling, "caution", property(lambda _: next(told)))
     compared(three_models, "abc")
     assert "a against b: Only x." in Page(page.read_text(encoding="utf-8")).text
 
@@ -161,29 +158,25 @@ def test_a_link_leads_to_its_slide_also_where_others_have_no_picture(three_model
     assert links == cards
     assert set(cards.values()) == {"agreed", "apart"}
     text = Page(html).text
-    assert "Only the first 3 are pictured below, less 1 that could not be drawn." in text
+    assert "Only the first 3 are pictured below, except 1 that could not be drawn." in text
     assert re.search(r", p = 0\.\d{3}", text)
     assert html.count("heatmap of b with detections") == 2
 
 
 def test_no_p_is_zero_and_the_header_lists_few_left_out(three_models, monkeypatch):
     lost = tuple(
-        LeftOut(
-            slide=f"lost-{i:02}",
-            what="slide",
-            name="",
-            left_out_of="every figure",
-            reason="b: gone",
+        Exclusion(
+            slide=f"lost-{i:02}", kind="slide", excluded_from="every figure", reason="b: gone"
         )
         for i in range(13)
     )
-    monkeypatch.setattr(
-        import_module("gigaslide.eval.statistics.compare"), "_p_value", lambda *_: 0.0004
-    )
-    monkeypatch.setattr(
-        "gigaslide.eval.compare_models.compare",
-        lambda *a, **k: replace(compare(*a, **k), left_out=lost),
-    )
+
+    def compare_anew(*given, **options):
+        found = compare(*given, **options)
+        tiny = {name: replace(one, p_value=0.0004) for name, one in found.differences.items()}
+        return replace(found, exclusions=lost, differences=tiny)
+
+    monkeypatch.setattr("gigaslide.eval.compare_models.compare", compare_anew)
     compared(three_models, "ab")
     out = three_models.folder / "out"
     html = (out / "compare.html").read_text(encoding="utf-8")

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from gigaslide.cohort import Cohort
 from gigaslide.eval import (
-    EvaluateSettings,
-    JudgementStatus,
+    SlideStatus,
     evaluate_cohort,
     find_evaluation,
-    operating_point,
+    find_operating_point,
 )
 from gigaslide.wsi import Annotation
-from predictions import IN_LESION, ITC, LESION, QUICK, Bench
+from predictions import IN_LESION, ITC, LESION, OFFICIAL, QUICK, Bench
 from shapely.geometry import box
 
 ASAP = """<?xml version="1.0"?>
@@ -64,12 +63,12 @@ def test_outlines_without_area_are_listed_by_name_in_metrics_and_table(
     bench.predict("t", hot=IN_LESION, points=[(600, 200, 0.9)])
     got = bench.evaluate()
     assert got.figures.countable_lesions == 1
-    rows = bench.table("left_out")
+    rows = bench.table("exclusions")
     assert rows["name"].tolist() == left_out
-    assert set(rows["what"]) == {"outline"}
-    assert rows["reason"].str.contains("encloses nothing").all()
-    assert [one["name"] for one in bench.metrics()["left_out"]] == left_out
-    assert f"{len(left_out)} outline" in got.judgements[0].notes[0]
+    assert set(rows["kind"]) == {"outline"}
+    assert rows["reason"].str.contains("encloses no area").all()
+    assert [one["name"] for one in bench.metrics()["exclusions"]] == left_out
+    assert f"{len(left_out)} outline" in got.results[0].notes[0]
 
 
 def test_an_annotation_keeps_what_encloses_nothing_apart(tmp_path):
@@ -89,8 +88,8 @@ def test_slides_lesions_and_outlines_stand_in_one_list(plain: Bench):
     plain.slide("far", "tumor", tumor=(LESION, box(9000, 10, 9100, 200)))
     plain.predict("far")
     plain.evaluate()
-    rows = plain.metrics()["left_out"]
-    assert [(one["slide"], one["what"], one["name"], one["left_out_of"]) for one in rows] == [
+    rows = plain.metrics()["exclusions"]
+    assert [(one["slide"], one["kind"], one["name"], one["excluded_from"]) for one in rows] == [
         ("t", "lesion", "2", "hits and misses"),
         ("lost", "slide", "", "every figure"),
         ("far", "outline", "1", "lesions"),
@@ -98,7 +97,7 @@ def test_slides_lesions_and_outlines_stand_in_one_list(plain: Bench):
     assert "longest axis below 275 µm" in rows[0]["reason"]
     assert "no prediction at lost/heatmap.zarr" in rows[1]["reason"]
     assert rows[2]["reason"] == "lies outside the slide"
-    assert plain.table("left_out")["reason"].tolist() == [one["reason"] for one in rows]
+    assert plain.table("exclusions")["reason"].tolist() == [one["reason"] for one in rows]
 
 
 def part_of(bench: Bench, **fields) -> None:
@@ -110,49 +109,49 @@ def test_a_slide_outlined_in_part_is_in_the_slide_figures_only(plain: Bench):
     plain.predict("u", hot=IN_LESION, points=[(600, 200, 0.7)])
     whole = plain.evaluate().figures
     part_of(plain)
-    got = plain.evaluate()
+    got = plain.evaluate(OFFICIAL)
     figures = got.figures
     assert (whole.tumor_slides, figures.tumor_slides) == (2, 2)
     assert figures.slide_auc == whole.slide_auc
     assert (whole.countable_lesions, figures.countable_lesions, figures.lesion_slides) == (2, 1, 2)
     first, *plain.rows = plain.rows
     twin = evaluate_cohort(
-        Cohort(slides=tuple(plain.rows)), plain.predictions, plain.folder / "twin", QUICK
-    ).figures
+        Cohort(slides=tuple(plain.rows)), plain.predictions, plain.folder / "twin", OFFICIAL
+    )
     assert first.id == "t"
-    for name in ("gigaslide", "liu2017", "camelyon16-e1", "camelyon16-e2"):
-        assert figures.froc[name].curve.at_rates == twin.froc[name].curve.at_rates, name
+    for name in ("gigaslide", "liu2017"):
+        assert figures.froc[name].curve.at_rates == twin.figures.froc[name].curve.at_rates, name
+    for name, one in got.official.programs.items():
+        assert one.curve.at_rates == twin.official.programs[name].curve.at_rates, name
+    twin = twin.figures
     assert figures.patch_auc.value == twin.patch_auc.value
     assert (figures.tumor_patches, figures.normal_patches) == (
         twin.tumor_patches,
         twin.normal_patches,
     )
     detections = plain.table("detections")
-    assert set(detections[detections["slide"] == "t"]["verdict"]) == {"not judged"}
-    row = plain.table("left_out").iloc[0]
-    assert row[["slide", "what", "left_out_of"]].tolist() == [
+    assert set(detections[detections["slide"] == "t"]["match"]) == {"not judged"}
+    row = plain.table("exclusions").iloc[0]
+    assert row[["slide", "kind", "excluded_from"]].tolist() == [
         "t",
         "slide",
         "FROC, lesions, patches and sizes",
     ]
     assert "outlined in part" in row["reason"]
     assert got.exit_status == 0
-    assert not {
-        one.slide for one in got.operating_point.missed + got.operating_point.false_positives
-    } & {"t"}
+    assert not {one.slide for one in got.point.missed + got.point.false_positives} & {"t"}
 
 
 def test_a_slide_outlined_in_part_has_no_size_unless_it_is_told_or_macro(bench: Bench):
     bench.slide("t", "tumor", tumor=(LESION,), patient="p", exhaustive=False)
     bench.predict("t")
-    assert bench.evaluate().judgements[0].true_class == ""
+    assert bench.evaluate().results[0].true_class == ""
     bench.rows[0] = replace(bench.rows[0], further=(("stage", "itc"),))
-    assert bench.evaluate().judgements[0].true_class == "itc"
+    assert bench.evaluate().results[0].true_class == "itc"
     bench.slide("m", "tumor", tumor=(box(10, 10, 890, 690),), exhaustive=False)
     bench.predict("m")
     assert (
-        bench.evaluate(QUICK.model_copy(update={"growth_um": 0.0})).judgements[1].true_class
-        == "macro"
+        bench.evaluate(QUICK.model_copy(update={"growth_um": 0.0})).results[1].true_class == "macro"
     )
 
 
@@ -182,7 +181,7 @@ def test_the_operating_point_lists_every_miss_and_false_positive_with_place_and_
     bench.slide("n", "normal")
     bench.predict("n", points=[(700, 600, 0.5), (701, 600, 0.49)])
     got = bench.evaluate()
-    point = got.operating_point
+    point = got.point
     assert [(f.slide, f.x, f.y, f.probability) for f in point.false_positives] == [
         ("t", 10, 20, 0.8),
         ("n", 700, 600, 0.5),
@@ -205,7 +204,7 @@ def test_the_operating_point_lists_every_miss_and_false_positive_with_place_and_
         assert 0.9 * square < found < square
     assert bench.metrics()["operating_point"]["missed"][0]["slide"] == "t"
     assert bench.table("false_positives")["probability"].tolist() == [0.8, 0.5]
-    lower = operating_point(got.judgements, threshold=0.45)
+    lower = find_operating_point(got.results, threshold=0.45)
     assert (len(lower.missed), len(lower.false_positives), lower.sensitivity) == (1, 3, 0.5)
     froc = got.figures.froc["gigaslide"].curve
     at = np.flatnonzero(froc.threshold == 0.45)[0]
@@ -213,7 +212,7 @@ def test_the_operating_point_lists_every_miss_and_false_positive_with_place_and_
 
 
 def test_an_operating_point_without_lesions_or_slides_has_no_sensitivity():
-    none = operating_point([], threshold=0.5)
+    none = find_operating_point([], threshold=0.5)
     assert (none.sensitivity, none.false_positives_per_slide) == (None, None)
     assert none.missed_table().columns.tolist()[:2] == ["slide", "lesion"]
 
@@ -223,15 +222,11 @@ def test_missing_and_failed_slides_are_errors_to_the_official_programs(plain: Be
     plain.slide("ill", "tumor", tumor=(LESION,))
     plain.predict("ill")
     plain.rows[3].annotation.write_text("{")
-    got = plain.evaluate(EvaluateSettings(resamples=20, picture_px=100))
-    assert [j.status for j in got.judgements[2:]] == [
-        JudgementStatus.MISSING,
-        JudgementStatus.FAILED,
+    got = plain.evaluate(OFFICIAL)
+    assert [j.status for j in got.results[2:]] == [
+        SlideStatus.NOT_EVALUABLE,
+        SlideStatus.FAILED,
     ]
-    for name in ("camelyon16-e1", "camelyon16-e2"):
-        said = got.figures.froc[name].score.undefined
-        assert (
-            said
-            == "no predictions for lost, no use of ill, which is an error in the official programs"
-        )
+    for program in got.official.programs.values():
+        assert "no predictions for lost, no use of ill" in program.score.undefined
     assert got.figures.froc["gigaslide"].score.value is not None

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from bombs import claim, swell
 from gigaslide.cohort import Cohort
-from gigaslide.eval import DetectionFiles, EvaluateSettings, JudgementStatus, evaluate_cohort
+from gigaslide.eval import DetectionFiles, EvaluateSettings, SlideStatus, evaluate_cohort
 from gigaslide.storage import ScoreError, SettingsError
 from predictions import LESION, QUICK, Bench
 
@@ -49,9 +49,9 @@ def test_fault_49_predictions_are_read_from_their_folder_only(plain: Bench, tmp_
     assert (plain.predictions / "../elsewhere/t/heatmap.zarr").exists()
     plain.rows[0] = replace(plain.rows[0], id="../elsewhere/t")
     got = plain.evaluate()
-    assert got.judgements[0].status == JudgementStatus.FAILED
-    assert "no name of a slide's folder" in got.judgements[0].reason
-    assert got.judgements[1].in_figures
+    assert got.results[0].status == SlideStatus.FAILED
+    assert "../elsewhere/t" in got.results[0].reason
+    assert got.results[1].in_figures
 
 
 def test_fault_49_nothing_is_written_outside_the_report(bench: Bench):
@@ -89,7 +89,7 @@ def mask_in_two_levels(path):
 READ_BOMBS = """
 import json, resource, sys, time
 from pathlib import Path
-from gigaslide.eval.truth.level_mask import level_mask
+from gigaslide.eval.truth.level_mask import read_level_mask
 from gigaslide.storage import AnnotationError
 
 def peak_kb():
@@ -98,10 +98,10 @@ def peak_kb():
 frame = {"slide_size": (2560, 1792), "groups": {"mask-2": "tumor"}}
 before, start = peak_kb(), time.process_time()
 try:
-    whole = level_mask(Path(sys.argv[1]), 32.0, **frame)
+    whole = read_level_mask(Path(sys.argv[1]), 32.0, **frame)
 except AnnotationError as error:
     whole = str(error)
-tiled = level_mask(Path(sys.argv[2]), 32.0, **frame)
+tiled = read_level_mask(Path(sys.argv[2]), 32.0, **frame)
 seconds = time.process_time() - start
 print(json.dumps({"whole": whole, "tiled": tiled, "grown_kb": peak_kb() - before, "seconds": seconds}))
 """  # in a process of its own: this one's peak may be higher already  # noqa: E501
@@ -118,7 +118,7 @@ def test_fault_52_a_bomb_in_a_masks_level_5_costs_little(tmp_path):
     told = json.loads(
         subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     )
-    assert "mask.tif: its level of downsample 32 cannot be read" in told["whole"]
+    assert "mask.tif: its level of downsample 32 cannot be decoded" in told["whole"]
     assert told["tiled"] is None  # drawn from the outlines instead
     assert told["grown_kb"] < 300_000
     assert told["seconds"] < 3
@@ -134,8 +134,8 @@ def test_fault_52_a_slide_with_a_bomb_for_a_mask_is_left_out_and_the_others_are_
     start = time.process_time()
     got = plain.evaluate()
     assert time.process_time() - start < 10
-    assert [j.in_figures for j in got.judgements] == [True, True, False]
-    assert "mask.tif" in got.judgements[2].reason
+    assert [j.in_figures for j in got.results] == [True, True, False]
+    assert "mask.tif" in got.results[2].reason
 
 
 @pytest.mark.parametrize(
@@ -165,13 +165,13 @@ def test_masks_of_any_values_are_the_same_truth_from_file_to_score(bench: Bench,
     if value == 1:
         left_out = evaluate_cohort(
             Cohort(slides=tuple(bench.rows)), given, bench.folder / "out", QUICK
-        ).judgements[0]
-        assert "unknown group 'binary-1'" in left_out.reason
+        ).results[0]
+        assert "group 'binary-1'" in left_out.reason
         assert "--groups" in left_out.reason
     settings = EvaluateSettings(resamples=20, groups={"binary-1": "tumor"} if value == 1 else {})
     got = evaluate_cohort(Cohort(slides=tuple(bench.rows)), given, bench.folder / "out", settings)
-    assert got.judgements[0].lesions.drawn_mm2.tolist() == pytest.approx([256 * 192 * 4e-6])
-    assert got.judgements[0].verdicts.verdict.tolist() == ["hit", "false positive"]
+    assert got.results[0].lesions.drawn_mm2.tolist() == pytest.approx([256 * 192 * 4e-6])
+    assert got.results[0].matches.match.tolist() == ["hit", "false positive"]
 
 
 def test_a_patient_on_two_sides_of_the_split_is_refused_before_any_figure(bench: Bench):

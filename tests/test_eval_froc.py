@@ -5,15 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from gigaslide.eval import DEFINITIONS, EvaluateSettings, SlideTruth, Verdicts, evaluate, froc_curve
-from gigaslide.eval.statistics.froc_bootstrap import resampled_sensitivity
+from froc_curves import NAMES, RATES, curve, resample
+from gigaslide.eval import EvaluateSettings, PooledMatches, SlideTruth, evaluate
 from shapely.geometry import box
 
-RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 TUMOR, OTHER = box(500, 400, 1500, 900), box(3000, 2000, 3900, 2700)
 
 
-def random_verdicts(rng: np.random.Generator, *, slides: int = 7) -> Verdicts:
+def random_matches(rng: np.random.Generator, *, slides: int = 7) -> PooledMatches:
     """Probabilities in steps of a tenth, so that nearly everything ties."""
     false, lesions = rng.integers(0, 25), rng.integers(1, 12)
     best = np.round(rng.uniform(size=lesions), 1)
@@ -21,7 +20,7 @@ def random_verdicts(rng: np.random.Generator, *, slides: int = 7) -> Verdicts:
     is_itc = rng.uniform(size=lesions) < 0.2
     is_itc[0] = False
     is_normal = np.arange(slides) >= slides // 2
-    return Verdicts(
+    return PooledMatches(
         is_normal=is_normal,
         false_positive=np.round(rng.uniform(size=false), 1),
         false_positive_slide=rng.integers(0, slides, false),
@@ -31,29 +30,27 @@ def random_verdicts(rng: np.random.Generator, *, slides: int = 7) -> Verdicts:
     )
 
 
-def by_loops(verdicts: Verdicts, rate: float, *, normal_only: bool, times: list[int]) -> float:
+def by_loops(matches: PooledMatches, rate: float, *, normal_only: bool, times: list[int]) -> float:
     """Best sensitivity over every threshold with at most rate false positives per slide; each slide
     counts `times`."""
     counted = [
-        t if (n or not normal_only) else 0 for t, n in zip(times, verdicts.is_normal, strict=True)
+        t if (n or not normal_only) else 0 for t, n in zip(times, matches.is_normal, strict=True)
     ]
     thresholds = [
-        *verdicts.false_positive.tolist(),
-        *verdicts.best[~np.isnan(verdicts.best)].tolist(),
+        *matches.false_positive.tolist(),
+        *matches.best[~np.isnan(matches.best)].tolist(),
         2.0,
     ]
     countable = sum(
-        times[s] for s, itc in zip(verdicts.lesion_slide, verdicts.is_itc, strict=True) if not itc
+        times[s] for s, itc in zip(matches.lesion_slide, matches.is_itc, strict=True) if not itc
     )
     reached = [0.0]
     for threshold in thresholds:
         false = 0
-        for p, slide in zip(verdicts.false_positive, verdicts.false_positive_slide, strict=True):
+        for p, slide in zip(matches.false_positive, matches.false_positive_slide, strict=True):
             false += counted[slide] if p >= threshold else 0
         found = 0
-        for p, slide, itc in zip(
-            verdicts.best, verdicts.lesion_slide, verdicts.is_itc, strict=True
-        ):
+        for p, slide, itc in zip(matches.best, matches.lesion_slide, matches.is_itc, strict=True):
             found += times[slide] if p >= threshold and not itc else 0
         if false <= rate * sum(counted):
             reached.append(found / countable)
@@ -63,10 +60,10 @@ def by_loops(verdicts: Verdicts, rate: float, *, normal_only: bool, times: list[
 @pytest.mark.parametrize(("name", "normal_only"), [("gigaslide", False), ("liu2017", True)])
 @pytest.mark.parametrize("seed", range(12))
 def test_fault_47_froc_equals_a_double_loop_with_ties(seed, name, normal_only):
-    verdicts = random_verdicts(np.random.default_rng(seed))
-    froc = froc_curve(verdicts, DEFINITIONS[name], rates=RATES)
-    times = [1] * len(verdicts.is_normal)
-    expected = [by_loops(verdicts, rate, normal_only=normal_only, times=times) for rate in RATES]
+    matches = random_matches(np.random.default_rng(seed))
+    froc = curve(matches, name)
+    times = [1] * len(matches.is_normal)
+    expected = [by_loops(matches, rate, normal_only=normal_only, times=times) for rate in RATES]
     assert froc.at_rates == pytest.approx(expected)
     assert froc.score == pytest.approx(np.mean(expected))
 
@@ -75,19 +72,21 @@ def test_fault_47_froc_equals_a_double_loop_with_ties(seed, name, normal_only):
 @pytest.mark.parametrize("seed", range(6))
 def test_resampled_sensitivity_equals_a_double_loop_over_drawn_slides(seed, name, normal_only):
     rng = np.random.default_rng(seed)
-    verdicts = random_verdicts(rng)
-    weights = rng.integers(0, 3, (9, len(verdicts.is_normal)))
-    weights[:, verdicts.lesion_slide[0]] += 1  # always a countable lesion
+    matches = random_matches(rng)
+    weights = rng.integers(0, 3, (9, len(matches.is_normal)))
+    weights[:, matches.lesion_slide[0]] += 1  # always a countable lesion
     weights[:, -1] += 1  # and a normal slide
-    got = resampled_sensitivity(verdicts, DEFINITIONS[name], weights, rates=np.array(RATES))
+    got = resample(matches, name, weights)
     expected = [
-        [by_loops(verdicts, r, normal_only=normal_only, times=w.tolist()) for r in RATES]
+        [by_loops(matches, r, normal_only=normal_only, times=w.tolist()) for r in RATES]
         for w in weights
     ]
     assert got == pytest.approx(np.array(expected))
 
 
-def official(verdicts: Verdicts, name: str, times: list[int]) -> tuple[list[tuple], list[float]]:
+def official(
+    matches: PooledMatches, name: str, times: list[int]
+) -> tuple[list[tuple], list[float]]:
     """Points and readings as the programs' text says it, of slides drawn so many times each.
 
     Both hold 0.0 for misses and isolated tumour cells; E1 holds what it holds of lesions as
@@ -96,17 +95,15 @@ def official(verdicts: Verdicts, name: str, times: list[int]) -> tuple[list[tupl
     """
     false = [
         p
-        for p, s in zip(
-            verdicts.false_positive.tolist(), verdicts.false_positive_slide, strict=True
-        )
+        for p, s in zip(matches.false_positive.tolist(), matches.false_positive_slide, strict=True)
         for _ in range(times[s])
     ]
-    best = np.where(verdicts.is_itc, 0, np.nan_to_num(verdicts.best)).tolist()
-    best = [p for p, s in zip(best, verdicts.lesion_slide, strict=True) for _ in range(times[s])]
+    best = np.where(matches.is_itc, 0, np.nan_to_num(matches.best)).tolist()
+    best = [p for p, s in zip(best, matches.lesion_slide, strict=True) for _ in range(times[s])]
     if name == "camelyon16-e1":
         best = [np.float32(p) for p in best]
     countable = sum(
-        times[s] for s, itc in zip(verdicts.lesion_slide, verdicts.is_itc, strict=True) if not itc
+        times[s] for s, itc in zip(matches.lesion_slide, matches.is_itc, strict=True) if not itc
     )
     thresholds = sorted({*false, *best}, key=float)
     thresholds = thresholds[1:] if name == "camelyon16-e1" else [t for t in thresholds if t != 0]
@@ -124,9 +121,9 @@ def official(verdicts: Verdicts, name: str, times: list[int]) -> tuple[list[tupl
 @pytest.mark.parametrize("name", ["camelyon16-e1", "camelyon16-e2"])
 @pytest.mark.parametrize("seed", range(8))
 def test_fault_47_compat_curves_equal_the_programs_on_random_fixtures(seed, name):
-    verdicts = random_verdicts(np.random.default_rng(100 + seed))
-    points, readings = official(verdicts, name, [1] * len(verdicts.is_normal))
-    froc = froc_curve(verdicts, DEFINITIONS[name], rates=RATES)
+    matches = random_matches(np.random.default_rng(100 + seed))
+    points, readings = official(matches, name, [1] * len(matches.is_normal))
+    froc = curve(matches, name)
     assert (
         list(zip(froc.false_positives.tolist(), froc.sensitivity.tolist(), strict=True)) == points
     )
@@ -137,49 +134,43 @@ def test_fault_47_compat_curves_equal_the_programs_on_random_fixtures(seed, name
 @pytest.mark.parametrize("seed", range(10))
 def test_fault_47_resampled_official_readings_equal_the_programs_on_the_drawn_slides(seed, name):
     rng = np.random.default_rng(200 + seed)
-    verdicts = random_verdicts(rng)
+    matches = random_matches(rng)
     if seed % 2:  # nothing missed: E1 drops a real threshold, another one in each draw
-        keep = verdicts.is_found
-        verdicts = replace(
-            verdicts,
-            best=np.append(verdicts.best[keep], 0.6),
+        keep = matches.is_found
+        matches = replace(
+            matches,
+            best=np.append(matches.best[keep], 0.6),
             is_itc=np.zeros(keep.sum() + 1, bool),
-            lesion_slide=np.append(verdicts.lesion_slide[keep], 0),
+            lesion_slide=np.append(matches.lesion_slide[keep], 0),
         )
-    weights = rng.integers(0, 3, (12, len(verdicts.is_normal)))
+    weights = rng.integers(0, 3, (12, len(matches.is_normal)))
     weights[0] = 1
-    weights[:, verdicts.lesion_slide[~verdicts.is_itc][0]] += 1
-    got = resampled_sensitivity(verdicts, DEFINITIONS[name], weights, rates=np.array(RATES))
-    expected = [official(verdicts, name, times.tolist())[1] for times in weights]
+    weights[:, matches.lesion_slide[~matches.is_itc][0]] += 1
+    got = resample(matches, name, weights)
+    expected = [official(matches, name, times.tolist())[1] for times in weights]
     assert got == pytest.approx(np.array(expected))
 
 
 def test_fault_47_e1_holds_hits_as_float32_which_parts_them_from_equal_false_positives():
     """0.3 as float32 lies above 0.3, 0.7 below it: by that a hit is had with a false positive less,
     or with it."""
-    above = froc_curve(
-        verdicts_of(best=[0.3, np.nan], false=[0.3]), DEFINITIONS["camelyon16-e1"], rates=RATES
-    )
+    above = curve(matches_of(best=[0.3, np.nan], false=[0.3]), "camelyon16-e1")
     assert (above.false_positives.tolist(), above.sensitivity.tolist()) == (
         [0.5, 0, 0],
         [0.5, 0.5, 0],
     )
-    below = froc_curve(
-        verdicts_of(best=[0.7, np.nan], false=[0.7]), DEFINITIONS["camelyon16-e1"], rates=RATES
-    )
+    below = curve(matches_of(best=[0.7, np.nan], false=[0.7]), "camelyon16-e1")
     assert (below.false_positives.tolist(), below.sensitivity.tolist()) == (
         [0.5, 0.5, 0],
         [0.5, 0.5, 0],
     )
     assert (above.at_rates[0], below.at_rates[0]) == (0.5, 0.25)
-    whole = froc_curve(
-        verdicts_of(best=[0.3, np.nan], false=[0.3]), DEFINITIONS["camelyon16-e2"], rates=RATES
-    )
+    whole = curve(matches_of(best=[0.3, np.nan], false=[0.3]), "camelyon16-e2")
     assert (whole.false_positives.tolist(), whole.sensitivity.tolist()) == ([0.5, 0], [0.5, 0])
 
 
-def verdicts_of(*, best=(), is_itc=(), false=(), slides=2) -> Verdicts:
-    return Verdicts(
+def matches_of(*, best=(), is_itc=(), false=(), slides=2) -> PooledMatches:
+    return PooledMatches(
         is_normal=np.arange(slides) == 1,
         false_positive=np.array(false, np.float64),
         false_positive_slide=np.ones(len(false), np.int64),
@@ -189,48 +180,40 @@ def verdicts_of(*, best=(), is_itc=(), false=(), slides=2) -> Verdicts:
     )
 
 
-@pytest.mark.parametrize("name", DEFINITIONS)
+@pytest.mark.parametrize("name", NAMES)
 class TestFault47Edges:
     def test_fault_47_no_detections(self, name):
-        froc = froc_curve(verdicts_of(best=[np.nan, np.nan]), DEFINITIONS[name], rates=RATES)
+        froc = curve(matches_of(best=[np.nan, np.nan]), name)
         assert (froc.false_positives.tolist(), froc.sensitivity.tolist()) == ([0], [0])
         assert froc.score == 0
 
     def test_fault_47_no_lesions(self, name):
-        froc = froc_curve(verdicts_of(false=[0.3]), DEFINITIONS[name], rates=RATES)
+        froc = curve(matches_of(false=[0.3]), name)
         assert (froc.score, froc.at_rates, froc.undefined) == (None, (), "no lesions")
 
     def test_fault_47_only_isolated_tumour_cells(self, name):
-        froc = froc_curve(
-            verdicts_of(best=[0.9, np.nan], is_itc=[True, True]), DEFINITIONS[name], rates=RATES
-        )
+        froc = curve(matches_of(best=[0.9, np.nan], is_itc=[True, True]), name)
         assert froc.score is None
         assert "isolated tumour cells" in froc.undefined
 
     def test_fault_47_no_slides(self, name):
-        assert (
-            froc_curve(verdicts_of(slides=0), DEFINITIONS[name], rates=RATES).undefined
-            == "no slides"
-        )
+        assert curve(matches_of(slides=0), name).undefined == "no slides"
 
     def test_fault_47_every_lesion_found_and_no_false_positive(self, name):
-        froc = froc_curve(verdicts_of(best=[0.9, 0.9, 0.8]), DEFINITIONS[name], rates=RATES)
+        froc = curve(matches_of(best=[0.9, 0.9, 0.8]), name)
         # E1 drops the only threshold that reaches the third lesion.
         assert froc.score == pytest.approx(2 / 3 if name == "camelyon16-e1" else 1)
 
 
 def test_without_normal_slides_liu2017_alone_is_undefined():
-    verdicts = verdicts_of(best=[0.5], slides=1)
-    assert (
-        froc_curve(verdicts, DEFINITIONS["liu2017"], rates=RATES).undefined
-        == "no tumour-negative slides"
-    )
-    assert froc_curve(verdicts, DEFINITIONS["gigaslide"], rates=RATES).score == 1
+    matches = matches_of(best=[0.5], slides=1)
+    assert curve(matches, "liu2017").undefined == "no tumour-negative slides"
+    assert curve(matches, "gigaslide").score == 1
 
 
 def test_fault_44_a_lesion_found_with_p_0_differs_from_a_missed_one():
-    found = froc_curve(verdicts_of(best=[0.0, np.nan]), DEFINITIONS["gigaslide"], rates=RATES)
-    missed = froc_curve(verdicts_of(best=[np.nan, np.nan]), DEFINITIONS["gigaslide"], rates=RATES)
+    found = curve(matches_of(best=[0.0, np.nan]), "gigaslide")
+    missed = curve(matches_of(best=[np.nan, np.nan]), "gigaslide")
     assert (found.score, missed.score) == (0.5, 0)
     assert found.threshold.tolist() == [0, np.inf]
 
@@ -256,9 +239,9 @@ def test_the_band_is_the_quantiles_of_the_curves_of_drawn_slides():
     figures = evaluate(
         table, truth, EvaluateSettings(resamples=60, split="", confidence=0.8)
     ).figures
-    judgements = evaluate(table, truth, EvaluateSettings(resamples=0, split="")).judgements
-    pooled = Verdicts.pooled(
-        [j.verdicts for j in judgements], is_normal=[not j.is_tumor for j in judgements]
+    results = evaluate(table, truth, EvaluateSettings(resamples=0, split="")).results
+    pooled = PooledMatches.pool(
+        [j.matches for j in results], is_normal=[not j.is_tumor for j in results]
     )
     band = figures.froc_band
     for place in (0, 17, 40, 79):

@@ -2,28 +2,26 @@
 
 import numpy as np
 import pytest
+from froc_curves import curve
 from gigaslide.eval import (
-    DEFINITIONS,
     LesionRule,
     MaskLesions,
+    Match,
+    PooledMatches,
     Raster,
-    SlideVerdicts,
-    Verdict,
-    Verdicts,
-    froc_curve,
-    judge_detections,
-    label_lesions,
+    SlideMatches,
+    label_mask,
+    match_detections,
 )
 from gigaslide.wsi import Detections
 from skimage.measure import regionprops
 
-RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 RASTER = Raster(pixel_level0=32.0, pixel_um=32 * 0.243)
 
 
-def vector_a() -> Verdicts:
+def vector_a() -> PooledMatches:
     """2 slides, 4 lesions, all hit."""
-    return Verdicts(
+    return PooledMatches(
         is_normal=np.array([False, True]),
         false_positive=np.array([0.6, 0.9, 0.3]),
         false_positive_slide=np.array([0, 1, 1]),
@@ -34,7 +32,7 @@ def vector_a() -> Verdicts:
 
 
 def test_fault_47_vector_a_e1_curve_and_score():
-    froc = froc_curve(vector_a(), DEFINITIONS["camelyon16-e1"], rates=RATES)
+    froc = curve(vector_a(), "camelyon16-e1")
     assert froc.threshold.tolist() == pytest.approx(
         [0.3, 0.5, 0.6, 0.7, 0.9, 0.95, np.inf]
     )  # hits as float32
@@ -45,22 +43,22 @@ def test_fault_47_vector_a_e1_curve_and_score():
 
 
 def test_fault_47_vector_a_e2_score():
-    froc = froc_curve(vector_a(), DEFINITIONS["camelyon16-e2"], rates=RATES)
+    froc = curve(vector_a(), "camelyon16-e2")
     assert froc.at_rates == (0.25, 0.25, 0.5, 1, 1, 1)
     assert froc.score == pytest.approx(0.666667, abs=1e-6)
 
 
 def test_vector_a_ours_keeps_the_point_that_e1_drops():
-    froc = froc_curve(vector_a(), DEFINITIONS["gigaslide"], rates=RATES)
+    froc = curve(vector_a(), "gigaslide")
     assert (froc.threshold[0], froc.false_positives[0], froc.sensitivity[0]) == (0.2, 1.5, 1.0)
     assert froc.at_rates == (0.25, 0.5, 0.75, 1, 1, 1)
-    negative = froc_curve(vector_a(), DEFINITIONS["liu2017"], rates=RATES)
+    negative = curve(vector_a(), "liu2017")
     assert negative.false_positives.tolist() == [2, 2, 1, 1, 1, 0, 0]  # .9 and .3, over one slide
     assert negative.at_rates == (0.25, 0.25, 0.75, 1, 1, 1)
 
 
 def test_e1_loses_a_real_point_when_nothing_was_missed():
-    verdicts = Verdicts(
+    matches = PooledMatches(
         is_normal=np.array([False, True]),
         false_positive=np.array([0.3, 0.6]),
         false_positive_slide=np.array([1, 1]),
@@ -68,8 +66,8 @@ def test_e1_loses_a_real_point_when_nothing_was_missed():
         is_itc=np.zeros(2, bool),
         lesion_slide=np.zeros(2, np.int64),
     )
-    assert froc_curve(verdicts, DEFINITIONS["camelyon16-e1"], rates=RATES).score == 0.5
-    assert froc_curve(verdicts, DEFINITIONS["gigaslide"], rates=RATES).at_rates == (
+    assert curve(matches, "camelyon16-e1").score == 0.5
+    assert curve(matches, "gigaslide").at_rates == (
         0.5,
         0.5,
         1,
@@ -88,7 +86,7 @@ def mask_of(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def labelled(mask: np.ndarray) -> MaskLesions:
-    return label_lesions(mask, RASTER, LesionRule())
+    return label_mask(mask, RASTER, LesionRule())
 
 
 def slide_a() -> np.ndarray:
@@ -133,12 +131,12 @@ def test_fault_47_vector_b_lesions(mask, areas, axes, itc):
     assert lesions.measures.centre_level0 == pytest.approx(np.array(centres))
 
 
-def judged(rows: list[tuple[float, float, float]], lesions: MaskLesions | None) -> SlideVerdicts:
+def judged(rows: list[tuple[float, float, float]], lesions: MaskLesions | None) -> SlideMatches:
     p, x, y = np.array(rows).T
-    return judge_detections(Detections.of_slide("s", np.stack([x, y], axis=1), p), lesions)
+    return match_detections(Detections.of_slide("s", np.stack([x, y], axis=1), p), lesions)
 
 
-def vector_b() -> list[SlideVerdicts]:
+def vector_b() -> list[SlideMatches]:
     a = [
         (0.95, 1296, 1296),
         (0.90, 2368, 1280),
@@ -153,23 +151,23 @@ def vector_b() -> list[SlideVerdicts]:
     return [judged(a, labelled(slide_a())), judged(b, labelled(slide_b())), judged(c, None)]
 
 
-def test_fault_47_vector_b_verdicts():
+def test_fault_47_vector_b_matches():
     a, b, c = vector_b()
-    false = [s.probability[s.verdict == Verdict.FALSE_POSITIVE].tolist() for s in (a, b, c)]
+    false = [s.probability[s.match == Match.FALSE_POSITIVE].tolist() for s in (a, b, c)]
     assert false == [[0.70, 0.55], [0.40], [0.75, 0.30, 0.20]]
     # The official lists hold 0 for a miss and for isolated tumour cells.
     assert np.where(a.is_itc, 0, np.nan_to_num(a.best)).tolist() == [0, 0.95, 0.80, 0, 0.60]
     assert np.where(b.is_itc, 0, np.nan_to_num(b.best)).tolist() == [0, 0.65]
     assert [s.countable for s in (a, b, c)] == [4, 1, 0]
     assert [s.hits for s in (a, b, c)] == [3, 1, 0]
-    assert a.verdict[2] == Verdict.IGNORED
-    assert b.verdict[0] == Verdict.IGNORED
+    assert a.match[2] == Match.IGNORED
+    assert b.match[0] == Match.IGNORED
 
 
 @pytest.mark.parametrize("name", ["camelyon16-e1", "camelyon16-e2", "gigaslide"])
 def test_fault_47_vector_b_score(name):
-    pooled = Verdicts.pooled(vector_b(), is_normal=[False, False, True])
-    froc = froc_curve(pooled, DEFINITIONS[name], rates=RATES)
+    pooled = PooledMatches.pool(vector_b(), is_normal=[False, False, True])
+    froc = curve(pooled, name)
     assert froc.at_rates == pytest.approx((0.4, 0.4, 0.8, 0.8, 0.8, 0.8))
     assert froc.score == pytest.approx(0.6666667, abs=5e-8)
 
@@ -177,4 +175,4 @@ def test_fault_47_vector_b_score(name):
 def test_vector_b_is_not_symmetric():
     """Swapped x and y would give other lesions other hits."""
     rows = [(0.95, 1280, 2368), (0.85, 3904, 1024)]  # two of slide A's detections, turned over
-    assert judged(rows, labelled(slide_a())).verdict.tolist() == [Verdict.FALSE_POSITIVE] * 2
+    assert judged(rows, labelled(slide_a())).match.tolist() == [Match.FALSE_POSITIVE] * 2

@@ -6,8 +6,16 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from gigaslide.eval import DEFINITIONS, Pairs, Resampling, Statistic, Verdicts, delong, roc
-from gigaslide.eval.statistics.froc_bootstrap import resampled_sensitivity
+from gigaslide.eval import (
+    DEFINITIONS,
+    Pairs,
+    PooledMatches,
+    Resampling,
+    Statistic,
+    delong_interval,
+    roc_curve,
+)
+from gigaslide.eval.statistics.froc_bootstrap import resample_sensitivity
 from scipy.stats import bootstrap
 
 
@@ -32,8 +40,8 @@ def random_items(seed: int, *, slides: int = 6, items: int = 60):
 def test_fault_47_auc_equals_the_rank_sum_with_ties(seed):
     scores, is_tumor, slide = random_items(seed)
     expected = rank_sum(scores, is_tumor)
-    assert roc(scores, is_tumor, noun="patches").auc == pytest.approx(expected)
-    pairs = Pairs.of(scores, is_tumor, slide, slides=6)
+    assert roc_curve(scores, is_tumor, noun="patches").auc == pytest.approx(expected)
+    pairs = Pairs.count(scores, is_tumor, slide, slides=6)
     assert pairs.auc(np.ones((1, 6), np.int64)) == pytest.approx([expected])
 
 
@@ -41,7 +49,7 @@ def test_fault_47_auc_equals_the_rank_sum_with_ties(seed):
 def test_resampled_auc_equals_that_of_the_drawn_slides_laid_end_to_end(seed):
     scores, is_tumor, slide = random_items(seed)
     weights = np.random.default_rng(seed).integers(0, 3, (20, 6))
-    got = Pairs.of(scores, is_tumor, slide, slides=6).auc(weights)
+    got = Pairs.count(scores, is_tumor, slide, slides=6).auc(weights)
     for times, auc in zip(weights, got, strict=True):
         drawn = np.repeat(np.arange(len(slide)), times[slide])
         one_class = len(set(is_tumor[drawn].tolist())) < 2
@@ -57,7 +65,7 @@ def test_resampled_auc_equals_that_of_the_drawn_slides_laid_end_to_end(seed):
     [([], "no slides"), ([1, 1], "only tumour slides"), ([0, 0, 0], "only normal slides")],
 )
 def test_fault_47_one_class_has_no_auc_and_says_why(labels, reason):
-    curve = roc(np.full(len(labels), 0.4), np.array(labels, bool), noun="slides")
+    curve = roc_curve(np.full(len(labels), 0.4), np.array(labels, bool), noun="slides")
     assert (curve.auc, curve.undefined) == (None, reason)
 
 
@@ -96,48 +104,50 @@ def test_the_same_seed_draws_the_same_slides_in_any_order():
 
 def test_an_interval_is_the_percentiles_of_what_is_defined():
     values = np.append(np.arange(101) / 100, [np.nan] * 9)
-    got = replace(drawn(list("abcd"), [""] * 4, [1, 0, 1, 0]), confidence=0.9).estimate(
-        0.5, values, np.full(4, np.nan)
-    )
+    resampling = replace(drawn(list("abcd"), [""] * 4, [1, 0, 1, 0]), confidence=0.9)
+    got = resampling.estimate(0.5, values)
     assert (got.low, got.high) == pytest.approx((0.05, 0.95))
-    assert (got.resamples, got.dropped) == (101, 9)
+    assert (got.method, got.resamples, got.dropped) == ("percentile bootstrap", 101, 9)
 
 
 def test_no_interval_where_many_resamples_are_not_defined_and_a_note_where_all_agree():
     resampling = drawn(list("abcd"), [""] * 4, [1, 0, 1, 0])
     values = np.append(np.arange(100) / 100, [np.nan] * 20)
     got = resampling.estimate(0.5, values, np.full(4, np.nan))
-    assert (got.value, got.low, got.dropped) == (0.5, None, 20)
-    assert got.note == "no interval: not defined in 20 of 120 resamples"
-    same = resampling.estimate(1.0, np.ones(50), np.ones(4))
-    assert (same.low, same.high, same.bca_low, same.bca_high) == (None,) * 4
-    assert same.note == "every resample gives the same value: how sure it is cannot be told"
-    nearly = resampling.estimate(1.0, np.append(np.ones(199), 0.5), np.ones(4))
-    assert (nearly.low, nearly.high, nearly.bca_low) == (None,) * 3
-    assert nearly.note.startswith("nearly every resample gives the same value")
+    assert (got.value, got.low, got.dropped, got.method) == (0.5, None, 20, "")
+    assert "20 of 120" in got.note
+    for resamples, words in (
+        (np.ones(50), "every"),
+        (np.append(np.ones(199), 0.5), "nearly every"),
+    ):
+        same = resampling.estimate(1.0, resamples, np.ones(4))
+        assert (same.value, same.low, same.high, same.method) == (1, None, None, "")
+        assert f"{words} resample" in same.note
 
 
 def test_one_unit_of_each_kind_gives_no_interval():
-    got = drawn(list("abc"), ["p", "q", "q"], [1, 0, 0]).estimate(
-        0.7, np.full(50, 0.7), np.full(2, 0.7)
-    )
+    got = drawn(list("abc"), ["p", "q", "q"], [1, 0, 0]).estimate(0.7, np.full(50, 0.7))
     assert (got.value, got.low) == (0.7, None)
-    assert got.note == "no interval: one of the patients of each kind, nothing to draw"
+    assert "one of the patients" in got.note
 
 
 def test_an_estimate_without_value_or_resamples_has_no_interval():
     resampling = drawn(list("abcd"), [""] * 4, [1, 0, 1, 0])
     nothing = Statistic(
-        names=("froc",), of=lambda w: np.full((len(w), 1), np.nan), undefined="no lesions"
+        names=("froc",), compute=lambda w: np.full((len(w), 1), np.nan), undefined="no lesions"
     )
-    none = resampling.estimates(nothing)["froc"]
+    none = resampling.estimate_all(nothing)["froc"]
     assert (none.value, none.low, none.high, none.undefined) == (None, None, None, "no lesions")
-    never = resampling.estimate(0.7, np.full(9, np.nan), np.full(4, np.nan))
+    never = resampling.estimate(0.7, np.full(9, np.nan))
     assert (never.value, never.low, never.resamples, never.dropped) == (0.7, None, 0, 9)
 
 
-def mean_of(values: np.ndarray) -> Statistic:
-    return Statistic(names=("mean",), of=lambda w: (w @ values / w.sum(axis=1))[:, None])
+def mean_of(values: np.ndarray, *, has_bca: bool = False) -> Statistic:
+    return Statistic(
+        names=("mean",),
+        compute=lambda w: (w @ values / w.sum(axis=1))[:, None],
+        has_bca=has_bca,
+    )
 
 
 def test_bca_equals_its_formula_by_loops_in_two_strata():
@@ -147,7 +157,7 @@ def test_bca_equals_its_formula_by_loops_in_two_strata():
     tumor = np.arange(11) < 4
     values = rng.exponential(size=11)
     resampling = drawn(list("abcdefghijk"), [""] * 11, tumor, resamples=3000)
-    got = resampling.estimates(mean_of(values))["mean"]
+    got = resampling.estimate_all(mean_of(values, has_bca=True))["mean"]
     means = [
         sum(w * v for w, v in zip(row, values.tolist(), strict=True)) / 11
         for row in resampling.weights.tolist()
@@ -169,25 +179,31 @@ def test_bca_equals_its_formula_by_loops_in_two_strata():
         z = bias + NormalDist().inv_cdf(tail)
         ends.append(np.quantile(means, NormalDist().cdf(bias + z / (1 - a * z))))
     assert a > 0.01
-    assert (got.bca_low, got.bca_high) == pytest.approx(ends)
-    assert got.bca_high > got.high  # a mean of skewed values: the longer tail is the upper one
+    assert (got.low, got.high) == pytest.approx(ends)
+    percentile = resampling.estimate_all(mean_of(values))["mean"]
+    assert (got.method, percentile.method) == ("BCa bootstrap", "percentile bootstrap")
+    assert got.high > percentile.high  # a mean of skewed values: the longer tail is the upper one
 
 
 def test_bca_is_scipys_where_there_is_one_stratum():
     values = np.random.default_rng(5).exponential(size=25)
     resampling = drawn([str(i) for i in range(25)], [""] * 25, [1] * 25, resamples=20_000)
-    got = resampling.estimates(mean_of(values))["mean"]
+    got = resampling.estimate_all(mean_of(values, has_bca=True))["mean"]
     twin = bootstrap(
         (values,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(1)
     )
-    assert (got.bca_low, got.bca_high) == pytest.approx(twin.confidence_interval, abs=0.02)
+    assert (got.low, got.high) == pytest.approx(twin.confidence_interval, abs=0.02)
 
 
-def test_neither_interval_is_told_where_every_resample_is_the_value():
-    resampling = drawn(list("abcd"), [""] * 4, [1, 1, 0, 0])
-    got = resampling.estimates(Statistic(names=("one",), of=lambda w: np.ones((len(w), 1))))["one"]
-    assert (got.value, got.low, got.high, got.resamples) == (1, None, None, 400)
-    assert (got.bca_low, got.bca_high) == (None, None)
+def test_where_bca_is_not_defined_the_interval_is_percentile():
+    """With one tumour slide, nothing is known of the mean without it."""
+    resampling, resamples = drawn(list("abcd"), [""] * 4, [1, 0, 0, 0]), np.arange(100) / 100
+    for jackknife in (np.array([np.nan, 0.4, 0.5, 0.6]), np.full(4, 0.5)):
+        got = resampling.estimate(0.5, resamples, jackknife)
+        assert (got.low, got.high) == pytest.approx((0.02475, 0.96525), abs=0.02)
+    assert resampling.estimate(0.5, resamples, np.full(4, np.nan)).method == "percentile bootstrap"
+    beyond = resampling.estimate(2.0, resamples, np.arange(4.0))  # no resample is above
+    assert beyond.method == "percentile bootstrap"
 
 
 @pytest.mark.parametrize(
@@ -197,90 +213,55 @@ def test_one_slide_of_a_kind_is_told_beside_the_interval(is_tumor, kind):
     """It is in every draw: what another in its place would change, no draw shows."""
     resampling = drawn(list("abcdefg"), [""] * 7, is_tumor)
     assert (resampling.weights[:, 0] == 1).all()
-    values = np.arange(7.0)
-    got = resampling.estimates(mean_of(values))["mean"]
+    mean = mean_of(np.arange(7.0))
+    got = resampling.estimate_all(mean)["mean"]
     assert got.low < got.high
-    assert got.note == f"only one slide {kind}: its share of chance is not in the interval"
+    assert f"one slide {kind}" in got.note
     patients = drawn(list("abcdefg"), list("ppqrstu"), [1, 1, 0, 0, 0, 0, 0])
-    assert patients.estimates(mean_of(values))["mean"].note.startswith(
-        "only one patient with tumour: "
-    )
-    assert (
-        drawn(list("abcdefg"), [""] * 7, [1, 1, 0, 0, 0, 0, 0])
-        .estimates(mean_of(values))["mean"]
-        .note
-        == ""
-    )
+    assert "one patient with tumour" in patients.estimate_all(mean)["mean"].note
+    two = drawn(list("abcdefg"), [""] * 7, [1, 1, 0, 0, 0, 0, 0])
+    assert two.estimate_all(mean)["mean"].note == ""
 
 
-def delong_by_loops(
-    scores: np.ndarray, is_tumor: np.ndarray, other: np.ndarray
-) -> tuple[float, float]:
-    """Difference of the AUCs and its variance, from the covariance matrices of DeLong et al.
-    1988."""
+def delong_by_loops(scores: np.ndarray, is_tumor: np.ndarray) -> float:
+    """Variance of the AUC from the placements of DeLong et al. 1988."""
 
     def wins(x: float, y: float) -> float:
         return 1.0 if x > y else 0.5 if x == y else 0.0
 
-    tumor, normal = np.flatnonzero(is_tumor), np.flatnonzero(~is_tumor)
-    v10 = np.array(
-        [[np.mean([wins(s[i], s[j]) for j in normal]) for i in tumor] for s in (scores, other)]
-    )
-    v01 = np.array(
-        [[np.mean([wins(s[i], s[j]) for i in tumor]) for j in normal] for s in (scores, other)]
-    )
-    covariance = np.cov(v10) / len(tumor) + np.cov(v01) / len(normal)
-    contrast = np.array([1, -1])
-    return float(contrast @ v10.mean(axis=1)), float(contrast @ covariance @ contrast)
+    tumor, normal = scores[is_tumor], scores[~is_tumor]
+    v10 = [np.mean([wins(x, y) for y in normal]) for x in tumor]
+    v01 = [np.mean([wins(x, y) for x in tumor]) for y in normal]
+    return float(np.var(v10, ddof=1) / len(tumor) + np.var(v01, ddof=1) / len(normal))
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_delong_equals_its_covariance_matrices(seed):
+def test_delong_equals_its_placements(seed):
     rng = np.random.default_rng(seed)
     is_tumor = np.arange(30) % 3 == 0
-    scores, other = (np.round(rng.uniform(size=30) + is_tumor * lift, 1) for lift in (0.5, 0.2))
-    got = delong(scores, is_tumor, other=other, confidence=0.95)
-    value, variance = delong_by_loops(scores, is_tumor, other)
-    assert (got.value, got.variance) == pytest.approx((value, variance))
-    z = abs(value) / variance**0.5
-    assert got.p_value == pytest.approx(2 * (1 - NormalDist().cdf(z)))
-    one = delong(scores, is_tumor, confidence=0.95)
-    assert one.value == pytest.approx(rank_sum(scores, is_tumor))
-    assert one.variance == pytest.approx(delong_by_loops(scores, is_tumor, np.zeros(30))[1])
-    assert one.high - one.value == pytest.approx(1.959964 * one.variance**0.5) or one.high == 1
+    scores = np.round(rng.uniform(size=30) + is_tumor * 0.2, 1)
+    low, high = delong_interval(scores, is_tumor, confidence=0.95)
+    auc, reach = rank_sum(scores, is_tumor), 1.959964 * delong_by_loops(scores, is_tumor) ** 0.5
+    assert (low, high) == pytest.approx((auc - reach, min(1.0, auc + reach)))
 
 
 @pytest.mark.parametrize(
-    ("scores", "other", "value"),
+    ("scores", "is_tumor"),
     [
-        ((0.8, 0.3, 0.9, 0.1), None, 1.0),
-        ((0.3, 0.3, 0.3, 0.3), None, 0.5),
-        ((0.8, 0.3, 0.2, 0.1),) * 2 + (0.0,),
+        ((0.8, 0.3, 0.9, 0.1), (1, 0, 1, 0)),  # all right
+        ((0.3, 0.3, 0.3, 0.3), (1, 0, 1, 0)),  # all tied
+        ((0.1, 0.2, 0.9), (0, 0, 1)),  # one tumour slide
     ],
 )
-def test_delong_without_variance_tells_no_interval(scores, other, value):
-    is_tumor = np.array([True, False, True, False])
-    got = delong(
-        np.array(scores),
-        is_tumor,
-        other=None if other is None else np.array(other),
-        confidence=0.95,
-    )
-    assert (got.value, got.variance, got.low, got.high, got.p_value) == (value, 0, None, None, None)
-    assert got.note == "its variance is 0: how sure it is cannot be told"
+def test_delong_without_variance_has_no_interval(scores, is_tumor):
+    assert delong_interval(np.array(scores), np.array(is_tumor, bool), confidence=0.95) is None
 
 
-def test_delong_needs_two_of_each_class():
-    assert (
-        delong(np.array([0.1, 0.2, 0.9]), np.array([False, False, True]), confidence=0.95) is None
-    )
-
-
-def big_verdicts(rng: np.random.Generator, *, slides: int) -> Verdicts:
+def big_matches(rng: np.random.Generator, *, slides: int) -> PooledMatches:
     false, lesions = slides * 40, slides * 2
     best = rng.uniform(size=lesions)
     best[rng.uniform(size=lesions) < 0.2] = np.nan
-    return Verdicts(
+    return PooledMatches(
         is_normal=np.arange(slides) % 2 == 1,
         false_positive=rng.uniform(size=false) ** 2,
         false_positive_slide=rng.integers(0, slides, false),
@@ -292,18 +273,16 @@ def big_verdicts(rng: np.random.Generator, *, slides: int) -> Verdicts:
 
 def test_two_thousand_resamples_of_a_challenge_take_seconds():
     rng = np.random.default_rng(0)
-    verdicts = big_verdicts(rng, slides=130)
-    resampling = drawn(
-        [str(i) for i in range(130)], [""] * 130, ~verdicts.is_normal, resamples=2000
-    )
+    matches = big_matches(rng, slides=130)
+    resampling = drawn([str(i) for i in range(130)], [""] * 130, ~matches.is_normal, resamples=2000)
     rates = np.array([0.25, 0.5, 1, 2, 4, 8])
     start = time.process_time()
-    resampled = resampled_sensitivity(
-        verdicts, DEFINITIONS["gigaslide"], resampling.weights, rates=rates
+    resampled = resample_sensitivity(
+        matches, DEFINITIONS["gigaslide"], resampling.weights, rates=rates
     )
     assert time.process_time() - start < 10
-    whole = resampled_sensitivity(
-        verdicts, DEFINITIONS["gigaslide"], np.ones((1, 130), np.int64), rates=rates
+    whole = resample_sensitivity(
+        matches, DEFINITIONS["gigaslide"], np.ones((1, 130), np.int64), rates=rates
     )[0]
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     assert (low < whole).all()
@@ -311,7 +290,7 @@ def test_two_thousand_resamples_of_a_challenge_take_seconds():
 
 
 def test_resamples_without_countable_lesions_are_not_defined():
-    verdicts = Verdicts(
+    matches = PooledMatches(
         is_normal=np.array([False, False, True]),
         false_positive=np.array([0.4]),
         false_positive_slide=np.array([2]),
@@ -321,7 +300,7 @@ def test_resamples_without_countable_lesions_are_not_defined():
     )
     weights = np.array([[2, 0, 1], [0, 2, 1], [0, 2, 0]])
     rates = np.array([0.25, 1.0])
-    ours = resampled_sensitivity(verdicts, DEFINITIONS["gigaslide"], weights, rates=rates)
+    ours = resample_sensitivity(matches, DEFINITIONS["gigaslide"], weights, rates=rates)
     assert np.array_equal(ours, [[np.nan, np.nan], [0, 1], [1, 1]], equal_nan=True)
-    negative = resampled_sensitivity(verdicts, DEFINITIONS["liu2017"], weights, rates=rates)
+    negative = resample_sensitivity(matches, DEFINITIONS["liu2017"], weights, rates=rates)
     assert np.array_equal(negative, [[np.nan, np.nan], [0, 1], [np.nan, np.nan]], equal_nan=True)

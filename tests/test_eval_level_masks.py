@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import tifffile
 from gigaslide.cohort import CohortSlide
-from gigaslide.eval import EvaluateSettings, Truth
+from gigaslide.eval import EvaluateSettings, SlideResult, SlideStatus, Truth
+from gigaslide.eval.camelyon16.lesions import find_level_5, label_level_5
+from gigaslide.eval.camelyon16.programs import PROGRAMS
 from scipy import ndimage
 from skimage import measure
 
@@ -42,20 +44,25 @@ def test_masks_of_1_2_and_255_speak_for_themselves_at_level_5(tmp_path, value, g
     mask[25:27, 50:53] = 1
     path = tmp_path / "mask.tif"
     write_mask(path, mask, value=value)
-    slide = CohortSlide(id="s", path=tmp_path / "none.tif", annotation=path, label="tumor")
-    settings = EvaluateSettings(groups=groups)
-    truth = Truth.of_slide(slide, slide_size=(70 * 32, 40 * 32), slide_mpp=0.243, settings=settings)
+    truth, official = read(path, size=(70 * 32, 40 * 32), mpp=0.243, groups=groups)
     assert truth.lesions.measures.is_itc.tolist() == [False, True]
     px = 32 * 0.243
-    for lesions in truth.official.values():
+    for lesions in official.values():
         twin = measure.label(ndimage.distance_transform_edt(mask == 0) < 37.5 / px, connectivity=2)
         assert ((lesions.labels > 0) == (twin > 0)).all()
         assert lesions.measures.drawn_um2 / px**2 == pytest.approx([429, 6])
 
 
-def truth_of(path, *, size: tuple[int, int], mpp: float) -> Truth:
+def read(path, *, size: tuple[int, int], mpp: float, groups=None) -> tuple[Truth, dict]:
+    """The truth of a tumour slide, and its lesions by each official program."""
     slide = CohortSlide(id="s", path=path.parent / "none.tif", annotation=path, label="tumor")
-    return Truth.of_slide(slide, slide_size=size, slide_mpp=mpp, settings=EvaluateSettings())
+    settings = EvaluateSettings(groups=groups or {})
+    truth = Truth.of_slide(slide, slide_size=size, slide_mpp=mpp, settings=settings)
+    result = SlideResult(
+        slide=slide, status=SlideStatus.EVALUATED, slide_size=size, slide_mpp=mpp, truth=truth
+    )
+    level = find_level_5(result, truth, settings)
+    return truth, {n: label_level_5(level, p, slide_size=size) for n, p in PROGRAMS.items()}
 
 
 def test_e2_goes_by_the_masks_own_spacing_and_downsample_and_e1_by_neither(tmp_path):
@@ -63,14 +70,13 @@ def test_e2_goes_by_the_masks_own_spacing_and_downsample_and_e1_by_neither(tmp_p
     mask[5:18, 9:42] = 1
     path = tmp_path / "mask.tif"
     write_mask(path, mask, value=2, mpp=0.5)
-    truth = truth_of(path, size=(70 * 32 - 9, 40 * 32 - 5), mpp=0.25)
-    e1, e2 = truth.official["camelyon16-e1"].raster, truth.official["camelyon16-e2"].raster
+    _, official = read(path, size=(70 * 32 - 9, 40 * 32 - 5), mpp=0.25)
+    e1, e2 = official["camelyon16-e1"].raster, official["camelyon16-e2"].raster
     assert (e1.pixel_level0, e1.pixel_um) == (32, 32 * 0.243)
     assert (e2.pixel_level0, e2.pixel_um) == (32, 16)  # of the mask; the slide's would be 8
     write_mask(path, mask, value=2)
-    assert (
-        truth_of(path, size=(2240, 1280), mpp=0.25).official["camelyon16-e2"].raster.pixel_um == 8
-    )
+    _, official = read(path, size=(2240, 1280), mpp=0.25)
+    assert official["camelyon16-e2"].raster.pixel_um == 8
 
 
 def test_a_mask_that_is_not_in_the_slides_px_is_drawn_anew_for_the_programs(tmp_path):
@@ -79,8 +85,8 @@ def test_a_mask_that_is_not_in_the_slides_px_is_drawn_anew_for_the_programs(tmp_
     mask[5:18, 9:42] = 1
     path = tmp_path / "mask.tif"
     write_mask(path, mask, value=2)
-    truth = truth_of(path, size=(4480, 2560), mpp=0.25)
-    assert {lesions.labels.shape for lesions in truth.official.values()} == {(80, 140)}
+    _, official = read(path, size=(4480, 2560), mpp=0.25)
+    assert {lesions.labels.shape for lesions in official.values()} == {(80, 140)}
 
 
 def test_an_empty_mask_of_a_normal_slide_makes_no_lesion(tmp_path):
@@ -90,4 +96,4 @@ def test_an_empty_mask_of_a_normal_slide_makes_no_lesion(tmp_path):
     truth = Truth.of_slide(
         slide, slide_size=(2240, 1280), slide_mpp=0.243, settings=EvaluateSettings()
     )
-    assert (truth.lesions, dict(truth.official)) == (None, {})
+    assert truth.lesions is None

@@ -1,14 +1,15 @@
 """What went wrong: which lesions were missed, which detections are false, and pictures of the very
 places."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import tifffile
 from gigaslide.eval import EvaluateSettings
-from gigaslide.eval.report import pictures
 from gigaslide.eval.report.drawing import MOST_MARKS, Frame, draw_detections, draw_scale_bar
-from gigaslide.wsi import heatmap_colours
+from gigaslide.wsi import Heatmap, Slide, SlideFrame, heatmap_colours
 from PIL import ImageDraw
 from predictions import HEIGHT, LESION, WIDTH, Bench, Page
 from shapely.geometry import Point, box
@@ -65,16 +66,71 @@ def test_mistakes_are_those_from_the_operating_point_on(mistaken):
     slides = mistaken.table("slides").set_index("slide")
     assert slides.loc["t", "lesions_found_from_threshold"] == 1
     assert slides["false_positives_from_threshold"].tolist() == [1, 2]
-    assert len(got.crops) == 5
+    assert (len(got.missed_crops), len(got.false_positive_crops)) == (2, 3)
 
 
 def test_the_gallery_tells_what_it_leaves_out(mistaken):
     got = mistaken.evaluate(SETTINGS.model_copy(update={"gallery": 1}))
-    assert set(got.crops) == {("missed", 0), ("false_positives", 0)}
+    assert (len(got.missed_crops), len(got.false_positive_crops)) == (1, 1)
     text = Page(mistaken.html()).text
     assert "The first 1 of 3 are pictured; all are in false_positives.csv" in text
     assert "The first 1 of 2 are pictured; all are in missed.csv" in text
     assert len(mistaken.table("false_positives")) == 3
+
+
+def test_a_slide_is_opened_and_its_heatmap_loaded_once(mistaken, monkeypatch):
+    """By scoring, by its picture, by crops of its mistakes, and by the size of a mask."""
+    opened, loaded = [], []
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[128:320, 512:768] = 255
+    path = mistaken.folder / "mask.tif"
+    tifffile.imwrite(path, mask, tile=(128, 128), compression="zlib", metadata=None)
+    mistaken.slide("m", "tumor")
+    mistaken.rows[2] = replace(mistaken.rows[2], annotation=path)
+    mistaken.predict("m", points=[(200, 600, 0.9)])
+    mistaken.slide("absent", "normal")
+    build, load, read = Slide.__init__, Heatmap.load.__func__, SlideFrame.of_file.__func__
+
+    def count_build(self, path, **options):
+        opened.append(path)
+        build(self, path, **options)
+
+    def count_load(cls, path):
+        loaded.append(path.parent.name)
+        return load(cls, path)
+
+    def count_read(cls, path):
+        opened.append(path)
+        return read(cls, path)
+
+    monkeypatch.setattr(Slide, "__init__", count_build)
+    monkeypatch.setattr(Heatmap, "load", classmethod(count_load))
+    monkeypatch.setattr(SlideFrame, "of_file", classmethod(count_read))
+    got = mistaken.evaluate(SETTINGS.model_copy(update={"official": True, "pn_stages": True}))
+    assert (len(got.point.missed), len(got.point.false_positives)) == (3, 4)
+    assert sorted(opened) == sorted(row.path for row in mistaken.rows)
+    assert loaded == ["t", "n", "m"]
+
+
+def test_the_gallery_holds_the_first_mistakes_of_all_slides(bench):
+    """The most probable stand on the last slide, and of equal ones the first slide's come first."""
+    probabilities = {"a": (0.7, 0.95), "b": (0.8, 0.7), "c": (0.99, 0.8)}
+    for name, found in probabilities.items():
+        bench.slide(name, "normal")
+        bench.predict(name, points=[(100 + 50 * i, 600, p) for i, p in enumerate(found)])
+    whole = bench.evaluate(SETTINGS)
+    assert [(one.slide, one.probability) for one in whole.point.false_positives] == [
+        ("c", 0.99),
+        ("a", 0.95),
+        ("b", 0.8),
+        ("c", 0.8),
+        ("a", 0.7),
+        ("b", 0.7),
+    ]
+    first = bench.evaluate(SETTINGS.model_copy(update={"gallery": 3}))
+    crops = [picture(one.close) for one in first.false_positive_crops]
+    for crop, one in zip(crops, whole.false_positive_crops[:3], strict=True):
+        assert np.abs(crop - picture(one.close)).mean() < 5
 
 
 def picture(data: bytes) -> np.ndarray:
@@ -92,7 +148,7 @@ def test_crops_show_the_very_place_at_both_scales(mistaken):
         "resolutionunit": "CENTIMETER",
     }
     tifffile.imwrite(mistaken.rows[1].path, pixels, metadata=None, **options)
-    crops = mistaken.evaluate(SETTINGS).crops["false_positives", 0]
+    crops = mistaken.evaluate(SETTINGS).false_positive_crops[0]
     # The network's px are two of level 0: 320 of them, 1280 µm; from afar the whole slide, no more.
     assert (crops.close_um, crops.wide_um) == (1280, 1800)
     close, wide, heat = (picture(data) for data in (crops.close, crops.wide, crops.heatmap))
@@ -113,7 +169,7 @@ def test_crops_show_the_very_place_at_both_scales(mistaken):
 
 
 def test_a_missed_lesion_is_pictured_where_its_heatmap_is_highest(mistaken):
-    crops = mistaken.evaluate(SETTINGS).crops["missed", 0]
+    crops = mistaken.evaluate(SETTINGS).missed_crops[0]
     # Its close crop is about (800, 544): the lesion's right border, x 880, runs 80 level-0 px or 40
     # px right of the middle, its lower one, y 690, 73 px below.
     close = picture(crops.close)
@@ -132,16 +188,16 @@ def test_detections_alone_have_crops_without_heatmap(mistaken):
     for name in ("t", "n"):
         (mistaken.folder / f"{name}.csv").rename(mistaken.predictions / f"{name}.csv")
     got = mistaken.evaluate(SETTINGS)
-    assert len(got.crops) == 5
-    assert all(one.heatmap is None for one in got.crops.values())
+    assert (len(got.missed_crops), len(got.false_positive_crops)) == (3, 2)
+    assert all(one.heatmap is None for one in got.missed_crops + got.false_positive_crops)
     assert mistaken.table("missed")["probability"].isna().all()
     html = mistaken.html()
     text = Page(html).text
-    assert "nothing detected inside" in text
+    assert "no detection inside" in text
     assert "Truth and detections" in text
     for words in (
         "no score inside",
-        "the heatmap there",
+        "their heatmap",
         "Truth and heatmap",
         'class="bar"',
         'class="hatch"',
@@ -158,27 +214,28 @@ def test_a_lesion_found_on_every_slide_is_no_mistake(plain):
 def test_a_fault_in_drawing_costs_that_picture_only(plain, monkeypatch):
     monkeypatch.setattr("gigaslide.eval.report.pictures.draw_outlines", lambda *_: 1 / 0)
     got = plain.evaluate(SETTINGS)
-    assert [j.pictures is None for j in got.judgements] == [True, False]
+    assert [isinstance(one, str) for one in got.pictures.values()] == [True, False]
     assert got.figures.countable_lesions == 1
     assert "no picture: division by zero" in Page(plain.html()).text
 
 
 def test_one_crop_that_fails_costs_no_other_picture_and_says_why(mistaken, monkeypatch):
-    made = pictures._crops
+    made = Slide.read_region
 
-    def spoilt(scan, judgement, prediction, row, *rest, **options):
-        if row.get("x") == 700:
+    def spoilt(slide, region, **options):
+        if region.x == 700 - 320:
             raise ValueError("a spot of ink")
-        return made(scan, judgement, prediction, row, *rest, **options)
+        return made(slide, region, **options)
 
-    monkeypatch.setattr(pictures, "_crops", spoilt)
+    monkeypatch.setattr(Slide, "read_region", spoilt)
     points = [(700, 250, 0.95), (96, 608, 0.6), (5000, 300, 0.99)]  # the last is outside the slide
     mistaken.predict("n", hot=[(3, 10)], points=points)
     got = mistaken.evaluate(SETTINGS)
-    false = [got.crops["false_positives", index] for index in range(4)]
-    assert false[:2] == ["it lies outside the slide (see Cohort and exclusions)", "a spot of ink"]
+    false = got.false_positive_crops
+    assert len(false) == 4
+    assert false[:2] == ("it lies outside the slide (see Cohort and exclusions)", "a spot of ink")
     assert not any(isinstance(one, str) for one in false[2:])
-    assert all(judgement.pictures is not None for judgement in got.judgements)
+    assert not any(isinstance(one, str) for one in got.pictures.values())
     text = Page(mistaken.html()).text
     assert "No picture: it lies outside the slide (see Cohort and exclusions)." in text
     assert "No picture: a spot of ink." in text
@@ -194,7 +251,7 @@ def test_of_many_detections_the_most_probable_in_view_are_marked(mistaken, monke
     assert np.ptp(dark[:, 1]) < 20
     monkeypatch.setattr("gigaslide.eval.report.drawing.MOST_MARKS", 1)
     mistaken.predict("n", points=[(96, 608, 0.6), (700, 250, 0.95)])
-    heat = picture(mistaken.evaluate(SETTINGS).judgements[1].pictures.heatmap)
+    heat = picture(mistaken.evaluate(SETTINGS).pictures["n"].heatmap)
     assert heat[82:85, 232:235].max(axis=2).min() < 90
     assert heat[195:210, 24:40].max(axis=2).min() > 90
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.eval import DetectionFiles, EvaluateSettings, JudgementStatus, SlideTruth, evaluate
+from gigaslide.eval import DetectionFiles, EvaluateSettings, SlideStatus, SlideTruth, evaluate
 from gigaslide.storage import AnnotationError, SettingsError
 from gigaslide.wsi import Detections
 from predictions import LESION, Bench
@@ -32,9 +32,9 @@ def test_only_the_split_that_is_asked_for_is_evaluated(split_cohort):
         [("t", 600.0, 200.0, 0.5), ("far", 5.0, 5.0, 0.9), ("n", 5.0, 5.0, 0.2)], columns=COLUMNS
     )
     got = evaluate(table, split_cohort, EvaluateSettings(resamples=0))
-    assert [j.slide.id for j in got.judgements] == ["t", "n"]
+    assert [j.slide.id for j in got.results] == ["t", "n"]
     assert (got.auc.value, evaluate(table, split_cohort, HERE).auc.value) == (1, 0.5)
-    assert len(evaluate(table, split_cohort).judgements) == 3
+    assert len(evaluate(table, split_cohort).results) == 3
     with pytest.raises(
         SettingsError, match="no slide of the cohort has split 'validation'; there are test, train"
     ):
@@ -56,7 +56,7 @@ def test_subgroups_of_a_cohort_and_of_truth_by_hand(split_cohort):
         name: SlideTruth(columns={"scanner": "AB"[name == "n"]}, **SIZE)
         for name in ("t", "n", "far")
     }
-    rows = evaluate(table, by_hand, asked).subgroup_table()
+    rows = evaluate(table, by_hand, asked).tables["subgroups"]
     assert rows.drop_duplicates("value")[["value", "slides"]].to_numpy().tolist() == [
         ["A", 2],
         ["B", 1],
@@ -71,7 +71,7 @@ def test_subgroups_of_a_cohort_and_of_truth_by_hand(split_cohort):
 def test_names_of_one_slide_in_several_forms_are_one_slide():
     rows = [("t", 1000, 600, 0.3), ("n", 10, 20, 0.6), ("T.tif", 30, 40, 0.9), ("t", 50, 60, 0.2)]
     got = evaluate(pd.DataFrame(rows, columns=COLUMNS), TRUTH, HERE)
-    assert got.detections()[COLUMNS].to_numpy().tolist() == [
+    assert got.tables["detections"][COLUMNS].to_numpy().tolist() == [
         ["t", 1000, 600, 0.3],
         ["t", 30, 40, 0.9],
         ["t", 50, 60, 0.2],
@@ -98,7 +98,8 @@ def mask_of(px: int, *, value: int = 255) -> np.ndarray:
 
 
 def with_mask(mask: np.ndarray):
-    return evaluate(TABLE, {**TRUTH, "t": SlideTruth(tumor=mask, **SIZE)}, HERE)
+    settings = HERE.model_copy(update={"official": True})
+    return evaluate(TABLE, {**TRUTH, "t": SlideTruth(tumor=mask, **SIZE)}, settings)
 
 
 @pytest.mark.parametrize(
@@ -107,22 +108,16 @@ def with_mask(mask: np.ndarray):
 def test_only_a_mask_of_about_level_5_speaks_to_the_official_programs(px, is_level_5):
     got = with_mask(mask_of(px))
     assert got.froc.score.value is not None
-    for name in ("camelyon16-e1", "camelyon16-e2"):
-        one = got.figures.froc[name].score
-        assert (one.value is not None) == is_level_5
-        if not is_level_5:
-            assert (
-                one.undefined == "no level-5 mask of t, which is an error in the official programs"
-            )
-            assert got.left_out()[["slide", "left_out_of"]].to_numpy().tolist() == [
-                ["t", "the official programs' FROC"]
-            ]
-            assert (
-                f"its mask has px of {4000 / mask_of(px).shape[1]:g} level-0 px"
-                in got.left_out()["reason"][0]
-            )
-    outlined = evaluate(TABLE, TRUTH, HERE)
-    assert got.froc.countable_lesions == outlined.froc.countable_lesions == 1
+    for program in got.official.programs.values():
+        assert (program.score.value is not None) == is_level_5
+        assert is_level_5 or "no level-5 mask of t" in program.score.undefined
+    excluded = got.tables["exclusions"]
+    assert len(excluded) == (not is_level_5)
+    if not is_level_5:
+        assert excluded[["slide", "excluded_from"]].to_numpy().tolist() == [["t", "official FROC"]]
+        assert f"px of {4000 / mask_of(px).shape[1]:g} level-0 px" in excluded["reason"][0]
+    outlined = evaluate(TABLE, TRUTH, HERE).figures
+    assert got.figures.countable_lesions == outlined.countable_lesions == 1
 
 
 def test_a_mask_turned_over_or_cut_is_refused():
@@ -130,12 +125,10 @@ def test_a_mask_turned_over_or_cut_is_refused():
     assert mask.shape == (375, 500)
     with pytest.raises(
         AnnotationError,
-        match=r"t: a mask has \(rows, columns\) .* about \(281, 375\), got \(500, 375\)",
+        match=r"t: a mask .* about \(281, 375\), but has \(500, 375\)",
     ):
         with_mask(mask.T)
-    with pytest.raises(
-        AnnotationError, match=r"about \(375, 500\), got \(340, 500\); is it turned over, or cut\?"
-    ):
+    with pytest.raises(AnnotationError, match=r"about \(375, 500\), but has \(340, 500\)"):
         with_mask(mask[:340])
     for rows in (mask[:374], np.pad(mask, ((0, 3), (0, 0)))):
         assert with_mask(rows).froc.score.value is not None
@@ -144,22 +137,19 @@ def test_a_mask_turned_over_or_cut_is_refused():
 def test_outlines_outside_the_slide_are_told_and_refused_where_all_are():
     far = box(9000, 9000, 9900, 9900)
     part = evaluate(TABLE, {**TRUTH, "t": SlideTruth(tumor=[TRUTH["t"].tumor, far], **SIZE)}, HERE)
-    rows = part.left_out()[["slide", "what", "name", "reason"]].to_numpy().tolist()
+    rows = part.tables["exclusions"][["slide", "kind", "name", "reason"]].to_numpy().tolist()
     assert rows == [["t", "outline", "outline 2", "lies outside the slide"]]
-    assert part.froc.countable_lesions == 1
+    assert part.figures.countable_lesions == 1
     both = [far, box(-900, 5, -5, 900)]
-    for tumor, words in (
-        (far, "its outline of tumour lies"),
-        (both, "all of its 2 outlines of tumour lie"),
-    ):
-        with pytest.raises(AnnotationError, match=rf"t: {words} .* 4000 × 3000 px; is it another"):
+    for tumor, count in ((far, 1), (both, 2)):
+        with pytest.raises(AnnotationError, match=rf"t: {count} outlines? .* 4000 × 3000 px"):
             evaluate(TABLE, {**TRUTH, "t": SlideTruth(tumor=tumor, **SIZE)}, HERE)
 
 
 def test_outlines_too_detailed_are_noted_here_too(monkeypatch):
     monkeypatch.setattr("gigaslide.eval.truth.lesions.MOST_VERTICES", 3)
     got = evaluate(TABLE, TRUTH, HERE)
-    assert got.judgements[0].status == JudgementStatus.EVALUATED
-    assert got.judgements[0].notes == (
+    assert got.results[0].status == SlideStatus.EVALUATED
+    assert got.results[0].notes == (
         "outlines too detailed: lesions measured on a raster of 7.776 µm/px",
     )

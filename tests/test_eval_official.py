@@ -5,28 +5,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from froc_curves import RATES, curve
 from gigaslide.cohort import CohortSlide
 from gigaslide.eval import (
-    DEFINITIONS,
     EvaluateSettings,
+    PooledMatches,
+    SlideResult,
+    SlideStatus,
     SlideTruth,
     Truth,
-    Verdicts,
     evaluate,
-    froc_curve,
-    judge_detections,
-    label_lesions,
-    official_lesions,
 )
-from gigaslide.eval.camelyon16 import RULE, official_rasters
+from gigaslide.eval.camelyon16.lesions import LevelFive, label_level_5, match_slide
+from gigaslide.eval.camelyon16.programs import PROGRAMS
+from gigaslide.eval.truth.mask_lesions import look_up
 from gigaslide.wsi import Annotation, Detections, Outline
 from scipy import ndimage
 from shapely.geometry import MultiPolygon, Polygon, box
 from skimage import measure
 
-RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SIZE = (5300, 3700)  # level-0 px: 165.6 × 115.6 px at level 5
 MPP = {"camelyon16-e1": lambda _: 0.243, "camelyon16-e2": lambda mpp: mpp}
+OFFICIAL = EvaluateSettings(split="", resamples=20, official=True)
 HELD = {
     "camelyon16-e1": np.float32,
     "camelyon16-e2": float,
@@ -115,20 +115,30 @@ def detections_on(rng: np.random.Generator, tumor: MultiPolygon | None, count: i
     return [(float(rng.integers(1, 10) / 10), x, y) for x, y in [*found, *found[::3]]]
 
 
+def lesions_of(tumor, *, mpp: float = 0.243, size=SIZE, downsample: float = 32.0) -> dict:
+    level = LevelFive(tumor=tumor, downsample=downsample, mpp=mpp)
+    return {
+        name: label_level_5(level, program, slide_size=size) for name, program in PROGRAMS.items()
+    }
+
+
+def at(name: str, lesions, points: np.ndarray) -> list[int]:
+    return look_up(lesions.labels, PROGRAMS[name].find_cells(points, lesions.raster)).tolist()
+
+
 def ours(name: str, tumors: list, detections: list, mpp: float):
-    verdicts = []
+    slide = CohortSlide(id="s", path=None)
+    result = SlideResult(slide=slide, status=SlideStatus.EVALUATED, slide_size=SIZE)
+    matches = []
     for tumor, found in zip(tumors, detections, strict=True):
         rows = np.array(found, np.float64).reshape(-1, 3)
-        lesions = None
-        if tumor is not None:
-            lesions = official_lesions(
-                tumor, annotation=None, groups={}, slide_size=SIZE, slide_mpp=mpp
-            )[name]
-        verdicts.append(
-            judge_detections(Detections.of_slide("s", rows[:, 1:], rows[:, 0]), lesions)
-        )
-    pooled = Verdicts.pooled(verdicts, is_normal=[tumor is None for tumor in tumors])
-    return froc_curve(pooled, DEFINITIONS[name], rates=RATES)
+        level = None if tumor is None else LevelFive(tumor=tumor, downsample=32.0, mpp=mpp)
+        given = Detections.of_slide("s", rows[:, 1:], rows[:, 0])
+        matches += [
+            m for program, m, _ in match_slide(result, given, level) if program.name == name
+        ]
+    pooled = PooledMatches.pool(matches, is_normal=[tumor is None for tumor in tumors])
+    return curve(pooled, name)
 
 
 @pytest.mark.parametrize("name", MPP)
@@ -170,7 +180,7 @@ def test_e1_truncates_where_e2_rounds_half_to_even():
     # The grown lesion's labels begin at some column of level 5; points beside it fall left or right
     # of it.
     tumor = MultiPolygon([box(1600, 1600, 3200, 2400)])
-    lesions = official_lesions(tumor, annotation=None, groups={}, slide_size=SIZE, slide_mpp=0.243)
+    lesions = lesions_of(tumor, mpp=0.243)
     e1, e2 = lesions["camelyon16-e1"], lesions["camelyon16-e2"]
     assert (e1.labels == e2.labels).all()
     first = int(np.flatnonzero(e1.labels[60])[0])
@@ -182,35 +192,30 @@ def test_e1_truncates_where_e2_rounds_half_to_even():
         (0.9, 1, 1),
     ):
         point = np.array([[(first + offset) * 32, 60 * 32.0]])
-        assert (e1.at(point)[0], e2.at(point)[0]) == (truncated, rounded), offset
+        found = at("camelyon16-e1", e1, point) + at("camelyon16-e2", e2, point)
+        assert found == [truncated, rounded], offset
 
 
 def test_e2_cuts_coordinates_to_whole_px_before_it_rounds():
     for left in (1600, 1632):
-        lesions = official_lesions(
-            MultiPolygon([box(left, 1600, 3200, 2400)]),
-            annotation=None,
-            groups={},
-            slide_size=SIZE,
-            slide_mpp=0.243,
-        )
+        lesions = lesions_of(MultiPolygon([box(left, 1600, 3200, 2400)]))
         e1, e2 = lesions["camelyon16-e1"], lesions["camelyon16-e2"]
         first = int(np.flatnonzero(e2.labels[60])[0])
         half = (first - 0.5) * 32
         points = np.array([[half, 1920.0], [half + 0.9, 1920.9], [half + 1, 1920.0]])
-        assert e2.at(points).tolist() == [
+        assert at("camelyon16-e2", e2, points) == [
             1 - first % 2,
             1 - first % 2,
             1,
         ]  # as a half for 0.9 px more
-        assert e1.at(points).tolist() == [0, 0, 0]
+        assert at("camelyon16-e1", e1, points) == [0, 0, 0]
 
 
 def test_where_e2_ends_with_an_error_in_the_last_px_ours_takes_the_last_row_and_column():
     """The tumour reaches the slide's right border, 3200 px: 100 px at level 5, of which the last is
     number 99."""
     size, tumor = (3200, 1600), MultiPolygon([box(1600, 200, 3200, 1400)])
-    lesions = official_lesions(tumor, annotation=None, groups={}, slide_size=size, slide_mpp=0.243)
+    lesions = lesions_of(tumor, size=size)
     e1, e2 = lesions["camelyon16-e1"], lesions["camelyon16-e2"]
     x, y = np.meshgrid((np.arange(100) + 0.5) * 32, (np.arange(50) + 0.5) * 32)
     twin = [(0.9, 3183, 800), (0.8, 3184, 800), (0.7, 3199, 800)]
@@ -219,43 +224,38 @@ def test_where_e2_ends_with_an_error_in_the_last_px_ours_takes_the_last_row_and_
         with pytest.raises(IndexError, match="100 is out of bounds"):
             program("camelyon16-e2", [shapely.contains_xy(tumor, x, y)], [[one]], 0.243)
     points = np.array([[px, py] for _, px, py in twin], float)
-    assert e2.past_the_end(points).tolist() == [False, True, True]
-    assert e1.past_the_end(points).tolist() == [False] * 3
-    assert e1.at(points).tolist() == e2.at(points).tolist() == [1, 1, 1]
+    assert at("camelyon16-e1", e1, points) == at("camelyon16-e2", e2, points) == [1, 1, 1]
     corner = np.array(
         [[3199.0, 1599.0], [5.0, 1599.0], [3216.0, 800.0]]
     )  # no tumour; and beside the slide
-    assert e2.at(corner).tolist() == [0, 0, 1]
-    assert e2.at(np.array([[3217.0, 800.0], [3264.0, 800.0]])).tolist() == [0, 0]
+    assert at("camelyon16-e2", e2, corner) == [0, 0, 1]
+    assert at("camelyon16-e2", e2, np.array([[3217.0, 800.0], [3264.0, 800.0]])) == [0, 0]
     truth = {
         "t": SlideTruth(size=size, mpp=0.243, tumor=tumor),
         "n": SlideTruth(size=size, mpp=0.243),
     }
-    table = pd.DataFrame([("t", 3190.0, 800.0, 0.9)], columns=["slide", "x", "y", "probability"])
-    report = evaluate(table, truth)
-    assert report.figures.froc["camelyon16-e2"].score.value == 1
-    assert report.judgements[0].notes == (
-        "1 detection in the last px: camelyon16-e2 itself would end with an error, here it takes "
-        "the last",
-    )
+    rows = [("t", x, y, p) for p, x, y in twin]
+    table = pd.DataFrame(rows, columns=["slide", "x", "y", "probability"])
+    official = evaluate(table, truth, OFFICIAL).official
+    assert official.programs["camelyon16-e2"].score.value == 1
+    (note,) = official.notes
+    assert "t: 2 detections in the last px, where camelyon16-e2" in note
 
 
-def test_where_a_masks_level_5_was_rounded_down_both_programs_end_with_an_error_and_ours_takes_the_last_px():  # noqa: E501
+def test_where_a_masks_level_5_was_rounded_down_ours_takes_the_last_px():
     """A slide of 3210 px has 100.3 px at level 5; a mask made by halving has 100."""
     mask = np.zeros((50, 100), bool)
     mask[6:44, 60:] = True
-    for name, raster in official_rasters(downsample=3210 / 100, mask_mpp=0.243).items():
-        lesions = label_lesions(mask, raster, RULE)
+    for name, lesions in lesions_of(mask, downsample=3210 / 100, size=(3210, 1600)).items():
         with pytest.raises(IndexError, match="100 is out of bounds"):
             program(name, [mask], [[(0.9, 3207, 800)]], 0.243)
         points = np.array([[3207.0, 800.0], [3207.0, 40.0], [3000.0, 800.0]])
-        assert lesions.at(points).tolist() == [1, 0, 1]
-        assert lesions.past_the_end(points).tolist() == [True, True, False]
+        assert at(name, lesions, points) == [1, 0, 1]
 
 
 def test_e1_takes_one_spacing_and_e2_the_slides_own():
     tumor = MultiPolygon([box(1600, 1600, 2100, 1900)])  # 250 µm long at 0.5 µm/px, 122 µm by E1
-    lesions = official_lesions(tumor, annotation=None, groups={}, slide_size=SIZE, slide_mpp=0.5)
+    lesions = lesions_of(tumor, mpp=0.5)
     assert lesions["camelyon16-e1"].measures.is_itc.tolist() == [True]
     assert lesions["camelyon16-e2"].measures.is_itc.tolist() == [False]
 
@@ -265,7 +265,7 @@ def test_fault_47_an_empty_mask_has_the_programs_phantom_lesion_in_its_corner(mp
     """A speck that covers no centre of a level-5 px: the programs' own lines find isolated cells at
     (0, 0)."""
     speck = MultiPolygon([box(100, 100, 104, 104)])
-    lesions = official_lesions(speck, annotation=None, groups={}, slide_size=SIZE, slide_mpp=mpp)
+    lesions = lesions_of(speck, mpp=mpp)
     for (name, found), area in zip(lesions.items(), (e1, e2), strict=True):
         px = MPP[name](mpp) * 32
         plain = ndimage.distance_transform_edt(~level_5(speck)) < 75 / (2 * px)
@@ -303,31 +303,46 @@ def test_pieces_outside_the_slide_are_told(tmp_path):
     slide = CohortSlide(id="s", path=tmp_path / "none.tif", annotation=path, label="tumor")
     truth = Truth.of_slide(slide, slide_size=SIZE, slide_mpp=0.5, settings=EvaluateSettings())
     assert len(truth.lesions.measures) == 1
-    assert [(one.name, one.reason) for one in truth.left_out] == [
+    assert [(one.name, one.reason) for one in truth.excluded] == [
         ("Tumor 1", "lies outside the slide")
     ]
 
 
-def test_a_sentence_says_why_a_score_differs():
-    """One lesion that E1 takes for isolated cells, and a reading that interpolates."""
+def test_a_sentence_says_how_a_score_differs():
+    """One lesion that E1 takes for isolated cells."""
     outlines = (box(1600, 1600, 2100, 1900), box(3000, 400, 4500, 1400))
     truth = {
         "t": SlideTruth(size=SIZE, mpp=0.5, tumor=list(outlines)),
         "n": SlideTruth(size=SIZE, mpp=0.5),
     }
     rows = [("t", 1800, 1700, 0.9), ("n", 5, 5, 0.8), ("t", 5, 5, 0.4), ("n", 9, 9, 0.2)]
-    report = evaluate(pd.DataFrame(rows, columns=["slide", "x", "y", "probability"]), truth)
-    froc = report.figures.froc
-    assert froc["gigaslide"].difference == ""
-    assert froc["gigaslide"].score.value == 0.5
-    e1 = froc["camelyon16-e1"]
+    table = pd.DataFrame(rows, columns=["slide", "x", "y", "probability"])
+    report = evaluate(table, truth, OFFICIAL)
+    assert report.froc.score.value == 0.5
+    e1 = report.official.programs["camelyon16-e1"]
     assert (e1.countable_lesions, e1.itc, e1.score.value) == (1, 1, 0)
-    assert e1.difference == (
-        "0.500 lower than ours: -0.500 from its lesions (1 countable and 1 of isolated cells, ours "
-        "2 and 0)."
-    )
-    assert froc["liu2017"].difference == "The same score as ours, " + (
-        "counting the 2 of 3 false positives that lie on the 1 tumour-negative slides, over those "
-        "instead of 2."
-    )
-    assert froc["camelyon16-e2"].difference == "The same score as ours."
+    assert e1.difference.startswith("-0.500 from ours: -0.500 by its lesions (1 countable, ours 2)")
+    e2 = report.official.programs["camelyon16-e2"]
+    assert e2.difference.startswith("+0.000 from ours")
+
+
+@pytest.mark.parametrize(
+    ("names", "official", "is_run"),
+    [
+        (("tumor_001", "Normal_023", "test_114"), None, True),
+        (("tumor_001", "normal_023", "s1"), None, False),
+        (("tumor_001", "normal_023"), False, False),
+        (("s1", "s2"), True, True),
+    ],
+)
+def test_the_programs_run_when_asked_for_or_where_the_slides_are_camelyon16s(
+    names, official, is_run
+):
+    tumor = box(1600, 1600, 3200, 2400)
+    truth = {name: SlideTruth(size=SIZE, mpp=0.243, tumor=tumor) for name in names}
+    table = pd.DataFrame([(names[0], 1800, 1700, 0.9)], columns=["slide", "x", "y", "probability"])
+    got = evaluate(table, truth, EvaluateSettings(split="", resamples=20, official=official))
+    assert (got.official is None, got.metrics["official"] is None) == (not is_run, not is_run)
+    names = set(got.tables["froc"]["definition"])
+    assert names == {"gigaslide", *(PROGRAMS if is_run else ())}
+    assert ("froc_camelyon16-e1_at_8" in set(got.tables["figures"]["figure"])) == is_run

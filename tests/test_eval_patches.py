@@ -6,16 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gigaslide.cohort import CohortSlide
-from gigaslide.eval import EvaluateSettings, Judgement, JudgementStatus, Pairs, Resampling, roc
+from gigaslide.eval import (
+    EvaluateSettings,
+    Pairs,
+    Resampling,
+    SlideResult,
+    SlideStatus,
+)
+from gigaslide.eval import roc_curve as our_roc_curve
 from gigaslide.eval.scoring.slide_result import Patches
-from gigaslide.eval.statistics.figures import figures_of
-from gigaslide.eval.statistics.resampled import statistics_of
+from gigaslide.eval.statistics.figures import compute_figures
+from gigaslide.eval.statistics.resampled import list_statistics
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
 SETTINGS = EvaluateSettings(resamples=40, slide_threshold=0.5)
 
 
-def judgements(seed: int) -> list[Judgement]:
+def results(seed: int) -> list[SlideResult]:
     """Seven slides; one of them without patches whose truth is known, one with no tumour patch on a
     tumour slide."""
     rng, found = np.random.default_rng(seed), []
@@ -31,9 +38,9 @@ def judgements(seed: int) -> list[Judgement]:
             patches = replace(patches, is_tumor=np.zeros(count, bool))
         label = "tumor" if index % 2 == 0 else "normal"
         found.append(
-            Judgement(
+            SlideResult(
                 slide=CohortSlide(id=f"s{index}", path=None, label=label),
-                status=JudgementStatus.EVALUATED,
+                status=SlideStatus.EVALUATED,
                 score=float(np.round(rng.uniform(), 1)),
                 patches=None if index == 5 else patches,
             )
@@ -41,7 +48,7 @@ def judgements(seed: int) -> list[Judgement]:
     return found
 
 
-def lay_out(slides: list[Judgement], times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def lay_out(slides: list[SlideResult], times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     drawn = [
         j.patches
         for j, count in zip(slides, times, strict=True)
@@ -56,7 +63,7 @@ def lay_out(slides: list[Judgement], times: np.ndarray) -> tuple[np.ndarray, np.
 
 @pytest.mark.parametrize("seed", range(4))
 def test_fault_47_patch_figures_are_scikit_learns_and_plain_counts_for_every_draw(seed):
-    slides = judgements(seed)
+    slides = results(seed)
     resampling = Resampling.draw(
         [j.slide.id for j in slides],
         [""] * 7,
@@ -66,9 +73,9 @@ def test_fault_47_patch_figures_are_scikit_learns_and_plain_counts_for_every_dra
     )
     weights = np.concatenate([np.ones((1, 7), np.int64), resampling.weights])
     columns = {}
-    for statistic in statistics_of(slides, SETTINGS):
+    for statistic in list_statistics(slides, SETTINGS):
         if statistic.names[0].startswith("patch"):
-            columns |= dict(zip(statistic.names, statistic.of(weights).T, strict=True))
+            columns |= dict(zip(statistic.names, statistic.compute(weights).T, strict=True))
     assert set(columns) == {"patch_auc", "patch_brier", "patch_sensitivity", "patch_specificity"}
     for row, times in enumerate(weights):
         scores, truth = lay_out(slides, times)
@@ -88,9 +95,9 @@ def test_fault_47_patch_figures_are_scikit_learns_and_plain_counts_for_every_dra
 
 @pytest.mark.parametrize("seed", range(3))
 def test_fault_47_patch_curves_and_average_precision_are_scikit_learns(seed):
-    slides = judgements(seed)
+    slides = results(seed)
     scores, truth = lay_out(slides, np.ones(7, np.int64))
-    figures = figures_of(slides, SETTINGS)
+    figures = compute_figures(slides, SETTINGS)
     assert figures.patch_average_precision == pytest.approx(average_precision_score(truth, scores))
     false, true, _ = roc_curve(truth, scores)
     assert figures.patch_roc.false_positive_rate == pytest.approx(false)
@@ -104,19 +111,22 @@ def test_fault_47_auc_is_scikit_learns_for_every_draw(seed):
     rng = np.random.default_rng(seed)
     scores, is_tumor = np.round(rng.uniform(size=30), 1), rng.uniform(size=30) < 0.4
     weights = rng.integers(0, 3, (20, 30))
-    got = Pairs.of(scores, is_tumor, np.arange(30), slides=30).auc(weights)
+    got = Pairs.count(scores, is_tumor, np.arange(30), slides=30).auc(weights)
     for times, auc in zip(weights, got, strict=True):
         assert auc == pytest.approx(
             roc_auc_score(np.repeat(is_tumor, times), np.repeat(scores, times))
         )
     order = rng.permutation(30)
-    turned = Pairs.of(scores[order], is_tumor[order], np.arange(30), slides=30).auc(
+    turned = Pairs.count(scores[order], is_tumor[order], np.arange(30), slides=30).auc(
         weights[:, order]
     )
     assert turned == pytest.approx(got)
     assert (
-        roc(scores[order], is_tumor[order], noun="slides").auc
-        == roc(scores, is_tumor, noun="slides").auc
+        our_roc_curve(scores[order], is_tumor[order], noun="slides").auc
+        == our_roc_curve(scores, is_tumor, noun="slides").auc
     )
-    assert roc(scores**3, is_tumor, noun="slides").auc == roc(scores, is_tumor, noun="slides").auc
-    assert roc(is_tumor.astype(float), is_tumor, noun="slides").auc == 1
+    assert (
+        our_roc_curve(scores**3, is_tumor, noun="slides").auc
+        == our_roc_curve(scores, is_tumor, noun="slides").auc
+    )
+    assert our_roc_curve(is_tumor.astype(float), is_tumor, noun="slides").auc == 1

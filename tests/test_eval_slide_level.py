@@ -3,17 +3,20 @@ a slow twin."""
 
 import numpy as np
 import pytest
+from gigaslide.cohort import CohortSlide
 from gigaslide.eval import (
     CLASSES,
     STAGES,
     EvaluateSettings,
     Ranking,
-    Stages,
-    calibration,
+    Resampling,
+    SlideResult,
+    SlideStatus,
+    calibration_curve,
     patient_stage,
-    predicted_class,
     weighted_kappa,
 )
+from gigaslide.eval.pn_stage import PatientStages, is_asked, predict_class
 from gigaslide.wsi import CellStatus, Heatmap
 from predictions import IN_LESION, ITC, LESION, Bench
 from sklearn.metrics import average_precision_score, brier_score_loss, cohen_kappa_score
@@ -93,7 +96,7 @@ def test_calibration_bins_by_hand():
         np.array([0.0, 0.05, 0.3, 0.31, 0.39, 1.0, 0.95]),
         np.array([0, 1, 0, 0, 1, 1, 1], bool),
     )
-    got = calibration(scores, truth, bins=5, confidence=0.95)
+    got = calibration_curve(scores, truth, bins=5, confidence=0.95)
     assert got.count.tolist() == [2, 3, 0, 0, 2]  # 1.0 is in the last
     assert got.mean_score[[0, 1, 4]] == pytest.approx([0.025, 1 / 3, 0.975])
     assert got.tumor_share[[0, 1, 4]] == pytest.approx([0.5, 1 / 3, 1.0])
@@ -121,43 +124,84 @@ def test_stages_of_patients(classes, stage):
     assert patient_stage(classes) == stage
 
 
+def stages_of(patients, true, predicted, **changes) -> PatientStages:
+    """An empty predicted class is unknown."""
+    results = [
+        SlideResult(
+            slide=CohortSlide(
+                id=str(i),
+                path=None,
+                label="normal" if one == "negative" else "tumor",
+                patient=patient,
+                further=(("stage", one),),
+            ),
+            status=SlideStatus.EVALUATED,
+        )
+        for i, (patient, one) in enumerate(zip(patients, true, strict=True))
+    ]
+    known = {str(i): one for i, one in enumerate(predicted) if one}
+    return PatientStages.evaluate(results, known, EvaluateSettings(resamples=200, **changes))
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-def test_weighted_kappa_is_scikit_learns_for_every_draw_of_patients(seed):
+def test_kappa_and_its_interval_are_scikit_learns_over_drawn_patients(seed):
     rng = np.random.default_rng(seed)
-    patients = [f"p{i // 3}" for i in range(36)]
+    patients = [f"p{i // 3:02}" for i in range(36)]
     true, predicted = (rng.choice(CLASSES, 36, p=[0.4, 0.2, 0.2, 0.2]).tolist() for _ in range(2))
     predicted = [t if rng.uniform() < 0.5 else p for t, p in zip(true, predicted, strict=True)]
-    stages = Stages.of(patients, true, predicted)
-    drawn = rng.multinomial(12, [1 / 12] * 12, size=8)
-    drawn[0] = 1
-    got = stages.kappa(np.repeat(drawn, 3, axis=1))
+    got = stages_of(patients, true, predicted, seed=seed)
     sides = [
-        [patient_stage(side[3 * i : 3 * i + 3]) for i in range(12)] for side in (true, predicted)
+        [STAGES.index(patient_stage(side[3 * i : 3 * i + 3])) for i in range(12)]
+        for side in (true, predicted)
     ]
-    for times, kappa in zip(drawn, got, strict=True):
-        one, two = (np.repeat([STAGES.index(s) for s in side], times) for side in sides)
-        assert kappa == pytest.approx(
-            cohen_kappa_score(one, two, labels=range(5), weights="quadratic")
-        )
-    assert stages.table().sum() == 12
+    assert [got.true.tolist(), got.predicted.tolist()] == sides
+    has_tumor = [set(true[3 * i : 3 * i + 3]) != {"negative"} for i in range(12)]
+    drawn = Resampling.draw(
+        patients[::3], patients[::3], np.array(has_tumor), resamples=200, seed=seed
+    ).weights
+    kappas = []
+    for times in [np.ones(12, int), *drawn]:
+        one, two = (np.repeat(side, times) for side in sides)
+        if len({*one, *two}) > 1:
+            kappas.append(cohen_kappa_score(one, two, labels=range(5), weights="quadratic"))
+    assert got.kappa.value == pytest.approx(kappas[0])
+    ends = np.quantile(kappas[1:], [0.025, 0.975])
+    assert (got.kappa.low, got.kappa.high) == pytest.approx(ends)
 
 
 def test_kappa_is_not_defined_where_all_are_one_stage():
     table = np.zeros((1, 5, 5))
     table[0, 2, 2] = 7
     assert np.isnan(weighted_kappa(table)).all()
-
-
-def test_patients_of_one_stage_have_no_kappa_and_the_reason():
-    stages = Stages.of(["p", "q"], ["micro", "micro"], ["micro", "micro"])
-    assert stages.undefined == "all patients are of one stage, true and predicted"
-    assert Stages.of([""], ["micro"], ["micro"]).undefined == "no patients named"
+    got = stages_of(["p", "q"], ["micro", "micro"], ["micro", "micro"])
+    assert "one stage" in got.kappa.undefined
+    assert "no patients" in stages_of([""], ["micro"], ["micro"]).kappa.undefined
 
 
 def test_patients_with_an_unknown_class_are_left_out_and_counted():
-    stages = Stages.of(["p", "p", "q", "", "r"], ["macro", "itc", "", "micro", "itc"], ["itc"] * 5)
-    assert (stages.patient, stages.left_out) == (("p", "r"), 1)
-    assert stages.slide.tolist() == [0, 4]
+    true = ["macro", "itc", "micro", "micro", "itc"]
+    got = stages_of(["p", "p", "q", "", "r"], true, ["itc", "itc", "", "itc", "itc"])
+    assert (got.patient, [one.name for one in got.exclusions]) == (("p", "r"), ["q"])
+
+
+@pytest.mark.parametrize(
+    ("patients", "stage", "asked", "is_run"),
+    [
+        (("p", "p", "q"), "micro", None, True),
+        (("p", "p", "q"), "", None, False),  # no classes in the cohort
+        (("p", "r", "q"), "micro", None, False),  # one slide each
+        (("p", "p", "q"), "micro", False, False),
+        (("p", "r", "q"), "", True, True),
+    ],
+)
+def test_stages_are_computed_when_asked_for_or_where_the_cohort_has_nodes_and_their_classes(
+    patients, stage, asked, is_run
+):
+    slides = [
+        CohortSlide(id=str(i), path=None, patient=patient, further=(("stage", stage),))
+        for i, patient in enumerate(patients)
+    ]
+    assert is_asked(slides, EvaluateSettings(pn_stages=asked)) == is_run
 
 
 def hot(cells: list[tuple[int, int]], *, stride: float = 128.0, mpp: float = 0.25) -> Heatmap:
@@ -193,8 +237,8 @@ def hot(cells: list[tuple[int, int]], *, stride: float = 128.0, mpp: float = 0.2
     ],
 )
 def test_size_of_the_largest_predicted_lesion(cells, size):
-    assert predicted_class(hot(cells), threshold=0.5) == size
-    assert predicted_class(hot(cells), threshold=0.51) == "negative"
+    assert predict_class(hot(cells), threshold=0.5) == size
+    assert predict_class(hot(cells), threshold=0.51) == "negative"
 
 
 def test_sizes_and_stages_of_a_cohort_are_counted(bench: Bench):
@@ -204,19 +248,20 @@ def test_sizes_and_stages_of_a_cohort_are_counted(bench: Bench):
     bench.predict("n")
     bench.slide("i", "tumor", tumor=(ITC,), patient="q")
     bench.predict("i", hot=[(8, 1), (8, 2)])
-    got = bench.evaluate(EvaluateSettings(resamples=50, picture_px=100))
+    settings = EvaluateSettings(resamples=50, picture_px=100, pn_stages=True)
+    got = bench.evaluate(settings)
     sizes = got.figures.sizes
     assert sizes.lesions == {"itc": (2, 1, 1), "micro": (1, 1, 0), "macro": (0, 0, 0)}
     assert sizes.slides.tolist() == [[1, 0], [0, 1], [0, 1], [0, 0]]
     expected = np.zeros((4, 4), int)
     for true, predicted in (("micro", "micro"), ("negative", "negative"), ("itc", "micro")):
         expected[CLASSES.index(true), CLASSES.index(predicted)] += 1
-    assert sizes.classes.tolist() == expected.tolist()
+    assert got.stages.classes.tolist() == expected.tolist()
     patients = bench.table("patients").set_index("patient")
     assert patients.loc["p"].tolist() == ["pN1mi", "pN1mi"]
     assert patients.loc["q"].tolist() == ["pN0(i+)", "pN1mi"]
     metrics = bench.metrics()
-    assert metrics["stages"]["kappa"]["value"] == pytest.approx(
+    assert metrics["pn_stages"]["kappa"]["value"] == pytest.approx(
         cohen_kappa_score([2, 1], [2, 2], labels=range(5), weights="quadratic")
     )
     assert metrics["figures"]["slide_sensitivity"]["value"] == 1
@@ -234,7 +279,7 @@ def test_sizes_and_stages_of_a_cohort_are_counted(bench: Bench):
     ]  # 0.9 as float32
     table = bench.table("figures").set_index("figure")["value"]
     also = {
-        "slide_auc_delong": None,  # one normal slide
+        "stage_kappa": metrics["pn_stages"]["kappa"]["value"],
         "patch_average_precision": metrics["patch_average_precision"],
         "slide_expected_calibration_error": metrics["calibration"]["slide"]["expected_error"],
         "patch_expected_calibration_error": metrics["calibration"]["patch"]["expected_error"],
@@ -248,6 +293,6 @@ def test_a_stage_column_goes_before_what_is_outlined(bench: Bench):
     bench.slide("t", "tumor", tumor=(LESION,), patient="p", further=(("stage", "Macro"),))
     bench.predict("t")
     assert (
-        bench.evaluate(EvaluateSettings(resamples=0, picture_px=100)).judgements[0].true_class
+        bench.evaluate(EvaluateSettings(resamples=0, picture_px=100)).results[0].true_class
         == "macro"
     )

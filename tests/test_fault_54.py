@@ -7,21 +7,16 @@ import numpy as np
 import pytest
 from conftest import stained_slide, write_tiff
 from gigaslide.cohort import CohortSlide
-from gigaslide.inference import PredictSettings, WindowModel, score_slide
+from gigaslide.inference import PredictSettings, score_slide
 from gigaslide.patching import TileSettings, tile_slide
 from gigaslide.storage import GigaslideError
 from gigaslide.wsi import CellStatus, open_slide
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_in import predictor_of
 
 SETTINGS = TileSettings(mpp=1.0, patch_px=75, centre_px=32, margin_px=2, normal_per_slide=15)
-MODEL = WindowModel(
-    predict=lambda patches: patches.mean(axis=(1, 2, 3)) / 255,
-    side_px=75,
-    centre_px=64,
-    mpp=2.0,
-    hash="mean",
-)
+MODEL = predictor_of(lambda patches: patches.mean(axis=(1, 2, 3)) / 255, centre_px=64, mpp=2.0)
 
 
 @pytest.fixture(scope="module")

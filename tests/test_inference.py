@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import HEIGHT, MPP, WIDTH, position_coded, stained_slide, tile_place, write_tiff
+from conftest import HEIGHT, WIDTH, position_coded, stained_slide, tile_place, write_tiff
 from gigaslide.inference import (
     PredictSettings,
-    WindowModel,
     detections_of,
     find_peaks,
     orientation_mean,
@@ -14,21 +13,9 @@ from gigaslide.inference import (
 from gigaslide.inference.predict import _outcome
 from gigaslide.storage import SpacingError
 from gigaslide.wsi import CellStatus, Heatmap, open_slide, orient
+from stand_in import predictor_of
 
-SIDE, CENTRE = 75, 32
-
-
-def model(predict, **changes) -> WindowModel:
-    return WindowModel(
-        **{
-            "predict": predict,
-            "side_px": SIDE,
-            "centre_px": CENTRE,
-            "mpp": MPP,
-            "hash": "h",
-            **changes,
-        }
-    )
+SIDE, CENTRE = 75, 32  # of `predictor_of`
 
 
 def position_score(patches: np.ndarray) -> np.ndarray:
@@ -39,7 +26,10 @@ def position_score(patches: np.ndarray) -> np.ndarray:
 def test_each_cell_shows_the_window_around_it(coded_slide):
     with open_slide(coded_slide) as slide:
         heatmap = score_slide(
-            slide, model(position_score), PredictSettings(tissue={"method": "grey"}), slide_id="s"
+            slide,
+            predictor_of(position_score),
+            PredictSettings(tissue={"method": "grey"}),
+            slide_id="s",
         )
     pixels = position_coded().astype(np.float64)
     scored = np.argwhere(heatmap.scored)
@@ -64,13 +54,14 @@ def test_orientations_are_averaged_from_one_read(rng_windows):
         seen.append(len(patches))
         return patches[:, 3, 5, 1] / 255.0
 
-    got = orientation_mean(predict, rng_windows, PredictSettings(), per_call=8)
+    predictor, patches = predictor_of(predict), rng_windows[:, None]
+    got = orientation_mean(predictor, patches, PredictSettings(), per_call=8)
     by_hand = np.mean(
         [predict(np.stack([orient(w, k) for w in rng_windows])) for k in range(8)], axis=0
     )
     np.testing.assert_allclose(got, by_hand, rtol=1e-6)
     assert seen[0] == 64
-    single = orientation_mean(predict, rng_windows, PredictSettings(orientations=1), per_call=8)
+    single = orientation_mean(predictor, patches, PredictSettings(orientations=1), per_call=8)
     np.testing.assert_allclose(single, rng_windows[:, 3, 5, 1] / 255.0, rtol=1e-6)
     assert not np.allclose(single, got)
 
@@ -80,13 +71,16 @@ def rng_windows() -> np.ndarray:
     return np.random.default_rng(5).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("batch", [1, 8, 64, 1000])
-def test_fault_45_any_batch_gives_the_same_scores(coded_slide, batch):
-    settings = PredictSettings(tissue={"method": "grey"}, batch=batch, orientations=1)
+@pytest.mark.parametrize("batch_size", [1, 8, 64, 1000])
+def test_fault_45_any_batch_gives_the_same_scores(coded_slide, batch_size):
+    settings = PredictSettings(tissue={"method": "grey"}, batch_size=batch_size, orientations=1)
     with open_slide(coded_slide) as slide:
-        heatmap = score_slide(slide, model(position_score), settings, slide_id="s")
+        heatmap = score_slide(slide, predictor_of(position_score), settings, slide_id="s")
         reference = score_slide(
-            slide, model(position_score), settings.model_copy(update={"batch": 64}), slide_id="s"
+            slide,
+            predictor_of(position_score),
+            settings.model_copy(update={"batch_size": 64}),
+            slide_id="s",
         )
     np.testing.assert_array_equal(heatmap.probability, reference.probability)
 
@@ -100,7 +94,7 @@ def test_fault_44_nan_is_marked_and_never_zero(tmp_path):
 
     with open_slide(path) as slide:
         heatmap = score_slide(
-            slide, model(sometimes_nan), PredictSettings(orientations=1), slide_id="s"
+            slide, predictor_of(sometimes_nan), PredictSettings(orientations=1), slide_id="s"
         )
     nan = heatmap.count(CellStatus.FAILED)
     assert nan > 50
@@ -130,11 +124,13 @@ def test_fault_03_only_cells_that_touch_a_corrupt_tile_are_lost(tmp_path):
             # The corrupt tile would also spoil the search for tissue; that is asked of the good
             # file here.
             maps.append(
-                score_slide(slide, model(mean), settings, slide_id="s") if path == good else None
+                score_slide(slide, predictor_of(mean), settings, slide_id="s")
+                if path == good
+                else None
             )
     with open_slide(bad) as slide, open_slide(good) as whole:
         slide.overview = whole.overview
-        damaged = score_slide(slide, model(mean), settings, slide_id="s")
+        damaged = score_slide(slide, predictor_of(mean), settings, slide_id="s")
     lost = damaged.status == CellStatus.UNREADABLE
     row, column = np.nonzero(lost)
     x, y = column * CENTRE - 21, row * CENTRE - 21
@@ -151,7 +147,9 @@ def test_fault_11_slide_smaller_than_a_window_is_padded(tmp_path):
     )
     settings = PredictSettings(tissue={"min_area_um2": 0})
     with open_slide(path) as slide:
-        heatmap = score_slide(slide, model(lambda p: np.full(len(p), 0.9)), settings, slide_id="s")
+        heatmap = score_slide(
+            slide, predictor_of(lambda p: np.full(len(p), 0.9)), settings, slide_id="s"
+        )
     detections = detections_of(heatmap, settings)
     assert len(detections) == 1
     assert 0 <= detections.x[0] < 53
@@ -161,7 +159,7 @@ def test_fault_11_slide_smaller_than_a_window_is_padded(tmp_path):
 def test_fault_12_no_tissue_is_a_result(tmp_path):
     path = write_tiff(tmp_path / "glass.tif", stained_slide(3, tissue=False))
     with open_slide(path) as slide:
-        heatmap = score_slide(slide, model(position_score), PredictSettings(), slide_id="s")
+        heatmap = score_slide(slide, predictor_of(position_score), PredictSettings(), slide_id="s")
     assert (heatmap.status == CellStatus.BACKGROUND).all()
     outcome = _outcome(heatmap, detections_of(heatmap, PredictSettings()))
     assert (outcome.status, outcome.reason, outcome.counts["cells"]) == ("done", "no tissue", 0)
@@ -169,7 +167,7 @@ def test_fault_12_no_tissue_is_a_result(tmp_path):
 
 def test_a_finer_scale_than_the_slides_is_refused(coded_slide):
     with open_slide(coded_slide) as slide, pytest.raises(SpacingError, match="--allow-upsampling"):
-        score_slide(slide, model(position_score, mpp=0.25), PredictSettings(), slide_id="s")
+        score_slide(slide, predictor_of(position_score, mpp=0.25), PredictSettings(), slide_id="s")
 
 
 def slow_peaks(probability: np.ndarray, radius: float, threshold: float) -> list[tuple[int, int]]:

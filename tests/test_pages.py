@@ -197,7 +197,7 @@ def test_filters_hide_rows_and_pictures(report):
     assert len(names(report, ".card")) == 6
     assert choose("truth", "tumour") == {"high", HOSTILE}
     assert choose("status", "no label") == set()
-    assert choose("truth", "not said") == {"lost"}
+    assert choose("truth", "unknown") == {"lost"}
     assert choose("status", "evaluated") == set()
 
 
@@ -211,7 +211,11 @@ def test_keys_alone_sort_and_enlarge(report):
     report.run("document.querySelector('.zoom').focus()")
     report.press("Enter")
     assert report.run("document.getElementById('large').open")
-    assert report.run("document.querySelector('#large img').naturalWidth") == 320
+    decoded = "document.querySelector('#large img').decode()"
+    assert (
+        report.run(f"{decoded}.then(() => document.querySelector('#large img').naturalWidth)")
+        == 320
+    )
     report.press("Escape")
     assert not report.run("document.getElementById('large').open")
 

@@ -12,7 +12,7 @@ from gigaslide.patching import (
     patch_rng,
 )
 from gigaslide.storage import StoreError
-from gigaslide.training.batches import Sampler
+from gigaslide.training import Sampler
 from gigaslide.wsi import CLASSES
 from pydantic import ValidationError
 from tiling import made_slide, tile
@@ -34,8 +34,8 @@ def sampler(store: PatchStore, **changes) -> Sampler:
     common = {
         "store": store,
         "split": "train",
-        "batch": 8,
-        "patch_px": 75,
+        "spec": store.input_spec,
+        "batch_size": 8,
         "seed": 5,
         "augment": ON,
     }
@@ -69,7 +69,7 @@ def test_training_takes_stored_copies_as_they_are(store):
         ):
             held[patch.tobytes()] = name
     batches = [sampler(store, copies=COPIES).draw(number) for number in range(20)]
-    seen = [p.tobytes() for batch in batches for p in batch.patches]
+    seen = [p.tobytes() for batch in batches for p in batch.patches[:, 0]]
     labels = np.concatenate([batch.labels for batch in batches])
     assert [held[patch] for patch in seen] == [CLASSES[label] for label in labels]
     assert len(set(seen)) > 0.8 * len(held)
@@ -88,7 +88,7 @@ def test_training_changes_a_patch_by_its_place_and_the_number_of_the_example(sto
             for row in range(len(images))
         ]
         assert any(
-            np.array_equal(batch.patches[position], draw.apply(image, side_px=75))
+            np.array_equal(batch.patches[position, 0], draw.apply(image, side_px=75))
             for draw, image in zip(made, images, strict=True)
         )
 

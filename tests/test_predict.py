@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import stained_slide, tile_place, write_tiff
-from gigaslide import models
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import PredictSettings, predict_cohort
-from gigaslide.models import CARD, WEIGHTS, ModelCard, hash_of
+from gigaslide.inference import predict as predict_module
+from gigaslide.models import WEIGHTS, ModelCard, hash_weights
 from gigaslide.storage import SettingsError
-from gigaslide.wsi import Detections, Heatmap
+from gigaslide.wsi import Detections, Heatmap, InputSpec
+from stand_in import predictor_of
 
 
 @pytest.fixture
@@ -22,26 +23,24 @@ def model(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     (folder / WEIGHTS).write_bytes(b"weights")
     write_card(folder)
-    brightness = lambda patches: patches.mean(axis=(1, 2, 3)) / 255  # noqa: E731
-    monkeypatch.setattr(models, "load_classifier", lambda path, engine: brightness, raising=False)
+
+    def load(_folders, **_options):
+        spec = ModelCard.load(folder).input_spec
+        brightness = lambda patches: patches.mean(axis=(1, 2, 3)) / 255  # noqa: E731
+        return predictor_of(brightness, centre_px=spec.centre_px)
+
+    monkeypatch.setattr(predict_module, "load_predictor", load)
     return folder
 
 
-def write_card(folder: Path, **changes) -> None:
-    card = {
-        "width": "small",
-        "patch_px": 75,
-        "centre_px": 32,
-        "mpp": 0.5,
-        "classes": ("normal", "tumor"),
-    }
-    card |= {
-        "parameters": {"all": 1},
-        "training": {},
-        "weights_sha256": hash_of(folder / WEIGHTS),
-        **changes,
-    }
-    (folder / CARD).write_text(ModelCard(**card).model_dump_json())
+def write_card(folder: Path, *, centre_px: int = 32) -> None:
+    ModelCard(
+        architecture="inception_v3_small",
+        input_spec=InputSpec(patch_px=75, centre_px=centre_px, mpps=(0.5,)),
+        parameters={"all": 1},
+        training={},
+        weights_sha256=hash_weights(folder),
+    ).save(folder)
 
 
 def slides(folder: Path, *seeds: int) -> Cohort:
@@ -68,7 +67,7 @@ def test_unchanged_predictions_are_kept_and_changed_ones_are_not(model, tmp_path
     # is.
     assert (
         "2 skipped"
-        in predict_cohort(cohort, model, out, QUICK.model_copy(update={"batch": 8})).headline()
+        in predict_cohort(cohort, model, out, QUICK.model_copy(update={"batch_size": 8})).headline()
     )
     write_card(model, centre_px=40)
     changed = predict_cohort(cohort, model, out, QUICK)

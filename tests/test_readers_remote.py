@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from bucket import hang_up
 from conftest import write_tiff
-from gigaslide.storage import SlideError, UnreadableRegionError, retry
+from gigaslide.storage import SlideError, UnreadableRegionError
 from gigaslide.storage.location import location_exists, name_of, remote_identity
 from gigaslide.wsi import open_slide
 from gigaslide.wsi.readers import open_reader, remote
@@ -32,7 +32,7 @@ def local(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr("gigaslide.storage.retry.FIRST_PAUSE_S", 0.0)
 
 
 def test_ten_windows_of_a_slide_in_a_bucket_cost_little_more_than_their_tiles(bucket, local):
@@ -210,7 +210,7 @@ def test_slide_on_a_web_server(local, monkeypatch):
             assert np.array_equal(whole_level(reader, 2), whole_level(expected, 2))
         with pytest.raises(SlideError, match=r"byte ranges.*copy"):
             open_reader(f"{address}/whole/slide.svs")
-        monkeypatch.setattr(retry, "FIRST_PAUSE_S", 0.0)
+        monkeypatch.setattr("gigaslide.storage.retry.FIRST_PAUSE_S", 0.0)
         WebServer.refusals = 2
         with closing(open_reader(url)[0]) as reader:
             assert reader.pyramid == expected.pyramid

@@ -11,7 +11,7 @@ NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "tutorial.ipynb"
 
 
 @pytest.fixture(scope="module")
-def format_location() -> list:
+def shown() -> list:
     """What each code cell displays: the value of its last line, if that is an expression."""
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     names, values = {}, []
@@ -29,8 +29,8 @@ def format_location() -> list:
     return values
 
 
-def test_the_notebook_runs_and_its_figures_are_those_counted_by_hand(format_location):
-    report = next(value for value in format_location if hasattr(value, "froc"))
+def test_the_notebook_runs_and_its_figures_are_those_counted_by_hand(shown):
+    report = next(value for value in shown if hasattr(value, "froc"))
     assert (
         report.figures.countable_lesions == 4
     )  # s1 two, s3 one and isolated cells, s5 one of two boxes
@@ -38,10 +38,10 @@ def test_the_notebook_runs_and_its_figures_are_those_counted_by_hand(format_loca
     assert report.froc.curve.sensitivity.tolist() == [0.75, 0.75, 0.75, 0.5, 0.5, 0.25, 0]
     assert report.froc.score.value == pytest.approx(0.75)
     assert report.auc.value == pytest.approx(8 / 9)  # only .64 on s5 ranks below .71 on s6
-    assert "FROC, camelyon16-e2" in report._repr_html_()
+    assert "FROC, liu2017" in report._repr_html_()
 
 
-def test_the_notebook_shows_a_plot_tables_and_a_score_by_mask(format_location):
-    assert sum(isinstance(value, matplotlib.figure.Figure) for value in format_location) == 1
-    assert sum(hasattr(value, "to_html") for value in format_location) == 4
-    assert format_location[-1] == 1
+def test_the_notebook_shows_a_plot_tables_and_a_score_by_mask(shown):
+    assert sum(isinstance(value, matplotlib.figure.Figure) for value in shown) == 1
+    assert sum(hasattr(value, "to_html") for value in shown) == 4
+    assert shown[-1] == 1

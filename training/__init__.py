@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .batches import Batch, Sampler, prefetched
+from .prefetch import prefetched
+from .sampler import Batch, Sampler
 from .settings import TrainSettings
 
 if TYPE_CHECKING:

@@ -18,11 +18,20 @@ import keras
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
-from ..models import WEIGHTS, ModelCard, build_classifier, keep_large_buffers, write_card
+from ..models import (
+    WEIGHTS,
+    ModelCard,
+    build_network,
+    find_architecture,
+    hash_weights,
+    keep_large_buffers,
+    parameter_counts,
+)
 from ..patching import PatchStore
 from ..storage import ModelError, Recipe, SettingsError, atomic_folder, restore_folder
-from .batches import Batch, Sampler, prefetched
 from .history import HistoryRow, draw_curve, load_history, save_history
+from .prefetch import prefetched
+from .sampler import Batch, Sampler
 from .settings import TrainSettings
 
 __all__ = ["TrainOutcome", "train"]
@@ -75,7 +84,7 @@ def train(
     for batch in prefetched(run.sampler, start=run.step, stop=run.steps):
         run.learn(batch)
         if on_step is not None:
-            on_step(run.step * settings.batch, run.figures)
+            on_step(run.step * settings.batch_size, run.figures)
     return run.finish()
 
 
@@ -85,7 +94,8 @@ class _Run:
     def __init__(self, store: PatchStore, folder: Path, settings: TrainSettings) -> None:
         self.settings, self.folder = settings, folder
         self.tiles = store.tile_settings
-        self.steps = math.ceil(settings.examples / settings.batch)
+        self.spec = store.input_spec.finest
+        self.steps = math.ceil(settings.examples / settings.batch_size)
         self.step = 0
         self.history: list[HistoryRow] = []
         self.figures: dict[str, float] = {}
@@ -95,19 +105,19 @@ class _Run:
         self._checks(store)
         common: dict[str, Any] = {
             "store": store,
-            "patch_px": self.tiles.patch_px,
+            "spec": self.spec,
             "seed": settings.seed,
         }
         self.sampler = Sampler(
             split="train",
-            batch=settings.batch,
+            batch_size=settings.batch_size,
             augment=settings.augment,
             warm_up=math.ceil(settings.colour_warm_up * self.steps),
             copies=self.tiles.copies if settings.use_copies else 0,
             **common,
         )
         self.validation = Sampler(
-            split="validation", batch=settings.validation_patches, augment=None, **common
+            split="validation", batch_size=settings.validation_patches, augment=None, **common
         )
         self.sampler.check()
         self.validation.check()
@@ -175,10 +185,8 @@ class _Run:
         """Build the network; take up the last checkpoint where it was made by the same recipe."""
         keep_large_buffers()
         keras.utils.set_random_seed(self.settings.seed)
-        self.network = build_classifier(
-            width=self.settings.width,
-            patch_px=self.tiles.patch_px,
-            batch_norm_momentum=self.settings.batch_norm_momentum,
+        self.network = build_network(
+            self.settings.architecture, self.spec, self.settings.architecture_options
         )
         self.network.compile(
             optimizer=keras.optimizers.RMSprop(
@@ -198,7 +206,7 @@ class _Run:
             self.step = json.loads((self.checkpoint / STATE).read_text())["step"]
             self.history = load_history(self.checkpoint / "history.csv")
             logger.warning(
-                "%s: goes on after %d examples", self.folder, self.step * self.settings.batch
+                "%s: goes on after %d examples", self.folder, self.step * self.settings.batch_size
             )
         self._best = (self.checkpoint / WEIGHTS).read_bytes() if self.history else b""
         self._started = time.perf_counter() - (self.history[-1].seconds if self.history else 0.0)
@@ -217,32 +225,32 @@ class _Run:
         self._since.append((loss, accuracy))
         mean_loss, mean_accuracy = np.mean(self._since, axis=0)
         self.figures = {**self.figures, "loss": float(mean_loss), "accuracy": float(mean_accuracy)}
-        due = max(1, self.settings.validate_every // self.settings.batch)
+        due = max(1, self.settings.validate_every // self.settings.batch_size)
         if self.step % due == 0 or self.step == self.steps:
             self._validate(float(mean_loss), float(mean_accuracy))
             self._since.clear()
 
     def _diverged(self, what: str) -> ModelError:
         return ModelError(
-            f"{self.folder}: {what} after {self.step * self.settings.batch} examples; train again "
-            f"with a learning rate below {self.settings.learning_rate:g} (the last good checkpoint "
-            f"is in {self.checkpoint})"
+            f"{self.folder}: {what} after {self.step * self.settings.batch_size} examples; train "
+            f"again with a learning rate below {self.settings.learning_rate:g} (the last good "
+            f"checkpoint is in {self.checkpoint})"
         )
 
     def _learning_rate(self) -> float:
-        examples = self.step * self.settings.batch
+        examples = self.step * self.settings.batch_size
         halved = self.settings.learning_rate * 0.5 ** (examples // self.settings.halve_every)
         length = self.settings.cooldown * self.steps
         passed = (self.step - (self.steps - length)) / length if length else 0.0
         return halved * 0.01 ** max(0.0, passed)
 
     def _validate(self, loss: float, accuracy: float) -> None:
-        scores = _scores(self.network, self.validation_batch.patches, self.settings.batch)
+        scores = _scores(self.network, self.validation_batch.patches, self.settings.batch_size)
         if not np.isfinite(scores).all():
             raise self._diverged("a validation score is not a number")
         labels = self.validation_batch.labels
         row = HistoryRow(
-            examples=self.step * self.settings.batch,
+            examples=self.step * self.settings.batch_size,
             seconds=round(time.perf_counter() - self._started, 1),
             learning_rate=self._learning_rate(),
             train_loss=loss,
@@ -278,13 +286,12 @@ class _Run:
             save_history(self.history, partial / "history.csv")
             draw_curve(self.history, partial / "training_curve.png")
             self.recipe.save(partial / "recipe.json")
-            write_card(
-                partial,
-                self.network,
-                width=self.settings.width,
-                patch_px=self.tiles.patch_px,
-                centre_px=self.tiles.centre_px,
-                mpp=self.tiles.mpp,
+            ModelCard(
+                architecture=self.settings.architecture,
+                options=self.settings.architecture_options,
+                input_spec=self.spec,
+                pixels=find_architecture(self.settings.architecture).pixels,
+                parameters=parameter_counts(self.network),
                 training={
                     "settings": self.settings.model_dump(mode="json"),
                     "patches_from": self.tiles.model_dump(mode="json"),
@@ -294,7 +301,8 @@ class _Run:
                     "zero)",
                     "best": asdict(best),
                 },
-            )
+                weights_sha256=hash_weights(partial),
+            ).save(partial)
         shutil.rmtree(self.checkpoint)
         return self._outcome(trained=True)
 

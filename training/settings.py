@@ -1,6 +1,6 @@
 """Settings of the training room."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -22,8 +22,8 @@ class TrainSettings(Settings):
     Liu et al."""
     examples: int = Field(default=40_000, ge=1)
     """Patches that the network sees in all, repeats counted."""
-    batch: int = Field(default=32, ge=2)
-    """Patches in a step of the training."""
+    batch_size: int = Field(default=32, ge=2)
+    """Patches per training step."""
     learning_rate: float = Field(default=0.05, gt=0)
     """Learning rate at the start. The one of Liu et al. for random weights."""
     halve_every: int = Field(default=2_000_000, ge=1)
@@ -53,3 +53,13 @@ class TrainSettings(Settings):
     from the start, as in Liu et al."""
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the order of the patches and their augmentation."""
+
+    @property
+    def architecture(self) -> str:
+        """Name of the network in `models.ARCHITECTURES`."""
+        return {"full": "inception_v3", "small": "inception_v3_small"}[self.width]
+
+    @property
+    def architecture_options(self) -> dict[str, Any]:
+        """Options of the network, as a model card holds them."""
+        return {"batch_norm_momentum": self.batch_norm_momentum}

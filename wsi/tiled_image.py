@@ -61,14 +61,9 @@ def paste_tiles(
     y: int,
     width: int,
     height: int,
-    *,
-    onto: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Assemble a rectangle from tiles fetched before; a missing tile shows the background.
-
-    onto is a contiguous (height, width, 3) array to write to; without it a fresh one is made.
-    """
-    pixels = np.empty((height, width, 3), np.uint8) if onto is None else onto
+    """Assemble a rectangle from tiles fetched before; a missing tile shows the background."""
+    pixels = np.empty((height, width, 3), np.uint8)
     rows, columns = source.tiles_under(x, y, width, height)
     inside = x >= 0 and y >= 0 and x + width <= source.width and y + height <= source.height
     if not inside or any(tiles.get((row, column)) is None for row in rows for column in columns):

@@ -6,8 +6,7 @@ Tiles that later blocks need are kept until the last of those blocks. Blocks fol
 within vertical stripes that are narrow enough to keep the waiting tiles under KEPT_BYTES.
 """
 
-import weakref
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ BLOCK_PX = 1024
 # Tiles kept for later blocks. A slide under 55 000 px is one stripe for windows of 299 px.
 KEPT_BYTES = 128 * 2**20
 BLOCKS_AHEAD = 3  # decoded while the caller works on the block before them
-SPARE_BUFFERS = 3
 # Tiles per call of a thread: a call costs 50 µs, a tile of 256 px 200 to 500 µs.
 TILES_PER_CALL = 4
 
@@ -41,29 +39,6 @@ class _WindowBlock:
     width: int
     height: int
     tiles: list[tuple[int, int]]
-
-
-class _BlockBuffers:
-    """Reusable memory for blocks, because fresh pages would cost as much as decoding.
-
-    A buffer becomes free when no window in it is held any more.
-    """
-
-    def __init__(self, side: int) -> None:
-        self._bytes = 3 * (BLOCK_PX + side) ** 2  # enough for the largest block
-        # Any thread that drops a window may append here.
-        self._free: deque[bytearray] = deque(maxlen=SPARE_BUFFERS)
-
-    def take(self, height: int, width: int) -> np.ndarray:
-        """A (height, width, 3) uint8 array."""
-        try:
-            memory = self._free.pop()
-        except IndexError:
-            memory = bytearray(self._bytes)
-        # Every window is a view of this array, so the array dies with the last window.
-        owner = np.frombuffer(memory, np.uint8)
-        weakref.finalize(owner, self._free.append, memory).atexit = False
-        return owner[: height * width * 3].reshape(height, width, 3)
 
 
 def read_windows(
@@ -87,12 +62,11 @@ def read_windows(
     # Nothing lies left of the image, so those windows join the first stripe.
     stripe_of = np.floor_divide(np.maximum(corners[:, 0], 0), step)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tiles") if threads > 1 else None
-    buffers = _BlockBuffers(side)
     try:
         for stripe in np.unique(stripe_of):
             blocks = _blocks(source, corners, np.flatnonzero(stripe_of == stripe), side=side)
             for block, tiles in _fetch_tiles(source, blocks, pool):
-                yield from _cut_windows(source, corners, block, tiles, side=side, buffers=buffers)
+                yield from _cut_windows(source, corners, block, tiles, side=side)
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
@@ -184,7 +158,6 @@ def _cut_windows(
     tiles: Tiles,
     *,
     side: int,
-    buffers: _BlockBuffers,
 ) -> Iterator[tuple[int, np.ndarray]]:
     places = zip(block.members.tolist(), corners[block.members].tolist(), strict=True)
     # Few and far between: pasting each window alone costs less than pasting the whole block.
@@ -194,8 +167,7 @@ def _cut_windows(
             window.flags.writeable = False
             yield member, window
         return
-    pixels = buffers.take(block.height, block.width)
-    paste_tiles(source, tiles, block.x, block.y, block.width, block.height, onto=pixels)
+    pixels = paste_tiles(source, tiles, block.x, block.y, block.width, block.height)
     pixels.flags.writeable = False
     for member, (x, y) in places:
         left, top = x - block.x, y - block.y

@@ -1,5 +1,4 @@
-"""What is drawn on a picture of a slide: outlines, marks, a scale bar. In a frame, so that a crop
-is drawn alike."""
+"""Outlines, marks and a scale bar on a picture of a slide or of a part of it."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,24 +11,23 @@ import shapely
 from PIL import Image, ImageDraw, ImageFont
 from shapely.geometry import MultiPolygon
 
-from ..scoring.matching import Verdict
+from ..scoring.matching import Match
 from ..truth.lesions import AnyLesions, Lesions
 
 __all__ = [
     "COLOURS",
     "MOST_MARKS",
     "Frame",
-    "Pictures",
+    "SlidePictures",
     "draw_detections",
     "draw_outlines",
     "draw_scale_bar",
     "draw_square",
-    "encoded",
-    "grey",
+    "encode_jpeg",
+    "to_grey",
 ]
 
-# RGB. Safe for colour-blind eyes: they differ in lightness, and no two that must be told apart
-# differ in hue only.
+# RGB, for colour-blind eyes too: all differ in lightness.
 COLOURS = {
     "lesion": (0, 60, 170),
     "itc": (200, 90, 0),
@@ -40,12 +38,12 @@ SCALE_BARS_UM = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 SHIFT = 4  # cv2 draws in 1/16 px
 QUALITIES = (82, 72, 60, 45, 30)  # of JPEG, tried in this order
 SHRINK, SMALLEST_PX = 0.7, 48
-MOST_MARKS = 300  # more would hide the picture
+MOST_MARKS = 300  # more hide the picture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """JPEG files of a slide, of one shape; no heatmap where the slide is in no figure."""
+class SlidePictures:
+    """JPEG files of a slide, of one shape; no heatmap where the slide is excluded."""
 
     truth: bytes
     heatmap: bytes | None
@@ -55,15 +53,15 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Where a picture lies on its slide: its top left (x, y) in level-0 px, and the level-0 px of
-    one picture px."""
+    """Place of a picture on its slide: its top left (x, y) in level-0 px."""
 
     x: float = 0.0
     y: float = 0.0
     scale: float
+    """Level-0 px per picture px."""
 
     def pixels(self, xy_level0: np.ndarray) -> np.ndarray:
-        """Picture px (N, 2) float64, whole at the middle of a px, of points (N, 2) level-0
+        """Picture px (N, 2) float64, whole at the centre of a px, of points (N, 2) level-0
         (x, y)."""
         return (np.asarray(xy_level0, np.float64) - (self.x, self.y)) / self.scale - 0.5
 
@@ -71,33 +69,29 @@ class Frame:
         return np.rint(self.pixels(xy_level0) * 2**SHIFT).astype(np.int32)
 
     def covers(self, geometries: np.ndarray, image: np.ndarray) -> np.ndarray:
-        """(N,) bool: geometries that may be seen in the image."""
+        """Whether geometries may be visible in the image: (N,) bool."""
         height, width = image.shape[:2]
         low_x, low_y, high_x, high_y = shapely.bounds(geometries).reshape(-1, 4).T
         right, bottom = self.x + width * self.scale, self.y + height * self.scale
         return (high_x >= self.x) & (low_x <= right) & (high_y >= self.y) & (low_y <= bottom)
 
 
-def grey(image: np.ndarray) -> np.ndarray:
+def to_grey(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
 def draw_outlines(
     image: np.ndarray, tumor: MultiPolygon, lesions: AnyLesions, frame: Frame
 ) -> None:
-    """Tumour as annotated in a firm line, isolated cells in another colour; the lesion it grows to
-    in a hair line."""
+    """Draw tumour as annotated in a thick line, isolated cells in another colour, and the grown
+    lesion in a thin line."""
     if isinstance(lesions, Lesions):
         grown = lesions.outlines
         for index in np.flatnonzero(frame.covers(grown, image)):
             colour = COLOURS["itc" if lesions.measures.is_itc[index] else "lesion"]
             for part in shapely.get_parts(grown[index]):
-                _line(
-                    image,
-                    [frame.fixed_point(shapely.get_coordinates(part.exterior))],
-                    colour,
-                    thickness=1,
-                )
+                ring = frame.fixed_point(shapely.get_coordinates(part.exterior))
+                _line(image, [ring], colour, thickness=1)
     parts = np.asarray(tumor.geoms)
     if not len(parts):
         return
@@ -108,17 +102,10 @@ def draw_outlines(
         [frame.fixed_point(np.asarray(ring.coords)) for ring in (part.exterior, *part.interiors)]
         for part in parts
     ]
-    for is_halo, thickness in (
-        (True, 4),
-        (False, 2),
-    ):  # every halo first, so that none covers a neighbour's line
-        for part, small in zip(rings, is_itc, strict=True):
-            _line(
-                image,
-                part,
-                COLOURS["halo" if is_halo else "itc" if small else "lesion"],
-                thickness=thickness,
-            )
+    for part in rings:  # first, so that no halo covers a neighbour's line
+        _line(image, part, COLOURS["halo"], thickness=4)
+    for part, small in zip(rings, is_itc, strict=True):
+        _line(image, part, COLOURS["itc" if small else "lesion"], thickness=2)
 
 
 def _line(
@@ -128,13 +115,13 @@ def _line(
 
 
 def draw_detections(
-    image: np.ndarray, xy: np.ndarray, verdicts: np.ndarray | None, frame: Frame
+    image: np.ndarray, xy: np.ndarray, matches: np.ndarray | None, frame: Frame
 ) -> None:
-    """A ring for a hit, a cross for a false positive, a square for an ignored one or one that
-    nobody can judge.
+    """Draw a ring for a hit, a cross for a false positive, a square for an ignored detection or one
+    that cannot be judged.
 
-    xy is (N, 2) level-0 px, the most important first; verdicts (N,), a `Verdict` each, or None. Of
-    what may be seen the first `MOST_MARKS` are drawn.
+    xy is (N, 2) level-0 px, the most important first; matches (N,), a `Match` each, or None. The
+    first `MOST_MARKS` in view are drawn.
     """
     points = np.rint(frame.pixels(xy).reshape(-1, 2))
     in_view = ((points >= -10) & (points < np.array(image.shape[1::-1]) + 10)).all(axis=1)
@@ -142,10 +129,10 @@ def draw_detections(
     for rgb, thickness in ((COLOURS["halo"], 5), (COLOURS["mark"], 2)):
         for index in seen:
             x, y = points[index].astype(int).tolist()
-            verdict = Verdict.IGNORED if verdicts is None else verdicts[index]
-            if verdict == Verdict.HIT:
+            match = Match.IGNORED if matches is None else matches[index]
+            if match == Match.HIT:
                 cv2.circle(image, (x, y), 8, rgb, thickness, cv2.LINE_AA)
-            elif verdict == Verdict.FALSE_POSITIVE:
+            elif match == Match.FALSE_POSITIVE:
                 cv2.line(image, (x - 6, y - 6), (x + 6, y + 6), rgb, thickness, cv2.LINE_AA)
                 cv2.line(image, (x - 6, y + 6), (x + 6, y - 6), rgb, thickness, cv2.LINE_AA)
             else:
@@ -153,14 +140,14 @@ def draw_detections(
 
 
 def draw_square(image: np.ndarray, centre: np.ndarray, side_level0: float, frame: Frame) -> None:
-    """A square of that side about a point, level-0 px, in a thin line."""
+    """Draw a square of that side around a point, level-0 px, in a thin line."""
     corners = centre + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * side_level0 / 2
     for rgb, thickness in ((COLOURS["halo"], 3), (COLOURS["mark"], 1)):
         _line(image, [frame.fixed_point(corners)], rgb, thickness=thickness)
 
 
 def draw_scale_bar(image: np.ndarray, *, pixel_um: float) -> None:
-    """The longest round length below a quarter of the width, at the bottom left."""
+    """Draw the longest round length below a quarter of the width, at the bottom left."""
     height, width = image.shape[:2]
     fitting = [um for um in SCALE_BARS_UM if um / pixel_um <= width / 4]
     if not fitting:
@@ -169,9 +156,7 @@ def draw_scale_bar(image: np.ndarray, *, pixel_um: float) -> None:
     length, words = round(um / pixel_um), f"{um / 1000:g} mm" if um >= 1000 else f"{um} µm"
     _, above, wide, _ = _font().getbbox(words, anchor="ls")
     top, right = round(height - 19 + above), round(max(length, wide)) + 16
-    cv2.rectangle(
-        image, (4, top), (right, height - 5), COLOURS["halo"], cv2.FILLED
-    )  # readable on any tissue
+    cv2.rectangle(image, (4, top), (right, height - 5), COLOURS["halo"], cv2.FILLED)
     cv2.line(image, (10, height - 9), (10 + length, height - 9), COLOURS["mark"], 3)
     written = Image.fromarray(image)
     ImageDraw.Draw(written).text(
@@ -182,14 +167,14 @@ def draw_scale_bar(image: np.ndarray, *, pixel_um: float) -> None:
 
 @cache
 def _font() -> ImageFont.FreeTypeFont:
-    """Matplotlib's own, for cv2's and Pillow's know no µ."""
+    """Matplotlib's font: cv2's and Pillow's have no µ."""
     return ImageFont.truetype(
         Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 12
     )
 
 
-def encoded(image: np.ndarray, *, most_bytes: float) -> bytes:
-    """RGB uint8 as JPEG of at most that many bytes: first the quality gives way, then the size."""
+def encode_jpeg(image: np.ndarray, *, most_bytes: float) -> bytes:
+    """Encode RGB uint8 as JPEG of at most that many bytes, by less quality first, then by size."""
     while True:
         tries = [_jpeg(image, QUALITIES[0])]
         for quality in QUALITIES[1:]:
@@ -203,5 +188,5 @@ def encoded(image: np.ndarray, *, most_bytes: float) -> bytes:
 def _jpeg(image: np.ndarray, quality: int) -> bytes:
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise ValueError(f"a picture of shape {image.shape} could not be encoded as JPEG")
+        raise ValueError(f"a picture of shape {image.shape} cannot be encoded as JPEG")
     return data.tobytes()

@@ -1,4 +1,4 @@
-"""What the pages share: templates, formats of numbers, one file that asks for nothing from
+"""Parts that all pages share: templates, number formats, and one HTML file that loads nothing from
 outside."""
 
 import base64
@@ -9,16 +9,14 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
 
 from ...storage import pluralise
 from ...wsi import heatmap_colours
-from ..statistics.froc import DEFINITIONS
+from ..statistics.froc_definitions import DEFINITIONS
 from .drawing import COLOURS, MOST_MARKS
-from .references import REFERENCE_COHORT, reference_rows
 
-__all__ = ["figure_words", "page_of", "records", "told"]
+__all__ = ["describe_figure", "format_result", "render_page"]
 
 TEMPLATES = files("gigaslide.eval.report").joinpath("templates")
 FIGURES = {
@@ -31,7 +29,6 @@ FIGURES = {
     "patch_brier": "Patch Brier score",
     "patch_sensitivity": "Patch sensitivity at the operating point",
     "patch_specificity": "Patch specificity at the operating point",
-    "stage_kappa": "Kappa of pN stages, quadratic weights",
 }
 PREFIXES = {
     "slide_sensitivity_at_specificity_": "Slide sensitivity at specificity {}",
@@ -42,54 +39,48 @@ PREFIXES = {
     },
     **{f"froc_{name}": f"FROC score, {name}" for name in DEFINITIONS},
 }
+NARROW_SPACE = "\u202f"
 
 
-def page_of(template: str, **context: Any) -> str:
-    """The page. Whatever comes from outside (names, reasons, paths) is escaped; its policy forbids
-    every request."""
+def render_page(template: str, **context: Any) -> str:
+    """Render a page. Names, reasons and paths are escaped; the page's policy forbids every
+    request."""
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_text),
+        loader=jinja2.FunctionLoader(_read_template),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(
-        num=_number,
-        signed=_signed,
-        whole=_whole,
-        percent=_percent,
-        plain=_plain,
-        spaced=_spaced,
-        p_words=_p_words,
-        told=told,
-        counted=_counted,
-        anchor=_anchor,
-        data_uri=_data_uri,
-        figure=figure_words,
+        num=_format_number,
+        signed=_format_signed,
+        whole=_format_whole,
+        percent=_format_percent,
+        plain=lambda value: f"{value:g}",
+        spaced=_separate_thousands,
+        p_value=_format_p_value,
+        text=format_result,
+        count_of=_format_count,
+        anchor=_make_anchor,
+        data_uri=_make_data_uri,
+        figure=describe_figure,
     )
-    script = _text("page.js")
+    script = _read_template("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
         script=Markup(script),  # ours, and the policy lets no other run
-        style=Markup(_text("page.css").replace("GRADIENT", _gradient())),
+        style=Markup(_read_template("page.css").replace("GRADIENT", _list_gradient())),
         policy="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
         f"'sha256-{digest}'",
         colours={name: "rgb({},{},{})".format(*rgb) for name, rgb in COLOURS.items()},
         most_marks=MOST_MARKS,
-        references=reference_rows(),
-        reference_cohort=REFERENCE_COHORT,
         **context,
     )
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain dicts, None for an empty field."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
-
-
-def figure_words(name: str) -> str:
-    """A figure's name for a reader."""
+def describe_figure(name: str) -> str:
+    """Return a figure's name in words."""
     if name in FIGURES:
         return FIGURES[name]
     for prefix, words in PREFIXES.items():
@@ -98,71 +89,64 @@ def figure_words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _text(name: str) -> str:
+def format_result(value: float | None) -> str:
+    """Format a result for the text that stands in for a picture."""
+    return "not defined" if value is None else f"{value:.3f}"
+
+
+def _read_template(name: str) -> str:
     return TEMPLATES.joinpath(name).read_text(encoding="utf-8")
 
 
-def _data(value: float, words: str) -> Markup:
-    """A result as shown, with the whole of it for machines: sorting, and the test that metrics.json
+def _mark_data(value: float, words: str) -> Markup:
+    """A result as shown, with its full precision for sorting and for the test that metrics.json
     holds it."""
     return Markup('<data value="{}">{}</data>').format(repr(float(value)), words)
 
 
-def _number(value: float | None, digits: int = 3) -> Markup | str:
-    return "–" if value is None else _data(value, f"{value:.{digits}f}")
+def _format_number(value: float | None, digits: int = 3) -> Markup | str:
+    return "–" if value is None else _mark_data(value, f"{value:.{digits}f}")
 
 
-def _signed(value: float | None) -> Markup | str:
-    return "–" if value is None else _data(value, f"{value:+.3f}".replace("-", "\u2212"))
+def _format_signed(value: float | None) -> Markup | str:
+    return "–" if value is None else _mark_data(value, f"{value:+.3f}".replace("-", "\u2212"))
 
 
-def _p_words(value: float | None) -> Markup | str:
-    """No p-value is 0, however small: "< 0.001" for what three decimals cannot tell."""
-    return _data(value, "< 0.001") if value is not None and value < 0.001 else _number(value)
+def _format_p_value(value: float | None) -> Markup | str:
+    if value is not None and value < 0.001:
+        return _mark_data(value, "< 0.001")
+    return _format_number(value)
 
 
-def _anchor(slide: str) -> str:
-    """The id of a slide's place on the page: no two slides share one, and no letter of it needs a
-    quote."""
+def _make_anchor(slide: str) -> str:
+    """A unique id of a slide's place on the page, without letters that need a quote."""
     return "slide-" + urllib.parse.quote(slide, safe="").replace("%", ":")
 
 
-def _whole(value: float | None) -> Markup | str:
-    """A count, or a length that no one reads to a fraction."""
-    return "–" if value is None else _data(value, _spaced(value))
+def _format_whole(value: float | None) -> Markup | str:
+    return "–" if value is None else _mark_data(value, _separate_thousands(value))
 
 
-def _counted(value: float, noun: str) -> Markup:
-    """A count of something whose plural ends in s: "1 slide", "2 slides"."""
-    return Markup("{} {}").format(_whole(value), pluralise(value, noun))
+def _format_count(value: float, noun: str) -> Markup:
+    """A count and its noun: "1 slide", "2 slides"."""
+    return Markup("{} {}").format(_format_whole(value), pluralise(value, noun))
 
 
-def told(value: float | None) -> str:
-    """A result in words that stand in for a picture."""
-    return "not defined" if value is None else f"{value:.3f}"
+def _separate_thousands(value: float) -> str:
+    return f"{value:,.0f}".replace(",", NARROW_SPACE)
 
 
-def _spaced(value: float) -> str:
-    return f"{value:,.0f}".replace(",", "\u202f")
+def _format_percent(value: float | None, digits: int = 0) -> Markup | str:
+    if value is None:
+        return "–"
+    return _mark_data(value, f"{100 * value:.{digits}f}{NARROW_SPACE}%")
 
 
-def _percent(value: float | None, digits: int = 0) -> Markup | str:
-    return (
-        "–" if value is None else _data(value, f"{100 * value:.{digits}f} %".replace(" ", "\u202f"))
-    )
-
-
-def _plain(value: float) -> str:
-    return f"{value:g}"
-
-
-def _data_uri(content: bytes | str, kind: str) -> str:
+def _make_data_uri(content: bytes | str, kind: str) -> str:
     data = content.encode() if isinstance(content, str) else content
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _gradient() -> str:
-    return ", ".join(
-        "rgb({},{},{})".format(*rgb)
-        for rgb in np.rint(heatmap_colours(np.linspace(0, 1, 11))).astype(int).tolist()
-    )
+def _list_gradient() -> str:
+    colours = np.rint(heatmap_colours(np.linspace(0, 1, 11))).astype(int).tolist()
+    return ", ".join("rgb({},{},{})".format(*rgb) for rgb in colours)

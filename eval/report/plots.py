@@ -1,5 +1,5 @@
-"""Curves as drawings: SVG text that needs nothing from outside. Told apart by dashes and marks as
-well as by colour."""
+"""Plots of curves as SVG text without external references; lines differ in dashes and marks as well
+as in colour."""
 
 import io
 from collections.abc import Mapping
@@ -36,34 +36,30 @@ LINES = (
     ("#00756b", (0, (7, 2, 1, 2))),
     (INK, (0, (2, 2))),
 )
-MARKED = {  # of the published figures, those that are drawn: words and mark
-    "pathologist without time limit (30 hours)": ("pathologist, 30 hours", "D"),
-    "ensemble of 3": ("Liu et al. 2017, ensemble of 3", "^"),
-    "challenge winner": ("challenge winner 2016", "v"),
-}
-POINTS = 2000  # a curve on paper shows no more
+MARKS = "^v"  # of the published figures
+POINTS = 2000  # of a curve; paper shows no more
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.hashsalt": "gigaslide",
     "svg.fonttype": "path",
-    "text.parse_math": False,  # a "$" in a model's name is a "$"
+    "text.parse_math": False,  # a model's name may hold a "$"
 }
 
 
 def roc_plot(figures: Figures) -> str:
-    """Slide and patch ROC in one square, as SVG."""
+    """Plot slide and patch ROC in one square, as SVG."""
     return _svg(draw_roc(figures))
 
 
 def froc_plot(figures: Figures, *, confidence: float, point: OperatingPoint | None = None) -> str:
-    """Lesion sensitivity over false positives per slide, on a log axis, as SVG."""
+    """Plot lesion sensitivity over false positives per slide, on a log axis, as SVG."""
     return _svg(draw_froc(figures, confidence=confidence, point=point))
 
 
 def roc_overlay(curves: Mapping[str, Roc]) -> str:
-    """ROC curves of slides by several models, as SVG."""
+    """Plot slide ROC curves of several models, as SVG."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes(height=5.0 + 0.2 * len(curves))
         _draw_rocs(axes, curves)
@@ -72,7 +68,7 @@ def roc_overlay(curves: Mapping[str, Roc]) -> str:
 
 
 def froc_overlay(curves: Mapping[str, Froc], rates: np.ndarray) -> str:
-    """FROC curves of several models over (R,) false positives per slide, as SVG."""
+    """Plot FROC curves of several models over (R,) false positives per slide, as SVG."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes(height=4.8 + 0.2 * len(curves))
         for (name, froc), line in zip(curves.items(), _lines(len(curves)), strict=True):
@@ -83,7 +79,7 @@ def froc_overlay(curves: Mapping[str, Froc], rates: np.ndarray) -> str:
 
 
 def draw_roc(figures: Figures) -> Figure:
-    """Slide and patch ROC in one square."""
+    """Draw slide and patch ROC in one square."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
         _draw_rocs(axes, {"slides": figures.slide_roc, "patches": figures.patch_roc})
@@ -114,7 +110,7 @@ def _draw_rocs(axes: Axes, curves: Mapping[str, Roc]) -> None:
 def draw_froc(
     figures: Figures, *, confidence: float, point: OperatingPoint | None = None
 ) -> Figure:
-    """Lesion sensitivity over false positives per slide, on a log axis, with the points of the
+    """Draw lesion sensitivity over false positives per slide, on a log axis, with the points of the
     score."""
     froc, band = figures.froc["gigaslide"].curve, figures.froc_band
     with matplotlib.rc_context(STYLE):
@@ -146,7 +142,7 @@ def draw_froc(
 def _draw_band(axes: Axes, band: Band, *, words: str) -> None:
     if np.isnan(band.low).all():
         return
-    # As steps with corners of their own, a gap where there is no interval.
+    # Steps with their own corners, and a gap where there is no interval.
     x, low, high = (
         np.repeat(band.rates, 2)[1:],
         np.repeat(band.low, 2)[:-1],
@@ -206,16 +202,13 @@ def _draw_point(axes: Axes, point: OperatingPoint | None, rates: np.ndarray) -> 
 
 
 def _draw_references(axes: Axes, rates: np.ndarray) -> None:
-    """Published points; one without false positives stands at the left border, for a log axis has
-    no 0."""
+    """Published points, of another cohort."""
     axes.plot([], [], " ", label="published for CAMELYON16, not for these slides:")
-    for one in REFERENCES:
-        if one.name not in MARKED:
-            continue
-        words, mark = MARKED[one.name]
-        x = max(one.false_positives_per_slide, float(rates[0]))
-        style: dict[str, Any] = {"color": INK, "markersize": 7, "clip_on": False, "zorder": 5}
-        words = f"{words}, found at {one.false_positives_per_slide:g}: {one.sensitivity:.3f}"
+    style: dict[str, Any] = {"color": INK, "markersize": 7, "clip_on": False, "zorder": 5}
+    for one, mark in zip(REFERENCES, MARKS, strict=True):
+        rate = one.false_positives_per_slide
+        x = float(np.clip(rate, rates[0], rates[-1]))
+        words = f"{one.name}, {one.sensitivity:.3f} at {rate:g}"
         axes.plot([x], [one.sensitivity], mark, **style, label=words)
 
 
@@ -230,20 +223,20 @@ def _finish_froc(axes: Axes, froc: Froc, rates: np.ndarray) -> None:
 def precision_recall_plot(
     curve: PrecisionRecall, *, tumor_share: float | None, average: float | None
 ) -> str:
-    """Precision over recall of the slide score, as steps; the line of calling every slide tumour.
-    As SVG."""
+    """Plot precision over recall of the slide score, as steps, and the share of tumour slides; as
+    SVG."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
         if not len(curve.threshold) or average is None:
             axes.text(
                 0.5,
                 0.5,
-                "not defined with slides of one kind",
+                "not defined with slides of one class",
                 ha="center",
                 transform=axes.transAxes,
             )
         else:
-            # Of thresholds that recall the same, the highest calls the fewest.
+            # Of thresholds with one recall, the highest has the best precision.
             recall, first = np.unique(curve.recall[::-1], return_index=True)
             recall, precision = (
                 np.append(0.0, recall),
@@ -263,13 +256,15 @@ def precision_recall_plot(
             words = f"chance: the share of tumour slides, {tumor_share:.3f}"
             axes.axhline(tumor_share, color=GREY, linewidth=0.8, linestyle=(0, (2, 3)), label=words)
         axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", title="Precision and recall")
-        axes.set(xlabel="recall (sensitivity)", ylabel="precision (share of calls that are tumour)")
+        axes.set(
+            xlabel="recall (sensitivity)", ylabel="precision (share of called slides with tumour)"
+        )
         _legend(figure)
         return _svg(figure)
 
 
 def calibration_plot(curves: Mapping[str, Calibration]) -> str:
-    """Share of tumour over mean score by bin, with Wilson's intervals, as SVG."""
+    """Plot the share of tumour over the mean score by bin, with Wilson's intervals, as SVG."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
         axes.plot(
@@ -278,7 +273,7 @@ def calibration_plot(curves: Mapping[str, Calibration]) -> str:
             color=GREY,
             linewidth=0.8,
             linestyle=(0, (2, 3)),
-            label="a score that is the risk",
+            label="perfect calibration",
         )
         for (name, bins), (colour, line), mark in zip(curves.items(), LINES, "o^", strict=False):
             filled = bins.count > 0
@@ -308,8 +303,7 @@ def calibration_plot(curves: Mapping[str, Calibration]) -> str:
 
 
 def _label(words: str) -> str:
-    """As a legend takes it: matplotlib passes over what begins with "_", and a model may be called
-    so."""
+    """A label that matplotlib shows: it skips labels that begin with "_"."""
     return f" {words}" if words.startswith("_") else words
 
 

@@ -1,7 +1,6 @@
-"""An evaluation as tables and JSON: every number that the report shows, and those it has no room
-for."""
+"""Tables of an evaluation, saved as CSV beside the report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,127 +8,69 @@ import numpy as np
 import pandas as pd
 
 from ...wsi import CellStatus
-from ..pn_stage import STAGES
-from ..scoring.matching import SlideVerdicts, Verdict
-from ..scoring.slide_result import Judgement
-from ..scoring.threshold import reaches
+from ..scoring.slide_result import SlideResult
 from ..statistics.bootstrap import Estimate
 from ..statistics.figures import Figures
+from ..statistics.froc import Froc
 from ..statistics.subgroups import Subgroup
-from .metrics import subgroup_rows
+from .metrics import list_subgroups
 
 __all__ = [
     "calibration_table",
-    "counts_from",
     "detections_table",
     "figures_table",
     "froc_band_table",
     "froc_table",
     "lesions_table",
-    "patients_table",
     "precision_recall_table",
     "roc_table",
-    "slide_counts",
-    "slide_rows",
     "slides_table",
     "subgroups_table",
 ]
 
-
-def _cells_name(status: CellStatus) -> str:
-    return f"cells_{status.name.lower()}"
-
-
-_FROM_COUNTS = ("lesions_found_from_threshold", "false_positives_from_threshold")
-_LESION_COUNTS = ("lesions", "itc", "lesions_found", "false_positives", "ignored")
-_COUNTS = (
-    *_LESION_COUNTS,
-    *_FROM_COUNTS,
-    *map(_cells_name, CellStatus),
+COUNTS = (
+    "lesions",
+    "itc",
+    "lesions_found",
+    "false_positives",
+    "ignored",
+    "lesions_found_from_threshold",
+    "false_positives_from_threshold",
+    *(f"cells_{status.name.lower()}" for status in CellStatus),
     "tumor_cells_scored",
     "tumor_cells_not_scored",
 )
+LESION_COLUMNS = (
+    "slide",
+    "lesion",
+    "x",
+    "y",
+    "area_mm2",
+    "longest_axis_um",
+    "size",
+    "kind",
+    "excluded",
+    "raster_um",
+    "best_probability",
+    "found",
+)
+DETECTION_COLUMNS = ("slide", "x", "y", "probability", "match", "lesion")
 
 
-def slides_table(judgements: Sequence[Judgement], *, threshold: float) -> pd.DataFrame:
-    """One row a slide, left out or not. An empty field is unknown, never 0."""
-    return pd.DataFrame(slide_rows(judgements, threshold=threshold)).astype(
-        dict.fromkeys(_COUNTS, "Int64")
-    )
+def slides_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of `list_slides` with whole counts; an empty field is unknown, never 0."""
+    return pd.DataFrame(rows).astype(dict.fromkeys(COUNTS, "Int64"))
 
 
-def slide_rows(judgements: Sequence[Judgement], *, threshold: float) -> list[dict[str, Any]]:
-    """The same as plain JSON."""
-    return [_slide_row(j, threshold) for j in judgements]
-
-
-def _slide_row(judgement: Judgement, threshold: float) -> dict[str, Any]:
-    slide, cells, patches = judgement.slide, judgement.cells, judgement.patches
-    return {
-        "slide": slide.id,
-        "label": slide.label,
-        "patient": slide.patient,
-        **dict(slide.further),
-        "status": str(judgement.status),
-        "score": judgement.score,
-        "called_tumor": None
-        if judgement.score is None
-        else bool(reaches(judgement.score, threshold)),
-        "true_class": judgement.true_class,
-        "predicted_class": judgement.predicted_class,
-        **slide_counts(judgement.verdicts),
-        "detections_outside": len(judgement.outside),
-        **counts_from(judgement.verdicts, threshold),
-        **{_cells_name(s): None if cells is None else cells[s] for s in CellStatus},
-        "tumor_cells_scored": None if patches is None else int(patches.is_tumor.sum()),
-        "tumor_cells_not_scored": None if patches is None else patches.tumor_not_scored,
-        "unreadable_share": _unreadable_share(judgement),
-        "reason": judgement.reason,
-        "notes": "; ".join(judgement.notes),
-    }
-
-
-def slide_counts(verdicts: SlideVerdicts | None) -> dict[str, int | None]:
-    """Lesions and detections of one slide; None throughout where they cannot be judged."""
-    if verdicts is None:
-        return dict.fromkeys(_LESION_COUNTS)
-    return {
-        "lesions": verdicts.countable,
-        "itc": int(verdicts.is_itc.sum()),
-        "lesions_found": verdicts.hits,
-        "false_positives": verdicts.count(Verdict.FALSE_POSITIVE),
-        "ignored": verdicts.count(Verdict.IGNORED),
-    }
-
-
-def counts_from(verdicts: SlideVerdicts | None, threshold: float) -> dict[str, int | None]:
-    """Lesions found, and false positives, by detections from the threshold on; None where they
-    cannot be judged."""
-    if verdicts is None:
-        return dict.fromkeys(_FROM_COUNTS)
-    found = int(reaches(verdicts.best[~verdicts.is_itc], threshold).sum())
-    false = (verdicts.verdict == Verdict.FALSE_POSITIVE) & reaches(verdicts.probability, threshold)
-    return dict(zip(_FROM_COUNTS, (found, int(false.sum())), strict=True))
-
-
-def _unreadable_share(judgement: Judgement) -> float | None:
-    """Of the cells that should have a score; None where no heatmap tells it, or nothing should have
-    one."""
-    cells = judgement.cells
-    wanted = 0 if cells is None else cells[CellStatus.SCORED] + judgement.not_looked_at
-    return judgement.not_looked_at / wanted if wanted else None
-
-
-def lesions_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
-    """One row a lesion. area_mm2 is as annotated; longest_axis_um includes the growth; x, y in
-    level-0 px."""
-    parts = [_EMPTY_LESIONS]
-    for judgement in judgements:
-        measures, verdicts = judgement.lesions, judgement.verdicts
-        if measures is None or verdicts is None:
+def lesions_table(results: Sequence[SlideResult]) -> pd.DataFrame:
+    """A row a lesion: area as annotated, longest axis with growth, x and y in level-0 px."""
+    parts = []
+    for result in results:
+        measures, matches = result.lesions, result.matches
+        if measures is None or matches is None:
             continue
         columns = {
-            "slide": judgement.slide.id,
+            "slide": result.slide.id,
             "lesion": np.arange(1, len(measures) + 1),
             "x": measures.centre_level0[:, 0],
             "y": measures.centre_level0[:, 1],
@@ -137,67 +78,45 @@ def lesions_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
             "longest_axis_um": measures.major_axis_um,
             "size": measures.size,
             "kind": np.where(measures.is_itc, "itc", "countable"),
-            "left_out": np.where(measures.is_itc, measures.itc_words, ""),
+            "excluded": np.where(measures.is_itc, measures.itc_reason, ""),
             "raster_um": measures.raster_um,
-            "best_probability": verdicts.best,
-            "found": ~np.isnan(verdicts.best),
+            "best_probability": matches.best,
+            "found": ~np.isnan(matches.best),
         }
         parts.append(pd.DataFrame(columns))
-    return _joined(parts)
+    return _concatenate(parts, LESION_COLUMNS)
 
 
-def detections_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
-    """One row a detection with its verdict; "not judged" on a slide whose tumour is not
-    outlined."""
-    parts = [_EMPTY_DETECTIONS]
-    for judgement in judgements:
-        detections, verdicts = judgement.detections, judgement.verdicts
+def detections_table(results: Sequence[SlideResult]) -> pd.DataFrame:
+    """A row a detection with its match; "not judged" on a slide whose tumour is not outlined."""
+    parts = []
+    for result in results:
+        detections, matches = result.detections, result.matches
         if detections is None:
             continue
-        columns = {name: getattr(detections, name) for name in ("slide", "x", "y", "probability")}
-        columns["verdict"] = "not judged" if verdicts is None else verdicts.verdict.astype(str)
-        columns["lesion"] = 0 if verdicts is None else verdicts.lesion
+        columns = {name: getattr(detections, name) for name in DETECTION_COLUMNS[:4]}
+        columns["match"] = "not judged" if matches is None else matches.match.astype(str)
+        columns["lesion"] = 0 if matches is None else matches.lesion
         parts.append(pd.DataFrame(columns))
-    return _joined(parts)
+    return _concatenate(parts, DETECTION_COLUMNS)
 
 
-_EMPTY_LESIONS = pd.DataFrame(
-    columns=[
-        "slide",
-        "lesion",
-        "x",
-        "y",
-        "area_mm2",
-        "longest_axis_um",
-        "size",
-        "kind",
-        "left_out",
-        "raster_um",
-        "best_probability",
-        "found",
+def _concatenate(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat(filled, ignore_index=True)
+
+
+def froc_table(curves: Mapping[str, Froc]) -> pd.DataFrame:
+    """Every operating point of the curves, by name; threshold inf: nothing detected."""
+    names = ("threshold", "false_positives", "sensitivity")
+    parts = [
+        pd.DataFrame({"definition": name, **{n: getattr(curve, n) for n in names}})
+        for name, curve in curves.items()
     ]
-)
-_EMPTY_DETECTIONS = pd.DataFrame(columns=["slide", "x", "y", "probability", "verdict", "lesion"])
-
-
-def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    filled = [part for part in parts[1:] if len(part)]
-    return pd.concat(filled, ignore_index=True) if filled else parts[0]
-
-
-def froc_table(figures: Figures) -> pd.DataFrame:
-    """Every operating point of every definition; threshold inf: nothing detected."""
-    curves = [froc.curve for froc in figures.froc.values()]
-    return pd.DataFrame(
-        {
-            "definition": np.repeat(
-                [c.definition.name for c in curves], [len(c.threshold) for c in curves]
-            ),
-            "threshold": np.concatenate([c.threshold for c in curves]),
-            "false_positives_per_slide": np.concatenate([c.false_positives for c in curves]),
-            "sensitivity": np.concatenate([c.sensitivity for c in curves]),
-        }
-    )
+    table = _concatenate(parts, ("definition", *names))
+    return table.rename(columns={"false_positives": "false_positives_per_slide"})
 
 
 def froc_band_table(figures: Figures) -> pd.DataFrame:
@@ -209,27 +128,23 @@ def froc_band_table(figures: Figures) -> pd.DataFrame:
 
 def roc_table(figures: Figures) -> pd.DataFrame:
     """The corners of both ROC curves."""
-    curves = {"slide": figures.slide_roc, "patch": figures.patch_roc}
-    return pd.DataFrame(
-        {
-            "of": np.repeat(list(curves), [len(c.threshold) for c in curves.values()]),
-            "threshold": np.concatenate([c.threshold for c in curves.values()]),
-            "false_positive_rate": np.concatenate([c.false_positive_rate for c in curves.values()]),
-            "true_positive_rate": np.concatenate([c.true_positive_rate for c in curves.values()]),
-        }
-    )
+    names = ("threshold", "false_positive_rate", "true_positive_rate")
+    parts = [
+        pd.DataFrame({"of": of, **{name: getattr(curve, name) for name in names}})
+        for of, curve in (("slide", figures.slide_roc), ("patch", figures.patch_roc))
+    ]
+    return _concatenate(parts, ("of", *names))
 
 
 def precision_recall_table(figures: Figures) -> pd.DataFrame:
-    """The slide score's precision and recall at every threshold."""
+    """Precision and recall of the slide score at every threshold."""
     curve = figures.slide_precision_recall
-    return pd.DataFrame(
-        {name: getattr(curve, name) for name in ("threshold", "precision", "recall")}
-    )
+    names = ("threshold", "precision", "recall")
+    return pd.DataFrame({name: getattr(curve, name) for name in names})
 
 
 def calibration_table(figures: Figures) -> pd.DataFrame:
-    """Bins of slides and of patches; an empty bin has no mean, and no share."""
+    """Bins of slides and of patches; an empty bin has empty fields."""
     parts = []
     for of, bins in (("slide", figures.slide_calibration), ("patch", figures.patch_calibration)):
         columns = {"of": of, "from": bins.edges[:-1], "to": bins.edges[1:]}
@@ -239,58 +154,31 @@ def calibration_table(figures: Figures) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def figures_table(figures: Figures) -> pd.DataFrame:
-    """Every figure, a row each; those that are not resampled come last."""
-    return pd.DataFrame(
-        [{"figure": name, **asdict(value)} for name, value in _every_figure(figures).items()]
-    )
-
-
-def _every_figure(figures: Figures) -> dict[str, Estimate]:
-    one, recall = figures.slide_delong, figures.patch_average_precision
-    few = Estimate(value=None, undefined="fewer than two slides of a kind")
-    found = {**figures.estimates, "slide_auc_delong": few}
-    if one is not None:
-        note = "; ".join(filter(None, ("normal interval, takes slides as independent", one.note)))
-        found["slide_auc_delong"] = Estimate(value=one.value, low=one.low, high=one.high, note=note)
-    undefined = figures.patch_roc.undefined if recall is None else ""
-    found["patch_average_precision"] = Estimate(value=recall, undefined=undefined)
+def figures_table(figures: Figures, further: Mapping[str, Estimate]) -> pd.DataFrame:
+    """A row a figure; further figures and those without an interval come last."""
+    average, roc = figures.patch_average_precision, figures.patch_roc
+    found = {
+        **figures.estimates,
+        **further,
+        "patch_average_precision": Estimate(value=average, undefined=roc.undefined),
+    }
     for of, noun, bins in (
         ("slide", "slides", figures.slide_calibration),
         ("patch", "patches", figures.patch_calibration),
     ):
         error = bins.expected_error
-        undefined = f"no {noun}" if error is None else ""
-        found[f"{of}_expected_calibration_error"] = Estimate(value=error, undefined=undefined)
-    return found
-
-
-def patients_table(figures: Figures) -> pd.DataFrame:
-    """The pN stage of every patient whose slides all have a true and a predicted class."""
-    stages = figures.stages
-    columns = {
-        "patient": list(stages.patient),
-        "true_stage": [STAGES[index] for index in stages.true],
-        "predicted_stage": [STAGES[index] for index in stages.predicted],
-    }
-    return pd.DataFrame(columns)
+        found[f"{of}_expected_calibration_error"] = Estimate(
+            value=error, undefined=f"no {noun}" if error is None else ""
+        )
+    return pd.DataFrame([{"figure": name, **asdict(value)} for name, value in found.items()])
 
 
 def subgroups_table(subgroups: Sequence[Subgroup]) -> pd.DataFrame:
     """A row for each figure of each subgroup."""
-    rows = [
-        {
-            **{k: v for k, v in row.items() if k != "figures"},
-            "figure": name,
-            "estimate": figure["value"],
-            **intervals,
-        }
-        for row in subgroup_rows(subgroups)
-        for name, figure in row["figures"].items()
-        for intervals in [{k: v for k, v in figure.items() if k != "value"}]
-    ]
-    return (
-        pd.DataFrame(rows)
-        if rows
-        else pd.DataFrame(columns=["column", "value", "slides", "figure", "estimate"])
-    )
+    rows = []
+    for group in list_subgroups(subgroups):
+        for name, figure in group.pop("figures").items():
+            estimate = {"figure": name, "estimate": figure.pop("value"), **figure}
+            rows.append({**group, **estimate})
+    columns = ["column", "value", "slides", "figure", "estimate"]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)

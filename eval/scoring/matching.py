@@ -1,4 +1,4 @@
-"""What becomes of each detection and each lesion: hit, false positive, ignored; found or missed."""
+"""Matching of detections with lesions: hits and false positives, found and missed lesions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,38 +8,37 @@ import numpy as np
 
 from ...wsi import Detections
 from ..truth.lesions import AnyLesions
+from .threshold import reaches
 
-__all__ = ["SlideVerdicts", "Verdict", "Verdicts", "judge_detections"]
+__all__ = ["Match", "PooledMatches", "SlideMatches", "match_detections"]
 
 
-class Verdict(StrEnum):
-    """Of one detection."""
+class Match(StrEnum):
+    """Match of one detection."""
 
     HIT = "hit"
     FALSE_POSITIVE = "false positive"
     IGNORED = "ignored"
-    """In isolated tumour cells: neither right nor wrong."""
+    """In isolated tumour cells: neither hit nor false positive."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlideVerdicts:
-    """Of one slide: N detections and L lesions."""
+class SlideMatches:
+    """Matches of N detections and L lesions on one slide."""
 
-    verdict: np.ndarray
-    """(N,) object, a `Verdict` each. Every detection in a countable lesion is a hit, the lesion is
-    found once."""
+    match: np.ndarray
+    """(N,) object, a `Match` each. Every detection in a countable lesion is a hit."""
     lesion: np.ndarray
-    """(N,) int64, label of the lesion it lies in, 0 for none."""
+    """(N,) int64, label of the lesion around it, 0 for none."""
     probability: np.ndarray
     """(N,) float64."""
     best: np.ndarray
-    """(L,) float64, highest probability of a detection in each lesion; NaN where there is none:
-    missed, not 0."""
+    """(L,) float64, highest probability of a detection in each lesion; NaN where it is missed."""
     is_itc: np.ndarray
     """(L,) bool."""
 
-    def count(self, verdict: Verdict) -> int:
-        return int((self.verdict == verdict).sum())
+    def count(self, match: Match) -> int:
+        return int((self.match == match).sum())
 
     @property
     def countable(self) -> int:
@@ -47,42 +46,58 @@ class SlideVerdicts:
 
     @property
     def hits(self) -> int:
-        """Countable lesions found by at least one detection."""
+        """Countable lesions with a detection inside."""
         return int((~self.is_itc & ~np.isnan(self.best)).sum())
 
+    def hits_from(self, threshold: float) -> int:
+        """Count the countable lesions with a detection of at least the threshold inside."""
+        return int(reaches(self.best[~self.is_itc], threshold).sum())
 
-def judge_detections(
+    def is_false_from(self, threshold: float) -> np.ndarray:
+        """False positives of at least the threshold, (N,) bool."""
+        return (self.match == Match.FALSE_POSITIVE) & reaches(self.probability, threshold)
+
+
+def match_detections(
     detections: Detections, lesions: AnyLesions | None, *, is_outside: np.ndarray | None = None
-) -> SlideVerdicts:
-    """Detections of one slide against its lesions; None: a slide without tumour, where each one is
-    false.
+) -> SlideMatches:
+    """Match the detections of one slide with its lesions; None for a slide without tumour.
 
-    So is each one that is_outside, (N,) bool: a lesion may end at the border of the slide, and hold
-    points on it.
+    Detections that are outside the slide, (N,) bool, are false positives even where a lesion
+    touches the border.
     """
-    probability = detections.probability
     if lesions is None:
-        lesion, best, is_itc = np.zeros(len(detections), np.int64), np.zeros(0), np.zeros(0, bool)
+        label, is_itc = np.zeros(len(detections), np.int64), np.zeros(0, bool)
     else:
-        lesion = lesions.at(np.stack([detections.x, detections.y], axis=1))
-        if is_outside is not None:
-            lesion[is_outside] = 0
+        label = lesions.at(np.stack([detections.x, detections.y], axis=1))
         is_itc = lesions.measures.is_itc
-        best = np.full(len(is_itc), np.nan)
-        np.fmax.at(best, lesion[lesion > 0] - 1, probability[lesion > 0])
-    verdict = np.full(len(detections), Verdict.FALSE_POSITIVE, object)
-    ignored = np.append(False, is_itc)[lesion]
-    verdict[lesion > 0] = Verdict.HIT
-    verdict[ignored] = Verdict.IGNORED
-    return SlideVerdicts(
-        verdict=verdict, lesion=lesion, probability=probability, best=best, is_itc=is_itc
+    return match_labels(detections, label, is_itc, is_outside=is_outside)
+
+
+def match_labels(
+    detections: Detections,
+    label: np.ndarray,
+    is_itc: np.ndarray,
+    *,
+    is_outside: np.ndarray | None = None,
+) -> SlideMatches:
+    """Match detections (N,) by the label of the lesion that each lies in, 0 for none; is_itc is
+    (L,) bool."""
+    if is_outside is not None:
+        label = np.where(is_outside, 0, label)
+    best = np.full(len(is_itc), np.nan)
+    np.fmax.at(best, label[label > 0] - 1, detections.probability[label > 0])
+    match = np.full(len(detections), Match.FALSE_POSITIVE, object)
+    match[label > 0] = Match.HIT
+    match[np.append(False, is_itc)[label]] = Match.IGNORED
+    return SlideMatches(
+        match=match, lesion=label, probability=detections.probability, best=best, is_itc=is_itc
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdicts:
-    """Verdicts of S slides in one pool: F false positives and L lesions, each with the index of its
-    slide."""
+class PooledMatches:
+    """Matches of S slides: F false positives and L lesions, each with the index of its slide."""
 
     is_normal: np.ndarray
     """(S,) bool, slides without tumour."""
@@ -96,19 +111,18 @@ class Verdicts:
     """(L,) bool."""
     lesion_slide: np.ndarray
     """(L,) int64."""
-    is_absent: np.ndarray | None = None
-    """(S,) bool, slides without a prediction: no false positives are counted there, nor divided by
-    them. None: none."""
+    is_predicted: np.ndarray | None = None
+    """(S,) bool, slides with a prediction; only these divide the false positives. None: all."""
 
     @classmethod
-    def pooled(
+    def pool(
         cls,
-        slides: Sequence[SlideVerdicts],
+        slides: Sequence[SlideMatches],
         *,
         is_normal: Sequence[bool],
-        is_absent: Sequence[bool] | None = None,
-    ) -> "Verdicts":
-        false = [s.probability[s.verdict == Verdict.FALSE_POSITIVE] for s in slides]
+        is_predicted: Sequence[bool] | None = None,
+    ) -> "PooledMatches":
+        false = [s.probability[s.match == Match.FALSE_POSITIVE] for s in slides]
         index = np.arange(len(slides))
         return cls(
             is_normal=np.array(is_normal, bool),
@@ -117,13 +131,15 @@ class Verdicts:
             best=np.concatenate([np.zeros(0), *(s.best for s in slides)]),
             is_itc=np.concatenate([np.zeros(0, bool), *(s.is_itc for s in slides)]),
             lesion_slide=np.repeat(index, [len(s.best) for s in slides]),
-            is_absent=None if is_absent is None else np.array(is_absent, bool),
+            is_predicted=None if is_predicted is None else np.array(is_predicted, bool),
         )
 
     @property
-    def is_predicted(self) -> np.ndarray:
+    def predicted(self) -> np.ndarray:
         """(S,) bool."""
-        return np.ones(len(self.is_normal), bool) if self.is_absent is None else ~self.is_absent
+        if self.is_predicted is None:
+            return np.ones(len(self.is_normal), bool)
+        return self.is_predicted
 
     @property
     def countable(self) -> int:

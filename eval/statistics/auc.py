@@ -1,20 +1,19 @@
-"""ROC curves and their area, of slides or of patches; resampled through the pairs of slides."""
+"""ROC curves and their area, for slides and for patches."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import sklearn.metrics
 from scipy.stats import norm
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from .bootstrap import SLACK
 
-__all__ = ["DeLong", "Pairs", "Roc", "delong", "roc"]
+__all__ = ["Pairs", "Roc", "delong_interval", "roc_curve"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Roc:
-    """A curve and its area. With one class only, the arrays are empty, auc is None and `undefined`
-    says why."""
+    """ROC curve. With one class only, the arrays are empty and auc is None."""
 
     threshold: np.ndarray
     """(T,) descending, from inf."""
@@ -22,64 +21,64 @@ class Roc:
     true_positive_rate: np.ndarray
     auc: float | None
     undefined: str = ""
+    """Reason why there is no curve."""
 
 
-def roc(scores: np.ndarray, is_tumor: np.ndarray, *, noun: str) -> Roc:
-    """ROC of scores (N,) with truth (N,) bool; noun (plural) is for the reason if undefined."""
-    if is_tumor.all() or not is_tumor.any():
+def roc_curve(scores: np.ndarray, is_tumor: np.ndarray, *, noun: str) -> Roc:
+    """Compute the ROC curve of scores (N,) with truth (N,) bool; noun (plural) names the items."""
+    undefined = describe_one_class(is_tumor, noun)
+    if undefined:
         empty = np.zeros(0)
-        reason = (
-            f"no {noun}"
-            if not len(scores)
-            else f"only {'tumour' if is_tumor.all() else 'normal'} {noun}"
-        )
         return Roc(
             threshold=empty,
             false_positive_rate=empty,
             true_positive_rate=empty,
             auc=None,
-            undefined=reason,
+            undefined=undefined,
         )
-    false, true, threshold = roc_curve(is_tumor, scores)
+    false, true, threshold = sklearn.metrics.roc_curve(is_tumor, scores)
     return Roc(
         threshold=threshold,
         false_positive_rate=false,
         true_positive_rate=true,
-        auc=float(roc_auc_score(is_tumor, scores)),
+        auc=float(sklearn.metrics.roc_auc_score(is_tumor, scores)),
     )
+
+
+def describe_one_class(is_tumor: np.ndarray, noun: str) -> str:
+    """Say that items (plural noun) are of one class only, or missing; empty where both occur."""
+    if not len(is_tumor):
+        return f"no {noun}"
+    if is_tumor.all() or not is_tumor.any():
+        return f"only {'tumour' if is_tumor.all() else 'normal'} {noun}"
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """The rank sum by pairs of slides, from which the AUC of any draw of the S slides follows.
-
-    `wins[i, j]` counts pairs of a tumour item of slide i and a normal item of slide j in which the
-    first scores higher; a tie is half a win.
-    """
+    """Rank sums by pairs of slides, which give the AUC of any draw of the S slides."""
 
     wins: np.ndarray
-    """(S, S) float64."""
+    """(S, S) float64: pairs of a tumour item of slide i and a normal item of slide j in which the
+    first scores higher; a tie is half a win."""
     tumor: np.ndarray
     """(S,) int64, tumour items of each slide."""
     normal: np.ndarray
     """(S,) int64."""
 
     @classmethod
-    def of(
+    def count(
         cls, scores: np.ndarray, is_tumor: np.ndarray, slide: np.ndarray, *, slides: int
     ) -> "Pairs":
-        """Items with scores (N,), truth (N,) bool and slide index (N,)."""
+        """Count pairs of items with scores (N,), truth (N,) bool and slide index (N,)."""
         positive, owner = scores[is_tumor], slide[is_tumor]
         order = np.argsort(positive, kind="stable")  # sorted queries stay in the cache
         positive, owner = positive[order], owner[order]
         negative, negative_slide = scores[~is_tumor], slide[~is_tumor]
         wins = np.zeros((slides, slides))
         for index in np.unique(negative_slide):
-            against = np.sort(negative[negative_slide == index])
-            below = np.searchsorted(against, positive, "left") + np.searchsorted(
-                against, positive, "right"
-            )
-            wins[:, index] = np.bincount(owner, below / 2, slides)
+            below = _count_below(positive, negative[negative_slide == index])
+            wins[:, index] = np.bincount(owner, below, slides)
         return cls(
             wins=wins,
             tumor=np.bincount(owner, minlength=slides),
@@ -87,62 +86,33 @@ class Pairs:
         )
 
     def auc(self, weights: np.ndarray) -> np.ndarray:
-        """AUC with slides drawn weights (B, S) times each: (B,), NaN where only one class was
-        drawn."""
+        """AUC of draws (B, S): (B,), NaN where only one class was drawn."""
         pairs = (weights @ self.tumor).astype(np.float64) * (weights @ self.normal)
         pairs[pairs == 0] = np.nan
         return ((weights @ self.wins) * weights).sum(axis=1) / pairs
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeLong:
-    """An AUC, or the difference of two on the same items, by DeLong et al. 1988; items are taken as
-    independent."""
-
-    value: float
-    variance: float
-    low: float | None = None
-    """Of the normal interval; an AUC's is cut to [0, 1]. None where the variance is 0."""
-    high: float | None = None
-    p_value: float | None = None
-    """Two-sided, of no difference; None for one AUC, and where the variance is 0."""
-    note: str = ""
-    """Why there is no interval."""
+def _count_below(points: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Count for each point the values below it, a tie as half: float64."""
+    among = np.sort(among)
+    return (np.searchsorted(among, points, "left") + np.searchsorted(among, points, "right")) / 2
 
 
-def delong(
-    scores: np.ndarray, is_tumor: np.ndarray, *, other: np.ndarray | None = None, confidence: float
-) -> DeLong | None:
-    """Of scores (N,), or of scores less other scores (N,) of the same items; None with fewer than
-    two of a class."""
-    if min(is_tumor.sum(), (~is_tumor).sum()) < 2:
-        return None
-    tumor, normal = _placements(scores, is_tumor)
-    if other is not None:
-        other_tumor, other_normal = _placements(other, is_tumor)
-        tumor, normal = tumor - other_tumor, normal - other_normal
-    value = float(tumor.mean())
-    variance = float(tumor.var(ddof=1) / len(tumor) + normal.var(ddof=1) / len(normal))
-    reach = float(norm.ppf((1 + confidence) / 2)) * np.sqrt(variance)
-    if reach <= SLACK:
-        return DeLong(
-            value=value, variance=0.0, note="its variance is 0: how sure it is cannot be told"
-        )
-    low, high = value - reach, value + reach
-    if other is None:
-        return DeLong(value=value, variance=variance, low=max(0.0, low), high=min(1.0, high))
-    p_value = float(2 * norm.sf(abs(value) / np.sqrt(variance)))
-    return DeLong(value=value, variance=variance, low=low, high=high, p_value=p_value)
+def delong_interval(
+    scores: np.ndarray, is_tumor: np.ndarray, *, confidence: float
+) -> tuple[float, float] | None:
+    """Interval of the AUC of independent items (DeLong et al. 1988), cut to [0, 1].
 
-
-def _placements(scores: np.ndarray, is_tumor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the other class that each tumour and each normal item beats, a tie being half."""
+    None with fewer than two items of a class, and where the variance is 0.
+    """
     tumor, normal = scores[is_tumor], scores[~is_tumor]
-
-    def share_below(points: np.ndarray, among: np.ndarray) -> np.ndarray:
-        among = np.sort(among)
-        return (
-            np.searchsorted(among, points, "left") + np.searchsorted(among, points, "right")
-        ) / (2 * len(among))
-
-    return share_below(tumor, normal), 1 - share_below(normal, tumor)
+    if min(len(tumor), len(normal)) < 2:
+        return None
+    beaten = _count_below(tumor, normal) / len(normal)
+    spared = 1 - _count_below(normal, tumor) / len(tumor)
+    variance = beaten.var(ddof=1) / len(tumor) + spared.var(ddof=1) / len(normal)
+    reach = float(norm.ppf((1 + confidence) / 2) * np.sqrt(variance))
+    if reach <= SLACK:
+        return None
+    auc = float(beaten.mean())
+    return max(0.0, auc - reach), min(1.0, auc + reach)

@@ -1,71 +1,88 @@
-"""How sure a figure is: slides drawn again with replacement, a patient's slides together.
+"""Confidence intervals by bootstrap: slides drawn with replacement, a patient's slides together.
 
-Percentile and BCa intervals (Efron 1987; for several strata Davison and Hinkley 1997, section 5.3).
+The percentile interval, and the bias-corrected and accelerated one (BCa, Efron 1987; with strata
+as in Davison and Hinkley 1997, section 5.3) where `benchmarks/interval_coverage.py` shows that it
+covers better on small cohorts: for the AUC.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.stats import norm
 
+from ...storage import format_count, pluralise
+
 __all__ = ["SLACK", "Estimate", "Resampling", "Statistic"]
 
-SLACK = 1e-12  # what rounding alone makes of one figure summed in several orders
-MOST_DROPPED = (
-    0.1  # share of resamples without a value; the others are a choice, and their spread too narrow
-)
+SLACK = 1e-12  # rounding error of one figure summed in several orders
+MOST_UNDEFINED = 0.1  # share of resamples; beyond it the defined ones are a selection
+VERY_FEW_UNITS = 5
+FEW_UNITS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A figure with its intervals. None where it is not defined, and `undefined` says why."""
+    """A figure with its confidence interval."""
 
     value: float | None
+    """None where the figure is not defined."""
     low: float | None = None
-    """Percentile interval; None where there is none, and where resamples all but agree, which would
-    look certain."""
+    """None without an interval, and where the resamples (nearly) all agree."""
     high: float | None = None
-    bca_low: float | None = None
-    """Bias-corrected and accelerated interval; None where the resamples do not tell it."""
-    bca_high: float | None = None
+    method: str = ""
+    """Kind of the interval: "percentile bootstrap", "BCa bootstrap" or "DeLong"."""
     resamples: int = 0
-    """Resamples behind the intervals."""
+    """Resamples behind the interval."""
     dropped: int = 0
     """Resamples in which the figure was not defined."""
     undefined: str = ""
+    """Reason why there is no value."""
     note: str = ""
-    """What must be known of the interval: why there is none, or why it says little."""
+    """Reason why there is no interval, or a limit of the interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic:
-    """Figures of any draw of the S slides: weights (B, S), how often each was drawn → (B, K), NaN
-    where undefined."""
+    """K figures as a function of how often each of S slides was drawn."""
 
     names: tuple[str, ...]
     """K names."""
-    of: Callable[[np.ndarray], np.ndarray]
+    compute: Callable[[np.ndarray], np.ndarray]
+    """Weights (B, S) → figures (B, K), NaN where undefined."""
     undefined: str = ""
-    """Why no draw defines it; empty if some does."""
+    """Reason why no draw defines them; empty if some does."""
+    has_bca: bool = False
+    """Whether the interval is BCa rather than percentile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """A statistic on all slides, on each resample, and without each unit."""
+
+    value: np.ndarray
+    """(K,)."""
+    resampled: np.ndarray
+    """(B, K)."""
+    jackknife: np.ndarray | None = None
+    """(U, K); None where the interval is percentile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """Resamples as weights (B, S) int64: how often each of S slides was drawn. The same for every
-    figure."""
+    """Resamples of S slides as weights: how often each was drawn. All figures share them."""
 
     weights: np.ndarray
-    left_out: np.ndarray
-    """(U, S) int64, 0 or 1: each unit left out in turn."""
+    """(B, S) int64."""
+    unit_of: np.ndarray
+    """(S,) int64, the patient (or slide) that each slide is drawn with."""
     has_tumor: np.ndarray
-    """(U,) bool: units with at least one tumour slide; drawn among themselves, as the others are.
-    """
-    units_with_normal: int
-    """Units with at least one normal slide, those with tumour included."""
-    normal_slides: int
+    """(U,) bool: units with a tumour slide; they are drawn apart from the others."""
+    is_normal: np.ndarray
+    """(S,) bool: slides without tumour."""
     unit: str
-    """"patients" or "slides": what was drawn."""
+    """"patients" or "slides"."""
     confidence: float
 
     @property
@@ -87,12 +104,11 @@ class Resampling:
         seed: int,
         confidence: float = 0.95,
     ) -> "Resampling":
-        """Draw patients where the cohort names any (a slide without one stands for itself), else
+        """Draw patients if the cohort names any (a slide without one stands for itself), else
         slides.
 
-        The draw does not depend on the order of the slides.
+        The order of the slides does not affect the draw.
         """
-        by_patient = any(patients)
         names = [f"patient {p}" if p else f"slide {i}" for i, p in zip(ids, patients, strict=True)]
         units, unit_of = np.unique(np.array(names, dtype=str), return_inverse=True)
         has_tumor = np.bincount(unit_of, is_tumor, len(units)) > 0
@@ -105,104 +121,120 @@ class Resampling:
                 drawn[:, members] = rng.multinomial(len(members), share, size=resamples)
         return cls(
             weights=drawn[:, unit_of],
-            left_out=(np.arange(len(units))[:, None] != unit_of).astype(np.int64),
+            unit_of=unit_of,
             has_tumor=has_tumor,
-            units_with_normal=len(np.unique(unit_of[~is_tumor])),
-            normal_slides=int((~is_tumor).sum()),
-            unit="patients" if by_patient else "slides",
+            is_normal=~is_tumor,
+            unit="patients" if any(patients) else "slides",
             confidence=confidence,
         )
 
-    def resampled(self, statistic: Statistic) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The figures (K,), their resamples (B, K), and with each unit left out (U, K)."""
-        whole = np.ones((1, self.weights.shape[1]), np.int64)
-        found = statistic.of(np.concatenate([whole, self.weights, self.left_out]))
-        return found[0], found[1 : 1 + len(self.weights)], found[1 + len(self.weights) :]
+    @cached_property
+    def caution(self) -> str:
+        """A warning where few patients or slides were drawn; empty where there are enough."""
+        kinds = {"with tumour": self.tumor_units, "without": self.normal_units}
+        few = [f"{n} {self.unit} {kind}" for kind, n in kinds.items() if n < FEW_UNITS]
+        if not few or not len(self.weights):
+            return ""
+        normal_slides, sources = (
+            int(self.is_normal.sum()),
+            len(np.unique(self.unit_of[self.is_normal])),
+        )
+        shared, fewest = "", min(kinds.values())
+        if not self.normal_units and self.unit == "patients" and sources:
+            fewest = min(self.tumor_units, sources)
+            shared = (
+                f"; the {normal_slides} normal slides come from {format_count(sources, 'patient')}"
+            )
+        advice = "Take intervals as rough."
+        if fewest < VERY_FEW_UNITS:
+            advice = "Intervals from so few come out too narrow: do not quote them."
+        return f"Only {' and '.join(few)}{shared}. {advice}"
 
-    def estimates(self, statistic: Statistic) -> dict[str, Estimate]:
-        """Each figure of a statistic with its intervals."""
+    def evaluate(self, statistic: Statistic) -> Draws:
+        """Compute a statistic on all slides, on every resample, and for BCa without each unit."""
+        parts = [np.ones((1, self.weights.shape[1]), np.int64), self.weights]
+        if statistic.has_bca:
+            parts.append((np.arange(len(self.has_tumor))[:, None] != self.unit_of).astype(np.int64))
+        found = statistic.compute(np.concatenate(parts))
+        end = 1 + len(self.weights)
+        return Draws(
+            value=found[0],
+            resampled=found[1:end],
+            jackknife=found[end:] if statistic.has_bca else None,
+        )
+
+    def estimate_all(self, statistic: Statistic, draws: Draws | None = None) -> dict[str, Estimate]:
+        """Estimate every figure of a statistic, from its draws if they are at hand."""
         if statistic.undefined:
-            return {
-                name: Estimate(value=None, undefined=statistic.undefined)
-                for name in statistic.names
-            }
-        columns = zip(statistic.names, *(part.T for part in self.resampled(statistic)), strict=True)
-        return {name: self.estimate(*column) for name, *column in columns}
+            none = Estimate(value=None, undefined=statistic.undefined)
+            return dict.fromkeys(statistic.names, none)
+        draws = draws or self.evaluate(statistic)
+        return {
+            name: self.estimate(
+                draws.value[k],
+                draws.resampled[:, k],
+                None if draws.jackknife is None else draws.jackknife[:, k],
+            )
+            for k, name in enumerate(statistic.names)
+        }
 
-    def estimate(self, value: float, resampled: np.ndarray, left_out: np.ndarray) -> Estimate:
-        """The intervals of a value from its resamples (B,), NaN ones dropped and counted, and its
-        (U,) jackknife."""
+    def estimate(
+        self, value: float, resampled: np.ndarray, jackknife: np.ndarray | None = None
+    ) -> Estimate:
+        """Return a value with its interval from resamples (B,), of which NaN ones are dropped and
+        counted; BCa if a jackknife (U,) is given and defines one, else percentile."""
         if np.isnan(value):
             return Estimate(value=None, undefined="not defined on these slides")
         kept = np.sort(resampled[~np.isnan(resampled)])
         dropped = len(resampled) - len(kept)
+        counts = {"value": float(value), "resamples": len(kept), "dropped": dropped}
         if len(kept) and max(self.tumor_units, self.normal_units) < 2:
-            note = f"no interval: one of the {self.unit} of each kind, nothing to draw"
-            return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
-        if not len(kept) or dropped > MOST_DROPPED * len(resampled):
-            note = (
-                f"no interval: not defined in {dropped} of {len(resampled)} resamples"
-                if dropped
-                else ""
-            )
-            return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
+            note = f"no interval: only one of the {self.unit} of each kind"
+            return Estimate(**counts, note=note)
+        if not len(kept) or dropped > MOST_UNDEFINED * len(resampled):
+            note = f"no interval: not defined in {dropped} of {len(resampled)} resamples"
+            return Estimate(**counts, note=note if dropped else "")
         tails = np.array([(1 - self.confidence) / 2, (1 + self.confidence) / 2])
         low, high = np.quantile(kept, tails).tolist()
         if high - low <= SLACK:
             every = "every" if kept[-1] - kept[0] <= SLACK else "nearly every"
-            note = f"{every} resample gives the same value: how sure it is cannot be told"
-            return Estimate(value=float(value), resamples=len(kept), dropped=dropped, note=note)
-        bca_low, bca_high = self._bca(float(value), kept, left_out, tails)
-        return Estimate(
-            value=float(value),
-            low=low,
-            high=high,
-            bca_low=bca_low,
-            bca_high=bca_high,
-            resamples=len(kept),
-            dropped=dropped,
-            note=self._alone,
-        )
+            return Estimate(**counts, note=f"no interval: {every} resample gives the same value")
+        method = "percentile bootstrap"
+        bca = None if jackknife is None else self._bca(float(value), kept, jackknife, tails)
+        if bca is not None:
+            method, (low, high) = "BCa bootstrap", bca
+        return Estimate(**counts, low=low, high=high, method=method, note=self._single_unit)
 
     @property
-    def _alone(self) -> str:
-        """What an interval lacks where a stratum has one unit: it is in every draw."""
-        unit = self.unit.removesuffix("s")
-        alone = {"with tumour": self.tumor_units, "without tumour": self.normal_units}
-        kinds = [kind for kind, units in alone.items() if units == 1]
-        return (
-            f"only one {unit} {kinds[0]}: its share of chance is not in the interval"
-            if kinds
-            else ""
-        )
+    def _single_unit(self) -> str:
+        """A limit of the interval where a stratum has one unit, which is in every draw."""
+        counts = {"with tumour": self.tumor_units, "without tumour": self.normal_units}
+        kinds = [kind for kind, units in counts.items() if units == 1]
+        if not kinds:
+            return ""
+        return f"only one {pluralise(1, self.unit[:-1])} {kinds[0]}: its variation is not included"
 
     def _bca(
-        self, value: float, resampled: np.ndarray, left_out: np.ndarray, tails: np.ndarray
-    ) -> tuple[float, float] | tuple[None, None]:
-        at = self._bca_tails(value, resampled, left_out, tails)
-        if at is None:
-            return None, None
-        low, high = np.quantile(resampled, at).tolist()
-        return (low, high) if high - low > SLACK else (None, None)
-
-    def _bca_tails(
-        self, value: float, resampled: np.ndarray, left_out: np.ndarray, tails: np.ndarray
-    ) -> np.ndarray | None:
-        """Which quantiles of the resamples the BCa interval takes; None where it cannot be told."""
-        # A resample that is the value but for rounding is half below it.
+        self, value: float, resampled: np.ndarray, jackknife: np.ndarray, tails: np.ndarray
+    ) -> tuple[float, float] | None:
+        """The BCa interval from sorted resamples; None where it cannot be computed."""
+        # A resample that equals the value but for rounding counts half as below it.
         slack = SLACK * max(1.0, abs(value))
         below = np.searchsorted(resampled, [value - slack, value + slack]).mean()
-        if not 0 < below < len(resampled) or np.isnan(left_out).any():
+        if not 0 < below < len(resampled) or np.isnan(jackknife).any():
             return None
-        bias = norm.ppf(below / len(resampled))
         cubes = squares = 0.0
         for stratum in (True, False):
-            values = left_out[self.has_tumor == stratum]
+            values = jackknife[self.has_tumor == stratum]
             if len(values):
                 influence = (len(values) - 1) * (values.mean() - values)
                 cubes += float((influence**3).sum()) / len(values) ** 3
                 squares += float((influence**2).sum()) / len(values) ** 2
         acceleration = cubes / (6 * squares**1.5) if squares > 0 else 0.0
+        bias = norm.ppf(below / len(resampled))
         moved = bias + norm.ppf(tails)
         scale = 1 - acceleration * moved
-        return norm.cdf(bias + moved / scale) if (scale > 0).all() else None
+        if not (scale > 0).all():
+            return None
+        low, high = np.quantile(resampled, norm.cdf(bias + moved / scale)).tolist()
+        return (low, high) if high - low > SLACK else None

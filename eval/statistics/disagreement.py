@@ -1,33 +1,26 @@
-"""Where models disagree: slide by slide, what each calls and finds, the slides they differ on most
-first."""
+"""Slides on which models disagree, those with the largest disagreement first."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..report.tables import counts_from
-from ..scoring.slide_result import Judgement
+from ..scoring.slide_result import SlideResult
 from ..scoring.threshold import reaches
 
-__all__ = ["disagreements"]
+__all__ = ["list_disagreements"]
 
 
-def disagreements(
-    judged: Mapping[str, Sequence[Judgement]], *, threshold: float
+def list_disagreements(
+    scored: Mapping[str, Sequence[SlideResult]], *, threshold: float
 ) -> list[dict[str, Any]]:
-    """A row for each slide that every model has a score of, as plain JSON; judged is by the models'
-    names.
+    """List the slides that every model has a score of, as plain JSON; scored is by model name.
 
-    First the slides that not all models call alike, then by how many lesions and false positives
-    their counts differ at the threshold, then by how far their scores lie apart.
+    Slides that not all models call alike come first, then the rest by the spread of their counts
+    of lesions and false positives at the threshold, then by the spread of their scores.
     """
-    by_id = [
-        {j.slide.id: j for j in judgements if j.score is not None} for judgements in judged.values()
-    ]
-    shared = [
-        j.slide.id for j in next(iter(judged.values())) if all(j.slide.id in one for one in by_id)
-    ]
+    by_id = [{r.slide.id: r for r in results if r.score is not None} for results in scored.values()]
+    shared = [name for name in by_id[0] if all(name in one for one in by_id)]
     rows = [
-        _row(dict(zip(judged, (one[name] for one in by_id), strict=True)), threshold)
+        _row(dict(zip(scored, (one[name] for one in by_id), strict=True)), threshold)
         for name in shared
     ]
     return sorted(
@@ -36,9 +29,9 @@ def disagreements(
     )
 
 
-def _row(slide: Mapping[str, Judgement], threshold: float) -> dict[str, Any]:
-    first = next(iter(slide.values()))
-    models = {name: _of_model(j, threshold) for name, j in slide.items()}
+def _row(by_model: Mapping[str, SlideResult], threshold: float) -> dict[str, Any]:
+    first = next(iter(by_model.values()))
+    models = {name: _model_row(result, threshold) for name, result in by_model.items()}
     scores = [one["score"] for one in models.values()]
     counts = [
         [one[name] or 0 for one in models.values()] for name in ("lesions_found", "false_positives")
@@ -47,7 +40,7 @@ def _row(slide: Mapping[str, Judgement], threshold: float) -> dict[str, Any]:
         "slide": first.slide.id,
         "label": first.slide.label,
         "patient": first.slide.patient,
-        "lesions": None if first.verdicts is None else first.verdicts.countable,
+        "lesions": None if first.matches is None else first.matches.countable,
         "called_differently": len({one["called_tumor"] for one in models.values()}) > 1,
         "count_spread": sum(max(one) - min(one) for one in counts),
         "score_spread": max(scores) - min(scores),
@@ -55,12 +48,11 @@ def _row(slide: Mapping[str, Judgement], threshold: float) -> dict[str, Any]:
     }
 
 
-def _of_model(judgement: Judgement, threshold: float) -> dict[str, Any]:
-    score = judgement.score
-    found, false = counts_from(judgement.verdicts, threshold).values()
+def _model_row(result: SlideResult, threshold: float) -> dict[str, Any]:
+    matches = result.matches
     return {
-        "score": score,
-        "called_tumor": bool(reaches(score, threshold)),
-        "lesions_found": found,
-        "false_positives": false,
+        "score": result.score,
+        "called_tumor": bool(reaches(result.score, threshold)),
+        "lesions_found": None if matches is None else matches.hits_from(threshold),
+        "false_positives": None if matches is None else int(matches.is_false_from(threshold).sum()),
     }

@@ -1,5 +1,4 @@
-"""The figures of an evaluation: what slides, patches, lesions and patients say together, each with
-its interval."""
+"""Figures of an evaluation from all slides together, each with its interval."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,58 +8,36 @@ from itertools import zip_longest
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
-from ..pn_stage import CLASSES, Stages
-from ..scoring.matching import Verdicts
-from ..scoring.slide_result import Judgement
+from ..scoring.matching import PooledMatches
+from ..scoring.slide_result import SlideResult
 from ..scoring.threshold import reaches
 from ..settings import EvaluateSettings
-from ..truth.measures import SIZES
-from .auc import DeLong, Roc, delong, roc
+from ..truth.measures import CLASSES, SIZES
+from .auc import Roc, delong_interval, roc_curve
 from .bootstrap import SLACK, Estimate, Resampling
-from .froc import DEFINITIONS, Froc, froc_curve
-from .froc_bootstrap import resampled_sensitivity
-from .froc_definitions import difference_words
-from .resampled import (
-    official_gap,
-    pooled_patches,
-    pooled_verdicts,
-    scored,
-    stages_of,
-    statistics_of,
-)
-from .slide_level import Calibration, calibration
+from .froc import Froc, froc_curve
+from .froc_bootstrap import resample_sensitivity
+from .froc_definitions import DEFINITIONS, OURS
+from .resampled import draw_resamples, list_statistics, pool_matches, pool_patches, pool_scores
+from .slide_level import Calibration, calibration_curve
 
-__all__ = [
-    "Band",
-    "Figures",
-    "FrocFigures",
-    "PrecisionRecall",
-    "SizeCounts",
-    "figures_of",
-    "resampling_of",
-]
+__all__ = ["Band", "Figures", "FrocFigures", "PrecisionRecall", "SizeCounts", "compute_figures"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrocFigures:
-    """A FROC curve by one definition, its score and its sensitivities; intervals where the
-    definition allows them."""
+    """A FROC curve by one definition, with intervals of its score and its sensitivities."""
 
     curve: Froc
     score: Estimate
     sensitivity: tuple[Estimate, ...]
-    slides: int
-    """With a prediction that can be judged."""
-    countable_lesions: int
-    itc: int
-    difference: str = ""
-    """Why the score is not ours, in a sentence; empty for ours."""
+    """At each rate of the curve."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """Pointwise interval of a FROC curve over rates (R,) of false positives per slide; NaN where
-    draws tell none."""
+    """Pointwise interval of a FROC curve over rates (R,) of false positives per slide; NaN without
+    an interval."""
 
     rates: np.ndarray
     low: np.ndarray
@@ -78,26 +55,20 @@ class PrecisionRecall:
 
 @dataclass(frozen=True, kw_only=True)
 class SizeCounts:
-    """What was found of each size."""
+    """Lesions found and slides called, by size."""
 
     lesions: dict[str, tuple[int, int, int]]
-    """By size: lesions, of them found by any detection, of them found from the slide threshold on.
-    """
+    """By size: lesions; those with a detection; those with one of at least the slide threshold."""
     slides: np.ndarray
-    """(4, 2) int64: slides by true class (`CLASSES`), and whether their score is below or from the
-    threshold on."""
-    classes: np.ndarray
-    """(4, 4) int64: slides by true class and by the class of the largest predicted lesion; those
-    that have both."""
+    """(4, 2) int64: slides by true class (`CLASSES`), score below and from the threshold on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Every figure, and how many of what it rests on."""
+    """Every figure, with the number of slides, lesions and patches behind it."""
 
     estimates: dict[str, Estimate]
     """All that have an interval, by name."""
-    slide_delong: DeLong | None
     froc: dict[str, FrocFigures]
     """By the name of the definition, `gigaslide` first."""
     patch_roc: Roc
@@ -107,18 +78,17 @@ class Figures:
     patch_calibration: Calibration
     patch_average_precision: float | None
     sizes: SizeCounts
-    stages: Stages
     froc_band: Band
     resampling: Resampling
     tumor_slides: int
-    """Those with a score: absent ones have none."""
+    """Slides with a score and tumour."""
     normal_slides: int
+    """Slides with a score and without tumour."""
     lesion_slides: int
-    """Slides whose lesions are known, normal and absent ones included: those that FROC speaks of.
-    """
-    absent_slides: int
-    """Slides without predictions: in no slide figure, their lesions missed, no false positives
-    divided by them."""
+    """Slides whose lesions are known, normal ones included."""
+    lesion_slides_predicted: int
+    """Those with a prediction, by which false positives are divided."""
+    slides_without_prediction: int
     countable_lesions: int
     itc: int
     tumor_patches: int
@@ -133,90 +103,71 @@ class Figures:
         return self.estimates["slide_auc"]
 
 
-def resampling_of(slides: Sequence[Judgement], settings: EvaluateSettings) -> Resampling:
-    """The draws behind every interval."""
-    return Resampling.draw(
-        [j.slide.id for j in slides],
-        [j.slide.patient for j in slides],
-        np.array([j.is_tumor for j in slides], bool),
-        resamples=settings.resamples,
-        seed=settings.seed,
-        confidence=settings.confidence,
-    )
-
-
-def figures_of(judgements: Sequence[Judgement], settings: EvaluateSettings) -> Figures:
-    """Figures of the slides that are in them, in any order."""
-    slides = [j for j in judgements if j.in_figures]
-    resampling = resampling_of(slides, settings)
-    estimates: dict[str, Estimate] = {}
-    gap = official_gap(judgements)
-    for statistic in statistics_of(slides, settings, cohort=judgements, gap=gap):
-        estimates |= resampling.estimates(statistic)
-    scores, is_tumor = scored(slides)
-    patches, patch_is_tumor, _ = pooled_patches(slides)
-    verdicts, known = pooled_verdicts(slides, "gigaslide")
+def compute_figures(results: Sequence[SlideResult], settings: EvaluateSettings) -> Figures:
+    """Compute the figures of the slides that are in them, in any order."""
+    slides = [result for result in results if result.in_figures]
+    resampling = draw_resamples(slides, settings)
+    estimates = estimate_all(slides, resampling, settings)
+    scores, is_tumor = pool_scores(slides)
+    patches, patch_is_tumor, _ = pool_patches(slides)
+    matches, known = pool_matches(slides)
     bins = {"bins": settings.calibration_bins, "confidence": settings.confidence}
-    recall = _precision_recall(patches, patch_is_tumor)
+    patch_curve = _precision_recall(patches, patch_is_tumor)
     return Figures(
         estimates=estimates,
-        slide_delong=delong(scores, is_tumor, confidence=settings.confidence),
-        froc=_froc(slides, estimates, settings, gap=gap),
-        patch_roc=roc(patches, patch_is_tumor, noun="patches"),
-        slide_roc=roc(scores, is_tumor, noun="slides"),
+        froc=_froc(matches, estimates, settings),
+        patch_roc=roc_curve(patches, patch_is_tumor, noun="patches"),
+        slide_roc=roc_curve(scores, is_tumor, noun="slides"),
         slide_precision_recall=_precision_recall(scores, is_tumor),
-        slide_calibration=calibration(scores, is_tumor, **bins),
-        patch_calibration=calibration(patches, patch_is_tumor, **bins),
-        patch_average_precision=_area(recall) if len(recall.threshold) else None,
-        sizes=_sizes(slides, settings),
-        stages=stages_of(slides, judgements),
-        froc_band=_band(verdicts, resampling.weights[:, known], settings),
+        slide_calibration=calibration_curve(scores, is_tumor, **bins),
+        patch_calibration=calibration_curve(patches, patch_is_tumor, **bins),
+        patch_average_precision=_area(patch_curve) if len(patch_curve.threshold) else None,
+        sizes=_count_sizes(slides, settings),
+        froc_band=_band(matches, resampling.weights[:, known], settings),
         resampling=resampling,
         tumor_slides=int(is_tumor.sum()),
         normal_slides=int((~is_tumor).sum()),
         lesion_slides=len(known),
-        absent_slides=sum(j.is_absent for j in slides),
-        countable_lesions=verdicts.countable,
-        itc=len(verdicts.best) - verdicts.countable,
+        lesion_slides_predicted=int(matches.predicted.sum()),
+        slides_without_prediction=sum(not result.is_predicted for result in slides),
+        countable_lesions=matches.countable,
+        itc=len(matches.best) - matches.countable,
         tumor_patches=int(patch_is_tumor.sum()),
         normal_patches=int((~patch_is_tumor).sum()),
     )
 
 
-def _froc(
-    slides: Sequence[Judgement],
-    estimates: dict[str, Estimate],
-    settings: EvaluateSettings,
-    *,
-    gap: str,
-) -> dict[str, FrocFigures]:
-    found: dict[str, FrocFigures] = {}
-    for name, definition in DEFINITIONS.items():
-        verdicts, _ = pooled_verdicts(slides, definition.lesions)
-        curve = froc_curve(verdicts, definition, rates=settings.false_positives_per_slide)
-        if definition.lesions != "gigaslide" and gap:
-            curve = curve.without(gap)
-        ours = found["gigaslide"].curve if found else None
-        found[name] = FrocFigures(
-            curve=curve,
-            score=_as_read(estimates[f"froc_{name}"], curve.score),
-            sensitivity=tuple(
-                _as_read(estimates[f"froc_{name}_at_{rate:g}"], value)
-                for rate, value in zip_longest(curve.rates, curve.at_rates)
-            ),
-            slides=int(verdicts.is_predicted.sum()),
-            countable_lesions=verdicts.countable,
-            itc=len(verdicts.best) - verdicts.countable,
-            difference=""
-            if ours is None
-            else difference_words(curve, ours, verdicts=verdicts, slides=slides),
-        )
+def estimate_all(
+    slides: Sequence[SlideResult], resampling: Resampling, settings: EvaluateSettings
+) -> dict[str, Estimate]:
+    """Estimate every statistic; slide AUC has DeLong's interval where there are neither resamples
+    nor patients."""
+    found: dict[str, Estimate] = {}
+    for statistic in list_statistics(slides, settings):
+        found |= resampling.estimate_all(statistic)
+    if not settings.resamples and resampling.unit == "slides":
+        interval = delong_interval(*pool_scores(slides), confidence=settings.confidence)
+        if interval is not None:
+            low, high = interval
+            found["slide_auc"] = replace(found["slide_auc"], low=low, high=high, method="DeLong")
     return found
 
 
-def _as_read(estimate: Estimate, value: float | None) -> Estimate:
-    """The value as the curve itself is read, to the last digit."""
-    return replace(estimate, value=value)
+def _froc(
+    matches: PooledMatches, estimates: dict[str, Estimate], settings: EvaluateSettings
+) -> dict[str, FrocFigures]:
+    found: dict[str, FrocFigures] = {}
+    for name, definition in DEFINITIONS.items():
+        curve = froc_curve(matches, definition, rates=settings.false_positives_per_slide)
+        found[name] = FrocFigures(
+            curve=curve,
+            score=replace(estimates[f"froc_{name}"], value=curve.score),
+            sensitivity=tuple(
+                replace(estimates[f"froc_{name}_at_{rate:g}"], value=value)
+                for rate, value in zip_longest(curve.rates, curve.at_rates)
+            ),
+        )
+    return found
 
 
 def _precision_recall(scores: np.ndarray, is_tumor: np.ndarray) -> PrecisionRecall:
@@ -230,38 +181,34 @@ def _area(curve: PrecisionRecall) -> float:
     return float((-np.diff(curve.recall, append=0.0) * curve.precision).sum())
 
 
-def _sizes(slides: Sequence[Judgement], settings: EvaluateSettings) -> SizeCounts:
+def _count_sizes(slides: Sequence[SlideResult], settings: EvaluateSettings) -> SizeCounts:
     threshold = settings.slide_threshold
     counts: dict[str, Counter[str]] = {size: Counter() for size in SIZES}
-    table, classes = np.zeros((len(CLASSES), 2), np.int64), np.zeros((len(CLASSES),) * 2, np.int64)
-    for j in slides:
-        if j.true_class:
-            row = CLASSES.index(j.true_class)
-            if j.score is not None:
-                table[row, int(reaches(j.score, threshold))] += 1
-            if j.predicted_class:
-                classes[row, CLASSES.index(j.predicted_class)] += 1
-        if j.lesions is None or j.verdicts is None:
+    table = np.zeros((len(CLASSES), 2), np.int64)
+    for result in slides:
+        if result.true_class and result.score is not None:
+            row = CLASSES.index(result.true_class)
+            table[row, int(reaches(result.score, threshold))] += 1
+        if result.lesions is None or result.matches is None:
             continue
-        for size, best in zip(j.lesions.size.tolist(), j.verdicts.best.tolist(), strict=True):
-            counts[size].update(
-                {"all": 1, "any": int(best == best), "from": int(reaches(best, threshold))}
-            )  # NaN: missed
-    lesions = {size: (one["all"], one["any"], one["from"]) for size, one in counts.items()}
-    return SizeCounts(lesions=lesions, slides=table, classes=classes)
+        best = result.matches.best
+        for size in SIZES:
+            its = best[result.lesions.size == size]
+            found, called = int((~np.isnan(its)).sum()), int(reaches(its, threshold).sum())
+            counts[size].update({"all": len(its), "found": found, "called": called})
+    lesions = {size: (one["all"], one["found"], one["called"]) for size, one in counts.items()}
+    return SizeCounts(lesions=lesions, slides=table)
 
 
-def _band(verdicts: Verdicts, weights: np.ndarray, settings: EvaluateSettings) -> Band:
-    rates = np.geomspace(
-        settings.false_positives_per_slide[0] / 2, settings.false_positives_per_slide[-1] * 1.25, 80
-    )
-    resampled = resampled_sensitivity(verdicts, DEFINITIONS["gigaslide"], weights, rates=rates)
+def _band(matches: PooledMatches, weights: np.ndarray, settings: EvaluateSettings) -> Band:
+    first, last = settings.false_positives_per_slide[0], settings.false_positives_per_slide[-1]
+    rates = np.geomspace(first / 2, last * 1.25, 80)
+    resampled = resample_sensitivity(matches, OURS, weights, rates=rates)
     resampled = resampled[~np.isnan(resampled).any(axis=1)]
     if not len(resampled):
         nothing = np.full(len(rates), np.nan)
         return Band(rates=rates, low=nothing, high=nothing)
-    ends = np.quantile(
-        resampled, [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2], axis=0
-    )
+    tails = [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2]
+    ends = np.quantile(resampled, tails, axis=0)
     low, high = np.where(ends[1] - ends[0] > SLACK, ends, np.nan)
     return Band(rates=rates, low=low, high=high)

@@ -1,5 +1,4 @@
-"""What a score for each slide is worth: operating points, precision and recall, calibration;
-resampled by weights."""
+"""Slide-level figures: operating points, precision and recall, calibration."""
 
 from dataclasses import dataclass
 
@@ -8,32 +7,33 @@ from scipy.stats import norm
 
 from ..scoring.threshold import reaches
 
-__all__ = ["Calibration", "Ranking", "calibration"]
+__all__ = ["Calibration", "Ranking", "calibration_curve"]
 
 SLACK = 1e-9  # a specificity of 0.9 on 30 slides must still admit the third false alarm
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Scored items in groups of one score, best first; each belongs to one of S slides.
+    """Slides ranked by their score.
 
-    All methods take weights (B, S), how often each slide was drawn, and give (B,), NaN where it is
-    not defined.
+    All methods take weights (B, S), how often each slide was drawn, and return (B,), NaN where the
+    figure is not defined.
     """
 
     threshold: np.ndarray
     """(T,) descending, every score that occurs."""
     scores: np.ndarray
+    """(S,)."""
     is_tumor: np.ndarray
     """(S,) bool."""
 
     @classmethod
     def of(cls, scores: np.ndarray, is_tumor: np.ndarray) -> "Ranking":
-        """One score (S,) and truth (S,) a slide."""
+        """Rank scores (S,) with truth (S,) bool."""
         return cls(threshold=np.unique(scores)[::-1], scores=scores, is_tumor=is_tumor)
 
     def counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Drawn tumour and normal slides with at least each threshold: two (B, T) int64."""
+        """Count drawn tumour and normal slides with at least each threshold: two (B, T) int64."""
         order = np.argsort(-self.scores, kind="stable")
         ends = np.searchsorted(-self.scores[order], -self.threshold, side="right") - 1
         tumor = (weights * self.is_tumor)[:, order].cumsum(axis=1)[:, ends]
@@ -41,7 +41,7 @@ class Ranking:
         return tumor, normal
 
     def average_precision(self, weights: np.ndarray) -> np.ndarray:
-        """Σ (recall gained) × precision over the thresholds: a step curve, nothing interpolated."""
+        """Σ (recall gained) × precision over the thresholds: a step curve without interpolation."""
         tumor, normal = self.counts(weights)
         called = tumor + normal
         precision = np.divide(tumor, called, out=np.zeros(tumor.shape), where=called > 0)
@@ -49,13 +49,13 @@ class Ranking:
         return (gained * precision).sum(axis=1) / _or_nan(tumor[:, -1])
 
     def sensitivity_at(self, specificity: float, weights: np.ndarray) -> np.ndarray:
-        """The best that a threshold of at least that specificity gives; nothing called is one."""
+        """Best sensitivity of a threshold with at least that specificity."""
         tumor, normal = self.counts(weights)
         allowed = normal <= (1 - specificity) * normal[:, -1:] + SLACK
         return np.where(allowed, tumor, 0).max(axis=1) / _or_nan(tumor[:, -1] * (normal[:, -1] > 0))
 
     def specificity_at(self, sensitivity: float, weights: np.ndarray) -> np.ndarray:
-        """The best that a threshold of at least that sensitivity gives."""
+        """Best specificity of a threshold with at least that sensitivity."""
         tumor, normal = self.counts(weights)
         enough = tumor >= sensitivity * tumor[:, -1:] - SLACK
         fewest = np.where(enough, normal, normal[:, -1:]).min(axis=1)
@@ -71,7 +71,7 @@ class Ranking:
         )
 
     def brier(self, weights: np.ndarray) -> np.ndarray:
-        """Mean squared distance of score and truth."""
+        """Mean squared error of the score."""
         return weights @ (self.scores - self.is_tumor) ** 2 / _or_nan(weights.sum(axis=1))
 
 
@@ -81,8 +81,7 @@ def _or_nan(count: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Scores in bins of one width over [0, 1]: how many, their mean, and how often they were
-    tumour. NaN: empty bin."""
+    """Calibration of scores in bins of equal width over [0, 1]; NaN in an empty bin."""
 
     edges: np.ndarray
     """(bins + 1,)"""
@@ -90,17 +89,17 @@ class Calibration:
     mean_score: np.ndarray
     tumor_share: np.ndarray
     low: np.ndarray
-    """Wilson's interval of the share."""
+    """Wilson's interval of tumor_share."""
     high: np.ndarray
     brier: float | None
     expected_error: float | None
-    """Mean distance of mean score and share, bins weighted by their count."""
+    """Mean absolute difference of mean score and share, weighted by the bins' counts."""
 
 
-def calibration(
+def calibration_curve(
     scores: np.ndarray, is_tumor: np.ndarray, *, bins: int, confidence: float
 ) -> Calibration:
-    """Calibration of scores (N,) in [0, 1] with truth (N,) bool; the last bin holds 1."""
+    """Compute the calibration of scores (N,) in [0, 1], truth (N,) bool; the last bin holds 1."""
     scores = scores.astype(np.float64)
     edges = np.linspace(0, 1, bins + 1)
     index = np.minimum((scores * bins).astype(np.int64), bins - 1)

@@ -1,29 +1,28 @@
-"""The same figures for each value of a cohort column: scanner, centre, whatever the table tells."""
+"""Figures for each value of a cohort column, such as scanner or centre."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...cohort import CohortSlide
 from ...storage import SettingsError
-from ..scoring.slide_result import Judgement
+from ..scoring.slide_result import SlideResult
 from ..settings import EvaluateSettings
 from .bootstrap import Estimate
-from .figures import resampling_of
-from .resampled import official_gap, pooled_verdicts, statistics_of
+from .figures import estimate_all
+from .resampled import draw_resamples, pool_matches
 
-__all__ = ["Subgroup", "check_columns", "subgroups_of"]
-
+__all__ = ["Subgroup", "check_columns", "compute_subgroups"]
 
 OWN_COLUMNS = ("label", "patient", "split")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subgroup:
-    """Slides with one value of a column; drawn among themselves for the intervals."""
+    """Slides with one value of a column, resampled among themselves."""
 
     column: str
     value: str
-    """Empty: the slides of which the table does not say it."""
+    """Empty for slides without a value."""
     slides: int
     tumor_slides: int
     countable_lesions: int
@@ -31,10 +30,10 @@ class Subgroup:
 
 
 def check_columns(cohort: Iterable[CohortSlide], settings: EvaluateSettings) -> None:
-    """Refuse columns that the cohort has not.
+    """Refuse subgroups by columns that the cohort lacks.
 
     Raises:
-        SettingsError: naming them, and those it has.
+        SettingsError: naming the missing columns and those there are.
     """
     known = dict.fromkeys([*OWN_COLUMNS, *(name for slide in cohort for name, _ in slide.further)])
     missing = [name for name in settings.subgroups if name not in known]
@@ -45,44 +44,31 @@ def check_columns(cohort: Iterable[CohortSlide], settings: EvaluateSettings) -> 
         )
 
 
-def subgroups_of(
-    judgements: Sequence[Judgement], settings: EvaluateSettings
+def compute_subgroups(
+    results: Sequence[SlideResult], settings: EvaluateSettings
 ) -> tuple[Subgroup, ...]:
-    """Subgroups by every column asked for, values in alphabetical order."""
-    used = [j for j in judgements if j.in_figures]
+    """Compute the subgroups of every column in the settings, values in alphabetical order."""
+    used = [result for result in results if result.in_figures]
     return tuple(
-        _subgroup(column, value, judgements, settings)
+        _compute(column, value, [r for r in used if _value(r, column) == value], settings)
         for column in settings.subgroups
-        for value in sorted({_value(j, column) for j in used})
+        for value in sorted({_value(r, column) for r in used})
     )
 
 
-def _value(judgement: Judgement, column: str) -> str:
-    return (
-        getattr(judgement.slide, column)
-        if column in OWN_COLUMNS
-        else judgement.slide.column(column)
-    )
+def _value(result: SlideResult, column: str) -> str:
+    slide = result.slide
+    return getattr(slide, column) if column in OWN_COLUMNS else slide.column(column)
 
 
-def _subgroup(
-    column: str, value: str, cohort: Sequence[Judgement], settings: EvaluateSettings
+def _compute(
+    column: str, value: str, slides: Sequence[SlideResult], settings: EvaluateSettings
 ) -> Subgroup:
-    judgements = [j for j in cohort if _value(j, column) == value]
-    slides, patients = (
-        [j for j in judgements if j.in_figures],
-        {j.slide.patient for j in judgements},
-    )
-    theirs = [j for j in cohort if j.slide.patient in patients]  # wherever their slides are
-    resampling = resampling_of(slides, settings)
-    estimates: dict[str, Estimate] = {}
-    for statistic in statistics_of(slides, settings, cohort=theirs, gap=official_gap(judgements)):
-        estimates |= resampling.estimates(statistic)
     return Subgroup(
         column=column,
         value=value,
         slides=len(slides),
-        tumor_slides=sum(j.is_tumor for j in slides),
-        countable_lesions=pooled_verdicts(slides, "gigaslide")[0].countable,
-        estimates=estimates,
+        tumor_slides=sum(result.is_tumor for result in slides),
+        countable_lesions=pool_matches(slides)[0].countable,
+        estimates=estimate_all(slides, draw_resamples(slides, settings), settings),
     )

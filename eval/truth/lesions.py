@@ -1,9 +1,7 @@
-"""Lesions from annotated tumour, exactly: outlines grown, merged, holes filled, isolated tumour
-cells set aside.
+"""Lesions from annotated tumour as polygons: outlines grown, merged and measured exactly.
 
-The rules are CAMELYON16's, held by polygons in place of a mask: no raster, so no scale to dispute.
-
-Frame: level-0 px (x, y) throughout; lengths that are told are µm.
+The rules are CAMELYON16's, on polygons instead of a mask, so that no raster affects the result.
+Frame: level-0 px (x, y); measures are in µm.
 """
 
 from dataclasses import dataclass
@@ -16,42 +14,39 @@ from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon
 
 from ..settings import EvaluateSettings
-from .mask_lesions import MaskLesions, Raster, lesions_on_raster
+from .mask_lesions import MaskLesions, Raster, draw_polygons, label_mask
 from .measures import LesionMeasures, LesionRule
 
-__all__ = ["AnyLesions", "Lesions", "lesions_of_annotation"]
+__all__ = ["AnyLesions", "Lesions", "find_lesions"]
 
-SMOOTHED_UM = 0.25  # outlines may be off by this, one px at 40X: growing takes half the time
-QUARTER_SEGMENTS = (
-    16  # of the circles by which outlines grow: at most 0.05 µm inside the true circle
-)
-MOST_VERTICES = 200_000  # of smoothed outlines: some ten seconds; more are labelled on a raster
+SMOOTHED_UM = 0.25  # outlines may move by this, one px at 40X: growing takes half the time
+QUARTER_SEGMENTS = 16  # of the circles of growth: at most 0.05 µm inside the true circle
+MOST_VERTICES = 200_000  # after smoothing, some ten seconds; more are labelled on a raster
 
 
 class AnyLesions(Protocol):
-    """Lesions of one slide, however they are held; labels are 1..N."""
+    """Lesions of one slide, as polygons or as a mask; labels are 1..N."""
 
     @property
     def measures(self) -> LesionMeasures: ...
 
     def at(self, xy: np.ndarray) -> np.ndarray:
-        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion and
-        outside the slide."""
+        """Return the label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 for none."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lesions:
-    """Lesions of one slide as outlines."""
+    """Lesions of one slide as polygons."""
 
     outlines: np.ndarray
-    """(N,) object: a shapely polygon each, or several that touch in points; growth included,
-    without holes."""
+    """(N,) object: a polygon without holes each, or several that touch in points; growth
+    included."""
     measures: LesionMeasures
 
     def at(self, xy: np.ndarray) -> np.ndarray:
-        """Label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 outside every lesion; the
-        outline is inside."""
+        """Return the label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 for none; an
+        outline belongs to its lesion."""
         points = np.asarray(xy, np.float64).reshape(-1, 2)
         found = np.zeros(len(points), np.int64)
         point, lesion = shapely.STRtree(self.outlines).query(shapely.points(points))
@@ -62,83 +57,76 @@ class Lesions:
         return found
 
 
-def lesions_of_annotation(
+def find_lesions(
     tumor: MultiPolygon,
     *,
     slide_size: tuple[int, int],
     slide_mpp: float,
     settings: EvaluateSettings,
 ) -> Lesions | MaskLesions:
-    """Lesions of outlined tumour, level-0 px; on a raster of `settings.lesion_mpp` where it is too
-    detailed.
+    """Find the lesions of outlined tumour, level-0 px; on a raster of `settings.lesion_mpp` where
+    the outlines have too many vertices.
 
-    slide_size is (width, height) in level-0 px: as in a mask of the slide, lesions end at its
-    border.
+    slide_size is (width, height) in level-0 px; lesions end at the slide's border.
     """
     slide = shapely.box(0, 0, *slide_size)
-    parts = _polygons(_within(shapely.get_parts(tumor), slide))
+    parts = _polygons(_cut(shapely.get_parts(tumor), slide))
     smooth = shapely.simplify(parts, SMOOTHED_UM / slide_mpp, preserve_topology=False)
     smooth = np.where(shapely.is_empty(smooth) | ~shapely.is_valid(smooth), parts, smooth)
     rule = LesionRule(growth_um=settings.growth_um, itc_um=settings.itc_um)
     if shapely.get_num_coordinates(smooth).sum() > MOST_VERTICES:
         raster = Raster(pixel_level0=settings.lesion_mpp / slide_mpp, pixel_um=settings.lesion_mpp)
-        return lesions_on_raster(parts, raster, rule, slide_size=slide_size)
-    outlines = _grown(smooth, slide, growth_level0=rule.growth_um / slide_mpp)
-    return Lesions(
-        outlines=outlines, measures=_measured(outlines, parts, rule, slide_mpp=slide_mpp)
-    )
+        whole = MultiPolygon(list(parts))
+        mask = draw_polygons(whole, pixel_level0=raster.pixel_level0, slide_size=slide_size)
+        return label_mask(mask, raster, rule)
+    outlines = _grow(smooth, slide, growth_level0=rule.growth_um / slide_mpp)
+    return Lesions(outlines=outlines, measures=_measure(outlines, parts, rule, slide_mpp=slide_mpp))
 
 
 def _polygons(geometries: np.ndarray) -> np.ndarray:
     parts = shapely.get_parts(shapely.get_parts(geometries))
-    return parts[
-        (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)
-    ]
+    is_polygon = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    return parts[is_polygon & (shapely.area(parts) > 0)]
 
 
-def _within(polygons: np.ndarray, slide: shapely.Polygon) -> np.ndarray:
+def _cut(polygons: np.ndarray, slide: shapely.Polygon) -> np.ndarray:
     reaches_out = ~shapely.contains_properly(slide, polygons)
     kept = polygons.copy()
     kept[reaches_out] = shapely.intersection(polygons[reaches_out], slide)
     return kept
 
 
-def _grown(parts: np.ndarray, slide: shapely.Polygon, *, growth_level0: float) -> np.ndarray:
+def _grow(parts: np.ndarray, slide: shapely.Polygon, *, growth_level0: float) -> np.ndarray:
     """Outlines of lesions, from top to bottom."""
-    # What fills a hole of the drawing fills it after growth too, and there is less to grow.
-    full = shapely.polygons(shapely.get_exterior_ring(parts))
-    grown = (
-        shapely.buffer(full, growth_level0, quad_segs=QUARTER_SEGMENTS) if growth_level0 else full
-    )
-    inside = _polygons(_within(shapely.get_parts(shapely.union_all(grown)), slide))
-    filled = shapely.get_parts(
-        shapely.union_all(shapely.polygons(shapely.get_exterior_ring(inside)))
-    )
+    # A hole in the annotation is filled before growth, which leaves fewer vertices to grow.
+    grown = shapely.polygons(shapely.get_exterior_ring(parts))
+    if growth_level0:
+        grown = shapely.buffer(grown, growth_level0, quad_segs=QUARTER_SEGMENTS)
+    inside = _polygons(_cut(shapely.get_parts(shapely.union_all(grown)), slide))
+    filled = shapely.union_all(shapely.polygons(shapely.get_exterior_ring(inside)))
+    pieces = shapely.get_parts(filled)
     # Pieces that meet in a corner are one lesion: 8-connected, as in a mask.
-    one, other = shapely.STRtree(filled).query(filled, predicate="intersects")
-    graph = coo_array((np.ones(len(one)), (one, other)), shape=(len(filled), len(filled)))
+    one, other = shapely.STRtree(pieces).query(pieces, predicate="intersects")
+    graph = coo_array((np.ones(len(one)), (one, other)), shape=(len(pieces), len(pieces)))
     count, member = connected_components(graph, directed=False)
-    lesions = (
-        [shapely.union_all(filled[member == index]) for index in range(count)]
-        if count < len(filled)
-        else filled
-    )
-    outlines = np.array(list(lesions), object)
+    lesions = list(pieces)
+    if count < len(pieces):
+        lesions = [shapely.union_all(pieces[member == index]) for index in range(count)]
+    outlines = np.array(lesions, object)
     bounds = shapely.bounds(outlines).reshape(-1, 4)
     return outlines[np.lexsort((bounds[:, 0], bounds[:, 1]))]
 
 
-def _measured(
+def _measure(
     outlines: np.ndarray, drawn: np.ndarray, rule: LesionRule, *, slide_mpp: float
 ) -> LesionMeasures:
     area, centre, largest = _moments(outlines)
     drawn_area = np.zeros(len(outlines))
-    lesion, part = (
-        shapely.STRtree(drawn).query(outlines) if len(drawn) else np.zeros((2, 0), np.int64)
-    )
-    inner = shapely.point_on_surface(drawn[part])
-    is_its = shapely.intersects(outlines[lesion], inner) if len(part) else np.zeros(0, bool)
-    np.add.at(drawn_area, lesion[is_its], shapely.area(drawn[part[is_its]]))
+    if len(drawn):
+        lesion, part = shapely.STRtree(drawn).query(outlines)
+        inner = shapely.point_on_surface(drawn[part])
+        belongs = shapely.intersects(outlines[lesion], inner)
+        np.add.at(drawn_area, lesion[belongs], shapely.area(drawn[part[belongs]]))
     return LesionMeasures(
         area_um2=area * slide_mpp**2,
         drawn_um2=drawn_area * slide_mpp**2,
@@ -151,10 +139,7 @@ def _measured(
 
 def _moments(outlines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Area (N,), centre of mass (N, 2) and largest eigenvalue of the second central moments (N,),
-    by Green's theorem.
-
-    Level-0 px, to the power that belongs to each.
-    """
+    by Green's theorem, in level-0 px."""
     parts, lesion = shapely.get_parts(outlines, return_index=True)
     parts = shapely.normalize(parts)  # all rings run one way
     points, ring = shapely.get_coordinates(shapely.get_exterior_ring(parts), return_index=True)

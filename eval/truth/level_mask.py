@@ -1,5 +1,4 @@
-"""One level of a mask file as it stands: what the official programs read, where ours takes outlines
-of the finest."""
+"""One level of a mask file, read as it stands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,35 +11,35 @@ import tifffile
 from ...storage import AnnotationError
 from ...wsi import GroupMeaning, page_mpp_xy
 
-__all__ = ["SAME_SHARE", "LevelMask", "level_mask"]
+__all__ = ["SAME_SHARE", "LevelMask", "read_level_mask"]
 
-SAME_SHARE = 0.05  # a level counts as the wanted one if its downsample is this near
+SAME_SHARE = 0.05  # a level is the wanted one if its downsample differs by less than this
 LARGEST_BYTES = 2**27  # of the level, and of a tile; CAMELYON's largest level has 20 MB
 
 
 @dataclass(frozen=True, kw_only=True)
 class LevelMask:
-    """Tumour at one level of a mask file that has the slide's px."""
+    """Tumour at one level of a mask file of the slide's size."""
 
     tumor: np.ndarray
     """(rows, columns) bool."""
     downsample: float
-    """Of the level, by the widths: level-0 px per px."""
+    """Level-0 px per px of the level, by the widths."""
     mpp: float | None
-    """µm per level-0 px as the file says it; None where it does not."""
+    """µm per level-0 px in the file; None where the file has none."""
 
 
-def level_mask(
+def read_level_mask(
     path: Path,
     downsample: float,
     *,
     slide_size: tuple[int, int],
     groups: Mapping[str, GroupMeaning],
 ) -> LevelMask | None:
-    """The level of a TIFF mask with about that downsample.
+    """Read the level of a TIFF mask with about that downsample.
 
-    None where path is no TIFF, is of another size than the slide (width, height), or has no such
-    level. groups says which values are tumour, as `mask-2`, `mask-255`, or `binary-1` where 1 is
+    None where path is no TIFF, has another size than the slide (width, height), or lacks such a
+    level. groups names the values that are tumour: `mask-2`, `mask-255`, or `binary-1` where 1 is
     the only value.
 
     Raises:
@@ -50,39 +49,39 @@ def level_mask(
         return None
     try:
         with tifffile.TiffFile(path) as tiff:
-            pages: Any = tiff.pages
-            first = pages[0]
-            whole = first.imagewidth, first.imagelength
-            if any(
-                abs(one / other - 1) > SAME_SHARE
-                for one, other in zip(whole, slide_size, strict=True)
-            ):
+            page = _find_level(tiff.pages, downsample, slide_size)
+            if page is None:
                 return None
-            for page in pages:
-                across = first.imagewidth / page.imagewidth
-                down = first.imagelength / page.imagelength
-                near = all(abs(ratio / downsample - 1) < SAME_SHARE for ratio in (across, down))
-                if near and _is_small(page):
-                    tumor = _tumor(np.asarray(page.asarray()), groups)
-                    mpp = page_mpp_xy(tiff)
-                    return LevelMask(
-                        tumor=tumor, downsample=across, mpp=None if mpp is None else mpp[0]
-                    )
-    except AnnotationError:
-        raise
-    except Exception as error:  # what a decoder raises over damaged bytes is its own affair
+            mpp = page_mpp_xy(tiff)
+            return LevelMask(
+                tumor=_tumor(np.asarray(page.asarray()), groups),
+                downsample=tiff.pages[0].imagewidth / page.imagewidth,  # pyright: ignore
+                mpp=None if mpp is None else mpp[0],
+            )
+    except Exception as error:  # a decoder may raise anything over damaged bytes
         raise AnnotationError(
-            f"{path}: its level of downsample {downsample:g} cannot be read: {error!r}"
+            f"{path}: its level of downsample {downsample:g} cannot be decoded: {error!r}; make "
+            "the mask again"
         ) from error
+
+
+def _find_level(pages: Any, downsample: float, slide_size: tuple[int, int]) -> Any:
+    first = pages[0]
+    whole = first.imagewidth, first.imagelength
+    if any(abs(a / b - 1) > SAME_SHARE for a, b in zip(whole, slide_size, strict=True)):
+        return None
+    for page in pages:
+        ratios = whole[0] / page.imagewidth, whole[1] / page.imagelength
+        if all(abs(ratio / downsample - 1) < SAME_SHARE for ratio in ratios) and _is_small(page):
+            return page
     return None
 
 
 def _is_small(page: Any) -> bool:
     """Whether it can be decoded in little memory: a file may claim tiles far larger than what they
     hold."""
-    block = (
-        page.tilewidth * page.tilelength if page.is_tiled else page.imagewidth * page.rowsperstrip
-    )
+    tile = page.tilewidth * page.tilelength
+    block = tile if page.is_tiled else page.imagewidth * page.rowsperstrip
     if page.samplesperpixel != 1 or page.dtype is None or page.dtype.kind not in "bui":
         return False
     return max(page.imagewidth * page.imagelength, block) * page.dtype.itemsize <= LARGEST_BYTES

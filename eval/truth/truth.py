@@ -1,28 +1,29 @@
-"""What is known to be tumour on one slide."""
+"""Tumour that is known on one slide, and the lesions it makes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from ...cohort import CohortSlide
-from ...storage import AnnotationError
-from ...wsi import DEFAULT_GROUPS
-from ..camelyon16 import official_lesions
+from ...storage import AnnotationError, pluralise
+from ...wsi import SlideFrame
 from ..settings import EvaluateSettings
-from .lesions import AnyLesions, lesions_of_annotation
+from .lesions import AnyLesions, find_lesions
 
-__all__ = ["LeftOutline", "Truth"]
+__all__ = ["ExcludedOutline", "Truth", "TumorMask"]
 
 NOT_OUTLINED = "tumour is not outlined"
-IN_PART = (
-    "tumour is outlined in part, not exhaustively: what is found beside the outlines may be tumour"
-)
+IN_PART = "tumour is outlined in part: a detection beside the outlines may be tumour"
+NO_AREA = "encloses no area: a line, or fewer than three points"
+OUTSIDE = "lies outside the slide"
+MASKS = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeftOutline:
+class ExcludedOutline:
     """An outline of tumour that makes no lesion."""
 
     name: str
@@ -30,23 +31,30 @@ class LeftOutline:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
-    """Outlines and the lesions they make; known, or not."""
+class TumorMask:
+    """Tumour of a whole slide as a mask in memory."""
 
-    tumor: MultiPolygon
+    tumor: np.ndarray
+    """bool (rows, columns)."""
+    pixel_level0: float
+    """Level-0 px per px of the mask."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Annotated tumour of one slide and its lesions."""
+
+    tumor: MultiPolygon = field(default_factory=MultiPolygon)
     """Level-0 px; empty on a normal slide."""
-    lesions: AnyLesions | None
-    """By our rule; None on a normal slide."""
+    lesions: AnyLesions | None = None
+    """None on a normal slide and where tumour is not outlined."""
     unjudged: str = ""
-    """Why detections and patches of a tumour slide cannot be judged; empty where they can."""
-    official: Mapping[str, AnyLesions] = field(default_factory=dict)
-    """As each official program finds them, by its name; empty on a normal slide."""
-    no_official: str = ""
-    """Why the official programs could find no lesions where ours are known; empty where they can.
-    """
-    left_out: tuple[LeftOutline, ...] = ()
+    """Reason why detections and patches cannot be scored; empty where they can."""
+    mask: TumorMask | None = None
+    """The mask that the lesions come from, where it was given in memory."""
+    excluded: tuple[ExcludedOutline, ...] = ()
     notes: tuple[str, ...] = ()
-    """How the lesions were measured, where that is not the usual way."""
+    """Unusual ways in which the lesions were measured."""
 
     @classmethod
     def of_slide(
@@ -57,89 +65,81 @@ class Truth:
         slide_mpp: float,
         settings: EvaluateSettings,
     ) -> "Truth":
-        """Read the annotation; a normal slide needs none.
+        """Read the annotation of a slide; a normal slide needs none.
 
-        A tumour slide that is outlined in part keeps its lesions, but nothing on it is judged:
-        CAMELYON16's test_114 and the like are left out of lesion evaluations.
+        A slide that is outlined in part keeps its lesions, but nothing on it is scored (as for
+        CAMELYON16's test_114).
 
         Raises:
-            AnnotationError: it cannot be read, contradicts the cohort's label, or lies outside the
-            slide.
+            AnnotationError: the annotation cannot be read, contradicts the cohort's label, or lies
+            outside the slide.
         """
-        annotation = slide.load_annotation(settings.groups)
+        is_mask = slide.annotation is not None and slide.annotation.suffix.lower() in MASKS
+        frame = SlideFrame(width=slide_size[0], height=slide_size[1]) if is_mask else None
+        annotation = slide.load_annotation(settings.groups, frame=frame)
         if annotation is None:
-            unjudged = "" if slide.label == "normal" else NOT_OUTLINED
-            return cls(tumor=MultiPolygon(), lesions=None, unjudged=unjudged)
-        tumor = annotation.tumor
-        if tumor.is_empty:
-            return cls(tumor=tumor, lesions=None)
-        drawn = [
+            return cls(unjudged="" if slide.label == "normal" else NOT_OUTLINED)
+        if annotation.tumor.is_empty:
+            return cls(tumor=annotation.tumor)
+        outlines = [
             (outline.name, outline.polygon)
             for outline in annotation.outlines
             if annotation.is_tumor(outline)
         ]
-        frame = {"slide_size": slide_size, "slide_mpp": slide_mpp}
         truth = cls.of_outlines(
-            tumor, drawn, where=str(slide.annotation), settings=settings, **frame
+            annotation.tumor,
+            outlines,
+            where=str(slide.annotation),
+            slide_size=slide_size,
+            slide_mpp=slide_mpp,
+            settings=settings,
         )
         without_area = tuple(
-            LeftOutline(
-                name=outline.name, reason="encloses nothing: a line, or fewer than three points"
-            )
+            ExcludedOutline(name=outline.name, reason=NO_AREA)
             for outline in annotation.without_area
             if annotation.is_tumor(outline)
         )
-        official = official_lesions(
-            tumor,
-            annotation=slide.annotation,
-            groups={**DEFAULT_GROUPS, **settings.groups},
-            **frame,
-        )
-        whole = replace(truth, official=official, left_out=(*without_area, *truth.left_out))
+        whole = replace(truth, excluded=(*without_area, *truth.excluded))
         return whole if slide.exhaustive else whole.in_part()
 
     @classmethod
     def of_outlines(
         cls,
         tumor: MultiPolygon,
-        drawn: Sequence[tuple[str, Polygon | MultiPolygon]],
+        outlines: Sequence[tuple[str, Polygon | MultiPolygon]],
         *,
         where: str,
         slide_size: tuple[int, int],
         slide_mpp: float,
         settings: EvaluateSettings,
     ) -> "Truth":
-        """Of tumour, level-0 px, and the named outlines that it was drawn with; without official
-        lesions.
+        """Find the lesions of tumour, level-0 px, that was drawn as these named outlines.
 
         Raises:
-            AnnotationError: every outline lies outside the slide; where is what it names.
+            AnnotationError: every outline lies outside the slide; where names the annotation.
         """
-        outside = ~shapely.intersects(
-            [polygon for _, polygon in drawn], shapely.box(0, 0, *slide_size)
-        )
-        if len(drawn) and outside.all():
-            all_of_them = "its outline" if len(drawn) == 1 else f"all of its {len(drawn)} outlines"
-            lie = "lies" if len(drawn) == 1 else "lie"
+        polygons = [polygon for _, polygon in outlines]
+        is_outside = ~shapely.intersects(polygons, shapely.box(0, 0, *slide_size))
+        if len(outlines) and is_outside.all():
             raise AnnotationError(
-                f"{where}: {all_of_them} of tumour {lie} outside the slide of {slide_size[0]} × "
-                f"{slide_size[1]} px; is it another slide's annotation?"
+                f"{where}: {len(outlines)} {pluralise(len(outlines), 'outline')} of tumour outside "
+                f"the slide of {slide_size[0]} × {slide_size[1]} px, none inside; check that the "
+                "annotation belongs to this slide"
             )
-        lesions = lesions_of_annotation(
-            tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings
-        )
+        lesions = find_lesions(tumor, slide_size=slide_size, slide_mpp=slide_mpp, settings=settings)
         raster_um = lesions.measures.raster_um
         detailed = f"outlines too detailed: lesions measured on a raster of {raster_um:g} µm/px"
-        names = [name for (name, _), is_outside in zip(drawn, outside, strict=True) if is_outside]
         return cls(
             tumor=tumor,
             lesions=lesions,
-            left_out=tuple(
-                LeftOutline(name=name, reason="lies outside the slide") for name in names
+            excluded=tuple(
+                ExcludedOutline(name=name, reason=OUTSIDE)
+                for (name, _), outside in zip(outlines, is_outside, strict=True)
+                if outside
             ),
             notes=(detailed,) if raster_um else (),
         )
 
     def in_part(self) -> "Truth":
-        """The same where not every tumour is outlined: nothing is judged by it."""
-        return replace(self, unjudged=IN_PART, official={}, no_official="")
+        """Return this truth for a slide where some tumour is not outlined: nothing is scored."""
+        return replace(self, unjudged=IN_PART)

@@ -170,28 +170,30 @@ class _DirectoriesFile(io.RawIOBase):
 
 def _with_retries(call: Callable[[], T], url: str) -> T:
     def log(error: Exception, pause_s: float) -> None:
-        reason = error.__cause__ if isinstance(error, FileNotFoundError) else error
-        text = _describe(reason, url)
-        logger.info("%s: %s; next attempt in %.1f s", format_location(url), text, pause_s)
+        logger.info(
+            "%s: %s; next attempt in %.1f s", format_location(url), _describe(error, url), pause_s
+        )
 
-    def is_temporary(error: Exception) -> bool:
-        if isinstance(error, FileNotFoundError):
-            return url.startswith("http") and _is_transient(error)
-        # Every service has its own errors.
-        return not isinstance(error, PermissionError | ImportError | SlideError)
+    return call_with_retries(
+        call,
+        attempts=ATTEMPTS,
+        is_temporary=lambda error: _is_temporary(error, url),
+        on_retry=log,
+    )
 
-    return call_with_retries(call, attempts=ATTEMPTS, is_temporary=is_temporary, on_retry=log)
 
+def _is_temporary(error: Exception, url: str) -> bool:
+    """Tell errors that may pass from final ones; every service has its own classes of errors.
 
-def _is_transient(error: FileNotFoundError) -> bool:
-    """Test for a web server's answer that may change.
-
-    fsspec raises FileNotFoundError for any answer; only a status of 401, 403, 404 or 410 is final.
+    For a web server fsspec raises FileNotFoundError whatever happened, with the reason as cause.
     """
-    cause = error.__cause__
-    return cause is not None and getattr(cause, "status", None) not in (401, 403, 404, 410)
+    if isinstance(error, FileNotFoundError):
+        cause, is_web = error.__cause__, url.startswith("http")
+        is_final = getattr(cause, "status", None) in (401, 403, 404, 410)
+        return is_web and cause is not None and not is_final
+    return not isinstance(error, PermissionError | ImportError | SlideError)
 
 
-def _describe(error: BaseException | None, url: str) -> str:
+def _describe(error: Exception, url: str) -> str:
     text, query = repr(error).replace(url, format_location(url)), urlsplit(url).query
     return text.replace(query, "…") if query else text

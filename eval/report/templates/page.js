@@ -1,6 +1,6 @@
 "use strict";
-// Sorts and filters the table of slides and the cards below it, tells where a table scrolls, shows pictures large, and
-// copies what is to be cited.
+// Sorts and filters the table of slides and the cards below it, marks tables that scroll, enlarges pictures, and copies
+// the command and the citation.
 (() => {
   const table = document.getElementById("slide-table");
   const rows = table ? [...table.tBodies[0].rows] : [];
@@ -12,7 +12,7 @@
     return data ? Number(data.value) : cell.textContent.trim();
   };
   const missing = (value) => value === "" || value === "–";
-  const compared = (a, b) =>
+  const compare = (a, b) =>
     typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
 
   const arrange = (sorted) => {
@@ -34,7 +34,7 @@
     arrange([...rows].sort((a, b) => {
       const one = key(a, column), two = key(b, column);
       if (missing(one) || missing(two)) return missing(one) - missing(two);  // unknown is last either way
-      return sign * compared(one, two);
+      return sign * compare(one, two);
     }));
   };
 
@@ -64,19 +64,19 @@
 
   // A table that is wider than its box says so, and fades at the side where more is.
   const boxes = [...document.querySelectorAll(".wide")];
-  const tell = (box) => {
+  const mark = (box) => {
     const over = box.scrollWidth - box.clientWidth;
     box.classList.toggle("scrolls", over > 1);
     box.classList.toggle("more", over - box.scrollLeft > 1);
   };
-  for (const box of boxes) box.addEventListener("scroll", () => tell(box), { passive: true });
-  addEventListener("resize", () => boxes.forEach(tell));
-  boxes.forEach(tell);
+  for (const box of boxes) box.addEventListener("scroll", () => mark(box), { passive: true });
+  addEventListener("resize", () => boxes.forEach(mark));
+  boxes.forEach(mark);
 
   const copy = async (text) => {
     try {
       await navigator.clipboard.writeText(text);
-    } catch {  // a page from a file may not be allowed to: the old way
+    } catch {  // a page opened from a file may lack the permission
       const area = document.createElement("textarea");
       area.value = text;
       document.body.append(area);

@@ -3,23 +3,14 @@ it."""
 
 import json
 import logging
-import os
 import shutil
 
-import keras
 import numpy as np
 import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.models import (
-    CARD,
-    WEIGHTS,
-    ModelCard,
-    build_classifier,
-    load_classifier,
-    parameter_counts,
-)
+from gigaslide.models import CARD, WEIGHTS, ModelCard, build_network
 from gigaslide.patching import AugmentSettings, PatchStore, TileSettings, centre_crop, tile_cohort
 from gigaslide.storage import ModelError, SettingsError
 from gigaslide.training import Sampler, TrainSettings, prefetched, train
@@ -31,7 +22,7 @@ TILES = TileSettings(
 )
 SHORT = TrainSettings(
     examples=96,
-    batch=16,
+    batch_size=16,
     validate_every=48,
     validation_patches=32,
     cooldown=0.5,
@@ -69,26 +60,12 @@ def trained(store, tmp_path_factory):
     return folder, train(store, folder, SHORT)
 
 
-@pytest.mark.parametrize(
-    ("width", "all_of_them", "trained"), [("full", 21_806_882, None), ("small", 283_759, 279_791)]
-)
-def test_parameter_counts_are_the_papers(width, all_of_them, trained):
-    counts = parameter_counts(build_classifier(width=width, patch_px=299))
-    assert counts["all"] == all_of_them
-    assert trained in (None, counts["trained"])
-
-
-def test_too_small_patches_are_refused():
-    with pytest.raises(ModelError, match="at least 75 px"):
-        build_classifier(width="small", patch_px=74)
-
-
 def sampler(store, **changes) -> Sampler:
     common = {
         "store": store,
         "split": "train",
-        "batch": 16,
-        "patch_px": 75,
+        "spec": store.input_spec,
+        "batch_size": 16,
         "seed": 4,
         "augment": None,
     }
@@ -110,7 +87,7 @@ def test_batches_are_balanced_by_class_then_by_slide(store):
             first[centre_crop(patch, side_px=75).tobytes()] = key
     seen = dict.fromkeys(held, 0)
     for batch in batches:
-        for patch, label in zip(batch.patches, batch.labels, strict=True):
+        for patch, label in zip(batch.patches[:, 0], batch.labels, strict=True):
             slide, name = first[patch.tobytes()]  # a patch that is not in the store has no key
             assert CLASSES[label] == name
             seen[slide, name] += 1
@@ -142,12 +119,7 @@ def test_training_writes_a_whole_model_folder(trained, store):
         "recipe.json",
     }
     card = ModelCard.load(folder)
-    assert (card.patch_px, card.centre_px, card.mpp, card.classes) == (
-        75,
-        32,
-        0.5,
-        ("normal", "tumor"),
-    )
+    assert (card.architecture, card.input_spec) == ("inception_v3_small", store.input_spec)
     assert card.training["settings"]["examples"] == 96
     assert not list(folder.parent.glob(".*"))
 
@@ -184,65 +156,11 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained, store, tmp_path
     )
     assert seen[0] == 64
     assert resumed.best.examples == outcome.best.examples
-    whole, again = (build_classifier(width="small", patch_px=75) for _ in range(2))
+    whole, again = (build_network("inception_v3_small", store.input_spec) for _ in range(2))
     whole.load_weights(folder / "last.weights.h5")
     again.load_weights(tmp_path / "model" / "last.weights.h5")
     for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("engine", ["keras", "openvino"])
-def test_classifier_gives_one_tumor_probability_a_patch(trained, engine):
-    classifier = load_classifier(trained[0], engine=engine)
-    patches = np.random.default_rng(0).integers(0, 256, (6, 75, 75, 3), dtype=np.uint8)
-    scores = classifier(patches)
-    assert scores.shape == (6,)
-    assert scores.dtype == np.float32
-    network = build_classifier(width="small", patch_px=75)
-    network.load_weights(trained[0] / WEIGHTS)
-    np.testing.assert_allclose(
-        scores, keras.ops.convert_to_numpy(network(patches))[:, 1], atol=1e-5
-    )
-    with pytest.raises(ModelError, match="patches of 75 × 75"):
-        classifier(np.zeros((1, 76, 75, 3), np.uint8))
-
-
-def test_openvino_reports_its_use_to_nobody(trained, monkeypatch):
-    from openvino_telemetry import Telemetry
-
-    monkeypatch.delenv("CI", raising=False)
-    load_classifier(trained[0], engine="openvino")
-    # The one of this process; one that the conversion had not made would report.
-    assert not Telemetry(tid="none", enable_opt_in_dialog=False).consent
-    assert "CI" not in os.environ
-
-
-def test_openvino_that_gives_something_else_is_not_used(trained, monkeypatch, caplog):
-    from gigaslide.models import on_cpu
-
-    monkeypatch.setattr(
-        on_cpu, "_compiled", lambda network: lambda patches: [np.full((len(patches), 2), 0.5)]
-    )
-    with pytest.raises(
-        ModelError,
-        match=r"OpenVINO's probabilities differ from Keras's by 0\.\d+; --engine keras can",
-    ):
-        load_classifier(trained[0], engine="openvino")
-    patches = np.random.default_rng(1).integers(0, 256, (3, 75, 75, 3), dtype=np.uint8)
-    scores = load_classifier(trained[0])(patches)
-    assert "so Keras does" in caplog.text
-    assert np.array_equal(scores, load_classifier(trained[0], engine="keras")(patches))
-
-
-def test_fault_43_weights_of_another_training_are_refused(trained, tmp_path):
-    for name in (CARD, WEIGHTS):
-        (tmp_path / name).write_bytes((trained[0] / name).read_bytes())
-    (tmp_path / WEIGHTS).write_bytes((trained[0] / WEIGHTS).read_bytes() + b"x")
-    with pytest.raises(ModelError, match="card and weights must come from one training"):
-        load_classifier(tmp_path)
-    (tmp_path / CARD).write_text("{}")
-    with pytest.raises(ModelError, match="not a model folder"):
-        load_classifier(tmp_path)
 
 
 def test_fault_41_one_class_or_an_empty_fold_is_refused_before_training(store, tmp_path):
@@ -305,7 +223,7 @@ def test_colour_changes_grow_to_their_full_size(store):
         batch = growing.draw(number)
         nearest = [
             np.abs(stored[label] - patch).mean(axis=(1, 2, 3)).min()
-            for patch, label in zip(batch.patches, batch.labels, strict=True)
+            for patch, label in zip(batch.patches[:, 0], batch.labels, strict=True)
         ]
         return float(np.mean(nearest))
 

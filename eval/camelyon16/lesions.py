@@ -1,0 +1,117 @@
+"""Lesions of a slide as the official programs find them, and their matches with detections.
+
+Outlines, and masks without a level 5, are drawn at 32 level-0 px.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from shapely.geometry import MultiPolygon
+
+from ...storage import AnnotationError, format_count
+from ...wsi import DEFAULT_GROUPS, Detections, GroupMeaning, ceil_div
+from ..predictions.detection_files import is_outside
+from ..scoring.matching import SlideMatches, match_labels
+from ..scoring.slide_result import SlideResult
+from ..settings import EvaluateSettings
+from ..truth.level_mask import SAME_SHARE, read_level_mask
+from ..truth.mask_lesions import (
+    MaskLesions,
+    Raster,
+    draw_polygons,
+    label_mask,
+    look_up,
+    measure_labels,
+)
+from ..truth.measures import LesionRule
+from ..truth.truth import Truth
+from .programs import DOWNSAMPLE, PROGRAMS, Program
+
+__all__ = ["LevelFive", "find_level_5", "label_level_5", "match_slide"]
+
+RULE = LesionRule()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelFive:
+    """Tumour of a slide as the programs read it."""
+
+    tumor: np.ndarray | MultiPolygon
+    """Mask, bool (rows, columns), or outlines in level-0 px, to be drawn at 32 level-0 px."""
+    downsample: float
+    """Level-0 px per px."""
+    mpp: float
+    """µm per level-0 px in the mask, or else of the slide."""
+
+
+def find_level_5(result: SlideResult, truth: Truth, settings: EvaluateSettings) -> LevelFive | str:
+    """Find the level 5 of a tumour slide, or the reason why there is none."""
+    if truth.mask is not None:
+        downsample = truth.mask.pixel_level0
+        if abs(downsample / DOWNSAMPLE - 1) <= SAME_SHARE:
+            return LevelFive(tumor=truth.mask.tumor, downsample=downsample, mpp=result.slide_mpp)
+        return f"its mask has px of {downsample:g} level-0 px, the programs need {DOWNSAMPLE:g}"
+    annotation = result.slide.annotation
+    groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **settings.groups}
+    if annotation is not None:
+        try:
+            level = read_level_mask(
+                annotation, DOWNSAMPLE, slide_size=result.slide_size, groups=groups
+            )
+        except AnnotationError as error:
+            return str(error)
+        if level is not None:
+            mpp = level.mpp or result.slide_mpp
+            return LevelFive(tumor=level.tumor, downsample=level.downsample, mpp=mpp)
+    return LevelFive(tumor=truth.tumor, downsample=DOWNSAMPLE, mpp=result.slide_mpp)
+
+
+def label_level_5(
+    level: LevelFive, program: Program, *, slide_size: tuple[int, int]
+) -> MaskLesions:
+    """Label the lesions of a tumour slide as a program does."""
+    raster = program.raster(downsample=level.downsample, mask_mpp=level.mpp)
+    mask = level.tumor
+    if not isinstance(mask, np.ndarray):
+        mask = draw_polygons(mask, pixel_level0=raster.pixel_level0, slide_size=slide_size)
+    found = label_mask(mask, raster, RULE)
+    return found if len(found.measures) else _phantom(found.labels.shape, raster)
+
+
+def _phantom(shape: tuple[int, ...], raster: Raster) -> MaskLesions:
+    """The lesion that the programs find in an empty mask: SciPy measures the distance to nothing to
+    a px above the top left one."""
+    labels, growth_px = np.zeros(shape, np.int32), RULE.growth_um / raster.pixel_um
+    reach = ceil_div(growth_px, 1)
+    row, column = np.ogrid[:reach, :reach]
+    labels[:reach, :reach] = (np.hypot(row + 1, column) < growth_px)[: shape[0], : shape[1]]
+    measures = measure_labels(labels, np.zeros(shape, bool), raster, RULE)
+    return MaskLesions(labels=labels, raster=raster, measures=measures)
+
+
+def match_slide(
+    result: SlideResult, detections: Detections, level: LevelFive | None
+) -> Iterator[tuple[Program, SlideMatches, str]]:
+    """Match a slide's detections by each program, None for a normal slide; with a note where the
+    program would end with an error.
+
+    It does over a detection in the slide's last px that finds its px past the mask's end, by
+    rounding or because the mask lacks px that the slide does not fill; here it takes the last.
+    """
+    outside = is_outside(detections, result.slide_size)
+    for program in PROGRAMS.values():
+        label, is_itc, note = np.zeros(len(detections), np.int64), np.zeros(0, bool), ""
+        if level is not None:
+            lesions = label_level_5(level, program, slide_size=result.slide_size)
+            xy = np.stack([detections.x, detections.y], axis=1)
+            cells = program.find_cells(xy, lesions.raster)
+            label, is_itc = look_up(lesions.labels, cells), lesions.measures.is_itc
+            is_past = (cells == lesions.labels.shape).any(axis=1) & ~outside
+            if is_past.any():
+                note = (
+                    f"{result.slide.id}: {format_count(int(is_past.sum()), 'detection')} in the "
+                    f"last px, where {program.name} itself would end with an error; here it takes "
+                    "the last row or column"
+                )
+        yield program, match_labels(detections, label, is_itc, is_outside=outside), note

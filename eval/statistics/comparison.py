@@ -1,0 +1,198 @@
+"""Two models on the same slides: paired differences with intervals and randomisation p-values."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...storage import ScoreError
+from ..scoring.exclusions import Exclusion, list_exclusions
+from ..scoring.slide_result import SlideResult
+from ..settings import EvaluateSettings
+from .bootstrap import SLACK, Estimate, Resampling, Statistic
+from .resampled import draw_resamples, list_statistics
+
+__all__ = ["Difference", "ModelComparison", "compare"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One figure of the first model less that of the second."""
+
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+    p_value: float | None
+    """Two-sided p-value by randomisation: how often swapping the two models' predictions at random,
+    patient by patient (slide by slide without patients), gives at least this difference. None
+    without resamples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelComparison:
+    """Two models on the slides that both have in their figures."""
+
+    names: tuple[str, str]
+    differences: dict[str, Difference]
+    """By the name of the figure."""
+    slides: tuple[str, ...]
+    exclusions: tuple[Exclusion, ...]
+    """Slides that one of the two models cannot be scored on, or has no prediction for."""
+    resampling: Resampling
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "names": list(self.names),
+            "differences": {name: asdict(one) for name, one in self.differences.items()},
+            "slides": list(self.slides),
+            "exclusions": [asdict(one) for one in self.exclusions],
+            "bootstrap": {
+                "resamples": len(self.resampling.weights),
+                "unit": self.resampling.unit,
+                "units_with_tumor": self.resampling.tumor_units,
+                "units_without": self.resampling.normal_units,
+            },
+            "caution": self.resampling.caution,
+        }
+
+    def table(self) -> pd.DataFrame:
+        """A row a figure."""
+        return pd.DataFrame(
+            [
+                {
+                    "figure": name,
+                    "first": one.first.value,
+                    "second": one.second.value,
+                    **{k: v for k, v in asdict(one.difference).items() if k != "value"},
+                    "difference": one.difference.value,
+                    "p_value": one.p_value,
+                }
+                for name, one in self.differences.items()
+            ]
+        )
+
+
+def compare(
+    first: Sequence[SlideResult],
+    second: Sequence[SlideResult],
+    settings: EvaluateSettings,
+    *,
+    names: tuple[str, str],
+) -> ModelComparison:
+    """Compare results of one cohort by two models, paired by slide; every resample draws the same
+    slides for both.
+
+    A slide that one model has no prediction for is in the FROC of both, and in no other figure.
+
+    Raises:
+        ScoreError: no slide that both can be scored on.
+    """
+    others = {result.slide.id: result for result in second if result.in_figures}
+    pairs = [
+        _pair(result, others[result.slide.id])
+        for result in first
+        if result.in_figures and result.slide.id in others
+    ]
+    if not pairs:
+        raise ScoreError(
+            f"{names[0]} and {names[1]}: no slide in common that both can be scored on; give "
+            "predictions of the same slides"
+        )
+    ones, twos = [one for one, _ in pairs], [two for _, two in pairs]
+    resampling = draw_resamples(ones, settings)
+    swaps = _draw_swaps(resampling, seed=settings.seed)
+    found: dict[str, Difference] = {}
+    sides = (list_statistics(side, settings) for side in (ones, twos, [*ones, *twos]))
+    for one, two, both in zip(*sides, strict=True):
+        found |= _subtract(one, two, both, resampling, swaps)
+    return ModelComparison(
+        names=names,
+        differences={name: _explain(names, one) for name, one in found.items()},
+        slides=tuple(result.slide.id for result in ones),
+        exclusions=(*_exclude(first, second, names[0]), *_exclude(second, first, names[1])),
+        resampling=resampling,
+    )
+
+
+def _pair(one: SlideResult, other: SlideResult) -> tuple[SlideResult, SlideResult]:
+    """Both results without scores where one has no prediction: figures must be of the same
+    slides."""
+    if one.is_predicted and other.is_predicted:
+        return one, other
+    return replace(one, score=None, patches=None), replace(other, score=None, patches=None)
+
+
+def _exclude(
+    results: Sequence[SlideResult], others: Sequence[SlideResult], name: str
+) -> list[Exclusion]:
+    """Slides that a model cannot be scored on, and slides that only the other model has."""
+    known = {result.slide.id for result in results}
+    lacking = {r.slide.id for r in results if not r.in_figures or not r.is_predicted}
+    found = [
+        one for one in list_exclusions(results) if one.kind == "slide" and one.slide in lacking
+    ]
+    found += [
+        Exclusion(
+            slide=result.slide.id,
+            kind="slide",
+            excluded_from="every figure",
+            reason="not among its slides",
+        )
+        for result in others
+        if result.slide.id not in known
+    ]
+    return [replace(one, reason=f"{name}: {one.reason}") for one in found]
+
+
+def _draw_swaps(resampling: Resampling, *, seed: int) -> np.ndarray:
+    """(B, S) int64: 1 where a slide's two predictions are swapped, alike within a unit."""
+    shape = len(resampling.weights), len(resampling.has_tumor)
+    return np.random.default_rng([seed, 1]).integers(0, 2, shape)[:, resampling.unit_of]
+
+
+def _subtract(
+    one: Statistic, two: Statistic, both: Statistic, resampling: Resampling, swaps: np.ndarray
+) -> dict[str, Difference]:
+    if one.undefined or two.undefined:
+        first, second = resampling.estimate_all(one), resampling.estimate_all(two)
+        none = Estimate(value=None)
+        return {
+            name: Difference(first=first[name], second=second[name], difference=none, p_value=None)
+            for name in one.names
+        }
+    a, b = resampling.evaluate(one), resampling.evaluate(two)
+    first, second = resampling.estimate_all(one, a), resampling.estimate_all(two, b)
+    values, resampled = a.value - b.value, a.resampled - b.resampled
+    by_chance = both.compute(np.concatenate([1 - swaps, swaps], axis=1)) - both.compute(
+        np.concatenate([swaps, 1 - swaps], axis=1)
+    )
+    return {
+        name: Difference(
+            first=first[name],
+            second=second[name],
+            difference=resampling.estimate(values[k], resampled[:, k]),
+            p_value=_p_value(float(values[k]), by_chance[:, k]),
+        )
+        for k, name in enumerate(one.names)
+    }
+
+
+def _explain(names: tuple[str, str], found: Difference) -> Difference:
+    """Add the reason why there is no difference: which of the two models lacks what."""
+    if found.difference.value is not None:
+        return found
+    reasons = [found.first.undefined, found.second.undefined]
+    reason = reasons[0]
+    if reasons[0] != reasons[1]:
+        reason = ", ".join(f"{n}: {why}" for n, why in zip(names, reasons, strict=True) if why)
+    return replace(found, difference=replace(found.difference, undefined=reason))
+
+
+def _p_value(difference: float, by_chance: np.ndarray) -> float | None:
+    if not len(by_chance) or np.isnan(difference) or np.isnan(by_chance).any():
+        return None
+    return float(((np.abs(by_chance) >= abs(difference) - SLACK).sum() + 1) / (len(by_chance) + 1))

@@ -1,0 +1,118 @@
+"""A trained network, or several, as a function: patches in, probabilities out."""
+
+import threading
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..storage import ModelError
+from ..wsi import InputSpec
+from .allocator import keep_large_buffers
+from .architectures import build_network
+from .card import WEIGHTS, ModelCard
+from .ensemble import Ensemble
+from .runtimes import Forward, Runtime, start_runtime
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["Predictor", "load_network", "load_predictor"]
+
+PREDICTORS_KEPT = 2  # in memory of one process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """Probabilities of patches. Any function of the right shape can be one, which tests use."""
+
+    spec: InputSpec
+    forward: Forward
+    hash: str
+    """Identity of the weights."""
+    runtime: str = ""
+    """Name of what computes it."""
+
+    def __call__(self, patches: np.ndarray) -> np.ndarray:
+        """(N, scales, P, P, 3) uint8 RGB → (N, classes) float32 in [0, 1].
+
+        Raises:
+            ModelError: patches of another shape than the network's.
+        """
+        if patches.shape[1:] != self.spec.shape:
+            raise ModelError(
+                f"the model takes patches of shape {self.spec.shape} (scales, rows, columns, RGB), "
+                f"these have {patches.shape[1:]}"
+            )
+        return np.asarray(self.forward(patches), np.float32)
+
+
+def load_predictor(
+    folders: Path | Sequence[Path], *, runtime: Runtime = "auto", threads: int | None = None
+) -> Predictor:
+    """Load one model folder, or several as an ensemble that averages their probabilities.
+
+    Networks are built from their cards, then filled; nothing in a folder is ever run. A process
+    keeps the last predictors by the hash of their weights, so that asking again costs nothing.
+    threads limits what the runtime uses; None = all cores.
+
+    Raises:
+        ModelError: card or weights missing, damaged or not of one training; models that do not go
+        together; or a runtime that cannot run them.
+    """
+    ensemble = Ensemble.load(folders)
+    ensemble.check_weights()
+    with _LOADING:
+        return _load(ensemble, ensemble.hash, runtime, threads)
+
+
+_LOADING = threading.Lock()  # threads that ask at the same time load once
+
+
+@lru_cache(maxsize=PREDICTORS_KEPT)
+def _load(ensemble: Ensemble, weights: str, runtime: Runtime, threads: int | None) -> Predictor:
+    from .keras_runtime import limit_threads
+
+    keep_large_buffers()
+    limit_threads(threads)
+    started: dict[str, tuple[str, Forward]] = {}
+    for folder, card in zip(ensemble.folders, ensemble.cards, strict=True):
+        network = load_network(folder, card)
+        started[card.weights_sha256] = start_runtime(network, runtime, threads=threads)
+    names, forwards = zip(*(started[key] for key in sorted(started)), strict=True)
+    forward = forwards[0] if len(forwards) == 1 else _mean_of(forwards)
+    return Predictor(
+        spec=ensemble.input_spec, forward=forward, hash=weights, runtime="+".join(sorted({*names}))
+    )
+
+
+def _mean_of(forwards: Sequence[Forward]) -> Forward:
+    def forward(patches: np.ndarray) -> np.ndarray:
+        return np.mean([np.asarray(one(patches), np.float64) for one in forwards], axis=0)
+
+    return forward
+
+
+def load_network(folder: Path, card: ModelCard) -> "keras.Model":
+    """Build the network of a card and fill it with the folder's weights.
+
+    Weights files of format 1 also hold the optimiser's state, which is not read.
+
+    Raises:
+        ModelError: the weights do not fit.
+    """
+    network = build_network(card.architecture, card.input_spec, card.options)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # a layer that stays as it was is a fault
+            network.load_weights(folder / WEIGHTS)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        raise ModelError(
+            f"{folder}: the weights do not fit the network of the card: {error}"
+        ) from error
+    network.compile()  # so that predict_on_batch is compiled once for each batch size
+    return network

@@ -1,0 +1,127 @@
+"""Balanced batches from a patch store: class, then slide, then patch, drawn on the fly."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..patching import (
+    AugmentSettings,
+    PatchStore,
+    SlidePatches,
+    centre_crop,
+    draw_augmentation,
+    patch_rng,
+)
+from ..storage import SettingsError
+from ..wsi import CLASSES, InputSpec
+
+__all__ = ["Batch", "Sampler"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Input of one training step: patches (N, scales, P, P, 3) uint8, labels (N,) int64 (0 normal,
+    1 tumour)."""
+
+    patches: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """Draws batches from one split of a store.
+
+    Batch `number` depends on its number and these fields alone, so any thread may draw it at any
+    time.
+    """
+
+    store: PatchStore
+    split: str
+    spec: InputSpec
+    """Patches of the network; its scales must be among the store's."""
+    batch_size: int
+    seed: int
+    augment: AugmentSettings | None
+    """None: the middle of the stored patch, unchanged."""
+    warm_up: int = 0
+    """Number of the batch at which colour changes reach their full size; they grow from none at
+    batch 0."""
+    copies: int = 0
+    """0: patches are augmented anew each time they are drawn, by their place in the store and the
+    number of the example. Otherwise the number of augmented copies that the store holds of each
+    patch; one of them is taken unchanged."""
+
+    def check(self) -> None:
+        """Raises SettingsError unless both classes have patches in this split."""
+        for name in CLASSES:
+            if not self._slides(name):
+                raise SettingsError(
+                    f"{self.store.path}: no {name} patch in split {self.split!r}; both classes are "
+                    "needed: check the cohort's labels and splits, and the table of gigaslide tile"
+                )
+
+    def draw(self, number: int) -> Batch:
+        """Draw batch `number`: as many tumour as normal patches, slides uniformly, patches of a
+        slide uniformly."""
+        rng = np.random.default_rng([self.seed, number])
+        labels = rng.permutation(np.arange(self.batch_size) % len(CLASSES))
+        places = [self._draw_place(rng, label) for label in labels]
+        if self.copies:
+            copies = rng.integers(self.copies, size=self.batch_size).tolist()
+            stored = self.store.read_many(places, array="augmented", copies=copies)
+            return Batch(stored[:, None], labels)
+        patches = np.empty((self.batch_size, *self.spec.shape), np.uint8)
+        augment = self._augment_of(number)
+        stored = [self.store.read_many(places, array=self._arrays[mpp]) for mpp in self.spec.mpps]
+        for position, (place, *scales) in enumerate(zip(places, *stored, strict=True)):
+            example = number * self.batch_size + position
+            patches[position] = self._crop(scales, place, example, augment)
+        return Batch(patches, labels)
+
+    def _slides(self, name: str) -> list[SlidePatches]:
+        slides = self.store.slides
+        return [slide for slide in slides if slide.split == self.split and slide.counts.get(name)]
+
+    @cached_property
+    def _slides_by_label(self) -> list[list[SlidePatches]]:
+        return [self._slides(name) for name in CLASSES]
+
+    @cached_property
+    def _arrays(self) -> dict[float, str]:
+        """Names of the store's arrays by µm/px."""
+        return {mpp: name for name, mpp in self.store.tile_settings.scales.items()}
+
+    def _draw_place(self, rng: np.random.Generator, label: int) -> tuple[str, str, int]:
+        """Draw a patch: slide id, class, index."""
+        slides = self._slides_by_label[label]
+        slide = slides[rng.integers(len(slides))]
+        name = CLASSES[label]
+        return slide.id, name, int(rng.integers(slide.counts[name]))
+
+    def _augment_of(self, number: int) -> AugmentSettings | None:
+        if self.augment is None or number >= self.warm_up:
+            return self.augment
+        return self.augment.milder(number / self.warm_up)
+
+    def _crop(
+        self,
+        scales: list[np.ndarray],
+        place: tuple[str, str, int],
+        example: int,
+        augment: AugmentSettings | None,
+    ) -> np.ndarray:
+        """Cut the network's input out of a stored patch, augmented: (scales, P, P, 3) uint8."""
+        side = self.spec.patch_px
+        if augment is None:
+            return np.stack([centre_crop(stored, side_px=side) for stored in scales])
+        group, row = self.store.place(*place)
+        rng = patch_rng(seed=self.seed, group=group, row=row, copy=example)
+        drawn = draw_augmentation(rng, augment)
+        coarser = [mpp / self.spec.mpp for mpp in self.spec.mpps]
+        return np.stack(
+            [
+                drawn.apply(stored, side_px=side, coarser=factor)
+                for stored, factor in zip(scales, coarser, strict=True)
+            ]
+        )
