@@ -113,7 +113,10 @@ class Heatmap:
             zarr.create_group(partial, zarr_format=3, attributes=dict(self.attributes))
 
     def save_arrays(self, folder: Path) -> None:
-        """Write the arrays of the Zarr group, with checksummed chunks, but not its zarr.json."""
+        """Write the arrays of the Zarr group, with checksummed chunks, but not its zarr.json.
+
+        Replaces what an interrupted call left.
+        """
         for name in ARRAYS:
             zarr.create_array(
                 folder / name,
@@ -123,6 +126,7 @@ class Heatmap:
                 fill_value=np.nan if name == "probability" else 0,
                 config={"write_empty_chunks": True},
                 zarr_format=3,
+                overwrite=True,
             )
 
     @property
