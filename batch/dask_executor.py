@@ -84,7 +84,8 @@ class DaskExecutor:
 
     @property
     def capacity(self) -> int:
-        """Number of workers: with one task each, a dead worker ran the task that it is blamed on.
+        """Number of workers: with one task each, a dead worker ran the task that it is blamed on,
+        and a task starts when it is submitted.
 
         While jobs are added there are more tasks than workers, because Dask adds workers for tasks
         that wait; its scheduler keeps these.
@@ -92,7 +93,7 @@ class DaskExecutor:
         self._check()
         if self._settings.min_jobs is not None:
             return max(self._workers, self._expected_workers)
-        return max(1, self._workers)
+        return self._workers
 
     def submit(self, task: Task[Any]) -> None:
         self._submissions += 1

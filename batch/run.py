@@ -281,8 +281,8 @@ class _BatchRun(Generic[SlideT]):
             "lost", slide=task.slide.id, task=str(task), reason=lost.reason, deaths=deaths
         )
         if not is_retried:
-            where = f", the last in block {task.number}" if task.step == "block" else ""
-            reason = f"given up after {deaths} of its workers died{where}: {lost.reason}"
+            attempts = f"after {deaths or state.losses} attempts"
+            reason = f"given up {attempts} ({task.step} {task.number}): {lost.reason}"
             self._take_failure(state, task, TaskFailure(reason=reason))
         elif lost.deaths:
             logger.warning("%s: %s; attempt %d of %d follows", task, lost.reason, deaths + 1, most)

@@ -4,6 +4,7 @@ goes on later."""
 import errno
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,8 +29,8 @@ def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path
     summary = run(tmp_path, [*bad, *good], workers=2, task_timeout_s=1.5)
     reasons = {o.slide: o.reason for o in summary.outcomes if o.status == "failed"}
     assert reasons.keys() == {"killer", "hangs"}
-    assert "after 3 of its workers died, the last in block 1" in reasons["killer"]
-    assert "took longer than 1.5 s and was killed" in reasons["hangs"]
+    assert re.search(r"3 attempts.*block 1.*worker died", reasons["killer"])
+    assert re.search(r"3 attempts.*block 1.*longer than 1\.5 s", reasons["hangs"])
     kept = {
         name: data
         for name, data in contents(tmp_path).items()
@@ -54,7 +55,7 @@ def test_fault_35_worker_over_its_memory_limit_is_killed_and_its_slide_set_aside
     summary = run(tmp_path, [bad, good], workers=1, memory_gb=1.0, max_attempts=2)
     (failed,) = summary.of_status("failed")
     assert failed.slide == "eats"
-    assert "after 2 of its workers died, the last in block 1" in failed.reason
+    assert re.search(r"2 attempts.*block 1.*worker died", failed.reason)
     assert "took longer" not in failed.reason
     assert sum("memory budget" in words for words in told) >= 2  # no other death is told so
     kept = {name: data for name, data in contents(tmp_path).items() if not name.startswith("eats")}
@@ -142,9 +143,7 @@ def test_fault_26_disk_that_is_full_after_it_failed_otherwise_stops_the_run_too(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Sums, "block", failing)
-    with pytest.raises(
-        StoreError, match=r"disk is full \(a, block 0: .*No space left.*\(2 times\)"
-    ):
+    with pytest.raises(StoreError, match=r"disk is full.*a, block 0.*No space left.*2 times"):
         run(tmp_path, COLUMNS)
     assert not journal(tmp_path, "slide")  # no slide has failed of its own
 
@@ -159,9 +158,7 @@ def test_fault_26_full_disk_stops_the_run_and_space_lets_it_go_on(tmp_path):
     try:
         for filling in (900_000, 600_000, 300_000):
             (small / "other").write_bytes(bytes(filling))
-            with pytest.raises(
-                StoreError, match=r"disk is full .*No space left.*run the same command again"
-            ):
+            with pytest.raises(StoreError, match=r"small.*disk is full.*No space left"):
                 run(small, columns)
             assert not list(small.glob("*/sum.json"))
         (small / "other").unlink()

@@ -87,7 +87,7 @@ def test_fault_34_slide_that_kills_its_worker_fails_alone():
     statuses = {outcome.slide: outcome.status for outcome in summary.outcomes}
     assert statuses == {name: "failed" if name == "killer" else "done" for name in deeds}
     (killer,) = summary.of_status("failed")
-    assert "after 3 of its workers died" in killer.reason
+    assert "after 3 attempts" in killer.reason
     assert summary.exit_status == 2
 
 

@@ -209,15 +209,13 @@ def test_fault_33_tiling_whose_tls_scheduler_dies_goes_on(
             if len(done) == 2:
                 process.kill()
 
-        with pytest.raises(
-            ClusterError, match=r"no scheduler for 15 s.*run the same command again|is gone"
-        ):
+        with pytest.raises(ClusterError, match=r"no scheduler for 3 s|gone"):
             tile_slowly(
                 cohort,
                 store,
                 pause_s=0.1,
                 scheduler=address,
-                worker_timeout_s=15,
+                worker_timeout_s=3,
                 on_block=kill,
                 **settings,
             )
