@@ -173,6 +173,7 @@ class Output:
     @contextmanager
     def _write_shared(self, attributes: Mapping[str, Any] | None) -> Iterator[Path]:
         target = Path(self.location)
+        remove_litter(target)  # of a killed attempt
         with hidden_folder(target / self.recipe_file) as folder:
             yield folder
             sync_below(folder)
