@@ -32,6 +32,8 @@ class BlockPlan:
     """Number of blocks, numbered from 0."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """Plain JSON; keep it small. Larger data belongs into a file in `SlideContext.partial`."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Sums of the counts that the blocks will record, where known: {"windows": 8123}."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class PendingBlocks:
     blocks: int
     """Number of all blocks of the slide."""
     pending: tuple[int, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Sums of the counts that the pending blocks will record, where known."""
 
 
 class BlockWork(Protocol[SlideT]):

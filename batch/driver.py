@@ -105,7 +105,12 @@ class BlockDriver(Generic[SlideT]):
         if saved is not None:
             done = partial.check_records()
             pending = tuple(k for k in range(saved["blocks"]) if k not in done)
-            return PendingBlocks(blocks=saved["blocks"], pending=pending)
+            counts = dict(saved["counts"])
+            for record in done.values():
+                counts = {
+                    name: count - record.counts.get(name, 0) for name, count in counts.items()
+                }
+            return PendingBlocks(blocks=saved["blocks"], pending=pending, counts=counts)
         _warn_of_lost_blocks(partial, output.recipe)
         partial.begin()
         context = self._keep(slide, output, BlockPlan(blocks=0), partial.begun(), replaced)
@@ -117,9 +122,17 @@ class BlockDriver(Generic[SlideT]):
         if isinstance(plan, SlideOutcome):
             partial.discard()
             return plan
-        partial.save_plan({"blocks": plan.blocks, "data": dict(plan.data), "replaced": replaced})
+        counts = dict(plan.counts)
+        partial.save_plan(
+            {
+                "blocks": plan.blocks,
+                "data": dict(plan.data),
+                "counts": counts,
+                "replaced": replaced,
+            }
+        )
         context.plan = plan
-        return PendingBlocks(blocks=plan.blocks, pending=tuple(range(plan.blocks)))
+        return PendingBlocks(blocks=plan.blocks, pending=tuple(range(plan.blocks)), counts=counts)
 
     def block(self, slide: SlideT, number: int) -> dict[str, int]:
         """Do one block; return its counts.

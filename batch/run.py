@@ -4,12 +4,12 @@ others go on."""
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Generic, Literal
 
-from ..storage import ClusterError, StoreError
+from ..storage import ClusterError, ModelError, StoreError
 from .blocks import BlockWork, PendingBlocks, SlideT, Task
 from .dask_executor import DaskExecutor
 from .driver import BlockDriver, close_kept_slide
@@ -70,21 +70,30 @@ def run_blocks(
     folder: RunFolder,
     on_outcome: Callable[[SlideOutcome], None] | None = None,
     on_block: Callable[[dict[str, int]], None] | None = None,
+    on_plan: Callable[[Mapping[str, int]], None] | None = None,
 ) -> BatchSummary:
     """Run work in blocks on every slide, with the journal and tables in the locked folder.
 
     Slides that failed in an earlier run by the same recipe are not tried again unless
     settings.retry_failed. At the end the folder has a summary.csv, a run.html, and a failures.txt
-    if a slide failed. on_block receives the counts of each block.
+    if a slide failed. on_block receives the counts of each block; on_plan those that the pending
+    blocks of a slide will add up to, where the work knows them.
 
     Raises:
         ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was
             taken away.
         StoreError: the disk is full.
+        ModelError: a network cannot be loaded, so no slide could be done.
         Stopped: a signal asked to stop.
     """
     timeout_s = BLOCK_LIMIT_S if settings.task_timeout_s is None else settings.task_timeout_s
-    log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome, on_block=on_block)
+    log = RunLog(
+        run=uuid.uuid4().hex[:8],
+        folder=folder,
+        on_outcome=on_outcome,
+        on_block=on_block,
+        on_plan=on_plan,
+    )
     identity = BlockDriver(work).failure_identity
     return _BatchRun(work, settings, log, identity, first_step="prepare").run(
         slides, timeout_s=timeout_s
@@ -223,9 +232,7 @@ class _BatchRun(Generic[SlideT]):
             self._close(replace(value, seconds=seconds), attempts=report.attempts)
         elif isinstance(value, PendingBlocks):
             pace.add(report.worker, report.seconds, {})
-            self.log.note(
-                "plan", slide=task.slide.id, blocks=value.blocks, pending=len(value.pending)
-            )
+            self.log.plan(task.slide.id, value)
             if state.plans < self.settings.max_attempts:
                 self.queue.add_blocks(state, value.pending)
             else:
@@ -253,6 +260,8 @@ class _BatchRun(Generic[SlideT]):
                 f"{self.log.folder.location}: the disk is full ({task}: {failure.reason}); free "
                 "some space and run the same command again to continue"
             )
+        if failure.model_is_unusable:
+            raise ModelError(failure.reason)
         logger.warning("%s failed%s: %s", task.slide.id, where, failure.reason)
         self._close(
             SlideOutcome(

@@ -1,10 +1,11 @@
 """Log of one run: its journal, its callbacks, and its summary page at the end."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..storage import atomic_file, name_of
+from .blocks import PendingBlocks
 from .outcome import BatchSummary, Pace, SlideOutcome, table_name
 from .page import run_html
 from .run_folder import RunFolder
@@ -23,6 +24,8 @@ class RunLog:
     """Receives each slide's outcome."""
     on_block: Callable[[dict[str, int]], None] | None = None
     """Receives the counts of each block."""
+    on_plan: Callable[[Mapping[str, int]], None] | None = None
+    """Receives the counts that the pending blocks of a slide will add up to, where known."""
     outcomes: dict[str, SlideOutcome] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     begun: float = field(default_factory=time.perf_counter)
@@ -32,6 +35,12 @@ class RunLog:
         if self.folder is not None:
             stage = {"stage": self.folder.stage} if self.folder.stage else {}
             self.folder.journal.write(event, run=self.run, **stage, **fields)
+
+    def plan(self, slide: str, pending: PendingBlocks) -> None:
+        """Log the blocks of a slide that are to be done."""
+        self.note("plan", slide=slide, blocks=pending.blocks, pending=len(pending.pending))
+        if self.on_plan is not None:
+            self.on_plan(pending.counts)
 
     def block(self, slide: str, number: int, counts: dict[str, int], **details: object) -> None:
         """Log a finished block."""

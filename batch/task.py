@@ -15,7 +15,7 @@ from typing import Any
 
 from dask.distributed import get_worker
 
-from ..storage import GigaslideError, call_with_retries, is_disk_full
+from ..storage import GigaslideError, ModelError, call_with_retries, is_disk_full
 from .blocks import BlockWork, SlideT, Task
 from .driver import BlockDriver
 from .outcome import SlideOutcome
@@ -47,6 +47,8 @@ class TaskFailure:
     traceback: str = ""
     disk_is_full: bool = False
     """Then no other task can end better."""
+    model_is_unusable: bool = False
+    """The network of the run cannot be loaded: no other task can end better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ def run_task(work: Work[SlideT], task: Task[SlideT], terms: TaskTerms) -> TaskRe
             reason=_reason(error) + (f" ({attempts} times)" if attempts > 1 else ""),
             traceback=traceback.format_exc(),
             disk_is_full=is_disk_full(error),
+            model_is_unusable=isinstance(error, ModelError),
         )
     seconds = time.perf_counter() - start
     return TaskReport(value=value, seconds=seconds, worker=os.uname().nodename, attempts=attempts)

@@ -95,13 +95,19 @@ def train(work: Path, _size_px: int) -> dict[str, float]:
 
 def predict(work: Path, _size_px: int) -> dict[str, float]:
     pace = Pace()
+    from gigaslide.batch import BatchSettings
     from gigaslide.cohort import Cohort
     from gigaslide.inference import PredictSettings, predict_cohort
 
     one = [slide for slide in cohort(work) if slide.label == "tumor"][:1]
     settings = PredictSettings(splits=("train", "validation"), orientations=1)
     summary = predict_cohort(
-        Cohort.of_rows(one), work / "model", work / "predictions", settings, on_windows=pace.did
+        Cohort.of_rows(one),
+        work / "model",
+        work / "predictions",
+        settings,
+        BatchSettings(),
+        on_block=lambda counts: pace.did(counts["windows"]),
     )
     return {"patches": summary.total("cells"), **pace.figures()}
 

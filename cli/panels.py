@@ -166,7 +166,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         *LOCATION,
     ),
     "train": ("width", "examples", "batch-size", "seed", "learning-rate"),
-    "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits"),
+    "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits", *LOCATION),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),
     "compare": ("further", "split", "resamples"),
     "phantom": ("slides", "size-px", "mpp", "tumor-share", "seed", *LOCATION),

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ..batch import BatchSettings
 from ..cohort import Cohort, CohortSlide, propose_cohort
 from ..inference import PredictSettings
 from ..models import CARD
 from ..storage import SettingsError, name_of, parse_location
 from .config import print_config
-from .options import DryRun
+from .options import Batch, DryRun
 from .stages import predict_stage
 from .terminal import hide_warnings
 
@@ -26,12 +27,17 @@ def predict(
     ],
     *,
     settings: Annotated[PredictSettings, Parameter(name="*")] = PredictSettings(),
+    batch: Batch = BatchSettings(),
     dry_run: DryRun = False,
 ) -> int:
-    """Predict slides with a model: a heatmap, its picture and detections for each slide."""
+    """Predict slides with a model: a heatmap, its picture and detections for each slide.
+
+    By default this process predicts alone, with all cores or the GPU. --workers divides the cores,
+    --gpus gives each GPU a process; --cluster and --scheduler are for many machines.
+    """
     if dry_run:
-        return print_config("predict", settings)
-    return predict_stage(_load_slides(slides), model, predictions, settings)
+        return print_config("predict", settings, batch)
+    return predict_stage(_load_slides(slides), model, predictions, settings, batch)
 
 
 def _load_slides(slides: str) -> Cohort:

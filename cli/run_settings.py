@@ -75,6 +75,12 @@ class RunSettings:
         )
 
     @property
+    def predict_batch(self) -> BatchSettings:
+        """Where prediction runs: as tiling does, but a number of workers on this machine is meant
+        for reading slides, and each would load the network."""
+        return self.batch.model_copy(update={"workers": None}) if self.batch.workers else self.batch
+
+    @property
     def stages(self) -> dict[str, Settings]:
         """Settings by the name of their stage."""
         return {

@@ -4,6 +4,7 @@ its room when it begins."""
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +60,9 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
     if tiled == 1:
         return 1
     train_stage(out / "store", out / "model", settings.train)
-    predicted = predict_stage(cohort, out / "model", out / "predictions", settings.predict)
+    predicted = predict_stage(
+        cohort, out / "model", out / "predictions", settings.predict, settings.predict_batch
+    )
     if predicted == 1:
         return 1
     evaluated = evaluate_stage(cohort, out / "predictions", out / "report", settings.evaluate)
@@ -182,29 +185,32 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     print_stage_line("", f"model in {folder}")
 
 
-def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSettings) -> int:
+def predict_stage(
+    cohort: Cohort, model: Path, out: Path, settings: PredictSettings, batch: BatchSettings
+) -> int:
+    from ..inference import predict_cohort, with_default_workers
     from ..models import ModelCard
 
     ModelCard.load(model)  # a missing model is reported before Keras loads for seconds
-    with quiet_tensorflow():
-        from ..inference import predict_cohort
-        from ..models import describe_device
-
-        device = describe_device(openvino=settings.runtime != "keras")
-    print_line(f"predict: this machine, {device}")
+    batch = with_default_workers(batch)
+    print_line(f"predict: {_describe_prediction(settings, batch)}")
     with progress_bar("predict", 0, " windows") as progress:
 
-        def add_windows(windows: int) -> None:
-            progress.total = (progress.total or 0) + windows
+        def add_windows(counts: Mapping[str, int]) -> None:
+            progress.total = (progress.total or 0) + counts["windows"]
             progress.refresh()
+
+        def advance(counts: Mapping[str, int]) -> None:
+            progress.update(counts["windows"])
 
         summary = predict_cohort(
             cohort,
             model,
             out,
             settings,
-            on_slide=add_windows,
-            on_windows=progress.update,
+            batch,
+            on_plan=add_windows,
+            on_block=advance,
             on_outcome=lambda outcome: progress.set_postfix_str(outcome.slide),
         )
     print_summary("predict", summary)
@@ -212,6 +218,18 @@ def predict_stage(cohort: Cohort, model: Path, out: Path, settings: PredictSetti
     detections = format_count(summary.total("detections"), "detection")
     print_stage_line("", f"{cells}, {detections} in {out}")
     return summary.exit_status
+
+
+def _describe_prediction(settings: PredictSettings, batch: BatchSettings) -> str:
+    """Describe the workers, and what runs the network if it is this process."""
+    workers = describe_workers(batch)
+    with quiet_tensorflow():  # also in the workers, which inherit its variable
+        if batch.workers != 0:
+            threads = format_count(batch.threads_per_worker, "thread")
+            return workers if batch.scheduler else f"{workers}, {threads} each"
+        from ..models import describe_device
+
+        return f"{workers}, {describe_device(openvino=settings.runtime != 'keras')}"
 
 
 def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> int:

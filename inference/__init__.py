@@ -1,18 +1,21 @@
-"""A heatmap and detections from a model and slides."""
+"""Heatmaps and detections from a model and slides."""
 
-from .detect import detections_of, find_peaks
-from .predict import predict_cohort, slides_to_predict
-from .score import heatmap_grid, orientation_mean, score_slide, tissue_cells
+from .detect import find_detections, find_peaks
+from .export import EXPORTERS, Exporter
+from .predict import predict_cohort, slides_to_predict, with_default_workers
+from .score import heatmap_grid, score_slide, tissue_cells
 from .settings import PredictSettings
 
 __all__ = [
+    "EXPORTERS",
+    "Exporter",
     "PredictSettings",
-    "detections_of",
+    "find_detections",
     "find_peaks",
     "heatmap_grid",
-    "orientation_mean",
     "predict_cohort",
     "score_slide",
     "slides_to_predict",
     "tissue_cells",
+    "with_default_workers",
 ]

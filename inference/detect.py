@@ -1,18 +1,18 @@
-"""A heatmap to detections: take the maximum, report it, silence its neighbourhood, repeat."""
+"""Detections of a heatmap: take the maximum, suppress its neighbourhood, repeat."""
 
 import numpy as np
 
 from ..wsi import Detections, Heatmap, floor_div
 from .settings import PredictSettings
 
-__all__ = ["detections_of", "find_peaks"]
+__all__ = ["find_detections", "find_peaks"]
 
 
-def detections_of(heatmap: Heatmap, settings: PredictSettings) -> Detections:
-    """Detections of one slide, at the middle of their cells, the most probable first (Liu et al.
-    2017).
+def find_detections(heatmap: Heatmap, settings: PredictSettings) -> Detections:
+    """Return the detections of one slide, the most probable first (Liu et al. 2017).
 
-    The middle of a border cell may lie past the slide's edge; such points are moved onto the slide.
+    A detection lies at the centre of its cell. The centre of a border cell may lie past the slide's
+    edge; such a detection is moved onto the slide.
     """
     radius_cells = settings.radius_um / (heatmap.stride_level0 * heatmap.slide_mpp)
     cells = find_peaks(heatmap.probability, radius_cells=radius_cells, threshold=settings.threshold)
@@ -21,10 +21,11 @@ def detections_of(heatmap: Heatmap, settings: PredictSettings) -> Detections:
 
 
 def find_peaks(probability: np.ndarray, *, radius_cells: float, threshold: float) -> np.ndarray:
-    """Cells (N, 2) int64 (row, column), by falling probability; NaN cells are never peaks.
+    """Return peaks as (N, 2) int64 (row, column), by falling probability; NaN cells are never
+    peaks.
 
-    Equals the slow way: while a cell exceeds threshold, take the highest (the first in row order
-    among equals) and set every cell within radius_cells of it, that distance included, to 0.
+    Equals this slow method: while a cell exceeds threshold, take the highest (the first in row
+    order among equals) and set every cell within radius_cells of it, that distance included, to 0.
     """
     cells = np.argwhere(probability > threshold)
     order = np.argsort(-probability[tuple(cells.T)], kind="stable")
@@ -32,10 +33,10 @@ def find_peaks(probability: np.ndarray, *, radius_cells: float, threshold: float
     reach = floor_div(radius_cells, 1)
     offset = np.arange(-reach, reach + 1)
     disc = np.hypot(*np.meshgrid(offset, offset)) <= radius_cells
-    silenced = np.zeros(np.add(probability.shape, 2 * reach), bool)
+    suppressed = np.zeros(np.add(probability.shape, 2 * reach), bool)
     peaks = []
     for row, column in cells[order]:
-        if not silenced[row + reach, column + reach]:
+        if not suppressed[row + reach, column + reach]:
             peaks.append((row, column))
-            silenced[row : row + 2 * reach + 1, column : column + 2 * reach + 1] |= disc
+            suppressed[row : row + 2 * reach + 1, column : column + 2 * reach + 1] |= disc
     return np.array(peaks, np.int64).reshape(-1, 2)

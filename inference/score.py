@@ -1,12 +1,14 @@
-"""One slide to one heatmap, with any `Predictor`. No network is imported here."""
+"""Probabilities of windows: the cells of a slide, and any `Predictor` on them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..models import Predictor
 from ..wsi import (
-    ORIENTATIONS,
     CellGrid,
     CellStatus,
     Heatmap,
@@ -17,69 +19,56 @@ from ..wsi import (
     orient,
     tissue_mask,
 )
+from .read_ahead import read_ahead
 from .settings import PredictSettings
 
 __all__ = [
+    "cells_per_call",
+    "find_cells",
+    "heatmap_fields",
     "heatmap_grid",
-    "orientation_mean",
     "score_slide",
+    "score_windows",
     "tissue_cells",
 ]
 
 
 def score_slide(
-    slide: Slide,
-    predictor: Predictor,
-    settings: PredictSettings,
-    *,
-    slide_id: str,
-    on_slide: Callable[[int], object] | None = None,
-    on_windows: Callable[[int], object] | None = None,
+    slide: Slide, predictor: Predictor, settings: PredictSettings, *, slide_id: str
 ) -> Heatmap:
-    """Slide a predictor over the tissue of a slide; windows at the border are padded with the
-    slide's background.
+    """Return the heatmap of a slide, computed at once in this process.
 
-    on_slide hears how many windows there are, on_windows how many were scored now. Cells without
-    tissue, cells that cannot be read and cells where the model gave NaN are marked as such and have
-    no probability.
+    Windows at the border are padded with the slide's background. Cells without tissue, cells that
+    cannot be read and cells for which the network gave NaN are marked and have no probability.
 
     Raises:
         SpacingError: the slide is coarser than the model's µm/px.
     """
-    grid = heatmap_grid(slide, settings, predictor.spec)
-    status = tissue_cells(grid, tissue_mask(slide, settings.tissue), settings)
+    grid, status = find_cells(slide, predictor.spec, settings)
     probability = np.full(status.shape, np.nan, np.float32)
     cells = np.argwhere(status == CellStatus.NOT_YET)
-    if on_slide is not None:
-        on_slide(len(cells))
-    windows = slide.read_concentric(
-        grid.windows_xy(cells), predictor.spec, allow_upsampling=settings.allow_upsampling
-    )
-    per_call = max(1, settings.batch_size // settings.orientations)
-    for rows, patches in _batches(windows, per_call):
-        readable = np.array([patch is not None for patch in patches])
-        scores = np.full(len(rows), np.nan, np.float32)
-        if readable.any():
-            stack = np.stack([np.stack(patch) for patch in patches if patch is not None])
-            scores[readable] = orientation_mean(predictor, stack, settings, per_call=per_call)
-        at = tuple(cells[rows].T)
-        probability[at] = scores
-        failed = np.where(readable, CellStatus.FAILED, CellStatus.UNREADABLE)
-        status[at] = np.where(np.isnan(scores), failed, CellStatus.SCORED)
-        if on_windows is not None:
-            on_windows(len(rows))
+    at = tuple(cells.T)
+    probability[at], status[at] = score_windows(slide, grid.windows_xy(cells), predictor, settings)
     return Heatmap(
         slide=slide_id,
         probability=probability,
         status=status,
-        origin_level0=(0.0, 0.0),
-        stride_level0=grid.stride_level0,
-        centre_level0=grid.centre_level0,
-        centre_px=predictor.spec.centre_px,
-        slide_size=slide.size,
-        slide_mpp=slide.info.mpp,
         model_hash=predictor.hash,
+        **heatmap_fields(slide, grid),
     )
+
+
+def find_cells(
+    slide: Slide, spec: InputSpec, settings: PredictSettings
+) -> tuple[CellGrid, np.ndarray]:
+    """Return the cells of a slide's heatmap, and their status before any is scored, see
+    `tissue_cells`.
+
+    Raises:
+        SpacingError: the slide is coarser than the finest scale.
+    """
+    grid = heatmap_grid(slide, settings, spec)
+    return grid, tissue_cells(grid, tissue_mask(slide, settings.tissue), settings)
 
 
 def heatmap_grid(slide: Slide, settings: PredictSettings, spec: InputSpec) -> CellGrid:
@@ -99,38 +88,92 @@ def heatmap_grid(slide: Slide, settings: PredictSettings, spec: InputSpec) -> Ce
 
 
 def tissue_cells(grid: CellGrid, tissue: TissueMask, settings: PredictSettings) -> np.ndarray:
-    """Status of every cell before any is scored: (rows, columns) uint8, not yet over tissue, else
-    background."""
+    """Return the status of every cell before any is scored, (rows, columns) uint8: NOT_YET where
+    there is enough tissue, else BACKGROUND."""
     fraction = tissue.fraction(grid.centres_xy(grid.cells()), side_level0=grid.centre_level0)
     has_tissue = fraction.reshape(grid.rows, grid.columns) >= max(settings.min_tissue, 1e-6)
     return np.where(has_tissue, CellStatus.NOT_YET, CellStatus.BACKGROUND).astype(np.uint8)
 
 
-def _batches(
-    windows: Iterator[tuple[int, tuple[np.ndarray, ...] | None]], size: int
-) -> Iterator[tuple[list[int], list[tuple[np.ndarray, ...] | None]]]:
-    rows: list[int] = []
-    patches: list[tuple[np.ndarray, ...] | None] = []
-    for row, patch in windows:
-        rows.append(row)
-        patches.append(patch)
-        if len(rows) == size:
-            yield rows, patches
-            rows, patches = [], []
-    if rows:
-        yield rows, patches
+def heatmap_fields(slide: Slide, grid: CellGrid) -> dict[str, Any]:
+    """Return the fields of `Heatmap` that are known before any cell is scored."""
+    return {
+        "origin_level0": (0.0, 0.0),
+        "stride_level0": grid.stride_level0,
+        "centre_level0": grid.centre_level0,
+        "centre_px": grid.spec.centre_px,
+        "slide_size": slide.size,
+        "slide_mpp": slide.info.mpp,
+    }
 
 
-def orientation_mean(
-    predictor: Predictor, patches: np.ndarray, settings: PredictSettings, *, per_call: int
-) -> np.ndarray:
-    """Average the tumour probability over orientations: (n, scales, S, S, 3) uint8 → (n,) float32.
+def cells_per_call(settings: PredictSettings) -> int:
+    """Number of cells that one call of the network scores, in all their orientations."""
+    return max(1, settings.batch_size // settings.orientations)
 
-    The network always takes per_call × orientations patches (the last are repeated), so that it is
-    compiled once.
+
+def score_windows(
+    slide: Slide,
+    xy: np.ndarray,
+    predictor: Predictor,
+    settings: PredictSettings,
+    *,
+    threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return probability (N,) float32 and status (N,) uint8 of windows with top left corners xy,
+    (N, 2) integer level-0 (x, y) of the finest scale.
+
+    A thread reads the next batches, decoding tiles on up to `threads` threads, while the network
+    computes. At most four batches are in memory.
     """
-    full = np.resize(patches, (per_call, *patches.shape[1:]))
-    count = ORIENTATIONS if settings.orientations == ORIENTATIONS else 1
-    scores = predictor(np.concatenate([orient(full, k) for k in range(count)]))
-    tumor = scores[:, predictor.spec.tumor].astype(np.float64)
-    return tumor.reshape(count, per_call).mean(axis=0)[: len(patches)].astype(np.float32)
+    probability = np.full(len(xy), np.nan, np.float32)
+    status = np.full(len(xy), CellStatus.UNREADABLE, np.uint8)
+    patches = slide.read_concentric(
+        xy, predictor.spec, allow_upsampling=settings.allow_upsampling, threads=threads
+    )
+    with closing(read_ahead(_batches(patches, settings))) as batches:
+        for batch in batches:
+            scores = predictor(batch.windows)[:, predictor.spec.tumor].astype(np.float64)
+            mean = scores.reshape(settings.orientations, -1).mean(axis=0)[: len(batch.indices)]
+            probability[batch.indices] = mean
+            status[batch.indices] = np.where(np.isnan(mean), CellStatus.FAILED, CellStatus.SCORED)
+    return probability, status
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """Input of one call of the network."""
+
+    indices: list[int]
+    """Cells that were read."""
+    windows: np.ndarray
+    """(orientations × cells per call, scales, P, P, 3) uint8 RGB, one orientation after the
+    other."""
+
+
+def _batches(
+    patches: Iterator[tuple[int, tuple[np.ndarray, ...] | None]], settings: PredictSettings
+) -> Iterator[_Batch]:
+    """Batches of one size, so that the network is compiled once: a short one repeats its cells."""
+    count, read = 0, dict[int, np.ndarray]()
+    for index, patch in patches:
+        count += 1
+        if patch is not None:
+            read[index] = np.stack(patch)
+        if count == cells_per_call(settings):
+            if read:
+                yield _batch(read, settings)
+            count, read = 0, {}
+    if read:
+        yield _batch(read, settings)
+
+
+def _batch(read: dict[int, np.ndarray], settings: PredictSettings) -> _Batch:
+    side = cells_per_call(settings)
+    patches = list(read.values())
+    shape = (settings.orientations * side, *patches[0].shape)
+    windows = np.empty(shape, np.uint8)
+    for number in range(len(windows)):
+        orientation, cell = divmod(number, side)
+        windows[number] = orient(patches[cell % len(patches)], orientation)
+    return _Batch(indices=list(read), windows=windows)

@@ -12,8 +12,7 @@ __all__ = ["PredictSettings"]
 
 
 class PredictSettings(Settings):
-    """How a model is slid over a slide, and how its heatmap becomes detections (Liu et al.
-    2017)."""
+    """Settings of a heatmap and of its detections (Liu et al. 2017)."""
 
     stride_px: int | None = Field(default=None, ge=1)
     """Side of a heatmap cell (px at the model's µm/px). Default: the centre square of the model's
@@ -21,10 +20,10 @@ class PredictSettings(Settings):
     orientations: Annotated[Literal[1, 8], Number] = 8
     """Rotations and reflections averaged per window: all 8, or 1."""
     batch_size: int = Field(default=64, ge=1)
-    """Windows per call of the network; the orientations of a window count one each."""
+    """Windows per call of the network; each orientation of a window counts as one."""
     runtime: Runtime = "auto"
-    """Runtime of the network. auto: OpenVINO on a CPU (equal to Keras to 1e-5), Keras where it
-    sees a GPU."""
+    """Runtime of the network. auto is OpenVINO on a CPU (probabilities equal Keras's to 1e-5) and
+    Keras on a GPU."""
     min_tissue: float = Field(default=0.5, ge=0, le=1)
     """Minimum share of tissue in a cell; others are background."""
     tissue: TissueSettings = TissueSettings()

@@ -14,6 +14,7 @@ __all__ = [
     "PARTIAL",
     "atomic_file",
     "atomic_folder",
+    "hidden_folder",
     "refuse_foreign_folder",
     "remove_folder",
     "remove_litter",
@@ -122,6 +123,17 @@ def atomic_folder(path: Path, *, known_by: str = "recipe.json") -> Iterator[Path
             partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def hidden_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside path, under a hidden name; remove it in the end."""
+    folder = _hidden_name(path)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_foreign_folder(path: Path, *, known_by: str = "recipe.json") -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from .atomic import (
     PARTIAL,
     atomic_folder,
+    hidden_folder,
     remove_folder,
     remove_litter,
     remove_path,
@@ -76,6 +77,10 @@ class Output:
     the group's attributes."""
     files: tuple[str, ...] = ()
     """Files without which the output is damaged, and made again."""
+    shares_folder: bool = False
+    """The folder holds other things too: the output is only its recipe file and `files`. They are
+    replaced one by one, and without a recipe file meanwhile they are no output. Never in blocks or
+    in a bucket."""
     layout: Mapping[str, Any] = field(default_factory=dict)
     """Plain JSON besides the recipe that decides what a block holds, such as its size; a partial
     output of another layout is started again."""
@@ -151,7 +156,10 @@ class Output:
             SettingsError: something that is not ours is there.
         """
         self.refuse_foreign()
-        if isinstance(self.location, Path):
+        if self.shares_folder:
+            with self._write_shared(attributes) as folder:
+                yield folder
+        elif isinstance(self.location, Path):
             with atomic_folder(self.location, known_by=self.recipe_file) as folder:
                 yield folder
                 write_file(folder, self.recipe_file, self._content(attributes or {}))
@@ -161,6 +169,18 @@ class Output:
             partial.begin()
             yield partial.whole
             self.commit(partial, attributes or {})
+
+    @contextmanager
+    def _write_shared(self, attributes: Mapping[str, Any] | None) -> Iterator[Path]:
+        target = Path(self.location)
+        remove_litter(target)  # of a killed attempt
+        with hidden_folder(target / self.recipe_file) as folder:
+            yield folder
+            sync_below(folder)
+            delete_file(target, self.recipe_file)
+            for name in self.files:
+                (folder / name).replace(target / name)
+            write_file(target, self.recipe_file, self._content(attributes or {}))
 
     def set_aside(self) -> Location:
         """Move the output to a hidden name, until its replacement is whole; return that location.
@@ -174,7 +194,10 @@ class Output:
 
     def remove(self) -> None:
         """Remove the output: as others see it, it is whole or gone."""
-        if isinstance(self.location, Path):
+        if self.shares_folder:
+            for name in (self.recipe_file, *self.files):  # the recipe first
+                (Path(self.location) / name).unlink(missing_ok=True)
+        elif isinstance(self.location, Path):
             remove_folder(self.location)
         else:
             self.partial().discard()
@@ -214,6 +237,8 @@ class Output:
         return read_file(self.location, name) is not None
 
     def _holds_anything(self) -> bool:
+        if self.shares_folder:
+            return False
         if isinstance(self.location, Path):
             is_folder = self.location.is_dir()
             return any(self.location.iterdir()) if is_folder else self.location.exists()

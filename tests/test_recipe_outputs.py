@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gigaslide.storage import (
+    Output,
     Recipe,
     SettingsError,
     StoreError,
@@ -382,3 +383,28 @@ def test_recipe_made_before_a_setting_became_extent_is_recognised(tmp_path):
     again = Recipe.load(tmp_path / "recipe.json")
     assert again is not None
     assert again.extent == {"examples": 200}
+
+
+def test_an_output_may_share_its_folder(tmp_path):
+    other = tmp_path / "slide" / "heatmap.zarr"
+    other.mkdir(parents=True)
+    recipe = Recipe(stage="detections", settings={"threshold": 0.5}, inputs={})
+    output = Output(
+        location=tmp_path / "slide", recipe=recipe, files=("a.csv", "b.png"), shares_folder=True
+    )
+    assert output.state().status == "absent"
+    with pytest.raises(FileNotFoundError), output.write() as folder:
+        (folder / "nowhere" / "a.csv").write_text("half")
+    assert names(tmp_path / "slide") == ["heatmap.zarr"]
+    attributes = {}
+    with output.write(attributes) as folder:
+        for name in output.files:
+            (folder / name).write_text(name)
+        attributes["rows"] = 3
+    assert output.state().is_unchanged
+    assert output.state().attributes == {"rows": 3}
+    assert names(tmp_path / "slide") == ["a.csv", "b.png", "heatmap.zarr", "recipe.json"]
+    (tmp_path / "slide" / "b.png").unlink()
+    assert output.state().differences == ("b.png: missing",)
+    output.remove()
+    assert names(tmp_path / "slide") == ["heatmap.zarr"]

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from conftest import stained_slide, write_tiff
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.inference import PredictSettings, predict_cohort
 from gigaslide.patching import PatchStore
 from gigaslide.storage import file_identity, location_exists
 from gigaslide.storage.location import name_of, parse_location
-from test_predict import model  # noqa: F401 - a fixture
+from predicting import predict, write_model
 from test_readers_omezarr import write_ome_zarr
 from tiling import classes_of, content_hash, made_slide, tile
 
@@ -101,17 +100,17 @@ def test_fault_16_object_that_was_replaced_is_made_again_and_said(bucket, tmp_pa
     assert "made again: inputs.slide." in outcome.reason
 
 
-def test_prediction_from_a_bucket(bucket, model, tmp_path):  # noqa: F811
+def test_prediction_from_a_bucket(bucket, tmp_path):
     path = write_tiff(tmp_path / "predicted.tif", stained_slide(3))
     url = bucket.upload(path, "predicted.tif")
     cohort = Cohort.of_rows([CohortSlide(id="predicted", path=url)])
-    settings = PredictSettings(orientations=1, threshold=0.6)
-    predict_cohort(cohort, model, tmp_path / "out", settings)
+    model = write_model(tmp_path / "model")
+    predict(cohort, model, tmp_path / "out")
     local = Cohort.of_rows([CohortSlide(id="predicted", path=path)])
-    predict_cohort(local, model, tmp_path / "local", settings)
+    predict(local, model, tmp_path / "local")
     one, other = (tmp_path / folder / "detections.csv" for folder in ("out", "local"))
     assert one.read_text() == other.read_text()
-    again = predict_cohort(cohort, model, tmp_path / "out", settings)
+    again = predict(cohort, model, tmp_path / "out")
     assert "1 skipped" in again.headline()
 
 

@@ -1,5 +1,6 @@
 """Heatmap of a slide: a tumour probability per cell, on disk as a Zarr v3 group."""
 
+import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -14,6 +15,20 @@ from ..storage import StoreError, atomic_folder
 __all__ = ["CellStatus", "Heatmap"]
 
 FORMAT = "gigaslide-heatmap/1"
+ARRAYS = ("probability", "status")
+FIELDS = (
+    "slide",
+    "stride_level0",
+    "centre_level0",
+    "centre_px",
+    "slide_mpp",
+    "model_hash",
+    "origin_level0",
+    "slide_size",
+)
+"""Fields of a heatmap that are attributes of its Zarr group."""
+FURTHER = ("format", "content_sha256", "recipe", "counts")
+"""Further attributes; whoever predicts writes the last two."""
 
 
 class CellStatus(IntEnum):
@@ -53,6 +68,7 @@ class Heatmap:
     slide_mpp: float
     """µm per level-0 px."""
     model_hash: str
+    """Identity of the network's weights."""
 
     def __post_init__(self) -> None:
         if self.probability.ndim != 2 or self.probability.shape != self.status.shape:
@@ -71,7 +87,7 @@ class Heatmap:
 
     @property
     def scored(self) -> np.ndarray:
-        """(rows, columns) bool."""
+        """Cells that have a probability, (rows, columns) bool."""
         return self.status == CellStatus.SCORED
 
     def cell_centres(self, cells: np.ndarray) -> np.ndarray:
@@ -81,6 +97,7 @@ class Heatmap:
         )
 
     def count(self, status: CellStatus) -> int:
+        """Count the cells of a status."""
         return int((self.status == status).sum())
 
     @property
@@ -92,21 +109,41 @@ class Heatmap:
     def save(self, path: Path) -> None:
         """Write a Zarr v3 group with checksums, whole or not at all."""
         with atomic_folder(path, known_by="zarr.json") as partial:
-            group = zarr.create_group(partial, zarr_format=3, attributes=self._attributes())
-            for name in ("probability", "status"):
-                group.create_array(
-                    name,
-                    data=getattr(self, name),
-                    chunks=(512, 512),
-                    compressors=[BloscCodec(cname="zstd"), Crc32cCodec()],
-                    fill_value=np.nan if name == "probability" else 0,
-                    config={"write_empty_chunks": True},
-                )
+            self.save_arrays(partial)
+            zarr.create_group(partial, zarr_format=3, attributes=dict(self.attributes))
 
-    def _attributes(self) -> dict[str, Any]:
-        fields = ("slide", "stride_level0", "centre_level0", "centre_px", "slide_mpp", "model_hash")
-        lists = {"origin_level0": list(self.origin_level0), "slide_size": list(self.slide_size)}
-        return {"format": FORMAT, **{name: getattr(self, name) for name in fields}, **lists}
+    def save_arrays(self, folder: Path) -> None:
+        """Write the arrays of the Zarr group, with checksummed chunks, but not its zarr.json.
+
+        Replaces what an interrupted call left.
+        """
+        for name in ARRAYS:
+            zarr.create_array(
+                folder / name,
+                data=getattr(self, name),
+                chunks=(512, 512),
+                compressors=[BloscCodec(cname="zstd"), Crc32cCodec()],
+                fill_value=np.nan if name == "probability" else 0,
+                config={"write_empty_chunks": True},
+                zarr_format=3,
+                overwrite=True,
+            )
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the Zarr group, plain JSON."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
+        lists = {name: list(value) for name, value in fields.items() if isinstance(value, tuple)}
+        return {"format": FORMAT, **fields, **lists, "content_sha256": self.content_sha256}
+
+    @property
+    def content_sha256(self) -> str:
+        """SHA-256 of probabilities and statuses, hexadecimal."""
+        digest = hashlib.sha256()
+        for name in ARRAYS:
+            values = np.ascontiguousarray(getattr(self, name))
+            digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
+        return digest.hexdigest()
 
     @classmethod
     def load(cls, path: Path) -> "Heatmap":
@@ -118,21 +155,23 @@ class Heatmap:
         try:
             group: Any = zarr.open_group(path, mode="r")
             attributes: Any = dict(group.attrs)
-            if attributes.pop("format", None) != FORMAT:
+            if attributes.get("format") != FORMAT:
                 raise StoreError(
                     f"{path}: not a heatmap of format {FORMAT}; predict this slide again"
                 )
+            if unknown := attributes.keys() - {*FIELDS, *FURTHER}:
+                raise StoreError(f"{path}: unknown attributes {sorted(unknown)}; update gigaslide")
+            fields: Any = {name: attributes[name] for name in FIELDS}
             for name in ("origin_level0", "slide_size"):
-                attributes[name] = tuple(attributes[name])
-            arrays: Any = {}
-            for name in ("probability", "status"):
+                fields[name] = tuple(fields[name])
+            for name in ARRAYS:
                 # Zarr reads a missing chunk as fill values, which mean "not yet scored".
                 if group[name].nchunks_initialized < group[name].nchunks:
                     raise StoreError(
                         f"{path}: chunks of {name} are missing; predict this slide again"
                     )
-                arrays[name] = group[name][:]
-            return cls(**attributes, **arrays)
+                fields[name] = group[name][:]
+            return cls(**fields)
         except StoreError:
             raise
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
