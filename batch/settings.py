@@ -14,8 +14,8 @@ QueueName = Literal["slurm", "pbs", "lsf", "sge", "htcondor"]
 
 
 class BatchSettings(Settings):
-    """Where a stage runs: in this process, in worker processes on this machine, in cluster jobs, or
-    on a running Dask scheduler."""
+    """Settings of where a stage runs: in this process, in worker processes on this machine, in
+    cluster jobs, or on a running Dask scheduler."""
 
     workers: int | None = Field(default=None, ge=0)
     """Worker processes on this machine; 0 runs everything in this process. Default: one per core,

@@ -76,8 +76,8 @@ class RunSettings:
 
     @property
     def predict_batch(self) -> BatchSettings:
-        """Where prediction runs: as tiling does, but a number of workers on this machine is meant
-        for reading slides, and each would load the network."""
+        """Settings of where prediction runs: those of tiling, without its number of local workers,
+        because each of them would load the network."""
         return self.batch.model_copy(update={"workers": None}) if self.batch.workers else self.batch
 
     @property

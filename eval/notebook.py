@@ -50,7 +50,7 @@ class SlideTruth:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Further columns of a cohort, such as scanner, for `settings.subgroups`, and "stage"."""
     is_exhaustive: bool = True
-    """Whether all tumour is in `tumor`; where not, only the slide's score is evaluated."""
+    """True if `tumor` holds all tumour. If not, only the slide's score is evaluated."""
 
 
 def evaluate(

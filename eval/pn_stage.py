@@ -36,8 +36,8 @@ PN2_NODES = 4
 
 
 def is_asked(slides: Sequence[CohortSlide], settings: EvaluateSettings) -> bool:
-    """Whether stages are asked for: by the settings, or by a cohort that has patients with several
-    slides and their classes in a column "stage"."""
+    """Test whether the settings ask for stages, or the cohort has patients with several slides and
+    their classes in a column "stage"."""
     if settings.pn_stages is not None:
         return settings.pn_stages
     patients = [slide.patient for slide in slides if slide.patient]
@@ -187,7 +187,7 @@ class PatientStages:
 
 
 def _describe_missing(result: SlideResult, predicted_class: Mapping[str, str]) -> str:
-    """Why a slide lacks its true or its predicted class; empty where it has both."""
+    """Give the reason why a slide lacks its true or predicted class; empty if it has both."""
     if not result.in_figures or not result.is_predicted:
         return f"{result.status}: {result.reason}"
     if not result.true_class:

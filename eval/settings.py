@@ -41,11 +41,11 @@ class EvaluateSettings(Settings):
     subgroups: tuple[str, ...] = ()
     """Cohort column, such as scanner, with figures for each value. Repeatable."""
     official: bool | None = None
-    """Whether to add the scores of the official CAMELYON16 programs. By default if the slides have
-    CAMELYON16's names."""
+    """Add the scores of the official CAMELYON16 programs. Default: if the slides have CAMELYON16's
+    names."""
     pn_stages: bool | None = None
-    """Whether to add the pN stages of patients as in CAMELYON17. By default if patients have
-    several slides, with their classes in a cohort column "stage"."""
+    """Add the pN stages of patients as in CAMELYON17. Default: if patients have several slides
+    and their classes stand in a cohort column "stage"."""
     resamples: int = Field(default=2000, ge=0)
     """Bootstrap resamples for every interval. 0: no intervals."""
     confidence: float = Field(default=0.95, gt=0, lt=1)

@@ -32,7 +32,7 @@ class Augmentation:
     hue_turn: float
     contrast: float
     stain_factors: tuple[float, float] = (1.0, 1.0)
-    """Of the amounts of haematoxylin and eosin."""
+    """Factors for the amounts of haematoxylin and eosin."""
     stain_shifts: tuple[float, float] = (0.0, 0.0)
     """Optical density of each that is added."""
     blur_px: float = 0.0

@@ -38,13 +38,13 @@ REFERENCE: dict[str, dict[str, list]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class StainFit:
-    """What one method found on one slide; plain numbers, so that the store can keep it."""
+    """Stain fit of one slide by one method, in plain numbers that the store can keep."""
 
     method: StainMethod
     parameters: dict[str, list]
     """Empty where nothing could be fitted."""
     reason: str = ""
-    """Why nothing could be."""
+    """Reason why there is no fit; empty where there is one."""
 
     def apply(self, patches: np.ndarray) -> np.ndarray:
         """(…, rows, columns, 3) uint8 RGB → the same in the reference's colours, or unchanged

@@ -1,4 +1,4 @@
-"""How a training went: one row a validation, as CSV and as a picture."""
+"""Training history: one row per validation, as CSV and as a picture."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

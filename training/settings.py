@@ -11,8 +11,8 @@ __all__ = ["TrainSettings"]
 
 
 class TrainSettings(Settings):
-    """How a model is trained: as in Liu et al. 2017, except for what makes a training of minutes to
-    hours possible.
+    """Settings of a training: those of Liu et al. 2017, except where minutes or hours of training
+    need something else.
 
     cooldown, colour_warm_up and batch_norm_momentum are ours; 0, 0 and 0.9997 are the paper's.
     """

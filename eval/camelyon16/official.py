@@ -37,7 +37,7 @@ class OfficialFroc:
     countable_lesions: int
     itc: int
     difference: str
-    """How the score differs from ours, and by what."""
+    """Explanation of the difference from our score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +95,8 @@ def _is_asked(slides: Sequence[CohortSlide], settings: EvaluateSettings) -> bool
 
 
 def _describe_gap(results: Sequence[SlideResult], without_level_5: Sequence[str]) -> str:
-    """What the programs take for an error, empty where nothing is amiss. They do not miss slides
-    whose tumour is not all outlined."""
+    """Describe input that the programs treat as an error; empty if there is none. Slides whose
+    tumour is not all outlined are not expected by them."""
     asked = [result for result in results if result.is_outlined]
     unpredicted = (SlideStatus.NOT_EVALUABLE, SlideStatus.NO_PREDICTION)
     gaps = {

@@ -22,14 +22,14 @@ class Program:
     downsample: float | None
     """Level-0 px per px of level 5; None: of the mask."""
     rounds: bool
-    """Whether points are cut to whole px, divided and rounded half to even, or only truncated."""
+    """True: points are cut to whole px, divided and rounded half to even. False: truncated."""
     drops: Literal["smallest", "zero"]
-    """The value seen that is not an operating point."""
+    """Threshold that is not an operating point."""
     hits: type[np.floating]
     """Type that holds the probabilities of found lesions. As float32 a hit of 0.3 lies above a
     false positive of 0.3, one of 0.9 below; thresholds compare with hits in this type."""
     interpolates: bool
-    """Whether the curve is interpolated at f, or read at the first point with at least f."""
+    """True: the curve is interpolated at f. False: read at its first point with at least f."""
     description: str
 
     def raster(self, *, downsample: float, mask_mpp: float) -> Raster:

@@ -69,7 +69,7 @@ class Frame:
         return np.rint(self.pixels(xy_level0) * 2**SHIFT).astype(np.int32)
 
     def covers(self, geometries: np.ndarray, image: np.ndarray) -> np.ndarray:
-        """Whether geometries may be visible in the image: (N,) bool."""
+        """Test which geometries may be visible in the image: (N,) bool."""
         height, width = image.shape[:2]
         low_x, low_y, high_x, high_y = shapely.bounds(geometries).reshape(-1, 4).T
         right, bottom = self.x + width * self.scale, self.y + height * self.scale

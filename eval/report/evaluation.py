@@ -53,7 +53,7 @@ class Evaluation:
     pictures: Mapping[str, SlidePictures | str] = field(default_factory=dict)
     """By slide id; or the reason why there is no picture."""
     missed_crops: tuple[Crops | str, ...] = ()
-    """Of the first missed lesions of the operating point; or a reason."""
+    """Crops of the first missed lesions of the operating point; or the reason why there is none."""
     false_positive_crops: tuple[Crops | str, ...] = ()
 
     @property

@@ -105,7 +105,7 @@ class SlideResult:
 
     @property
     def is_outlined(self) -> bool:
-        """Whether all tumour is outlined, so that detections can be scored."""
+        """True if all tumour is outlined, so that detections can be scored."""
         if self.truth is not None:
             return not self.truth.unjudged
         return not self.is_tumor or (self.slide.annotation is not None and self.slide.exhaustive)

@@ -54,7 +54,7 @@ class Statistic:
     undefined: str = ""
     """Reason why no draw defines them; empty if some does."""
     has_bca: bool = False
-    """Whether the interval is BCa rather than percentile."""
+    """True: the interval is BCa. False: percentile."""
 
 
 @dataclass(frozen=True, kw_only=True)

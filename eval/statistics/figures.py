@@ -87,7 +87,7 @@ class Figures:
     lesion_slides: int
     """Slides whose lesions are known, normal ones included."""
     lesion_slides_predicted: int
-    """Those with a prediction, by which false positives are divided."""
+    """Lesion slides with a prediction; false positives per slide are divided by this number."""
     slides_without_prediction: int
     countable_lesions: int
     itc: int

@@ -78,8 +78,8 @@ def _find_level(pages: Any, downsample: float, slide_size: tuple[int, int]) -> A
 
 
 def _is_small(page: Any) -> bool:
-    """Whether it can be decoded in little memory: a file may claim tiles far larger than what they
-    hold."""
+    """Test whether a page can be decoded in little memory: a file may claim tiles far larger than
+    their content."""
     tile = page.tilewidth * page.tilelength
     block = tile if page.is_tiled else page.imagewidth * page.rowsperstrip
     if page.samplesperpixel != 1 or page.dtype is None or page.dtype.kind not in "bui":
