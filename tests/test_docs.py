@@ -86,3 +86,14 @@ def test_the_link_checker_finds_what_is_broken(tmp_path, link, picture, reason):
     assert done.returncode == (1 if reason else 0)
     assert reason in done.stdout
     assert done.stdout.count("a.html:") == (1 if reason else 0)
+
+
+def test_places_that_contributing_names_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("## Where things happen")[2].partition("## Add something")[0]
+    named = re.findall(r"`([a-z]\w*/[\w/]+\.py)`, `([\w.]+)`", table)
+    assert len(named) > 10
+    for path, name in named:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        for part in name.split("."):
+            assert re.search(rf"^\s*(def|class) {part}\b", source, re.M), f"{path}: {name}"
