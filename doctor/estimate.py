@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..models import find_architecture
 from ..storage import format_count
 from ..wsi import ceil_div
 from .formatting import round_figure
@@ -23,9 +24,7 @@ PREDICTED_PER_S = {"small": 116.0, "full": 8.9}  # windows per second, Keras on 
 # The full network's training was not measured. As with the small one, a training step is taken to
 # cost 4.5 forward passes.
 TRAINED_PER_S = {"small": 26.0, "full": 2.0}
-PARAMETERS = {"small": 283_759, "full": 21_806_882}
-PARAMETER_BYTES = 4  # float32
-MODEL_FOLDER_BYTES = 800_000  # HDF5 structure, model card and training curve
+WEIGHTS_WRITTEN = 7  # two files in the model folder, two in the checkpoint, its optimiser thrice
 CELL_BYTES = 5  # of a heatmap: probability and status, before compression
 DISK_BYTES_PER_S = 200e6  # written; a SATA SSD, or a good network folder
 PICTURE_BYTES = 1_000_000  # of a slide with its heatmap, at most
@@ -110,8 +109,8 @@ def _estimate_training(
 
 
 def _model_bytes(settings: DoctorSettings) -> int:
-    """Size of the model folder, which holds weights without the optimiser's state."""
-    return PARAMETERS[settings.train.width] * PARAMETER_BYTES + MODEL_FOLDER_BYTES
+    """Size of the model folder, which holds weights alone, and of the checkpoint beside it."""
+    return WEIGHTS_WRITTEN * find_architecture(settings.train.architecture).weights_bytes
 
 
 def _estimate_prediction(

@@ -10,6 +10,7 @@ import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
 from gigaslide.cohort import Cohort, CohortSlide
+from gigaslide.doctor.estimate import WEIGHTS_WRITTEN
 from gigaslide.models import ARCHITECTURES, CARD, WEIGHTS, ModelCard, build_network
 from gigaslide.patching import AugmentSettings, PatchStore, TileSettings, centre_crop, tile_cohort
 from gigaslide.storage import ModelError, SettingsError
@@ -155,6 +156,17 @@ def test_training_writes_a_whole_model_folder(trained, store):
     weights = [(folder / name).stat().st_size for name in (WEIGHTS, "last.weights.h5")]
     everything = (folder.parent / "model.checkpoint" / "training.weights.h5").stat().st_size
     assert max(weights) < 0.6 * everything  # the optimiser's state is in the checkpoint alone
+
+
+def test_doctor_knows_what_a_training_writes(trained):
+    folder, _ = trained
+    written = sum(
+        path.stat().st_size
+        for place in (folder, folder.with_name("model.checkpoint"))
+        for path in place.glob("*.h5")
+    )
+    estimated = WEIGHTS_WRITTEN * ARCHITECTURES["inception_v3_small"].weights_bytes
+    assert written <= estimated < 1.3 * written
 
 
 def test_training_again_is_recognised(trained, store, caplog):
