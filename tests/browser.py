@@ -153,8 +153,8 @@ class Tab:
         return found["result"].get("value")
 
     def press(self, key: str) -> None:
-        """Enter or Escape, as from a keyboard."""
-        code, text = {"Enter": (13, "\r"), "Escape": (27, "")}[key]
+        """One key, as from a keyboard: Enter, Escape or a character."""
+        code, text = {"Enter": (13, "\r"), "Escape": (27, "")}.get(key, (ord(key[0].upper()), key))
         pressed = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **pressed)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **pressed)
