@@ -12,11 +12,11 @@ import shapely
 from shapely.geometry import MultiPolygon
 
 from ...storage import AnnotationError, Location, atomic_file
-from . import asap, geojson, halo, imagescope, mask, ndpa
+from . import asap, geojson, imagescope, mask, ndpa
 from .elements import parse
 from .frame import SlideFrame
-from .outline import Outline
 from .repair import polygons_in, repair
+from .shapes import Outline
 
 __all__ = ["ANNOTATION_SUFFIXES", "DEFAULT_GROUPS", "Annotation", "GroupMeaning"]
 
@@ -180,7 +180,7 @@ def _read(path: Path, slide: SlideFrame | Location | None) -> list[Outline]:
     if root.tag == asap.ROOT:
         return asap.read(root, path)
     if root.tag == imagescope.ROOT:
-        return (halo if halo.is_halo(root) else imagescope).read(root, path)
+        return imagescope.read(root, path)
     if root.tag == ndpa.ROOT:
         return ndpa.read(root, path, _frame(slide))
     roots = f"<{asap.ROOT}> (ASAP), <{imagescope.ROOT}> (ImageScope, HALO) or <{ndpa.ROOT}> (NDPA)"

@@ -20,7 +20,7 @@ import tifffile
 
 from ...storage import AnnotationError
 from .frame import SlideFrame
-from .outline import Outline
+from .shapes import Outline
 
 __all__ = ["read"]
 
