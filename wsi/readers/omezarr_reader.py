@@ -184,15 +184,12 @@ def _require_brightfield(array: zarr.Array | zarr.Group, axes: tuple[str, ...]) 
 
 def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: int) -> np.ndarray:
     """Size of a px along each axis, in the axes' units."""
-    size = np.ones(axes)
-    for transforms in (
-        dataset.get("coordinateTransformations"),
-        multiscale.get("coordinateTransformations"),
-    ):
-        for transform in transforms or ():
-            if transform.get("type") == "scale":
-                size = size * np.asarray(transform["scale"], float)
-    return size
+    transforms = [
+        *(dataset.get("coordinateTransformations") or ()),
+        *(multiscale.get("coordinateTransformations") or ()),
+    ]
+    scales = [transform["scale"] for transform in transforms if transform.get("type") == "scale"]
+    return np.prod([np.ones(axes), *scales], axis=0)
 
 
 def _mpp_xy(axes: Sequence[Mapping[str, Any]], scale: np.ndarray) -> tuple[float, float] | None:
