@@ -52,7 +52,7 @@ def read_level_mask(
             page = _find_level(tiff.pages, downsample, slide_size)
             if page is None:
                 return None
-            mpp = page_mpp_xy(tiff)
+            mpp = page_mpp_xy(tiff, tiff.pages.first)
             return LevelMask(
                 tumor=_tumor(np.asarray(page.asarray()), groups),
                 downsample=tiff.pages[0].imagewidth / page.imagewidth,  # pyright: ignore
