@@ -14,8 +14,7 @@ from .statistics.auc import Pairs, Roc, delong_interval, roc_curve
 from .statistics.bootstrap import Estimate, Resampling, Statistic
 from .statistics.comparison import ModelComparison, compare
 from .statistics.figures import Figures
-from .statistics.froc import Froc, froc_curve
-from .statistics.froc_definitions import DEFINITIONS, FrocDefinition
+from .statistics.froc import DEFINITIONS, Froc, FrocDefinition, froc_curve
 from .statistics.operating import OperatingPoint, find_operating_point
 from .statistics.slide_level import Calibration, Ranking, calibration_curve
 from .truth.lesions import Lesions, find_lesions

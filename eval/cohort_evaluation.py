@@ -13,11 +13,10 @@ from .camelyon16 import evaluate_official
 from .pn_stage import PatientStages
 from .predictions.prediction import Prediction, Predictions, open_predictions
 from .predictions.slide_file import SlideFile
-from .report.command import format_command
 from .report.evaluation import Evaluation
 from .report.evaluation_page import evaluation_html
 from .report.pictures import Gallery
-from .report.provenance import identify_slide, list_versions
+from .report.provenance import format_command, identify_slide, list_versions
 from .scoring.slide_result import SlideResult, SlideStatus, refuse_misplaced, score_slide
 from .settings import EvaluateSettings
 from .statistics.figures import compute_figures

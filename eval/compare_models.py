@@ -14,18 +14,15 @@ from ..storage import Recipe, SettingsError, atomic_folder, refuse_foreign_folde
 from .cohort_evaluation import score_file, slides_to_evaluate
 from .predictions.prediction import Predictions, open_predictions
 from .predictions.slide_file import SlideFile
-from .report.command import format_command
 from .report.comparison_page import ModelCurves, comparison_html
 from .report.drawing import SlidePictures
 from .report.pictures import draw_slide, try_to_draw
-from .report.provenance import identify_slide, list_versions
+from .report.provenance import format_command, identify_slide, list_versions
 from .scoring.slide_result import SlideResult, refuse_misplaced
 from .settings import EvaluateSettings
 from .statistics.auc import roc_curve
-from .statistics.comparison import ModelComparison, compare
-from .statistics.disagreement import list_disagreements
-from .statistics.froc import froc_curve
-from .statistics.froc_definitions import OURS
+from .statistics.comparison import ModelComparison, compare, list_disagreements
+from .statistics.froc import OURS, froc_curve
 from .statistics.resampled import pool_matches, pool_scores
 
 __all__ = ["compare_cohort"]

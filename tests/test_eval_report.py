@@ -14,8 +14,8 @@ from gigaslide.cli import main
 from gigaslide.cli.tables import print_metrics
 from gigaslide.cohort import Cohort
 from gigaslide.eval import EvaluateSettings, find_evaluation
-from gigaslide.eval.report.command import format_command
 from gigaslide.eval.report.plots import draw_froc, froc_overlay, froc_plot, roc_overlay, roc_plot
+from gigaslide.eval.report.provenance import format_command
 from gigaslide.eval.statistics.auc import roc_curve
 from gigaslide.eval.statistics.operating import FalsePositive, OperatingPoint
 from gigaslide.storage import Recipe, SettingsError

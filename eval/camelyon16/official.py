@@ -12,12 +12,10 @@ from ..scoring.matching import PooledMatches, SlideMatches
 from ..scoring.slide_result import SlideResult, SlideStatus
 from ..settings import EvaluateSettings
 from ..statistics.bootstrap import Estimate
-from ..statistics.froc import Froc, froc_curve
-from ..statistics.froc_definitions import OURS
+from ..statistics.froc import OURS, Froc, froc_curve
 from ..statistics.resampled import draw_resamples
 from .lesions import find_level_5, match_slide
-from .official_froc import official_curve, resample_readings
-from .programs import PROGRAMS, Program
+from .programs import PROGRAMS, Program, official_curve, resample_readings
 
 __all__ = ["OfficialFroc", "OfficialResult", "evaluate_official"]
 

@@ -10,13 +10,11 @@ import numpy as np
 from ...wsi import CellStatus
 from ..camelyon16 import OfficialResult
 from ..predictions.prediction import NO_ROW
-from ..scoring.matching import Match
+from ..scoring.matching import Match, reaches
 from ..scoring.slide_result import SlideResult
-from ..scoring.threshold import reaches
 from ..statistics.bootstrap import Estimate
 from ..statistics.figures import Figures
-from ..statistics.froc import Froc
-from ..statistics.froc_definitions import DEFINITIONS
+from ..statistics.froc import DEFINITIONS, Froc
 from ..statistics.operating import OperatingPoint
 from ..statistics.slide_level import Calibration
 from ..statistics.subgroups import Subgroup

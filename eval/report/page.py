@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from ...storage import pluralise
 from ...wsi import heatmap_colours
-from ..statistics.froc_definitions import DEFINITIONS
+from ..statistics.froc import DEFINITIONS
 from .drawing import COLOURS, MOST_MARKS
 
 __all__ = ["describe_figure", "format_result", "render_page"]

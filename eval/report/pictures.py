@@ -20,8 +20,8 @@ from ...storage import GigaslideError
 from ...wsi import Heatmap, Overview, Region, Slide, overlay_heatmap, shrink
 from ..predictions.prediction import Prediction
 from ..predictions.slide_file import SlideFile
+from ..scoring.matching import reaches
 from ..scoring.slide_result import SlideResult
-from ..scoring.threshold import reaches
 from ..settings import EvaluateSettings
 from ..statistics.operating import FalsePositive, MissedLesion, missed_order
 from ..truth.lesions import Lesions

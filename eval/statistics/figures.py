@@ -8,16 +8,13 @@ from itertools import zip_longest
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
-from ..scoring.matching import PooledMatches
+from ..scoring.matching import PooledMatches, reaches
 from ..scoring.slide_result import SlideResult
-from ..scoring.threshold import reaches
 from ..settings import EvaluateSettings
 from ..truth.measures import CLASSES, SIZES
 from .auc import Roc, delong_interval, roc_curve
 from .bootstrap import SLACK, Estimate, Resampling
-from .froc import Froc, froc_curve
-from .froc_bootstrap import resample_sensitivity
-from .froc_definitions import DEFINITIONS, OURS
+from .froc import DEFINITIONS, OURS, Froc, froc_curve, resample_sensitivity
 from .resampled import draw_resamples, list_statistics, pool_matches, pool_patches, pool_scores
 from .slide_level import Calibration, calibration_curve
 

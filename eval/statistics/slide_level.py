@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from ..scoring.threshold import reaches
+from ..scoring.matching import reaches
 
 __all__ = ["Calibration", "Ranking", "calibration_curve"]
 
