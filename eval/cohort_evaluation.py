@@ -11,10 +11,9 @@ from ..storage import GigaslideError, Recipe, SettingsError, atomic_folder
 from . import pn_stage
 from .camelyon16 import evaluate_official
 from .pn_stage import PatientStages
-from .predictions.prediction import Prediction, Predictions, open_predictions
-from .predictions.slide_file import SlideFile
+from .predictions.prediction import Prediction, Predictions, SlideFile, open_predictions
 from .report.evaluation import Evaluation
-from .report.evaluation_page import evaluation_html
+from .report.page import evaluation_html
 from .report.pictures import Gallery
 from .report.provenance import format_command, identify_slide, list_versions
 from .scoring.slide_result import SlideResult, SlideStatus, refuse_misplaced, score_slide

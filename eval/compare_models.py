@@ -12,10 +12,9 @@ import pandas as pd
 from ..cohort import Cohort
 from ..storage import Recipe, SettingsError, atomic_folder, refuse_foreign_folder
 from .cohort_evaluation import score_file, slides_to_evaluate
-from .predictions.prediction import Predictions, open_predictions
-from .predictions.slide_file import SlideFile
-from .report.comparison_page import ModelCurves, comparison_html
+from .predictions.prediction import Predictions, SlideFile, open_predictions
 from .report.drawing import SlidePictures
+from .report.page import ModelCurves, comparison_html
 from .report.pictures import draw_slide, try_to_draw
 from .report.provenance import format_command, identify_slide, list_versions
 from .scoring.slide_result import SlideResult, refuse_misplaced

@@ -16,16 +16,14 @@ from .camelyon16 import evaluate_official
 from .cohort_evaluation import check_choice, slides_to_evaluate
 from .pn_stage import PatientStages, is_asked
 from .predictions.detection_files import DetectionFiles
-from .predictions.prediction import GivenDetections
-from .predictions.slide_file import SlideFile
+from .predictions.prediction import GivenDetections, SlideFile
 from .report.evaluation import Evaluation
 from .scoring.slide_result import SlideResult, refuse_misplaced, score_slide
 from .settings import EvaluateSettings
 from .statistics.figures import compute_figures
 from .statistics.operating import find_operating_point
 from .statistics.subgroups import check_columns, compute_subgroups
-from .truth.level_mask import SAME_SHARE
-from .truth.mask_lesions import Raster, label_mask
+from .truth.mask_lesions import SAME_SHARE, Raster, label_mask
 from .truth.measures import LesionRule
 from .truth.truth import Truth, TumorMask
 

@@ -101,19 +101,6 @@ class DetectionFiles:
             found[slide] = _join(slide, file, rows)
         return cls(path=path, by_slide=found, is_table=False)
 
-    def refuse_other_slides(self, slides: Sequence[str]) -> None:
-        """Pass if a table has rows of one of these slides, or no rows at all.
-
-        Raises:
-            ScoreError: all rows are of other slides.
-        """
-        if self.is_table and self.by_slide and not self.by_slide.keys() & set(slides):
-            raise ScoreError(
-                f"{self.path}: no row of the {len(slides)} slides to evaluate, rows of "
-                f"{len(self.by_slide)} others, the first {next(iter(self.by_slide))}; give their "
-                "--split, or another table"
-            )
-
     @classmethod
     def of_table(cls, detections: Detections, ids: Sequence[str]) -> "DetectionFiles":
         """Group a table in memory by slide; its rows count as lines, from 1.

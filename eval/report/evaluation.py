@@ -30,7 +30,7 @@ from .metrics import (
     list_subgroups,
 )
 from .pictures import Crops
-from .plots import draw_froc, draw_roc
+from .plots import draw_froc, draw_rocs
 
 __all__ = ["Evaluation"]
 
@@ -145,7 +145,7 @@ class Evaluation:
         return draw_froc(self.figures, confidence=self.settings.confidence, point=self.point)
 
     def plot_roc(self) -> Figure:
-        return draw_roc(self.figures)
+        return draw_rocs({"slides": self.figures.slide_roc, "patches": self.figures.patch_roc})
 
     def _repr_html_(self) -> str:
         figures = self.figures

@@ -18,8 +18,7 @@ import shapely
 
 from ...storage import GigaslideError
 from ...wsi import Heatmap, Overview, Region, Slide, overlay_heatmap, shrink
-from ..predictions.prediction import Prediction
-from ..predictions.slide_file import SlideFile
+from ..predictions.prediction import Prediction, SlideFile
 from ..scoring.matching import reaches
 from ..scoring.slide_result import SlideResult
 from ..settings import EvaluateSettings
