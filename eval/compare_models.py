@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..cohort import Cohort
-from ..storage import Recipe, SettingsError, atomic_folder, refuse_foreign_folder
+from ..storage import Output, Recipe, SettingsError
 from .cohort_evaluation import score_file, slides_to_evaluate
 from .predictions.prediction import Predictions, SlideFile, open_predictions
 from .report.drawing import SlidePictures
@@ -28,7 +28,6 @@ __all__ = ["compare_cohort"]
 
 logger = logging.getLogger(__name__)
 
-STAGE = "compare"
 PICTURED = 12  # slides that models disagree on
 PICTURE_BYTES = 100_000
 
@@ -110,11 +109,25 @@ def compare_cohort(
         )
     if len(predictions) < 2:
         raise SettingsError(f"{len(predictions)} set of predictions: give at least two to compare")
-    refuse_foreign_folder(out)
     names = _name_models(predictions)
     opened = {
         name: open_predictions(path, cohort) for name, path in zip(names, predictions, strict=True)
     }
+    inputs = {
+        slide.id: {
+            **identify_slide(slide),
+            "predictions": {name: one.identify_inputs(slide) for name, one in opened.items()},
+        }
+        for slide in slides
+    }
+    recipe = Recipe(
+        stage="compare",
+        settings=settings.model_dump(mode="json"),
+        inputs={"predictions": [str(path) for path in predictions], "slides": inputs},
+        made_with=list_versions(),
+    )
+    output = Output(location=out, recipe=recipe)
+    output.refuse_foreign()
     for one in opened.values():
         one.check(slides)
     scored: dict[str, list[SlideResult]] = {name: [] for name in names}
@@ -130,23 +143,11 @@ def compare_cohort(
     found = [
         compare(scored[first], scored[other], settings, names=(first, other)) for other in others
     ]
-    inputs = {
-        slide.id: {
-            **identify_slide(slide),
-            "predictions": {name: one.identify_inputs(slide) for name, one in opened.items()},
-        }
-        for slide in slides
-    }
-    recipe = Recipe(
-        stage=STAGE,
-        settings=settings.model_dump(mode="json"),
-        inputs={"predictions": [str(path) for path in predictions], "slides": inputs},
-        made_with=list_versions(),
-    )
     further = [word for path in predictions[2:] for word in ("--further", str(path))]
     command = format_command("compare", [cohort.source, *predictions[:2], out], settings, further)
-    with atomic_folder(out) as partial:
-        _write(found, _Models(opened=opened, scored=scored), settings, recipe, command, partial)
+    models = _Models(opened=opened, scored=scored)
+    with output.write() as partial:
+        _write(found, models, settings, command, Path(partial))
     logger.info("%s: %d models compared", out, len(names))
     return found
 
@@ -164,7 +165,6 @@ def _write(
     found: Sequence[ModelComparison],
     models: _Models,
     settings: EvaluateSettings,
-    recipe: Recipe,
     command: str,
     folder: Path,
 ) -> None:
@@ -175,7 +175,7 @@ def _write(
         "further": [one.metrics for one in found[1:]],
         "shared_slides": len(rows),
         "disagreements": rows,
-        "settings": recipe.settings,
+        "settings": settings.model_dump(mode="json"),
     }
     text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "comparison.json").write_text(text, encoding="utf-8")
@@ -188,9 +188,9 @@ def _write(
         table = pd.concat(parts, ignore_index=True)
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     pictures = {row["slide"]: models.draw(row["slide"], settings) for row in rows[:PICTURED]}
-    html = comparison_html(metrics, curves, pictures, made_with=recipe.made_with, command=command)
+    versions = list_versions()
+    html = comparison_html(metrics, curves, pictures, made_with=versions, command=command)
     (folder / "compare.html").write_text(html, encoding="utf-8")
-    recipe.save(folder / "recipe.json")
 
 
 def _differences_table(comparison: ModelComparison) -> pd.DataFrame:

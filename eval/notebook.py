@@ -12,17 +12,13 @@ from shapely.geometry import MultiPolygon, Polygon
 from ..cohort import Cohort, CohortSlide
 from ..storage import AnnotationError, ScoreError, SettingsError
 from ..wsi import Detections
-from .camelyon16 import evaluate_official
 from .cohort_evaluation import check_choice, slides_to_evaluate
-from .pn_stage import PatientStages, is_asked
 from .predictions.detection_files import DetectionFiles
 from .predictions.prediction import GivenDetections, SlideFile
-from .report.evaluation import Evaluation
-from .scoring.slide_result import SlideResult, refuse_misplaced, score_slide
+from .report.evaluation import Evaluation, evaluate_results
+from .scoring.slide_result import SlideResult, score_slide
 from .settings import EvaluateSettings
-from .statistics.figures import compute_figures
-from .statistics.operating import find_operating_point
-from .statistics.subgroups import check_columns, compute_subgroups
+from .statistics.figures import check_columns
 from .truth.mask_lesions import SAME_SHARE, Raster, label_mask
 from .truth.measures import LesionRule
 from .truth.truth import Truth, TumorMask
@@ -79,18 +75,7 @@ def evaluate(
     else:
         pairs = list(_list_slides(truth))
         check_columns((slide for slide, _ in pairs), chosen)
-    results = tuple(_score(slide, known, given, chosen) for slide, known in pairs)
-    refuse_misplaced(results)
-    has_stages = is_asked([slide for slide, _ in pairs], chosen)
-    return Evaluation(
-        figures=compute_figures(results, chosen),
-        results=results,
-        settings=chosen,
-        point=find_operating_point(results, threshold=chosen.slide_threshold),
-        subgroups=compute_subgroups(results, chosen),
-        official=evaluate_official(results, chosen),
-        stages=PatientStages.evaluate(results, {}, chosen) if has_stages else None,
-    )
+    return evaluate_results([_score(slide, known, given, chosen) for slide, known in pairs], chosen)
 
 
 def _read_detections(

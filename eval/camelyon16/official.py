@@ -12,6 +12,7 @@ from ..scoring.matching import PooledMatches, SlideMatches
 from ..scoring.slide_result import SlideResult, SlideStatus
 from ..settings import EvaluateSettings
 from ..statistics.bootstrap import Estimate
+from ..statistics.figures import FrocFigures
 from ..statistics.froc import OURS, Froc, froc_curve
 from ..statistics.resampled import draw_resamples
 from .lesions import find_level_5, match_slide
@@ -23,14 +24,10 @@ CAMELYON16 = re.compile(r"(normal|tumor|test)_\d{3}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfficialFroc:
+class OfficialFroc(FrocFigures):
     """Curve and score of one program, with percentile bootstrap intervals."""
 
     program: Program
-    curve: Froc
-    score: Estimate
-    sensitivity: tuple[Estimate, ...]
-    """At each rate of the curve."""
     slides: int
     countable_lesions: int
     itc: int

@@ -1,6 +1,6 @@
 """An evaluation: figures of a cohort with everything that its report and its files show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from html import escape
@@ -10,15 +10,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...storage import format_count
-from ..camelyon16 import OfficialResult
+from .. import pn_stage
+from ..camelyon16 import OfficialResult, evaluate_official
 from ..pn_stage import PatientStages
 from ..scoring.exclusions import Exclusion, list_exclusions
-from ..scoring.slide_result import SlideResult, SlideStatus, list_models
+from ..scoring.slide_result import SlideResult, SlideStatus, list_models, refuse_misplaced
 from ..settings import EvaluateSettings
 from ..statistics.bootstrap import Estimate
-from ..statistics.figures import Figures, FrocFigures
-from ..statistics.operating import OperatingPoint, find_operating_point
-from ..statistics.subgroups import Subgroup
+from ..statistics.figures import (
+    Figures,
+    FrocFigures,
+    Subgroup,
+    compute_figures,
+    compute_subgroups,
+)
+from ..statistics.operating import OperatingPoint, Peaks, find_operating_point
 from . import tables
 from .drawing import SlidePictures
 from .metrics import (
@@ -32,7 +38,7 @@ from .metrics import (
 from .pictures import Crops
 from .plots import draw_froc, draw_rocs
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "evaluate_results"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +168,34 @@ class Evaluation:
             f"normal slides, {lesions} (and {figures.itc} of isolated tumour cells); "
             f"{self.settings.confidence:.0%} bootstrap intervals</p>"
         )
+
+
+def evaluate_results(
+    results: Sequence[SlideResult],
+    settings: EvaluateSettings,
+    *,
+    peaks: Mapping[str, Peaks] | None = None,
+    predicted_class: Mapping[str, str] | None = None,
+) -> Evaluation:
+    """Compute everything but the pictures from the results of all slides; peaks in heatmaps and
+    predicted classes are by slide id.
+
+    Raises:
+        ScoreError: most detections lie outside their slides.
+    """
+    refuse_misplaced(results)
+    stages = None
+    if pn_stage.is_asked([result.slide for result in results], settings):
+        stages = PatientStages.evaluate(results, predicted_class or {}, settings)
+    return Evaluation(
+        figures=compute_figures(results, settings),
+        results=tuple(results),
+        settings=settings,
+        point=find_operating_point(results, threshold=settings.slide_threshold, peaks=peaks),
+        subgroups=compute_subgroups(results, settings),
+        official=evaluate_official(results, settings),
+        stages=stages,
+    )
 
 
 def _describe(value: Estimate) -> str:

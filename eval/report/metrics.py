@@ -13,13 +13,12 @@ from ..predictions.prediction import NO_ROW
 from ..scoring.matching import Match, reaches
 from ..scoring.slide_result import SlideResult
 from ..statistics.bootstrap import Estimate
-from ..statistics.figures import Figures
+from ..statistics.figures import Figures, Subgroup
 from ..statistics.froc import DEFINITIONS, Froc
 from ..statistics.operating import OperatingPoint
 from ..statistics.slide_level import Calibration
-from ..statistics.subgroups import Subgroup
 from ..truth.measures import CLASSES
-from .references import list_references
+from .references import REFERENCES
 
 __all__ = [
     "collect_metrics",
@@ -65,7 +64,7 @@ def collect_metrics(figures: Figures) -> dict[str, Any]:
             "patch": _calibration(figures.patch_calibration),
         },
         "sizes": _sizes(figures),
-        "references": list_references(),
+        "references": [asdict(one) for one in REFERENCES],
         "counts": {name: getattr(figures, name) for name in FIGURE_COUNTS},
         "bootstrap": {
             "resamples": len(resampling.weights),

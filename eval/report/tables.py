@@ -10,9 +10,8 @@ import pandas as pd
 from ...wsi import CellStatus
 from ..scoring.slide_result import SlideResult
 from ..statistics.bootstrap import Estimate
-from ..statistics.figures import Figures
+from ..statistics.figures import Figures, Subgroup
 from ..statistics.froc import Froc
-from ..statistics.subgroups import Subgroup
 from .metrics import list_subgroups
 
 __all__ = [

@@ -9,6 +9,7 @@ from .slide_result import SlideResult
 __all__ = ["Exclusion", "list_exclusions"]
 
 MOST_LISTED = 50  # detections outside one slide; the others are counted
+Kind = Literal["slide", "patient", "outline", "lesion", "detection"]
 OUTSIDE = "lies outside the slide: a false positive"
 
 
@@ -17,7 +18,7 @@ class Exclusion:
     """One thing, the figures that exclude it, and the reason."""
 
     slide: str
-    kind: Literal["slide", "patient", "outline", "lesion", "detection"]
+    kind: Kind
     name: str = ""
     """Name of a patient or an outline, number of a lesion, place of a detection."""
     excluded_from: str
@@ -26,47 +27,30 @@ class Exclusion:
 
 def list_exclusions(results: Sequence[SlideResult]) -> list[Exclusion]:
     """List what is excluded, slide by slide, in the order of the slides."""
-    return [one for result in results for one in _of_slide(result)]
+    return [
+        Exclusion(slide=result.slide.id, kind=kind, name=name, excluded_from=figures, reason=reason)
+        for result in results
+        for kind, name, figures, reason in _list_parts(result)
+    ]
 
 
-def _of_slide(result: SlideResult) -> Iterator[Exclusion]:
-    slide, truth = result.slide.id, result.truth
-    status = f"{result.status}: {result.reason}"
+def _list_parts(result: SlideResult) -> Iterator[tuple[Kind, str, str, str]]:
+    """Kind, name, figures and reason of each part that is excluded."""
+    truth, status = result.truth, f"{result.status}: {result.reason}"
     if not result.in_figures:
-        yield Exclusion(slide=slide, kind="slide", excluded_from="every figure", reason=status)
+        yield "slide", "", "every figure", status
     if not result.is_predicted:
-        figures = "all but FROC, where its lesions are missed"
-        yield Exclusion(slide=slide, kind="slide", excluded_from=figures, reason=status)
+        yield "slide", "", "all but FROC, where its lesions are missed", status
     if truth is None:
         return
     if truth.unjudged:
         sizes = ", lesions and patches" if result.true_class else ", lesions, patches and sizes"
-        yield Exclusion(
-            slide=slide, kind="slide", excluded_from=f"FROC{sizes}", reason=truth.unjudged
-        )
+        yield "slide", "", f"FROC{sizes}", truth.unjudged
     for outline in truth.excluded:
-        yield Exclusion(
-            slide=slide,
-            kind="outline",
-            name=outline.name,
-            excluded_from="lesions",
-            reason=outline.reason,
-        )
+        yield "outline", outline.name, "lesions", outline.reason
     if result.matches is not None and result.lesions is not None:
         for label in result.lesions.is_itc.nonzero()[0] + 1:
-            yield Exclusion(
-                slide=slide,
-                kind="lesion",
-                name=str(label),
-                excluded_from="hits and misses",
-                reason=result.lesions.itc_reason,
-            )
+            yield "lesion", str(label), "hits and misses", result.lesions.itc_reason
     more = len(result.outside) - MOST_LISTED
     for name in (*result.outside[:MOST_LISTED], *([f"{more} more"] if more > 0 else [])):
-        yield Exclusion(
-            slide=slide,
-            kind="detection",
-            name=name,
-            excluded_from="the slide's score",
-            reason=OUTSIDE,
-        )
+        yield "detection", name, "the slide's score", OUTSIDE
