@@ -17,12 +17,13 @@ from .report.drawing import SlidePictures
 from .report.page import ModelCurves, comparison_html
 from .report.pictures import draw_slide, try_to_draw
 from .report.provenance import format_command, identify_slide, list_versions
+from .report.tables import FROC, ROC, curves_table
 from .scoring.slide_result import SlideResult, refuse_misplaced
 from .settings import EvaluateSettings
-from .statistics.auc import roc_curve
 from .statistics.comparison import ModelComparison, compare, list_disagreements
 from .statistics.froc import OURS, froc_curve
 from .statistics.resampled import pool_matches, pool_scores
+from .statistics.scores import roc_curve
 
 __all__ = ["compare_cohort"]
 
@@ -182,8 +183,8 @@ def _write(
     for name, parts in {
         "comparison": [_differences_table(one) for one in found],
         "disagreements": [_disagreements_table(rows)],
-        "roc": [_curve_table(name, one.roc, ROC) for name, one in curves.items()],
-        "froc": [_curve_table(name, one.froc, FROC) for name, one in curves.items()],
+        "roc": [curves_table({n: one.roc for n, one in curves.items()}, ROC, by="model")],
+        "froc": [curves_table({n: one.froc for n, one in curves.items()}, FROC, by="model")],
     }.items():
         table = pd.concat(parts, ignore_index=True)
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
@@ -209,17 +210,3 @@ def _disagreements_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             for name, one in row["models"].items()
         ]
     )
-
-
-ROC = {name: name for name in ("threshold", "false_positive_rate", "true_positive_rate")}
-FROC = {
-    "threshold": "threshold",
-    "false_positives_per_slide": "false_positives",
-    "sensitivity": "sensitivity",
-}
-"""Fields of a curve, by the names of their columns."""
-
-
-def _curve_table(model: str, curve: Any, columns: Mapping[str, str]) -> pd.DataFrame:
-    found = {column: getattr(curve, name) for column, name in columns.items()}
-    return pd.DataFrame({"model": model, **found})

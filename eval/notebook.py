@@ -1,6 +1,6 @@
 """Evaluation in a notebook: detections and truth in, an `Evaluation` out, without a folder."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def evaluate(
         check_choice(truth, chosen)
         pairs = [(slide, None) for slide in slides_to_evaluate(truth, chosen)]
     else:
-        pairs = list(_list_slides(truth))
+        pairs = [(_describe_slide(name, known), known) for name, known in truth.items()]
         check_columns((slide for slide, _ in pairs), chosen)
     return evaluate_results([_score(slide, known, given, chosen) for slide, known in pairs], chosen)
 
@@ -94,16 +94,14 @@ def _read_detections(
     return DetectionFiles.of_table(given, ids)
 
 
-def _list_slides(truth: Mapping[str, SlideTruth]) -> Iterator[tuple[CohortSlide, SlideTruth]]:
-    for name, known in truth.items():
-        slide = CohortSlide(
-            id=name,
-            path=Path(name),
-            label="normal" if known.tumor is None else "tumor",
-            patient=known.patient,
-            further=tuple(known.columns.items()),
-        )
-        yield slide, known
+def _describe_slide(name: str, known: SlideTruth) -> CohortSlide:
+    return CohortSlide(
+        id=name,
+        path=Path(name),
+        label="normal" if known.tumor is None else "tumor",
+        patient=known.patient,
+        further=tuple(known.columns.items()),
+    )
 
 
 def _score(

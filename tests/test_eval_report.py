@@ -16,8 +16,8 @@ from gigaslide.cohort import Cohort
 from gigaslide.eval import EvaluateSettings, find_evaluation
 from gigaslide.eval.report.plots import draw_froc, draw_frocs, draw_rocs, to_svg
 from gigaslide.eval.report.provenance import format_command
-from gigaslide.eval.statistics.auc import roc_curve
 from gigaslide.eval.statistics.operating import FalsePositive, OperatingPoint
+from gigaslide.eval.statistics.scores import roc_curve
 from gigaslide.storage import Recipe, SettingsError
 from predictions import HEIGHT, IN_LESION, LESION, QUICK, WIDTH, Bench, Page
 
@@ -99,7 +99,7 @@ def test_a_folder_that_is_not_an_evaluation_is_never_replaced(plain):
         out = plain.folder / "out"
         out.mkdir()
         Recipe(stage="train", settings={}, inputs={}).save(out / name)
-        with pytest.raises(SettingsError, match="out: .*another location"):
+        with pytest.raises(SettingsError, match=r"out: .*another location"):
             plain.evaluate()
         (out / name).unlink()
         out.rmdir()

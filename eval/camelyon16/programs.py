@@ -1,9 +1,8 @@
 """The two official programs: the choices by which they differ, their FROC curves, readings and
 resamples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -80,8 +79,8 @@ def official_curve(matches: PooledMatches, program: Program, *, rates: tuple[flo
     undefined = describe_undefined(matches, OURS)
     if undefined:
         return Froc.empty(rates, undefined)
-    values = _Values(matches=matches, program=program)
-    threshold, false_positives, sensitivity = values.points(np.ones(len(matches.is_normal), int))
+    points = _prepare_points(matches, program)
+    threshold, false_positives, sensitivity = points(np.ones(len(matches.is_normal), int))
     return Froc(
         threshold=threshold,
         false_positives=false_positives,
@@ -96,63 +95,48 @@ def resample_readings(
 ) -> np.ndarray:
     """Readings (B, R) of draws (B, S), each as the program reads the drawn slides; NaN where no
     countable lesion or no slide was drawn."""
-    values = _Values(matches=matches, program=program)
+    points = _prepare_points(matches, program)
     found = np.full((len(weights), len(rates)), np.nan)
     countable = matches.lesion_slide[~matches.is_itc]
     for row, times in enumerate(weights):
         if times[countable].any() and times @ matches.predicted:
-            _, false_positives, sensitivity = values.points(times)
+            _, false_positives, sensitivity = points(times)
             found[row] = _read(false_positives, sensitivity, program, rates)
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Values:
-    """All values that a program compares."""
+Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-    matches: PooledMatches
-    program: Program
 
-    @cached_property
-    def hits(self) -> np.ndarray:
-        """(L,) float64, what the program holds of each lesion: 0 for a miss and for isolated
-        cells."""
-        best = np.where(self.matches.is_found, self.matches.best, 0.0)
-        return best.astype(self.program.hits).astype(np.float64)
+def _prepare_points(matches: PooledMatches, program: Program) -> Callable[[np.ndarray], Points]:
+    """Return a function of how often each slide was drawn, (S,): threshold ascending, false
+    positives per slide, and sensitivity, (T,) each.
 
-    @cached_property
-    def threshold(self) -> np.ndarray:
-        """(T,) ascending, every value that occurs."""
-        return np.unique(np.concatenate([self.matches.false_positive, self.hits]))
+    The program holds 0 for a missed lesion and for isolated cells. Each false positive is a
+    threshold; each lesion reaches the thresholds up to its own, in the type of hits.
+    """
+    hits = np.where(matches.is_found, matches.best, 0.0).astype(program.hits).astype(np.float64)
+    threshold = np.unique(np.concatenate([matches.false_positive, hits]))
+    false_at = np.searchsorted(threshold, matches.false_positive)
+    rounded = threshold.astype(program.hits).astype(np.float64)
+    hit_at = np.searchsorted(rounded, hits, side="right") - 1
 
-    @cached_property
-    def false_at(self) -> np.ndarray:
-        """(F,) index of the threshold that each false positive is."""
-        return np.searchsorted(self.threshold, self.matches.false_positive)
-
-    @cached_property
-    def hit_at(self) -> np.ndarray:
-        """(L,) index of the highest threshold that each lesion reaches, in the type of hits."""
-        rounded = self.threshold.astype(self.program.hits).astype(np.float64)
-        return np.searchsorted(rounded, self.hits, side="right") - 1
-
-    def points(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Threshold ascending, false positives per slide, and sensitivity, of slides drawn times
-        (S,) each."""
-        matches, size = self.matches, len(self.threshold)
+    def points(times: np.ndarray) -> Points:
         false, lesions = times[matches.false_positive_slide], times[matches.lesion_slide]
         found = np.where(matches.is_found, lesions, 0)
-        false_above = np.bincount(self.false_at, false, size)[::-1].cumsum()[::-1]
-        found_above = np.bincount(self.hit_at, found, size)[::-1].cumsum()[::-1]
-        values = [matches.false_positive[false > 0], self.hits[lesions > 0], [np.inf]]
-        floor = 0.0 if self.program.drops == "zero" else np.concatenate(values).min()
-        kept = self.threshold > floor
+        false_above = np.bincount(false_at, false, len(threshold))[::-1].cumsum()[::-1]
+        found_above = np.bincount(hit_at, found, len(threshold))[::-1].cumsum()[::-1]
+        values = [matches.false_positive[false > 0], hits[lesions > 0], [np.inf]]
+        floor = 0.0 if program.drops == "zero" else np.concatenate(values).min()
+        kept = threshold > floor
         slides, countable = times @ matches.predicted, lesions[~matches.is_itc].sum()
         return (
-            np.append(self.threshold[kept], np.inf),
+            np.append(threshold[kept], np.inf),
             np.append(false_above[kept] / slides, 0.0),
             np.append(found_above[kept] / countable, 0.0),
         )
+
+    return points
 
 
 def _read(

@@ -214,19 +214,18 @@ def _read_rows(path: Path, order: tuple[str, ...]) -> Iterator[_DetectionRow]:
                 where = f"{path}, line {reader.line_num}"
                 if not any(cell.strip() for cell in cells):
                     continue
-                if columns:
-                    yield _read_row(where, reader.line_num, cells, columns)
-                    continue
-                columns = _find_columns(cells)
-                missing = [name for name in order if name not in columns]
-                if columns and missing:
-                    raise ScoreError(
-                        f"{where}: the header {','.join(cells)!r} has no column for "
-                        f"{', '.join(missing)}; expected {','.join(order)}"
-                    )
                 if not columns:
+                    columns = _find_columns(cells)
+                    missing = [name for name in order if name not in columns]
+                    if columns and missing:
+                        raise ScoreError(
+                            f"{where}: the header {','.join(cells)!r} has no column for "
+                            f"{', '.join(missing)}; expected {','.join(order)}"
+                        )
+                    if columns:
+                        continue
                     columns = {name: index for index, name in enumerate(order)}
-                    yield _read_row(where, reader.line_num, cells, columns)
+                yield _read_row(where, reader.line_num, cells, columns)
         except (UnicodeDecodeError, csv.Error) as error:
             raise ScoreError(
                 f"{path}, line {reader.line_num}: not CSV: {error}; save it as UTF-8 CSV"

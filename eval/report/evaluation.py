@@ -13,8 +13,14 @@ from ...storage import format_count
 from .. import pn_stage
 from ..camelyon16 import OfficialResult, evaluate_official
 from ..pn_stage import PatientStages
-from ..scoring.exclusions import Exclusion, list_exclusions
-from ..scoring.slide_result import SlideResult, SlideStatus, list_models, refuse_misplaced
+from ..scoring.slide_result import (
+    Exclusion,
+    SlideResult,
+    SlideStatus,
+    list_exclusions,
+    list_models,
+    refuse_misplaced,
+)
 from ..settings import EvaluateSettings
 from ..statistics.bootstrap import Estimate
 from ..statistics.figures import (
@@ -115,7 +121,7 @@ class Evaluation:
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
         """Contents of the CSV files, by name."""
-        results, figures = self.results, self.figures
+        results, figures, band = self.results, self.figures, self.figures.froc_band
         official = {} if self.official is None else self.official.programs
         curves = {name: one.curve for name, one in {**figures.froc, **official}.items()}
         further: dict[str, Estimate] = {}
@@ -131,11 +137,18 @@ class Evaluation:
             "missed": self.point.missed_table(),
             "false_positives": self.point.false_positives_table(),
             "exclusions": pd.DataFrame(self.metrics["exclusions"], columns=columns),
-            "froc": tables.froc_table(curves),
-            "froc_band": tables.froc_band_table(figures),
-            "roc": tables.roc_table(figures),
-            "precision_recall": tables.precision_recall_table(figures),
-            "calibration": tables.calibration_table(figures),
+            "froc": tables.curves_table(curves, tables.FROC, by="definition"),
+            "froc_band": pd.DataFrame(
+                {"false_positives_per_slide": band.rates, "low": band.low, "high": band.high}
+            ),
+            "roc": tables.curves_table(
+                {"slide": figures.slide_roc, "patch": figures.patch_roc}, tables.ROC
+            ),
+            "precision_recall": pd.DataFrame(asdict(figures.slide_precision_recall)),
+            "calibration": tables.curves_table(
+                {"slide": figures.slide_calibration, "patch": figures.patch_calibration},
+                tables.CALIBRATION,
+            ),
             "subgroups": tables.subgroups_table(self.subgroups),
         }
         if self.stages is not None:

@@ -16,7 +16,7 @@ from ..statistics.bootstrap import Estimate
 from ..statistics.figures import Figures, Subgroup
 from ..statistics.froc import DEFINITIONS, Froc
 from ..statistics.operating import OperatingPoint
-from ..statistics.slide_level import Calibration
+from ..statistics.scores import Calibration
 from ..truth.measures import CLASSES
 from .references import REFERENCES
 

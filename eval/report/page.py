@@ -15,8 +15,8 @@ from markupsafe import Markup
 
 from ...storage import pluralise
 from ...wsi import heatmap_colours
-from ..statistics.auc import Roc
 from ..statistics.froc import DEFINITIONS, Froc
+from ..statistics.scores import Roc
 from .drawing import COLOURS, MOST_MARKS, SlidePictures
 from .evaluation import Evaluation
 from .plots import draw_calibration, draw_froc, draw_frocs, draw_precision_recall, draw_rocs, to_svg

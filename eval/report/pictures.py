@@ -102,8 +102,8 @@ class Gallery:
     ) -> None:
         """Draw a slide and those of its mistakes that may be among the first."""
         name, number = result.slide.id, len(self.slides)
-        fallback_mpp = None if prediction is None else prediction.slide_mpp
-        scan = try_to_draw(name, lambda: file.open(fallback_mpp=fallback_mpp))
+        mpp = None if prediction is None else prediction.slide_mpp
+        scan = try_to_draw(name, lambda: file.open(fallback_mpp=mpp))
         self.slides[name] = (
             scan
             if isinstance(scan, str)

@@ -12,11 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..statistics.auc import Roc
 from ..statistics.figures import Band, Figures, PrecisionRecall
 from ..statistics.froc import Froc
 from ..statistics.operating import OperatingPoint
-from ..statistics.slide_level import Calibration
+from ..statistics.scores import Calibration, Roc
 from .references import REFERENCES
 
 __all__ = [

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ...storage import ScoreError
-from ..scoring.exclusions import Exclusion, list_exclusions
 from ..scoring.matching import reaches
-from ..scoring.slide_result import SlideResult
+from ..scoring.slide_result import Exclusion, SlideResult, list_exclusions
 from ..settings import EvaluateSettings
 from .bootstrap import SLACK, Estimate, Resampling, Statistic
 from .resampled import draw_resamples, list_statistics

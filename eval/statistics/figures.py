@@ -15,11 +15,10 @@ from ..scoring.matching import PooledMatches, reaches
 from ..scoring.slide_result import SlideResult
 from ..settings import EvaluateSettings
 from ..truth.measures import CLASSES, SIZES
-from .auc import Roc, delong_interval, roc_curve
 from .bootstrap import SLACK, Estimate, Resampling
 from .froc import DEFINITIONS, OURS, Froc, froc_curve, resample_sensitivity
 from .resampled import draw_resamples, list_statistics, pool_matches, pool_patches, pool_scores
-from .slide_level import Calibration, calibration_curve
+from .scores import Calibration, Roc, calibration_curve, delong_interval, roc_curve
 
 __all__ = [
     "Band",

@@ -8,10 +8,9 @@ import numpy as np
 from ..scoring.matching import PooledMatches, reaches
 from ..scoring.slide_result import Patches, SlideResult
 from ..settings import EvaluateSettings
-from .auc import Pairs, describe_one_class
 from .bootstrap import Resampling, Statistic
 from .froc import DEFINITIONS, FrocDefinition, describe_undefined, resample_sensitivity
-from .slide_level import Ranking
+from .scores import Pairs, Ranking, describe_one_class
 
 __all__ = ["draw_resamples", "list_statistics", "pool_matches", "pool_patches", "pool_scores"]
 
