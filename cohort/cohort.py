@@ -105,9 +105,6 @@ class Cohort:
         """True if any slide has a split; otherwise prediction and evaluation use all slides."""
         return any(slide.split for slide in self.slides)
 
-    def of_split(self, split: Split) -> "Cohort":
-        return Cohort(slides=tuple(slide for slide in self.slides if slide.split == split))
-
     @classmethod
     def of_rows(cls, rows: list[CohortSlide], *, base: Path | None = None) -> "Cohort":
         """Build a cohort from rows; their ids are made safe and unique.

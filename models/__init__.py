@@ -11,6 +11,7 @@ from .architectures import (
     build_network,
     find_architecture,
 )
+from .backend import choose_backend, prepare_keras
 from .card import CARD, WEIGHTS, ModelCard, hash_weights, parameter_counts
 from .device import describe_device
 from .ensemble import Ensemble
@@ -30,6 +31,7 @@ __all__ = [
     "Predictor",
     "Runtime",
     "build_network",
+    "choose_backend",
     "describe_device",
     "find_architecture",
     "hash_weights",
@@ -37,4 +39,5 @@ __all__ = [
     "load_network",
     "load_predictor",
     "parameter_counts",
+    "prepare_keras",
 ]

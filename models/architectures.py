@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from ..storage import ModelError, Settings
 from ..wsi import InputSpec
+from .backend import prepare_keras
 
 if TYPE_CHECKING:
     import keras
@@ -102,8 +103,10 @@ def build_network(
     """Build a network with random weights: (N, scales, P, P, 3) RGB → (N, classes) probabilities.
 
     Raises:
-        ModelError: unknown architecture or options, or windows that it cannot take.
+        ModelError: unknown architecture or options, windows that it cannot take, or no backend of
+            Keras.
     """
+    prepare_keras()
     architecture = find_architecture(name)
     if spec.patch_px < architecture.least_px:
         raise ModelError(

@@ -14,6 +14,7 @@ from ..storage import ModelError
 from ..wsi import InputSpec
 from .allocator import keep_large_buffers
 from .architectures import build_network
+from .backend import prepare_keras
 from .card import WEIGHTS, ModelCard
 from .ensemble import Ensemble
 from .runtimes import Forward, Runtime, start_runtime
@@ -75,6 +76,7 @@ _LOADING = threading.Lock()  # threads that ask at the same time load once
 
 @lru_cache(maxsize=PREDICTORS_KEPT)
 def _load(ensemble: Ensemble, weights: str, runtime: Runtime, threads: int | None) -> Predictor:
+    prepare_keras()
     from .keras_runtime import limit_threads
 
     keep_large_buffers()

@@ -92,14 +92,6 @@ def test_further_columns_are_kept_as_text_and_saved(tmp_path):
     assert Cohort.load(tmp_path / "again.csv") == cohort
 
 
-def test_of_split_and_length():
-    cohort = as_cohort(
-        row("a.tif", split="train"), row("b.tif", split="test"), row("c.tif", split="train")
-    )
-    assert len(cohort) == 3
-    assert [slide.id for slide in cohort.of_split("train")] == ["a", "c"]
-
-
 NASTY = [
     "a b.tif",
     "quo'te\".tif",

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -21,6 +22,7 @@ from gigaslide.models import (
     ModelCard,
     Predictor,
     build_network,
+    choose_backend,
     hash_weights,
     load_predictor,
     parameter_counts,
@@ -289,3 +291,32 @@ def test_fault_42_whole_models_and_bombs_are_refused_and_never_run(tmp_path):
 def test_any_function_can_stand_in_for_a_network():
     predictor = Predictor(spec=SPEC, forward=lambda p: np.ones((len(p), 2)), hash="h")
     assert predictor(PATCHES).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"image_data_format": "channels_first"}, {"floatx": "float16"}, {"backend": "torch"}],
+)
+def test_networks_do_not_depend_on_the_users_keras_settings(tmp_path, setting):
+    (tmp_path / "keras.json").write_text(json.dumps(setting))
+    code = (
+        "from gigaslide.models import build_network\n"
+        "from gigaslide.wsi import InputSpec\n"
+        "spec = InputSpec(patch_px=75, centre_px=32, mpps=(0.5,))\n"
+        "network = build_network('inception_v3_small', spec)\n"
+        "print(network.count_params(), network.output.dtype)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    environment["KERAS_HOME"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["283759", "float32"], done.stderr
+    if "backend" not in setting:
+        assert next(iter(setting)) in done.stderr
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "nosuch")
+    with pytest.raises(ModelError, match="nosuch"):
+        choose_backend()

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import tifffile
 
-from ...storage import Location, SlideError, is_url
+from ...storage import Location, SlideError, format_location, is_url
 from ..geometry import ceil_div
-from .byte_source import LocalBytes
 from .compare_readers import compare_readers
 from .omezarr_reader import open_ome_zarr
 from .openslide_reader import OpenSlideReader
@@ -19,7 +18,7 @@ from .picture_reader import PICTURE_SUFFIXES, read_picture, read_tiff_picture
 from .pyramid import Pyramid, PyramidLevel, TileReader
 from .remote import open_remote
 from .tiff_directories import page_mpp_xy, read_tiff_slide, require_brightfield, tiff_vendor
-from .tiff_reader import TIFF_SIGNATURES, TiffLevel, TiffReader, read_tiff_level
+from .tiff_reader import TIFF_SIGNATURES, LocalBytes, TiffLevel, TiffReader, read_tiff_level
 
 __all__ = ["open_reader"]
 
@@ -38,15 +37,19 @@ def open_reader(location: Location) -> tuple[TileReader, str]:
     Raises:
         SlideError: no such file, or not a slide.
     """
-    if isinstance(location, str) and is_url(location):
-        return open_remote(location)
-    path = Path(location)
+    try:
+        return open_remote(str(location)) if is_url(location) else _open_local(Path(location))
+    except SlideError as error:
+        raise SlideError(f"{format_location(location)}: {error}") from error
+
+
+def _open_local(path: Path) -> tuple[TileReader, str]:
     if not path.exists():
-        raise SlideError(f"{path}: no such file; correct the cohort's slide column")
+        raise SlideError("no such file; correct the cohort's slide column")
     if path.is_dir():
-        return _open_folder(path), "OME-Zarr, by its own chunks"
+        return open_ome_zarr(path), "OME-Zarr, by its own chunks"
     if path.is_file() and path.stat().st_size == 0:
-        raise SlideError(f"{path}: not a slide: the file is empty; copy it again")
+        raise SlideError("not a slide: the file is empty; copy it again")
     try:
         reference = OpenSlideReader(path)
     except SlideError as refusal:
@@ -56,18 +59,6 @@ def open_reader(location: Location) -> tuple[TileReader, str]:
     except BaseException:
         reference.close()
         raise
-
-
-def _open_folder(path: Path) -> TileReader:
-    if not any((path / name).exists() for name in ("zarr.json", ".zgroup")):
-        raise SlideError(
-            f"{path}: not a slide: a folder without OME-Zarr metadata; give a file, for DICOM one "
-            "of the slide's files"
-        )
-    try:
-        return open_ome_zarr(path)
-    except SlideError as error:
-        raise SlideError(f"{path}: {error}") from error
 
 
 def _native_or_openslide(path: Path, reference: OpenSlideReader) -> tuple[TileReader, str]:
@@ -120,8 +111,8 @@ def _open_native(path: Path, pyramid: Pyramid, *, strict: bool = True) -> TiffRe
                 if len(slide.levels) >= len(pyramid.levels):
                     return TiffReader(LocalBytes(path), slide.levels, slide.pyramid)
             found = [_find_page(tiff, level, strict=strict) for level in pyramid.levels]
-    except SlideError as error:
-        raise SlideError(f"{path}: {error}") from error
+    except SlideError:
+        raise
     except Exception as error:  # damaged bytes cause errors of any class
         logger.info("%s: its TIFF directories cannot be read: %s", path, error)
         return f"its TIFF directories cannot be read: {error}"
@@ -175,14 +166,11 @@ def _without_openslide(path: Path, refusal: SlideError) -> tuple[TileReader, str
         raise refusal
     with path.open("rb") as file:
         signature = file.read(4)
-    try:
-        # By suffix only, because the .mrxs file of a MIRAX slide is a small JPEG too.
-        if path.suffix.casefold() in PICTURE_SUFFIXES:
-            return read_picture(path), "a picture, decoded whole"
-        if signature in TIFF_SIGNATURES:
-            return _open_directories(path)
-    except SlideError as error:
-        raise SlideError(f"{path}: {error}") from error
+    # By suffix only, because the .mrxs file of a MIRAX slide is a small JPEG too.
+    if path.suffix.casefold() in PICTURE_SUFFIXES:
+        return read_picture(path), "a picture, decoded whole"
+    if signature in TIFF_SIGNATURES:
+        return _open_directories(path)
     raise refusal
 
 

@@ -9,6 +9,7 @@ import simplejpeg
 import tifffile
 
 from ...storage import SlideError
+from .openslide_reader import onto_background
 from .pyramid import Pyramid, PyramidLevel
 
 __all__ = ["MOST_PX", "PICTURE_SUFFIXES", "PictureReader", "read_picture", "read_tiff_picture"]
@@ -99,10 +100,7 @@ def _png(content: bytes) -> np.ndarray:
         raise SlideError(
             f"not a brightfield picture: {pixels.dtype} {pixels.shape}, expected 8-bit RGB"
         )
-    if pixels.shape[2] == 3:
-        return pixels
-    opacity = pixels[..., 3:].astype(np.float32) / 255
-    return np.rint(pixels[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    return pixels if pixels.shape[2] == 3 else onto_background(pixels, (255, 255, 255))
 
 
 def _jpeg(content: bytes) -> np.ndarray:

@@ -14,7 +14,6 @@ import tifffile
 from defusedxml import DefusedXmlException, ElementTree
 
 from ...storage import SlideError
-from .ome_xml import parse_ome_xml
 from .pyramid import Pyramid, PyramidLevel
 from .tiff_reader import TiffLevel, read_tiff_level
 from .units import to_um
@@ -84,7 +83,7 @@ def require_brightfield(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
         SlideError: it is not 8-bit RGB. The message is the reason alone.
     """
     page = tiff.pages.first
-    unfit = parse_ome_xml(page.description).unfit if tiff.is_ome else None
+    unfit = _ome_unfit(_ome_pixels(page.description)) if tiff.is_ome else None
     if unfit is None and (page.photometric not in (2, 6) or page.samplesperpixel != 3):
         unfit = f"its first image has {page.samplesperpixel} channel(s), expected red, green, blue"
     elif unfit is None and page.bitspersample != 8:
@@ -102,10 +101,9 @@ def page_mpp_xy(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
     """µm/px of the first image in x and in y, from the vendor's metadata or else TIFF's
     resolution."""
     page = tiff.pages.first
-    if tiff.is_ome:
-        found = parse_ome_xml(page.description).mpp_xy
-        if found:
-            return found
+    ome_mpp_xy = _ome_mpp_xy(_ome_pixels(page.description)) if tiff.is_ome else None
+    if ome_mpp_xy:
+        return ome_mpp_xy
     if tiff.is_svs:
         stated = re.search(r"\|\s*MPP\s*=\s*([\d.]+)", page.description)
         return (float(stated[1]), float(stated[1])) if stated else None
@@ -115,6 +113,39 @@ def page_mpp_xy(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
     if um is None or not all(math.isfinite(number) and number > 0 for number in per_unit):
         return None
     return um / per_unit[0], um / per_unit[1]
+
+
+def _ome_pixels(xml: str) -> dict[str, str]:
+    """Attributes of the first image of an OME-TIFF's description; empty if it is no OME-XML."""
+    try:
+        root = ElementTree.fromstring(xml)
+    except (ElementTree.ParseError, DefusedXmlException, ValueError):
+        return {}
+    # Match by suffix, because the namespace changes with every version of the schema.
+    return next((element.attrib for element in root.iter() if element.tag.endswith("}Pixels")), {})
+
+
+def _ome_mpp_xy(pixels: dict[str, str]) -> tuple[float, float] | None:
+    try:
+        x, y = (
+            to_um(float(pixels[f"PhysicalSize{axis}"]), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+            for axis in "XY"
+        )
+    except (KeyError, ValueError):
+        return None
+    return None if x is None or y is None else (x, y)
+
+
+def _ome_unfit(pixels: dict[str, str]) -> str | None:
+    """Reason why it is no brightfield image; None if there is none."""
+    if pixels.get("Type", "uint8") != "uint8":
+        return f"its pixels are {pixels['Type']}, expected uint8"
+    if pixels.get("SizeC", "3") != "3":
+        return f"it has {pixels['SizeC']} channels, expected red, green and blue"
+    for axis in "ZT":
+        if pixels.get(f"Size{axis}", "1") != "1":
+            return f"it is a stack of {pixels[f'Size{axis}']} planes in {axis}"
+    return None
 
 
 def _ratio(page: tifffile.TiffPage, name: str) -> float:

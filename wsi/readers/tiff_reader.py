@@ -1,9 +1,11 @@
 """Reader of a TIFF's own compressed tiles: decoded as stored, nothing blended, nothing read
 twice."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import simplejpeg
@@ -11,10 +13,9 @@ import tifffile
 
 from ...storage import UnreadableRegionError
 from ..geometry import ceil_div
-from .byte_source import ByteSource
 from .pyramid import Pyramid
 
-__all__ = ["TIFF_SIGNATURES", "TiffLevel", "TiffReader", "read_tiff_level"]
+__all__ = ["TIFF_SIGNATURES", "LocalBytes", "TiffLevel", "TiffReader", "read_tiff_level"]
 
 # The Adobe marker for RGB components. TIFF states RGB in its own tag, and the JPEG inside often
 # lacks the marker.
@@ -29,6 +30,37 @@ LARGEST_TILE_PX = 2**24
 MOST_TILES = 2**26  # 1 GB of positions
 
 Decode = Callable[[bytes, int], np.ndarray | None]
+
+
+class ByteSource(Protocol):
+    """Random access to the bytes of a file; `read` may be called from several threads at once."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read up to length bytes, fewer at the end of the file. Raises OSError."""
+        ...
+
+    def reopen(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class LocalBytes:
+    """A file on a mounted file system."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("rb", buffering=0)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return os.pread(self._file.fileno(), length, offset)
+
+    def reopen(self) -> None:
+        # The fresh file takes over the descriptor, so reads in other threads stay valid.
+        with self._path.open("rb", buffering=0) as fresh:
+            os.dup2(fresh.fileno(), self._file.fileno(), inheritable=False)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass(frozen=True, kw_only=True)
