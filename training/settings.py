@@ -19,7 +19,7 @@ class TrainSettings(Settings):
     """
 
     architecture: ArchitectureName = "inception_v3_small"
-    """Network: inception_v3 has 21.8 million parameters; inception_v3_small, as in Liu et al., has
+    """Network. inception_v3 has 21.8 million parameters; inception_v3_small, as in Liu et al., has
     0.3 million."""
     examples: int = Field(default=40_000, ge=1)
     """Patches that the network sees in all, repeats counted."""
