@@ -47,9 +47,9 @@ class Architecture:
     options: type[Settings]
     """Model of the options. An option is set by the field of `TrainSettings` of the same name, and
     keeps its default where there is no such field."""
-    least_px: int
+    min_patch_px: int
     """Smallest side of a patch."""
-    pixels: str
+    preprocessing: str
     """Preprocessing inside the network, for readers of a model card."""
     parameters: int
     """Numbers in a network of one scale and two classes."""
@@ -75,16 +75,16 @@ ARCHITECTURES: dict[str, Architecture] = {
     "inception_v3_small": Architecture(
         build=partial(_inception_v3, multiplier=0.1),
         options=InceptionOptions,
-        least_px=75,
-        pixels="RGB in [0, 255], scaled to [-1, 1]",
+        min_patch_px=75,
+        preprocessing="RGB in [0, 255], scaled to [-1, 1]",
         parameters=283_759,
         windows_per_s=116.0,
     ),
     "inception_v3": Architecture(
         build=partial(_inception_v3, multiplier=1.0),
         options=InceptionOptions,
-        least_px=75,
-        pixels="RGB in [0, 255], scaled to [-1, 1]",
+        min_patch_px=75,
+        preprocessing="RGB in [0, 255], scaled to [-1, 1]",
         parameters=21_806_882,
         windows_per_s=8.9,
     ),
@@ -122,10 +122,10 @@ def build_network(
     """
     prepare_keras()
     architecture = find_architecture(name)
-    if spec.patch_px < architecture.least_px:
+    if spec.patch_px < architecture.min_patch_px:
         raise ModelError(
             f"architecture {name}: patches of {spec.patch_px} px are too small; set patch_px to "
-            f"{architecture.least_px} or more"
+            f"{architecture.min_patch_px} or more"
         )
     try:
         checked = architecture.options.model_validate(dict(options or {}))

@@ -22,8 +22,8 @@ def build(spec: InputSpec, options: Any) -> keras.Model:
 TINY = Architecture(
     build=build,
     options=InceptionOptions,
-    least_px=75,
-    pixels="scaled",
+    min_patch_px=75,
+    preprocessing="scaled",
     parameters=2126,
     windows_per_s=1000.0,
 )

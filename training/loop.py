@@ -308,7 +308,7 @@ class _Training:
                 architecture=architecture,
                 options=self.settings.architecture_options,
                 input_spec=self.spec,
-                pixels=find_architecture(architecture).pixels,
+                pixels=find_architecture(architecture).preprocessing,
                 parameters=parameter_counts(network),
                 training={
                     "settings": self.settings.model_dump(mode="json"),
