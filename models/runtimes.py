@@ -29,15 +29,15 @@ PROBES = 2
 
 
 def _keras(network: "keras.Model", threads: int | None) -> Forward:
-    from .keras_runtime import start
+    from .keras_runtime import start_keras
 
-    return start(network, threads)
+    return start_keras(network, threads)
 
 
 def _openvino(network: "keras.Model", threads: int | None) -> Forward:
-    from .openvino_runtime import start
+    from .openvino_runtime import start_openvino
 
-    return start(network, threads)
+    return start_openvino(network, threads)
 
 
 RUNTIMES: dict[str, Callable[["keras.Model", int | None], Forward]] = {
