@@ -31,8 +31,8 @@ from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
 from .checkpoint import LAST, Checkpoint, move_aside
 from .dataset import BatchDataset
 from .history import HistoryRow, draw_curve, load_history, save_history
+from .learning_rate import HalvingWithCooldown
 from .sampler import Sampler
-from .schedule import HalvingWithCooldown
 from .settings import TrainSettings
 from .validation import DivergedError, Progress, Validation, rank_key
 
