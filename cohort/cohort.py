@@ -4,15 +4,24 @@ import csv
 import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from shapely.geometry import MultiPolygon
 
-from ..storage import AnnotationError, Location, SettingsError, atomic_file, name_of, parse_location
+from ..storage import (
+    AnnotationError,
+    Location,
+    SettingsError,
+    atomic_file,
+    format_location,
+    name_of,
+    parse_location,
+)
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideFrame
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
@@ -40,6 +49,17 @@ class CohortSlide:
     """µm per level-0 px; overrides the µm/px in the file."""
     further: tuple[tuple[str, str], ...] = ()
     """Further columns of the table, such as scanner or centre, as (name, value)."""
+
+    @property
+    def file_key(self) -> Hashable:
+        """Key of the file behind the path: equal for all paths and links, also hard ones, to it."""
+        if not isinstance(self.path, Path):
+            return self.path
+        try:
+            found = self.path.stat()
+        except OSError:
+            return os.path.realpath(self.path)
+        return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(self.path)
 
     def column(self, name: str) -> str:
         """Return the value of a further column; empty if the table has no such column."""
@@ -94,6 +114,16 @@ class Cohort:
     source: Path | None = field(default=None, compare=False)
     """The table that the cohort was loaded from, if any."""
 
+    def __post_init__(self) -> None:
+        first: dict[str, CohortSlide] = {}
+        for slide in self.slides:
+            other = first.setdefault(_fold(slide.id), slide)
+            if other is not slide:
+                raise SettingsError(
+                    f"cohort: {other.path} and {slide.path} both have the id {slide.id}, so one's "
+                    "outputs would overwrite the other's; rename one file"
+                )
+
     def __iter__(self) -> Iterator[CohortSlide]:
         return iter(self.slides)
 
@@ -117,11 +147,7 @@ class Cohort:
         """
         if not rows:
             raise SettingsError("the cohort has no slides; list at least one")
-        for path, count in Counter(row.path for row in rows).items():
-            if count > 1:
-                raise SettingsError(
-                    f"cohort: {path} is listed {count} times; keep one row per slide"
-                )
+        _refuse_repeated_files(rows)
         splits_of: dict[str, set[str]] = {}
         for row in rows:
             if row.patient and row.split:
@@ -244,16 +270,29 @@ def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
     )
 
 
+def _refuse_repeated_files(rows: list[CohortSlide]) -> None:
+    by_file: dict[Hashable, list[CohortSlide]] = {}
+    for row in rows:
+        by_file.setdefault(row.file_key, []).append(row)
+    for same in by_file.values():
+        if len(same) > 1:
+            paths = " and ".join(dict.fromkeys(format_location(row.path) for row in same))
+            splits = " and ".join(dict.fromkeys(row.split for row in same if row.split))
+            raise SettingsError(
+                f"cohort: {paths}: one slide is listed {len(same)} times"
+                f"{f', in {splits}' if ' and ' in splits else ''}; keep one row per slide"
+            )
+
+
 def _with_unique_ids(rows: list[CohortSlide], base: Path | None) -> tuple[CohortSlide, ...]:
     safe = [_safe_id(row.id) for row in rows]
-    # On file systems that ignore case, "A" would overwrite "a".
-    uses = Counter(name.casefold() for name in safe)
+    uses = Counter(map(_fold, safe))
     if base is None:
         folders = [_absolute(row.path).parent for row in rows if isinstance(row.path, Path)]
         base = Path(os.path.commonpath(folders)) if folders else Path()
     slides = []
     for row, name in zip(rows, safe, strict=True):
-        if uses[name.casefold()] > 1:
+        if uses[_fold(name)] > 1:
             # A relative path, so that moving the cohort with its slides does not rename outputs.
             path = row.path
             if isinstance(path, Path):
@@ -271,6 +310,11 @@ def _safe_id(name: str) -> str:
     return safe.decode(errors="ignore") or "slide"
 
 
+def _fold(name: str) -> str:
+    # On file systems that ignore case or the Unicode form, "A" would overwrite "a".
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _relative(path: Location, folder: Path) -> str:
     if isinstance(path, str):
         return path
@@ -280,4 +324,10 @@ def _relative(path: Location, folder: Path) -> str:
 
 def _absolute(path: Path) -> Path:
     # Links stay, because a link carries the slide's name while its target may be a number.
-    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
+    plain = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
+    if ".." not in path.parts or os.path.realpath(plain) == os.path.realpath(path):
+        return Path(plain)
+    # Behind a linked folder, ".." is the parent of the link's target.
+    parts = path.parts
+    last = len(parts) - 1 - parts[::-1].index("..")
+    return Path(os.path.realpath(Path(*parts[: last + 1])), *parts[last + 1 :])

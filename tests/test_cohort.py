@@ -1,6 +1,8 @@
 """The table of slides: read, written, and refused where it contradicts itself."""
 
 import csv
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,6 +174,54 @@ def test_names_that_become_alike_when_made_safe_stay_apart():
 def test_a_file_listed_twice_is_refused():
     with pytest.raises(SettingsError, match=r"/x/a\.tif.* 2 times"):
         as_cohort(row("/x/a.tif"), row("/x/b.tif"), row("/x/a.tif"))
+
+
+def linked_folders(tmp_path: Path) -> None:
+    """a.tif, far/a.tif and link → far/sub: link/../a.tif is far/a.tif."""
+    (tmp_path / "far" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/sub")
+    (tmp_path / "a.tif").write_bytes(b"1")
+    (tmp_path / "far" / "a.tif").write_bytes(b"22")
+
+
+def test_two_files_have_two_ids_behind_a_linked_folder_too(tmp_path):
+    linked_folders(tmp_path)
+    cohort = Cohort.load(table(tmp_path, "a.tif,,,,,", "link/../a.tif,,,,,"))
+    assert [slide.path.stat().st_size for slide in cohort] == [1, 2]
+    plain = Cohort.load(table(tmp_path, "a.tif,,,,,", "far/a.tif,,,,,"))
+    assert cohort.slides[0].id == plain.slides[0].id
+    assert len({slide.id for slide in cohort}) == 2
+    cohort.save(tmp_path / "again.csv")
+    assert [slide.path.stat().st_size for slide in Cohort.load(tmp_path / "again.csv")] == [1, 2]
+
+
+def test_ids_do_not_change_where_the_cohort_lies_behind_a_link(tmp_path):
+    lines = ["../x/a.tif,,,,,", "../y/a.tif,,,,,"]
+    (tmp_path / "real" / "in").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to("real")
+    first = Cohort.load(table(tmp_path / "real" / "in", *lines))
+    second = Cohort.load(tmp_path / "linked" / "in" / "cohort.csv")
+    assert [slide.id for slide in first] == [slide.id for slide in second]
+
+
+@pytest.mark.parametrize("other", ["far/../a.tif", "soft.tif", "hard.tif", "link/../../a.tif"])
+def test_one_file_under_two_names_is_refused(tmp_path, other):
+    linked_folders(tmp_path)
+    (tmp_path / "soft.tif").symlink_to("a.tif")
+    (tmp_path / "hard.tif").hardlink_to(tmp_path / "a.tif")
+    with pytest.raises(SettingsError) as caught:
+        Cohort.load(table(tmp_path, "a.tif,,,p1,train,", f"{other},,,p2,validation,"))
+    for fact in ("a.tif", other, "2 times", "train and validation"):
+        assert fact in str(caught.value)
+
+
+def test_ids_that_would_share_a_folder_are_refused():
+    name = "L\u00e4sion"
+    decomposed = unicodedata.normalize("NFD", name)
+    for pair in (("s", "S"), (name, decomposed)):
+        b, c = (replace(row(path), id=of) for path, of in zip(("/x/b", "/y/c"), pair, strict=True))
+        with pytest.raises(SettingsError, match=r"/x/b.*/y/c"):
+            Cohort(slides=(b, c))
 
 
 def test_a_patient_on_two_sides_is_a_leak():
