@@ -15,9 +15,13 @@ from shapely.geometry import MultiPolygon
 
 from ..storage import (
     AnnotationError,
+    CsvColumn,
+    CsvRow,
+    CsvTable,
     Location,
     SettingsError,
     atomic_file,
+    fold_name,
     format_location,
     name_of,
     parse_location,
@@ -31,7 +35,7 @@ Split = Literal["train", "validation", "test", ""]
 # A file name may have 255 bytes; a hash, a suffix and the endings of partial files are added.
 ID_BYTES = 150
 COLUMNS = ("slide", "annotation", "label", "patient", "split", "mpp", "exhaustive")
-YES_NO = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+YES_NO = {"": True, "yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +66,8 @@ class CohortSlide:
         return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(self.path)
 
     def column(self, name: str) -> str:
-        """Return the value of a further column; empty if the table has no such column."""
-        return dict(self.further).get(name, "")
+        """Return the value of a further column, named in any case; empty if there is none."""
+        return next((text for own, text in self.further if fold_name(own) == fold_name(name)), "")
 
     exhaustive: bool = True
     """True if every tumour of the slide is outlined; if not, tissue outside the outlines may be
@@ -164,8 +168,8 @@ class Cohort:
     def load(cls, path: Path) -> "Cohort":
         """Read a CSV with the columns slide, annotation, label, patient, split, mpp and exhaustive.
 
-        Only slide is required: a path, relative to the CSV, or a URL. Further columns are kept as
-        text.
+        Only slide is required: a path, relative to the CSV, or a URL. Columns are found in any
+        case and order; further ones are kept as text.
 
         Raises:
             SettingsError: not such a table, or an invalid value; the message names the row.
@@ -179,18 +183,9 @@ class Cohort:
         Raises:
             SettingsError: not such a table, or an invalid value; the message names the row.
         """
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file, skipinitialspace=True)
-                if "slide" not in (reader.fieldnames or ()):
-                    raise SettingsError(
-                        f"{path}: no column named slide; use the columns {', '.join(COLUMNS)}"
-                    )
-                rows = [_row(path, reader.line_num, row) for row in reader]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise SettingsError(
-                f"{path}: cannot be read as a CSV in UTF-8: {error}; save the cohort as one"
-            ) from error
+        columns = [CsvColumn(name=name) for name in COLUMNS]
+        table = CsvTable.load(path, columns, required=["slide"], error=SettingsError)
+        rows = [_row(row, path.parent) for row in table]
         if not rows:
             raise SettingsError(f"{path}: the cohort has no slides; list at least one")
         return rows
@@ -224,50 +219,39 @@ class Cohort:
         writer.writerows([[*COLUMNS, *further], *rows])
 
 
-def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
-    def value(column: str) -> str:
-        return (row.get(column) or "").strip()
-
+def _row(row: CsvRow, folder: Path) -> CohortSlide:
     def choice(column: str, allowed: tuple[str, ...]) -> str:
-        chosen = value(column).lower().replace("tumour", "tumor")
+        chosen = row.text(column).lower().replace("tumour", "tumor")
         if chosen not in allowed:
             raise SettingsError(
-                f"{csv_path}, line {line}: {column} is {chosen!r}; use "
-                f"{', '.join(filter(None, allowed))} or leave it empty"
+                f"{row.where}: {column} is {chosen!r}; use {', '.join(filter(None, allowed))} or "
+                "leave it empty"
             )
         return chosen
 
-    if not row.get("slide"):
-        raise SettingsError(
-            f"{csv_path}, line {line}: the slide column is empty; give a path or a URL"
-        )
-    try:
-        mpp = float(value("mpp")) if value("mpp") else None
-    except ValueError as error:
-        raise SettingsError(
-            f"{csv_path}, line {line}: mpp is {value('mpp')!r}; give µm/px as a number"
-        ) from error
-    exhaustive = value("exhaustive").lower()
-    if exhaustive not in YES_NO:
-        raise SettingsError(
-            f"{csv_path}, line {line}: exhaustive is {exhaustive!r}; use yes, no or leave it empty"
-        )
-    slide = parse_location(str(row["slide"]), csv_path.parent)
+    if not row.text("slide"):
+        raise SettingsError(f"{row.where}: the slide column is empty; give a path or a URL")
+    slide = _find_slide(row.text("slide", strip=False), folder)
+    annotation = row.text("annotation")
     return CohortSlide(
         id=Path(name_of(slide)).stem,
         path=slide,
-        annotation=csv_path.parent / value("annotation") if value("annotation") else None,
+        annotation=folder / annotation if annotation else None,
         label=choice("label", get_args(Label)),  # pyright: ignore[reportArgumentType]
-        patient=value("patient"),
+        patient=row.text("patient"),
         split=choice("split", get_args(Split)),  # pyright: ignore[reportArgumentType]
-        mpp=mpp,
-        further=tuple(
-            (name, (text or "").strip())
-            for name, text in row.items()
-            if name and name not in COLUMNS and not isinstance(text, list)
-        ),
-        exhaustive=YES_NO[exhaustive],
+        mpp=row.number("mpp") if row.text("mpp") else None,
+        further=tuple(row.further.items()),
+        exhaustive=YES_NO[choice("exhaustive", tuple(YES_NO))],
     )
+
+
+def _find_slide(text: str, folder: Path) -> Location:
+    """Location of a slide; a blank at the end counts only where such a file exists."""
+    path = parse_location(text, folder)
+    if isinstance(path, Path) and text != text.rstrip() and not path.exists():
+        return parse_location(text.rstrip(), folder)
+    return path
 
 
 def _refuse_repeated_files(rows: list[CohortSlide]) -> None:
