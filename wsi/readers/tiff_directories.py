@@ -215,6 +215,7 @@ def _reduced_pages(tiff: tifffile.TiffFile, first: tifffile.TiffPage) -> list[ti
 
 
 def _readable_pages(pages: tifffile.TiffPages | None, start: int) -> Iterator[tifffile.TiffPage]:
+    offsets = set()
     for index in range(start, MOST_DIRECTORIES):
         try:
             page = pages[index].aspage() if pages is not None else None
@@ -223,8 +224,11 @@ def _readable_pages(pages: tifffile.TiffPages | None, start: int) -> Iterator[ti
         except Exception as error:  # damaged bytes cause errors of any class
             logger.info("directory %d cannot be read: %s", index, error)
             continue
-        if page is not None:
-            yield page
+        # tifffile detects a loop among directories only where it lists all of them at once.
+        if page is None or page.offset in offsets:
+            return
+        offsets.add(page.offset)
+        yield page
 
 
 def _fits(size: tuple[int, int], finer: PyramidLevel, whole: tuple[int, int]) -> bool:
