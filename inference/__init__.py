@@ -2,12 +2,14 @@
 
 from .detect import find_detections, find_peaks
 from .export import EXPORTERS, Exporter
+from .folder import THRESHOLD
 from .predict import predict_cohort, slides_to_predict, with_default_workers
 from .score import heatmap_grid, score_slide, tissue_cells
 from .settings import PredictSettings
 
 __all__ = [
     "EXPORTERS",
+    "THRESHOLD",
     "Exporter",
     "PredictSettings",
     "find_detections",
