@@ -197,6 +197,17 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
     assert "Exit status: 0" in done.stdout
 
 
+def test_help_of_a_command_imports_neither_a_network_library_nor_plots_nor_statistics():
+    code = (
+        "import sys; from gigaslide.cli import main\n"
+        f"for name in {list(COMMANDS)}: main([name, '--help'])\n"
+        "heavy = {'tensorflow', 'keras', 'openvino', 'matplotlib', 'sklearn', 'scipy.stats'} & "
+        "set(sys.modules); sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("word", ["tiel", "--tile"])
 def test_an_unknown_command_is_one_line(word, capsys):
     assert main([word]) == 1

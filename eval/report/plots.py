@@ -1,14 +1,14 @@
 """Plots of curves as SVG text without external references; lines differ in dashes and marks as well
 as in colour."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Mapping
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ..statistics.auc import Roc
 from ..statistics.figures import Band, Figures, PrecisionRecall
@@ -16,6 +16,10 @@ from ..statistics.froc import Froc
 from ..statistics.operating import OperatingPoint
 from ..statistics.slide_level import Calibration
 from .references import REFERENCES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "calibration_plot",
@@ -60,7 +64,7 @@ def froc_plot(figures: Figures, *, confidence: float, point: OperatingPoint | No
 
 def roc_overlay(curves: Mapping[str, Roc]) -> str:
     """Plot slide ROC curves of several models, as SVG."""
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure, axes = _axes(height=5.0 + 0.2 * len(curves))
         _draw_rocs(axes, curves)
         _legend(figure)
@@ -69,7 +73,7 @@ def roc_overlay(curves: Mapping[str, Roc]) -> str:
 
 def froc_overlay(curves: Mapping[str, Froc], rates: np.ndarray) -> str:
     """Plot FROC curves of several models over (R,) false positives per slide, as SVG."""
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure, axes = _axes(height=4.8 + 0.2 * len(curves))
         for (name, froc), line in zip(curves.items(), _lines(len(curves)), strict=True):
             _draw_curve(axes, froc, rates, words=name, line=line)
@@ -80,7 +84,7 @@ def froc_overlay(curves: Mapping[str, Froc], rates: np.ndarray) -> str:
 
 def draw_roc(figures: Figures) -> Figure:
     """Draw slide and patch ROC in one square."""
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure, axes = _axes()
         _draw_rocs(axes, {"slides": figures.slide_roc, "patches": figures.patch_roc})
         _legend(figure)
@@ -113,7 +117,7 @@ def draw_froc(
     """Draw lesion sensitivity over false positives per slide, on a log axis, with the points of the
     score."""
     froc, band = figures.froc["gigaslide"].curve, figures.froc_band
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure, axes = _axes(height=5.4)
         if froc.undefined:
             axes.text(
@@ -225,7 +229,7 @@ def precision_recall_plot(
 ) -> str:
     """Plot precision over recall of the slide score, as steps, and the share of tumour slides; as
     SVG."""
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure, axes = _axes()
         if not len(curve.threshold) or average is None:
             axes.text(
@@ -265,7 +269,7 @@ def precision_recall_plot(
 
 def calibration_plot(curves: Mapping[str, Calibration]) -> str:
     """Plot the share of tumour over the mean score by bin, with Wilson's intervals, as SVG."""
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure, axes = _axes()
         axes.plot(
             [0, 1],
@@ -311,7 +315,15 @@ def _lines(count: int) -> list[tuple[str, Any]]:
     return [LINES[index % len(LINES)] for index in range(count)]
 
 
+def _style() -> AbstractContextManager[None]:
+    import matplotlib  # takes a second, which `gigaslide run --help` must not wait for
+
+    return matplotlib.rc_context(STYLE)
+
+
 def _axes(*, height: float = 5.0) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.8, height), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(True, color="#e5e7eb", linewidth=0.7)
@@ -325,6 +337,6 @@ def _legend(figure: Figure) -> None:
 
 def _svg(figure: Figure) -> str:
     text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
+    with _style():
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-import sklearn.metrics
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from .bootstrap import SLACK
 
@@ -36,6 +35,8 @@ def roc_curve(scores: np.ndarray, is_tumor: np.ndarray, *, noun: str) -> Roc:
             auc=None,
             undefined=undefined,
         )
+    import sklearn.metrics  # takes a second, which `gigaslide run --help` must not wait for
+
     false, true, threshold = sklearn.metrics.roc_curve(is_tumor, scores)
     return Roc(
         threshold=threshold,
@@ -111,7 +112,7 @@ def delong_interval(
     beaten = _count_below(tumor, normal) / len(normal)
     spared = 1 - _count_below(normal, tumor) / len(tumor)
     variance = beaten.var(ddof=1) / len(tumor) + spared.var(ddof=1) / len(normal)
-    reach = float(norm.ppf((1 + confidence) / 2) * np.sqrt(variance))
+    reach = float(ndtri((1 + confidence) / 2) * np.sqrt(variance))
     if reach <= SLACK:
         return None
     auc = float(beaten.mean())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..scoring.threshold import reaches
 
@@ -107,7 +107,7 @@ def calibration_curve(
     among = np.where(count > 0, count, np.nan)
     mean = np.bincount(index, scores, bins) / among
     share = np.bincount(index, is_tumor, bins) / among
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(ndtri((1 + confidence) / 2))
     middle = (share + z**2 / (2 * among)) / (1 + z**2 / among)
     reach = z / (1 + z**2 / among) * np.sqrt(share * (1 - share) / among + z**2 / (4 * among**2))
     total = len(scores)
