@@ -13,11 +13,11 @@ from ..batch import (
     run_blocks,
 )
 from ..cohort import Cohort, CohortSlide
-from ..models import Ensemble
+from ..models import Ensemble, choose_backend
 from ..storage import SettingsError
 from ..wsi import Detections
 from .blocks import PredictBlocks
-from .folder import DETECTIONS, mend_folder
+from .folder import DETECTIONS, repair_folder
 from .settings import PredictSettings
 
 __all__ = ["predict_cohort", "slides_to_predict", "with_default_workers"]
@@ -46,7 +46,7 @@ def predict_cohort(
 
     Raises:
         SettingsError: no slide to predict.
-        ModelError: a model folder is damaged, or its network cannot be loaded.
+        ModelError: a model folder is damaged, or the backend of Keras is not installed.
         StoreError: the disk is full.
         ClusterError: another run predicts into this folder, or workers or scheduler are gone.
         Stopped: a signal asked to stop.
@@ -55,12 +55,13 @@ def predict_cohort(
     if not slides:
         wanted = ", ".join(settings.splits)
         raise SettingsError(f"no slide to predict: none has its split among {wanted}; see --splits")
+    choose_backend()
     ensemble = Ensemble.load(models)
     ensemble.check_weights()
     batch = with_default_workers(batch)
     with open_run_folder(out, batch) as folder:
         for slide in slides:
-            mend_folder(out / slide.id)
+            repair_folder(out / slide.id)
         # An interrupted run leaves no table of all slides rather than one of another model.
         (out / DETECTIONS).unlink(missing_ok=True)
         threads = batch.threads if batch.workers == 0 else batch.threads_per_worker

@@ -1,5 +1,7 @@
 """The library and device that run a network here, in words."""
 
+from .backend import prepare_keras
+
 __all__ = ["describe_device"]
 
 LIBRARIES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
@@ -10,7 +12,8 @@ def describe_device(*, openvino: bool = False) -> str:
 
     openvino: the network may run in OpenVINO, which it does where Keras sees no GPU.
     """
-    import keras  # slow
+    prepare_keras()
+    import keras
 
     gpus = len(keras.distribution.list_devices("gpu"))
     if openvino and not gpus:

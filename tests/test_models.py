@@ -4,9 +4,11 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import h5py
 import keras
@@ -17,10 +19,13 @@ from gigaslide.models import (
     CARD,
     RUNTIMES,
     WEIGHTS,
+    ArchitectureName,
     Ensemble,
     ModelCard,
     Predictor,
+    RuntimeName,
     build_network,
+    choose_backend,
     hash_weights,
     load_predictor,
     parameter_counts,
@@ -69,6 +74,11 @@ def by_hand(folder: Path) -> np.ndarray:
     network = build_network(ModelCard.load(folder).architecture, SPEC)
     network.load_weights(folder / WEIGHTS)
     return keras.ops.convert_to_numpy(network(PATCHES))
+
+
+def test_options_offer_every_entry_of_the_registries():
+    assert {*get_args(ArchitectureName), "tiny"} == set(ARCHITECTURES)
+    assert set(get_args(RuntimeName)) == {"auto", *RUNTIMES}
 
 
 @pytest.mark.parametrize("name", ["inception_v3", "inception_v3_small"])
@@ -289,3 +299,32 @@ def test_fault_42_whole_models_and_bombs_are_refused_and_never_run(tmp_path):
 def test_any_function_can_stand_in_for_a_network():
     predictor = Predictor(spec=SPEC, forward=lambda p: np.ones((len(p), 2)), hash="h")
     assert predictor(PATCHES).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"image_data_format": "channels_first"}, {"floatx": "float16"}, {"backend": "torch"}],
+)
+def test_networks_do_not_depend_on_the_users_keras_settings(tmp_path, setting):
+    (tmp_path / "keras.json").write_text(json.dumps(setting))
+    code = (
+        "from gigaslide.models import build_network\n"
+        "from gigaslide.wsi import InputSpec\n"
+        "spec = InputSpec(patch_px=75, centre_px=32, mpps=(0.5,))\n"
+        "network = build_network('inception_v3_small', spec)\n"
+        "print(network.count_params(), network.output.dtype)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    environment["KERAS_HOME"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["283759", "float32"], done.stderr
+    if "backend" not in setting:
+        assert next(iter(setting)) in done.stderr
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "nosuch")
+    with pytest.raises(ModelError, match="nosuch"):
+        choose_backend()

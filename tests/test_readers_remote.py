@@ -128,18 +128,18 @@ def test_fault_31_reads_that_fail_are_tried_again_and_no_level_is_lost(
     read, failures = remote.RemoteBytes.read, iter([])
 
     def flaky(self, offset, length):
-        cat_file = self._files.cat_file
+        cat_file = self.files.cat_file
 
         def cut_off(*args, **options):
             if next(failures, False):
                 raise ConnectionResetError("cut off")
             return cat_file(*args, **options)
 
-        monkeypatch.setattr(self._files, "cat_file", cut_off)
+        monkeypatch.setattr(self.files, "cat_file", cut_off)
         try:
             return read(self, offset, length)
         finally:
-            monkeypatch.setattr(self._files, "cat_file", cat_file)
+            monkeypatch.setattr(self.files, "cat_file", cat_file)
 
     monkeypatch.setattr(remote.RemoteBytes, "read", flaky)
     failures = iter([True, True, False] * 6)

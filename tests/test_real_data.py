@@ -128,7 +128,7 @@ def counted_share(outlines, x: float, y: float, *, side_px: int) -> float:
 
 
 def test_tiling_the_real_cohort_gives_its_pixels_and_labels(tmp_path):
-    train = Cohort.load(COLON / "cohort.csv").of_split("train").slides
+    train = [slide for slide in Cohort.load(COLON / "cohort.csv") if slide.split == "train"]
     ill, well = (
         next(slide for slide in train if slide.label == label) for label in ("tumor", "normal")
     )

@@ -85,7 +85,7 @@ def test_reading_of_imports_sees_all_forms():
         "json",
         "shapely.geometry.Polygon",
         "gigaslide.storage.AnnotationError",
-        "gigaslide.wsi.annotations.outline",
+        "gigaslide.wsi.annotations.shapes",
     } <= imported(module)
 
 

@@ -22,7 +22,7 @@ from conftest import (
 )
 from gigaslide.storage import SlideError, SpacingError, UnreadableRegionError
 from gigaslide.wsi import Region, open_slide
-from gigaslide.wsi.readers import byte_source, choose_reader, openslide_reader
+from gigaslide.wsi.readers import choose_reader, openslide_reader, tiff_reader
 
 
 def corrupted(path: Path, index: int) -> Path:
@@ -126,12 +126,12 @@ def test_fault_03_overview_of_a_slide_with_a_corrupt_tile(damaged, reader):
 def test_fault_04_handle_is_reopened_after_a_corrupt_tile(damaged, monkeypatch, reader):
     good, bad = damaged
     opened = []
-    fresh_handle, fresh_file = openslide_reader._open_handle, byte_source.LocalBytes.reopen
+    fresh_handle, fresh_file = openslide_reader._open_handle, tiff_reader.LocalBytes.reopen
     monkeypatch.setattr(
         openslide_reader, "_open_handle", lambda path: opened.append(path) or fresh_handle(path)
     )
     monkeypatch.setattr(
-        byte_source.LocalBytes, "reopen", lambda self: opened.append(bad) or fresh_file(self)
+        tiff_reader.LocalBytes, "reopen", lambda self: opened.append(bad) or fresh_file(self)
     )
     with open_slide(good) as sound:
         opened.clear()

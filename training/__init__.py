@@ -15,5 +15,8 @@ __all__ = ["Batch", "Sampler", "TrainOutcome", "TrainSettings", "train"]
 def __getattr__(name: str) -> Any:
     # Keras takes seconds to import: whoever only makes settings does not pay for it.
     if name in ("TrainOutcome", "train"):
+        from ..models import prepare_keras
+
+        prepare_keras()
         return getattr(import_module(".loop", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -86,8 +86,7 @@ class PolygonRaster:
             return np.zeros((len(x), *shape), bool)
         grid = _WindowGrid(x=x, y=y, px_level0=px_level0, shape=shape)
         start, end = self._edges(grid)
-        crossings = _crossings(start, end, grid)
-        mask, doubtful = _scan(crossings, grid)
+        mask, doubtful = _scan(*_crossings(start, end, grid), grid)
         doubtful = np.unique(np.concatenate([doubtful, *_centres_touched(start, end, grid)]))
         if len(doubtful):
             window, row, column = np.unravel_index(doubtful, mask.shape)
@@ -139,15 +138,10 @@ class _WindowGrid:
         return DOUBT_PX + 1e-12 * float(farthest) / self.px_level0
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Crossings:
-    """Points where edges cross rows of centres, sorted by row and then by x."""
-
-    row: np.ndarray
-    x: np.ndarray
-
-
-def _crossings(start: np.ndarray, end: np.ndarray, grid: _WindowGrid) -> _Crossings:
+def _crossings(
+    start: np.ndarray, end: np.ndarray, grid: _WindowGrid
+) -> tuple[np.ndarray, np.ndarray]:
+    """(row, x) of the points where edges cross rows of centres, sorted by row and then by x."""
     centres = grid.centres_y
     # An edge includes its upper end but not its lower one. So two edges that meet on a row cross it
     # once if the line passes through, and twice or never if it turns back.
@@ -157,25 +151,22 @@ def _crossings(start: np.ndarray, end: np.ndarray, grid: _WindowGrid) -> _Crossi
     (x0, y0), (x1, y1) = start[edge].T, end[edge].T
     x = x0 + (centres[row] - y0) * (x1 - x0) / (y1 - y0)
     order = np.lexsort((x, row))
-    return _Crossings(row=row[order], x=x[order])
+    return row[order], x[order]
 
 
-def _scan(crossings: _Crossings, grid: _WindowGrid) -> tuple[np.ndarray, np.ndarray]:
+def _scan(crossed: np.ndarray, at: np.ndarray, grid: _WindowGrid) -> tuple[np.ndarray, np.ndarray]:
     """Masks of the windows, and flat indices of the px that are too near to a crossing to
     decide."""
     rows, columns = grid.shape
-    bounds = np.searchsorted(crossings.row, np.arange(rows + 1))
+    bounds = np.searchsorted(crossed, np.arange(rows + 1))
     # One sort key for row and x finds the parts of all windows and rows at once. It loses digits of
     # x, so a crossing may fall on the wrong side of a window's end; it is clipped to that end.
-    low, span = (
-        crossings.x.min(initial=grid.x[0]),
-        np.ptp(crossings.x) + 1 if len(crossings.x) else 1.0,
-    )
+    low, span = at.min(initial=grid.x[0]), np.ptp(at) + 1 if len(at) else 1.0
 
     def key(row: np.ndarray, x: np.ndarray) -> np.ndarray:
         return row + np.clip((x - low) / span, 0, 1) * 0.5
 
-    keys = key(crossings.row, crossings.x)
+    keys = key(crossed, at)
     row = np.tile(np.arange(rows), len(grid.x))
     left = np.repeat(grid.x, rows)
     first = np.clip(np.searchsorted(keys, key(row, left)), bounds[row], bounds[row + 1])
@@ -186,7 +177,7 @@ def _scan(crossings: _Crossings, grid: _WindowGrid) -> tuple[np.ndarray, np.ndar
     toggles = np.zeros((columns + 1, len(row)), np.uint8)
     toggles[0] = (first - bounds[row]) & 1
     line, crossing = _expand_ranges(first, last - first)
-    place = grid.columns(line // rows, crossings.x[crossing])
+    place = grid.columns(line // rows, at[crossing])
     # The count may overflow, which keeps its parity.
     np.add.at(toggles, (np.clip(np.ceil(place), 0, columns).astype(np.int64), line), 1)
     toggles &= 1
@@ -194,9 +185,7 @@ def _scan(crossings: _Crossings, grid: _WindowGrid) -> tuple[np.ndarray, np.ndar
         toggles[column] ^= toggles[column - 1]
     mask = toggles[:columns].view(bool).reshape(columns, len(grid.x), rows).transpose(1, 2, 0)
     nearest = np.rint(place)
-    doubt = (
-        (np.abs(place - nearest) <= grid.doubt(crossings.x)) & (nearest >= 0) & (nearest < columns)
-    )
+    doubt = (np.abs(place - nearest) <= grid.doubt(at)) & (nearest >= 0) & (nearest < columns)
     doubtful = line[doubt] * columns + nearest[doubt].astype(np.int64)
     return mask, doubtful
 

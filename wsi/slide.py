@@ -6,7 +6,7 @@ Frames: public methods take level-0 px; only `read_level` takes level px. See `g
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,7 @@ class Slide:
     def __init__(
         self, path: Path | str, *, mpp: float | None = None, fallback_mpp: float | None = None
     ) -> None:
-        self._arguments = (path, mpp, fallback_mpp)
+        self._open_again = partial(Slide, path, mpp=mpp, fallback_mpp=fallback_mpp)
         self._reader, reason = open_reader(path)
         pyramid = self._reader.pyramid
         try:
@@ -105,7 +105,7 @@ class Slide:
         self._tiles = SlideTiles(self._reader, name=format_location(path))
 
     def __reduce__(self):
-        return _open_again, self._arguments
+        return self._open_again, ()
 
     def __enter__(self) -> "Slide":
         return self
@@ -319,7 +319,3 @@ class Slide:
                 f"{first.row}, column {first.column} ({len(unreadable)} such tiles here): "
                 f"{first.reason}"
             )
-
-
-def _open_again(path: Path | str, mpp: float | None, fallback_mpp: float | None) -> Slide:
-    return Slide(path, mpp=mpp, fallback_mpp=fallback_mpp)

@@ -2,7 +2,7 @@
 
 from .annotation import ANNOTATION_SUFFIXES, DEFAULT_GROUPS, Annotation, GroupMeaning
 from .frame import SlideFrame
-from .outline import Outline
+from .shapes import Outline
 
 __all__ = [
     "ANNOTATION_SUFFIXES",

@@ -10,13 +10,14 @@ from typing import Literal
 
 import shapely
 from shapely.geometry import MultiPolygon
+from shapely.geometry.base import BaseGeometry
 
 from ...storage import AnnotationError, Location, atomic_file
-from . import asap, geojson, halo, imagescope, mask, ndpa
+from . import asap, geojson, imagescope, mask, ndpa
 from .elements import parse
 from .frame import SlideFrame
-from .outline import Outline
 from .repair import polygons_in, repair
+from .shapes import Outline
 
 __all__ = ["ANNOTATION_SUFFIXES", "DEFAULT_GROUPS", "Annotation", "GroupMeaning"]
 
@@ -75,18 +76,16 @@ class Annotation:
     @cached_property
     def tumor(self) -> MultiPolygon:
         """Union of the tumour groups minus the exclusions, level-0 px; empty if none is drawn."""
-        drawn = shapely.union_all([o.polygon for o in self.outlines if self._meaning(o) == "tumor"])
-        cut = shapely.union_all(
-            [o.polygon for o in self.outlines if self._meaning(o) == "exclusion"]
-        )
-        return polygons_in(drawn.difference(cut))
+        return polygons_in(self._union("tumor").difference(self._union("exclusion")))
 
     def is_tumor(self, outline: Outline) -> bool:
         """Tell whether the outline's group means tumour; an unknown group does not."""
         return self._meanings.get(outline.group.casefold()) == "tumor"
 
-    def _meaning(self, outline: Outline) -> GroupMeaning:
-        return self._meanings[outline.group.casefold()]
+    def _union(self, meaning: GroupMeaning) -> BaseGeometry:
+        return shapely.union_all(
+            [o.polygon for o in self.outlines if self._meanings[o.group.casefold()] == meaning]
+        )
 
     @cached_property
     def _meanings(self) -> dict[str, GroupMeaning]:
@@ -180,7 +179,7 @@ def _read(path: Path, slide: SlideFrame | Location | None) -> list[Outline]:
     if root.tag == asap.ROOT:
         return asap.read(root, path)
     if root.tag == imagescope.ROOT:
-        return (halo if halo.is_halo(root) else imagescope).read(root, path)
+        return imagescope.read(root, path)
     if root.tag == ndpa.ROOT:
         return ndpa.read(root, path, _frame(slide))
     roots = f"<{asap.ROOT}> (ASAP), <{imagescope.ROOT}> (ImageScope, HALO) or <{ndpa.ROOT}> (NDPA)"

@@ -4,15 +4,14 @@ painted later."""
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
-import numpy as np
 import shapely
 from shapely.geometry import Polygon
 
-from .elements import Element, quote
+from .elements import quote, read_vertices
 from .holes import separate_holes
-from .outline import Outline
-from .shapes import Kind, to_polygon
+from .shapes import Kind, Outline, to_polygon
 
 __all__ = ["HOLE_GROUP", "ROOT", "read", "write"]
 
@@ -28,16 +27,13 @@ def read(root: Element, path: Path) -> list[Outline]:
     """Read the closed shapes; dots, point sets and measurements enclose no area and are skipped."""
     outlines = []
     for element in root.iter("Annotation"):
-        name, kind = element.attributes.get("Name", ""), element.attributes.get("Type", "").lower()
+        name, kind = element.get("Name", ""), element.get("Type", "").lower()
         if kind not in _KINDS:
             logger.info("%s: %s %r encloses no area and is skipped", path, kind or "shape", name)
             continue
-        lists = [child.vertices for child in element.iter("Coordinates")]
-        points = np.concatenate([element.vertices, *lists])
+        points = read_vertices((vertex.attrib for vertex in element.iter("Coordinate")), path)
         polygon = to_polygon(_KINDS[kind], points, path=path, name=name)
-        outlines.append(
-            Outline(name=name, group=element.attributes.get("PartOfGroup", ""), polygon=polygon)
-        )
+        outlines.append(Outline(name=name, group=element.get("PartOfGroup", ""), polygon=polygon))
     return outlines
 
 

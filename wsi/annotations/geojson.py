@@ -13,8 +13,7 @@ from shapely.geometry import Polygon, mapping, shape
 from shapely.geometry.base import BaseGeometry, BaseMultipartGeometry
 
 from ...storage import AnnotationError
-from .outline import Outline
-from .shapes import check_coordinates
+from .shapes import Outline, check_coordinates
 
 __all__ = ["read", "write"]
 

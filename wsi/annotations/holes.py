@@ -7,8 +7,8 @@ import numpy as np
 import shapely
 from shapely.geometry import Polygon
 
-from .outline import Outline
 from .repair import polygons_in
+from .shapes import Outline
 
 __all__ = ["separate_holes"]
 

@@ -1,37 +1,99 @@
-"""Aperio ImageScope XML: level-0 px, rings not closed, layers with negative regions."""
+"""Layers of regions, as Aperio ImageScope (XML) and HALO (.annotations) write them.
 
+Coordinates are level-0 px, rings are not closed. A negative region is cut out of its own layer.
+"""
+
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
+import numpy as np
 import shapely
 from shapely.geometry import Polygon
 
-from .elements import Element, quote
+from .elements import quote, read_vertices
 from .holes import separate_holes
-from .layers import read_layers
-from .outline import Outline
-from .shapes import Kind
+from .repair import polygons_in, repair
+from .shapes import Kind, Outline, to_polygon
 
 __all__ = ["ROOT", "read", "write"]
 
+logger = logging.getLogger(__name__)
+
 ROOT = "Annotations"
-_KINDS: dict[str, Kind] = {"0": "polygon", "1": "rectangle", "2": "ellipse"}
+# ImageScope numbers the types of regions, HALO names them.
+_KINDS: dict[str, Kind] = {
+    "0": "polygon",
+    "1": "rectangle",
+    "2": "ellipse",
+    "polygon": "polygon",
+    "rectangle": "rectangle",
+    "ellipse": "ellipse",
+}
 _COLOURS = (0x0000FF, 0x00FF00, 0xFF0000, 0x00FFFF, 0xFF00FF)  # B, G, R: the first is red
 
 
 def read(root: Element, path: Path) -> list[Outline]:
-    """Read the closed regions of all layers; arrows, rulers and counters are skipped."""
-    return read_layers(root, path, kind_of=_kind, name_of=_name)
+    """Read the closed regions of all layers, nested ones too.
+
+    Arrows, rulers, pins and counters are skipped. The group is the layer's name or, without one,
+    its colour as #rrggbb, so that --groups can name it.
+    """
+    outlines = []
+    for layer in root.iter("Annotation"):
+        group = layer.get("Name", "").strip() or _colour(layer.get("LineColor", ""))
+        positive, negative = [], []
+        for number, region in enumerate(layer.iterfind("Regions/Region")):
+            name = region.get("Text") or f"{group} {region.get('Id', number)}"
+            points = read_vertices(
+                (vertex.attrib for vertex in region.iterfind("Vertices/*")), path
+            )
+            kind = _kind(region.get("Type", "0").lower(), len(points))
+            if kind is None:
+                logger.info("%s: region %r encloses no area and is skipped", path, name)
+                continue
+            outline = Outline(
+                name=name, group=group, polygon=to_polygon(kind, points, path=path, name=name)
+            )
+            (negative if region.get("NegativeROA") == "1" else positive).append(outline)
+        outlines += _cut(repair(positive, path), repair(negative, path))
+    return outlines
 
 
-def _kind(region: Element, vertices: int) -> Kind | None:
-    # The stated type is unreliable: a region with more corners than a box is a polygon.
-    return "polygon" if vertices > 4 else _KINDS.get(region.attributes.get("Type", "0"))
+def _kind(stated: str, vertices: int) -> Kind | None:
+    # ImageScope's number is unreliable: a region with more corners than a box is a polygon.
+    return "polygon" if vertices > 4 and not stated.isalpha() else _KINDS.get(stated)
 
 
-def _name(region: Element, group: str, _number: int) -> str:
-    text = region.attributes.get("Text", "")
-    return text or f"{group} {region.attributes.get('Id', '')}".strip()
+def _colour(number: str) -> str:
+    """Convert LineColor, which is R + 256 G + 65 536 B, to #rrggbb; empty if it is no number."""
+    try:
+        red, green, blue, _ = (int(number) & 0xFFFFFFFF).to_bytes(4, "little")
+    except ValueError:
+        return ""
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _cut(positive: list[Outline], negative: list[Outline]) -> list[Outline]:
+    """The positive outlines with the negative ones as their holes."""
+    holes = np.array([outline.polygon for outline in negative], object)
+    tree = shapely.STRtree(holes)
+    cut = []
+    for outline in positive:
+        near = tree.query(outline.polygon, predicate="intersects")
+        parts = _subtract(outline.polygon, holes[near]) if len(near) else [outline.polygon]
+        cut += [Outline(name=outline.name, group=outline.group, polygon=part) for part in parts]
+    return cut
+
+
+def _subtract(polygon: Polygon, holes: np.ndarray) -> list[Polygon]:
+    # Holes that lie inside become rings as they are, so that no vertex moves or changes its place.
+    rings = [ring for part in (polygon, *holes) for ring in part.interiors]
+    whole = Polygon(polygon.exterior, rings + [hole.exterior for hole in holes])
+    if whole.is_valid and whole.area > 0:
+        return [whole]
+    return list(polygons_in(shapely.difference(polygon, shapely.union_all(holes))).geoms)
 
 
 def write(outlines: Sequence[Outline]) -> bytes:

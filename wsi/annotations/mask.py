@@ -10,7 +10,7 @@ left of the mask; outlines are in level-0 px of the slide.
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import tifffile
 
 from ...storage import AnnotationError
 from .frame import SlideFrame
-from .outline import Outline
+from .shapes import Outline
 
 __all__ = ["read"]
 
@@ -35,18 +35,6 @@ MOST_VALUES = 16  # an image with more is a picture
 MOST_LEVELS = 64
 BLOCK_PX = 2**22  # processed at a time
 SAME_SHARE = 0.02  # a mask whose size differs less from the slide's has the slide's px, padded
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Corners:
-    """Lattice points where the outline of one value turns."""
-
-    row: np.ndarray
-    column: np.ndarray
-    is_double: np.ndarray
-    """True where two px of the value meet diagonally, so that two outlines turn there."""
-    is_inside: np.ndarray
-    """True where the px right of and below the point has the value."""
 
 
 def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
@@ -82,7 +70,7 @@ def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
 
 def _read_finest_level(
     tiff: tifffile.TiffFile, path: Path, frame: SlideFrame | None
-) -> tuple[dict[int, _Corners], tuple[float, float]]:
+) -> tuple[dict[int, np.ndarray], tuple[float, float]]:
     """Read the finest level that is small and smooth enough.
 
     Returns the corners by value, and the level-0 px of the slide per mask px in (x, y).
@@ -132,11 +120,8 @@ def _read_finest_level(
 def _levels(tiff: tifffile.TiffFile) -> Iterator[Any]:
     """Yield the first page and its reduced copies, in the file's order."""
     first: Any = tiff.pages[0]
-    for index in range(MOST_LEVELS):
-        try:
-            page: Any = tiff.pages[index]
-        except IndexError:
-            return
+    page: Any
+    for page in islice(tiff.pages, MOST_LEVELS):
         across, down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength
         # Sizes are rounded by up to a px at each end, and by more if tiles are padded.
         slack = 2 / min(page.imagewidth, page.imagelength) + 0.01
@@ -174,11 +159,13 @@ def _scale_to_slide(
 
 
 def _blocks(tiff: tifffile.TiffFile, page: Any) -> Iterator[np.ndarray]:
-    """Yield blocks of rows from top to bottom, each as wide as the level."""
+    """Yield blocks of rows from top to bottom, as wide as the level, between two empty rows."""
     offsets, counts = page.dataoffsets, page.databytecounts
     rows, columns = page.chunks[-2:] if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     across = -(-page.imagewidth // columns)
     tables = page.jpegtables
+    empty_row = np.zeros((1, page.imagewidth), page.dtype)
+    yield empty_row
     for top in range(0, page.imagelength, rows):
         strip = np.zeros((min(rows, page.imagelength - top), page.imagewidth), page.dtype)
         for left in range(0, page.imagewidth, columns):
@@ -194,69 +181,52 @@ def _blocks(tiff: tifffile.TiffFile, page: Any) -> Iterator[np.ndarray]:
             strip[: len(tile), left : left + columns] = tile[:, : page.imagewidth - left]
         height = max(1, BLOCK_PX // page.imagewidth)
         yield from (strip[start : start + height] for start in range(0, len(strip), height))
+    yield empty_row
 
 
-def _find_corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, _Corners] | None:
-    """Find the corners by value; None if there are more than MOST_CORNERS."""
+def _find_corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, np.ndarray] | None:
+    """Find the lattice points where the outline of a value turns; see `_corners_of`.
+
+    Returns them by value; None if there are more than MOST_CORNERS.
+    """
     found: dict[int, list[np.ndarray]] = {}
-    above, top, count = None, 0, 0
-    for block in _add_empty_row(blocks):
-        if above is None:
-            above = np.zeros((1, block.shape[1]), block.dtype)
-        rows = np.pad(np.concatenate([above, block]), ((0, 0), (1, 1)))
+    top, count = 0, 0
+    for above, block in pairwise(blocks):
+        rows = np.pad(np.concatenate([above[-1:], block]), ((0, 0), (1, 1)))
         # Most of a mask is background, for which this test is quick.
-        for value in _values(rows, path) if rows.any() else ():
+        values = set(np.unique(rows).tolist()) - {0} if rows.any() else set()
+        if len(found.keys() | values) > MOST_VALUES:
+            raise AnnotationError(
+                f"{path}: more than {MOST_VALUES} values; give a label mask, not a picture"
+            )
+        for value in sorted(values):
             points = _corners_of(rows == value)
             points[0] += top
-            found.setdefault(value, []).append(points)
+            found.setdefault(int(value), []).append(points)
             count += points.shape[1]
-        _check_values(len(found), path)
         if count > MOST_CORNERS:
             return None
-        above, top = block[-1:], top + len(block)
-    return {
-        value: _Corners(
-            row=points[0], column=points[1], is_double=points[2] > 0, is_inside=points[3] > 0
-        )
-        for value, parts in found.items()
-        for points in [np.concatenate(parts, axis=1)]
-    }
-
-
-def _add_empty_row(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    block = None
-    for block in blocks:
-        yield block
-    if block is not None:
-        yield np.zeros((1, block.shape[1]), block.dtype)
-
-
-def _values(rows: np.ndarray, path: Path) -> list[int]:
-    values = [int(value) for value in np.unique(rows) if value != 0]
-    _check_values(len(values), path)
-    return values
-
-
-def _check_values(count: int, path: Path) -> None:
-    if count > MOST_VALUES:
-        raise AnnotationError(
-            f"{path}: more than {MOST_VALUES} values; give a label mask, not a picture"
-        )
+        top += len(block)
+    return {value: np.concatenate(parts, axis=1) for value, parts in found.items()}
 
 
 def _corners_of(inside: np.ndarray) -> np.ndarray:
-    """(4, N): row and column of lattice points, is_double, is_inside."""
+    """(4, N) int64: row and column of lattice points, is_double, is_inside.
+
+    is_double is 1 where two px of the value meet diagonally, so that two outlines turn there;
+    is_inside is 1 where the px right of and below the point has the value.
+    """
     a, b, c, d = inside[:-1, :-1], inside[:-1, 1:], inside[1:, :-1], inside[1:, 1:]
     double = (a == d) & (b == c) & (a != b)
     row, column = np.nonzero((a ^ b ^ c ^ d) | double)
     return np.stack([row, column, double[row, column], d[row, column]]).astype(np.int64)
 
 
-def _to_polygons(corners: _Corners, scale: tuple[float, float]) -> list[shapely.Polygon]:
+def _to_polygons(corners: np.ndarray, scale: tuple[float, float]) -> list[shapely.Polygon]:
     """Polygonise the corners of one value; edges join corners in pairs, along rows and along
     columns."""
-    times = 1 + corners.is_double
-    row, column = np.repeat(corners.row, times), np.repeat(corners.column, times)
+    corner_row, corner_column, is_double, is_inside = corners
+    row, column = np.repeat(corners[:2], 1 + is_double, axis=1)
     points = np.stack([column, row], axis=1).astype(np.float64)
     edges = [points[np.lexsort(keys)].reshape(-1, 2, 2) for keys in ((column, row), (row, column))]
     lines = np.asarray(shapely.linestrings(np.concatenate(edges)), object)
@@ -266,7 +236,7 @@ def _to_polygons(corners: _Corners, scale: tuple[float, float]) -> list[shapely.
     order = np.lexsort((vertex[:, 0], vertex[:, 1], face))
     x, y = vertex[order[np.unique(face[order], return_index=True)[1]]].astype(np.int64).T
     wide = int(column.max()) + 1
-    key = corners.row * wide + corners.column
+    key = corner_row * wide + corner_column
     sorting = np.argsort(key)
-    is_piece = corners.is_inside[sorting[np.searchsorted(key, y * wide + x, sorter=sorting)]]
+    is_piece = is_inside[sorting[np.searchsorted(key, y * wide + x, sorter=sorting)]] > 0
     return list(shapely.transform(faces[is_piece], lambda xy: xy * scale))

@@ -2,15 +2,16 @@
 
 import logging
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from shapely.geometry import Polygon
 
 from ...storage import AnnotationError
-from .elements import Element, parse_number
+from ..readers.units import parse_number
+from .elements import read_vertices
 from .frame import SlideFrame
-from .outline import Outline
-from .shapes import check_coordinates, to_polygon, trace_ellipse
+from .shapes import Outline, check_coordinates, to_polygon, trace_ellipse
 
 __all__ = ["ROOT", "read"]
 
@@ -32,17 +33,17 @@ def read(root: Element, path: Path, frame: SlideFrame | None) -> list[Outline]:
     scale, middle = map(np.array, frame.px_of_nm(path))
     outlines = []
     for view in root.iter("ndpviewstate"):
-        unit = view.text_of("coordformat")
+        unit = _text(view, "coordformat")
         if unit not in ("nanometers", ""):
             raise AnnotationError(
                 f"{path}: coordinates in {unit!r}, expected nanometers; export the file from "
                 "NDP.view again"
             )
-        for drawn in view.children_of("annotation"):
-            name = view.text_of("title")
+        for drawn in view.iterfind("annotation"):
+            name = _text(view, "title")
             polygon = _polygon(drawn, scale, middle, path=path, name=name)
             if polygon is not None:
-                group = name or drawn.attributes.get("color", "")
+                group = name or drawn.get("color", "")
                 outlines.append(Outline(name=name, group=group, polygon=polygon))
     return outlines
 
@@ -50,10 +51,10 @@ def read(root: Element, path: Path, frame: SlideFrame | None) -> list[Outline]:
 def _polygon(
     drawn: Element, scale: np.ndarray, middle: np.ndarray, *, path: Path, name: str
 ) -> Polygon | None:
-    kind = drawn.attributes.get("type", "").lower()
+    kind = drawn.get("type", "").lower()
     if kind == "circle":
         try:
-            x, y, radius = (parse_number(drawn.text_of(tag)) for tag in ("x", "y", "radius"))
+            x, y, radius = (parse_number(_text(drawn, tag)) for tag in ("x", "y", "radius"))
         except ValueError as error:
             raise AnnotationError(
                 f"{path}: the circle {name!r} has no centre or radius; export the file again"
@@ -61,8 +62,16 @@ def _polygon(
         centre, radii = np.array([x, y]) * scale + middle, abs(radius) * scale
         check_coordinates(np.array([centre, radii]), path=path, name=name)
         return Polygon(trace_ellipse(centre, radii))
-    lists = drawn.children_of("pointlist")
-    if kind != "freehand" or not lists or drawn.text_of("closed") == "0":
+    if kind != "freehand" or _text(drawn, "closed") == "0":
         logger.info("%s: %s %r encloses no area and is skipped", path, kind or "shape", name)
         return None
-    return to_polygon("polygon", lists[0].vertices * scale + middle, path=path, name=name)
+    vertices = (
+        {axis.tag.upper(): axis.text or "" for axis in point}
+        for point in drawn.iterfind("pointlist/point")
+    )
+    points = read_vertices(vertices, path) * scale + middle
+    return to_polygon("polygon", points, path=path, name=name)
+
+
+def _text(element: Element, tag: str) -> str:
+    return element.findtext(tag, "").strip()

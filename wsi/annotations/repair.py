@@ -8,7 +8,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from ...storage import AnnotationError
-from .outline import Outline
+from .shapes import Outline
 
 __all__ = ["polygons_in", "repair"]
 

@@ -1,9 +1,10 @@
-"""Polygons of the shapes that programs store: corners, points of a spline, boxes around ellipses.
+"""Outlines, and the polygons of the shapes that programs store: corners, splines, ellipses.
 
 A polygon deviates from its curve by at most `TOLERANCE_PX`.
 """
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +14,11 @@ from shapely.geometry import Polygon
 from ...storage import AnnotationError
 
 __all__ = [
-    "FARTHEST_PX",
-    "TOLERANCE_PX",
     "Kind",
+    "Outline",
     "check_coordinates",
     "to_polygon",
     "trace_ellipse",
-    "trace_spline",
 ]
 
 logger = logging.getLogger(__name__)
@@ -29,6 +28,15 @@ TOLERANCE_PX = 0.05
 # Slides reach 3e5 px; a larger coordinate is damaged or has another unit.
 FARTHEST_PX = 1e8
 _MOST_PIECES = 256  # per span of a spline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """A polygon with holes, level-0 px, with its name and its group (in QuPath: class)."""
+
+    name: str
+    group: str
+    polygon: Polygon
 
 
 def to_polygon(kind: Kind, points: np.ndarray, *, path: Path, name: str) -> Polygon:
@@ -49,7 +57,7 @@ def to_polygon(kind: Kind, points: np.ndarray, *, path: Path, name: str) -> Poly
             (points.min(axis=0) + points.max(axis=0)) / 2, np.ptp(points, axis=0) / 2
         )
     if kind == "spline":
-        points = trace_spline(points)
+        points = _trace_spline(points)
     return Polygon(points)
 
 
@@ -80,7 +88,7 @@ def trace_ellipse(centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
     return centre + radii * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def trace_spline(points: np.ndarray) -> np.ndarray:
+def _trace_spline(points: np.ndarray) -> np.ndarray:
     """Points on the closed centripetal Catmull-Rom curve through points (N, 2), as ASAP draws
     it."""
     # The curve is undefined between equal points.

@@ -89,6 +89,11 @@ def open_ome_zarr(path: Path) -> OmeZarrReader:
         ).result()
         return lambda part: np.asarray(store[part].read().result())
 
+    if not any((path / name).exists() for name in ("zarr.json", ".zgroup")):
+        raise SlideError(
+            "not a slide: a folder without OME-Zarr metadata; give a file, for DICOM one of the "
+            "slide's files"
+        )
     return _build_reader(lambda: zarr.open_group(path, mode="r"), fetch_from)
 
 
@@ -110,11 +115,19 @@ def _build_reader(
         attributes, group = _find_image(open_group())
         multiscale = attributes["multiscales"][0]
         axes = tuple(axis["name"] for axis in multiscale["axes"])
-        arrays = [group[dataset["path"]] for dataset in multiscale["datasets"]]
-        scales = [_scale(dataset, multiscale, len(axes)) for dataset in multiscale["datasets"]]
-        arrays = [_require_brightfield(array, axes) for array in arrays]
+        datasets = multiscale["datasets"]
+        arrays = [_require_brightfield(group[dataset["path"]], axes) for dataset in datasets]
+        scales = [_scale(dataset, multiscale, len(axes)) for dataset in datasets]
         mpp_xy = _mpp_xy(multiscale["axes"], scales[0])
-        levels = [_zarr_level(array, axes, fetch_from(array)) for array in arrays]
+        levels = [
+            ZarrLevel(
+                fetch=fetch_from(array),
+                axes=axes,
+                fill_value=int(array.fill_value or 0),
+                chunk=(array.chunks[axes.index("y")], array.chunks[axes.index("x")]),
+            )
+            for array in arrays
+        ]
     except SlideError:
         raise
     except Exception as error:  # the folder may hold anything, so errors are of any class
@@ -130,11 +143,6 @@ def _build_reader(
         vendor="ome-zarr",
     )
     return OmeZarrReader(levels, pyramid)
-
-
-def _zarr_level(array: zarr.Array, axes: tuple[str, ...], fetch: Fetch) -> ZarrLevel:
-    chunk = array.chunks[axes.index("y")], array.chunks[axes.index("x")]
-    return ZarrLevel(fetch=fetch, axes=axes, fill_value=int(array.fill_value or 0), chunk=chunk)
 
 
 def _find_image(group: zarr.Group) -> tuple[Mapping[str, Any], zarr.Group]:
@@ -176,15 +184,12 @@ def _require_brightfield(array: zarr.Array | zarr.Group, axes: tuple[str, ...]) 
 
 def _scale(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], axes: int) -> np.ndarray:
     """Size of a px along each axis, in the axes' units."""
-    size = np.ones(axes)
-    for transforms in (
-        dataset.get("coordinateTransformations"),
-        multiscale.get("coordinateTransformations"),
-    ):
-        for transform in transforms or ():
-            if transform.get("type") == "scale":
-                size = size * np.asarray(transform["scale"], float)
-    return size
+    transforms = [
+        *(dataset.get("coordinateTransformations") or ()),
+        *(multiscale.get("coordinateTransformations") or ()),
+    ]
+    scales = [transform["scale"] for transform in transforms if transform.get("type") == "scale"]
+    return np.prod([np.ones(axes), *scales], axis=0)
 
 
 def _mpp_xy(axes: Sequence[Mapping[str, Any]], scale: np.ndarray) -> tuple[float, float] | None:
@@ -203,10 +208,8 @@ def _pyramid_level(
     first_scale: np.ndarray,
 ) -> PyramidLevel:
     at_x, at_y = axes.index("x"), axes.index("y")
-    tile = []
-    for axis in (at_x, at_y):
-        chunk = array.chunks[axis]
-        tile.append(chunk * ceil_div(SMALLEST_TILE_PX, chunk))
+    chunk = array.chunks[at_x], array.chunks[at_y]
+    tile = [px * ceil_div(SMALLEST_TILE_PX, px) for px in chunk]
     if tile[0] * tile[1] > LARGEST_TILE_PX:
         raise SlideError(
             f"its chunks have {tile[0]} × {tile[1]} px; write it with chunks of 256 to 1024 px"

@@ -1,7 +1,9 @@
 """Slides through OpenSlide: the reference for formats, levels, µm/px and bounds, and the reader for
 all formats that no native reader decodes."""
 
+import logging
 import threading
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,11 +13,15 @@ import openslide
 from ...storage import SlideError, UnreadableRegionError
 from ..geometry import Region
 from .pyramid import Pyramid, PyramidLevel
+from .units import parse_number
 
 __all__ = ["OpenSlideReader", "onto_background"]
 
+logger = logging.getLogger(__name__)
+
 TILE_PX = 512  # level px, for files whose own tiles make no useful grid
 USEFUL_TILE_PX = (128, 1024)
+ROUNDED_PX, UNEQUAL = 4, 0.05  # px and share by which a level's sides may differ from the slide's
 LARGEST_TILE_PX = 2**28  # 1 GB in OpenSlide's memory; some NDPI levels are a single tile
 
 
@@ -34,8 +40,8 @@ class OpenSlideReader:
         self._alone = threading.Lock()
         self._has_failed = False
         try:
-            _refuse_made_up_tiles(self._handle, path)
-            self.pyramid = _pyramid(self._handle)
+            self._numbers = _numbers_of_levels(self._handle)
+            self.pyramid = _pyramid(self._handle, self._numbers)
         except BaseException:
             self._handle.close()
             raise
@@ -54,7 +60,7 @@ class OpenSlideReader:
         # the handle of the others.
         with self._alone if self._has_failed else nullcontext():
             try:
-                rgba = np.asarray(self._handle.read_region((x, y), level, size))
+                rgba = np.asarray(self._handle.read_region((x, y), self._numbers[level], size))
             except openslide.OpenSlideError as error:
                 # A handle is unusable after its first error. The old one is not closed here,
                 # because another thread may still use it.
@@ -75,43 +81,47 @@ def _open_handle(path: Path) -> openslide.OpenSlide:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError as error:
         raise SlideError(
-            f"{path}: not a slide in a format that OpenSlide reads; see docs/formats.md"
+            "not a slide in a format that OpenSlide reads; see docs/formats.md"
         ) from error
     except (openslide.OpenSlideError, OSError) as error:
-        raise SlideError(f"{path}: not a slide, or a damaged one: {error}") from error
+        raise SlideError(f"not a slide, or a damaged one: {error}") from error
 
 
-def _refuse_made_up_tiles(handle: openslide.OpenSlide, path: Path) -> None:
-    """Refuse tiles of absurd size, which one changed byte can cause.
+def _numbers_of_levels(handle: openslide.OpenSlide) -> tuple[int, ...]:
+    """OpenSlide's numbers of the levels that show the whole slide.
 
-    OpenSlide ends the whole process if it cannot allocate a tile.
+    In some files a macro image with tiles passes for a level.
     """
-    for number in range(handle.level_count):
-        sides = [
-            handle.properties.get(f"openslide.level[{number}].tile-{side}")
-            for side in ("width", "height")
-        ]
-        width, height = (_number(side) or 0 for side in sides)
-        if width * height > LARGEST_TILE_PX:
-            raise SlideError(
-                f"{path}: not a slide, or a damaged one: level {number} has tiles of {width:.0f} × "
-                f"{height:.0f} px; copy the file again"
-            )
+    whole = handle.dimensions
+    fitting = []
+    for number, size in enumerate(handle.level_dimensions):
+        downsample = min(whole[0] / size[0], whole[1] / size[1])
+        off = max(whole[0] / downsample - size[0], whole[1] / downsample - size[1])
+        if off <= max(ROUNDED_PX, UNEQUAL * max(size)):
+            fitting.append(number)
+        else:
+            logger.info("level %d (%d × %d px) is left out: it has another shape", number, *size)
+    return tuple(fitting)
 
 
-def _pyramid(handle: openslide.OpenSlide) -> Pyramid:
+def _pyramid(handle: openslide.OpenSlide, numbers: Sequence[int]) -> Pyramid:
     properties = handle.properties
     colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
-    offset = tuple(
-        _number(properties.get(f"hamamatsu.{axis}OffsetFromSlideCentre")) for axis in "XY"
-    )
+    corner = _pair(properties, "openslide.bounds-x", "openslide.bounds-y")
+    size = _pair(properties, "openslide.bounds-width", "openslide.bounds-height")
+    bounds = None
+    if corner and size:
+        (x, y), (width, height) = map(round, corner), map(round, size)
+        bounds = Region(x=x, y=y, width=width, height=height)
     return Pyramid(
-        levels=tuple(_level(handle, number) for number in range(handle.level_count)),
-        mpp_xy=_mpp(properties),
+        levels=tuple(_level(handle, number) for number in numbers),
+        mpp_xy=_pair(properties, openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y),
         background=(int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16)),
         vendor=properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
-        bounds=_bounds(properties),
-        offset_nm_xy=None if offset[0] is None or offset[1] is None else (offset[0], offset[1]),
+        bounds=bounds,
+        offset_nm_xy=_pair(
+            properties, "hamamatsu.XOffsetFromSlideCentre", "hamamatsu.YOffsetFromSlideCentre"
+        ),
     )
 
 
@@ -121,45 +131,32 @@ def _level(handle: openslide.OpenSlide, number: int) -> PyramidLevel:
     # Formats without a stated downsample get the mean of both ratios from OpenSlide; then each
     # axis keeps its own ratio.
     is_computed = abs((ratio[0] + ratio[1]) / 2 / downsample - 1) < 1e-9
-    tile = [
-        _number(handle.properties.get(f"openslide.level[{number}].tile-{side}"))
-        for side in ("width", "height")
-    ]
-    useful = all(px is not None and USEFUL_TILE_PX[0] <= px <= USEFUL_TILE_PX[1] for px in tile)
-    tile_width, tile_height = (round(px or 0) for px in tile) if useful else (TILE_PX, TILE_PX)
+    names = (f"openslide.level[{number}].tile-{side}" for side in ("width", "height"))
+    tile = _pair(handle.properties, *names) or (TILE_PX, TILE_PX)
+    # One changed byte causes tiles of absurd size, and OpenSlide ends the whole process if it
+    # cannot allocate a tile.
+    if tile[0] * tile[1] > LARGEST_TILE_PX:
+        raise SlideError(
+            f"not a slide, or a damaged one: level {number} has tiles of {tile[0]:.0f} × "
+            f"{tile[1]:.0f} px; copy the file again"
+        )
+    if not all(USEFUL_TILE_PX[0] <= px <= USEFUL_TILE_PX[1] for px in tile):
+        tile = TILE_PX, TILE_PX
     return PyramidLevel(
         width=width,
         height=height,
-        tile_width=tile_width,
-        tile_height=tile_height,
+        tile_width=round(tile[0]),
+        tile_height=round(tile[1]),
         downsample=downsample,
         downsample_xy=ratio if is_computed else (downsample, downsample),
     )
 
 
-def _mpp(properties) -> tuple[float, float] | None:
-    x, y = (
-        _number(properties.get(name))
-        for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
-    )
-    return None if x is None or y is None else (x, y)
-
-
-def _bounds(properties) -> Region | None:
-    found = [
-        _number(properties.get(f"openslide.bounds-{side}"))
-        for side in ("x", "y", "width", "height")
-    ]
-    x, y, width, height = (None if number is None else round(number) for number in found)
-    if x is None or y is None or width is None or height is None:
-        return None
-    return Region(x=x, y=y, width=width, height=height)
-
-
-def _number(text: str | None) -> float | None:
+def _pair(properties: Mapping[str, str], x: str, y: str) -> tuple[float, float] | None:
+    """Two properties as numbers; None if one is missing or is no number."""
     try:
-        return float(text) if text is not None else None
-    except ValueError:
+        return parse_number(properties[x]), parse_number(properties[y])
+    except (KeyError, ValueError):
         return None
 
 

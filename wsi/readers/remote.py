@@ -1,12 +1,12 @@
 """Reading slides in place from a URL by byte ranges: tiled TIFF and OME-Zarr."""
 
-import io
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import tifffile
+from fsspec.spec import AbstractBufferedFile
 from zarr.storage import FsspecStore
 
 from ...storage import SlideError, call_with_retries, file_system, format_location, name_of
@@ -35,6 +35,7 @@ def open_remote(url: str) -> tuple[TileReader, str]:
 
     Raises:
         SlideError: the slide cannot be reached, is none, or must be copied to a local disk first.
+            The message is the reason alone.
     """
     try:
         if name_of(url).endswith(".zarr"):
@@ -44,27 +45,23 @@ def open_remote(url: str) -> tuple[TileReader, str]:
         if source.read(0, 4) not in TIFF_SIGNATURES:
             raise SlideError(COPY)
         return _open_tiff(source, name_of(url)), NOT_COMPARED
-    except SlideError as error:
-        raise SlideError(f"{format_location(url)}: {error}") from error
+    except SlideError:
+        raise
     except ImportError as error:
-        raise SlideError(
-            f"{format_location(url)}: {error}; pip install 'gigaslide[remote]'"
-        ) from error
+        raise SlideError(f"{error}; pip install 'gigaslide[remote]'") from error
     except FileNotFoundError as error:
-        raise SlideError(
-            f"{format_location(url)}: no such object; correct the cohort's slide column"
-        ) from error
+        raise SlideError("no such object; correct the cohort's slide column") from error
     except Exception as error:  # every service has its own errors
         raise SlideError(
-            f"{format_location(url)}: cannot be read: {_describe(error, url)}; try again, or copy "
-            "the slide to a local disk first"
+            f"cannot be read: {_describe(error, url)}; try again, or copy the slide to a local "
+            "disk first"
         ) from error
 
 
 def _open_tiff(source: "RemoteBytes", name: str) -> TiffReader:
-    file = _DirectoriesFile(source)
+    file: Any = _DirectoriesFile(source)
     try:
-        with tifffile.TiffFile(io.BufferedReader(file), name=name) as tiff:
+        with tifffile.TiffFile(file, name=name) as tiff:
             slide = read_tiff_slide(tiff)
     except SlideError as error:
         raise SlideError(f"{error}; {COPY}") from error
@@ -80,16 +77,16 @@ class RemoteBytes:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._files, self._path = file_system(url)
+        self.files, self.path = file_system(url)
         self.size = _with_retries(self._request_size, url)
 
     def _request_size(self) -> int:
-        size = self._files.info(self._path).get("size")
+        size = self.files.info(self.path).get("size")
         try:
             if size is not None and self._url.startswith("http"):
                 # Some servers answer a request for a range with the whole object. fsspec's file
                 # checks for that before it reads the answer.
-                with self._files.open(self._path, cache_type="none") as file:
+                with self.files.open(self.path, cache_type="none") as file:
                     file.seek(1)
                     file.read(1)
         except ValueError:
@@ -107,7 +104,7 @@ class RemoteBytes:
         return _with_retries(lambda: self._request(offset, end), self._url)
 
     def _request(self, offset: int, end: int) -> bytes:
-        content = self._files.cat_file(self._path, start=offset, end=end)
+        content = self.files.cat_file(self.path, start=offset, end=end)
         if len(content) != end - offset:
             raise OSError(f"received {len(content)} of {end - offset} bytes")
         return content
@@ -119,53 +116,32 @@ class RemoteBytes:
         """Nothing to do: nothing is held open."""
 
 
-class _DirectoriesFile(io.RawIOBase):
+class _DirectoriesFile(AbstractBufferedFile):
     """A file object from which tifffile reads directories, in blocks that are fetched once."""
 
+    failure: Exception | None = None
+
     def __init__(self, source: RemoteBytes) -> None:
+        super().__init__(source.files, source.path, size=source.size, cache_type="none")
         self._source = source
-        self._position = 0
         self._blocks: dict[int, bytes] = {}
-        self.failure: Exception | None = None
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        size = self._source.size
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: size}[whence]
-        self._position = max(0, start + offset)
-        return self._position
-
-    def readinto(self, buffer) -> int:
-        end = min(self._position + len(buffer), self._source.size)
-        if end <= self._position:
-            return 0
-        first, stop = floor_div(self._position, BLOCK_BYTES), ceil_div(end, BLOCK_BYTES)
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        first, stop = floor_div(start, BLOCK_BYTES), ceil_div(end, BLOCK_BYTES)
         missing = [number for number in range(first, stop) if number not in self._blocks]
         if missing:
-            self._fetch(missing[0], missing[-1] + 1)
+            self._fetch_blocks(range(missing[0], missing[-1] + 1))
         content = b"".join(self._blocks[number] for number in range(first, stop))
-        count, start = end - self._position, self._position - first * BLOCK_BYTES
-        buffer[:count] = content[start : start + count]
-        self._position = end
-        return count
+        return content[start - first * BLOCK_BYTES : end - first * BLOCK_BYTES]
 
-    def _fetch(self, first: int, stop: int) -> None:
+    def _fetch_blocks(self, numbers: range) -> None:
         try:
-            content = self._source.read(first * BLOCK_BYTES, (stop - first) * BLOCK_BYTES)
+            content = self._source.read(numbers[0] * BLOCK_BYTES, len(numbers) * BLOCK_BYTES)
         except Exception as error:
             self.failure = error
             raise
-        for number in range(first, stop):
-            start = (number - first) * BLOCK_BYTES
-            self._blocks[number] = content[start : start + BLOCK_BYTES]
+        for place, number in enumerate(numbers):
+            self._blocks[number] = content[place * BLOCK_BYTES : (place + 1) * BLOCK_BYTES]
 
 
 def _with_retries(call: Callable[[], T], url: str) -> T:

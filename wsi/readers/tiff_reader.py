@@ -1,9 +1,11 @@
 """Reader of a TIFF's own compressed tiles: decoded as stored, nothing blended, nothing read
 twice."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import simplejpeg
@@ -11,10 +13,17 @@ import tifffile
 
 from ...storage import UnreadableRegionError
 from ..geometry import ceil_div
-from .byte_source import ByteSource
 from .pyramid import Pyramid
 
-__all__ = ["TIFF_SIGNATURES", "TiffLevel", "TiffReader", "read_tiff_level"]
+__all__ = [
+    "TIFF_SIGNATURES",
+    "LocalBytes",
+    "TiffLevel",
+    "TiffReader",
+    "describe_colours",
+    "describe_unfit_tiles",
+    "read_tiff_level",
+]
 
 # The Adobe marker for RGB components. TIFF states RGB in its own tag, and the JPEG inside often
 # lacks the marker.
@@ -29,6 +38,37 @@ LARGEST_TILE_PX = 2**24
 MOST_TILES = 2**26  # 1 GB of positions
 
 Decode = Callable[[bytes, int], np.ndarray | None]
+
+
+class ByteSource(Protocol):
+    """Random access to the bytes of a file; `read` may be called from several threads at once."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read up to length bytes, fewer at the end of the file. Raises OSError."""
+        ...
+
+    def reopen(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class LocalBytes:
+    """A file on a mounted file system."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("rb", buffering=0)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return os.pread(self._file.fileno(), length, offset)
+
+    def reopen(self) -> None:
+        # The fresh file takes over the descriptor, so reads in other threads stay valid.
+        with self._path.open("rb", buffering=0) as fresh:
+            os.dup2(fresh.fileno(), self._file.fileno(), inheritable=False)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,16 +119,34 @@ class TiffReader:
         self._source.close()
 
 
+def describe_unfit_tiles(page: tifffile.TiffPage) -> str | None:
+    """Reason why `TiffReader` cannot decode a page; None if it can."""
+    if not page.is_tiled or page.imagedepth != 1:
+        return "it is not stored as tiles"
+    if page.bitspersample != 8:
+        return f"its tiles have {page.bitspersample} bits per channel, expected 8"
+    if page.samplesperpixel != 3 or page.photometric not in (2, 6):
+        return f"its tiles have {describe_colours(page)}, expected RGB or YCbCr"
+    if page.planarconfig != 1:
+        return "its tiles are planar, with red, green and blue stored apart"
+    # Of all codecs only JPEG states its colour space; YCbCr of another would pass for RGB.
+    if page.compression != JPEG and (page.photometric == 6 or page.compression == APERIO_YCBCR):
+        return "its tiles are YCbCr in another codec than JPEG"
+    return None
+
+
+def describe_colours(page: tifffile.TiffPage) -> str:
+    """Number of channels and TIFF's name of their colours, such as "4 channel(s) (SEPARATED)"."""
+    name = getattr(page.photometric, "name", page.photometric)
+    return f"{page.samplesperpixel} channel(s) ({name})"
+
+
 def read_tiff_level(page: tifffile.TiffPage, *, strict: bool = True) -> TiffLevel | None:
     """Read the tile positions of a page; None if it is no tiled 8-bit RGB image.
 
     With strict, whatever libjpeg warns of counts as damage.
     """
-    rgb = page.samplesperpixel == 3 and page.bitspersample == 8 and page.planarconfig == 1
-    if not (page.is_tiled and rgb and page.photometric in (2, 6) and page.imagedepth == 1):
-        return None
-    # Of all codecs only JPEG states its colour space; YCbCr of another would pass for RGB.
-    if page.compression != JPEG and (page.photometric == 6 or page.compression == APERIO_YCBCR):
+    if describe_unfit_tiles(page):
         return None
     # A damaged directory may state tiles of any size and any number.
     if not (
