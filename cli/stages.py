@@ -47,7 +47,7 @@ __all__ = [
 SHOWN = ("loss", "validation_auc")  # while a training runs
 
 
-def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
+def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSettings) -> int:
     """Run every stage into out/{store, model, predictions, report}; return the worst exit status,
     1 as soon as no slide is left.
 
@@ -57,13 +57,13 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
     from .run_settings import check_cohort, worst_status
 
     check_cohort(cohort, settings)
-    tiled = tile_stage(cohort, out / "store", settings.tile, settings.batch)
+    tiled = tile_stage(cohort, out / "store", settings.tile, batch)
     if tiled == 1:
         return 1
     train_stage(out / "store", out / "model", settings.train)
-    predicted = predict_stage(
-        cohort, out / "model", out / "predictions", settings.predict, settings.predict_batch
-    )
+    # Each local worker would load the network: prediction runs in this process.
+    alone = batch.model_copy(update={"workers": None}) if batch.workers else batch
+    predicted = predict_stage(cohort, out / "model", out / "predictions", settings.predict, alone)
     if predicted == 1:
         return 1
     threshold_stage(cohort, out / "model", out / "predictions")
