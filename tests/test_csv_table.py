@@ -58,7 +58,7 @@ def test_columns_are_found_by_name(tmp_path, header):
     ],
 )
 def test_a_documented_column_wins_and_the_others_are_told(tmp_path, caplog, header, row):
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="gigaslide"):
         assert read(load(tmp_path, f"{header}\n{row}\n")) == [(2, "a", 7, 0.5)]
     assert "not used" in caplog.text
 
