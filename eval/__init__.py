@@ -10,14 +10,20 @@ from .report.evaluation import Evaluation
 from .scoring.matching import Match, PooledMatches, SlideMatches, match_detections
 from .scoring.slide_result import SlideResult, SlideStatus
 from .settings import EvaluateSettings
-from .statistics.auc import Pairs, Roc, delong_interval, roc_curve
 from .statistics.bootstrap import Estimate, Resampling, Statistic
 from .statistics.comparison import ModelComparison, compare
 from .statistics.figures import Figures
-from .statistics.froc import Froc, froc_curve
-from .statistics.froc_definitions import DEFINITIONS, FrocDefinition
+from .statistics.froc import DEFINITIONS, Froc, FrocDefinition, froc_curve
 from .statistics.operating import OperatingPoint, find_operating_point
-from .statistics.slide_level import Calibration, Ranking, calibration_curve
+from .statistics.scores import (
+    Calibration,
+    Pairs,
+    Ranking,
+    Roc,
+    calibration_curve,
+    delong_interval,
+    roc_curve,
+)
 from .truth.lesions import Lesions, find_lesions
 from .truth.mask_lesions import MaskLesions, Raster, label_mask
 from .truth.measures import CLASSES, LesionMeasures, LesionRule

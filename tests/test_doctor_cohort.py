@@ -22,7 +22,10 @@ from gigaslide.doctor import (
     load_cohort,
     save_checkup,
 )
+from gigaslide.doctor.estimate import estimate_stages
+from gigaslide.models import ARCHITECTURES
 from gigaslide.patching import tile_cohort
+from gigaslide.training import TrainSettings
 from gigaslide.wsi import TissueSettings, open_slide, tissue_mask
 
 
@@ -117,6 +120,27 @@ def test_the_network_takes_its_time_with_examples_orientations_and_cores(pair):
     twice = hours(train={"examples": 80_000, "validation_patches": 2, "validate_every": 80_000})
     once = hours(train={"examples": 40_000, "validation_patches": 2, "validate_every": 40_000})
     assert twice[1] == pytest.approx(2 * once[1], rel=0.01)
+
+
+def test_a_network_that_is_only_in_the_registry_is_estimated(good_checkup, monkeypatch):
+    small = ARCHITECTURES["inception_v3_small"]
+    slower = replace(small, parameters=10**7, windows_per_s=small.windows_per_s / 10)
+    monkeypatch.setitem(ARCHITECTURES, "another", slower)
+    train = TrainSettings()
+    known, another = (
+        estimate_stages(
+            good_checkup.slides,
+            settings().model_copy(
+                update={"train": train.model_copy(update={"architecture": name})}
+            ),
+            cores=2,
+            workers=1,
+        )[1]
+        for name in (train.architecture, "another")
+    )
+    assert another.hours == pytest.approx(10 * known.hours)
+    assert another.bytes > 4e7 > known.bytes
+    assert another.basis.startswith("another at")
 
 
 def test_fault_41_one_class_only_is_an_error(pair):

@@ -122,19 +122,6 @@ class DetectionFiles:
         joined = {slide: _join(slide, table.path, rows) for slide, rows in by_slide.items()}
         return cls(path=table.path, by_slide=joined, is_table=True)
 
-    def refuse_other_slides(self, slides: Sequence[str]) -> None:
-        """Pass if a table has rows of one of these slides, or no rows at all.
-
-        Raises:
-            ScoreError: all rows are of other slides.
-        """
-        if self.is_table and self.by_slide and not self.by_slide.keys() & set(slides):
-            raise ScoreError(
-                f"{self.path}: no row of the {len(slides)} slides to evaluate, rows of "
-                f"{len(self.by_slide)} others, the first {next(iter(self.by_slide))}; give their "
-                "--split, or another table"
-            )
-
     @classmethod
     def of_table(
         cls,

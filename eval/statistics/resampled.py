@@ -5,16 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..scoring.matching import PooledMatches
+from ..scoring.matching import PooledMatches, reaches
 from ..scoring.slide_result import Patches, SlideResult
-from ..scoring.threshold import reaches
 from ..settings import EvaluateSettings
-from .auc import Pairs, describe_one_class
 from .bootstrap import Resampling, Statistic
-from .froc import describe_undefined
-from .froc_bootstrap import resample_sensitivity
-from .froc_definitions import DEFINITIONS, FrocDefinition
-from .slide_level import Ranking
+from .froc import DEFINITIONS, FrocDefinition, describe_undefined, resample_sensitivity
+from .scores import Pairs, Ranking, describe_one_class
 
 __all__ = ["draw_resamples", "list_statistics", "pool_matches", "pool_patches", "pool_scores"]
 
