@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ..storage import Settings, SettingsError
+from ..storage import Settings, SettingsError, expand_home
 
 __all__ = ["load_config", "print_config"]
 
@@ -41,7 +41,16 @@ def load_config(path: Path, sections: set[str]) -> dict[str, Any]:
             f"{path}: no command is called {', '.join(unknown)}; choose from "
             f"{', '.join(sorted(sections))}"
         )
-    return found
+    return _expand_homes(found)
+
+
+def _expand_homes(value: Any) -> Any:
+    """Expand ~/ at the start of every text."""
+    if isinstance(value, dict):
+        return {name: _expand_homes(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_expand_homes(inner) for inner in value]
+    return expand_home(value) if isinstance(value, str) else value
 
 
 def print_config(command: str, bound: inspect.BoundArguments) -> int:

@@ -50,10 +50,22 @@ def main(tokens: Sequence[str] | None = None) -> int:
     are partial.
     """
     use_plain_letters()
-    given = list(sys.argv[1:] if tokens is None else tokens)
+    given = [_expand_home(word) for word in (sys.argv[1:] if tokens is None else tokens)]
     used = next((word for word in given if word in COMMANDS), "")
     app = build_app(used, in_full="--help-all" in given)
     return _run(app, ["--help" if word == "--help-all" else word for word in given])
+
+
+def _expand_home(word: str) -> str:
+    """Expand ~ where no shell did: in quotes, in scripts, behind an option's equals sign."""
+    if "~" not in word:
+        return word
+    from ..storage import expand_home
+
+    option, equals, value = word.partition("=")
+    if equals and option.startswith("--"):
+        return f"{option}={expand_home(value)}"
+    return expand_home(word)
 
 
 def build_app(used: str, *, in_full: bool = True) -> App:

@@ -21,6 +21,7 @@ from ..storage import (
     Location,
     SettingsError,
     atomic_file,
+    expand_home,
     fold_name,
     format_location,
     name_of,
@@ -240,7 +241,7 @@ def _row(row: CsvRow, folder: Path) -> CohortSlide:
     return CohortSlide(
         id=Path(name_of(slide)).stem,
         path=slide,
-        annotation=folder / annotation if annotation else None,
+        annotation=folder / expand_home(annotation) if annotation else None,
         label=choice("label", get_args(Label)),  # pyright: ignore[reportArgumentType]
         patient=row.text("patient"),
         split=choice("split", get_args(Split)),  # pyright: ignore[reportArgumentType]

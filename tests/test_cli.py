@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
+from conftest import TUMOR_RINGS, geojson, position_coded, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers
 from gigaslide.batch.stop import Stopped
 from gigaslide.cli import main
@@ -24,7 +25,7 @@ from gigaslide.inference import PredictSettings
 from gigaslide.patching import PatchStore, TileSettings
 from gigaslide.phantom import plan_cohort
 from gigaslide.storage import SettingsError
-from gigaslide.wsi import Heatmap, TissueSettings
+from gigaslide.wsi import Detections, Heatmap, TissueSettings
 
 HERE = ["--workers", "0"]
 SMALL = ["--mpp", "0.5", "--patch-px", "75", "--centre-px", "32", "--margin-px", "8", *HERE]
@@ -264,6 +265,39 @@ def predicted_cohort(monkeypatch, *words: str) -> Cohort:
     assert main(["predict", *words]) == 0
     assert seen[0][1:3] == (Path("model"), Path("out"))
     return seen[0][0]
+
+
+def test_a_tilde_that_no_shell_expanded_is_the_home_folder(tmp_path, monkeypatch, capsys):
+    home = tmp_path / "home"
+    write_tiff(home / "slides" / "a.tif", position_coded(300, 200))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(home))
+    assert main(["cohort", "~/slides", "~/c.csv"]) == 0
+    assert main(["cohort", "~/slides", "--cohort=~/d.csv"]) == 0
+    assert (home / "c.csv").read_text() == (home / "d.csv").read_text()
+    (home / "e.csv").write_text("slide,annotation\n~/slides/a.tif,~/a.xml\n~none/b.tif,\n")
+    first, second = Cohort.load(home / "e.csv")
+    assert (first.path, first.annotation) == (home / "slides" / "a.tif", home / "a.xml")
+    assert second.path == home / "~none" / "b.tif"  # no such user
+    files = "tls_ca_file: ~/ca, tls_cert_file: ~/cert, tls_key_file: ~/key"
+    (home / "s.yaml").write_text(f"tile: {{scheduler: tls://a:1, {files}}}\n")
+    capsys.readouterr()
+    words = ["tile", "~/c.csv", "~/store", "--mpp", "1", "--config", "~/s.yaml", "--dry-run"]
+    assert main(words) == 0
+    assert f"tls_ca_file: {home}/ca\n" in capsys.readouterr().out
+    assert not list(Path().iterdir())
+
+
+def test_from_python_a_tilde_is_a_letter_throughout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = Path("~") / "d.csv"
+    Detections.of_slide("s", np.array([[3.0, 5]]), np.array([0.5])).save(path)
+    assert Detections.load(path).x.tolist() == [3]
+    BatchSummary(outcomes=(SlideOutcome(slide="s", status="done"),)).save(Path("~"))
+    assert sorted(one.name for one in (tmp_path / "~").iterdir()) == ["d.csv", "summary.csv"]
+    assert not (tmp_path / "home").exists()
 
 
 def test_predict_takes_a_cohort_a_slide_or_a_folder_of_slides(tmp_path, monkeypatch):
