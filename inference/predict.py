@@ -17,7 +17,7 @@ from ..models import Ensemble, choose_backend
 from ..storage import SettingsError
 from ..wsi import Detections
 from .blocks import PredictBlocks
-from .folder import DETECTIONS, THRESHOLD, mend_folder
+from .folder import DETECTIONS, THRESHOLD, repair_folder
 from .settings import PredictSettings
 
 __all__ = ["predict_cohort", "slides_to_predict", "with_default_workers"]
@@ -61,7 +61,7 @@ def predict_cohort(
     batch = with_default_workers(batch)
     with open_run_folder(out, batch) as folder:
         for slide in slides:
-            mend_folder(out / slide.id)
+            repair_folder(out / slide.id)
         # An interrupted run leaves no table of all slides rather than one of another model.
         (out / DETECTIONS).unlink(missing_ok=True)
         (out / THRESHOLD).unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from .checkpoint import Checkpoint
 from .history import HistoryRow
 from .sampler import Sampler
 
-__all__ = ["DivergedError", "Progress", "Validation", "goodness"]
+__all__ = ["DivergedError", "Progress", "Validation", "rank_key"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class DivergedError(ModelError):
     """A loss or a validation score that is not a number."""
 
 
-def goodness(row: HistoryRow) -> tuple[float, float]:
+def rank_key(row: HistoryRow) -> tuple[float, float]:
     """Return the key by which validations are ranked: AUC, then loss."""
     return (round(row.validation_auc, 4), -row.validation_loss)
 
@@ -98,7 +98,7 @@ class Validation(keras.callbacks.Callback):
             validation_loss=float(log_loss(labels, scores, labels=[0, 1])),
             validation_auc=float(roc_auc_score(labels, scores)),
         )
-        is_best = not self.history or goodness(row) > max(map(goodness, self.history))
+        is_best = not self.history or rank_key(row) > max(map(rank_key, self.history))
         self.history.append(row)
         self.figures |= {
             "validation_auc": row.validation_auc,
