@@ -16,8 +16,7 @@ from .job_cluster import job_cluster
 from .machine import available_cores, available_memory
 from .remote_scheduler import connect
 from .settings import BatchSettings
-from .worker_options import WORKER_OPTIONS, worker_environment
-from .workers import count_local_workers
+from .workers import WORKER_OPTIONS, count_local_workers, worker_environment
 
 __all__ = ["dask_client"]
 

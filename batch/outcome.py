@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ..storage import atomic_file, format_count
+from ..storage import atomic_file, format_count, write_file
 
 __all__ = ["BatchSummary", "Pace", "SlideOutcome", "SlideStatus", "table_name"]
 
@@ -118,5 +118,4 @@ class BatchSummary:
         tracebacks = folder / table_name("failures.txt", stage)
         tracebacks.unlink(missing_ok=True)
         if failures:
-            with atomic_file(tracebacks) as partial:
-                partial.write_text("\n".join(failures), encoding="utf-8")
+            write_file(folder, tracebacks.name, "\n".join(failures).encode())

@@ -7,6 +7,7 @@ from .allocator import keep_large_buffers
 from .architectures import (
     ARCHITECTURES,
     Architecture,
+    ArchitectureName,
     InceptionOptions,
     build_network,
     find_architecture,
@@ -16,7 +17,7 @@ from .card import CARD, WEIGHTS, ModelCard, hash_weights, parameter_counts
 from .device import describe_device
 from .ensemble import Ensemble
 from .predictor import Predictor, load_network, load_predictor
-from .runtimes import RUNTIMES, Forward, Runtime
+from .runtimes import RUNTIMES, Forward, RuntimeName
 
 __all__ = [
     "ARCHITECTURES",
@@ -24,12 +25,13 @@ __all__ = [
     "RUNTIMES",
     "WEIGHTS",
     "Architecture",
+    "ArchitectureName",
     "Ensemble",
     "Forward",
     "InceptionOptions",
     "ModelCard",
     "Predictor",
-    "Runtime",
+    "RuntimeName",
     "build_network",
     "choose_backend",
     "describe_device",

@@ -26,8 +26,7 @@ from ..storage import (
 )
 from ..wsi import Slide, open_slide, warn_of_unlikely_mpp
 from .pixels import fitted_stains, read_pixels
-from .plan import plan_slide, recipe_of, refuse_if_gone
-from .quota import Quota
+from .plan import Quota, plan_slide, recipe_of, refuse_if_gone
 from .sampling import ROW, Candidates
 from .settings import TileSettings
 from .write import block_layout, create_arrays, layouts, rows_per_block, write_rest, write_rows

@@ -27,10 +27,9 @@ from ..storage import (
 )
 from ..wsi import Heatmap, Slide, tissue_mask, tumor_fractions
 from .blocks import PatchBlocks
-from .lesions import NO_LESION, near_border
 from .metadata import SlidePatches
 from .plan import refuse_if_gone, slide_inputs, tumor_of
-from .sampling import Candidates
+from .sampling import NO_LESION, Candidates, near_border
 from .settings import HardSettings, TileSettings
 from .store import PatchStore
 

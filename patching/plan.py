@@ -1,5 +1,6 @@
-"""Plan of one slide: which patches it gives. Cheap and repeatable; no patch is read."""
+"""Plan of one slide: its quota, and which patches it gives. No patch is read."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,14 +19,15 @@ from ..storage import (
     location_exists,
 )
 from ..wsi import Slide, TissueMask, tissue_mask
-from .quota import Quota
 from .sampling import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 
 __all__ = [
+    "Quota",
     "SlidePlan",
     "plan_patches",
     "plan_slide",
+    "quotas",
     "recipe_of",
     "refuse_if_gone",
     "slide_inputs",
@@ -34,6 +36,58 @@ __all__ = [
 
 ON_TISSUE = 0.5  # share of the tumour from which on the outline fits the tissue
 WHOLE = 0.999  # share of the tumour inside a slide that holds all of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quota:
+    """Maximum number of patches of each class."""
+
+    tumor: int
+    normal: int
+
+    def applied(self, settings: TileSettings) -> TileSettings:
+        """Return the settings with this slide's quota."""
+        return settings.model_copy(
+            update={"tumor_per_slide": self.tumor, "normal_per_slide": self.normal}
+        )
+
+
+def quotas(slides: Sequence[CohortSlide], settings: TileSettings) -> dict[str, Quota]:
+    """Compute the quota of each slide, by slide id, before any slide is opened.
+
+    A patient's quota is divided evenly among the slides that can have the class; the remainder goes
+    to the first ones by id.
+    """
+    tumor = _shares(
+        [s for s in slides if s.label == "tumor"],
+        settings.tumor_per_slide,
+        settings.tumor_per_patient,
+    )
+    # On a slide that is annotated in part, an area without annotation may be tumour.
+    normal = [s for s in slides if s.label == "normal" or s.exhaustive]
+    shares = _shares(normal, settings.normal_per_slide, settings.normal_per_patient)
+    return {
+        slide.id: Quota(tumor=tumor.get(slide.id, 0), normal=shares.get(slide.id, 0))
+        for slide in slides
+    }
+
+
+def _shares(
+    slides: Sequence[CohortSlide], per_slide: int, per_patient: int | None
+) -> dict[str, int]:
+    if per_patient is None:
+        return {slide.id: per_slide for slide in slides}
+    of_patient: dict[str, list[str]] = {}
+    for slide in slides:
+        of_patient.setdefault(slide.patient or f"slide {slide.id}", []).append(slide.id)
+    shares = {}
+    for ids in of_patient.values():
+        each, rest = divmod(per_patient, len(ids))
+        shares |= {
+            slide_id: min(per_slide, each + (place < rest))
+            for place, slide_id in enumerate(sorted(ids))
+        }
+    return shares
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,7 @@ def read_level_5(
             page = _find_page(tiff.pages, slide_size)
             if page is None:
                 return None
-            mpp = page_mpp_xy(tiff)
+            mpp = page_mpp_xy(tiff, tiff.pages.first)
             return LevelFive(
                 tumor=_tumor(np.asarray(page.asarray()), groups),
                 downsample=tiff.pages[0].imagewidth / page.imagewidth,  # pyright: ignore

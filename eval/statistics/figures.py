@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from ...cohort import CohortSlide
-from ...storage import SettingsError
+from ...storage import SettingsError, fold_name
 from ..scoring.matching import PooledMatches, reaches
 from ..scoring.slide_result import SlideResult
 from ..settings import EvaluateSettings
@@ -245,7 +245,8 @@ def check_columns(cohort: Iterable[CohortSlide], settings: EvaluateSettings) -> 
         SettingsError: naming the missing columns and those there are.
     """
     known = dict.fromkeys([*OWN_COLUMNS, *(name for slide in cohort for name, _ in slide.further)])
-    missing = [name for name in settings.subgroups if name not in known]
+    names = {fold_name(name) for name in known}
+    missing = [name for name in settings.subgroups if fold_name(name) not in names]
     if missing:
         raise SettingsError(
             f"subgroups: the cohort has no column {', '.join(missing)}; there are "
@@ -266,8 +267,8 @@ def compute_subgroups(
 
 
 def _value(result: SlideResult, column: str) -> str:
-    slide = result.slide
-    return getattr(slide, column) if column in OWN_COLUMNS else slide.column(column)
+    slide, own = result.slide, fold_name(column)
+    return getattr(slide, own) if own in OWN_COLUMNS else slide.column(column)
 
 
 def _compute_subgroup(
