@@ -23,7 +23,7 @@ from gigaslide.cli.run_settings import (
     worst_status,
 )
 from gigaslide.cli.stages import run_stages
-from gigaslide.cli.tables import print_metrics, print_table
+from gigaslide.cli.tables import print_metrics, print_summary, print_table
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings
 from gigaslide.inference import PredictSettings
@@ -481,6 +481,20 @@ def test_a_slide_that_lost_many_tiles_has_one_line(tmp_path, capfd):
     said = capfd.readouterr()
     assert said.err.count("cannot decode") == 1
     assert said.out.count("partial: torn") == 1
+
+
+def test_slides_without_tissue_are_named_in_one_line(capsys):
+    outcomes = [
+        SlideOutcome(slide=f"glass{n}", status=status, reason=reason, counts={"normal": 0})
+        for n, (status, reason) in enumerate(
+            [("done", "no tissue"), ("skipped", "unchanged; no tissue")]
+        )
+    ]
+    outcomes.append(SlideOutcome(slide="good", status="done", counts={"normal": 3}))
+    print_summary("tile", BatchSummary(outcomes=tuple(outcomes)))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].split() == ["2", "slides", "without", "tissue:", "glass0,", "glass1"]
 
 
 @pytest.mark.parametrize("quick", [False, True])
