@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from typing import Any
 
@@ -12,11 +14,13 @@ from ..cohort import Cohort
 from ..eval import EvaluateSettings
 from ..inference import PredictSettings
 from ..patching import TileSettings
-from ..storage import Settings, SettingsError
+from ..storage import Settings, SettingsError, format_count, format_location, location_exists
 from ..training import TrainSettings
 from ..wsi import GroupMeaning, TissueSettings
 
-__all__ = ["STAGES", "RunSettings", "check_cohort", "worst_status"]
+__all__ = ["STAGES", "RunSettings", "check_cohort", "check_files", "worst_status"]
+
+logger = logging.getLogger(__name__)
 
 STAGES: dict[str, type[Settings]] = {
     "tile": TileSettings,
@@ -24,6 +28,7 @@ STAGES: dict[str, type[Settings]] = {
     "predict": PredictSettings,
     "evaluate": EvaluateSettings,
 }
+MOST_NAMED = 5  # files in one message
 BY_SEVERITY = (0, 2, 1)  # 1 is the worst: nothing could be done
 
 
@@ -124,3 +129,36 @@ def check_cohort(cohort: Cohort, settings: RunSettings) -> None:
             f"{settings.evaluate.split or 'any'}; fill in the columns label and split, or see "
             "--predict.splits and --evaluate.split"
         )
+
+
+def check_files(cohort: Cohort, settings: RunSettings) -> None:
+    """Warn of slides and annotations of any stage that do not exist, before the work begins.
+
+    Raises:
+        SettingsError: no slide to predict and evaluate exists.
+    """
+    from ..eval import slides_to_evaluate
+    from ..inference import slides_to_predict
+    from ..patching import slides_to_tile
+
+    evaluated = slides_to_evaluate(cohort, settings.evaluate)
+    outlined = [*slides_to_tile(cohort, settings.tile), *evaluated]
+    predicted = [slide.path for slide in slides_to_predict(cohort, settings.predict)]
+    slides = list(dict.fromkeys([*(slide.path for slide in outlined), *predicted]))
+    files = [*slides, *dict.fromkeys(slide.annotation for slide in outlined if slide.annotation)]
+    with ThreadPoolExecutor(16) as pool:  # a bucket takes a moment for each
+        exist = dict(zip(files, pool.map(location_exists, files), strict=True))
+    missing = [format_location(file) for file in files if not exist[file]]
+    if not missing:
+        return
+    names = ", ".join(missing[:MOST_NAMED]) + (", …" if len(missing) > MOST_NAMED else "")
+    if not any(exist[slide.path] for slide in evaluated):
+        raise SettingsError(
+            f"no slide to predict and evaluate exists: {names}; check the cohort's paths and their disk"
+        )
+    logger.warning(
+        "%s of the cohort cannot be found, and the run goes on without: %s; check the paths and "
+        "their disk",
+        format_count(len(missing), "file"),
+        names,
+    )

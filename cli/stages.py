@@ -52,11 +52,13 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSet
     1 as soon as no slide is left.
 
     Raises:
-        SettingsError: before any work, if the cohort lacks the slides of a stage.
+        SettingsError: before any work, if the cohort lacks the slides of a stage, or no slide to
+            predict exists.
     """
-    from .run_settings import check_cohort, worst_status
+    from .run_settings import check_cohort, check_files, worst_status
 
     check_cohort(cohort, settings)
+    check_files(cohort, settings)
     tiled = tile_stage(cohort, out / "store", settings.tile, batch)
     if tiled == 1:
         return 1
@@ -161,9 +163,12 @@ def hard_negatives_stage(
 
 def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     from ..patching import PatchStore
+    from ..wsi import warn_of_unlikely_mpp
 
     opened = PatchStore(store)
-    opened.attributes  # noqa: B018  (a missing store is reported before Keras loads for seconds)
+    for slide in opened.slides:  # a missing store is reported before Keras loads for seconds
+        if "slide_mpp" in slide.attributes:
+            warn_of_unlikely_mpp(slide.id, slide.attributes["slide_mpp"])
     with quiet_tensorflow():
         from ..models import describe_device
         from ..training import train

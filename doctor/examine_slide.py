@@ -115,7 +115,7 @@ def _examine_open(
     if tissue is not None and tissue.is_empty:
         advice = "look at the slide; if it has tissue, see --tissue.method"
         findings.append(warning("tissue", "no tissue found", advice))
-    tiles, unreadable = sample_tiles(slide, tissue, settings.sample)
+    tiles, unreadable = sample_tiles(slide, tissue, settings)
     findings += unreadable
     checkup = replace(checkup, pixels=slide.info, tissue_seconds=tissue_seconds, tiles=tiles)
     if annotation is not None:
@@ -129,10 +129,11 @@ def _examine_open(
         area_um2 = float(tissue.mask.sum()) * (tissue.scale_level0 * slide.info.mpp) ** 2
         checkup = replace(checkup, tissue_mm2=area_um2 / 1e6)
         tile, predict = _measure_work(slide, to_check, tissue, tumor, settings)
-        findings += _check_patches(tile, to_check.row, tissue)
+        findings += _check_patches(tile, tissue)
         checkup = replace(checkup, tile=tile, predict=predict)
-    if slide.unreadable and not unreadable:
-        count = format_count(len(slide.unreadable), "tile")
+    lost = len(slide.unreadable) - tiles.unreadable
+    if lost and all(finding.severity != "error" for finding in unreadable):
+        count = format_count(lost, "tile")
         message = f"{count} outside the sample cannot be decoded"
         findings.append(error("tiles", message, COPY_AGAIN))
     return replace(checkup, findings=tuple(findings))
@@ -165,17 +166,17 @@ def _can_read(
     return True
 
 
-def _check_patches(
-    tile: TileWorkload | None, row: CohortSlide, tissue: TissueMask
-) -> list[Finding]:
-    if tile is None or tissue.is_empty:
+def _check_patches(tile: TileWorkload | None, tissue: TissueMask) -> list[Finding]:
+    if tile is None:
+        return []
+    if tile.no_tumor:
+        message, _, advice = tile.no_tumor.rpartition("; ")
+        return [error("patches", message, advice)]
+    if tissue.is_empty:
         return []
     if not tile.patches:
         advice = "see --tile.patch-px, --mpp and --min-tissue"
         return [warning("patches", "no patch fits on its tissue", advice)]
-    if row.label == "tumor" and not tile.tumor_patches:
-        advice = "see --min-tissue, and look at its annotation"
-        return [warning("patches", "no tumour patch on its tissue", advice)]
     return []
 
 

@@ -142,17 +142,18 @@ def _check_levels(slide: Slide, settings: DoctorSettings) -> Iterator[Finding]:
 
 
 def sample_tiles(
-    slide: Slide, tissue: TissueMask | None, settings: SampleSettings
+    slide: Slide, tissue: TissueMask | None, settings: DoctorSettings
 ) -> tuple[TileSample, list[Finding]]:
     """Decode some tiles of every level, over tissue if there is any."""
     info, sampled, decoded_px, seconds = slide.info, 0, 0, 0.0
+    read_by_run = _levels_read(slide, settings)
     failed: set[tuple[int, int, int]] = set()
     for level in range(len(info.level_sizes)):
         (level_width, level_height), (across, down) = (
             info.level_sizes[level],
             info.level_tiles[level],
         )
-        for row, column in _choose_tiles(info, level, tissue, settings):
+        for row, column in _choose_tiles(info, level, tissue, settings.sample):
             sampled += 1
             x, y = column * across, row * down
             width, height = min(across, level_width - x), min(down, level_height - y)
@@ -172,13 +173,30 @@ def sample_tiles(
     )
     if not failed:
         return sample, []
-    first = next(tile for tile in slide.unreadable if (tile.level, tile.row, tile.column) in failed)
+    # Tiles that cost a run pixels come first.
+    lost = [tile for tile in slide.unreadable if (tile.level, tile.row, tile.column) in failed]
+    first = min(lost, key=lambda tile: tile.level not in read_by_run)
     message = (
         f"{len(failed)} of {sampled} sampled tiles ({len(failed) / sampled:.0%}) cannot be "
         f"decoded, the first on level {first.level}, row {first.row}, column {first.column}: "
         f"{first.reason}"
     )
-    return sample, [error("tiles", message, COPY_AGAIN)]
+    if first.level in read_by_run:
+        return sample, [error("tiles", message, COPY_AGAIN)]
+    advice = f"none is on a level that a run at {settings.tile.mpp:g} µm/px reads; copy the file "
+    return sample, [warning("tiles", message, f"{advice}again to read them at others")]
+
+
+def _levels_read(slide: Slide, settings: DoctorSettings) -> set[int]:
+    """Levels that tiling and prediction read; where tissue was detected, also those of its lost
+    tiles."""
+    spacings = {
+        *settings.tile.input_spec.mpps,
+        settings.tile.tissue.mpp,
+        settings.predict.tissue.mpp,
+    }
+    levels = {slide.scale(mpp, allow_upsampling=True).level for mpp in spacings}
+    return levels | {tile.level for tile in slide.unreadable}
 
 
 def _choose_tiles(

@@ -11,14 +11,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TUMOR_RINGS, geojson, position_coded, stained_slide, write_tiff
+from conftest import (
+    TUMOR_RINGS,
+    geojson,
+    position_coded,
+    stained_slide,
+    tile_place,
+    write_tiff,
+)
 from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers
 from gigaslide.batch.stop import Stopped
 from gigaslide.cli import main
 from gigaslide.cli.demo import demo_settings
-from gigaslide.cli.run_settings import STAGES, RunSettings, check_cohort, worst_status
+from gigaslide.cli.run_settings import (
+    STAGES,
+    RunSettings,
+    check_cohort,
+    check_files,
+    worst_status,
+)
 from gigaslide.cli.stages import run_stages
-from gigaslide.cli.tables import print_metrics, print_table
+from gigaslide.cli.tables import print_metrics, print_summary, print_table
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings
 from gigaslide.inference import PredictSettings
@@ -457,6 +470,64 @@ def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
     )
     assert done.returncode == 10, done.stderr
     assert "no slide in test to predict" in done.stderr
+
+
+def test_files_that_do_not_exist_are_told_before_any_work(small_run, tmp_path, caplog):
+    folder = small_run[0]
+    rows = [
+        f"{folder}/t{n}.tif,{folder}/t{n}.geojson,tumor,{n},{split},"
+        for n, split in ((0, "train"), (1, "validation"), (2, "test"))
+    ]
+    rows += ["gone.tif,,normal,g,test,", f"{folder}/n <script>.tif,away.xml,normal,n,test,"]
+    cohort = Cohort.load(write_cohort(tmp_path, rows))
+    check_files(cohort, RunSettings())
+    (told,) = caplog.messages
+    assert told.startswith("2 files ")
+    assert str(tmp_path / "gone.tif") in told
+    assert "away.xml" in told
+    assert "t0" not in told
+    rows = [*rows[:2], "gone.tif,,normal,g,test,", "lost.tif,x.xml,tumor,h,test,"]
+    with pytest.raises(SettingsError, match=r"exists: .*gone\.tif, .*lost\.tif"):
+        cohort = Cohort.load(write_cohort(tmp_path, rows))
+        run_stages(cohort, tmp_path / "out", RunSettings(), BatchSettings())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_scale_that_no_scanner_has_is_told_by_every_stage_that_runs_alone(tmp_path, capfd):
+    write_tiff(tmp_path / "off.tif", stained_slide(1), mpp=0.05)
+    cohort = write_cohort(tmp_path, ["off.tif,,normal,a,train,"])
+    for _ in range(2):  # the second time nothing is made
+        main(["tile", str(cohort), str(tmp_path / "store"), *SMALL])
+        assert capfd.readouterr().err.count("0.05 µm/px at level 0") == 1
+
+
+def test_a_slide_that_lost_many_tiles_has_one_line(tmp_path, capfd):
+    path = write_tiff(tmp_path / "torn.tif", stained_slide(1), tile_px=64)
+    content = bytearray(path.read_bytes())
+    for place in range(24 * 7, 24 * 9):  # two rows of tiles
+        start, length = tile_place(path, place)
+        content[start : start + length] = b"\x55" * length
+    path.write_bytes(content)
+    cohort = write_cohort(tmp_path, ["torn.tif,,normal,a,train,"])
+    words = ["tile", str(cohort), str(tmp_path / "store"), *SMALL[:-1], "2"]  # workers
+    assert main(words) == 2
+    said = capfd.readouterr()
+    assert said.err.count("cannot decode") == 1
+    assert said.out.count("partial: torn") == 1
+
+
+def test_slides_without_tissue_are_named_in_one_line(capsys):
+    outcomes = [
+        SlideOutcome(slide=f"glass{n}", status=status, reason=reason, counts={"normal": 0})
+        for n, (status, reason) in enumerate(
+            [("done", "no tissue"), ("skipped", "unchanged; no tissue")]
+        )
+    ]
+    outcomes.append(SlideOutcome(slide="good", status="done", counts={"normal": 3}))
+    print_summary("tile", BatchSummary(outcomes=tuple(outcomes)))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].split() == ["2", "slides", "without", "tissue:", "glass0,", "glass1"]
 
 
 @pytest.mark.parametrize("quick", [False, True])
