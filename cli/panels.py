@@ -21,7 +21,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "Patches": {
-        "RunSettings": ("mpp",),
+        "RunSettings": ("mpp", "patch_px", "centre_px"),
         "TileSettings": (
             "mpp",
             "further_mpp",
@@ -153,8 +153,8 @@ LOCATION = ("workers", "cluster")
 NETWORK = ("train.architecture", "train.examples")
 EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "demo": ("quick", "seed", *LOCATION),
-    "run": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, *LOCATION, "seed"),
-    "doctor": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, "sample.tiles", *LOCATION),
+    "run": ("mpp", "patch-px", "centre-px", *NETWORK, *LOCATION, "seed"),
+    "doctor": ("mpp", "patch-px", "centre-px", *NETWORK, "sample.tiles", *LOCATION),
     "tile": (
         "mpp",
         "patch-px",

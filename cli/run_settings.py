@@ -40,6 +40,8 @@ class RunSettings(Settings):
     """Settings of every stage of a run, first those that hold for every stage that has them."""
 
     mpp: float = _field_of_tile("mpp")
+    patch_px: int = _field_of_tile("patch_px")
+    centre_px: int = _field_of_tile("centre_px")
     min_tissue: float = _field_of_tile("min_tissue")
     tissue: TissueSettings = _field_of_tile("tissue")
     slide_mpp: float | None = _field_of_tile("slide_mpp")
@@ -65,6 +67,9 @@ class RunSettings(Settings):
         for name, stage in STAGES.items():
             common = {field: shared[field] for field in shared if field in stage.model_fields}
             settings[name] = _merge(common, settings.get(name, {}))
+        # The validation slides are predicted too: the operating threshold is chosen on them.
+        splits = settings["predict"].get("splits", PredictSettings().splits)
+        settings["predict"]["splits"] = tuple(dict.fromkeys((*splits, "validation")))
         return settings
 
 

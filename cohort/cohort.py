@@ -102,10 +102,14 @@ class CohortSlide:
             self.annotation, groups=groups, slide=frame or (self.path if has_slide else None)
         )
         if (self.label == "tumor") == annotation.tumor.is_empty:
-            found = "no tumour" if annotation.tumor.is_empty else "tumour"
+            if self.label == "tumor":
+                raise AnnotationError(
+                    f"{self.annotation}: outlines no tumour, but the slide's label is tumor: "
+                    f"{'; '.join(annotation.explain_no_tumor())}"
+                )
             raise AnnotationError(
-                f"{self.annotation}: outlines {found}, but the slide's label is {self.label}; "
-                "correct one of them"
+                f"{self.annotation}: outlines tumour, but the slide's label is "
+                f"{self.label or 'empty'}; correct one of them"
             )
         return annotation
 

@@ -14,7 +14,7 @@ from shapely.geometry import MultiPolygon
 
 from ..cohort import CohortSlide
 from ..eval import EvaluateSettings, find_lesions
-from ..storage import GigaslideError, format_count
+from ..storage import GigaslideError
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideInfo, TissueMask
 from .findings import Finding, error, from_exception, note, warning
 from .settings import DoctorSettings
@@ -112,13 +112,13 @@ def load_annotation(
             )
         )
     if records:
-        count = format_count(len(records), "outline")
         first = records[0].getMessage().removeprefix(f"{row.annotation}: ")
+        more = f" (and {len(records) - 1} more)" if records[1:] else ""
         findings.append(
             warning(
                 "annotation",
-                f"{count} repaired or dropped, the first: {first}",
-                "draw the outline again if the repair is wrong",
+                f"{first}{more}",
+                "look at the outline in the program that drew it",
             )
         )
     return annotation, findings
@@ -153,11 +153,13 @@ def _missing(row: CohortSlide, *, is_tiled: bool) -> list[Finding]:
 
 def _check_label(row: CohortSlide, annotation: Annotation) -> Iterator[Finding]:
     is_empty = annotation.tumor.is_empty
-    if row.label and (row.label == "tumor") == is_empty:
-        found = "no tumour" if is_empty else "tumour"
+    if row.label == "tumor" and is_empty:
+        found, advice = annotation.explain_no_tumor()
+        yield error("label", f"labelled tumor, but no tumour is outlined: {found}", advice)
+    elif row.label == "normal" and not is_empty:
         yield error(
             "label",
-            f"labelled {row.label}, but the annotation outlines {found}",
+            "labelled normal, but the annotation outlines tumour",
             "correct one of them, or give the meaning of its groups with --groups",
         )
     elif not row.label and not is_empty:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import shapely
 from conftest import asap_xml, geojson
-from drawings import INNER, NEW, SQUARE, feature, mask_bytes, outline
+from drawings import INNER, NEW, RING, SQUARE, feature, mask_bytes, outline, shoelace
 from gigaslide.storage import AnnotationError
 from gigaslide.wsi import Annotation, SlideFrame, tumor_fractions
 from hypothesis import given, settings
@@ -96,6 +96,26 @@ def test_fault_19_degenerate_outlines_are_left_out_and_told(make_file, caplog):
         assert any(repr(name) in message for message in caplog.messages)
 
 
+@pytest.mark.parametrize("points", [0, 1, 2])
+@pytest.mark.parametrize("place", ["shell", "hole", "part", "collection"])
+def test_fault_19_a_click_in_geojson_is_left_out_and_told(make_file, caplog, points, place):
+    click = [[10.0, 10.0], [11.0, 12.0]][:points]
+    bad = {
+        "shell": {"type": "Polygon", "coordinates": [click, [*INNER, INNER[0]]]},
+        "hole": {"type": "Polygon", "coordinates": [[*SQUARE, SQUARE[0]], click]},
+        "part": {"type": "MultiPolygon", "coordinates": [[click], [[*SQUARE, SQUARE[0]]]]},
+    }
+    bad["collection"] = {"type": "GeometryCollection", "geometries": [bad["part"]]}
+    features = [feature(bad[place], name="bad", **NEW), feature(RING, name="good", **NEW)]
+    with caplog.at_level(logging.WARNING, logger="gigaslide"):
+        annotation = Annotation.load(make_file("a.geojson", json.dumps(features)))
+    names = [o.name for o in annotation.outlines]
+    assert names == (["good"] if place == "shell" else ["bad", "good"])
+    assert [o.name for o in annotation.without_area] == ["bad"] * (place == "shell")
+    assert annotation.outlines[-1].polygon.area == shoelace(SQUARE) - shoelace(INNER)
+    assert f"'bad' has {points} point" in caplog.text
+
+
 def test_fault_19_open_ring_in_geojson_is_closed_or_refused(make_file):
     plain = feature({"type": "Polygon", "coordinates": [SQUARE]}, **NEW)
     assert Annotation.load(make_file("a.geojson", json.dumps(plain))).tumor.area == 200 * 50
@@ -159,11 +179,6 @@ BROKEN = {
         "damaged",
     ),
     "no coordinates": ("a.geojson", json.dumps(feature({"type": "Polygon"}, **NEW)), "damaged"),
-    "too few points": (
-        "a.geojson",
-        json.dumps(feature({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, **NEW)),
-        "damaged",
-    ),
     "coordinates of words": (
         "a.geojson",
         json.dumps(feature({"type": "Polygon", "coordinates": [[["a", "b"]] * 4]}, **NEW)),

@@ -5,6 +5,7 @@ import json
 import pytest
 from conftest import geojson
 from drawings import INNER, NEW, RING, SQUARE, feature, outline, shoelace
+from gigaslide.storage import AnnotationError
 from gigaslide.wsi import DEFAULT_GROUPS, Annotation
 
 OLD = {
@@ -69,6 +70,40 @@ def test_bare_geometry_and_unclassified_shapes_are_not_tumour_of_their_own_accor
             make_file("a.geojson", json.dumps(plain)), groups={**DEFAULT_GROUPS, "": "tumor"}
         )
         assert named.tumor.area == pytest.approx(shoelace(SQUARE) - shoelace(INNER))
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ({"properties": {"objectType": "cell"}}, "3 cells"),
+        ({"properties": {"objectType": "detection"}}, "3 detections"),
+        ({"properties": {"object_type": "tile"}}, "3 tiles"),
+        ({"properties": {"objectType": "tma_core"}}, "3 TMA cores"),
+        ({"id": "PathCellObject"}, "3 cells"),
+    ],
+)
+def test_only_annotations_of_qupath_outline_a_region(make_file, caplog, kind, told):
+    row = [[(x + dx, y) for x, y in SQUARE] for dx in (500, 800, 1100)]
+    objects = [
+        {
+            **feature({"type": "Polygon", "coordinates": [ring]}),
+            **kind,
+            "properties": {"classification": {"name": "Tumor"}, **kind.get("properties", {})},
+        }
+        for ring in row
+    ]
+    path = make_file("a.geojson", json.dumps([*objects, feature(RING, **NEW)]))
+    annotation = Annotation.load(path)
+    assert len(annotation.outlines) == 1
+    assert annotation.tumor.bounds == (100, 40, 300, 90)
+    assert [told in message for message in caplog.messages] == [True]
+
+
+def test_type_of_tiatoolbox_is_the_class(make_file):
+    tumor = Annotation.load(make_file("a.geojson", json.dumps(feature(RING, type="Tumor")))).tumor
+    assert tumor.bounds == (100, 40, 300, 90)
+    with pytest.raises(AnnotationError, match=r"'3'"):
+        Annotation.load(make_file("a.geojson", json.dumps(feature(RING, type=3))))
 
 
 def test_measurements_without_a_number_do_not_matter(make_file):

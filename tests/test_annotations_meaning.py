@@ -9,9 +9,9 @@ from conftest import asap_xml, geojson, write_tiff
 from gigaslide.cohort import CohortSlide
 from gigaslide.storage import AnnotationError, SlideError
 from gigaslide.wsi import Annotation, Outline
-from shapely.geometry import Polygon
+from shapely.geometry import MultiPolygon, Polygon
 
-SQUARE = [(10, 20), (60, 20), (60, 90), (10, 90)]
+SQUARE = [(10.0, 20.0), (60.0, 20.0), (60.0, 90.0), (10.0, 90.0)]
 
 
 def with_class(classification) -> str:
@@ -43,6 +43,55 @@ def test_groups_given_to_an_annotation_are_matched_without_regard_to_case():
 def test_vertices_without_an_order_stay_where_they_stand(make_file):
     xml = asap_xml([("a", "_0", SQUARE)]).replace(' Order="0"', "", 1)
     assert Annotation.load(make_file("a.xml", xml)).tumor.area == 50 * 70
+
+
+def row_of(annotation, label="tumor") -> CohortSlide:
+    return CohortSlide(id="a", path=annotation.parent / "gone", annotation=annotation, label=label)
+
+
+def test_outlines_without_a_class_are_told_with_the_option_that_makes_them_tumour(make_file):
+    plain = geojson([(SQUARE, []), ([(x + 100, y) for x, y in SQUARE], [])])
+    for item in plain["features"]:
+        del item["properties"]["classification"]
+    plain["features"][1]["properties"]["name"] = "Tumor"
+    path = make_file("a.geojson", json.dumps(plain))
+    with pytest.raises(AnnotationError, match=r"2 outlines.*'Tumor'.*--groups\. tumor") as info:
+        row_of(path).load_tumor({})
+    assert '{"": tumor}' in str(info.value)
+    tumor = row_of(path).load_tumor({"": "tumor"})
+    assert tumor is not None
+    assert tumor.bounds == (10, 20, 160, 90)
+    assert row_of(path, "normal").load_tumor({}) == MultiPolygon()
+
+
+def test_outlines_of_asap_without_a_group_are_told_too(make_file):
+    path = make_file("a.xml", asap_xml([("a", "None", SQUARE)]))
+    with pytest.raises(AnnotationError, match=r"1 outline has.*--groups\.None tumor"):
+        row_of(path).load_tumor({})
+
+
+@pytest.mark.parametrize(
+    ("drawn", "words"),
+    [
+        ([], "no outline"),
+        ([("a", "_0", SQUARE[:2])], "1 outline without area"),
+        ([("a", "Stroma", SQUARE), ("b", "_2", SQUARE)], "'Stroma' means other"),
+        ([("a", "_0", SQUARE), ("b", "_2", SQUARE)], "'_2' means exclusion"),
+    ],
+)
+def test_a_tumour_slide_without_tumour_says_what_is_drawn(make_file, drawn, words):
+    with pytest.raises(AnnotationError, match=words):
+        row_of(make_file("a.xml", asap_xml(drawn))).load_tumor({})
+
+
+def test_an_outline_without_a_class_beside_tumour_is_a_warning(make_file, caplog):
+    drawn = [("a", "_0", SQUARE), ("b", "None", SQUARE), ("c", "normal", SQUARE)]
+    path = make_file("a.xml", asap_xml(drawn))
+    assert row_of(path).load_tumor({}) is not None
+    assert [("1 outline" in m, "--groups.None" in m) for m in caplog.messages] == [(True, True)]
+    caplog.clear()
+    row_of(path).load_tumor({"none": "tumor"})
+    assert not caplog.messages
 
 
 def test_a_mask_is_fitted_to_its_slide_or_its_guess_is_told(tmp_path, caplog):

@@ -264,7 +264,7 @@ def test_fault_19_mended_outlines_are_a_warning(ill, tmp_path):
     bow_tie = [(300, 300), (700, 600), (700, 300), (300, 600)]
     [found] = alone(replace(ill, annotation=drawn(tmp_path / "s.tif", [(bow_tie, [])])))
     assert found[:2] == ("warning", "annotation")
-    assert "1 outline " in found[2]
+    assert "crossed itself" in found[2]
     assert "area 0 → 60000 px²" in found[2]
 
 

@@ -58,7 +58,9 @@ class Evaluation:
     """One a slide, in the cohort's order."""
     settings: EvaluateSettings
     point: OperatingPoint
-    """Mistakes from `settings.slide_threshold` on."""
+    """Mistakes from `settings.threshold` on."""
+    threshold_origin: str = ""
+    """Where that threshold comes from."""
     subgroups: tuple[Subgroup, ...] = ()
     official: OfficialResult | None = None
     stages: PatientStages | None = None
@@ -101,7 +103,7 @@ class Evaluation:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Contents of metrics.json: every figure as plain JSON."""
-        results, threshold = self.results, self.settings.slide_threshold
+        results, threshold = self.results, self.settings.threshold
         reasons = {name: one for name, one in self.pictures.items() if isinstance(one, str)}
         excluded = {result.slide.id for result in results if not result.in_figures}
         notes = {n: f"no picture: {why}" for n, why in reasons.items() if n not in excluded}
@@ -111,7 +113,11 @@ class Evaluation:
             "pn_stages": None if self.stages is None else self.stages.metrics,
             "subgroups": list_subgroups(self.subgroups),
             "cohort": count_cohort(results, without_picture=len(notes)),
-            "operating_point": {**self.point.metrics, **count_calls(self.point, results)},
+            "operating_point": {
+                **self.point.metrics,
+                "origin": self.threshold_origin,
+                **count_calls(self.point, results),
+            },
             "slides": list_slides(results, notes, threshold=threshold),
             "exclusions": [asdict(one) for one in self.exclusions],
             "unlisted_predictions": list(self.unlisted),
@@ -206,7 +212,7 @@ def evaluate_results(
         figures=compute_figures(results, settings),
         results=tuple(results),
         settings=settings,
-        point=find_operating_point(results, threshold=settings.slide_threshold, peaks=peaks),
+        point=find_operating_point(results, threshold=settings.threshold, peaks=peaks),
         subgroups=compute_subgroups(results, settings),
         official=evaluate_official(results, settings),
         stages=stages,

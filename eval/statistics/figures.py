@@ -132,7 +132,7 @@ def compute_figures(results: Sequence[SlideResult], settings: EvaluateSettings) 
         slide_calibration=calibration_curve(scores, is_tumor, **bins),
         patch_calibration=calibration_curve(patches, patch_is_tumor, **bins),
         patch_average_precision=_area(patch_curve) if len(patch_curve.threshold) else None,
-        sizes=_count_sizes(slides, settings),
+        sizes=_count_sizes(slides),
         froc_band=_band(matches, resampling.weights[:, known], settings),
         resampling=resampling,
         tumor_slides=int(is_tumor.sum()),
@@ -193,20 +193,20 @@ def _area(curve: PrecisionRecall) -> float:
     return float((-np.diff(curve.recall, append=0.0) * curve.precision).sum())
 
 
-def _count_sizes(slides: Sequence[SlideResult], settings: EvaluateSettings) -> SizeCounts:
-    threshold = settings.slide_threshold
+def _count_sizes(slides: Sequence[SlideResult]) -> SizeCounts:
     counts: dict[str, Counter[str]] = {size: Counter() for size in SIZES}
     table = np.zeros((len(CLASSES), 2), np.int64)
     for result in slides:
         if result.true_class and result.score is not None:
             row = CLASSES.index(result.true_class)
-            table[row, int(reaches(result.score, threshold))] += 1
+            table[row, int(reaches(result.score, result.threshold))] += 1
         if result.lesions is None or result.matches is None:
             continue
         best = result.matches.best
         for size in SIZES:
             its = best[result.lesions.size == size]
-            found, called = int((~np.isnan(its)).sum()), int(reaches(its, threshold).sum())
+            found = int((~np.isnan(its)).sum())
+            called = int(reaches(its, result.threshold).sum())
             counts[size].update({"all": len(its), "found": found, "called": called})
     lesions = {size: (one["all"], one["found"], one["called"]) for size, one in counts.items()}
     return SizeCounts(lesions=lesions, slides=table)

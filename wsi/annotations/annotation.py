@@ -1,7 +1,8 @@
 """Annotation of a slide: its outlines, the meaning of their groups, and the tumour area. All in
 level-0 px."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import shapely
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
-from ...storage import AnnotationError, Location, atomic_file
+from ...storage import AnnotationError, Location, atomic_file, format_count
 from . import asap, geojson, imagescope, mask, ndpa
 from .elements import parse
 from .frame import SlideFrame
@@ -20,6 +21,8 @@ from .repair import polygons_in, repair
 from .shapes import Outline
 
 __all__ = ["ANNOTATION_SUFFIXES", "DEFAULT_GROUPS", "Annotation", "GroupMeaning"]
+
+logger = logging.getLogger(__name__)
 
 GroupMeaning = Literal["tumor", "exclusion", "other"]
 
@@ -82,6 +85,32 @@ class Annotation:
         """Tell whether the outline's group means tumour; an unknown group does not."""
         return self._meanings.get(outline.group.casefold()) == "tumor"
 
+    def explain_no_tumor(self) -> tuple[str, str]:
+        """Return what is drawn instead of tumour, and how to say that it is tumour."""
+        classless = self._classless
+        if classless:
+            named = [o.name for o in classless if self._meanings.get(o.name.casefold()) == "tumor"]
+            name = f" (the name {named[0]!r} is not a class)" if named else ""
+            return _format_classless(classless) + name, _option_of_classless(classless)
+        if not self.outlines:
+            dropped = format_count(len(self.without_area), "outline")
+            found = f"only {dropped} without area" if self.without_area else "no outline"
+            return found, "correct the label or the annotation"
+        groups = {o.group: self._meanings[o.group.casefold()] for o in self.outlines}
+        return (
+            ", ".join(f"group {name!r} means {groups[name]}" for name in sorted(groups)),
+            "correct the label or the annotation, or give another meaning with --groups",
+        )
+
+    @cached_property
+    def _classless(self) -> tuple[Outline, ...]:
+        """Outlines to which nobody gave a class; ASAP writes None."""
+        return tuple(
+            o
+            for o in self.outlines
+            if o.group.casefold() in ("", "none") and self._meanings[o.group.casefold()] == "other"
+        )
+
     def _union(self, meaning: GroupMeaning) -> BaseGeometry:
         return shapely.union_all(
             [o.polygon for o in self.outlines if self._meanings[o.group.casefold()] == meaning]
@@ -124,7 +153,16 @@ class Annotation:
                 f"{_example_option(unknown[0])}"
             )
         nothing = tuple(outline for outline in drawn if outline.polygon.is_empty)
-        return cls(outlines=outlines, groups=known, without_area=nothing)
+        loaded = cls(outlines=outlines, groups=known, without_area=nothing)
+        classless = loaded._classless
+        if classless and any(map(loaded.is_tumor, outlines)):
+            logger.warning(
+                "%s: %s, and count as no tumour; %s",
+                path,
+                _format_classless(classless),
+                _option_of_classless(classless),
+            )
+        return loaded
 
     def save(self, path: Path, *, xml: Literal["asap", "imagescope"] = "asap") -> None:
         """Write QuPath GeoJSON or XML, chosen by the suffix."""
@@ -139,6 +177,17 @@ class Annotation:
             )
         with atomic_file(path) as partial:
             partial.write_bytes(content)
+
+
+def _format_classless(outlines: Sequence[Outline]) -> str:
+    verb = "has" if len(outlines) == 1 else "have"
+    return f"{format_count(len(outlines), 'outline')} {verb} no class"
+
+
+def _option_of_classless(outlines: Sequence[Outline]) -> str:
+    group = outlines[0].group
+    in_file = "{" + (group or '""') + ": tumor}"
+    return f"if this is tumour, give --groups.{group} tumor (in a settings file: groups: {in_file})"
 
 
 def _example_option(group: str) -> str:

@@ -3,6 +3,7 @@ holes."""
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,31 @@ import shapely
 from shapely.geometry import Polygon, mapping, shape
 from shapely.geometry.base import BaseGeometry, BaseMultipartGeometry
 
-from ...storage import AnnotationError
+from ...storage import AnnotationError, format_count
 from .shapes import Outline, check_coordinates
 
 __all__ = ["read", "write"]
 
 logger = logging.getLogger(__name__)
 
+SHORTEST_RING = 3
+# QuPath's objects that are no annotations, and what to call them.
+_NO_REGIONS = {
+    "cell": "cell",
+    "detection": "detection",
+    "tile": "tile",
+    "tma_core": "TMA core",
+    "tmacore": "TMA core",
+}
 _COLOURS = {"tumor": [200, 0, 0], "_0": [200, 0, 0], "_1": [200, 0, 0]}
 
 
 def read(content: bytes, path: Path) -> list[Outline]:
     """Read the polygons of a FeatureCollection, a list of Features, one Feature, or a bare
     geometry.
+
+    The group is the class, or TIAToolbox's type. QuPath's cells, detections, tiles and TMA cores
+    outline no region; they are left out with a warning.
 
     Raises:
         AnnotationError: not GeoJSON, or a damaged geometry.
@@ -35,13 +48,24 @@ def read(content: bytes, path: Path) -> list[Outline]:
         raise AnnotationError(
             f"{path}: not GeoJSON: {error}; export the file from QuPath again"
         ) from error
-    outlines = []
+    outlines, left_out = [], Counter()
     for number, feature in enumerate(_features(plain, path)):
         properties = feature.get("properties") or {}
+        kind = _object_type(feature, properties)
+        if kind in _NO_REGIONS:
+            left_out[_NO_REGIONS[kind]] += 1
+            continue
         group = _class_name(properties, path)
         name = str(properties.get("name") or f"{group or 'annotation'} {number}")
         for polygon in _polygons(feature.get("geometry"), path, name):
             outlines.append(Outline(name=name, group=group, polygon=polygon))
+    if left_out:
+        logger.warning(
+            "%s: left out %s, because only annotations outline a region; to use them, change them "
+            "to annotations in QuPath",
+            path,
+            ", ".join(format_count(count, kind) for kind, count in left_out.items()),
+        )
     return outlines
 
 
@@ -64,8 +88,17 @@ def _features(plain: Any, path: Path) -> list[dict]:
     return features
 
 
+def _object_type(feature: dict, properties: dict) -> str:
+    # QuPath 0.2 wrote the type as the feature's id, such as PathCellObject.
+    stated = properties.get("objectType") or properties.get("object_type") or feature.get("id")
+    return str(stated).casefold().removeprefix("path").removesuffix("object")
+
+
 def _class_name(properties: dict, path: Path) -> str:
-    classification = properties.get("classification") or ""
+    # TIAToolbox has no classification.
+    classification = properties.get("classification", properties.get("type"))
+    if not classification:
+        return ""
     if not isinstance(classification, dict):
         return str(classification)
     # QuPath writes a derived class as a list of names.
@@ -80,11 +113,13 @@ def _class_name(properties: dict, path: Path) -> str:
 
 
 def _polygons(geometry: dict | None, path: Path, name: str) -> list[Polygon]:
+    """Polygons of a geometry; one with too few points is empty."""
     if not geometry:
         return []
+    short: list[int] = []
     try:
         with np.errstate(invalid="ignore"):
-            parsed = shape(geometry)
+            parsed = shape(_without_short_rings(geometry, short))
     except (
         ValueError,
         TypeError,
@@ -97,11 +132,36 @@ def _polygons(geometry: dict | None, path: Path, name: str) -> list[Polygon]:
         raise AnnotationError(
             f"{path}: the geometry of {name!r} is damaged: {error!r}; export the file again"
         ) from error
+    for points in short:
+        count = format_count(points, "point")
+        logger.warning("%s: a ring of %r has %s and is dropped", path, name, count)
     parts = [p for p in _parts(parsed) if isinstance(p, Polygon) and not p.is_empty]
     check_coordinates(shapely.get_coordinates(parts), path=path, name=name)
+    if not parts and short:
+        return [Polygon()]
     if not parts:
         logger.info("%s: %s %r encloses no area and is skipped", path, parsed.geom_type, name)
     return parts
+
+
+def _without_short_rings(geometry: dict, short: list[int]) -> dict:
+    """Copy a geometry without the rings that enclose nothing: clicks of one or two points.
+
+    Their numbers of points are added to short. A polygon goes with its shell.
+    """
+    kind = str(geometry.get("type")).casefold()
+    if kind == "geometrycollection":
+        inner = [_without_short_rings(part, short) for part in geometry["geometries"]]
+        return {**geometry, "geometries": inner}
+    if kind not in ("polygon", "multipolygon"):
+        return geometry
+    is_one = kind == "polygon"
+    kept = []
+    for rings in [geometry["coordinates"]] if is_one else geometry["coordinates"]:
+        short += [len(ring) for ring in rings if len(ring) < SHORTEST_RING]
+        if rings and len(rings[0]) >= SHORTEST_RING:
+            kept.append([ring for ring in rings if len(ring) >= SHORTEST_RING])
+    return {**geometry, "coordinates": (kept[0] if kept else []) if is_one else kept}
 
 
 def _parts(geometry: BaseGeometry) -> np.ndarray:
