@@ -18,7 +18,7 @@ def cohort(
         Parameter(name="--dir", help="Folder of slides, and of annotations named like them."),
     ],
     cohort: Annotated[
-        Path | None, Parameter(help="Cohort CSV to make; without it, standard output.")
+        Path | None, Parameter(help="Cohort CSV to make; - or nothing: standard output.")
     ] = None,
 ) -> int:
     """Propose a cohort CSV from a folder of slides.

@@ -52,6 +52,8 @@ def main(tokens: Sequence[str] | None = None) -> int:
     use_plain_letters()
     given = [_expand_home(word) for word in (sys.argv[1:] if tokens is None else tokens)]
     used = next((word for word in given if word in COMMANDS), "")
+    if used == "cohort":  # - is standard output, its default; cyclopts takes it for an option
+        given = [word for word in given if word != "-"]
     app = build_app(used, in_full="--help-all" in given)
     return _run(app, ["--help" if word == "--help-all" else word for word in given])
 

@@ -261,7 +261,7 @@ def test_cohort_proposes_a_table_that_tile_takes(tmp_path, capsys, monkeypatch):
     (tmp_path / "in" / "a.geojson").write_text(json.dumps(geojson(TUMOR_RINGS)))
     monkeypatch.chdir(tmp_path)
     header = "slide,annotation,label,patient,split,mpp,exhaustive\n"
-    for words in (["in"], ["in", "-"], ["--dir", "in"]):
+    for words in (["in"], ["in", "-"], ["--dir", "in"], ["in", "--verbose"]):
         assert main(["cohort", *words]) == 0
         assert capsys.readouterr().out.startswith(header + "in/A.tif,in/a.geojson,tumor,")
     assert main(["cohort", "in", "in/cohort.csv"]) == 0
