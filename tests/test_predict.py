@@ -69,7 +69,7 @@ def test_other_detections_never_run_the_network(model, tmp_path, change):
     predict(cohort, model, out)
     before, detections = content(out), Detections.load(out / "detections.csv")
     windows, headline = windows_scored(cohort, model, out, changed(**change))
-    assert (windows, headline) == (0, "1 slides: 0 done, 1 skipped, 0 partial, 0 failed")
+    assert (windows, headline) == (0, "1 slide: 0 done, 1 skipped, 0 partial, 0 failed")
     now = Detections.load(out / "detections.csv")
     assert len(now) not in (0, len(detections))
     assert now.x.tolist() == Detections.load(out / "s1" / "detections.csv").x.tolist()
@@ -246,7 +246,7 @@ def test_a_heatmap_of_version_0_1_is_recognised(model, tmp_path):
     before = content(out)
     old_prediction(out, model)
     windows, headline = windows_scored(cohort, model, out)
-    assert (windows, headline) == (0, "1 slides: 0 done, 1 skipped, 0 partial, 0 failed")
+    assert (windows, headline) == (0, "1 slide: 0 done, 1 skipped, 0 partial, 0 failed")
     assert content(out) == before
     old_prediction(out, model)
     assert windows_scored(cohort, model, out, changed(threshold=0.7))[0] == 0
