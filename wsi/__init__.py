@@ -7,6 +7,7 @@ from .annotations import (
     GroupMeaning,
     Outline,
     SlideFrame,
+    invert_white_is_zero,
 )
 from .detections import Detections
 from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
@@ -51,6 +52,7 @@ __all__ = [
     "ceil_div",
     "floor_div",
     "heatmap_colours",
+    "invert_white_is_zero",
     "open_slide",
     "orient",
     "overlay_heatmap",

@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 
 from ...storage import AnnotationError
-from ...wsi import GroupMeaning, page_mpp_xy
+from ...wsi import GroupMeaning, invert_white_is_zero, page_mpp_xy
 
 __all__ = ["SAME_SHARE", "LevelMask", "read_level_mask"]
 
@@ -54,7 +54,7 @@ def read_level_mask(
                 return None
             mpp = page_mpp_xy(tiff)
             return LevelMask(
-                tumor=_tumor(np.asarray(page.asarray()), groups),
+                tumor=_tumor(invert_white_is_zero(np.asarray(page.asarray()), page), groups),
                 downsample=tiff.pages[0].imagewidth / page.imagewidth,  # pyright: ignore
                 mpp=None if mpp is None else mpp[0],
             )
