@@ -16,8 +16,7 @@ from .job_cluster import job_cluster
 from .machine import available_cores, available_memory
 from .remote_scheduler import connect
 from .settings import BatchSettings
-from .worker_options import WORKER_OPTIONS, worker_environment
-from .workers import count_local_workers
+from .workers import WORKER_OPTIONS, count_local_workers, worker_environment
 
 __all__ = ["dask_client"]
 
@@ -66,10 +65,21 @@ def dask_client(
         else:
             workers = count_local_workers(settings, at_most=max_workers)
             with (
+                dask.config.set(_without_site_settings(options)),
                 _local_cluster(settings, workers) as cluster,
                 Client(cluster, set_as_default=False) as client,
             ):
                 yield client, workers
+
+
+def _without_site_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Return Dask's own defaults with our options.
+
+    Settings that a site or a person made for a cluster, such as encryption or a lifetime of
+    workers, would stop workers that serve only this process.
+    """
+    shipped = dask.config.merge(*dask.config.defaults)["distributed"]
+    return {"distributed": shipped, **options}
 
 
 @contextmanager

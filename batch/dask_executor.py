@@ -4,19 +4,18 @@ counted against the task that it ran."""
 import logging
 import queue
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dask.distributed import Client, Future, LocalCluster
+from dask.distributed import Future, LocalCluster
 from distributed.scheduler import KilledWorker
 
 from ..storage import ClusterError, back_off_s, format_count
 from .blocks import Task
 from .clusters import dask_client
-from .executor import LostTask, TaskResult
+from .executor import Ended, LostTask
 from .job_cluster import withdraw_refused_jobs
 from .settings import BatchSettings
 from .task import TaskFailure, TaskReport, TaskTerms, Work, run_task_in_worker
@@ -70,17 +69,13 @@ class DaskExecutor:
         self._check_at = 0.0
         self._alive_at = self._warned_at = time.monotonic()
         self._stack = ExitStack()
-        self._client, self._expected_workers = self._stack.enter_context(
+        self.client, self._expected_workers = self._stack.enter_context(
             dask_client(settings, max_workers=max_workers, shared=shared)
         )
         # The scheduler would log each death of a worker, which the run reports itself.
         scheduler_logger = logging.getLogger("distributed.scheduler")
         self._stack.callback(scheduler_logger.setLevel, scheduler_logger.level)
         scheduler_logger.setLevel(logging.CRITICAL)
-
-    @property
-    def client(self) -> Client:
-        return self._client
 
     @property
     def capacity(self) -> int:
@@ -98,7 +93,7 @@ class DaskExecutor:
     def submit(self, task: Task[Any]) -> None:
         self._submissions += 1
         try:
-            future = self._client.submit(
+            future = self.client.submit(
                 run_task_in_worker,
                 self._work,
                 task,
@@ -110,25 +105,25 @@ class DaskExecutor:
             )
         except Exception as error:
             # A client closes itself some time after its scheduler died.
-            if self._client.status == "closed":
+            if self.client.status == "closed":
                 raise self._scheduler_is_gone() from error
             raise
         self._submitted[str(future.key)] = _Submitted(task=task, future=future, at=time.monotonic())
         future.add_done_callback(self._ended.put)
 
-    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
+    def wait(self, timeout_s: float) -> Ended | None:
         self._check()
         try:
             future = self._ended.get(timeout=timeout_s)
         except queue.Empty:
-            return []
+            return None
         submitted = self._submitted.pop(str(future.key))
-        return [TaskResult(task=submitted.task, result=self._result(submitted))]
+        return submitted.task, self._result(submitted)
 
     def close(self) -> None:
         futures = [submitted.future for submitted in self._submitted.values()]
         try:
-            self._client.cancel(futures, force=True)
+            self.client.cancel(futures, force=True)
         except Exception as error:  # a scheduler that is gone
             logger.debug("%s: tasks could not be cancelled: %r", self._address(), error)
         self._stack.close()
@@ -182,7 +177,7 @@ class DaskExecutor:
         now = time.monotonic()
         if now < self._check_at:
             return
-        client = self._client
+        client = self.client
         if client.status == "closed":
             raise self._scheduler_is_gone()
         self._workers, answers = 0, False
@@ -222,7 +217,7 @@ class DaskExecutor:
         Raises:
             ClusterError: no job was ever accepted.
         """
-        found: Any = self._client.sync(withdraw_refused_jobs, self._client.cluster)
+        found: Any = self.client.sync(withdraw_refused_jobs, self.client.cluster)
         reasons, accepted = found
         self._is_any_job_accepted |= accepted > 0
         if not reasons:

@@ -28,7 +28,7 @@ class SlideContext(Generic[SlideT]):
     """One slide in work in this process. Kept from block to block, so its plan is read once."""
 
     slide: SlideT
-    partial: PartialOutput[Any]
+    partial: PartialOutput
     """Its `whole` is where blocks write; its `folder` keeps files until the output is whole."""
     plan: BlockPlan
     """Result of `prepare`."""
@@ -233,7 +233,7 @@ class BlockDriver(Generic[SlideT]):
             _refuse(context.slide, ["another run started its output again"])
 
 
-def _warn_of_lost_blocks(partial: PartialOutput[Any], recipe: Recipe) -> None:
+def _warn_of_lost_blocks(partial: PartialOutput, recipe: Recipe) -> None:
     done = len(partial.records())
     if not done:
         return

@@ -2,14 +2,13 @@
 dask_executor."""
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .blocks import Task
 from .task import TaskReport, TaskTerms, Work, run_task
 
-__all__ = ["Executor", "LocalExecutor", "LostTask", "TaskResult"]
+__all__ = ["Ended", "Executor", "LocalExecutor", "LostTask"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +20,8 @@ class LostTask:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskResult:
-    """A completed task with its report, or one that was lost."""
-
-    task: Task[Any]
-    result: TaskReport | LostTask
+Ended = tuple[Task[Any], TaskReport | LostTask]
+"""A completed task with its report, or one that was lost."""
 
 
 class Executor(Protocol):
@@ -45,8 +40,8 @@ class Executor(Protocol):
 
     def submit(self, task: Task[Any]) -> None: ...
 
-    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
-        """Return completed and lost tasks; wait at most this long for the first one."""
+    def wait(self, timeout_s: float) -> Ended | None:
+        """Return a task that ended; None if none does within this time (s)."""
         ...
 
     def close(self) -> None: ...
@@ -65,11 +60,11 @@ class LocalExecutor:
     def submit(self, task: Task[Any]) -> None:
         self._tasks.append(task)
 
-    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
+    def wait(self, timeout_s: float) -> Ended | None:
         if not self._tasks:
-            return []
+            return None
         task = self._tasks.popleft()
-        return [TaskResult(task=task, result=run_task(self._work, task, self._terms))]
+        return task, run_task(self._work, task, self._terms)
 
     def close(self) -> None:
         self._tasks.clear()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from ..storage import atomic_file
+from ..storage import atomic_file, format_count, write_file
 
 __all__ = ["BatchSummary", "Pace", "SlideOutcome", "SlideStatus", "table_name"]
 
@@ -22,7 +22,7 @@ def table_name(name: str, stage: str) -> str:
 @dataclass(frozen=True, kw_only=True)
 class SlideOutcome:
     """Outcome of one slide. skipped: its output was there already; partial: done, except for pixels
-    that cannot be read."""
+    that cannot be read, or outlines that do not fit the slide."""
 
     slide: str
     status: SlideStatus
@@ -94,7 +94,7 @@ class BatchSummary:
             f"{len(self.of_status(status))} {status}"
             for status in ("done", "skipped", "partial", "failed")
         )
-        return f"{len(self.outcomes)} slides: {', '.join(numbers)}"
+        return f"{format_count(len(self.outcomes), 'slide')}: {', '.join(numbers)}"
 
     def save(self, folder: Path, *, stage: str = "") -> None:
         """Write summary.csv, and failures.txt with the tracebacks where a slide failed."""
@@ -118,5 +118,4 @@ class BatchSummary:
         tracebacks = folder / table_name("failures.txt", stage)
         tracebacks.unlink(missing_ok=True)
         if failures:
-            with atomic_file(tracebacks) as partial:
-                partial.write_text("\n".join(failures), encoding="utf-8")
+            write_file(folder, tracebacks.name, "\n".join(failures).encode())

@@ -13,7 +13,7 @@ from ..storage import ClusterError, ModelError, StoreError
 from .blocks import BlockWork, PendingBlocks, SlideT, Task
 from .dask_executor import DaskExecutor
 from .driver import BlockDriver, close_kept_slide
-from .executor import Executor, LocalExecutor, LostTask, TaskResult
+from .executor import Executor, LocalExecutor, LostTask
 from .outcome import BatchSummary, SlideOutcome
 from .run_folder import RunFolder
 from .run_log import RunLog
@@ -190,8 +190,9 @@ class _BatchRun(Generic[SlideT]):
                     raise Stopped(self.stop.number)
             else:
                 self._hand_out(executor)
-            for ended in executor.wait(WAIT_S):
-                self._take(ended)
+            ended = executor.wait(WAIT_S)
+            if ended is not None:
+                self._take(*ended)
 
     def _hand_out(self, executor: Executor) -> None:
         capacity = executor.capacity
@@ -205,21 +206,20 @@ class _BatchRun(Generic[SlideT]):
                 return
             executor.submit(task)
 
-    def _take(self, ended: TaskResult) -> None:
-        state = self.queue.take_back(ended.task)
+    def _take(self, task: Task[SlideT], report: TaskReport | LostTask) -> None:
+        state = self.queue.take_back(task)
         if state is None:
             return  # the slide failed meanwhile
-        if isinstance(ended.result, LostTask):
-            self._take_lost(state, ended.task, ended.result)
+        if isinstance(report, LostTask):
+            self._take_lost(state, task, report)
             return
-        report = ended.result
         for logged in report.records:
             logging.getLogger(logged.name).handle(logged)
         state.seconds += report.seconds
         if isinstance(report.value, TaskFailure):
-            self._take_failure(state, ended.task, report.value)
+            self._take_failure(state, task, report.value)
         else:
-            self._take_value(state, ended.task, report)
+            self._take_value(state, task, report)
 
     def _take_value(
         self, state: SlideProgress[SlideT], task: Task[SlideT], report: TaskReport

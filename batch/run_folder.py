@@ -4,14 +4,16 @@ An output in a bucket has its lock there; its journal and tables are written to 
 and copied to the bucket as they grow.
 """
 
+import json
 import logging
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..storage import (
     LOCK,
@@ -24,7 +26,6 @@ from ..storage import (
     remove_leftovers,
     write_file,
 )
-from .journal import JOURNAL, Journal
 from .outcome import table_name
 from .settings import BatchSettings
 
@@ -32,6 +33,7 @@ __all__ = ["RunFolder", "open_run_folder"]
 
 logger = logging.getLogger(__name__)
 
+JOURNAL = "run.jsonl"
 TABLES = ("summary.csv", "run.html", "failures.txt")
 STOPPED_S = 5.0
 """Time limit of the last copy of a run that stops: batch systems kill 30 s after their signal."""
@@ -46,6 +48,64 @@ class Lock(Protocol):
     def is_lost(self) -> bool:
         """Another run took the lock away while this one held it."""
         ...
+
+
+class Journal:
+    """Journal of an output folder: a line of JSON for each event, appended by every run on it.
+
+    For people, and for what no output records: why a slide failed. Resume reads the outputs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._is_broken = False
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append a line. An error of the disk is logged once and stops nothing."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "event": event, **fields}, ensure_ascii=True, default=str)
+        try:
+            with self.path.open("ab") as file:
+                file.write(line.encode() + b"\n")
+        except OSError as error:
+            if not self._is_broken:
+                logger.warning("%s: cannot be written: %s", self.path, error)
+            self._is_broken = True
+
+    def mend(self) -> None:
+        """End a last line that a kill cut off, so that the next one stands alone."""
+        try:
+            with self.path.open("rb+") as file:
+                if file.seek(0, 2) and (file.seek(-1, 2), file.read(1))[1] != b"\n":
+                    file.write(b"\n")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            logger.warning("%s: %s", self.path, error)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yield every whole line, the oldest first."""
+        try:
+            with self.path.open("rb") as file:
+                for line in file:
+                    try:
+                        found = json.loads(line)
+                    except ValueError:
+                        continue
+                    if isinstance(found, dict):
+                        yield found
+        except FileNotFoundError:
+            return
+
+    def failures(self, stage: str = "") -> dict[str, dict[str, Any]]:
+        """Return the last line of each slide whose last outcome in a stage was a failure."""
+        lines = (
+            line
+            for line in self.lines()
+            if line.get("event") == "slide" and line.get("stage", "") == stage
+        )
+        last = {line.get("slide"): line for line in lines}
+        return {str(slide): line for slide, line in last.items() if line.get("status") == "failed"}
 
 
 @dataclass(frozen=True, kw_only=True)

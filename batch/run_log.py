@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..storage import atomic_file, name_of
+from ..storage import name_of, write_file
 from .blocks import PendingBlocks
 from .outcome import BatchSummary, Pace, SlideOutcome, table_name
 from .page import run_html
@@ -78,10 +78,10 @@ class RunLog:
         if self.folder is not None:
             path, stage = self.folder.path, self.folder.stage
             summary.save(path, stage=stage)
-            failures = table_name("failures.txt", stage)
-            with atomic_file(path / table_name("run.html", stage)) as page:
-                page.write_text(
-                    run_html(summary, name=name_of(self.folder.location), failures=failures),
-                    encoding="utf-8",
-                )
+            page = run_html(
+                summary,
+                name=name_of(self.folder.location),
+                failures=table_name("failures.txt", stage),
+            )
+            write_file(path, table_name("run.html", stage), page.encode())
         return summary

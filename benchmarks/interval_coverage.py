@@ -27,7 +27,7 @@ from gigaslide.eval import (
     froc_curve,
     roc_curve,
 )
-from gigaslide.eval.statistics.froc_bootstrap import resample_sensitivity
+from gigaslide.eval.statistics.froc import resample_sensitivity
 from threadpoolctl import threadpool_limits
 
 RATES = np.array([0.25, 0.5, 1.0, 2.0, 4.0, 8.0])

@@ -43,7 +43,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "TissueSettings": ("method", "mpp", "cut_ink", "min_area_um2", "min_hole_um2"),
     },
     "Hard negatives": {"HardSettings": ("threshold", "per_slide")},
-    "Network": {"TrainSettings": ("width",)},
+    "Network": {"TrainSettings": ("architecture",)},
     "Training": {
         "TrainSettings": (
             "examples",
@@ -150,7 +150,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 the rest. Every field stands in one panel; settings within settings under their own class."""
 
 LOCATION = ("workers", "cluster")
-NETWORK = ("train.width", "train.examples")
+NETWORK = ("train.architecture", "train.examples")
 EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "demo": ("quick", "seed", *LOCATION),
     "run": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, *LOCATION, "seed"),
@@ -165,7 +165,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         "from-heatmaps",
         *LOCATION,
     ),
-    "train": ("width", "examples", "batch-size", "seed", "learning-rate"),
+    "train": ("architecture", "examples", "batch-size", "seed", "learning-rate"),
     "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits", *LOCATION),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),
     "compare": ("further", "split", "resamples"),

@@ -69,7 +69,7 @@ class RunSettings:
         return cls(
             tile=_apply_shared(shared, tile),
             train=_apply_shared(shared, train),
-            predict=_apply_shared(shared, predict),
+            predict=_with_validation(_apply_shared(shared, predict)),
             evaluate=_apply_shared(shared, evaluate),
             batch=batch,
         )
@@ -94,6 +94,13 @@ class RunSettings:
 def _apply_shared(shared: Settings, stage: StageSettings) -> StageSettings:
     common = shared.model_dump(exclude_unset=True, include=set(type(stage).model_fields))
     return type(stage).model_validate(_merge(common, stage.model_dump(exclude_unset=True)))
+
+
+def _with_validation(predict: PredictSettings) -> PredictSettings:
+    """Settings that predict the validation slides too, on which the operating threshold is
+    chosen."""
+    splits = dict.fromkeys((*predict.splits, "validation"))
+    return predict.model_copy(update={"splits": tuple(splits)})
 
 
 def _merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ __all__ = [
     "phantom_stage",
     "predict_stage",
     "run_stages",
+    "threshold_stage",
     "tile_stage",
     "train_stage",
 ]
@@ -65,6 +66,7 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
     )
     if predicted == 1:
         return 1
+    threshold_stage(cohort, out / "model", out / "predictions")
     evaluated = evaluate_stage(cohort, out / "predictions", out / "report", settings.evaluate)
     return worst_status([tiled, predicted, evaluated])
 
@@ -230,6 +232,14 @@ def _describe_prediction(settings: PredictSettings, batch: BatchSettings) -> str
         from ..models import describe_device
 
         return f"{workers}, {describe_device(openvino=settings.runtime != 'keras')}"
+
+
+def threshold_stage(cohort: Cohort, model: Path, predictions: Path) -> None:
+    """Choose the operating threshold of a model on the validation slides."""
+    from ..training import choose_threshold
+
+    threshold = choose_threshold(cohort, model, predictions)
+    print_stage_line("", f"operating threshold {threshold.value:g}, {threshold.origin}")
 
 
 def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> int:

@@ -4,15 +4,28 @@ import csv
 import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from shapely.geometry import MultiPolygon
 
-from ..storage import AnnotationError, Location, SettingsError, atomic_file, name_of, parse_location
+from ..storage import (
+    AnnotationError,
+    CsvColumn,
+    CsvRow,
+    CsvTable,
+    Location,
+    SettingsError,
+    atomic_file,
+    fold_name,
+    format_location,
+    name_of,
+    parse_location,
+)
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideFrame
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
@@ -22,7 +35,7 @@ Split = Literal["train", "validation", "test", ""]
 # A file name may have 255 bytes; a hash, a suffix and the endings of partial files are added.
 ID_BYTES = 150
 COLUMNS = ("slide", "annotation", "label", "patient", "split", "mpp", "exhaustive")
-YES_NO = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+YES_NO = {"": True, "yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +54,20 @@ class CohortSlide:
     further: tuple[tuple[str, str], ...] = ()
     """Further columns of the table, such as scanner or centre, as (name, value)."""
 
+    @property
+    def file_key(self) -> Hashable:
+        """Key of the file behind the path: equal for all paths and links, also hard ones, to it."""
+        if not isinstance(self.path, Path):
+            return self.path
+        try:
+            found = self.path.stat()
+        except OSError:
+            return os.path.realpath(self.path)
+        return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(self.path)
+
     def column(self, name: str) -> str:
-        """Return the value of a further column; empty if the table has no such column."""
-        return dict(self.further).get(name, "")
+        """Return the value of a further column, named in any case; empty if there is none."""
+        return next((text for own, text in self.further if fold_name(own) == fold_name(name)), "")
 
     exhaustive: bool = True
     """True if every tumour of the slide is outlined; if not, tissue outside the outlines may be
@@ -98,6 +122,16 @@ class Cohort:
     source: Path | None = field(default=None, compare=False)
     """The table that the cohort was loaded from, if any."""
 
+    def __post_init__(self) -> None:
+        first: dict[str, CohortSlide] = {}
+        for slide in self.slides:
+            other = first.setdefault(_fold(slide.id), slide)
+            if other is not slide:
+                raise SettingsError(
+                    f"cohort: {other.path} and {slide.path} both have the id {slide.id}, so one's "
+                    "outputs would overwrite the other's; rename one file"
+                )
+
     def __iter__(self) -> Iterator[CohortSlide]:
         return iter(self.slides)
 
@@ -121,11 +155,7 @@ class Cohort:
         """
         if not rows:
             raise SettingsError("the cohort has no slides; list at least one")
-        for path, count in Counter(row.path for row in rows).items():
-            if count > 1:
-                raise SettingsError(
-                    f"cohort: {path} is listed {count} times; keep one row per slide"
-                )
+        _refuse_repeated_files(rows)
         splits_of: dict[str, set[str]] = {}
         for row in rows:
             if row.patient and row.split:
@@ -142,8 +172,8 @@ class Cohort:
     def load(cls, path: Path) -> "Cohort":
         """Read a CSV with the columns slide, annotation, label, patient, split, mpp and exhaustive.
 
-        Only slide is required: a path, relative to the CSV, or a URL. Further columns are kept as
-        text.
+        Only slide is required: a path, relative to the CSV, or a URL. Columns are found in any
+        case and order; further ones are kept as text.
 
         Raises:
             SettingsError: not such a table, or an invalid value; the message names the row.
@@ -157,18 +187,9 @@ class Cohort:
         Raises:
             SettingsError: not such a table, or an invalid value; the message names the row.
         """
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file, skipinitialspace=True)
-                if "slide" not in (reader.fieldnames or ()):
-                    raise SettingsError(
-                        f"{path}: no column named slide; use the columns {', '.join(COLUMNS)}"
-                    )
-                rows = [_row(path, reader.line_num, row) for row in reader]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise SettingsError(
-                f"{path}: cannot be read as a CSV in UTF-8: {error}; save the cohort as one"
-            ) from error
+        columns = [CsvColumn(name=name) for name in COLUMNS]
+        table = CsvTable.load(path, columns, required=["slide"], error=SettingsError)
+        rows = [_row(row, path.parent) for row in table]
         if not rows:
             raise SettingsError(f"{path}: the cohort has no slides; list at least one")
         return rows
@@ -202,62 +223,64 @@ class Cohort:
         writer.writerows([[*COLUMNS, *further], *rows])
 
 
-def _row(csv_path: Path, line: int, row: dict[str, str | None]) -> CohortSlide:
-    def value(column: str) -> str:
-        return (row.get(column) or "").strip()
-
+def _row(row: CsvRow, folder: Path) -> CohortSlide:
     def choice(column: str, allowed: tuple[str, ...]) -> str:
-        chosen = value(column).lower().replace("tumour", "tumor")
+        chosen = row.text(column).lower().replace("tumour", "tumor")
         if chosen not in allowed:
             raise SettingsError(
-                f"{csv_path}, line {line}: {column} is {chosen!r}; use "
-                f"{', '.join(filter(None, allowed))} or leave it empty"
+                f"{row.where}: {column} is {chosen!r}; use {', '.join(filter(None, allowed))} or "
+                "leave it empty"
             )
         return chosen
 
-    if not row.get("slide"):
-        raise SettingsError(
-            f"{csv_path}, line {line}: the slide column is empty; give a path or a URL"
-        )
-    try:
-        mpp = float(value("mpp")) if value("mpp") else None
-    except ValueError as error:
-        raise SettingsError(
-            f"{csv_path}, line {line}: mpp is {value('mpp')!r}; give µm/px as a number"
-        ) from error
-    exhaustive = value("exhaustive").lower()
-    if exhaustive not in YES_NO:
-        raise SettingsError(
-            f"{csv_path}, line {line}: exhaustive is {exhaustive!r}; use yes, no or leave it empty"
-        )
-    slide = parse_location(str(row["slide"]), csv_path.parent)
+    if not row.text("slide"):
+        raise SettingsError(f"{row.where}: the slide column is empty; give a path or a URL")
+    slide = _find_slide(row.text("slide", strip=False), folder)
+    annotation = row.text("annotation")
     return CohortSlide(
         id=Path(name_of(slide)).stem,
         path=slide,
-        annotation=csv_path.parent / value("annotation") if value("annotation") else None,
+        annotation=folder / annotation if annotation else None,
         label=choice("label", get_args(Label)),  # pyright: ignore[reportArgumentType]
-        patient=value("patient"),
+        patient=row.text("patient"),
         split=choice("split", get_args(Split)),  # pyright: ignore[reportArgumentType]
-        mpp=mpp,
-        further=tuple(
-            (name, (text or "").strip())
-            for name, text in row.items()
-            if name and name not in COLUMNS and not isinstance(text, list)
-        ),
-        exhaustive=YES_NO[exhaustive],
+        mpp=row.number("mpp") if row.text("mpp") else None,
+        further=tuple(row.further.items()),
+        exhaustive=YES_NO[choice("exhaustive", tuple(YES_NO))],
     )
+
+
+def _find_slide(text: str, folder: Path) -> Location:
+    """Location of a slide; a blank at the end counts only where such a file exists."""
+    path = parse_location(text, folder)
+    if isinstance(path, Path) and text != text.rstrip() and not path.exists():
+        return parse_location(text.rstrip(), folder)
+    return path
+
+
+def _refuse_repeated_files(rows: list[CohortSlide]) -> None:
+    by_file: dict[Hashable, list[CohortSlide]] = {}
+    for row in rows:
+        by_file.setdefault(row.file_key, []).append(row)
+    for same in by_file.values():
+        if len(same) > 1:
+            paths = " and ".join(dict.fromkeys(format_location(row.path) for row in same))
+            splits = " and ".join(dict.fromkeys(row.split for row in same if row.split))
+            raise SettingsError(
+                f"cohort: {paths}: one slide is listed {len(same)} times"
+                f"{f', in {splits}' if ' and ' in splits else ''}; keep one row per slide"
+            )
 
 
 def _with_unique_ids(rows: list[CohortSlide], base: Path | None) -> tuple[CohortSlide, ...]:
     safe = [_safe_id(row.id) for row in rows]
-    # On file systems that ignore case, "A" would overwrite "a".
-    uses = Counter(name.casefold() for name in safe)
+    uses = Counter(map(_fold, safe))
     if base is None:
         folders = [_absolute(row.path).parent for row in rows if isinstance(row.path, Path)]
         base = Path(os.path.commonpath(folders)) if folders else Path()
     slides = []
     for row, name in zip(rows, safe, strict=True):
-        if uses[name.casefold()] > 1:
+        if uses[_fold(name)] > 1:
             # A relative path, so that moving the cohort with its slides does not rename outputs.
             path = row.path
             if isinstance(path, Path):
@@ -275,6 +298,11 @@ def _safe_id(name: str) -> str:
     return safe.decode(errors="ignore") or "slide"
 
 
+def _fold(name: str) -> str:
+    # On file systems that ignore case or the Unicode form, "A" would overwrite "a".
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _relative(path: Location, folder: Path) -> str:
     if isinstance(path, str):
         return path
@@ -284,4 +312,10 @@ def _relative(path: Location, folder: Path) -> str:
 
 def _absolute(path: Path) -> Path:
     # Links stay, because a link carries the slide's name while its target may be a number.
-    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
+    plain = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
+    if ".." not in path.parts or os.path.realpath(plain) == os.path.realpath(path):
+        return Path(plain)
+    # Behind a linked folder, ".." is the parent of the link's target.
+    parts = path.parts
+    last = len(parts) - 1 - parts[::-1].index("..")
+    return Path(os.path.realpath(Path(*parts[: last + 1])), *parts[last + 1 :])

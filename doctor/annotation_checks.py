@@ -11,7 +11,7 @@ from shapely.geometry import MultiPolygon
 from ..cohort import CohortSlide
 from ..eval import EvaluateSettings, find_lesions
 from ..storage import GigaslideError
-from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, PolygonRaster, SlideInfo, TissueMask
+from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideInfo, TissueMask
 from .captured_logs import capture_warnings
 from .findings import Finding, error, from_exception, note, warning
 from .settings import DoctorSettings
@@ -187,7 +187,4 @@ def check_on_slide(
 def _share_on_tissue(tumor: MultiPolygon, tissue: TissueMask) -> float | None:
     if tumor.is_empty or tissue.is_empty:
         return None
-    mask = PolygonRaster(tumor).window(
-        (0.0, 0.0), px_level0=tissue.scale_level0, shape=tissue.mask.shape
-    )
-    return float(tissue.mask[mask].mean()) if mask.any() else None
+    return tissue.share_of(tumor)

@@ -1,7 +1,6 @@
 """Checks between slides: duplicates, patients in several splits, classes, an unlike µm/px."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -33,12 +32,15 @@ def load_cohort(path: Path) -> tuple[Cohort, list[Finding]]:
         advice = f"write it with gigaslide cohort {path} > cohort.csv, correct it, and check that"
         return propose_cohort(path), [note("cohort", message, advice)]
     findings = []
-    rows: dict[str, CohortSlide] = {}
+    rows: dict[Hashable, CohortSlide] = {}
     for row in Cohort.read_rows(path):
-        if str(row.path) in rows:
-            message = f"{row.path} is listed twice"
+        first = rows.setdefault(row.file_key, row)
+        if first is not row:
+            also = "" if first.path == row.path else f", also as {first.path}"
+            splits = list(dict.fromkeys(one.split for one in (first, row) if one.split))
+            sides = f", in {' and '.join(splits)}" if len(splits) > 1 else ""
+            message = f"{row.path} is listed twice{also}{sides}"
             findings.append(error("duplicate", message, "keep one row per slide"))
-        rows.setdefault(str(row.path), row)
     # Built without splits, because Cohort refuses a patient in two of them.
     safe = Cohort.of_rows([replace(row, split="") for row in rows.values()], base=path.parent)
     slides = tuple(
@@ -107,8 +109,7 @@ def check_cohort(
 def _check_files(slides: Sequence[SlideCheckup]) -> Iterator[Finding]:
     for same in _group_by_key((slide.fingerprint, slide) for slide in slides):
         ids = tuple(slide.id for slide in same)
-        is_linked = len({os.path.realpath(slide.path) for slide in same}) == 1
-        message = "links to one file" if is_linked else "files with the same content"
+        message = "files with the same content"
         splits = sorted({slide.split for slide in same} - {""})
         if len(splits) > 1:
             message += f", in {' and '.join(splits)}"

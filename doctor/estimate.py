@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["StageEstimate", "estimate_stages"]
 
 MEASURED_CORES, MEASURED_PX = 2, 299
-PREDICTED_PER_S = {"small": 116.0, "full": 8.9}  # windows per second, Keras on TensorFlow
-# The full network's training was not measured. As with the small one, a training step is taken to
-# cost 4.5 forward passes.
-TRAINED_PER_S = {"small": 26.0, "full": 2.0}
+TRAINING_COST = 4.46  # forward passes per example; measured with inception_v3_small only
 WEIGHTS_WRITTEN = 7  # two files in the model folder, two in the checkpoint, its optimiser thrice
 CELL_BYTES = 5  # of a heatmap: probability and status, before compression
 DISK_BYTES_PER_S = 200e6  # written; a SATA SSD, or a good network folder
@@ -82,11 +79,9 @@ def _estimate_training(
     slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int
 ) -> StageEstimate:
     train = settings.train
-    speed = _relative_speed(settings, cores)
+    rate = _windows_per_s(settings, cores)
     validated = ceil_div(train.examples, train.validate_every) * train.validation_patches
-    seconds = train.examples / (TRAINED_PER_S[train.width] * speed) + validated / (
-        PREDICTED_PER_S[train.width] * speed
-    )
+    seconds = (train.examples * TRAINING_COST + validated) / rate
     used = [
         slide
         for slide in slides
@@ -103,8 +98,8 @@ def _estimate_training(
         unit="examples",
         bytes=_model_bytes(settings) if can_train else 0,
         hours=seconds / 3600 if can_train else 0,
-        basis=f"the {train.width} network at {round_figure(TRAINED_PER_S[train.width] * speed)} "
-        "patches per second, not measured",
+        basis=f"{train.architecture} at {round_figure(rate / TRAINING_COST)} patches per second, "
+        "not measured",
     )
 
 
@@ -118,8 +113,8 @@ def _estimate_prediction(
 ) -> StageEstimate:
     work = [(slide, slide.predict) for slide in slides if slide.predict is not None]
     windows = sum(predict.windows for _, predict in work)
-    width, orientations = settings.train.width, settings.predict.orientations
-    rate = PREDICTED_PER_S[width] * _relative_speed(settings, cores) / orientations
+    orientations = settings.predict.orientations
+    rate = _windows_per_s(settings, cores) / orientations
     reading_s = sum(
         slide.tissue_seconds
         + (predict.read_mpx / slide.tiles.mpx_per_s if slide.tiles and slide.tiles.mpx_per_s else 0)
@@ -132,8 +127,8 @@ def _estimate_prediction(
         unit="windows",
         bytes=sum(predict.cells * CELL_BYTES + PICTURE_BYTES for _, predict in work),
         hours=(reading_s + windows / rate) / 3600,
-        basis=f"the {width} network at {round_figure(rate)} windows per second, not measured, in "
-        f"{format_count(orientations, 'orientation')}; decoding as measured",
+        basis=f"{settings.train.architecture} at {round_figure(rate)} windows per second, not "
+        f"measured, in {format_count(orientations, 'orientation')}; decoding as measured",
     )
 
 
@@ -158,6 +153,7 @@ def _estimate_evaluation(
     )
 
 
-def _relative_speed(settings: DoctorSettings, cores: int) -> float:
-    """Speed of the network relative to the measured one."""
-    return cores / MEASURED_CORES * (MEASURED_PX / settings.tile.patch_px) ** 2
+def _windows_per_s(settings: DoctorSettings, cores: int) -> float:
+    """Windows that the network scores per second, in one orientation."""
+    measured = find_architecture(settings.train.architecture).windows_per_s
+    return measured * cores / MEASURED_CORES * (MEASURED_PX / settings.tile.patch_px) ** 2

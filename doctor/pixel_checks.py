@@ -12,7 +12,7 @@ import numpy as np
 
 from ..cohort import CohortSlide
 from ..storage import UnreadableRegionError
-from ..wsi import Region, Slide, SlideInfo, TissueMask, ceil_div
+from ..wsi import Region, Slide, SlideInfo, TissueMask, ceil_div, describe_unlikely_mpp
 from .findings import Finding, error, note, warning
 from .settings import DoctorSettings, SampleSettings
 
@@ -21,7 +21,6 @@ __all__ = ["COPY_AGAIN", "PixelFacts", "TileSample", "check_pixels", "overview_m
 OPENSLIDE = "OpenSlide"
 LARGE_MPX = 64.0  # a larger overview takes seconds
 COMPARED, REFUSED = "compared tiles are equal", "OpenSlide refuses the file"  # readers' reasons
-SCANNER_MPP = (0.1, 2.0)  # from 100X with oil to about 5X
 LARGEST_MM = 80.0  # a microscope slide is 76 mm long
 SAME_MPP = 0.03  # two µm/px that differ by a smaller share are read from the same level
 POWER_OF_TWO = 0.02  # tolerance: sizes are rounded up, so 513.1 counts as 512
@@ -111,11 +110,9 @@ def _check_given_mpp(info: SlideInfo, row: CohortSlide) -> Iterator[Finding]:
 
 def _check_plausible_mpp(info: SlideInfo) -> Iterator[Finding]:
     width_mm, height_mm = info.width * info.mpp / 1e3, info.height * info.mpp / 1e3
-    low, high = SCANNER_MPP
-    if not low <= info.mpp <= high:
-        yield warning(
-            "µm/px", f"{info.mpp:g} µm/px; slide scanners have {low:g} to {high:g}", VERIFY_MPP
-        )
+    unlikely = describe_unlikely_mpp(info.mpp)
+    if unlikely:
+        yield warning("µm/px", unlikely, VERIFY_MPP)
     elif max(width_mm, height_mm) > LARGEST_MM:
         yield warning(
             "µm/px",

@@ -5,19 +5,26 @@ from .compare_models import compare_cohort
 from .notebook import SlideTruth, evaluate
 from .pn_stage import STAGES, patient_stage, weighted_kappa
 from .predictions.detection_files import DetectionFiles
-from .predictions.prediction import Prediction, open_predictions
+from .predictions.prediction import Prediction, Predictions, SlideFile, open_predictions
 from .report.evaluation import Evaluation
 from .scoring.matching import Match, PooledMatches, SlideMatches, match_detections
 from .scoring.slide_result import SlideResult, SlideStatus
 from .settings import EvaluateSettings
-from .statistics.auc import Pairs, Roc, delong_interval, roc_curve
 from .statistics.bootstrap import Estimate, Resampling, Statistic
 from .statistics.comparison import ModelComparison, compare
 from .statistics.figures import Figures
-from .statistics.froc import Froc, froc_curve
-from .statistics.froc_definitions import DEFINITIONS, FrocDefinition
+from .statistics.froc import DEFINITIONS, Froc, FrocDefinition, froc_curve
 from .statistics.operating import OperatingPoint, find_operating_point
-from .statistics.slide_level import Calibration, Ranking, calibration_curve
+from .statistics.scores import (
+    Calibration,
+    Pairs,
+    Ranking,
+    Roc,
+    calibration_curve,
+    delong_interval,
+    roc_curve,
+    youden_threshold,
+)
 from .truth.lesions import Lesions, find_lesions
 from .truth.mask_lesions import MaskLesions, Raster, label_mask
 from .truth.measures import CLASSES, LesionMeasures, LesionRule
@@ -45,10 +52,12 @@ __all__ = [
     "Pairs",
     "PooledMatches",
     "Prediction",
+    "Predictions",
     "Ranking",
     "Raster",
     "Resampling",
     "Roc",
+    "SlideFile",
     "SlideMatches",
     "SlideResult",
     "SlideStatus",
@@ -72,4 +81,5 @@ __all__ = [
     "roc_curve",
     "slides_to_evaluate",
     "weighted_kappa",
+    "youden_threshold",
 ]

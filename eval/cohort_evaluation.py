@@ -3,32 +3,28 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..cohort import Cohort, CohortSlide
-from ..storage import GigaslideError, Recipe, SettingsError, atomic_folder
+from ..storage import GigaslideError, Output, Recipe, SettingsError
 from . import pn_stage
-from .camelyon16 import evaluate_official
-from .pn_stage import PatientStages
-from .predictions.prediction import Prediction, Predictions, open_predictions
-from .predictions.slide_file import SlideFile
-from .report.command import format_command
-from .report.evaluation import Evaluation
-from .report.evaluation_page import evaluation_html
+from .predictions.prediction import Prediction, Predictions, SlideFile, open_predictions
+from .predictions.threshold import find_threshold
+from .report.evaluation import Evaluation, evaluate_results
+from .report.page import evaluation_html
 from .report.pictures import Gallery
-from .report.provenance import identify_slide, list_versions
-from .scoring.slide_result import SlideResult, SlideStatus, refuse_misplaced, score_slide
+from .report.provenance import format_command, identify_slide, list_versions
+from .scoring.slide_result import SlideResult, SlideStatus, score_slide
 from .settings import EvaluateSettings
-from .statistics.figures import compute_figures
+from .statistics.figures import check_columns
 from .statistics.operating import (
     Peaks,
-    find_operating_point,
     find_peaks,
     list_false_positives,
     list_missed,
 )
-from .statistics.subgroups import check_columns, compute_subgroups
 from .truth.truth import Truth
 
 __all__ = [
@@ -41,7 +37,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-STAGE = "evaluate"
 METRICS = {
     "patch_auc",
     "slide_auc",
@@ -71,20 +66,25 @@ def evaluate_cohort(
     as CSV: see `open_predictions`. A slide that cannot be scored is excluded and listed with its
     reason. on_slide receives the id of every slide that is done.
 
+    Without a given slide_threshold, the operating point is at the threshold of the model card, see
+    `find_threshold`.
+
     Raises:
         SettingsError: no slides of that split, or out holds something else than an evaluation.
         ScoreError: no predictions, or detections that cannot be used or are of slides the cohort
             does not list.
     """
     check_choice(cohort, settings)
-    _check_out(out)
     opened = open_predictions(predictions, cohort)
     slides = slides_to_evaluate(cohort, settings)
-    evaluation = _evaluate(slides, opened, settings, on_slide=on_slide)
-    recipe = _recipe(slides, opened, settings)
+    threshold = find_threshold(predictions, settings)
+    output = _output(out, slides, opened, threshold.apply(settings))
+    output.refuse_foreign()
+    evaluation = _evaluate(slides, opened, threshold.apply(settings), on_slide=on_slide)
+    evaluation = replace(evaluation, threshold_origin=threshold.origin)
     command = format_command("evaluate", [cohort.source, predictions, out], settings)
-    with atomic_folder(out) as partial:
-        _write(evaluation, recipe, command, partial)
+    with output.write() as partial:
+        _write(evaluation, command, Path(partial))
     counts = evaluation.metrics["cohort"]
     logger.info("%s: %d of %d slides in the figures", out, counts["in_figures"], counts["slides"])
     return evaluation
@@ -95,18 +95,16 @@ def find_evaluation(
 ) -> dict[str, Any] | None:
     """Return the metrics in out if `evaluate_cohort` would only repeat them; None where there is no
     whole evaluation of the same inputs."""
-    found = Recipe.load(out / "recipe.json")
     slides, opened = slides_to_evaluate(cohort, settings), open_predictions(predictions, cohort)
-    if found is None or found.differences(_recipe(slides, opened, settings)):
+    resolved = find_threshold(predictions, settings).apply(settings)
+    if not _output(out, slides, opened, resolved).state().is_unchanged:
         return None
     try:
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         logger.warning("%s: made again: metrics.json cannot be read: %s", out, error)
         return None
-    report = out / "report.html"
-    has_all = isinstance(metrics, dict) and metrics.keys() >= METRICS
-    return metrics if has_all and report.is_file() and report.stat().st_size else None
+    return metrics if isinstance(metrics, dict) and metrics.keys() >= METRICS else None
 
 
 def slides_to_evaluate(cohort: Cohort, settings: EvaluateSettings) -> list[CohortSlide]:
@@ -174,7 +172,7 @@ def _evaluate(
     gallery, results = Gallery(settings, slides=len(slides)), []
     peaks: dict[str, Peaks] = {}
     classes: dict[str, str] = {}
-    has_stages, threshold = pn_stage.is_asked(slides, settings), settings.slide_threshold
+    has_stages, threshold = pn_stage.is_asked(slides, settings), settings.threshold
     for slide in slides:
         with SlideFile(slide) as file:
             result, prediction = score_file(slide, predictions, file, settings)
@@ -190,15 +188,8 @@ def _evaluate(
         results.append(result)
         if on_slide is not None:
             on_slide(slide.id)
-    refuse_misplaced(results)
-    return Evaluation(
-        figures=compute_figures(results, settings),
-        results=tuple(results),
-        settings=settings,
-        point=find_operating_point(results, threshold=threshold, peaks=peaks),
-        subgroups=compute_subgroups(results, settings),
-        official=evaluate_official(results, settings),
-        stages=PatientStages.evaluate(results, classes, settings) if has_stages else None,
+    return replace(
+        evaluate_results(results, settings, peaks=peaks, predicted_class=classes),
         unlisted=predictions.unlisted,
         pictures=gallery.slides,
         missed_crops=tuple(gallery.missed),
@@ -206,20 +197,11 @@ def _evaluate(
     )
 
 
-def _check_out(out: Path) -> None:
-    """Refuse a folder of something else: the folder is replaced as a whole."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    recipe = Recipe.load(out / "recipe.json") if out.is_dir() else None
-    if recipe is None or recipe.stage != STAGE:
-        raise SettingsError(f"{out}: holds something else than an evaluation; give a new folder")
-
-
-def _recipe(
-    slides: Sequence[CohortSlide], predictions: Predictions, settings: EvaluateSettings
-) -> Recipe:
-    return Recipe(
-        stage=STAGE,
+def _output(
+    out: Path, slides: Sequence[CohortSlide], predictions: Predictions, settings: EvaluateSettings
+) -> Output:
+    recipe = Recipe(
+        stage="evaluate",
         settings=settings.model_dump(mode="json"),
         inputs={
             slide.id: {**identify_slide(slide), **predictions.identify_inputs(slide)}
@@ -227,13 +209,13 @@ def _recipe(
         },
         made_with=list_versions(),
     )
+    return Output(location=out, recipe=recipe, files=("metrics.json", "report.html"))
 
 
-def _write(evaluation: Evaluation, recipe: Recipe, command: str, folder: Path) -> None:
+def _write(evaluation: Evaluation, command: str, folder: Path) -> None:
     for name, table in evaluation.tables.items():
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     text = json.dumps(evaluation.metrics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "metrics.json").write_text(text, encoding="utf-8")
-    html = evaluation_html(evaluation, made_with=recipe.made_with, command=command)
+    html = evaluation_html(evaluation, made_with=list_versions(), command=command)
     (folder / "report.html").write_text(html, encoding="utf-8")
-    recipe.save(folder / "recipe.json")

@@ -3,36 +3,34 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..cohort import Cohort
-from ..storage import Recipe, SettingsError, atomic_folder, refuse_foreign_folder
+from ..storage import Output, Recipe, SettingsError
 from .cohort_evaluation import score_file, slides_to_evaluate
-from .predictions.prediction import Predictions, open_predictions
-from .predictions.slide_file import SlideFile
-from .report.command import format_command
-from .report.comparison_page import ModelCurves, comparison_html
+from .predictions.prediction import Predictions, SlideFile, open_predictions
+from .predictions.threshold import OperatingThreshold, find_threshold
 from .report.drawing import SlidePictures
+from .report.page import ModelCurves, comparison_html
 from .report.pictures import draw_slide, try_to_draw
-from .report.provenance import identify_slide, list_versions
+from .report.provenance import format_command, identify_slide, list_versions
+from .report.tables import FROC, ROC, curves_table
 from .scoring.slide_result import SlideResult, refuse_misplaced
 from .settings import EvaluateSettings
-from .statistics.auc import roc_curve
-from .statistics.comparison import ModelComparison, compare
-from .statistics.disagreement import list_disagreements
-from .statistics.froc import froc_curve
-from .statistics.froc_definitions import OURS
+from .statistics.comparison import ModelComparison, compare, list_disagreements
+from .statistics.froc import OURS, froc_curve
 from .statistics.resampled import pool_matches, pool_scores
+from .statistics.scores import roc_curve
 
 __all__ = ["compare_cohort"]
 
 logger = logging.getLogger(__name__)
 
-STAGE = "compare"
 PICTURED = 12  # slides that models disagree on
 PICTURE_BYTES = 100_000
 
@@ -42,6 +40,7 @@ class _Models:
     """Predictions and results of each model, by name."""
 
     opened: Mapping[str, Predictions]
+    thresholds: Mapping[str, OperatingThreshold]
     scored: Mapping[str, Sequence[SlideResult]]
 
     def curves(self, shared: Sequence[str], settings: EvaluateSettings) -> dict[str, ModelCurves]:
@@ -80,8 +79,13 @@ class _Models:
             prediction = predicted.get(name)
             drawn[name] = try_to_draw(
                 f"{slide}, {name}",
-                lambda result=result, prediction=prediction: draw_slide(
-                    overview, result, prediction, settings, most_bytes=PICTURE_BYTES
+                partial(
+                    draw_slide,
+                    overview,
+                    result,
+                    prediction,
+                    self.thresholds[name].apply(settings),
+                    most_bytes=PICTURE_BYTES,
                 ),
             )
         return {name: one for name, one in drawn.items() if not isinstance(one, str)}
@@ -114,26 +118,13 @@ def compare_cohort(
         )
     if len(predictions) < 2:
         raise SettingsError(f"{len(predictions)} set of predictions: give at least two to compare")
-    refuse_foreign_folder(out)
     names = _name_models(predictions)
     opened = {
         name: open_predictions(path, cohort) for name, path in zip(names, predictions, strict=True)
     }
-    for one in opened.values():
-        one.check(slides)
-    scored: dict[str, list[SlideResult]] = {name: [] for name in names}
-    for slide in slides:
-        with SlideFile(slide) as file:
-            for name, one in opened.items():
-                scored[name].append(score_file(slide, one, file, settings)[0])
-                if on_slide is not None:
-                    on_slide(slide.id)
-    for results in scored.values():
-        refuse_misplaced(results)
-    first, *others = names
-    found = [
-        compare(scored[first], scored[other], settings, names=(first, other)) for other in others
-    ]
+    thresholds = {
+        name: find_threshold(path, settings) for name, path in zip(names, predictions, strict=True)
+    }
     inputs = {
         slide.id: {
             **identify_slide(slide),
@@ -142,15 +133,38 @@ def compare_cohort(
         for slide in slides
     }
     recipe = Recipe(
-        stage=STAGE,
+        stage="compare",
         settings=settings.model_dump(mode="json"),
-        inputs={"predictions": [str(path) for path in predictions], "slides": inputs},
+        inputs={
+            "predictions": [str(path) for path in predictions],
+            "thresholds": [one.value for one in thresholds.values()],
+            "slides": inputs,
+        },
         made_with=list_versions(),
     )
+    output = Output(location=out, recipe=recipe)
+    output.refuse_foreign()
+    for one in opened.values():
+        one.check(slides)
+    scored: dict[str, list[SlideResult]] = {name: [] for name in names}
+    for slide in slides:
+        with SlideFile(slide) as file:
+            for name, one in opened.items():
+                own = thresholds[name].apply(settings)
+                scored[name].append(score_file(slide, one, file, own)[0])
+                if on_slide is not None:
+                    on_slide(slide.id)
+    for results in scored.values():
+        refuse_misplaced(results)
+    first, *others = names
+    found = [
+        compare(scored[first], scored[other], settings, names=(first, other)) for other in others
+    ]
     further = [word for path in predictions[2:] for word in ("--further", str(path))]
     command = format_command("compare", [cohort.source, *predictions[:2], out], settings, further)
-    with atomic_folder(out) as partial:
-        _write(found, _Models(opened=opened, scored=scored), settings, recipe, command, partial)
+    models = _Models(opened=opened, thresholds=thresholds, scored=scored)
+    with output.write() as folder:
+        _write(found, models, settings, command, Path(folder))
     logger.info("%s: %d models compared", out, len(names))
     return found
 
@@ -168,33 +182,33 @@ def _write(
     found: Sequence[ModelComparison],
     models: _Models,
     settings: EvaluateSettings,
-    recipe: Recipe,
     command: str,
     folder: Path,
 ) -> None:
-    rows = list_disagreements(models.scored, threshold=settings.slide_threshold)
+    rows = list_disagreements(models.scored)
     curves = models.curves([row["slide"] for row in rows], settings)
     metrics = {
         **found[0].metrics,
         "further": [one.metrics for one in found[1:]],
         "shared_slides": len(rows),
         "disagreements": rows,
-        "settings": recipe.settings,
+        "operating_points": {name: asdict(one) for name, one in models.thresholds.items()},
+        "settings": settings.model_dump(mode="json"),
     }
     text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "comparison.json").write_text(text, encoding="utf-8")
     for name, parts in {
         "comparison": [_differences_table(one) for one in found],
         "disagreements": [_disagreements_table(rows)],
-        "roc": [_curve_table(name, one.roc, ROC) for name, one in curves.items()],
-        "froc": [_curve_table(name, one.froc, FROC) for name, one in curves.items()],
+        "roc": [curves_table({n: one.roc for n, one in curves.items()}, ROC, by="model")],
+        "froc": [curves_table({n: one.froc for n, one in curves.items()}, FROC, by="model")],
     }.items():
         table = pd.concat(parts, ignore_index=True)
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     pictures = {row["slide"]: models.draw(row["slide"], settings) for row in rows[:PICTURED]}
-    html = comparison_html(metrics, curves, pictures, made_with=recipe.made_with, command=command)
+    versions = list_versions()
+    html = comparison_html(metrics, curves, pictures, made_with=versions, command=command)
     (folder / "compare.html").write_text(html, encoding="utf-8")
-    recipe.save(folder / "recipe.json")
 
 
 def _differences_table(comparison: ModelComparison) -> pd.DataFrame:
@@ -213,17 +227,3 @@ def _disagreements_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             for name, one in row["models"].items()
         ]
     )
-
-
-ROC = {name: name for name in ("threshold", "false_positive_rate", "true_positive_rate")}
-FROC = {
-    "threshold": "threshold",
-    "false_positives_per_slide": "false_positives",
-    "sensitivity": "sensitivity",
-}
-"""Fields of a curve, by the names of their columns."""
-
-
-def _curve_table(model: str, curve: Any, columns: Mapping[str, str]) -> pd.DataFrame:
-    found = {column: getattr(curve, name) for column, name in columns.items()}
-    return pd.DataFrame({"model": model, **found})

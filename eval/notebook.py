@@ -1,6 +1,6 @@
 """Evaluation in a notebook: detections and truth in, an `Evaluation` out, without a folder."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,20 +12,14 @@ from shapely.geometry import MultiPolygon, Polygon
 from ..cohort import Cohort, CohortSlide
 from ..storage import AnnotationError, ScoreError, SettingsError
 from ..wsi import Detections
-from .camelyon16 import evaluate_official
 from .cohort_evaluation import check_choice, slides_to_evaluate
-from .pn_stage import PatientStages, is_asked
 from .predictions.detection_files import DetectionFiles
-from .predictions.prediction import GivenDetections
-from .predictions.slide_file import SlideFile
-from .report.evaluation import Evaluation
-from .scoring.slide_result import SlideResult, refuse_misplaced, score_slide
+from .predictions.prediction import GivenDetections, SlideFile
+from .report.evaluation import Evaluation, evaluate_results
+from .scoring.slide_result import SlideResult, score_slide
 from .settings import EvaluateSettings
-from .statistics.figures import compute_figures
-from .statistics.operating import find_operating_point
-from .statistics.subgroups import check_columns, compute_subgroups
-from .truth.level_mask import SAME_SHARE
-from .truth.mask_lesions import Raster, label_mask
+from .statistics.figures import check_columns
+from .truth.mask_lesions import SAME_SHARE, Raster, label_mask
 from .truth.measures import LesionRule
 from .truth.truth import Truth, TumorMask
 
@@ -72,27 +66,17 @@ def evaluate(
             probability outside [0, 1].
         AnnotationError: a mask of other values or another shape, or tumour outside its slide.
     """
-    chosen = settings or EvaluateSettings(split="")
+    given_settings = settings or EvaluateSettings(split="")
+    chosen = given_settings.model_copy(update={"slide_threshold": given_settings.threshold})
     ids = [slide.id for slide in truth] if isinstance(truth, Cohort) else list(truth)
     given = GivenDetections(_read_detections(detections, ids))
     if isinstance(truth, Cohort):
         check_choice(truth, chosen)
         pairs = [(slide, None) for slide in slides_to_evaluate(truth, chosen)]
     else:
-        pairs = list(_list_slides(truth))
+        pairs = [(_describe_slide(name, known), known) for name, known in truth.items()]
         check_columns((slide for slide, _ in pairs), chosen)
-    results = tuple(_score(slide, known, given, chosen) for slide, known in pairs)
-    refuse_misplaced(results)
-    has_stages = is_asked([slide for slide, _ in pairs], chosen)
-    return Evaluation(
-        figures=compute_figures(results, chosen),
-        results=results,
-        settings=chosen,
-        point=find_operating_point(results, threshold=chosen.slide_threshold),
-        subgroups=compute_subgroups(results, chosen),
-        official=evaluate_official(results, chosen),
-        stages=PatientStages.evaluate(results, {}, chosen) if has_stages else None,
-    )
+    return evaluate_results([_score(slide, known, given, chosen) for slide, known in pairs], chosen)
 
 
 def _read_detections(
@@ -111,16 +95,14 @@ def _read_detections(
     return DetectionFiles.of_table(given, ids)
 
 
-def _list_slides(truth: Mapping[str, SlideTruth]) -> Iterator[tuple[CohortSlide, SlideTruth]]:
-    for name, known in truth.items():
-        slide = CohortSlide(
-            id=name,
-            path=Path(name),
-            label="normal" if known.tumor is None else "tumor",
-            patient=known.patient,
-            further=tuple(known.columns.items()),
-        )
-        yield slide, known
+def _describe_slide(name: str, known: SlideTruth) -> CohortSlide:
+    return CohortSlide(
+        id=name,
+        path=Path(name),
+        label="normal" if known.tumor is None else "tumor",
+        patient=known.patient,
+        further=tuple(known.columns.items()),
+    )
 
 
 def _score(

@@ -13,9 +13,8 @@ from skimage.measure import label, regionprops
 
 from ..cohort import CohortSlide
 from ..wsi import Heatmap
-from .scoring.exclusions import Exclusion
-from .scoring.slide_result import SlideResult
-from .scoring.threshold import reaches
+from .scoring.matching import reaches
+from .scoring.slide_result import Exclusion, SlideResult
 from .settings import EvaluateSettings
 from .statistics.bootstrap import Estimate, Statistic
 from .statistics.resampled import draw_resamples

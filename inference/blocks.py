@@ -22,8 +22,14 @@ from ..storage import (
     write_file,
 )
 from ..wsi import CellStatus, Heatmap, Slide, ceil_div, floor_div, open_slide
-from .export import export_prediction, exports_of
-from .folder import HEATMAP, count_cells, heatmap_recipe, refuse_foreign_folder, refuse_if_gone
+from .export import export_prediction, exports_output
+from .prediction_folder import (
+    HEATMAP,
+    count_cells,
+    heatmap_recipe,
+    refuse_foreign_folder,
+    refuse_missing_slide,
+)
 from .score import cells_per_call, find_cells, heatmap_fields, heatmap_grid, score_windows
 from .settings import PredictSettings
 
@@ -34,7 +40,7 @@ BLOCK_PX = 2**27
 killed run loses at most one block per worker. The same on every machine, so that any machine can
 continue what another began."""
 READING_THREADS = 4
-CELLS, STATUS = "cells", "status"
+CELLS, INITIAL_STATUS = "cells", "status"
 CELL = np.dtype("<i4")
 
 
@@ -43,8 +49,9 @@ class PredictBlocks:
     """`BlockWork` that writes OUT/<slide>/heatmap.zarr and, once it is whole, the exports beside
     it.
 
-    The partial output keeps the cells in the order of their blocks (`cells`) and the status of all
-    cells before any is scored (`status`). Scores are kept in the records of the blocks.
+    Scores are kept in the records of the blocks until the last one is there. Beside them, the
+    partial output keeps the cells in the order of their blocks (`cells`) and the status of all
+    cells before any is scored (`status`).
     """
 
     models: Ensemble
@@ -56,7 +63,7 @@ class PredictBlocks:
     """Pixels that the network takes in one block."""
 
     def output(self, slide: CohortSlide) -> Output:
-        refuse_if_gone(slide)
+        refuse_missing_slide(slide)
         refuse_foreign_folder(self.out / slide.id)
         return Output(
             location=self.out / slide.id / HEATMAP,
@@ -71,12 +78,12 @@ class PredictBlocks:
     def prepare(self, context: SlideContext[CohortSlide]) -> BlockPlan:
         slide, settings = context.slide, self.settings
         # They describe another heatmap, which nobody sees any more.
-        exports_of(self.out / slide.id, "", settings).remove()
+        exports_output(self.out / slide.id, "", settings).remove()
         opened = context.opened
         grid, status = find_cells(opened, self.models.input_spec, settings)
         cells = _order_cells(np.argwhere(status == CellStatus.NOT_YET), self.cells_per_block)
         write_file(context.partial.folder, CELLS, cells.astype(CELL).tobytes())
-        write_file(context.partial.folder, STATUS, status.tobytes())
+        write_file(context.partial.folder, INITIAL_STATUS, status.tobytes())
         fields = {**heatmap_fields(opened, grid), "slide": slide.id}
         return BlockPlan(
             blocks=ceil_div(len(cells), self.cells_per_block),
@@ -104,7 +111,7 @@ class PredictBlocks:
         self, context: SlideContext[CohortSlide], records: Mapping[int, BlockRecord]
     ) -> dict[str, Any]:
         plan = context.plan.data
-        content = read_file(context.partial.folder, STATUS) or b""
+        content = read_file(context.partial.folder, INITIAL_STATUS) or b""
         status = np.frombuffer(content, np.uint8).reshape(plan["shape"]).copy()
         probability = np.full(status.shape, np.nan, np.float32)
         for number, record in records.items():

@@ -10,10 +10,10 @@ import numpy as np
 from ..storage import Output, StoreError
 from ..wsi import Detections, Heatmap, Slide, overlay_heatmap, shrink
 from .detect import find_detections
-from .folder import DETECTIONS, HEATMAP, exports_recipe
+from .prediction_folder import DETECTIONS, HEATMAP, exports_recipe
 from .settings import PredictSettings
 
-__all__ = ["EXPORTERS", "Exporter", "export_prediction", "exports_of"]
+__all__ = ["EXPORTERS", "Exporter", "export_prediction", "exports_output"]
 
 PICTURE_PX = 1200
 
@@ -43,10 +43,14 @@ EXPORTERS: dict[str, Exporter] = {
     DETECTIONS: write_detections,
     "heatmap.png": write_picture,
 }
-"""Exports by file name in the slide's folder of predictions. A new one is added here."""
+"""Exports by file name in the slide's folder of predictions. A new one is added here.
+
+An exporter gets no settings. If it needs one that leaves the heatmap as it is, add the setting's
+name to EXPORT_SETTINGS in prediction_folder.py too; else the network runs again when it changes.
+"""
 
 
-def exports_of(folder: Path, heatmap_sha256: str, settings: PredictSettings) -> Output:
+def exports_output(folder: Path, heatmap_sha256: str, settings: PredictSettings) -> Output:
     """Return the exports of one slide as an output, which shares its folder with the heatmap.
 
     Its recipe names the heatmap by its content, so other exports never run the network again.
@@ -70,7 +74,7 @@ def export_prediction(
         SettingsError: the folder holds an output of another stage.
         StoreError: the heatmap is damaged.
     """
-    output = exports_of(folder, heatmap_sha256, settings)
+    output = exports_output(folder, heatmap_sha256, settings)
     state = output.state()
     if state.is_unchanged:
         return state.attributes["detections"], ""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..models import Runtime
+from ..models import RuntimeName
 from ..storage import Number, Settings
 from ..wsi import TissueSettings
 
@@ -21,7 +21,7 @@ class PredictSettings(Settings):
     """Rotations and reflections averaged per window: all 8, or 1."""
     batch_size: int = Field(default=64, ge=1)
     """Windows per call of the network; each orientation of a window counts as one."""
-    runtime: Runtime = "auto"
+    runtime: RuntimeName = "auto"
     """Runtime of the network. auto is OpenVINO on a CPU (probabilities equal Keras's to 1e-5) and
     Keras on a GPU."""
     min_tissue: float = Field(default=0.5, ge=0, le=1)

@@ -7,16 +7,24 @@ from .allocator import keep_large_buffers
 from .architectures import (
     ARCHITECTURES,
     Architecture,
+    ArchitectureName,
     InceptionOptions,
     build_network,
     find_architecture,
 )
 from .backend import choose_backend, prepare_keras
-from .card import CARD, WEIGHTS, ModelCard, hash_weights, parameter_counts
+from .card import (
+    CARD,
+    WEIGHTS,
+    ModelCard,
+    OperatingThreshold,
+    hash_weights,
+    parameter_counts,
+)
 from .device import describe_device
 from .ensemble import Ensemble
 from .predictor import Predictor, load_network, load_predictor
-from .runtimes import RUNTIMES, Forward, Runtime
+from .runtimes import RUNTIMES, Forward, RuntimeName
 
 __all__ = [
     "ARCHITECTURES",
@@ -24,12 +32,14 @@ __all__ = [
     "RUNTIMES",
     "WEIGHTS",
     "Architecture",
+    "ArchitectureName",
     "Ensemble",
     "Forward",
     "InceptionOptions",
     "ModelCard",
+    "OperatingThreshold",
     "Predictor",
-    "Runtime",
+    "RuntimeName",
     "build_network",
     "choose_backend",
     "describe_device",

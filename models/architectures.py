@@ -1,4 +1,5 @@
-"""Registry of network architectures: the one place where a new network is added.
+"""Registry of network architectures. An entry here is all that a new network needs besides its
+build function: `gigaslide train --architecture` offers every entry.
 
 A network maps (N, scales, P, P, 3) RGB pixels in [0, 255] to (N, classes) probabilities; whatever
 it does to the pixels first is inside it. Nothing here imports Keras before a network is built.
@@ -7,7 +8,7 @@ it does to the pixels first is inside it. Nothing here imports Keras before a ne
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
+    "ArchitectureName",
     "InceptionOptions",
     "build_network",
     "find_architecture",
@@ -43,13 +45,17 @@ class Architecture:
     build: Callable[[InputSpec, Any], "keras.Model"]
     """From input spec and options to a network with random weights."""
     options: type[Settings]
-    """Model of the options."""
-    least_px: int
+    """Model of the options. An option is set by the field of `TrainSettings` of the same name, and
+    keeps its default where there is no such field."""
+    min_patch_px: int
     """Smallest side of a patch."""
-    pixels: str
-    """Preprocessing inside the network, for readers of a model card."""
+    preprocessing: str
+    """Preprocessing inside the network, in words; a model card holds it as `pixels`."""
     parameters: int
     """Numbers in a network of one scale and two classes."""
+    windows_per_s: float
+    """Windows of 299 px that Keras scores per second on 2 cores with AVX2; for the estimates of
+    `gigaslide doctor`."""
 
     @property
     def weights_bytes(self) -> int:
@@ -66,22 +72,30 @@ def _inception_v3(
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "inception_v3": Architecture(
-        build=partial(_inception_v3, multiplier=1.0),
-        options=InceptionOptions,
-        least_px=75,
-        pixels="RGB in [0, 255], scaled to [-1, 1]",
-        parameters=21_806_882,
-    ),
     "inception_v3_small": Architecture(
         build=partial(_inception_v3, multiplier=0.1),
         options=InceptionOptions,
-        least_px=75,
-        pixels="RGB in [0, 255], scaled to [-1, 1]",
+        min_patch_px=75,
+        preprocessing="RGB in [0, 255], scaled to [-1, 1]",
         parameters=283_759,
+        windows_per_s=116.0,
+    ),
+    "inception_v3": Architecture(
+        build=partial(_inception_v3, multiplier=1.0),
+        options=InceptionOptions,
+        min_patch_px=75,
+        preprocessing="RGB in [0, 255], scaled to [-1, 1]",
+        parameters=21_806_882,
+        windows_per_s=8.9,
     ),
 }
-"""Architectures by the name that a model card gives."""
+"""Architectures by the name that the option and a model card give."""
+
+if TYPE_CHECKING:
+    ArchitectureName = str
+else:
+    ArchitectureName = Literal[tuple(ARCHITECTURES)]
+    """Name in `ARCHITECTURES`."""
 
 
 def find_architecture(name: str) -> Architecture:
@@ -108,10 +122,10 @@ def build_network(
     """
     prepare_keras()
     architecture = find_architecture(name)
-    if spec.patch_px < architecture.least_px:
+    if spec.patch_px < architecture.min_patch_px:
         raise ModelError(
             f"architecture {name}: patches of {spec.patch_px} px are too small; set patch_px to "
-            f"{architecture.least_px} or more"
+            f"{architecture.min_patch_px} or more"
         )
     try:
         checked = architecture.options.model_validate(dict(options or {}))

@@ -6,12 +6,12 @@ import keras
 
 from .runtimes import Forward
 
-__all__ = ["limit_threads", "start"]
+__all__ = ["limit_threads", "start_keras"]
 
 logger = logging.getLogger(__name__)
 
 
-def start(network: keras.Model, threads: int | None) -> Forward:
+def start_keras(network: keras.Model, threads: int | None) -> Forward:
     """Return the forward pass of a network; it is compiled once for each batch size."""
     limit_threads(threads)
     return network.predict_on_batch

@@ -13,10 +13,10 @@ from openvino.preprocess import PrePostProcessor
 
 from .runtimes import Forward
 
-__all__ = ["start"]
+__all__ = ["start_openvino"]
 
 
-def start(network: keras.Model, threads: int | None) -> Forward:
+def start_openvino(network: keras.Model, threads: int | None) -> Forward:
     """Convert a network, which takes some ten seconds, and return its forward pass in 32-bit
     floats on the CPU."""
     compiled = _compile(network, threads)

@@ -17,7 +17,7 @@ from .architectures import build_network
 from .backend import prepare_keras
 from .card import WEIGHTS, ModelCard
 from .ensemble import Ensemble
-from .runtimes import Forward, Runtime, start_runtime
+from .runtimes import Forward, RuntimeName, start_runtime
 
 if TYPE_CHECKING:
     import keras
@@ -53,7 +53,7 @@ class Predictor:
 
 
 def load_predictor(
-    folders: Path | Sequence[Path], *, runtime: Runtime = "auto", threads: int | None = None
+    folders: Path | Sequence[Path], *, runtime: RuntimeName = "auto", threads: int | None = None
 ) -> Predictor:
     """Load one model folder, or several as an ensemble that averages their probabilities.
 
@@ -75,7 +75,7 @@ _LOADING = threading.Lock()  # threads that ask at the same time load once
 
 
 @lru_cache(maxsize=PREDICTORS_KEPT)
-def _load(ensemble: Ensemble, weights: str, runtime: Runtime, threads: int | None) -> Predictor:
+def _load(ensemble: Ensemble, weights: str, runtime: RuntimeName, threads: int | None) -> Predictor:
     prepare_keras()
     from .keras_runtime import limit_threads
 

@@ -1,6 +1,9 @@
-"""Registry of runtimes: what computes a network's forward pass. A new runtime is added here.
+"""Registry of runtimes: what computes a network's forward pass.
 
-A runtime that is not Keras is compared with Keras before it is used.
+`gigaslide predict --runtime` offers every entry. A runtime takes a Keras network that holds its
+weights; it cannot load a file of its own, such as a ready .onnx. One that is not Keras is compared
+with Keras before it is used. A library that a new runtime imports also goes into `install_requires`
+in setup.cfg and into KERAS in tests/test_repository.py.
 """
 
 import logging
@@ -14,12 +17,10 @@ from ..storage import ModelError
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["RUNTIMES", "Forward", "Runtime", "start_runtime"]
+__all__ = ["RUNTIMES", "Forward", "RuntimeName", "start_runtime"]
 
 logger = logging.getLogger(__name__)
 
-Runtime = Literal["auto", "openvino", "keras"]
-"""auto is OpenVINO where Keras sees no GPU."""
 Forward = Callable[[np.ndarray], np.ndarray]
 """(N, scales, P, P, 3) uint8 RGB → (N, classes) probabilities."""
 
@@ -28,26 +29,34 @@ PROBES = 2
 
 
 def _keras(network: "keras.Model", threads: int | None) -> Forward:
-    from .keras_runtime import start
+    from .keras_runtime import start_keras
 
-    return start(network, threads)
+    return start_keras(network, threads)
 
 
 def _openvino(network: "keras.Model", threads: int | None) -> Forward:
-    from .openvino_runtime import start
+    from .openvino_runtime import start_openvino
 
-    return start(network, threads)
+    return start_openvino(network, threads)
 
 
 RUNTIMES: dict[str, Callable[["keras.Model", int | None], Forward]] = {
-    "keras": _keras,
     "openvino": _openvino,
+    "keras": _keras,
 }
 """By name: from a network and a number of threads (None = all cores) to its forward pass."""
+AUTO = "auto"
+"""Keras where it sees a GPU, else OpenVINO; no other entry is ever chosen automatically."""
+
+if TYPE_CHECKING:
+    RuntimeName = str
+else:
+    RuntimeName = Literal[(AUTO, *RUNTIMES)]
+    """auto, or a name in `RUNTIMES`."""
 
 
 def start_runtime(
-    network: "keras.Model", runtime: Runtime, *, threads: int | None = None
+    network: "keras.Model", runtime: RuntimeName, *, threads: int | None = None
 ) -> tuple[str, Forward]:
     """Start a runtime: return its name and the forward pass.
 
@@ -57,14 +66,14 @@ def start_runtime(
         ModelError: the runtime asked for cannot run the network, or its probabilities differ from
             Keras's.
     """
-    if runtime == "keras" or (runtime == "auto" and _has_gpu()):
+    if runtime == "keras" or (runtime == AUTO and _has_gpu()):
         return "keras", RUNTIMES["keras"](network, threads)
-    name = "openvino" if runtime == "auto" else runtime
+    name = "openvino" if runtime == AUTO else runtime
     try:
         forward = RUNTIMES[name](network, threads)
         _compare(forward, network)
     except Exception as error:  # whatever a converter of foreign graphs raises
-        if runtime != "auto":
+        if runtime != AUTO:
             raise ModelError(
                 f"the runtime {name} cannot run this model: {error}; use --runtime keras"
             ) from error

@@ -17,14 +17,16 @@ from ..storage import (
     Location,
     Output,
     Recipe,
+    SlideError,
+    format_count,
+    format_location,
     join_location,
     read_part,
     write_file,
 )
-from ..wsi import Slide, open_slide
+from ..wsi import Slide, open_slide, warn_of_unlikely_mpp
 from .pixels import fitted_stains, read_pixels
-from .plan import plan_slide, recipe_of, refuse_if_gone
-from .quota import Quota
+from .plan import Quota, plan_slide, recipe_of, refuse_if_gone
 from .sampling import ROW, Candidates
 from .settings import TileSettings
 from .write import block_layout, create_arrays, layouts, rows_per_block, write_rest, write_rows
@@ -132,6 +134,13 @@ class PatchBlocks(ABC, Generic[ItemT]):
         lost = {name: np.zeros(rows, bool) for name, rows in total.items()}
         for number, block in enumerate(self._blocks(total)):
             lost[block.name][records[number].notes["unreadable"]] = True
+        if lost and all(flags.all() for flags in lost.values()) and sum(total.values()):
+            context.partial.discard()  # so that a later run reads them again
+            raise SlideError(
+                f"{format_location(context.slide.slide.path)}: none of its "
+                f"{format_count(sum(total.values()), 'patch', 'patches')} could be read; copy the "
+                "file again"
+            )
         for name, rows in total.items():
             place = join_location(context.partial.whole, name)
             write_rest(place, _windows(context, name, start=0, stop=rows), lost[name])
@@ -143,12 +152,16 @@ class PatchBlocks(ABC, Generic[ItemT]):
         }
 
     def outcome(self, slide: ItemT, attributes: Mapping[str, Any]) -> SlideOutcome:
+        if "slide_mpp" in attributes:  # not in stores of an earlier version
+            warn_of_unlikely_mpp(slide.id, attributes["slide_mpp"])
         unreadable = sum(attributes.get("unreadable", {}).values())
-        lost = f"{unreadable} patches could not be read" if unreadable else ""
+        lost = f"{format_count(unreadable, 'patch', 'patches')} could not be read"
+        no_tumor = attributes.get("no_tumor", "")
+        reasons = [attributes.get("reason", ""), no_tumor, lost if unreadable else ""]
         return SlideOutcome(
             slide=slide.id,
-            status="partial" if unreadable else "done",
-            reason="; ".join(filter(None, [attributes.get("reason", ""), lost])),
+            status="partial" if unreadable or no_tumor else "done",
+            reason="; ".join(filter(None, reasons)),
             counts=attributes["counts"],
         )
 
@@ -198,5 +211,9 @@ class TileBlocks(PatchBlocks[SlideToTile]):
     ) -> tuple[Mapping[str, Candidates], Mapping[str, Any]]:
         plan = plan_slide(opened, item.slide, self.settings, item.quota)
         fits = fitted_stains(opened, plan, self.settings)
-        reason = {"reason": plan.reason} if plan.reason else {}
-        return plan.chosen, {"stain": {fit.method: fit.to_json() for fit in fits}, **reason}
+        reasons = {"reason": plan.reason, "no_tumor": plan.no_tumor}
+        return plan.chosen, {
+            "stain": {fit.method: fit.to_json() for fit in fits},
+            "slide_mpp": opened.info.mpp,
+            **{name: why for name, why in reasons.items() if why},
+        }

@@ -6,6 +6,7 @@ rewritten, and adding the same heatmaps again adds nothing.
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +17,25 @@ from scipy.spatial import KDTree
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_blocks
 from ..cohort import Cohort, CohortSlide
-from ..storage import GigaslideError, Location, Recipe, SettingsError, StoreError
+from ..storage import (
+    GigaslideError,
+    Location,
+    Recipe,
+    SettingsError,
+    StoreError,
+    format_count,
+)
 from ..wsi import Heatmap, Slide, tissue_mask, tumor_fractions
 from .blocks import PatchBlocks
-from .lesions import NO_LESION, near_border
 from .metadata import SlidePatches
 from .plan import refuse_if_gone, slide_inputs, tumor_of
-from .sampling import Candidates
+from .sampling import NO_LESION, Candidates, near_border
 from .settings import HardSettings, TileSettings
 from .store import PatchStore
 
 __all__ = ["add_hard_negatives", "find_hard_negatives"]
+
+logger = logging.getLogger(__name__)
 
 STAGE = "hard"
 """Prefix of the run's tables in the store, and stage of its lines in the journal."""
@@ -65,7 +74,8 @@ def add_hard_negatives(
     """Add hard negatives from heatmaps/<slide>/heatmap.zarr to the store's training slides.
 
     Slides on which not every tumour is annotated are left out, because what is not annotated there
-    may be tumour. on_outcome receives each slide's outcome.
+    may be tumour; so are tumour slides whose outline gave no tumour patch. on_outcome receives each
+    slide's outcome.
 
     Raises:
         SettingsError: no training slide has a heatmap.
@@ -77,6 +87,7 @@ def add_hard_negatives(
     with open_run_folder(store, batch, stage=STAGE) as folder:
         opened = PatchStore(store)
         tiled = {slide.id: slide for slide in opened.slides if slide.split == "train"}
+        tiled = _leave_out_without_tumor(tiled)
         items = [
             _item(slide, heatmap, tiled[slide.id], opened.tile_settings, settings)
             for slide in cohort
@@ -92,6 +103,18 @@ def add_hard_negatives(
         _list_groups(opened, items)
         work = HardNegativeBlocks(store, opened.tile_settings, settings)
         return run_blocks(work, items, batch, folder=folder, on_outcome=on_outcome)
+
+
+def _leave_out_without_tumor(tiled: dict[str, SlidePatches]) -> dict[str, SlidePatches]:
+    """Return the slides without those whose outline does not fit the slide, with a warning."""
+    unfit = [slide_id for slide_id, slide in tiled.items() if slide.attributes.get("no_tumor")]
+    if unfit:
+        logger.warning(
+            "%s left out, because the outlined tumour gave no tumour patch: %s",
+            format_count(len(unfit), "slide"),
+            ", ".join(unfit),
+        )
+    return {slide_id: slide for slide_id, slide in tiled.items() if slide_id not in unfit}
 
 
 def _list_groups(store: PatchStore, items: list[SlideWithHeatmap]) -> None:

@@ -1,8 +1,11 @@
-"""Plan of one slide: which patches it gives. Cheap and repeatable; no patch is read."""
+"""Plan of one slide: its quota, and which patches it gives. No patch is read."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import shapely
 from shapely.geometry import MultiPolygon
 
 from ..cohort import CohortSlide
@@ -11,22 +14,80 @@ from ..storage import (
     Recipe,
     SlideError,
     file_identity,
+    format_count,
     format_location,
     location_exists,
 )
-from ..wsi import Slide, tissue_mask
-from .quota import Quota
+from ..wsi import Slide, TissueMask, tissue_mask
 from .sampling import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 
 __all__ = [
+    "Quota",
     "SlidePlan",
+    "gives_tumor",
     "plan_slide",
+    "quotas",
     "recipe_of",
     "refuse_if_gone",
     "slide_inputs",
     "tumor_of",
 ]
+
+ON_TISSUE = 0.5  # share of the tumour from which on the outline fits the tissue
+WHOLE = 0.999  # share of the tumour inside a slide that holds all of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quota:
+    """Maximum number of patches of each class."""
+
+    tumor: int
+    normal: int
+
+    def applied(self, settings: TileSettings) -> TileSettings:
+        """Return the settings with this slide's quota."""
+        return settings.model_copy(
+            update={"tumor_per_slide": self.tumor, "normal_per_slide": self.normal}
+        )
+
+
+def quotas(slides: Sequence[CohortSlide], settings: TileSettings) -> dict[str, Quota]:
+    """Compute the quota of each slide, by slide id, before any slide is opened.
+
+    A patient's quota is divided evenly among the slides that can have the class; the remainder goes
+    to the first ones by id.
+    """
+    tumor = _shares(
+        [s for s in slides if s.label == "tumor"],
+        settings.tumor_per_slide,
+        settings.tumor_per_patient,
+    )
+    # On a slide that is annotated in part, an area without annotation may be tumour.
+    normal = [s for s in slides if s.label == "normal" or s.exhaustive]
+    shares = _shares(normal, settings.normal_per_slide, settings.normal_per_patient)
+    return {
+        slide.id: Quota(tumor=tumor.get(slide.id, 0), normal=shares.get(slide.id, 0))
+        for slide in slides
+    }
+
+
+def _shares(
+    slides: Sequence[CohortSlide], per_slide: int, per_patient: int | None
+) -> dict[str, int]:
+    if per_patient is None:
+        return {slide.id: per_slide for slide in slides}
+    of_patient: dict[str, list[str]] = {}
+    for slide in slides:
+        of_patient.setdefault(slide.patient or f"slide {slide.id}", []).append(slide.id)
+    shares = {}
+    for ids in of_patient.values():
+        each, rest = divmod(per_patient, len(ids))
+        shares |= {
+            slide_id: min(per_slide, each + (place < rest))
+            for place, slide_id in enumerate(sorted(ids))
+        }
+    return shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +98,9 @@ class SlidePlan:
     """Windows by class; row i is row i of the class's arrays in the store, readable or not."""
     reason: str
     """Reason why there are none; else empty."""
+    no_tumor: str = ""
+    """Reason why a tumour slide gives no tumour patch; else empty. Then it gives no patch at all,
+    for where the outline does not fit the tissue, tissue outside it may be tumour."""
 
     def __len__(self) -> int:
         return sum(map(len, self.chosen.values()))
@@ -54,14 +118,57 @@ def plan_slide(
     tissue = tissue_mask(opened, settings.tissue)
     own = quota.applied(settings)
     windows = candidates(opened, tissue, tumor, own)
+    chosen = choose(windows, slide_rng(settings.seed, slide.id), own)
+    reason = ""
+    if not len(windows):
+        reason = "no tissue" if tissue.is_empty else "no window fits over its tissue"
+    if slide.label != "tumor" or gives_tumor(opened, tissue, tumor, own, found=windows):
+        return SlidePlan(chosen=chosen, reason=reason)
     return SlidePlan(
-        chosen=choose(windows, slide_rng(settings.seed, slide.id), own),
-        reason="no tissue"
-        if tissue.is_empty
-        else ""
-        if len(windows)
-        else "no window fits over its tissue",
+        chosen={name: rows.take(np.zeros(0, np.int64)) for name, rows in chosen.items()},
+        reason=reason,
+        no_tumor=_explain_no_tumor(opened, tissue, tumor, normal=len(chosen["normal"])),
     )
+
+
+def gives_tumor(
+    opened: Slide,
+    tissue: TissueMask,
+    tumor: MultiPolygon,
+    settings: TileSettings,
+    *,
+    found: Candidates,
+) -> bool:
+    """Tell whether any window is tumour, of those found or, where tumour patches are not wanted, of
+    finer strides."""
+    if found.is_tumor.any():
+        return True
+    if settings.tumor_per_slide:
+        return False  # the finest stride was searched
+    one = settings.model_copy(update={"tumor_per_slide": 1, "normal_per_slide": 0})
+    return bool(candidates(opened, tissue, tumor, one).is_tumor.any())
+
+
+def _explain_no_tumor(
+    opened: Slide, tissue: TissueMask, tumor: MultiPolygon, *, normal: int
+) -> str:
+    """Explain why no window is tumour; normal is the number of patches that are left out."""
+    on_tissue = tissue.share_of(tumor)
+    inside = shapely.intersection(tumor, shapely.box(0, 0, *opened.size)).area / tumor.area
+    facts = f"{on_tissue:.0%} of the outlined tumour lies on tissue"
+    if inside < WHOLE:
+        facts += f", {1 - inside:.0%} outside the slide"
+    left_out = f"{format_count(normal, 'normal patch', 'normal patches')} left out"
+    if tissue.is_empty:
+        advice = f"if it has tissue, verify its {opened.info.mpp:g} µm/px, or see --tissue.method"
+    elif on_tissue >= ON_TISSUE:
+        advice = "see --min-tissue, --tumor-above and --border-um, or draw the outline again"
+    else:
+        advice = (
+            "make sure that the annotation is this slide's and was drawn at full resolution, and "
+            f"that {opened.info.mpp:g} µm/px is right"
+        )
+    return f"no tumour patch: {facts}; {left_out}; {advice}"
 
 
 def tumor_of(slide: CohortSlide, settings: TileSettings) -> MultiPolygon:

@@ -167,19 +167,6 @@ class PatchStore:
             found[position] = self._settled(future, group)
         return found
 
-    def read_scales(self, wanted: Sequence[tuple[str, str, int]]) -> np.ndarray:
-        """Read patches by (slide id, class, index) at every scale of the store, finest first: (n,
-        scales, P, P, 3) uint8.
-
-        All scales of a patch have one centre, each to about half a px.
-
-        Raises:
-            StoreError: as for `read`.
-        """
-        return np.stack(
-            [self.read_many(wanted, array=name) for name in self.tile_settings.scales], axis=1
-        )
-
     def windows(self, slide_id: str, name: str) -> Candidates:
         """Read position, fractions and lesion of a slide's patches of one class, by the same index.
 

@@ -31,7 +31,7 @@ from ..storage import (
 )
 from .blocks import SlideToTile, TileBlocks
 from .disk_space import refuse_if_full, store_size
-from .quota import Quota, quotas
+from .plan import Quota, quotas
 from .settings import TileSettings
 from .store import PatchStore
 

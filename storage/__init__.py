@@ -2,6 +2,7 @@
 
 from .atomic import PARTIAL, atomic_file, atomic_folder, refuse_foreign_folder, restore_folder
 from .bucket_lock import BucketLock
+from .csv_table import CsvColumn, CsvRow, CsvTable, fold_name
 from .errors import (
     AnnotationError,
     ClusterError,
@@ -57,6 +58,9 @@ __all__ = [
     "BucketLock",
     "Checksum",
     "ClusterError",
+    "CsvColumn",
+    "CsvRow",
+    "CsvTable",
     "ExtentChange",
     "FolderLock",
     "GigaslideError",
@@ -82,6 +86,7 @@ __all__ = [
     "delete_file",
     "file_identity",
     "file_system",
+    "fold_name",
     "format_count",
     "format_location",
     "gigaslide_version",

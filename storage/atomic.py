@@ -106,10 +106,7 @@ def atomic_folder(path: Path, *, known_by: str = "recipe.json") -> Iterator[Path
     """
     restore_folder(path)
     refuse_foreign_folder(path, known_by=known_by)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _hidden_name(path)
-    partial.mkdir()
-    try:
+    with hidden_folder(path) as partial:
         yield partial
         # A folder cannot be replaced in one step: the old one is moved aside first, so that a kill
         # between the two renames leaves what `restore_folder` brings back, never a mixture.
@@ -121,8 +118,6 @@ def atomic_folder(path: Path, *, known_by: str = "recipe.json") -> Iterator[Path
             remove_folder(old)
         else:
             partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

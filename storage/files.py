@@ -3,28 +3,26 @@
 import errno
 import os
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 
-from .atomic import atomic_file, start_writeback
+from .atomic import atomic_file, remove_path, start_writeback
 from .errors import SettingsError, StoreError
 from .location import Location, join_location
 from .retry import OBJECT_STORE_RETRIES
 
 __all__ = [
     "Checksum",
-    "checksum_file",
+    "checksum_files",
     "checksum_parts",
     "copy_files",
     "delete_file",
     "delete_files",
     "kvstore_spec",
     "list_files",
-    "object_generations",
     "open_kvstore",
     "read_file",
     "read_files",
@@ -133,14 +131,20 @@ def read_files(location: Location, names: Sequence[str]) -> list[bytes | None]:
     """
     if isinstance(location, Path):
         return [_read_local(location / name) for name in names]
+    found = _read_objects(location, names)
+    return [one.value if one.state == "value" else None for one in found]
+
+
+def _read_objects(location: str, names: Sequence[str], **how: Any) -> list[Any]:
+    """Results of reading objects of a bucket, all requested at once."""
     if not names:
         return []
     opened = open_kvstore(location)
-    results = [
+    requests = [(name, opened.read(name, **how)) for name in names]
+    return [
         wait_for(reading, f"{join_location(location, name)}: cannot be read")
-        for name, reading in [(name, opened.read(name)) for name in names]
+        for name, reading in requests
     ]
-    return [result.value if result.state == "value" else None for result in results]
 
 
 def _read_local(path: Path, *, start: int = 0, length: int = -1) -> bytes | None:
@@ -164,8 +168,7 @@ def read_part(location: Location, name: str, *, start: int, stop: int) -> bytes:
     if isinstance(path, Path):
         found = _read_local(path, start=start, length=stop - start)
     else:
-        reading = open_kvstore(location).read(name, byte_range=slice(start, stop))
-        result = wait_for(reading, f"{path}: cannot be read")
+        (result,) = _read_objects(str(location), [name], byte_range=slice(start, stop))
         found = result.value if result.state == "value" else None
     if found is None:
         raise StoreError(f"{path}: is gone; leave it alone while a run works on it, and run again")
@@ -217,13 +220,13 @@ def delete_file(location: Location, name: str) -> None:
 
 
 def delete_files(location: Location) -> None:
-    """Delete every file below a location; a folder too, as far as possible.
+    """Delete a file, or every file below a location; a folder too, as far as possible.
 
     Raises:
         StoreError: the location does not answer.
     """
     if isinstance(location, Path):
-        shutil.rmtree(location, ignore_errors=True)
+        remove_path(location)
     else:
         opened = open_kvstore(location)
         wait_for(opened.delete_range(opened.KeyRange()), f"{location}: cannot be removed")
@@ -258,20 +261,18 @@ def copy_files(source: Location, target: Location, *, last: str) -> None:
                 write_file(target, name, content)
 
 
-def object_generations(location: Location, names: Sequence[str]) -> list[Checksum | None]:
-    """Return the generation of each object: S3's ETag, Google's number; None for a missing one.
+def checksum_files(location: Location, names: Sequence[str]) -> list[Checksum | None]:
+    """Return the checksum of each file below a location; None for a missing or unreadable one.
 
-    Requested all at once and without content. Another write changes it, on S3 only if the content
-    differs.
+    A bucket is asked for all at once and without content: another write changes an object's
+    generation (S3's ETag, Google's number), on S3 only if the content differs.
 
     Raises:
-        StoreError: the location does not answer.
+        StoreError: the bucket does not answer.
     """
-    opened = open_kvstore(location)
-    found = [
-        wait_for(reading, f"{join_location(location, name)}: cannot be read")
-        for name, reading in [(name, opened.read(name, byte_range=slice(0, 0))) for name in names]
-    ]
+    if isinstance(location, Path):
+        return [_checksum_file(location / name) for name in names]
+    found = _read_objects(location, names, byte_range=slice(0, 0))
     return [one.stamp.generation.hex() if one.state == "value" else None for one in found]
 
 
@@ -283,7 +284,9 @@ def checksum_parts(parts: Iterable[bytes]) -> list[int]:
     return [size, crc]
 
 
-def checksum_file(path: Path) -> list[int]:
-    """Return size (bytes) and CRC-32C of a file."""
-    with path.open("rb") as file:
-        return checksum_parts(iter(lambda: file.read(CHUNK), b""))
+def _checksum_file(path: Path) -> Checksum | None:
+    try:
+        with path.open("rb") as file:
+            return checksum_parts(iter(lambda: file.read(CHUNK), b""))
+    except OSError:
+        return None

@@ -19,7 +19,6 @@ from .atomic import (
     hidden_folder,
     remove_folder,
     remove_litter,
-    remove_path,
     restore_folder,
     sync_below,
 )
@@ -29,9 +28,10 @@ from .location import Location, join_location
 from .partial_output import (
     RECIPE,
     WHOLE,
+    BucketPartial,
+    FolderPartial,
     PartialOutput,
     hidden_location,
-    partial_output,
 )
 from .recipe import ExtentChange, Recipe
 
@@ -124,14 +124,14 @@ class Output:
             f"{self.recipe.stage!r} and is left as it is; give another location"
         )
 
-    def partial(self, *, sync_blocks: bool = False) -> PartialOutput[Any]:
+    def partial(self, *, sync_blocks: bool = False) -> PartialOutput:
         """The partial output, begun or not. sync_blocks: see `FolderPartial`."""
         begun_by = {**self.recipe.to_json(), "layout": dict(self.layout)}
-        return partial_output(
-            self.location, begun_by, recipe_file=self.recipe_file, sync_blocks=sync_blocks
-        )
+        if isinstance(self.location, Path):
+            return FolderPartial(self.location, begun_by, self.recipe_file, sync_blocks=sync_blocks)
+        return BucketPartial(self.location, begun_by, self.recipe_file)
 
-    def commit(self, partial: PartialOutput[Any], attributes: Mapping[str, Any]) -> None:
+    def commit(self, partial: PartialOutput, attributes: Mapping[str, Any]) -> None:
         """Make a partial output whole, with the recipe and attributes (plain JSON); remove the
         output that it replaces.
 
@@ -286,33 +286,28 @@ def remove_leftovers(location: Location, *, recipe_files: Sequence[str] = (RECIP
     Begun outputs stay, because a run continues them, and so do previous outputs whose replacement
     is not whole. Finished outputs are not searched, because they are many files.
     """
-    if isinstance(location, Path):
-        _remove_from_folder(location, recipe_files)
-    else:
-        _remove_from_bucket(location, recipe_files)
+    is_folder = isinstance(location, Path)
+    hidden = _hidden_in_folder(location) if is_folder else _hidden_in_bucket(location)
+    for left, output, is_begun in hidden:
+        if not is_begun or any(read_file(output, name) is not None for name in recipe_files):
+            logger.info("%s: left by a killed run, removed", left)
+            delete_files(left)
+        elif isinstance(left, Path) and left.name.endswith(PARTIAL):
+            remove_litter(left)
 
 
-def _remove_from_folder(folder: Path, recipe_files: Sequence[str]) -> None:
+def _hidden_in_folder(folder: Path) -> Iterator[tuple[Path, Path, bool]]:
+    """Yield what lies hidden beside outputs, its output, and whether that was begun."""
     for suffix in (PARTIAL, PREVIOUS):
         for left in [*folder.glob(f".*{suffix}"), *folder.glob(f"[!.]*/.*{suffix}")]:
             output = left.with_name(left.name[1:].removesuffix(suffix))
-            is_whole = any((output / name).is_file() for name in recipe_files)
-            is_begun = suffix == PREVIOUS or (left / WHOLE).is_dir()
-            if is_whole or not is_begun:
-                logger.info("%s: left by a killed run, removed", left)
-                remove_path(left)
-            elif suffix == PARTIAL:
-                remove_litter(left)
+            yield left, output, suffix == PREVIOUS or (left / WHOLE).is_dir()
 
 
-def _remove_from_bucket(location: str, recipe_files: Sequence[str]) -> None:
+def _hidden_in_bucket(location: str) -> Iterator[tuple[Location, Location, bool]]:
     names = list_files(location, prefix=".")
     for suffix in (PARTIAL, PREVIOUS):
         for hidden in sorted({name.split("/")[0] for name in names if f"{suffix}/" in name}):
             output = join_location(location, hidden[1:].removesuffix(suffix))
-            is_whole = any(read_file(output, name) is not None for name in recipe_files)
             is_begun = suffix == PREVIOUS or f"{hidden}/{RECIPE}" in names
-            if is_whole or not is_begun:
-                left = join_location(location, hidden)
-                logger.info("%s: left by a killed run, removed", left)
-                delete_files(left)
+            yield join_location(location, hidden), output, is_begun

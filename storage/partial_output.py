@@ -10,10 +10,10 @@ import errno
 import json
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from .atomic import (
     PARTIAL,
@@ -26,11 +26,10 @@ from .atomic import (
 from .errors import StoreError
 from .files import (
     Checksum,
-    checksum_file,
+    checksum_files,
     delete_file,
     delete_files,
     list_files,
-    object_generations,
     read_file,
     read_files,
     write_file,
@@ -44,12 +43,9 @@ __all__ = [
     "FolderPartial",
     "PartialOutput",
     "hidden_location",
-    "partial_output",
 ]
 
 RECIPE, PLAN, DONE, WHOLE = "recipe.json", "plan.json", "done", "whole"
-
-LocationT = TypeVar("LocationT", Path, str)
 
 
 def hidden_location(location: Location, suffix: str) -> Location:
@@ -73,26 +69,26 @@ class BlockRecord:
 
 
 @dataclass(frozen=True)
-class PartialOutput(ABC, Generic[LocationT]):
+class PartialOutput(ABC):
     """The unfinished output of one location. Cheap to create again in every task."""
 
-    location: LocationT
+    location: Any
+    """Path of the output, or its URL."""
     begun_by: Mapping[str, Any] = field(default_factory=dict)
     """Plain JSON that decides every block: recipe and layout. Needed by `begin` and `is_begun`."""
     recipe_file: str = RECIPE
     """File of the output that holds its recipe; with it the output is whole."""
 
     @property
-    def folder(self) -> LocationT:
+    def folder(self) -> Any:
         """Location of the records, the plan and other files that are kept until the commit."""
-        found: Any = hidden_location(self.location, PARTIAL)
         # One name for every run, so that the next run finds it; only the holder of the run's lock
         # begins one.
-        return found
+        return hidden_location(self.location, PARTIAL)
 
     @property
     @abstractmethod
-    def whole(self) -> LocationT:
+    def whole(self) -> Any:
         """Location to which blocks write their files."""
 
     @abstractmethod
@@ -109,10 +105,6 @@ class PartialOutput(ABC, Generic[LocationT]):
             OSError: the disk did not take a file. The system reports that once only, so the record
                 of the file's block is removed: the block must be done again.
         """
-
-    @abstractmethod
-    def _checksums(self, files: Sequence[str]) -> list[Checksum | None]:
-        """Checksums of files below `whole`; None for one that is missing or unreadable."""
 
     def discard(self) -> None:
         """Remove the partial output with all its blocks."""
@@ -187,7 +179,7 @@ class PartialOutput(ABC, Generic[LocationT]):
         """
         found = self.records()
         names = [name for record in found.values() for name in record.files]
-        now = dict(zip(names, self._checksums(names), strict=True))
+        now = dict(zip(names, checksum_files(self.whole, names), strict=True))
         good = {
             number: record
             for number, record in found.items()
@@ -201,7 +193,7 @@ class PartialOutput(ABC, Generic[LocationT]):
 
 
 @dataclass(frozen=True)
-class FolderPartial(PartialOutput[Path]):
+class FolderPartial(PartialOutput):
     """Partial output in a folder beside the output's location, to which `commit` renames it."""
 
     sync_blocks: bool = False
@@ -251,17 +243,8 @@ class FolderPartial(PartialOutput[Path]):
                     delete_file(self.folder, _record_name(number))
             raise
 
-    def _checksums(self, files: Sequence[str]) -> list[Checksum | None]:
-        found: list[Checksum | None] = []
-        for name in files:
-            try:
-                found.append(checksum_file(self.whole / name))
-            except OSError:
-                found.append(None)
-        return found
 
-
-class BucketPartial(PartialOutput[str]):
+class BucketPartial(PartialOutput):
     """Partial output in a bucket, which cannot rename: its files lie at the output's location from
     the start, and the output is whole once its recipe file is there.
 
@@ -281,25 +264,6 @@ class BucketPartial(PartialOutput[str]):
 
     def commit(self, recipe: bytes) -> None:
         write_file(self.location, self.recipe_file, recipe)
-
-    def _record_names(self) -> list[str]:
-        return list_files(join_location(self.folder, DONE))
-
-    def _checksums(self, files: Sequence[str]) -> list[Checksum | None]:
-        return object_generations(self.whole, files)
-
-
-def partial_output(
-    location: Location,
-    begun_by: Mapping[str, Any] | None = None,
-    *,
-    recipe_file: str = RECIPE,
-    sync_blocks: bool = False,
-) -> PartialOutput[Any]:
-    """Create the partial output of a location, in a folder or a bucket."""
-    if isinstance(location, Path):
-        return FolderPartial(location, begun_by or {}, recipe_file, sync_blocks=sync_blocks)
-    return BucketPartial(location, begun_by or {}, recipe_file)
 
 
 def _record_name(number: int) -> str:

@@ -68,10 +68,6 @@ class Recipe:
         names = self.extent.keys() | other.extent.keys()
         return _differences(_identity(self, without=names), _identity(other, without=names))
 
-    def extent_differences(self, other: "Recipe") -> list[str]:
-        """Differences in extent, as text: ["examples: 40000 → 80000"]; [] if there are none."""
-        return _differences(*_extents(self, other))
-
     def extent_change(self, other: "Recipe") -> ExtentChange:
         """Compare the other recipe's extent with this one.
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 from gigaslide.eval import DEFINITIONS, Froc, PooledMatches, froc_curve
-from gigaslide.eval.camelyon16.official_froc import official_curve, resample_readings
-from gigaslide.eval.camelyon16.programs import PROGRAMS
-from gigaslide.eval.statistics.froc_bootstrap import resample_sensitivity
+from gigaslide.eval.camelyon16.programs import PROGRAMS, official_curve, resample_readings
+from gigaslide.eval.statistics.froc import resample_sensitivity
 
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 NAMES = (*DEFINITIONS, *PROGRAMS)

@@ -9,7 +9,7 @@ import pytest
 import shapely
 import tifffile
 from bombs import claim, swell
-from gigaslide.eval.truth.level_mask import read_level_mask
+from gigaslide.eval.camelyon16.lesions import read_level_5
 from gigaslide.storage import AnnotationError
 from gigaslide.wsi import DEFAULT_GROUPS, Annotation, PolygonRaster, SlideFrame
 from gigaslide.wsi.annotations import mask as mask_module
@@ -146,7 +146,7 @@ def test_level_5_of_a_mask_is_read_as_viewers_show_it(tmp_path):
     shown[2:5, 6:11] = True
     whole, part = (np.where(m, 0, 255).astype(np.uint8) for m in (np.kron(shown, SQUARE_32), shown))
     path = write(tmp_path / "a.tif", whole, part, photometric="miniswhite", tile=(64, 80))
-    level = read_level_mask(path, 32.0, slide_size=(13 * 32, 9 * 32), groups=DEFAULT_GROUPS)
+    level = read_level_5(path, slide_size=(416, 288), slide_mpp=0.25, groups=DEFAULT_GROUPS)
     assert level is not None
     assert np.array_equal(level.tumor, shown)
 

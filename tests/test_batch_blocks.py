@@ -15,7 +15,7 @@ import pytest
 from gigaslide.batch import BatchSettings, BlockDriver, open_run_folder
 from gigaslide.storage import BlockRecord, ClusterError, FolderLock, StoreError, checksum_parts
 from gigaslide.storage import partial_output as partial_module
-from gigaslide.storage.partial_output import partial_output
+from gigaslide.storage.partial_output import FolderPartial
 from pydantic import ValidationError
 from sums import COLUMNS, Column, Sums, contents, expected, run
 
@@ -68,13 +68,13 @@ def test_resume_does_what_is_missing_and_what_is_not_as_it_was_written(tmp_path)
 
 
 def test_partial_output_of_another_recipe_is_not_continued(tmp_path):
-    old = partial_output(tmp_path / "a", {"count": 1})
+    old = FolderPartial(tmp_path / "a", {"count": 1})
     assert not old.is_begun()
     old.begin()
     (old.whole / "x").write_text("old")
     old.save_record(0, BlockRecord(files={"x": checksum_parts([b"old"])}, counts={"rows": 1}))
     assert old.is_begun()
-    new = partial_output(tmp_path / "a", {"count": 2})
+    new = FolderPartial(tmp_path / "a", {"count": 2})
     assert not new.is_begun()
     new.begin()
     assert not new.check_records()
@@ -218,7 +218,7 @@ def test_block_is_on_disk_when_recorded_where_another_machine_may_finish(
     tmp_path, monkeypatch, sync_blocks
 ):
     synced: list[Path] = []
-    made = partial_output(tmp_path / "a", {"of": "c"}, sync_blocks=sync_blocks)
+    made = FolderPartial(tmp_path / "a", {"of": "c"}, sync_blocks=sync_blocks)
     made.begin()
     monkeypatch.setattr(partial_module, "sync_file", synced.append)
     (made.whole / "c").write_text("ten numbers")

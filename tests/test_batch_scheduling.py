@@ -4,7 +4,7 @@ import os
 import signal
 import tracemalloc
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from gigaslide.batch import (
 )
 from gigaslide.batch import run as run_module
 from gigaslide.batch.blocks import Task
-from gigaslide.batch.executor import LostTask, TaskResult
+from gigaslide.batch.executor import Ended, LostTask
 from gigaslide.batch.scheduling import TaskQueue
 from gigaslide.batch.task import TaskTerms, run_task
 from gigaslide.storage import BlockRecord, Output, Recipe
@@ -76,12 +76,12 @@ class FakeExecutor:
         self.tasks.append(task)
         self.most = max(self.most, len(self.tasks))
 
-    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
+    def wait(self, timeout_s: float) -> Ended | None:
         task = self.tasks.popleft()
         self.done[task.key] += 1
         if task.step == "block" and task.number % 100 == 99 and self.done[task.key] == 1:
-            return [TaskResult(task=task, result=LostTask(deaths=0, reason="gone"))]
-        return [TaskResult(task=task, result=run_task(self.work, task, self.terms))]
+            return task, LostTask(deaths=0, reason="gone")
+        return task, run_task(self.work, task, self.terms)
 
     def close(self) -> None:
         pass
@@ -103,7 +103,7 @@ def executors(monkeypatch) -> list[FakeExecutor]:
 def test_fault_36_no_task_is_submitted_after_a_signal(tmp_path, monkeypatch, executors):
     true_wait = FakeExecutor.wait
 
-    def wait(self, timeout_s: float) -> Sequence[TaskResult]:
+    def wait(self, timeout_s: float) -> Ended | None:
         if sum(self.done.values()) == 5:
             os.kill(os.getpid(), signal.SIGTERM)
         return true_wait(self, timeout_s)

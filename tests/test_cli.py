@@ -106,7 +106,8 @@ def test_a_second_run_skips_every_stage(small_run, capsys):
     shown = capsys.readouterr().out
     assert "train     unchanged" in shown
     assert "evaluate  unchanged" in shown
-    assert "2 skipped" in shown
+    assert "3 skipped" in shown
+    assert "operating threshold 0.5, not chosen: 1 tumour and 0 normal validation slides" in shown
     for line in ("tile: this process", "train: this machine", "predict: ", "evaluate: "):
         assert line in shown
     assert before == {

@@ -76,6 +76,24 @@ def test_fault_33_a_client_that_closed_itself_is_a_scheduler_that_is_gone():
             executor.submit(Task(slide=COLUMNS[0], step="prepare"))
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"distributed.comm.require-encryption": True},
+        {"distributed.worker.lifetime.duration": "1s"},
+    ],
+)
+def test_settings_that_a_site_made_for_dask_do_not_reach_this_machines_workers(setting):
+    settings = BatchSettings(workers=1)
+    with (
+        dask_config.set(setting),
+        clusters.dask_client(settings, max_workers=1, shared=None) as (client, _),
+    ):
+        assert client.submit(sum, (1, 2)).result(timeout=30) == 3
+        found = client.run(dask_config.get, next(iter(setting)))
+    assert not any(found.values())
+
+
 @pytest.mark.slow
 def test_fault_34_slide_that_kills_its_worker_fails_alone():
     """Also on a worker of several threads: it runs one task at a time."""

@@ -20,7 +20,7 @@ from gigaslide.eval import (
 )
 from gigaslide.eval.camelyon16 import evaluate_official
 from gigaslide.eval.pn_stage import PatientStages
-from gigaslide.eval.statistics.froc_bootstrap import resample_sensitivity
+from gigaslide.eval.statistics.froc import resample_sensitivity
 from predictions import IN_LESION, LESION, OFFICIAL, Bench, Page
 from shapely.geometry import box
 from sklearn.metrics import cohen_kappa_score

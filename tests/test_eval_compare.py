@@ -22,7 +22,7 @@ from gigaslide.eval import (
     open_predictions,
 )
 from gigaslide.eval.cohort_evaluation import score_file
-from gigaslide.eval.predictions.slide_file import SlideFile
+from gigaslide.eval.predictions.prediction import SlideFile
 from gigaslide.storage import AnnotationError, ScoreError, SettingsError
 from gigaslide.wsi import Detections
 from predictions import IN_LESION, LESION, Bench, Page
@@ -174,7 +174,7 @@ def test_the_command_writes_every_difference(two_models, capsys):
     assert saved["differences"]["froc_gigaslide"]["difference"]["value"] == 0  # found by both
     table = pd.read_csv(folder / "out" / "comparison.csv")
     assert set(table["figure"]) == set(saved["differences"])
-    with pytest.raises(SettingsError, match="not an earlier output"):
+    with pytest.raises(SettingsError, match=r"good: .*another location"):
         compare_cohort(cohort, [folder / "good.csv", folder / "bad.csv"], folder / "good", QUICK)
 
 

@@ -89,19 +89,19 @@ def mask_in_two_levels(path):
 READ_BOMBS = """
 import json, resource, sys, time
 from pathlib import Path
-from gigaslide.eval.truth.level_mask import read_level_mask
+from gigaslide.eval.camelyon16.lesions import read_level_5
 from gigaslide.storage import AnnotationError
 
 def peak_kb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-frame = {"slide_size": (2560, 1792), "groups": {"mask-2": "tumor"}}
+frame = {"slide_size": (2560, 1792), "slide_mpp": 0.25, "groups": {"mask-2": "tumor"}}
 before, start = peak_kb(), time.process_time()
 try:
-    whole = read_level_mask(Path(sys.argv[1]), 32.0, **frame)
+    whole = read_level_5(Path(sys.argv[1]), **frame)
 except AnnotationError as error:
     whole = str(error)
-tiled = read_level_mask(Path(sys.argv[2]), 32.0, **frame)
+tiled = read_level_5(Path(sys.argv[2]), **frame)
 seconds = time.process_time() - start
 print(json.dumps({"whole": whole, "tiled": tiled, "grown_kb": peak_kb() - before, "seconds": seconds}))
 """  # in a process of its own: this one's peak may be higher already  # noqa: E501

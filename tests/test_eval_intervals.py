@@ -15,7 +15,7 @@ from gigaslide.eval import (
     delong_interval,
     roc_curve,
 )
-from gigaslide.eval.statistics.froc_bootstrap import resample_sensitivity
+from gigaslide.eval.statistics.froc import resample_sensitivity
 from scipy.stats import bootstrap
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import h5py
 import keras
@@ -18,9 +19,11 @@ from gigaslide.models import (
     CARD,
     RUNTIMES,
     WEIGHTS,
+    ArchitectureName,
     Ensemble,
     ModelCard,
     Predictor,
+    RuntimeName,
     build_network,
     choose_backend,
     hash_weights,
@@ -71,6 +74,11 @@ def by_hand(folder: Path) -> np.ndarray:
     network = build_network(ModelCard.load(folder).architecture, SPEC)
     network.load_weights(folder / WEIGHTS)
     return keras.ops.convert_to_numpy(network(PATCHES))
+
+
+def test_options_offer_every_entry_of_the_registries():
+    assert {*get_args(ArchitectureName), "tiny"} == set(ARCHITECTURES)
+    assert set(get_args(RuntimeName)) == {"auto", *RUNTIMES}
 
 
 @pytest.mark.parametrize("name", ["inception_v3", "inception_v3_small"])

@@ -16,8 +16,7 @@ from gigaslide.patching import PatchStore, tile_slide, write
 from gigaslide.patching import blocks as blocks_module
 from gigaslide.patching.blocks import SlideToTile, TileBlocks
 from gigaslide.patching.pixels import read_pixels
-from gigaslide.patching.plan import plan_slide, recipe_of
-from gigaslide.patching.quota import quotas
+from gigaslide.patching.plan import plan_slide, quotas, recipe_of
 from gigaslide.storage import SlideError
 from gigaslide.wsi import open_slide
 from tiling import SETTINGS, SIDE, content_hash, made_slide, tile, write_group

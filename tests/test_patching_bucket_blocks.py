@@ -16,7 +16,7 @@ from gigaslide.batch import BatchSettings, BlockDriver, PendingBlocks, SlideOutc
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import PatchStore, tile_cohort, tile_slide, verify_store, write
 from gigaslide.patching.blocks import SlideToTile, TileBlocks
-from gigaslide.patching.quota import quotas
+from gigaslide.patching.plan import quotas
 from gigaslide.storage import (
     Location,
     PartialOutput,

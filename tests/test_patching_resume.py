@@ -17,7 +17,7 @@ from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.patching import PatchStore, write
 from gigaslide.patching import blocks as blocks_module
 from gigaslide.patching.blocks import SlideToTile, TileBlocks
-from gigaslide.patching.quota import quotas
+from gigaslide.patching.plan import quotas
 from gigaslide.storage import PartialOutput, SettingsError, SlideError
 from tiling import SETTINGS, SIDE, content_hash, made_slide, tile
 

@@ -27,6 +27,10 @@ def store(tmp_path_factory) -> PatchStore:
     return PatchStore(folder / "store")
 
 
+def read_scales(store: PatchStore, wanted: list[tuple[str, str, int]]) -> np.ndarray:
+    return np.stack([store.read_many(wanted, array=name) for name in SCALES], axis=1)
+
+
 def test_every_scale_shows_the_same_centre(store):
     group = zarr.open_group(store.path / "wave" / "normal", mode="r")
     centres = group["xy"][:] + SIDE / 2
@@ -47,7 +51,7 @@ def test_every_scale_shows_the_same_centre(store):
 def test_scales_are_read_together(store):
     group = zarr.open_group(store.path / "wave" / "normal", mode="r")
     order = [5, 0, -1, 5]
-    read = store.read_scales([("wave", "normal", index) for index in order])
+    read = read_scales(store, [("wave", "normal", index) for index in order])
     assert read.shape == (4, 3, SIDE, SIDE, 3)
     for position, name in enumerate(SCALES):
         assert np.array_equal(read[:, position], group[name][:][order])
@@ -55,7 +59,7 @@ def test_scales_are_read_together(store):
 
 
 def test_one_draw_moves_all_scales_alike(store):
-    (scales,) = store.read_scales([("wave", "normal", 3)])
+    (scales,) = read_scales(store, [("wave", "normal", 3)])
     still = AugmentSettings(
         jitter_px=4, orientations=False, brightness=0, saturation=0, hue=0, contrast=0
     )

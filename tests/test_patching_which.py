@@ -11,7 +11,7 @@ import zarr
 from conftest import TUMOR_RINGS, as_cohort, even_odd
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import PatchStore
-from gigaslide.patching.quota import Quota, quotas
+from gigaslide.patching.plan import Quota, quotas
 from gigaslide.patching.sampling import share_quota
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,6 +1,7 @@
 """Files and outputs in a folder and in a bucket."""
 
 import json
+from pathlib import Path
 
 import pytest
 from bucket import after
@@ -20,7 +21,7 @@ from gigaslide.storage import (
     write_file,
 )
 from gigaslide.storage.files import delete_files
-from gigaslide.storage.partial_output import partial_output
+from gigaslide.storage.partial_output import BucketPartial, FolderPartial
 
 
 def recipe(size: int = 1) -> Recipe:
@@ -47,7 +48,8 @@ def test_files_below_a_location_in_a_folder_and_a_bucket(bucket, tmp_path):
 
 def test_checksum_of_a_written_file_is_the_one_that_is_found_later(bucket, tmp_path):
     for location in (tmp_path / "a", "s3://slides/checksums/a"):
-        partial = partial_output(location, {"size": 1})
+        made = FolderPartial if isinstance(location, Path) else BucketPartial
+        partial = made(location, {"size": 1})
         partial.begin()
         checksum = write_checksummed(partial.whole, "c/0/0", [b"shard", b"", b"\0" * 2**20])
         assert read_file(partial.whole, "c/0/0") == b"shard" + b"\0" * 2**20

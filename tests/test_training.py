@@ -17,7 +17,7 @@ from gigaslide.storage import ModelError, SettingsError
 from gigaslide.training import Sampler, TrainSettings, train
 from gigaslide.training.checkpoint import Checkpoint
 from gigaslide.training.dataset import BatchDataset
-from gigaslide.training.schedule import HalvingWithCooldown
+from gigaslide.training.learning_rate import HalvingWithCooldown
 from gigaslide.wsi import CLASSES
 from keras import ops
 from tiny_network import TINY

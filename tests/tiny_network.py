@@ -20,5 +20,10 @@ def build(spec: InputSpec, options: Any) -> keras.Model:
 
 
 TINY = Architecture(
-    build=build, options=InceptionOptions, least_px=75, pixels="scaled", parameters=2126
+    build=build,
+    options=InceptionOptions,
+    min_patch_px=75,
+    preprocessing="scaled",
+    parameters=2126,
+    windows_per_s=1000.0,
 )

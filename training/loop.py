@@ -1,7 +1,8 @@
 """From a patch store to a model folder, read from top to bottom.
 
-Keras trains from one validation to the next; each validation replaces the checkpoint, which lies
-beside the model folder, see `checkpoint`. The model folder itself appears when the training ends.
+Keras trains from one validation to the next, which is an epoch in its words, whatever share of the
+patches it covers. Each validation replaces the checkpoint, which lies beside the model folder, see
+`checkpoint`. The model folder itself appears when the training ends.
 """
 
 import logging
@@ -31,10 +32,10 @@ from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
 from .checkpoint import LAST, Checkpoint, move_aside
 from .dataset import BatchDataset
 from .history import HistoryRow, draw_curve, load_history, save_history
+from .learning_rate import HalvingWithCooldown
 from .sampler import Sampler
-from .schedule import HalvingWithCooldown
 from .settings import TrainSettings
-from .validation import DivergedError, Progress, Validation, goodness
+from .validation import DivergedError, Progress, Validation, rank_key
 
 __all__ = ["TrainOutcome", "train"]
 
@@ -100,7 +101,7 @@ def train(
                 callbacks=[progress, validation],
             )
         except DivergedError as error:
-            raise job.explain(error, start=step, stop=stop) from error
+            raise job.find_divergence(error, start=step, stop=stop) from error
         step = stop
     return job.finish(network, history, replaces=state)
 
@@ -206,10 +207,14 @@ class _Training:
         rows = load_history(self.folder / HISTORY)
         if not rows:
             raise ModelError(f"{self.folder}: no {HISTORY}; train again")
-        return TrainOutcome(card=card, trained=trained, best=max(rows, key=goodness))
+        return TrainOutcome(card=card, trained=trained, best=max(rows, key=rank_key))
 
     def begin(self, state: OutputState) -> tuple[keras.Model, int, list[HistoryRow]]:
-        """Build the network, or continue from the checkpoint: network, steps done, history."""
+        """Build the network, and fill it from the checkpoint if that has the same recipe.
+
+        Return the network, the steps done and the history. A checkpoint of another recipe is moved
+        aside.
+        """
         network = self.build()
         differences = self.checkpoint.differences()
         if differences == []:
@@ -269,7 +274,7 @@ class _Training:
         interval = max(1, self.settings.validate_every // self.settings.batch_size)
         return min(self.steps, (step // interval + 1) * interval)
 
-    def explain(self, error: DivergedError, *, start: int, stop: int) -> ModelError:
+    def find_divergence(self, error: DivergedError, *, start: int, stop: int) -> ModelError:
         """Find the batch at which the loss became NaN by replaying the steps since the checkpoint,
         and return an error that names it."""
         network = self.build()
@@ -308,7 +313,7 @@ class _Training:
                 architecture=architecture,
                 options=self.settings.architecture_options,
                 input_spec=self.spec,
-                pixels=find_architecture(architecture).pixels,
+                pixels=find_architecture(architecture).preprocessing,
                 parameters=parameter_counts(network),
                 training={
                     "settings": self.settings.model_dump(mode="json"),
@@ -317,7 +322,7 @@ class _Training:
                     "keras": keras.__version__,
                     "optimiser": "RMSProp of Keras 3 (epsilon inside the root, mean square from "
                     "zero)",
-                    "best": asdict(max(history, key=goodness)),
+                    "best": asdict(max(history, key=rank_key)),
                 },
                 weights_sha256=hash_weights(folder),
             ).save(folder)

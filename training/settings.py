@@ -1,9 +1,10 @@
 """Settings of the training room."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
+from ..models import ArchitectureName, find_architecture
 from ..patching import AugmentSettings
 from ..storage import Settings
 
@@ -17,9 +18,9 @@ class TrainSettings(Settings):
     cooldown, colour_warm_up and batch_norm_momentum are ours; 0, 0 and 0.9997 are the paper's.
     """
 
-    width: Literal["full", "small"] = "small"
-    """Width of the network, InceptionV3. full: 21.8 million parameters; small: 0.3 million, as in
-    Liu et al."""
+    architecture: ArchitectureName = "inception_v3_small"
+    """Network. inception_v3 has 21.8 million parameters; inception_v3_small, as in Liu et al., has
+    0.3 million."""
     examples: int = Field(default=40_000, ge=1)
     """Patches that the network sees in all, repeats counted."""
     batch_size: int = Field(default=32, ge=2)
@@ -55,11 +56,7 @@ class TrainSettings(Settings):
     """Seed of the initial weights, the order of the patches and their augmentation."""
 
     @property
-    def architecture(self) -> str:
-        """Name of the network in `models.ARCHITECTURES`."""
-        return {"full": "inception_v3", "small": "inception_v3_small"}[self.width]
-
-    @property
     def architecture_options(self) -> dict[str, Any]:
-        """Options of the network, as a model card holds them."""
-        return {"batch_norm_momentum": self.batch_norm_momentum}
+        """Options of the network that are set here, as a model card holds them."""
+        options = find_architecture(self.architecture).options
+        return self.model_dump(mode="json", include=set(options.model_fields))

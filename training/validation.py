@@ -15,7 +15,7 @@ from .checkpoint import Checkpoint
 from .history import HistoryRow
 from .sampler import Sampler
 
-__all__ = ["DivergedError", "Progress", "Validation", "goodness"]
+__all__ = ["DivergedError", "Progress", "Validation", "rank_key"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,13 @@ class DivergedError(ModelError):
     """A loss or a validation score that is not a number."""
 
 
-def goodness(row: HistoryRow) -> tuple[float, float]:
-    """Return the key by which validations are ranked: AUC, then loss."""
+def rank_key(row: HistoryRow) -> tuple[float, float]:
+    """Return the key by which validations are ranked: highest AUC, at a tie lowest loss."""
     return (round(row.validation_auc, 4), -row.validation_loss)
 
 
 class Progress(keras.callbacks.Callback):
-    """Tells the caller of every step and stops when the loss is no number.
+    """Report of every step to the caller; stops the training when the loss is not a number.
 
     It acts when a batch begins: Keras would wait for the device to report the figures of a batch
     that ends.
@@ -65,7 +65,8 @@ class Progress(keras.callbacks.Callback):
 
 
 class Validation(keras.callbacks.Callback):
-    """At the end of an epoch: score the validation patches, add a row, write the checkpoint."""
+    """Validation at the end of each epoch: score the validation patches, add a row to the history,
+    write the checkpoint."""
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class Validation(keras.callbacks.Callback):
             validation_loss=float(log_loss(labels, scores, labels=[0, 1])),
             validation_auc=float(roc_auc_score(labels, scores)),
         )
-        is_best = not self.history or goodness(row) > max(map(goodness, self.history))
+        is_best = not self.history or rank_key(row) > max(map(rank_key, self.history))
         self.history.append(row)
         self.figures |= {
             "validation_auc": row.validation_auc,

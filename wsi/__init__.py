@@ -21,6 +21,7 @@ from .raster import PolygonRaster
 from .readers.tiff_directories import page_mpp_xy
 from .settings import TissueSettings
 from .slide import Slide, SlideInfo, open_slide
+from .spacing import describe_unlikely_mpp, warn_of_unlikely_mpp
 from .tiles import UnreadableTile
 from .tissue import TissueMask, tissue_in_image, tissue_mask
 
@@ -50,6 +51,7 @@ __all__ = [
     "UnreadableTile",
     "WindowSpec",
     "ceil_div",
+    "describe_unlikely_mpp",
     "floor_div",
     "heatmap_colours",
     "invert_white_is_zero",
@@ -62,4 +64,5 @@ __all__ = [
     "tissue_in_image",
     "tissue_mask",
     "tumor_fractions",
+    "warn_of_unlikely_mpp",
 ]

@@ -1,14 +1,18 @@
 """Scale of a slide (µm/px): from the cohort or an option, or from the file, checked."""
 
+import logging
 import math
 from pathlib import Path
 
 from ..storage import SpacingError, format_location
 from .readers import Pyramid
 
-__all__ = ["choose_mpp", "read_file_mpp"]
+__all__ = ["choose_mpp", "describe_unlikely_mpp", "read_file_mpp", "warn_of_unlikely_mpp"]
+
+logger = logging.getLogger(__name__)
 
 PLAUSIBLE_MPP = (0.02, 40.0)  # outside this range a number is a mistake in units
+SCANNER_MPP = (0.1, 2.0)  # from 100X with oil to about 5X
 UNEQUAL_MPP = 0.05  # a larger difference between µm/px in x and in y is an error of the file
 
 
@@ -45,3 +49,20 @@ def read_file_mpp(path: Path | str, pyramid: Pyramid, *, strict: bool) -> float 
         )
     mpp = (x + y) / 2
     return mpp if strict or (are_equal and _is_plausible(mpp)) else None
+
+
+def describe_unlikely_mpp(mpp: float) -> str:
+    """Describe a µm/px of level 0 that no slide scanner has; return "" for any other."""
+    low, high = SCANNER_MPP
+    if low <= mpp <= high:
+        return ""
+    return f"{mpp:g} µm/px at level 0; slide scanners have {low:g} to {high:g}"
+
+
+def warn_of_unlikely_mpp(slide: str, mpp: float) -> None:
+    """Log a warning if no slide scanner has this µm/px of level 0; slide is the slide's id."""
+    unlikely = describe_unlikely_mpp(mpp)
+    if unlikely:
+        logger.warning(
+            "%s: %s; verify it, and give the right one in the cohort's mpp column", slide, unlikely
+        )

@@ -5,9 +5,12 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon
 from skimage.morphology import remove_small_holes, remove_small_objects
 
 from .geometry import floor_div
+from .raster import PolygonRaster
 from .settings import TissueSettings
 from .slide import Slide
 from .stain import OpticalDensity, find_glass_colour
@@ -53,6 +56,27 @@ class TissueMask:
         total = self._integral
         inside = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
         return (inside / np.maximum(1, (x1 - x0) * (y1 - y0))).astype(np.float32)
+
+    def share_of(self, area: MultiPolygon) -> float:
+        """Return the share of an area, level-0 px, that lies on tissue.
+
+        What lies outside the mask is not on tissue. Areas without the centre of a mask px count by
+        a point of each of their polygons.
+        """
+        if area.is_empty:
+            return 0.0
+        rows, columns = self.mask.shape
+        whole = shapely.box(0, 0, columns * self.scale_level0, rows * self.scale_level0)
+        in_mask = shapely.intersection(area, whole).area / area.area
+        inside = PolygonRaster(area).window(
+            (0.0, 0.0), px_level0=self.scale_level0, shape=(rows, columns)
+        )
+        if inside.any():
+            return float(self.mask[inside].mean()) * in_mask
+        polygons = np.array(area.geoms, object)
+        points = shapely.get_coordinates(shapely.point_on_surface(polygons))
+        on_tissue = self.fraction(points - self.scale_level0 / 2, side_level0=self.scale_level0)
+        return float(np.average(on_tissue, weights=shapely.area(polygons)))
 
     @property
     def is_empty(self) -> bool:

@@ -1,22 +1,33 @@
-"""Lesions of a slide as the official programs find them, and their matches with detections.
+"""Lesions of a slide as the official programs find them, in level 5 of its mask, and their matches
+with detections.
 
 Outlines, and masks without a level 5, are drawn at 32 level-0 px.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tifffile
 from shapely.geometry import MultiPolygon
 
 from ...storage import AnnotationError, format_count
-from ...wsi import DEFAULT_GROUPS, Detections, GroupMeaning, ceil_div
+from ...wsi import (
+    DEFAULT_GROUPS,
+    Detections,
+    GroupMeaning,
+    ceil_div,
+    invert_white_is_zero,
+    page_mpp_xy,
+)
 from ..predictions.detection_files import is_outside
 from ..scoring.matching import SlideMatches, match_labels
 from ..scoring.slide_result import SlideResult
 from ..settings import EvaluateSettings
-from ..truth.level_mask import SAME_SHARE, read_level_mask
 from ..truth.mask_lesions import (
+    SAME_SHARE,
     MaskLesions,
     Raster,
     draw_polygons,
@@ -28,9 +39,10 @@ from ..truth.measures import LesionRule
 from ..truth.truth import Truth
 from .programs import DOWNSAMPLE, PROGRAMS, Program
 
-__all__ = ["LevelFive", "find_level_5", "label_level_5", "match_slide"]
+__all__ = ["LevelFive", "find_level_5", "label_level_5", "match_slide", "read_level_5"]
 
 RULE = LesionRule()
+LARGEST_BYTES = 2**27  # of the level, and of a tile; CAMELYON's largest level has 20 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +67,80 @@ def find_level_5(result: SlideResult, truth: Truth, settings: EvaluateSettings) 
     annotation = result.slide.annotation
     groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **settings.groups}
     if annotation is not None:
+        frame = {"slide_size": result.slide_size, "slide_mpp": result.slide_mpp}
         try:
-            level = read_level_mask(
-                annotation, DOWNSAMPLE, slide_size=result.slide_size, groups=groups
-            )
+            level = read_level_5(annotation, groups=groups, **frame)
         except AnnotationError as error:
             return str(error)
         if level is not None:
-            mpp = level.mpp or result.slide_mpp
-            return LevelFive(tumor=level.tumor, downsample=level.downsample, mpp=mpp)
+            return level
     return LevelFive(tumor=truth.tumor, downsample=DOWNSAMPLE, mpp=result.slide_mpp)
+
+
+def read_level_5(
+    path: Path,
+    *,
+    slide_size: tuple[int, int],
+    slide_mpp: float,
+    groups: Mapping[str, GroupMeaning],
+) -> LevelFive | None:
+    """Read the level of a TIFF mask with a downsample of about 32; slide_mpp, µm/px, is taken where
+    the file has none.
+
+    None where path is no TIFF, has another size than the slide (width, height), or lacks such a
+    level. groups names the values that are tumour: `mask-2`, `mask-255`, or `binary-1` where 1 is
+    the only value.
+
+    Raises:
+        AnnotationError: the level cannot be decoded.
+    """
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return None
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = _find_page(tiff.pages, slide_size)
+            if page is None:
+                return None
+            mpp = page_mpp_xy(tiff, tiff.pages.first)
+            return LevelFive(
+                tumor=_tumor(invert_white_is_zero(np.asarray(page.asarray()), page), groups),
+                downsample=tiff.pages[0].imagewidth / page.imagewidth,  # pyright: ignore
+                mpp=(mpp and mpp[0]) or slide_mpp,
+            )
+    except Exception as error:  # a decoder may raise anything over damaged bytes
+        raise AnnotationError(
+            f"{path}: its level of downsample {DOWNSAMPLE:g} cannot be decoded: {error!r}; make "
+            "the mask again"
+        ) from error
+
+
+def _find_page(pages: Any, slide_size: tuple[int, int]) -> Any:
+    first = pages[0]
+    whole = first.imagewidth, first.imagelength
+    if any(abs(a / b - 1) > SAME_SHARE for a, b in zip(whole, slide_size, strict=True)):
+        return None
+    for page in pages:
+        ratios = whole[0] / page.imagewidth, whole[1] / page.imagelength
+        if all(abs(ratio / DOWNSAMPLE - 1) < SAME_SHARE for ratio in ratios) and _is_small(page):
+            return page
+    return None
+
+
+def _is_small(page: Any) -> bool:
+    """Test whether a page can be decoded in little memory: a file may claim tiles far larger than
+    their content."""
+    tile = page.tilewidth * page.tilelength
+    block = tile if page.is_tiled else page.imagewidth * page.rowsperstrip
+    if page.samplesperpixel != 1 or page.dtype is None or page.dtype.kind not in "bui":
+        return False
+    return max(page.imagewidth * page.imagelength, block) * page.dtype.itemsize <= LARGEST_BYTES
+
+
+def _tumor(values: np.ndarray, groups: Mapping[str, GroupMeaning]) -> np.ndarray:
+    found = [int(value) for value in np.unique(values) if value]
+    names = {1: "binary-1"} if found == [1] else {value: f"mask-{value}" for value in found}
+    known = {name.casefold(): meaning for name, meaning in groups.items()}
+    return np.isin(values, [v for v, name in names.items() if known.get(name) == "tumor"])
 
 
 def label_level_5(

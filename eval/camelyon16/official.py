@@ -7,17 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...cohort import CohortSlide
-from ..scoring.exclusions import Exclusion
 from ..scoring.matching import PooledMatches, SlideMatches
-from ..scoring.slide_result import SlideResult, SlideStatus
+from ..scoring.slide_result import Exclusion, SlideResult, SlideStatus
 from ..settings import EvaluateSettings
 from ..statistics.bootstrap import Estimate
-from ..statistics.froc import Froc, froc_curve
-from ..statistics.froc_definitions import OURS
+from ..statistics.figures import FrocFigures
+from ..statistics.froc import OURS, Froc, froc_curve
 from ..statistics.resampled import draw_resamples
 from .lesions import find_level_5, match_slide
-from .official_froc import official_curve, resample_readings
-from .programs import PROGRAMS, Program
+from .programs import PROGRAMS, Program, official_curve, resample_readings
 
 __all__ = ["OfficialFroc", "OfficialResult", "evaluate_official"]
 
@@ -25,14 +23,10 @@ CAMELYON16 = re.compile(r"(normal|tumor|test)_\d{3}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfficialFroc:
+class OfficialFroc(FrocFigures):
     """Curve and score of one program, with percentile bootstrap intervals."""
 
     program: Program
-    curve: Froc
-    score: Estimate
-    sensitivity: tuple[Estimate, ...]
-    """At each rate of the curve."""
     slides: int
     countable_lesions: int
     itc: int

@@ -101,19 +101,6 @@ class DetectionFiles:
             found[slide] = _join(slide, file, rows)
         return cls(path=path, by_slide=found, is_table=False)
 
-    def refuse_other_slides(self, slides: Sequence[str]) -> None:
-        """Pass if a table has rows of one of these slides, or no rows at all.
-
-        Raises:
-            ScoreError: all rows are of other slides.
-        """
-        if self.is_table and self.by_slide and not self.by_slide.keys() & set(slides):
-            raise ScoreError(
-                f"{self.path}: no row of the {len(slides)} slides to evaluate, rows of "
-                f"{len(self.by_slide)} others, the first {next(iter(self.by_slide))}; give their "
-                "--split, or another table"
-            )
-
     @classmethod
     def of_table(cls, detections: Detections, ids: Sequence[str]) -> "DetectionFiles":
         """Group a table in memory by slide; its rows count as lines, from 1.
@@ -227,19 +214,18 @@ def _read_rows(path: Path, order: tuple[str, ...]) -> Iterator[_DetectionRow]:
                 where = f"{path}, line {reader.line_num}"
                 if not any(cell.strip() for cell in cells):
                     continue
-                if columns:
-                    yield _read_row(where, reader.line_num, cells, columns)
-                    continue
-                columns = _find_columns(cells)
-                missing = [name for name in order if name not in columns]
-                if columns and missing:
-                    raise ScoreError(
-                        f"{where}: the header {','.join(cells)!r} has no column for "
-                        f"{', '.join(missing)}; expected {','.join(order)}"
-                    )
                 if not columns:
+                    columns = _find_columns(cells)
+                    missing = [name for name in order if name not in columns]
+                    if columns and missing:
+                        raise ScoreError(
+                            f"{where}: the header {','.join(cells)!r} has no column for "
+                            f"{', '.join(missing)}; expected {','.join(order)}"
+                        )
+                    if columns:
+                        continue
                     columns = {name: index for index, name in enumerate(order)}
-                    yield _read_row(where, reader.line_num, cells, columns)
+                yield _read_row(where, reader.line_num, cells, columns)
         except (UnicodeDecodeError, csv.Error) as error:
             raise ScoreError(
                 f"{path}, line {reader.line_num}: not CSV: {error}; save it as UTF-8 CSV"

@@ -3,9 +3,10 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,17 @@ from ...storage import (
     format_count,
     location_exists,
 )
-from ...wsi import CellStatus, Detections, Heatmap
+from ...wsi import CellStatus, Detections, Heatmap, Slide, open_slide
 from .detection_files import DetectionFiles, SlideDetections, is_outside, list_csv
-from .slide_file import SlideFile
 
-__all__ = ["NO_ROW", "GivenDetections", "Prediction", "Predictions", "open_predictions"]
+__all__ = [
+    "NO_ROW",
+    "GivenDetections",
+    "Prediction",
+    "Predictions",
+    "SlideFile",
+    "open_predictions",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -57,38 +64,37 @@ class Prediction:
         return float(self.detections.probability[inside].max(initial=0.0))
 
 
-class Predictions(Protocol):
-    """Predictions of a cohort."""
+class SlideFile(AbstractContextManager["SlideFile"]):
+    """A slide that is opened when it is first needed, at most once, and closed at the end of a
+    `with` block."""
 
-    @property
-    def unlisted(self) -> tuple[str, ...]:
-        """Predicted slides that are not in the cohort."""
-        ...
+    def __init__(self, slide: CohortSlide) -> None:
+        self._slide = slide
+        self._opened: Slide | SlideError | None = None
 
-    def check(self, slides: Sequence[CohortSlide]) -> None:
-        """Refuse predictions that are of other slides only.
-
-        Raises:
-            ScoreError: no prediction is of one of these slides.
-        """
-        ...
-
-    def load(self, slide: CohortSlide, file: SlideFile) -> Prediction | str:
-        """Return the prediction of a slide, or the reason why the slide cannot be evaluated.
-
-        A slide without a prediction that can be used has one with an `absence`.
+    def open(self, *, fallback_mpp: float | None = None) -> Slide:
+        """Return the open slide; fallback_mpp is used where neither cohort nor file has µm/px.
 
         Raises:
-            GigaslideError: the slide cannot be used.
+            SlideError: it cannot be opened; every call raises the error of the first.
         """
-        ...
+        if self._opened is None:
+            slide = self._slide
+            try:
+                self._opened = open_slide(slide.path, mpp=slide.mpp, fallback_mpp=fallback_mpp)
+            except SlideError as error:
+                self._opened = error
+        if isinstance(self._opened, SlideError):
+            raise self._opened
+        return self._opened
 
-    def identify_inputs(self, slide: CohortSlide) -> dict[str, Any]:
-        """Identities of the files of a slide's prediction, for the recipe."""
-        ...
+    def __exit__(self, *_: object) -> None:
+        if isinstance(self._opened, Slide):
+            self._opened.close()
+        self._opened = None
 
 
-def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
+def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> "Predictions":
     """Open a folder made by `gigaslide predict`, a folder of CSV files (one a slide), or one table
     of detections.
 
@@ -118,58 +124,54 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
         logger.warning(
             "%s: %d predicted slides are not in the cohort: %s", path, len(unlisted), unlisted
         )
-    return _HeatmapFolder(path, unlisted=unlisted, has_any=bool(predicted))
-
-
-def _identify(path: Path) -> dict[str, Any] | None:
-    return file_identity(path) if location_exists(path) else None
+    return HeatmapFolder(path, unlisted=unlisted, has_any=bool(predicted))
 
 
 @dataclass(frozen=True)
-class _HeatmapFolder:
+class HeatmapFolder:
+    """Heatmaps and detections made by `gigaslide predict`."""
+
     path: Path
-    unlisted: tuple[str, ...] = ()
-    has_any: bool = True
+    unlisted: tuple[str, ...]
+    """Predicted slides that are not in the cohort."""
+    has_any: bool
     """False where no slide is predicted at all."""
 
     def check(self, slides: Sequence[CohortSlide]) -> None:
         """Pass: each slide without a heatmap says so itself."""
 
     def load(self, slide: CohortSlide, file: SlideFile) -> Prediction | str:
-        found = self._load(slide, file)
-        if isinstance(found, Prediction):
-            return found
-        try:
-            scan = file.open()
-        except SlideError as error:
-            logger.warning("%s: no prediction, and the slide cannot be opened: %s", slide.id, error)
-            return f"{found}; and the slide cannot be opened: {error}"
-        if not self.has_any:
-            return found
-        return Prediction(
-            detections=Detections.concatenate([]),
-            slide_size=scan.size,
-            slide_mpp=scan.info.mpp,
-            absence=found,
-        )
+        """Return the prediction of a slide, or the reason why the slide cannot be evaluated.
 
-    def _load(self, slide: CohortSlide, file: SlideFile) -> Prediction | str:
-        """The prediction, or the reason why there is none that can be used."""
+        A slide without a prediction that can be used has one with an `absence`.
+
+        Raises:
+            ScoreError: the slide's id cannot name a folder.
+        """
         if Path(slide.id).name != slide.id:
             raise ScoreError(
                 f"{slide.id!r} cannot name a folder in {self.path}; load the cohort from its CSV"
             )
-        folder = self.path / slide.id
-        if not (folder / "heatmap.zarr").exists():
-            return (
-                f"no prediction at {slide.id}/heatmap.zarr; predict this slide and evaluate again"
-            )
         try:
-            return _read_folder(slide, folder, file)
+            return _read_folder(slide, self.path / slide.id, file)
         except GigaslideError as error:
-            return str(error)
+            absence = str(error)
+        try:
+            scan = file.open()
+        except SlideError as error:
+            logger.warning("%s: no prediction, and the slide cannot be opened: %s", slide.id, error)
+            return f"{absence}; and the slide cannot be opened: {error}"
+        if not self.has_any:
+            return absence
+        return Prediction(
+            detections=Detections.concatenate([]),
+            slide_size=scan.size,
+            slide_mpp=scan.info.mpp,
+            absence=absence,
+        )
 
     def identify_inputs(self, slide: CohortSlide) -> dict[str, Any]:
+        """Identities of the files of a slide's prediction, for the recipe."""
         folder = self.path / slide.id
         return {
             "heatmap": _identify(folder / "heatmap.zarr" / "zarr.json"),
@@ -178,6 +180,10 @@ class _HeatmapFolder:
 
 
 def _read_folder(slide: CohortSlide, folder: Path, file: SlideFile) -> Prediction:
+    if not (folder / "heatmap.zarr").exists():
+        raise ScoreError(
+            f"no prediction at {slide.id}/heatmap.zarr; predict this slide and evaluate again"
+        )
     heatmap = Heatmap.load(folder / "heatmap.zarr")
     detections = Detections.load(folder / "detections.csv")
     names = {heatmap.slide, *detections.slide.tolist()} - {slide.id}
@@ -240,7 +246,18 @@ class GivenDetections:
     """Empty: detections of slides that are not listed are refused."""
 
     def check(self, slides: Sequence[CohortSlide]) -> None:
-        self.files.refuse_other_slides([slide.id for slide in slides])
+        """Pass if a table has rows of one of these slides, or no rows at all.
+
+        Raises:
+            ScoreError: all rows are of other slides.
+        """
+        others = self.files.by_slide.keys() - {slide.id for slide in slides}
+        if self.files.is_table and others and len(others) == len(self.files.by_slide):
+            raise ScoreError(
+                f"{self.files.path}: no row of the {len(slides)} slides to evaluate, rows of "
+                f"{len(others)} others, the first {next(iter(self.files.by_slide))}; give their "
+                "--split, or another table"
+            )
 
     def load(self, slide: CohortSlide, file: SlideFile) -> Prediction:
         scan = file.open()
@@ -272,3 +289,11 @@ class GivenDetections:
             return {"detections": _identify(self.files.path)}
         found = self.files.by_slide.get(slide.id)
         return {"detections": None if found is None else _identify(found.path)}
+
+
+Predictions = HeatmapFolder | GivenDetections
+"""Predictions of a cohort, with heatmaps or without."""
+
+
+def _identify(path: Path) -> dict[str, Any] | None:
+    return file_identity(path) if location_exists(path) else None

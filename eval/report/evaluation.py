@@ -1,6 +1,6 @@
 """An evaluation: figures of a cohort with everything that its report and its files show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from html import escape
@@ -10,15 +10,27 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...storage import format_count
-from ..camelyon16 import OfficialResult
+from .. import pn_stage
+from ..camelyon16 import OfficialResult, evaluate_official
 from ..pn_stage import PatientStages
-from ..scoring.exclusions import Exclusion, list_exclusions
-from ..scoring.slide_result import SlideResult, SlideStatus, list_models
+from ..scoring.slide_result import (
+    Exclusion,
+    SlideResult,
+    SlideStatus,
+    list_exclusions,
+    list_models,
+    refuse_misplaced,
+)
 from ..settings import EvaluateSettings
 from ..statistics.bootstrap import Estimate
-from ..statistics.figures import Figures, FrocFigures
-from ..statistics.operating import OperatingPoint, find_operating_point
-from ..statistics.subgroups import Subgroup
+from ..statistics.figures import (
+    Figures,
+    FrocFigures,
+    Subgroup,
+    compute_figures,
+    compute_subgroups,
+)
+from ..statistics.operating import OperatingPoint, Peaks, find_operating_point
 from . import tables
 from .drawing import SlidePictures
 from .metrics import (
@@ -30,9 +42,9 @@ from .metrics import (
     list_subgroups,
 )
 from .pictures import Crops
-from .plots import draw_froc, draw_roc
+from .plots import draw_froc, draw_rocs
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "evaluate_results"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +56,9 @@ class Evaluation:
     """One a slide, in the cohort's order."""
     settings: EvaluateSettings
     point: OperatingPoint
-    """Mistakes from `settings.slide_threshold` on."""
+    """Mistakes from `settings.threshold` on."""
+    threshold_origin: str = ""
+    """Where that threshold comes from."""
     subgroups: tuple[Subgroup, ...] = ()
     official: OfficialResult | None = None
     stages: PatientStages | None = None
@@ -87,7 +101,7 @@ class Evaluation:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Contents of metrics.json: every figure as plain JSON."""
-        results, threshold = self.results, self.settings.slide_threshold
+        results, threshold = self.results, self.settings.threshold
         reasons = {name: one for name, one in self.pictures.items() if isinstance(one, str)}
         excluded = {result.slide.id for result in results if not result.in_figures}
         notes = {n: f"no picture: {why}" for n, why in reasons.items() if n not in excluded}
@@ -97,7 +111,11 @@ class Evaluation:
             "pn_stages": None if self.stages is None else self.stages.metrics,
             "subgroups": list_subgroups(self.subgroups),
             "cohort": count_cohort(results, without_picture=len(notes)),
-            "operating_point": {**self.point.metrics, **count_calls(self.point, results)},
+            "operating_point": {
+                **self.point.metrics,
+                "origin": self.threshold_origin,
+                **count_calls(self.point, results),
+            },
             "slides": list_slides(results, notes, threshold=threshold),
             "exclusions": [asdict(one) for one in self.exclusions],
             "unlisted_predictions": list(self.unlisted),
@@ -109,7 +127,7 @@ class Evaluation:
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
         """Contents of the CSV files, by name."""
-        results, figures = self.results, self.figures
+        results, figures, band = self.results, self.figures, self.figures.froc_band
         official = {} if self.official is None else self.official.programs
         curves = {name: one.curve for name, one in {**figures.froc, **official}.items()}
         further: dict[str, Estimate] = {}
@@ -125,11 +143,18 @@ class Evaluation:
             "missed": self.point.missed_table(),
             "false_positives": self.point.false_positives_table(),
             "exclusions": pd.DataFrame(self.metrics["exclusions"], columns=columns),
-            "froc": tables.froc_table(curves),
-            "froc_band": tables.froc_band_table(figures),
-            "roc": tables.roc_table(figures),
-            "precision_recall": tables.precision_recall_table(figures),
-            "calibration": tables.calibration_table(figures),
+            "froc": tables.curves_table(curves, tables.FROC, by="definition"),
+            "froc_band": pd.DataFrame(
+                {"false_positives_per_slide": band.rates, "low": band.low, "high": band.high}
+            ),
+            "roc": tables.curves_table(
+                {"slide": figures.slide_roc, "patch": figures.patch_roc}, tables.ROC
+            ),
+            "precision_recall": pd.DataFrame(asdict(figures.slide_precision_recall)),
+            "calibration": tables.curves_table(
+                {"slide": figures.slide_calibration, "patch": figures.patch_calibration},
+                tables.CALIBRATION,
+            ),
             "subgroups": tables.subgroups_table(self.subgroups),
         }
         if self.stages is not None:
@@ -145,7 +170,7 @@ class Evaluation:
         return draw_froc(self.figures, confidence=self.settings.confidence, point=self.point)
 
     def plot_roc(self) -> Figure:
-        return draw_roc(self.figures)
+        return draw_rocs({"slides": self.figures.slide_roc, "patches": self.figures.patch_roc})
 
     def _repr_html_(self) -> str:
         figures = self.figures
@@ -162,6 +187,34 @@ class Evaluation:
             f"normal slides, {lesions} (and {figures.itc} of isolated tumour cells); "
             f"{self.settings.confidence:.0%} bootstrap intervals</p>"
         )
+
+
+def evaluate_results(
+    results: Sequence[SlideResult],
+    settings: EvaluateSettings,
+    *,
+    peaks: Mapping[str, Peaks] | None = None,
+    predicted_class: Mapping[str, str] | None = None,
+) -> Evaluation:
+    """Compute everything but the pictures from the results of all slides; peaks in heatmaps and
+    predicted classes are by slide id.
+
+    Raises:
+        ScoreError: most detections lie outside their slides.
+    """
+    refuse_misplaced(results)
+    stages = None
+    if pn_stage.is_asked([result.slide for result in results], settings):
+        stages = PatientStages.evaluate(results, predicted_class or {}, settings)
+    return Evaluation(
+        figures=compute_figures(results, settings),
+        results=tuple(results),
+        settings=settings,
+        point=find_operating_point(results, threshold=settings.threshold, peaks=peaks),
+        subgroups=compute_subgroups(results, settings),
+        official=evaluate_official(results, settings),
+        stages=stages,
+    )
 
 
 def _describe(value: Estimate) -> str:

@@ -10,18 +10,15 @@ import numpy as np
 from ...wsi import CellStatus
 from ..camelyon16 import OfficialResult
 from ..predictions.prediction import NO_ROW
-from ..scoring.matching import Match
+from ..scoring.matching import Match, reaches
 from ..scoring.slide_result import SlideResult
-from ..scoring.threshold import reaches
 from ..statistics.bootstrap import Estimate
-from ..statistics.figures import Figures
-from ..statistics.froc import Froc
-from ..statistics.froc_definitions import DEFINITIONS
+from ..statistics.figures import Figures, Subgroup
+from ..statistics.froc import DEFINITIONS, Froc
 from ..statistics.operating import OperatingPoint
-from ..statistics.slide_level import Calibration
-from ..statistics.subgroups import Subgroup
+from ..statistics.scores import Calibration
 from ..truth.measures import CLASSES
-from .references import list_references
+from .references import REFERENCES
 
 __all__ = [
     "collect_metrics",
@@ -67,7 +64,7 @@ def collect_metrics(figures: Figures) -> dict[str, Any]:
             "patch": _calibration(figures.patch_calibration),
         },
         "sizes": _sizes(figures),
-        "references": list_references(),
+        "references": [asdict(one) for one in REFERENCES],
         "counts": {name: getattr(figures, name) for name in FIGURE_COUNTS},
         "bootstrap": {
             "resamples": len(resampling.weights),

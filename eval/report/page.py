@@ -1,9 +1,11 @@
-"""Parts that all pages share: templates, number formats, and one HTML file that loads nothing from
-outside."""
+"""Pages of an evaluation and of a comparison, for a screen, a phone and paper: one HTML file each,
+which loads nothing from outside."""
 
 import base64
 import hashlib
 import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -13,10 +15,13 @@ from markupsafe import Markup
 
 from ...storage import pluralise
 from ...wsi import heatmap_colours
-from ..statistics.froc_definitions import DEFINITIONS
-from .drawing import COLOURS, MOST_MARKS
+from ..statistics.froc import DEFINITIONS, Froc
+from ..statistics.scores import Roc
+from .drawing import COLOURS, MOST_MARKS, SlidePictures
+from .evaluation import Evaluation
+from .plots import draw_calibration, draw_froc, draw_frocs, draw_precision_recall, draw_rocs, to_svg
 
-__all__ = ["describe_figure", "format_result", "render_page"]
+__all__ = ["ModelCurves", "comparison_html", "evaluation_html"]
 
 TEMPLATES = files("gigaslide.eval.report").joinpath("templates")
 FIGURES = {
@@ -40,9 +45,119 @@ PREFIXES = {
     **{f"froc_{name}": f"FROC score, {name}" for name in DEFINITIONS},
 }
 NARROW_SPACE = "\u202f"
+FIRST = (
+    "slide_auc",
+    "slide_sensitivity",
+    "slide_specificity",
+    "slide_average_precision",
+    "slide_brier",
+    "froc_gigaslide",
+    "patch_auc",
+    "patch_brier",
+)
 
 
-def render_page(template: str, **context: Any) -> str:
+@dataclass(frozen=True, kw_only=True)
+class ModelCurves:
+    """Curves of one model on the slides that all models have in their figures."""
+
+    roc: Roc
+    froc: Froc
+    has_heatmaps: bool
+    """False for detections alone."""
+
+
+def comparison_html(
+    metrics: Mapping[str, Any],
+    curves: Mapping[str, ModelCurves],
+    pictures: Mapping[str, Mapping[str, SlidePictures]],
+    *,
+    made_with: Mapping[str, str],
+    command: str,
+) -> str:
+    """Render compare.html from the contents of comparison.json, the curves and the pictures."""
+    rates = metrics["settings"]["false_positives_per_slide"]
+    pairs = [metrics, *metrics["further"]]
+    axis = np.geomspace(rates[0] / 2, rates[-1] * 1.25, 2)
+    rocs = {name: one.roc for name, one in curves.items()}
+    frocs = {name: one.froc for name, one in curves.items()}
+    more = 0.2 * len(curves)  # for the legend
+    return _render(
+        "compare.html.j2",
+        m=metrics,
+        pairs=pairs,
+        cautions=_group_cautions(pairs),
+        models=list(curves),
+        first_figures=[*FIRST, *(f"froc_gigaslide_at_{rate:g}" for rate in rates)],
+        pictures={slide: views for slide, views in pictures.items() if views},
+        pictured=len(pictures),
+        heated={name for name, one in curves.items() if one.has_heatmaps},
+        alt={
+            "roc": ", ".join(f"{n} AUC {_format_result(one.auc)}" for n, one in rocs.items()),
+            "froc": ", ".join(f"{n} score {_format_result(one.score)}" for n, one in frocs.items()),
+        },
+        plots={
+            "roc": draw_rocs(rocs, height=5.0 + more),
+            "froc": draw_frocs(frocs, axis, height=4.8 + more),
+        },
+        made_with=made_with,
+        command=command,
+    )
+
+
+def _group_cautions(pairs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The comparisons that each caution is about."""
+    found: dict[str, list[str]] = {}
+    for pair in pairs:
+        if pair["caution"]:
+            found.setdefault(pair["caution"], []).append(" against ".join(pair["names"]))
+    return found
+
+
+def evaluation_html(evaluation: Evaluation, *, made_with: dict[str, str], command: str) -> str:
+    """Render report.html from the contents of metrics.json and the pictures."""
+    figures, metrics, settings = evaluation.figures, evaluation.metrics, evaluation.settings
+    used, results, point = metrics["cohort"]["in_figures"], evaluation.results, evaluation.point
+    pictures = {
+        name: found for name, found in evaluation.pictures.items() if not isinstance(found, str)
+    }
+    slides = [
+        {
+            "row": row,
+            "pictures": pictures.get(result.slide.id),
+            "further": dict(result.slide.further),
+            "used": result.in_figures,
+        }
+        for row, result in zip(metrics["slides"], results, strict=True)
+    ]
+    return _render(
+        "report.html.j2",
+        m=metrics,
+        slides=slides,
+        used_splits=any(result.slide.split for result in results),
+        missed=metrics["operating_point"]["missed"][: settings.gallery],
+        false_positives=metrics["operating_point"]["false_positives"][: settings.gallery],
+        heated={result.slide.id for result in results if result.cells is not None},
+        crops={"missed": evaluation.missed_crops, "false": evaluation.false_positive_crops},
+        caution=figures.resampling.caution,
+        plots={
+            "froc": draw_froc(figures, confidence=settings.confidence, point=point),
+            "roc": draw_rocs({"slides": figures.slide_roc, "patches": figures.patch_roc}),
+            "precision_recall": draw_precision_recall(
+                figures.slide_precision_recall,
+                tumor_share=figures.tumor_slides / used if used else None,
+                average=figures.estimates["slide_average_precision"].value,
+            ),
+            "calibration": draw_calibration(
+                {"slides": figures.slide_calibration, "patches": figures.patch_calibration}
+            ),
+        },
+        made_with=made_with,
+        command=command,
+    )
+
+
+def _render(template: str, **context: Any) -> str:
     """Render a page. Names, reasons and paths are escaped; the page's policy forbids every
     request."""
     environment = jinja2.Environment(
@@ -60,11 +175,12 @@ def render_page(template: str, **context: Any) -> str:
         plain=lambda value: f"{value:g}",
         spaced=_separate_thousands,
         p_value=_format_p_value,
-        text=format_result,
+        text=_format_result,
         count_of=_format_count,
         anchor=_make_anchor,
         data_uri=_make_data_uri,
-        figure=describe_figure,
+        svg=to_svg,
+        figure=_describe_figure,
     )
     script = _read_template("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -79,7 +195,7 @@ def render_page(template: str, **context: Any) -> str:
     )
 
 
-def describe_figure(name: str) -> str:
+def _describe_figure(name: str) -> str:
     """Return a figure's name in words."""
     if name in FIGURES:
         return FIGURES[name]
@@ -89,7 +205,7 @@ def describe_figure(name: str) -> str:
     return name.replace("_", " ")
 
 
-def format_result(value: float | None) -> str:
+def _format_result(value: float | None) -> str:
     """Format a result for the text that stands in for a picture."""
     return "not defined" if value is None else f"{value:.3f}"
 

@@ -9,7 +9,8 @@ pictures.
 import logging
 from bisect import insort
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import cv2
@@ -18,10 +19,9 @@ import shapely
 
 from ...storage import GigaslideError
 from ...wsi import Heatmap, Overview, Region, Slide, overlay_heatmap, shrink
-from ..predictions.prediction import Prediction
-from ..predictions.slide_file import SlideFile
+from ..predictions.prediction import Prediction, SlideFile
+from ..scoring.matching import reaches
 from ..scoring.slide_result import SlideResult
-from ..scoring.threshold import reaches
 from ..settings import EvaluateSettings
 from ..statistics.operating import FalsePositive, MissedLesion, missed_order
 from ..truth.lesions import Lesions
@@ -64,19 +64,8 @@ class Crops:
     wide_um: float
 
 
-@dataclass(kw_only=True)
-class _Best:
-    """The first `most` crops by their keys, whatever their order of arrival."""
-
-    most: int
-    kept: list[tuple[Any, Crops | str]] = field(default_factory=list)
-
-    def wants(self, key: Any) -> bool:
-        return len(self.kept) < self.most or bool(self.kept and key < self.kept[-1][0])
-
-    def add(self, key: Any, crops: Crops | str) -> None:
-        insort(self.kept, (key, crops), key=lambda one: one[0])
-        del self.kept[self.most :]
+_Keyed = tuple[Any, Crops | str]
+"""Sort key of a mistake, and its crops."""
 
 
 class Gallery:
@@ -87,19 +76,20 @@ class Gallery:
         self._settings = settings
         self._slide_bytes = REPORT_BYTES * SLIDES_SHARE / BASE64 / max(1, 2 * slides)
         self._crop_bytes = REPORT_BYTES * GALLERY_SHARE / BASE64 / max(1, 6 * settings.gallery)
-        self._missed, self._false = _Best(most=settings.gallery), _Best(most=settings.gallery)
+        self._missed: list[_Keyed] = []
+        self._false: list[_Keyed] = []
         self.slides: dict[str, SlidePictures | str] = {}
         """By slide id; or the reason why there is no picture."""
 
     @property
     def missed(self) -> list[Crops | str]:
         """Crops of the missed lesions, in the order of the operating point; or a reason."""
-        return [crops for _, crops in self._missed.kept]
+        return [crops for _, crops in self._missed]
 
     @property
     def false_positives(self) -> list[Crops | str]:
         """Crops of the false positives, in the order of the operating point; or a reason."""
-        return [crops for _, crops in self._false.kept]
+        return [crops for _, crops in self._false]
 
     def add(
         self,
@@ -112,8 +102,8 @@ class Gallery:
     ) -> None:
         """Draw a slide and those of its mistakes that may be among the first."""
         name, number = result.slide.id, len(self.slides)
-        fallback_mpp = None if prediction is None else prediction.slide_mpp
-        scan = try_to_draw(name, lambda: file.open(fallback_mpp=fallback_mpp))
+        mpp = None if prediction is None else prediction.slide_mpp
+        scan = try_to_draw(name, lambda: file.open(fallback_mpp=mpp))
         self.slides[name] = (
             scan
             if isinstance(scan, str)
@@ -121,10 +111,13 @@ class Gallery:
         )
         missed_keys = [(missed_order(one), one) for one in missed]
         false_keys = [((-one.probability, number, i), one) for i, one in enumerate(false_positives)]
-        for best, mistakes in ((self._missed, missed_keys), (self._false, false_keys)):
-            for key, mistake in sorted(mistakes, key=lambda one: one[0]):
-                if best.wants(key):
-                    best.add(key, self._crop(scan, result, prediction, mistake))
+        most = self._settings.gallery
+        for kept, mistakes in ((self._missed, missed_keys), (self._false, false_keys)):
+            for key, mistake in sorted(mistakes, key=itemgetter(0))[:most]:
+                if len(kept) < most or key < kept[-1][0]:
+                    crops = self._crop(scan, result, prediction, mistake)
+                    insort(kept, (key, crops), key=itemgetter(0))
+                    del kept[most:]
 
     def _draw_whole(
         self, scan: Slide, result: SlideResult, prediction: Prediction | None
@@ -147,7 +140,7 @@ class Gallery:
         is_inside = 0 <= mistake.x < width and 0 <= mistake.y < height
         if isinstance(mistake, FalsePositive) and not is_inside:
             return OUTSIDE
-        threshold, most_bytes = self._settings.slide_threshold, self._crop_bytes
+        threshold, most_bytes = self._settings.threshold, self._crop_bytes
         return try_to_draw(
             f"{result.slide.id}, ({mistake.x:.0f}, {mistake.y:.0f})",
             lambda: _draw_crops(
@@ -188,7 +181,7 @@ def draw_slide(
             if prediction.heatmap is None
             else overlay_heatmap(small, prediction.heatmap)
         )
-        _draw_calls(heated, result, frame, threshold=settings.slide_threshold)
+        _draw_calls(heated, result, frame, threshold=settings.threshold)
     height, width = outlined.shape[:2]
     return SlidePictures(
         truth=encode_jpeg(outlined, most_bytes=most_bytes),

@@ -1,8 +1,10 @@
-"""Plots of curves as SVG text without external references; lines differ in dashes and marks as well
-as in colour."""
+"""Plots of curves, also as SVG text without external references; lines differ in dashes and marks
+as well as in colour."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -10,22 +12,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..statistics.auc import Roc
 from ..statistics.figures import Band, Figures, PrecisionRecall
 from ..statistics.froc import Froc
 from ..statistics.operating import OperatingPoint
-from ..statistics.slide_level import Calibration
+from ..statistics.scores import Calibration, Roc
 from .references import REFERENCES
 
 __all__ = [
-    "calibration_plot",
+    "draw_calibration",
     "draw_froc",
-    "draw_roc",
-    "froc_overlay",
-    "froc_plot",
-    "precision_recall_plot",
-    "roc_overlay",
-    "roc_plot",
+    "draw_frocs",
+    "draw_precision_recall",
+    "draw_rocs",
+    "to_svg",
 ]
 
 BLUE, ORANGE, GREY, INK = "#0b4f9e", "#b35900", "#6b7280", "#1a2230"
@@ -36,6 +35,7 @@ LINES = (
     ("#00756b", (0, (7, 2, 1, 2))),
     (INK, (0, (2, 2))),
 )
+CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (2, 3))}
 MARKS = "^v"  # of the published figures
 POINTS = 2000  # of a curve; paper shows no more
 STYLE: dict[Any, Any] = {
@@ -48,63 +48,31 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def roc_plot(figures: Figures) -> str:
-    """Plot slide and patch ROC in one square, as SVG."""
-    return _svg(draw_roc(figures))
+def draw_rocs(curves: Mapping[str, Roc], *, height: float = 5.0) -> Figure:
+    """Draw ROC curves in one square; height is the figure's, in inches."""
+    with _plot(height=height) as (figure, axes):
+        axes.plot([0, 1], [0, 1], **CHANCE, label="chance")
+        for (name, curve), line in zip(curves.items(), cycle(LINES), strict=False):
+            if curve.auc is None:
+                _draw_undefined(axes, name, curve.undefined, line)
+                continue
+            keep = np.unique(np.linspace(0, len(curve.threshold) - 1, POINTS).astype(np.int64))
+            x, y = curve.false_positive_rate[keep], curve.true_positive_rate[keep]
+            style = _style(line, f"{name}: AUC {curve.auc:.3f}")
+            axes.plot(x, y, **style, linewidth=1.8, clip_on=False)
+        axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal", title="ROC")
+        axes.set(xlabel="1 − specificity", ylabel="sensitivity")
+    return figure
 
 
-def froc_plot(figures: Figures, *, confidence: float, point: OperatingPoint | None = None) -> str:
-    """Plot lesion sensitivity over false positives per slide, on a log axis, as SVG."""
-    return _svg(draw_froc(figures, confidence=confidence, point=point))
-
-
-def roc_overlay(curves: Mapping[str, Roc]) -> str:
-    """Plot slide ROC curves of several models, as SVG."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(height=5.0 + 0.2 * len(curves))
-        _draw_rocs(axes, curves)
-        _legend(figure)
-        return _svg(figure)
-
-
-def froc_overlay(curves: Mapping[str, Froc], rates: np.ndarray) -> str:
-    """Plot FROC curves of several models over (R,) false positives per slide, as SVG."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(height=4.8 + 0.2 * len(curves))
-        for (name, froc), line in zip(curves.items(), _lines(len(curves)), strict=True):
+def draw_frocs(curves: Mapping[str, Froc], rates: np.ndarray, *, height: float = 4.8) -> Figure:
+    """Draw FROC curves of several models over (R,) false positives per slide, on a log axis; height
+    is the figure's, in inches."""
+    with _plot(height=height) as (figure, axes):
+        for (name, froc), line in zip(curves.items(), cycle(LINES), strict=False):
             _draw_curve(axes, froc, rates, words=name, line=line)
         _finish_froc(axes, next(iter(curves.values())), rates)
-        _legend(figure)
-        return _svg(figure)
-
-
-def draw_roc(figures: Figures) -> Figure:
-    """Draw slide and patch ROC in one square."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes()
-        _draw_rocs(axes, {"slides": figures.slide_roc, "patches": figures.patch_roc})
-        _legend(figure)
-        return figure
-
-
-def _draw_rocs(axes: Axes, curves: Mapping[str, Roc]) -> None:
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (2, 3)), label="chance")
-    for (name, curve), (colour, line) in zip(curves.items(), _lines(len(curves)), strict=True):
-        if curve.auc is None:
-            axes.plot(
-                [],
-                [],
-                color=colour,
-                linestyle=line,
-                label=_label(f"{name}: not defined ({curve.undefined})"),
-            )
-            continue
-        keep = np.unique(np.linspace(0, len(curve.threshold) - 1, POINTS).astype(np.int64))
-        x, y = curve.false_positive_rate[keep], curve.true_positive_rate[keep]
-        words = _label(f"{name}: AUC {curve.auc:.3f}")
-        axes.plot(x, y, color=colour, linestyle=line, linewidth=1.8, label=words, clip_on=False)
-    axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal", title="ROC")
-    axes.set(xlabel="1 − specificity", ylabel="sensitivity")
+    return figure
 
 
 def draw_froc(
@@ -113,30 +81,19 @@ def draw_froc(
     """Draw lesion sensitivity over false positives per slide, on a log axis, with the points of the
     score."""
     froc, band = figures.froc["gigaslide"].curve, figures.froc_band
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(height=5.4)
+    with _plot(height=5.4) as (figure, axes):
         if froc.undefined:
-            axes.text(
-                0.5, 0.5, f"not defined: {froc.undefined}", ha="center", transform=axes.transAxes
-            )
+            _write(axes, f"not defined: {froc.undefined}")
         else:
             _draw_band(axes, band, words=f"{confidence:.0%} interval, pointwise")
             _draw_curve(axes, froc, band.rates, words="this model", line=LINES[0])
             words = f"the {len(froc.rates)} points whose mean is the score"
-            axes.plot(
-                froc.rates,
-                froc.at_rates,
-                "o",
-                color=BLUE,
-                markersize=5.5,
-                clip_on=False,
-                label=words,
-            )
+            style = {"color": BLUE, "markersize": 5.5, "clip_on": False, "label": words}
+            axes.plot(froc.rates, froc.at_rates, "o", **style)
             _draw_point(axes, point, band.rates)
         _draw_references(axes, band.rates)
         _finish_froc(axes, froc, band.rates)
-        _legend(figure)
-        return figure
+    return figure
 
 
 def _draw_band(axes: Axes, band: Band, *, words: str) -> None:
@@ -154,32 +111,16 @@ def _draw_band(axes: Axes, band: Band, *, words: str) -> None:
 def _draw_curve(
     axes: Axes, froc: Froc, rates: np.ndarray, *, words: str, line: tuple[str, Any]
 ) -> None:
-    colour, dashes = line
     if froc.undefined:
-        axes.plot(
-            [],
-            [],
-            color=colour,
-            linestyle=dashes,
-            label=_label(f"{words}: not defined ({froc.undefined})"),
-        )
+        _draw_undefined(axes, words, froc.undefined, line)
         return
     reached = np.append(froc.false_positives[::-1], np.inf)
     best = np.append(froc.sensitivity[::-1], froc.sensitivity.max())
     at = np.searchsorted(reached, rates[[0, -1]], side="right") - 1
     x = np.concatenate([rates[:1], reached[at[0] + 1 : at[1] + 1], rates[-1:]])
     y = np.concatenate([best[at[:1]], best[at[0] + 1 : at[1] + 1], best[at[1:]]])
-    label = _label(f"{words}: score {froc.score:.3f}")
-    axes.step(
-        x,
-        y,
-        where="post",
-        color=colour,
-        linestyle=dashes,
-        linewidth=1.8,
-        label=label,
-        clip_on=False,
-    )
+    style = _style(line, f"{words}: score {froc.score:.3f}")
+    axes.step(x, y, where="post", **style, linewidth=1.8, clip_on=False)
 
 
 def _draw_point(axes: Axes, point: OperatingPoint | None, rates: np.ndarray) -> None:
@@ -194,11 +135,10 @@ def _draw_point(axes: Axes, point: OperatingPoint | None, rates: np.ndarray) -> 
         "markersize": 11,
         "markeredgecolor": INK,
         "markerfacecolor": "none",
+        "markeredgewidth": 1.6,
         "clip_on": False,
     }
-    axes.plot(
-        [x], [point.sensitivity], "s", markeredgewidth=1.6, linestyle="none", label=words, **style
-    )
+    axes.plot([x], [point.sensitivity], "s", linestyle="none", label=words, **style)
 
 
 def _draw_references(axes: Axes, rates: np.ndarray) -> None:
@@ -220,111 +160,85 @@ def _finish_froc(axes: Axes, froc: Froc, rates: np.ndarray) -> None:
     axes.set(xlabel="false positives per slide (log scale)", ylabel="share of lesions found")
 
 
-def precision_recall_plot(
+def draw_precision_recall(
     curve: PrecisionRecall, *, tumor_share: float | None, average: float | None
-) -> str:
-    """Plot precision over recall of the slide score, as steps, and the share of tumour slides; as
-    SVG."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes()
+) -> Figure:
+    """Draw precision over recall of the slide score, as steps, and the share of tumour slides."""
+    with _plot() as (figure, axes):
         if not len(curve.threshold) or average is None:
-            axes.text(
-                0.5,
-                0.5,
-                "not defined with slides of one class",
-                ha="center",
-                transform=axes.transAxes,
-            )
+            _write(axes, "not defined with slides of one class")
         else:
             # Of thresholds with one recall, the highest has the best precision.
             recall, first = np.unique(curve.recall[::-1], return_index=True)
-            recall, precision = (
-                np.append(0.0, recall),
-                curve.precision[::-1][np.append(first[0], first)],
-            )
-            words = f"slides: average precision {average:.3f}"
-            axes.step(
-                recall,
-                precision,
-                where="pre",
-                color=BLUE,
-                linewidth=1.8,
-                label=words,
-                clip_on=False,
-            )
+            precision = curve.precision[::-1][np.append(first[0], first)]
+            style = _style(LINES[0], f"slides: average precision {average:.3f}")
+            x = np.append(0.0, recall)
+            axes.step(x, precision, where="pre", **style, linewidth=1.8, clip_on=False)
         if tumor_share is not None:
             words = f"chance: the share of tumour slides, {tumor_share:.3f}"
-            axes.axhline(tumor_share, color=GREY, linewidth=0.8, linestyle=(0, (2, 3)), label=words)
+            axes.axhline(tumor_share, **CHANCE, label=words)
         axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", title="Precision and recall")
         axes.set(
             xlabel="recall (sensitivity)", ylabel="precision (share of called slides with tumour)"
         )
-        _legend(figure)
-        return _svg(figure)
+    return figure
 
 
-def calibration_plot(curves: Mapping[str, Calibration]) -> str:
-    """Plot the share of tumour over the mean score by bin, with Wilson's intervals, as SVG."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes()
-        axes.plot(
-            [0, 1],
-            [0, 1],
-            color=GREY,
-            linewidth=0.8,
-            linestyle=(0, (2, 3)),
-            label="perfect calibration",
-        )
-        for (name, bins), (colour, line), mark in zip(curves.items(), LINES, "o^", strict=False):
+def draw_calibration(curves: Mapping[str, Calibration]) -> Figure:
+    """Draw the share of tumour over the mean score by bin, with Wilson's intervals."""
+    with _plot() as (figure, axes):
+        axes.plot([0, 1], [0, 1], **CHANCE, label="perfect calibration")
+        for (name, bins), line, mark in zip(curves.items(), LINES, "o^", strict=False):
             filled = bins.count > 0
             if not filled.any() or bins.brier is None:
                 continue
             x, y = bins.mean_score[filled], bins.tumor_share[filled]
             reach = np.maximum(0.0, np.stack([y - bins.low[filled], bins.high[filled] - y]))
-            words = f"{name}: Brier score {bins.brier:.3f}"
-            axes.errorbar(
-                x,
-                y,
-                reach,
-                color=colour,
-                linestyle=line,
-                marker=mark,
-                markersize=5.5,
-                linewidth=1.2,
-                capsize=2.5,
-                elinewidth=0.9,
-                label=words,
-                clip_on=False,
-            )
+            style = {
+                "marker": mark,
+                "markersize": 5.5,
+                "linewidth": 1.2,
+                "capsize": 2.5,
+                "elinewidth": 0.9,
+                "clip_on": False,
+                **_style(line, f"{name}: Brier score {bins.brier:.3f}"),
+            }
+            axes.errorbar(x, y, reach, **style)
         axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", title="Calibration")
         axes.set(xlabel="mean score of the bin", ylabel="share that is tumour")
-        _legend(figure)
-        return _svg(figure)
+    return figure
 
 
-def _label(words: str) -> str:
-    """A label that matplotlib shows: it skips labels that begin with "_"."""
-    return f" {words}" if words.startswith("_") else words
-
-
-def _lines(count: int) -> list[tuple[str, Any]]:
-    return [LINES[index % len(LINES)] for index in range(count)]
-
-
-def _axes(*, height: float = 5.0) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.8, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.grid(True, color="#e5e7eb", linewidth=0.7)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _legend(figure: Figure) -> None:
-    figure.legend(loc="outside lower left", frameon=False, fontsize=8.5)
-
-
-def _svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
+    """Return the figure as SVG text, the same bytes each time."""
     text = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
+
+
+@contextmanager
+def _plot(*, height: float = 5.0) -> Iterator[tuple[Figure, Axes]]:
+    """An empty plot in our style; it gets its legend at the end."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(True, color="#e5e7eb", linewidth=0.7)
+        axes.set_axisbelow(True)
+        yield figure, axes
+        if axes.get_legend_handles_labels()[0]:
+            figure.legend(loc="outside lower left", frameon=False, fontsize=8.5)
+
+
+def _style(line: tuple[str, Any], words: str) -> dict[str, Any]:
+    """Colour, dashes and a label that matplotlib shows: it skips labels that begin with "_"."""
+    label = f" {words}" if words.startswith("_") else words
+    return {"color": line[0], "linestyle": line[1], "label": label}
+
+
+def _draw_undefined(axes: Axes, name: str, reason: str, line: tuple[str, Any]) -> None:
+    axes.plot([], [], **_style(line, f"{name}: not defined ({reason})"))
+
+
+def _write(axes: Axes, words: str) -> None:
+    axes.text(0.5, 0.5, words, ha="center", transform=axes.transAxes)

@@ -4,10 +4,9 @@ They are of those slides only: beside figures of another cohort they are a landm
 comparison.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-__all__ = ["REFERENCES", "Reference", "list_references"]
+__all__ = ["REFERENCES", "Reference"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +27,3 @@ REFERENCES = (
         name="best automated method before it", false_positives_per_slide=8.0, sensitivity=0.827
     ),
 )
-
-
-def list_references() -> list[dict[str, Any]]:
-    """List all references as plain JSON."""
-    return [asdict(one) for one in REFERENCES]

@@ -10,20 +10,17 @@ import pandas as pd
 from ...wsi import CellStatus
 from ..scoring.slide_result import SlideResult
 from ..statistics.bootstrap import Estimate
-from ..statistics.figures import Figures
-from ..statistics.froc import Froc
-from ..statistics.subgroups import Subgroup
+from ..statistics.figures import Figures, Subgroup
 from .metrics import list_subgroups
 
 __all__ = [
-    "calibration_table",
+    "CALIBRATION",
+    "FROC",
+    "ROC",
+    "curves_table",
     "detections_table",
     "figures_table",
-    "froc_band_table",
-    "froc_table",
     "lesions_table",
-    "precision_recall_table",
-    "roc_table",
     "slides_table",
     "subgroups_table",
 ]
@@ -54,6 +51,18 @@ LESION_COLUMNS = (
     "best_probability",
     "found",
 )
+ROC = {name: name for name in ("threshold", "false_positive_rate", "true_positive_rate")}
+FROC = {
+    "threshold": "threshold",
+    "false_positives_per_slide": "false_positives",
+    "sensitivity": "sensitivity",
+}
+CALIBRATION = {
+    "from": "low_edge",
+    "to": "high_edge",
+    **{name: name for name in ("count", "mean_score", "tumor_share", "low", "high")},
+}
+"""Fields of a curve, by the names of their columns."""
 DETECTION_COLUMNS = ("slide", "x", "y", "probability", "match", "lesion")
 
 
@@ -108,50 +117,16 @@ def _concatenate(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.Da
     return pd.concat(filled, ignore_index=True)
 
 
-def froc_table(curves: Mapping[str, Froc]) -> pd.DataFrame:
-    """Every operating point of the curves, by name; threshold inf: nothing detected."""
-    names = ("threshold", "false_positives", "sensitivity")
+def curves_table(
+    curves: Mapping[str, Any], columns: Mapping[str, str], *, by: str = "of"
+) -> pd.DataFrame:
+    """A row a point of each curve; columns are the curves' fields by the names of their columns,
+    and by names the column of the curves' names. Threshold inf: nothing detected."""
     parts = [
-        pd.DataFrame({"definition": name, **{n: getattr(curve, n) for n in names}})
+        pd.DataFrame({by: name, **{new: getattr(curve, old) for new, old in columns.items()}})
         for name, curve in curves.items()
     ]
-    table = _concatenate(parts, ("definition", *names))
-    return table.rename(columns={"false_positives": "false_positives_per_slide"})
-
-
-def froc_band_table(figures: Figures) -> pd.DataFrame:
-    """The pointwise interval of our FROC curve; empty fields where there is none."""
-    band = figures.froc_band
-    columns = {"false_positives_per_slide": band.rates, "low": band.low, "high": band.high}
-    return pd.DataFrame(columns)
-
-
-def roc_table(figures: Figures) -> pd.DataFrame:
-    """The corners of both ROC curves."""
-    names = ("threshold", "false_positive_rate", "true_positive_rate")
-    parts = [
-        pd.DataFrame({"of": of, **{name: getattr(curve, name) for name in names}})
-        for of, curve in (("slide", figures.slide_roc), ("patch", figures.patch_roc))
-    ]
-    return _concatenate(parts, ("of", *names))
-
-
-def precision_recall_table(figures: Figures) -> pd.DataFrame:
-    """Precision and recall of the slide score at every threshold."""
-    curve = figures.slide_precision_recall
-    names = ("threshold", "precision", "recall")
-    return pd.DataFrame({name: getattr(curve, name) for name in names})
-
-
-def calibration_table(figures: Figures) -> pd.DataFrame:
-    """Bins of slides and of patches; an empty bin has empty fields."""
-    parts = []
-    for of, bins in (("slide", figures.slide_calibration), ("patch", figures.patch_calibration)):
-        columns = {"of": of, "from": bins.edges[:-1], "to": bins.edges[1:]}
-        for name in ("count", "mean_score", "tumor_share", "low", "high"):
-            columns[name] = getattr(bins, name)
-        parts.append(pd.DataFrame(columns))
-    return pd.concat(parts, ignore_index=True)
+    return _concatenate(parts, (by, *columns))
 
 
 def figures_table(figures: Figures, further: Mapping[str, Estimate]) -> pd.DataFrame:

@@ -1,10 +1,12 @@
-"""Result of one slide: its score, and its detections and patches compared with the truth."""
+"""Result of one slide: its score, its detections and patches compared with the truth, and what the
+figures exclude of it, with the reason."""
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 from shapely.geometry import MultiPolygon
@@ -14,15 +16,17 @@ from ...storage import ScoreError, format_count
 from ...wsi import CellStatus, Detections, Heatmap, tumor_fractions
 from ..predictions.detection_files import is_outside
 from ..predictions.prediction import Prediction
-from ..settings import EvaluateSettings
+from ..settings import UNCHOSEN_THRESHOLD, EvaluateSettings
 from ..truth.measures import CLASSES, LesionMeasures
 from ..truth.truth import Truth
 from .matching import SlideMatches, match_detections
 
 __all__ = [
+    "Exclusion",
     "Patches",
     "SlideResult",
     "SlideStatus",
+    "list_exclusions",
     "list_models",
     "refuse_misplaced",
     "score_slide",
@@ -31,6 +35,9 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 CELLS_AT_ONCE = 50_000  # squares compared with the polygons in one call
+MOST_LISTED = 50  # detections outside one slide; the others are counted
+Kind = Literal["slide", "patient", "outline", "lesion", "detection"]
+OUTSIDE = "lies outside the slide: a false positive"
 
 
 class SlideStatus(StrEnum):
@@ -81,6 +88,9 @@ class SlideResult:
     notes: tuple[str, ...] = ()
     score: float | None = None
     """Slide score; 0.0 on a slide without tissue."""
+    threshold: float = UNCHOSEN_THRESHOLD
+    """Operating point of the model: a slide or detection with at least that probability is called
+    tumour."""
     cells: dict[CellStatus, int] | None = None
     """Cells of the heatmap by status."""
     patches: Patches | None = None
@@ -180,6 +190,7 @@ def score_slide(
         reason=prediction.absence,
         notes=tuple(_list_notes(slide, prediction, truth)),
         score=prediction.score,
+        threshold=settings.threshold,
         cells=None if heatmap is None else {status: heatmap.count(status) for status in CellStatus},
         patches=None if heatmap is None or truth.unjudged else _patches(heatmap, truth.tumor),
         detections=detections,
@@ -237,3 +248,46 @@ def _patches(heatmap: Heatmap, tumor: MultiPolygon) -> Patches:
         is_tumor=truth[heatmap.scored],
         tumor_not_scored=int((truth & ~heatmap.scored).sum()),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exclusion:
+    """One thing, the figures that exclude it, and the reason."""
+
+    slide: str
+    kind: Kind
+    name: str = ""
+    """Name of a patient or an outline, number of a lesion, place of a detection."""
+    excluded_from: str
+    reason: str
+
+
+def list_exclusions(results: Sequence[SlideResult]) -> list[Exclusion]:
+    """List what is excluded, slide by slide, in the order of the slides."""
+    return [
+        Exclusion(slide=result.slide.id, kind=kind, name=name, excluded_from=figures, reason=reason)
+        for result in results
+        for kind, name, figures, reason in _list_parts(result)
+    ]
+
+
+def _list_parts(result: SlideResult) -> Iterator[tuple[Kind, str, str, str]]:
+    """Kind, name, figures and reason of each part that is excluded."""
+    truth, status = result.truth, f"{result.status}: {result.reason}"
+    if not result.in_figures:
+        yield "slide", "", "every figure", status
+    if not result.is_predicted:
+        yield "slide", "", "all but FROC, where its lesions are missed", status
+    if truth is None:
+        return
+    if truth.unjudged:
+        sizes = ", lesions and patches" if result.true_class else ", lesions, patches and sizes"
+        yield "slide", "", f"FROC{sizes}", truth.unjudged
+    for outline in truth.excluded:
+        yield "outline", outline.name, "lesions", outline.reason
+    if result.matches is not None and result.lesions is not None:
+        for label in result.lesions.is_itc.nonzero()[0] + 1:
+            yield "lesion", str(label), "hits and misses", result.lesions.itc_reason
+    more = len(result.outside) - MOST_LISTED
+    for name in (*result.outside[:MOST_LISTED], *([f"{more} more"] if more > 0 else [])):
+        yield "detection", name, "the slide's score", OUTSIDE

@@ -1,6 +1,7 @@
-"""Two models on the same slides: paired differences with intervals and randomisation p-values."""
+"""Two models on the same slides: paired differences with intervals and randomisation p-values;
+and the slides on which several models disagree."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -8,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ...storage import ScoreError
-from ..scoring.exclusions import Exclusion, list_exclusions
-from ..scoring.slide_result import SlideResult
+from ..scoring.matching import reaches
+from ..scoring.slide_result import Exclusion, SlideResult, list_exclusions
 from ..settings import EvaluateSettings
 from .bootstrap import SLACK, Estimate, Resampling, Statistic
 from .resampled import draw_resamples, list_statistics
 
-__all__ = ["Difference", "ModelComparison", "compare"]
+__all__ = ["Difference", "ModelComparison", "compare", "list_disagreements"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,3 +197,52 @@ def _p_value(difference: float, by_chance: np.ndarray) -> float | None:
     if not len(by_chance) or np.isnan(difference) or np.isnan(by_chance).any():
         return None
     return float(((np.abs(by_chance) >= abs(difference) - SLACK).sum() + 1) / (len(by_chance) + 1))
+
+
+def list_disagreements(
+    scored: Mapping[str, Sequence[SlideResult]],
+) -> list[dict[str, Any]]:
+    """List the slides that every model has a score of, as plain JSON; scored is by model name.
+
+    Slides that not all models call alike come first, then the rest by the spread of their counts
+    of lesions and false positives at each model's threshold, then by the spread of their scores.
+    """
+    by_id = [{r.slide.id: r for r in results if r.score is not None} for results in scored.values()]
+    shared = [name for name in by_id[0] if all(name in one for one in by_id)]
+    rows = [
+        _disagreement(dict(zip(scored, (one[name] for one in by_id), strict=True)))
+        for name in shared
+    ]
+    return sorted(
+        rows,
+        key=lambda row: (not row["called_differently"], -row["count_spread"], -row["score_spread"]),
+    )
+
+
+def _disagreement(by_model: Mapping[str, SlideResult]) -> dict[str, Any]:
+    first = next(iter(by_model.values()))
+    models = {name: _model_row(result) for name, result in by_model.items()}
+    scores = [one["score"] for one in models.values()]
+    counts = [
+        [one[name] or 0 for one in models.values()] for name in ("lesions_found", "false_positives")
+    ]
+    return {
+        "slide": first.slide.id,
+        "label": first.slide.label,
+        "patient": first.slide.patient,
+        "lesions": None if first.matches is None else first.matches.countable,
+        "called_differently": len({one["called_tumor"] for one in models.values()}) > 1,
+        "count_spread": sum(max(one) - min(one) for one in counts),
+        "score_spread": max(scores) - min(scores),
+        "models": models,
+    }
+
+
+def _model_row(result: SlideResult) -> dict[str, Any]:
+    matches, threshold = result.matches, result.threshold
+    return {
+        "score": result.score,
+        "called_tumor": bool(reaches(result.score, threshold)),
+        "lesions_found": None if matches is None else matches.hits_from(threshold),
+        "false_positives": None if matches is None else int(matches.is_false_from(threshold).sum()),
+    }

@@ -1,27 +1,38 @@
-"""Figures of an evaluation from all slides together, each with its interval."""
+"""Figures of an evaluation, each with its interval: from all slides together, and for each value of
+a cohort column, such as scanner or centre."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
-from ..scoring.matching import PooledMatches
+from ...cohort import CohortSlide
+from ...storage import SettingsError, fold_name
+from ..scoring.matching import PooledMatches, reaches
 from ..scoring.slide_result import SlideResult
-from ..scoring.threshold import reaches
 from ..settings import EvaluateSettings
 from ..truth.measures import CLASSES, SIZES
-from .auc import Roc, delong_interval, roc_curve
 from .bootstrap import SLACK, Estimate, Resampling
-from .froc import Froc, froc_curve
-from .froc_bootstrap import resample_sensitivity
-from .froc_definitions import DEFINITIONS, OURS
+from .froc import DEFINITIONS, OURS, Froc, froc_curve, resample_sensitivity
 from .resampled import draw_resamples, list_statistics, pool_matches, pool_patches, pool_scores
-from .slide_level import Calibration, calibration_curve
+from .scores import Calibration, Roc, calibration_curve, delong_interval, roc_curve
 
-__all__ = ["Band", "Figures", "FrocFigures", "PrecisionRecall", "SizeCounts", "compute_figures"]
+__all__ = [
+    "Band",
+    "Figures",
+    "FrocFigures",
+    "PrecisionRecall",
+    "SizeCounts",
+    "Subgroup",
+    "check_columns",
+    "compute_figures",
+    "compute_subgroups",
+]
+
+OWN_COLUMNS = ("label", "patient", "split")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +133,7 @@ def compute_figures(results: Sequence[SlideResult], settings: EvaluateSettings) 
         slide_calibration=calibration_curve(scores, is_tumor, **bins),
         patch_calibration=calibration_curve(patches, patch_is_tumor, **bins),
         patch_average_precision=_area(patch_curve) if len(patch_curve.threshold) else None,
-        sizes=_count_sizes(slides, settings),
+        sizes=_count_sizes(slides),
         froc_band=_band(matches, resampling.weights[:, known], settings),
         resampling=resampling,
         tumor_slides=int(is_tumor.sum()),
@@ -181,20 +192,20 @@ def _area(curve: PrecisionRecall) -> float:
     return float((-np.diff(curve.recall, append=0.0) * curve.precision).sum())
 
 
-def _count_sizes(slides: Sequence[SlideResult], settings: EvaluateSettings) -> SizeCounts:
-    threshold = settings.slide_threshold
+def _count_sizes(slides: Sequence[SlideResult]) -> SizeCounts:
     counts: dict[str, Counter[str]] = {size: Counter() for size in SIZES}
     table = np.zeros((len(CLASSES), 2), np.int64)
     for result in slides:
         if result.true_class and result.score is not None:
             row = CLASSES.index(result.true_class)
-            table[row, int(reaches(result.score, threshold))] += 1
+            table[row, int(reaches(result.score, result.threshold))] += 1
         if result.lesions is None or result.matches is None:
             continue
         best = result.matches.best
         for size in SIZES:
             its = best[result.lesions.size == size]
-            found, called = int((~np.isnan(its)).sum()), int(reaches(its, threshold).sum())
+            found = int((~np.isnan(its)).sum())
+            called = int(reaches(its, result.threshold).sum())
             counts[size].update({"all": len(its), "found": found, "called": called})
     lesions = {size: (one["all"], one["found"], one["called"]) for size, one in counts.items()}
     return SizeCounts(lesions=lesions, slides=table)
@@ -212,3 +223,62 @@ def _band(matches: PooledMatches, weights: np.ndarray, settings: EvaluateSetting
     ends = np.quantile(resampled, tails, axis=0)
     low, high = np.where(ends[1] - ends[0] > SLACK, ends, np.nan)
     return Band(rates=rates, low=low, high=high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subgroup:
+    """Slides with one value of a column, resampled among themselves."""
+
+    column: str
+    value: str
+    """Empty for slides without a value."""
+    slides: int
+    tumor_slides: int
+    countable_lesions: int
+    estimates: dict[str, Estimate]
+
+
+def check_columns(cohort: Iterable[CohortSlide], settings: EvaluateSettings) -> None:
+    """Refuse subgroups by columns that the cohort lacks.
+
+    Raises:
+        SettingsError: naming the missing columns and those there are.
+    """
+    known = dict.fromkeys([*OWN_COLUMNS, *(name for slide in cohort for name, _ in slide.further)])
+    names = {fold_name(name) for name in known}
+    missing = [name for name in settings.subgroups if fold_name(name) not in names]
+    if missing:
+        raise SettingsError(
+            f"subgroups: the cohort has no column {', '.join(missing)}; there are "
+            f"{', '.join(known)}"
+        )
+
+
+def compute_subgroups(
+    results: Sequence[SlideResult], settings: EvaluateSettings
+) -> tuple[Subgroup, ...]:
+    """Compute the subgroups of every column in the settings, values in alphabetical order."""
+    used = [result for result in results if result.in_figures]
+    return tuple(
+        _compute_subgroup(column, value, [r for r in used if _value(r, column) == value], settings)
+        for column in settings.subgroups
+        for value in sorted({_value(r, column) for r in used})
+    )
+
+
+def _value(result: SlideResult, column: str) -> str:
+    slide, own = result.slide, fold_name(column)
+    return getattr(slide, own) if own in OWN_COLUMNS else slide.column(column)
+
+
+def _compute_subgroup(
+    column: str, value: str, slides: Sequence[SlideResult], settings: EvaluateSettings
+) -> Subgroup:
+    return Subgroup(
+        column=column,
+        value=value,
+        slides=len(slides),
+        tumor_slides=sum(result.is_tumor for result in slides),
+        countable_lesions=pool_matches(slides)[0].countable,
+        estimates=estimate_all(slides, draw_resamples(slides, settings), settings),
+    )

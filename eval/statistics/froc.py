@@ -1,15 +1,56 @@
-"""FROC curve: lesion sensitivity against false positives per slide."""
+"""FROC curve: lesion sensitivity against false positives per slide, its definitions (whose false
+positives count, and over which slides), and its resamples."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from ..scoring.matching import PooledMatches
-from .froc_definitions import FrocDefinition
 
-__all__ = ["SLACK", "Froc", "describe_undefined", "froc_curve"]
+__all__ = [
+    "DEFINITIONS",
+    "OURS",
+    "Froc",
+    "FrocDefinition",
+    "describe_undefined",
+    "froc_curve",
+    "resample_sensitivity",
+]
 
 SLACK = 1e-9  # a rate such as 0.1 × 30 slides must still admit the third false positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrocDefinition:
+    """Slides whose false positives are counted, and by whose number they are divided."""
+
+    name: str
+    slides: Literal["all", "normal"]
+    description: str
+
+    def select(self, matches: PooledMatches) -> np.ndarray:
+        """Slides that count for false positives, (S,) bool; never one without a prediction."""
+        if self.slides == "normal":
+            return matches.predicted & matches.is_normal
+        return matches.predicted
+
+
+OURS = FrocDefinition(
+    name="gigaslide",
+    slides="all",
+    description="false positives over all slides; every operating point; sensitivity at f is the "
+    "best with at most f",
+)
+DEFINITIONS = {
+    OURS.name: OURS,
+    "liu2017": FrocDefinition(
+        name="liu2017",
+        slides="normal",
+        description="as gigaslide, but with false positives on and over tumour-negative slides "
+        "only",
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +127,31 @@ def describe_undefined(matches: PooledMatches, definition: FrocDefinition) -> st
     if not matches.predicted.any():
         return "no predictions"
     return "" if definition.select(matches).any() else "no tumour-negative slides"
+
+
+def resample_sensitivity(
+    matches: PooledMatches, definition: FrocDefinition, weights: np.ndarray, *, rates: np.ndarray
+) -> np.ndarray:
+    """Sensitivity at rates (R,) for slides drawn weights (B, S) times each: (B, R), NaN where it is
+    not defined.
+
+    The sensitivity at f is the share of hits above the most probable false positive with which the
+    draw exceeds f. False positives and hits are sorted once; each draw is two running sums.
+    """
+    chosen = definition.select(matches)
+    false = np.flatnonzero(chosen[matches.false_positive_slide])
+    false = false[np.argsort(-matches.false_positive[false], kind="stable")]
+    found = np.flatnonzero(matches.is_found)
+    found = found[np.argsort(-matches.best[found], kind="stable")]
+    above = np.searchsorted(-matches.best[found], -matches.false_positive[false])
+    hits_above = np.append(above, len(found))
+    false_slide, found_slide = matches.false_positive_slide[false], matches.lesion_slide[found]
+    countable = matches.lesion_slide[~matches.is_itc]
+    limits, readings = np.asarray(rates) + SLACK, np.full((len(weights), len(rates)), np.nan)
+    for row, times in enumerate(weights):
+        slides, lesions = times[chosen].sum(), times[countable].sum()
+        if slides and lesions:
+            exceeding = np.searchsorted(times[false_slide].cumsum() / slides, limits, side="right")
+            hits = np.append(0, times[found_slide].cumsum())
+            readings[row] = hits[hits_above[exceeding]] / lesions
+    return readings

@@ -9,8 +9,8 @@ import pandas as pd
 import shapely
 
 from ...wsi import Heatmap
+from ..scoring.matching import reaches
 from ..scoring.slide_result import SlideResult
-from ..scoring.threshold import reaches
 from ..truth.lesions import AnyLesions
 
 __all__ = [

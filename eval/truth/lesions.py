@@ -5,7 +5,6 @@ Frame: level-0 px (x, y); measures are in µm.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import shapely
@@ -22,17 +21,6 @@ __all__ = ["AnyLesions", "Lesions", "find_lesions"]
 SMOOTHED_UM = 0.25  # outlines may move by this, one px at 40X: growing takes half the time
 QUARTER_SEGMENTS = 16  # of the circles of growth: at most 0.05 µm inside the true circle
 MOST_VERTICES = 200_000  # after smoothing, some ten seconds; more are labelled on a raster
-
-
-class AnyLesions(Protocol):
-    """Lesions of one slide, as polygons or as a mask; labels are 1..N."""
-
-    @property
-    def measures(self) -> LesionMeasures: ...
-
-    def at(self, xy: np.ndarray) -> np.ndarray:
-        """Return the label under points: (N, 2) level-0 (x, y) → (N,) int64, 0 for none."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +45,17 @@ class Lesions:
         return found
 
 
+AnyLesions = Lesions | MaskLesions
+"""Lesions of one slide, as polygons or as a mask; labels are 1..N."""
+
+
 def find_lesions(
     tumor: MultiPolygon,
     *,
     slide_size: tuple[int, int],
     slide_mpp: float,
     settings: EvaluateSettings,
-) -> Lesions | MaskLesions:
+) -> AnyLesions:
     """Find the lesions of outlined tumour, level-0 px; on a raster of `settings.lesion_mpp` where
     the outlines have too many vertices.
 

@@ -15,8 +15,9 @@ from skimage.measure import regionprops
 from ...wsi import PolygonRaster, ceil_div
 from .measures import LesionMeasures, LesionRule
 
-__all__ = ["MaskLesions", "Raster", "draw_polygons", "label_mask", "measure_labels"]
+__all__ = ["SAME_SHARE", "MaskLesions", "Raster", "draw_polygons", "label_mask", "measure_labels"]
 
+SAME_SHARE = 0.05  # a mask has the wanted downsample if it differs by less than this
 STRIP_PX = 2**20  # the distance transform takes 40 bytes a px
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from defusedxml import ElementTree
 
 from ...storage import AnnotationError
+from ..readers.units import parse_number
 
-__all__ = ["parse", "parse_number", "quote", "read_vertices"]
+__all__ = ["parse", "quote", "read_vertices"]
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -52,11 +53,6 @@ def read_vertices(vertices: Iterable[Mapping[str, str]], path: Path) -> np.ndarr
     rows = (numbers(position, vertex) for position, vertex in enumerate(vertices))
     points = np.fromiter(rows, np.dtype((np.float64, 3)))
     return points[np.argsort(points[:, 2], kind="stable"), :2]
-
-
-def parse_number(text: str) -> float:
-    """Parse a number, also with a decimal comma, as some programs write it. Raises ValueError."""
-    return float(text.replace(",", "."))
 
 
 def quote(text: str) -> str:

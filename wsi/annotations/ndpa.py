@@ -8,7 +8,8 @@ import numpy as np
 from shapely.geometry import Polygon
 
 from ...storage import AnnotationError
-from .elements import parse_number, read_vertices
+from ..readers.units import parse_number
+from .elements import read_vertices
 from .frame import SlideFrame
 from .shapes import Outline, check_coordinates, to_polygon, trace_ellipse
 

@@ -10,15 +10,29 @@ from pathlib import Path
 import tifffile
 
 from ...storage import Location, SlideError, format_location, is_url
-from ..geometry import ceil_div
 from .compare_readers import compare_readers
 from .omezarr_reader import open_ome_zarr
 from .openslide_reader import OpenSlideReader
 from .picture_reader import PICTURE_SUFFIXES, read_picture, read_tiff_picture
-from .pyramid import Pyramid, PyramidLevel, TileReader
+from .pyramid import PyramidLevel, TileReader
 from .remote import open_remote
-from .tiff_directories import page_mpp_xy, read_tiff_slide, require_brightfield, tiff_vendor
-from .tiff_reader import TIFF_SIGNATURES, LocalBytes, TiffLevel, TiffReader, read_tiff_level
+from .tiff_directories import (
+    count_segments,
+    find_slide_page,
+    log_left_out,
+    page_mpp_xy,
+    read_tiff_slide,
+    require_brightfield,
+    tiff_vendor,
+)
+from .tiff_reader import (
+    TIFF_SIGNATURES,
+    LocalBytes,
+    TiffLevel,
+    TiffReader,
+    describe_unfit_tiles,
+    read_tiff_level,
+)
 
 __all__ = ["open_reader"]
 
@@ -53,6 +67,7 @@ def _open_local(path: Path) -> tuple[TileReader, str]:
     try:
         reference = OpenSlideReader(path)
     except SlideError as refusal:
+        _require_mirax_folder(path)
         return _without_openslide(path, refusal)
     try:
         return _native_or_openslide(path, reference)
@@ -66,7 +81,11 @@ def _native_or_openslide(path: Path, reference: OpenSlideReader) -> tuple[TileRe
     vendor = reference.pyramid.vendor
     if vendor not in NATIVE_VENDORS:
         return reference, f"{vendor} slides are read by OpenSlide"
-    native = _open_native(path, reference.pyramid)
+    native = _open_native(path, reference)
+    if native is None:
+        opened = _open_directories(path, "the slide is not the image that OpenSlide shows")
+        reference.close()
+        return opened
     if isinstance(native, str):
         return reference, native
     try:
@@ -91,7 +110,7 @@ def _native_or_openslide(path: Path, reference: OpenSlideReader) -> tuple[TileRe
         )
     are_alike = len(found.damaged) >= FEWEST_ALIKE and len(set(found.damaged)) == 1
     if not found.difference and are_alike:
-        lenient = _open_native(path, reference.pyramid, strict=False)
+        lenient = _open_native(path, reference, strict=False)
         if isinstance(lenient, TiffReader) and not compare_readers(lenient, reference).damaged:
             reference.close()
             return (
@@ -102,15 +121,33 @@ def _native_or_openslide(path: Path, reference: OpenSlideReader) -> tuple[TileRe
     return reference, found.difference or "no tile could be decoded both ways"
 
 
-def _open_native(path: Path, pyramid: Pyramid, *, strict: bool = True) -> TiffReader | str:
-    """A reader of the file's own tiles, or the reason why they cannot be used."""
+def _open_native(
+    path: Path, reference: OpenSlideReader, *, strict: bool = True
+) -> TiffReader | str | None:
+    """A reader of the file's own tiles, or the reason why they cannot be used.
+
+    None if OpenSlide's level 0, the first image, is not the slide. An OME-TIFF's µm/px is set in
+    the reference too.
+    """
+    pyramid = reference.pyramid
     try:
         with tifffile.TiffFile(path) as tiff:
+            first = find_slide_page(tiff)
+            if pyramid.vendor == "generic-tiff" and first is not tiff.pages.first:
+                return None
             if tiff.is_ome:
+                require_brightfield(tiff)
+                # OpenSlide knows TIFF's resolution only, often a default of 72 dpi.
+                reference.pyramid = replace(pyramid, mpp_xy=page_mpp_xy(tiff, first))
+                unfit = describe_unfit_tiles(first)
+                if unfit:
+                    _refuse_made_up_size(first)
+                    return f"OpenSlide reads its first level only, because {unfit}"
                 slide = read_tiff_slide(tiff, strict=strict)
                 if len(slide.levels) >= len(pyramid.levels):
                     return TiffReader(LocalBytes(path), slide.levels, slide.pyramid)
             found = [_find_page(tiff, level, strict=strict) for level in pyramid.levels]
+            log_left_out(tiff, {page.offset for page, _ in filter(None, found)})
     except SlideError:
         raise
     except Exception as error:  # damaged bytes cause errors of any class
@@ -119,17 +156,20 @@ def _open_native(path: Path, pyramid: Pyramid, *, strict: bool = True) -> TiffRe
     stored, levels = [], []
     for level, match in zip(pyramid.levels, found, strict=True):
         if match is None:
-            return f"level {len(levels)} is not stored as tiles of 8-bit RGB"
-        positions, tile_width, tile_height = match
+            unfit = describe_unfit_tiles(first)
+            return f"level {len(levels)} is not stored as tiles of 8-bit RGB" + (
+                f": {unfit}; OpenSlide converts them" if unfit else ""
+            )
+        page, positions = match
         stored.append(positions)
-        levels.append(replace(level, tile_width=tile_width, tile_height=tile_height))
+        levels.append(replace(level, tile_width=page.tilewidth, tile_height=page.tilelength))
     return TiffReader(LocalBytes(path), stored, replace(pyramid, levels=tuple(levels)))
 
 
 def _find_page(
     tiff: tifffile.TiffFile, level: PyramidLevel, *, strict: bool
-) -> tuple[TiffLevel, int, int] | None:
-    """The tiles of the page that holds a level, and their width and height."""
+) -> tuple[tifffile.TiffPage, TiffLevel] | None:
+    """The page that holds a level, and its tiles."""
     for page in (page.aspage() for page in tiff.pages):
         # Philips states a page's size in whole tiles, and the true size elsewhere.
         in_whole_tiles = tiff.is_philips and (
@@ -140,7 +180,7 @@ def _find_page(
         if in_whole_tiles or (page.imagewidth, page.imagelength) == (level.width, level.height):
             positions = read_tiff_level(page, strict=strict)
             if positions is not None:
-                return positions, page.tilewidth, page.tilelength
+                return page, positions
             _refuse_made_up_size(page)
     return None
 
@@ -150,15 +190,24 @@ def _refuse_made_up_size(page: tifffile.TiffPage) -> None:
 
     One changed byte makes a slide a million px long, and OpenSlide allocates all of them.
     """
-    if page.is_tiled and page.tilewidth and page.tilelength and page.planarconfig == 1:
-        needed = ceil_div(page.imagewidth, page.tilewidth) * ceil_div(
-            page.imagelength, page.tilelength
-        )
+    if page.is_tiled and page.tilewidth and page.tilelength:
+        needed = count_segments(page)
         if len(page.dataoffsets) < needed:
             raise SlideError(
                 f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px need "
                 f"{needed} tiles, its directory lists {len(page.dataoffsets)}; copy the file again"
             )
+
+
+def _require_mirax_folder(path: Path) -> None:
+    """Refuse a MIRAX file without the folder that holds its pixels."""
+    index = path.with_suffix("") / "Slidedat.ini"
+    if path.suffix.casefold() == ".mrxs" and not index.is_file():
+        missing = index if index.parent.is_dir() else f"{index.parent}/"
+        raise SlideError(
+            f"no {missing}, where a MIRAX slide has its pixels; copy the folder of this name "
+            "beside the file, with all its files"
+        )
 
 
 def _without_openslide(path: Path, refusal: SlideError) -> tuple[TileReader, str]:
@@ -170,21 +219,23 @@ def _without_openslide(path: Path, refusal: SlideError) -> tuple[TileReader, str
     if path.suffix.casefold() in PICTURE_SUFFIXES:
         return read_picture(path), "a picture, decoded whole"
     if signature in TIFF_SIGNATURES:
-        return _open_directories(path)
+        return _open_directories(path, "OpenSlide refuses the file")
     raise refusal
 
 
-def _open_directories(path: Path) -> tuple[TileReader, str]:
+def _open_directories(path: Path, why: str) -> tuple[TileReader, str]:
+    """Open a TIFF by its own directories; why OpenSlide does not read it."""
     try:
         with tifffile.TiffFile(path) as tiff:
             page = require_brightfield(tiff)
             if page.is_tiled and page.planarconfig == 1:
                 slide = read_tiff_slide(tiff)
-                reason = (
-                    f"OpenSlide refuses the file; its directories hold {len(slide.levels)} level(s)"
-                )
+                reason = f"{why}; its directories hold {len(slide.levels)} level(s)"
                 return TiffReader(LocalBytes(path), slide.levels, slide.pyramid), reason
-            picture = read_tiff_picture(page, mpp_xy=page_mpp_xy(tiff), vendor=tiff_vendor(tiff))
+            log_left_out(tiff, {page.offset})
+            picture = read_tiff_picture(
+                page, mpp_xy=page_mpp_xy(tiff, page), vendor=tiff_vendor(tiff)
+            )
             return picture, "a TIFF without tiles, decoded whole"
     except SlideError:
         raise

@@ -1,8 +1,9 @@
 """Slides through OpenSlide: the reference for formats, levels, µm/px and bounds, and the reader for
 all formats that no native reader decodes."""
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import openslide
 
 from ...storage import SlideError, UnreadableRegionError
 from ..geometry import Region
-from .pyramid import Pyramid, PyramidLevel
+from .pyramid import Pyramid, PyramidLevel, shows_whole
+from .units import parse_number
 
 __all__ = ["OpenSlideReader", "onto_background"]
+
+logger = logging.getLogger(__name__)
 
 TILE_PX = 512  # level px, for files whose own tiles make no useful grid
 USEFUL_TILE_PX = (128, 1024)
@@ -35,7 +39,8 @@ class OpenSlideReader:
         self._alone = threading.Lock()
         self._has_failed = False
         try:
-            self.pyramid = _pyramid(self._handle)
+            self._numbers = _numbers_of_levels(self._handle)
+            self.pyramid = _pyramid(self._handle, self._numbers)
         except BaseException:
             self._handle.close()
             raise
@@ -54,7 +59,7 @@ class OpenSlideReader:
         # the handle of the others.
         with self._alone if self._has_failed else nullcontext():
             try:
-                rgba = np.asarray(self._handle.read_region((x, y), level, size))
+                rgba = np.asarray(self._handle.read_region((x, y), self._numbers[level], size))
             except openslide.OpenSlideError as error:
                 # A handle is unusable after its first error. The old one is not closed here,
                 # because another thread may still use it.
@@ -81,7 +86,21 @@ def _open_handle(path: Path) -> openslide.OpenSlide:
         raise SlideError(f"not a slide, or a damaged one: {error}") from error
 
 
-def _pyramid(handle: openslide.OpenSlide) -> Pyramid:
+def _numbers_of_levels(handle: openslide.OpenSlide) -> tuple[int, ...]:
+    """OpenSlide's numbers of the levels that show the whole slide.
+
+    In some files a macro image with tiles passes for a level.
+    """
+    fitting = []
+    for number, size in enumerate(handle.level_dimensions):
+        if shows_whole(size, handle.dimensions):
+            fitting.append(number)
+        else:
+            logger.info("level %d (%d × %d px) is left out: it has another shape", number, *size)
+    return tuple(fitting)
+
+
+def _pyramid(handle: openslide.OpenSlide, numbers: Sequence[int]) -> Pyramid:
     properties = handle.properties
     colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
     corner = _pair(properties, "openslide.bounds-x", "openslide.bounds-y")
@@ -91,7 +110,7 @@ def _pyramid(handle: openslide.OpenSlide) -> Pyramid:
         (x, y), (width, height) = map(round, corner), map(round, size)
         bounds = Region(x=x, y=y, width=width, height=height)
     return Pyramid(
-        levels=tuple(_level(handle, number) for number in range(handle.level_count)),
+        levels=tuple(_level(handle, number) for number in numbers),
         mpp_xy=_pair(properties, openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y),
         background=(int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16)),
         vendor=properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
@@ -132,7 +151,7 @@ def _level(handle: openslide.OpenSlide, number: int) -> PyramidLevel:
 def _pair(properties: Mapping[str, str], x: str, y: str) -> tuple[float, float] | None:
     """Two properties as numbers; None if one is missing or is no number."""
     try:
-        return float(properties[x]), float(properties[y])
+        return parse_number(properties[x]), parse_number(properties[y])
     except (KeyError, ValueError):
         return None
 

@@ -17,6 +17,7 @@ __all__ = ["MOST_PX", "PICTURE_SUFFIXES", "PictureReader", "read_picture", "read
 TILE_PX = 512
 MOST_PX = 2**27  # 400 MB as RGB; a larger image is a slide without tiles, or an image bomb
 PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg"))
+JPEG = (6, 7)  # TIFF's codec numbers of its old and new JPEG
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -77,6 +78,12 @@ def read_tiff_picture(
         SlideError: too large, or damaged. The message is the reason alone.
     """
     _check_size(page.imagewidth, page.imagelength)
+    # tifffile converts YCbCr within JPEG only; of another codec it would pass for RGB.
+    if page.photometric == 6 and (page.compression not in JPEG or page.planarconfig == 2):
+        raise SlideError(
+            "its colours are YCbCr, which without tiles is read in JPEG only; convert it to a "
+            "tiled RGB TIFF"
+        )
     # tifffile reads zeros past the end of a file without an error.
     ends = np.add(page.dataoffsets, page.databytecounts)
     if not len(ends) or max(ends) > page.parent.filehandle.size:

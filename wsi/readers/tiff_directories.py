@@ -7,18 +7,29 @@ The rules for levels, downsamples and µm/px are OpenSlide's.
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import tifffile
 from defusedxml import DefusedXmlException, ElementTree
 
 from ...storage import SlideError
+from ..geometry import ceil_div
+from .ome_xml import describe_unfit_pixels, ome_mpp_xy, read_ome_pixels
 from .pyramid import Pyramid, PyramidLevel
-from .tiff_reader import TiffLevel, read_tiff_level
-from .units import to_um
+from .tiff_reader import TiffLevel, describe_colours, describe_unfit_tiles, read_tiff_level
+from .units import parse_number, to_um
 
-__all__ = ["TiffSlide", "page_mpp_xy", "read_tiff_slide", "require_brightfield", "tiff_vendor"]
+__all__ = [
+    "TiffSlide",
+    "count_segments",
+    "find_slide_page",
+    "log_left_out",
+    "page_mpp_xy",
+    "read_tiff_slide",
+    "require_brightfield",
+    "tiff_vendor",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +65,17 @@ def read_tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlid
             raise SlideError(
                 f"{format_name} stores its tiles in a layout that only OpenSlide reads"
             )
+    unfit = describe_unfit_tiles(first)
+    if unfit:
+        raise SlideError(f"{_name_image(tiff, first)} cannot be read by its tiles: {unfit}")
     stored = read_tiff_level(first, strict=strict)
     if stored is None:
-        raise SlideError("not a slide, or a damaged one: its first image has no readable tiles")
+        raise SlideError(
+            f"not a slide, or a damaged one: {_name_image(tiff, first)} has no readable tiles"
+        )
     whole = first.imagewidth, first.imagelength
     levels = [(_level(first, whole, whole, None), stored)]
+    used = {first.offset}
     spacings = _philips_spacings(first.description) if tiff.is_philips else []
     for number, page in enumerate(_reduced_pages(tiff, first), start=1):
         stated = round(sum(spacings[number]) / sum(spacings[0])) if number < len(spacings) else None
@@ -68,24 +85,69 @@ def read_tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlid
         stored = read_tiff_level(page, strict=strict) if _fits(size, levels[-1][0], whole) else None
         if stored is not None:
             levels.append((_level(page, size, whole, stated), stored))
+            used.add(page.offset)
+    log_left_out(tiff, used)
     pyramid = Pyramid(
         levels=tuple(level for level, _ in levels),
-        mpp_xy=(spacings[0][0] * 1e3, spacings[0][1] * 1e3) if spacings else page_mpp_xy(tiff),
+        mpp_xy=(spacings[0][0] * 1e3, spacings[0][1] * 1e3)
+        if spacings
+        else page_mpp_xy(tiff, first),
         vendor=tiff_vendor(tiff),
     )
     return TiffSlide(pyramid=pyramid, levels=tuple(stored for _, stored in levels))
 
 
+def find_slide_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
+    """Return the largest image, the first of those of one size.
+
+    Thumbnails, labels and macro images may come before the slide.
+    """
+    tiff.pages.cache = True  # every directory is parsed once
+    first = tiff.pages.first
+    pages = [first, *_readable_pages(tiff.pages, 1)]
+    for page in sorted(pages, key=lambda page: -page.imagewidth * page.imagelength):
+        # One changed byte states an image of any size, so its pixels must be there.
+        if page is first or len(page.dataoffsets) >= count_segments(page) > 0:
+            return page
+    return first
+
+
+def count_segments(page: tifffile.TiffPage) -> int:
+    """Number of tiles or strips that an image of its size needs."""
+    across, down = page.imagewidth, page.rowsperstrip
+    if page.is_tiled:
+        across, down = page.tilewidth, page.tilelength
+    if not (across and down):
+        return 0
+    planes = page.samplesperpixel if page.planarconfig == 2 else 1
+    return planes * ceil_div(page.imagewidth, across) * ceil_div(page.imagelength, down)
+
+
+def log_left_out(tiff: tifffile.TiffFile, used: Container[int]) -> None:
+    """Log which images of the file are no level; used has the offsets of those that are."""
+    rest = [
+        f"image {page.index + 1} ({page.imagewidth} × {page.imagelength} px)"
+        for page in _readable_pages(tiff.pages, 0)
+        if page.offset not in used
+    ]
+    if rest:
+        logger.info(
+            "%s: left out, because they are no levels of the slide: %s",
+            tiff.filename,
+            ", ".join(rest),
+        )
+
+
 def require_brightfield(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
-    """Return the first image.
+    """Return the image that is the slide.
 
     Raises:
         SlideError: it is not 8-bit RGB. The message is the reason alone.
     """
-    page = tiff.pages.first
-    unfit = _ome_unfit(_ome_pixels(page.description)) if tiff.is_ome else None
+    page = find_slide_page(tiff)
+    unfit = describe_unfit_pixels(read_ome_pixels(tiff, page)) if tiff.is_ome else None
     if unfit is None and (page.photometric not in (2, 6) or page.samplesperpixel != 3):
-        unfit = f"its first image has {page.samplesperpixel} channel(s), expected red, green, blue"
+        unfit = f"{_name_image(tiff, page)} has {describe_colours(page)}, expected red, green, blue"
     elif unfit is None and page.bitspersample != 8:
         unfit = f"its pixels have {page.bitspersample} bits per channel, expected 8"
     if unfit:
@@ -97,16 +159,17 @@ def require_brightfield(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
     return page
 
 
-def page_mpp_xy(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
-    """µm/px of the first image in x and in y, from the vendor's metadata or else TIFF's
-    resolution."""
-    page = tiff.pages.first
-    ome_mpp_xy = _ome_mpp_xy(_ome_pixels(page.description)) if tiff.is_ome else None
-    if ome_mpp_xy:
-        return ome_mpp_xy
+def _name_image(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> str:
+    return "its first image" if page is tiff.pages.first else f"its largest image, {page.index + 1}"
+
+
+def page_mpp_xy(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[float, float] | None:
+    """µm/px of one image in x and in y, from the vendor's metadata or else TIFF's resolution."""
+    stated_by_ome = ome_mpp_xy(read_ome_pixels(tiff, page)) if tiff.is_ome else None
+    if stated_by_ome:
+        return stated_by_ome
     if tiff.is_svs:
-        stated = re.search(r"\|\s*MPP\s*=\s*([\d.]+)", page.description)
-        return (float(stated[1]), float(stated[1])) if stated else None
+        return _aperio_mpp_xy(page.description)
     per_unit = [_ratio(page, name) for name in ("XResolution", "YResolution")]
     unit = page.tags.get("ResolutionUnit")
     um = to_um(1.0, UNITS.get(int(unit.value) if unit else 2))
@@ -115,37 +178,13 @@ def page_mpp_xy(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
     return um / per_unit[0], um / per_unit[1]
 
 
-def _ome_pixels(xml: str) -> dict[str, str]:
-    """Attributes of the first image of an OME-TIFF's description; empty if it is no OME-XML."""
+def _aperio_mpp_xy(description: str) -> tuple[float, float] | None:
+    stated = re.search(r"\|\s*MPP\s*=\s*([^|\s]+)", description)
     try:
-        root = ElementTree.fromstring(xml)
-    except (ElementTree.ParseError, DefusedXmlException, ValueError):
-        return {}
-    # Match by suffix, because the namespace changes with every version of the schema.
-    return next((element.attrib for element in root.iter() if element.tag.endswith("}Pixels")), {})
-
-
-def _ome_mpp_xy(pixels: dict[str, str]) -> tuple[float, float] | None:
-    try:
-        x, y = (
-            to_um(float(pixels[f"PhysicalSize{axis}"]), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-            for axis in "XY"
-        )
-    except (KeyError, ValueError):
+        mpp = parse_number(stated[1]) if stated else None
+    except ValueError:
         return None
-    return None if x is None or y is None else (x, y)
-
-
-def _ome_unfit(pixels: dict[str, str]) -> str | None:
-    """Reason why it is no brightfield image; None if there is none."""
-    if pixels.get("Type", "uint8") != "uint8":
-        return f"its pixels are {pixels['Type']}, expected uint8"
-    if pixels.get("SizeC", "3") != "3":
-        return f"it has {pixels['SizeC']} channels, expected red, green and blue"
-    for axis in "ZT":
-        if pixels.get(f"Size{axis}", "1") != "1":
-            return f"it is a stack of {pixels[f'Size{axis}']} planes in {axis}"
-    return None
+    return None if mpp is None else (mpp, mpp)
 
 
 def _ratio(page: tifffile.TiffPage, name: str) -> float:
@@ -160,16 +199,19 @@ def tiff_vendor(tiff: tifffile.TiffFile) -> str:
     return next((name for flag, name in names.items() if flag in tiff.flags), "generic-tiff")
 
 
-def _reduced_pages(
-    tiff: tifffile.TiffFile, first: tifffile.TiffPage
-) -> Iterator[tifffile.TiffPage]:
-    """Yield the directories that may hold further levels, in the file's order."""
+def _reduced_pages(tiff: tifffile.TiffFile, first: tifffile.TiffPage) -> list[tifffile.TiffPage]:
+    """Return the directories that may hold further levels, largest first."""
     if first.subifds:
-        yield from _readable_pages(first.pages, 0)
-        return
-    for page in _readable_pages(tiff.pages, 1):
-        if page.is_tiled and (page.is_reduced or tiff.is_svs or tiff.is_philips):
-            yield page
+        pages = list(_readable_pages(first.pages, 0))
+    else:
+        pages = [
+            page
+            for page in _readable_pages(tiff.pages, 0)
+            if page.offset != first.offset
+            and page.is_tiled
+            and (page.is_reduced or tiff.is_svs or tiff.is_philips)
+        ]
+    return sorted(pages, key=lambda page: -page.imagewidth)
 
 
 def _readable_pages(pages: tifffile.TiffPages | None, start: int) -> Iterator[tifffile.TiffPage]:
@@ -219,5 +261,10 @@ def _philips_spacings(xml: str) -> list[tuple[float, float]]:
     pairs = [
         (element.text or "").replace('"', " ").split() for element in root.iterfind(PHILIPS_LEVELS)
     ]
-    spacings = [(float(pair[1]), float(pair[0])) for pair in pairs if len(pair) == 2]
+    try:
+        spacings = [
+            (parse_number(pair[1]), parse_number(pair[0])) for pair in pairs if len(pair) == 2
+        ]
+    except ValueError:
+        return []
     return spacings if all(math.isfinite(px) and px > 0 for pair in spacings for px in pair) else []

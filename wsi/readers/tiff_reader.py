@@ -15,7 +15,15 @@ from ...storage import UnreadableRegionError
 from ..geometry import ceil_div
 from .pyramid import Pyramid
 
-__all__ = ["TIFF_SIGNATURES", "LocalBytes", "TiffLevel", "TiffReader", "read_tiff_level"]
+__all__ = [
+    "TIFF_SIGNATURES",
+    "LocalBytes",
+    "TiffLevel",
+    "TiffReader",
+    "describe_colours",
+    "describe_unfit_tiles",
+    "read_tiff_level",
+]
 
 # The Adobe marker for RGB components. TIFF states RGB in its own tag, and the JPEG inside often
 # lacks the marker.
@@ -111,16 +119,34 @@ class TiffReader:
         self._source.close()
 
 
+def describe_unfit_tiles(page: tifffile.TiffPage) -> str | None:
+    """Reason why `TiffReader` cannot decode a page; None if it can."""
+    if not page.is_tiled or page.imagedepth != 1:
+        return "it has no tiles"
+    if page.bitspersample != 8:
+        return f"its tiles have {page.bitspersample} bits per channel, expected 8"
+    if page.samplesperpixel != 3 or page.photometric not in (2, 6):
+        return f"its tiles have {describe_colours(page)}, expected RGB or YCbCr"
+    if page.planarconfig != 1:
+        return "its tiles are planar, with red, green and blue stored apart"
+    # Of all codecs only JPEG states its colour space; YCbCr of another would pass for RGB.
+    if page.compression != JPEG and (page.photometric == 6 or page.compression == APERIO_YCBCR):
+        return "its tiles are YCbCr in another codec than JPEG"
+    return None
+
+
+def describe_colours(page: tifffile.TiffPage) -> str:
+    """Number of channels and TIFF's name of their colours, such as "4 channel(s) (SEPARATED)"."""
+    name = getattr(page.photometric, "name", page.photometric)
+    return f"{page.samplesperpixel} channel(s) ({name})"
+
+
 def read_tiff_level(page: tifffile.TiffPage, *, strict: bool = True) -> TiffLevel | None:
     """Read the tile positions of a page; None if it is no tiled 8-bit RGB image.
 
     With strict, whatever libjpeg warns of counts as damage.
     """
-    rgb = page.samplesperpixel == 3 and page.bitspersample == 8 and page.planarconfig == 1
-    if not (page.is_tiled and rgb and page.photometric in (2, 6) and page.imagedepth == 1):
-        return None
-    # Of all codecs only JPEG states its colour space; YCbCr of another would pass for RGB.
-    if page.compression != JPEG and (page.photometric == 6 or page.compression == APERIO_YCBCR):
+    if describe_unfit_tiles(page):
         return None
     # A damaged directory may state tiles of any size and any number.
     if not (

@@ -1,6 +1,6 @@
-"""Units of length, by the names that slide files use."""
+"""Numbers and units of length, as slide files write them."""
 
-__all__ = ["to_um"]
+__all__ = ["parse_number", "to_um"]
 
 UM_PER_UNIT = {
     "m": 1e6,
@@ -20,6 +20,15 @@ UM_PER_UNIT = {
     "in": 25_400.0,
     "inch": 25_400.0,
 }
+
+
+def parse_number(text: str) -> float:
+    """Parse a number with a decimal point or comma, also with an exponent. Raises ValueError.
+
+    Some programs write numbers in the style of their computer's language; OpenSlide reads them in
+    the same way.
+    """
+    return float(text.replace(",", "."))
 
 
 def to_um(length: float, unit: str | None) -> float | None:

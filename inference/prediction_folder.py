@@ -36,20 +36,26 @@ from .settings import PredictSettings
 __all__ = [
     "DETECTIONS",
     "HEATMAP",
+    "THRESHOLD",
     "count_cells",
     "exports_recipe",
     "heatmap_recipe",
-    "mend_folder",
     "refuse_foreign_folder",
-    "refuse_if_gone",
+    "refuse_missing_slide",
+    "repair_folder",
 ]
 
 logger = logging.getLogger(__name__)
 
+THRESHOLD = "operating_threshold.json"
+"""In the folder of all predictions: copy of the threshold of the model card, for evaluation."""
 HEATMAP, DETECTIONS, RECIPE = "heatmap.zarr", "detections.csv", "recipe.json"
-OURS = {HEATMAP, RECIPE, f".{HEATMAP}.partial", f".{HEATMAP}.previous"}
+PREDICTION_NAMES = {HEATMAP, RECIPE, f".{HEATMAP}.partial", f".{HEATMAP}.previous"}
 STAGES = HEATMAP_STAGE, EXPORTS_STAGE = "predict", "detections"
-EXPORT_SETTINGS = ("radius_um", "threshold")
+EXPORT_SETTINGS = (
+    "radius_um",
+    "threshold",
+)  # of the exports only: the heatmap stays if they change
 NOT_IN_RECIPES = ("splits", "batch_size", "runtime")
 COUNTS = {
     "cells": CellStatus.SCORED,
@@ -87,12 +93,9 @@ def count_cells(heatmap: Heatmap) -> dict[str, int]:
     return {name: heatmap.count(status) for name, status in COUNTS.items()}
 
 
-def refuse_if_gone(slide: CohortSlide) -> None:
-    """Pass if the slide's file exists.
-
-    Raises:
-        SlideError: it does not; a disk that is not mounted must cost no prediction.
-    """
+def refuse_missing_slide(slide: CohortSlide) -> None:
+    """Raise SlideError if the slide's file does not exist: a disk that is not mounted must cost no
+    prediction."""
     if not location_exists(slide.path):
         raise SlideError(
             f"{format_location(slide.path)}: no such slide; its prediction is left as it is"
@@ -100,15 +103,11 @@ def refuse_if_gone(slide: CohortSlide) -> None:
 
 
 def refuse_foreign_folder(folder: Path) -> None:
-    """Pass if the folder is missing, empty, or a prediction.
-
-    Raises:
-        SettingsError: it holds something else.
-    """
+    """Raise SettingsError if the folder holds something other than a prediction."""
     if not folder.exists():
         return
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    is_ours = bool(names & OURS) and _stage(folder) in ("", *STAGES)
+    is_ours = bool(names & PREDICTION_NAMES) and _stage(folder) in ("", *STAGES)
     if names and not is_ours:
         raise SettingsError(
             f"{folder}: holds something else than a prediction and is left as it is; give another "
@@ -116,7 +115,7 @@ def refuse_foreign_folder(folder: Path) -> None:
         )
 
 
-def mend_folder(folder: Path) -> None:
+def repair_folder(folder: Path) -> None:
     """Prepare a slide's folder for a run: give a heatmap of version 0.1 its own recipe; remove a
     damaged heatmap, and the recipe of damaged exports, which are then made again."""
     attributes, stage = _attributes(folder / HEATMAP), _stage(folder)

@@ -1,0 +1,301 @@
+"""Tables that people hand over: CSV of any separator and encoding, with columns in any case.
+
+Nothing is guessed in silence: what can mean two things is refused, and every error names the file.
+"""
+
+import csv
+import difflib
+import io
+import logging
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import GigaslideError
+from .formatting import format_count
+from .text_file import read_text
+
+__all__ = ["CsvColumn", "CsvRow", "CsvTable", "fold_name"]
+
+logger = logging.getLogger(__name__)
+
+DELIMITERS = (",", ";", "\t", "|")
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[^\S\n]*', re.IGNORECASE)
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+ALIKE = 0.8  # similarity from which one name may be a misspelling of another
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvColumn:
+    """A column that a table may have; names are compared without case."""
+
+    name: str
+    also: tuple[str, ...] = ()
+    """Further documented names; the first that is found wins."""
+    aliases: tuple[str, ...] = ()
+    """Names that count where no documented one is found; two of them are refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvRow:
+    """A row of a table that is not empty."""
+
+    table: "CsvTable" = field(repr=False)
+    line: int
+    """From 1; the last line of a row with line breaks in its cells."""
+    cells: tuple[str, ...]
+
+    @property
+    def where(self) -> str:
+        """File and line, for messages."""
+        return f"{self.table.path}, line {self.line}"
+
+    def text(self, column: str, *, strip: bool = True) -> str:
+        """Return the text of a known column; empty where the table or the row lacks it."""
+        index = self.table.columns.get(column, len(self.cells))
+        text = self.cells[index] if index < len(self.cells) else ""
+        return text.strip() if strip else text
+
+    def number(self, column: str) -> float:
+        """Return the number of a known column, written with a decimal point or comma.
+
+        Raises:
+            GigaslideError: no number, or one that may be two, such as 1,234; of the table's class.
+        """
+        text = self.text(column)
+        if self.table.delimiter != ";" and THOUSANDS.fullmatch(text):
+            raise self.table.error(
+                f"{self.where}: {column} is {text!r}, which may be {text.replace(',', '')} or "
+                f"{text.replace(',', '.')}; write it without commas"
+            )
+        try:
+            return _parse_number(text)
+        except ValueError as error:
+            raise self.table.error(f"{self.where}: {column} is {text!r}; give a number") from error
+
+    @property
+    def further(self) -> dict[str, str]:
+        """Text of each named column that is not known."""
+        known = set(self.table.columns.values())
+        return {
+            name: self.cells[index].strip() if index < len(self.cells) else ""
+            for index, name in enumerate(self.table.header)
+            if name and index not in known
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvTable:
+    """A CSV file whose columns are known by name, or by order where it has no header."""
+
+    path: Path
+    error: type[GigaslideError]
+    """Class of the errors that the table raises."""
+    delimiter: str
+    header: tuple[str, ...]
+    """Names as they are written, trimmed; empty where the file has no header."""
+    columns: Mapping[str, int]
+    """Index of each known column that the table has."""
+    content: str = field(repr=False)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        columns: Sequence[CsvColumn],
+        *,
+        required: Sequence[str],
+        order: Sequence[str] = (),
+        error: type[GigaslideError],
+    ) -> "CsvTable":
+        """Read a CSV file; its separator and encoding are detected.
+
+        order names the columns of a file without header; without an order, it needs a header.
+        Unknown columns that are spelled like a missing one are told in a warning.
+
+        Raises:
+            GigaslideError: of the given class: no such file, no CSV, a required column is missing,
+                or two columns mean the same.
+        """
+        delimiter, content = _split_off_separator(read_text(path, error))
+        delimiter = delimiter or _detect_delimiter(content, columns)
+        first = next(_read_cells(path, content, delimiter, error), (1, ()))
+        if order and (not first[1] or any(map(_is_number, first[1]))):
+            header, found = (), {name: index for index, name in enumerate(order)}
+        else:
+            where = f"{path}, line {first[0]}"
+            header = tuple(name.strip() for name in first[1])
+            found = _find_columns(where, header, columns, error)
+            _refuse_missing(where, header, columns, [n for n in required if n not in found], error)
+            _warn_of_lookalikes(where, header, columns, found)
+        return cls(
+            path=path,
+            error=error,
+            delimiter=delimiter,
+            header=header,
+            columns=found,
+            content=content,
+        )
+
+    def __iter__(self) -> Iterator[CsvRow]:
+        """Iterate over the rows that are not empty.
+
+        Raises:
+            GigaslideError: of the table's class: no CSV, or a row with more values than columns.
+        """
+        lines = _read_cells(self.path, self.content, self.delimiter, self.error)
+        if self.header:
+            next(lines)
+        width = len(self.header or self.columns)
+        for line, cells in lines:
+            row = CsvRow(table=self, line=line, cells=cells)
+            if any(cell.strip() for cell in cells[width:]):
+                raise self.error(
+                    f"{row.where}: {format_count(len(cells), 'value')}, expected {width} "
+                    f"({self.expected}); quote a value that holds {self.delimiter!r}"
+                )
+            yield row
+
+    @property
+    def expected(self) -> str:
+        """Names of the columns in their order, as in the file or, without header, as known."""
+        return ",".join(self.header or sorted(self.columns, key=lambda name: self.columns[name]))
+
+
+def fold_name(name: str) -> str:
+    """Return a name as names are compared: without case, Unicode form, blanks and underscores."""
+    return re.sub(r"[\s_\ufeff]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
+
+
+def _split_off_separator(content: str) -> tuple[str, str]:
+    """Separator that Excel's first line `sep=;` gives, and the content with that line emptied."""
+    match = SEPARATOR_LINE.match(content)
+    if match is None or content[match.end() : match.end() + 1] not in ("", "\n", "\r"):
+        return "", content
+    return match[1], content[match.end() :]
+
+
+def _detect_delimiter(content: str, columns: Sequence[CsvColumn]) -> str:
+    """Separator with which the first row has the most known names and numbers."""
+    known = {fold_name(name) for one in columns for name in (one.name, *one.also, *one.aliases)}
+
+    def rank(delimiter: str) -> tuple[int, int]:
+        try:
+            _, cells = next(_read_csv(content, delimiter), (0, ()))
+        except csv.Error:
+            return -1, 0
+        fits = sum(fold_name(cell) in known or _is_number(cell) for cell in cells)
+        return fits, len(cells)
+
+    return max(DELIMITERS, key=rank)
+
+
+def _read_csv(content: str, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    reader = csv.reader(
+        io.StringIO(content, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, tuple(cells)
+
+
+def _read_cells(
+    path: Path, content: str, delimiter: str, error: type[GigaslideError]
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    line = 0
+    try:
+        for line, cells in _read_csv(content, delimiter):
+            yield line, cells
+    except csv.Error as problem:
+        raise error(
+            f"{path}, after line {line}: cannot be read as CSV: {problem}; check the quotes, and "
+            "save it as CSV"
+        ) from problem
+
+
+def _find_columns(
+    where: str, header: Sequence[str], columns: Sequence[CsvColumn], error: type[GigaslideError]
+) -> dict[str, int]:
+    places: dict[str, list[int]] = {}
+    for index, name in enumerate(header):
+        if name:
+            places.setdefault(fold_name(name), []).append(index)
+    for same in places.values():
+        if len(same) > 1:
+            names = " and ".join(repr(header[index]) for index in same)
+            raise error(f"{where}: {len(same)} columns of one name, {names}; rename or remove one")
+    found = {}
+    for column in columns:
+        documented = [one for one in map(fold_name, (column.name, *column.also)) if one in places]
+        others = [one for one in map(fold_name, column.aliases) if one in places]
+        if len(others) > 1 and not documented:
+            names = " and ".join(repr(header[places[one][0]]) for one in others)
+            raise error(
+                f"{where}: the columns {names} may both be {column.name}; rename the right one to "
+                f"{column.name}"
+            )
+        if documented or others:
+            found[column.name] = places[(documented or others)[0]][0]
+        unused = (documented[1:] + others) if documented else []
+        if unused:
+            names = ", ".join(header[places[one][0]] for one in unused)
+            logger.warning("%s: %s is used; not used: %s", where, header[found[column.name]], names)
+    return found
+
+
+def _refuse_missing(
+    where: str,
+    header: Sequence[str],
+    columns: Sequence[CsvColumn],
+    missing: Sequence[str],
+    error: type[GigaslideError],
+) -> None:
+    if not missing:
+        return
+    alike = _find_lookalikes(header, missing)
+    hints = [f"{name!r} may be meant as {column}" for name, column in alike.items()]
+    raise error(
+        f"{where}: no column {', '.join(missing)} among "
+        f"{', '.join(map(repr, header)) or 'none: the file is empty'}; "
+        + "".join(f"{hint}; " for hint in hints)
+        + f"known columns are {', '.join(column.name for column in columns)}"
+    )
+
+
+def _warn_of_lookalikes(
+    where: str, header: Sequence[str], columns: Sequence[CsvColumn], found: Mapping[str, int]
+) -> None:
+    unknown = [name for index, name in enumerate(header) if index not in found.values()]
+    missing = [column.name for column in columns if column.name not in found]
+    for name, column in _find_lookalikes(unknown, missing).items():
+        logger.warning(
+            "%s: the column %r is not used; if it is meant as %s, rename it", where, name, column
+        )
+
+
+def _find_lookalikes(header: Sequence[str], missing: Sequence[str]) -> dict[str, str]:
+    """Names of a header that hold a missing name as a word, or are spelled almost like it."""
+    alike = {}
+    for name in header:
+        folded = fold_name(name)
+        words = re.findall(r"[^\W\d_]+", folded)
+        near = difflib.get_close_matches(folded, missing, n=1, cutoff=ALIKE)
+        word = [column for column in missing if column in words]
+        if near or word:
+            alike[name] = (near or word)[0]
+    return alike
+
+
+def _is_number(text: str) -> bool:
+    try:
+        _parse_number(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse_number(text: str) -> float:
+    # Where commas separate values, one inside a value was quoted: it is a decimal comma too.
+    return float(text.strip().replace(",", ".", 1) if "." not in text else text)
