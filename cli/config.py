@@ -8,10 +8,21 @@ from typing import Any
 import yaml
 
 from ..storage import Settings, SettingsError, expand_home
+from .groups_option import join_groups_in_section
 
 __all__ = ["load_config", "print_config"]
 
 FLAT = ("settings", "batch")  # parameters whose options have no prefix
+
+
+class _NamesAreText(yaml.SafeLoader):
+    """Loader for which the names in a mapping are text: `1`, `yes` and `null` may be classes."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)  # merges <<, which is no name
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode):
+                name.tag = self.DEFAULT_SCALAR_TAG
 
 
 def load_config(path: Path, sections: set[str]) -> dict[str, Any]:
@@ -25,7 +36,7 @@ def load_config(path: Path, sections: set[str]) -> dict[str, Any]:
             f"--config {path}: no such file; give a YAML file with a section for each command"
         )
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        found = yaml.load(path.read_text(encoding="utf-8"), _NamesAreText) or {}
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"{path}, line {mark.line + 1}" if mark else str(path)
@@ -41,7 +52,8 @@ def load_config(path: Path, sections: set[str]) -> dict[str, Any]:
             f"{path}: no command is called {', '.join(unknown)}; choose from "
             f"{', '.join(sorted(sections))}"
         )
-    return _expand_homes(found)
+    sections_found = _expand_homes(found)
+    return {name: join_groups_in_section(section) for name, section in sections_found.items()}
 
 
 def _expand_homes(value: Any) -> Any:

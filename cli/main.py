@@ -11,6 +11,7 @@ from cyclopts import App, Group, Parameter
 from cyclopts.config import Dict
 
 from .errors import describe_error, describe_usage_error
+from .groups_option import join_groups
 from .help_writer import HelpWriter, format_default
 from .panels import GENERAL
 from .plain_letters import use_plain_letters
@@ -55,7 +56,8 @@ def main(tokens: Sequence[str] | None = None) -> int:
     if used == "cohort":  # - is standard output, its default; cyclopts takes it for an option
         given = [word for word in given if word != "-"]
     app = build_app(used, in_full="--help-all" in given)
-    return _run(app, ["--help" if word == "--help-all" else word for word in given])
+    words = ["--help" if word == "--help-all" else word for word in given]
+    return _run(app, join_groups(words))
 
 
 def _expand_home(word: str) -> str:

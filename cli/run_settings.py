@@ -154,7 +154,8 @@ def check_files(cohort: Cohort, settings: RunSettings) -> None:
     names = ", ".join(missing[:MOST_NAMED]) + (", …" if len(missing) > MOST_NAMED else "")
     if not any(exist[slide.path] for slide in evaluated):
         raise SettingsError(
-            f"no slide to predict and evaluate exists: {names}; check the cohort's paths and their disk"
+            f"no slide to predict and evaluate exists: {names}; check the cohort's paths and "
+            "their disk"
         )
     logger.warning(
         "%s of the cohort cannot be found, and the run goes on without: %s; check the paths and "

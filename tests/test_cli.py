@@ -487,8 +487,8 @@ def test_files_that_do_not_exist_are_told_before_any_work(small_run, tmp_path, c
     assert "away.xml" in told
     assert "t0" not in told
     rows = [*rows[:2], "gone.tif,,normal,g,test,", "lost.tif,x.xml,tumor,h,test,"]
+    cohort = Cohort.load(write_cohort(tmp_path, rows))
     with pytest.raises(SettingsError, match=r"exists: .*gone\.tif, .*lost\.tif"):
-        cohort = Cohort.load(write_cohort(tmp_path, rows))
         run_stages(cohort, tmp_path / "out", RunSettings(), BatchSettings())
     assert not (tmp_path / "out").exists()
 

@@ -7,6 +7,7 @@ from .annotations import (
     GroupMeaning,
     Outline,
     SlideFrame,
+    invert_white_is_zero,
 )
 from .detections import Detections
 from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
@@ -53,6 +54,7 @@ __all__ = [
     "describe_unlikely_mpp",
     "floor_div",
     "heatmap_colours",
+    "invert_white_is_zero",
     "open_slide",
     "orient",
     "overlay_heatmap",

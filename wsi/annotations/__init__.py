@@ -2,6 +2,7 @@
 
 from .annotation import ANNOTATION_SUFFIXES, DEFAULT_GROUPS, Annotation, GroupMeaning
 from .frame import SlideFrame
+from .mask import invert_white_is_zero
 from .shapes import Outline
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "GroupMeaning",
     "Outline",
     "SlideFrame",
+    "invert_white_is_zero",
 ]

@@ -2,6 +2,7 @@
 level-0 px."""
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -193,11 +194,7 @@ def _option_of_classless(outlines: Sequence[Outline]) -> str:
 def _example_option(group: str) -> str:
     if group == "binary-1":
         return "--groups.binary-1 tumor for the value 1 of a mask with values 0 and 1 only"
-    return (
-        f"--groups.{group} tumor"
-        if group.replace("-", "").replace("_", "").isalnum()
-        else "--groups.NAME tumor"
-    )
+    return f"{shlex.quote(f'--groups.{group}')} tumor"
 
 
 def _read(path: Path, slide: SlideFrame | Location | None) -> list[Outline]:

@@ -22,7 +22,7 @@ from ...storage import AnnotationError
 from .frame import SlideFrame
 from .shapes import Outline
 
-__all__ = ["read"]
+__all__ = ["invert_white_is_zero", "read"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
     """
     try:
         with tifffile.TiffFile(path) as tiff:
+            page: Any = tiff.pages[0]
             corners, scale = _read_finest_level(tiff, path, frame)
     except AnnotationError:
         raise
@@ -60,6 +61,7 @@ def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
         raise AnnotationError(
             f"{path}: not a label mask, or a damaged one: {error!r}; export the file again"
         ) from error
+    _refuse_inverted_labels(page, path, set(corners))
     outlines = []
     for value, found in sorted(corners.items()):
         group = "binary-1" if list(corners) == [1] else f"mask-{value}"
@@ -178,10 +180,37 @@ def _blocks(tiff: tifffile.TiffFile, page: Any) -> Iterator[np.ndarray]:
             if tile is None:
                 continue
             tile = tile.reshape(-1, tile.shape[-2])[: len(strip)]
-            strip[: len(tile), left : left + columns] = tile[:, : page.imagewidth - left]
+            shown = invert_white_is_zero(tile[:, : page.imagewidth - left], page)
+            strip[: len(tile), left : left + columns] = shown
         height = max(1, BLOCK_PX // page.imagewidth)
         yield from (strip[start : start + height] for start in range(0, len(strip), height))
     yield empty_row
+
+
+def invert_white_is_zero(values: np.ndarray, page: Any) -> np.ndarray:
+    """Return the values of a TIFF page as viewers show them: inverted where 0 is white, as in
+    fax-coded masks."""
+    if not _is_inverted(page):
+        return values
+    return ~values if values.dtype == bool else values.dtype.type(_white(page)) - values
+
+
+def _is_inverted(page: Any) -> bool:
+    return page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+
+
+def _white(page: Any) -> int:
+    return 2**page.bitspersample - 1
+
+
+def _refuse_inverted_labels(page: Any, path: Path, values: set[int]) -> None:
+    """Refuse labels under WhiteIsZero: nobody can tell whether they were meant inverted."""
+    if _is_inverted(page) and values - {_white(page)}:
+        stored = ", ".join(str(_white(page) - value) for value in sorted(values, reverse=True))
+        raise AnnotationError(
+            f"{path}: values {stored} with PhotometricInterpretation WhiteIsZero, expected black "
+            "and white only; write labels as BlackIsZero (minisblack)"
+        )
 
 
 def _find_corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, np.ndarray] | None:
