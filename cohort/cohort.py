@@ -27,7 +27,7 @@ from ..storage import (
     name_of,
     parse_location,
 )
-from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideFrame
+from ..wsi import DEFAULT_GROUPS, Annotation, AnnotationOrigin, GroupMeaning, SlideFrame
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 
@@ -73,6 +73,23 @@ class CohortSlide:
         """Return the value of a further column, named in any case; empty if there is none."""
         return next((text for own, text in self.further if fold_name(own) == fold_name(name)), "")
 
+    @property
+    def annotation_origin(self) -> AnnotationOrigin:
+        """Corner that the annotation's px are counted from, by the column annotation_origin: slide,
+        bounds (the scanned part, as in QuPath), or empty where nobody says.
+
+        Raises:
+            SettingsError: the column has another value.
+        """
+        stated = self.column("annotation_origin").casefold()
+        for origin in get_args(AnnotationOrigin):
+            if origin == stated:
+                return origin
+        raise SettingsError(
+            f"cohort: annotation_origin of {self.id} is {stated!r}; use slide, bounds or leave it "
+            "empty"
+        )
+
     exhaustive: bool = True
     """True if every tumour of the slide is outlined; if not, tissue outside the outlines may be
     tumour."""
@@ -103,7 +120,10 @@ class CohortSlide:
         # Evaluation may run where the slides are not. A URL that fails to answer stays an error.
         has_slide = not isinstance(self.path, Path) or self.path.exists()
         annotation = Annotation.load(
-            self.annotation, groups=groups, slide=frame or (self.path if has_slide else None)
+            self.annotation,
+            groups=groups,
+            slide=frame or (self.path if has_slide else None),
+            origin=self.annotation_origin,
         )
         if (self.label == "tumor") == annotation.tumor.is_empty:
             if self.label == "tumor":

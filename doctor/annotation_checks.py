@@ -98,7 +98,9 @@ def load_annotation(
     groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **settings.tile.groups}
     try:
         with _capture_warnings("gigaslide.wsi.annotations") as records:
-            annotation = Annotation.load(row.annotation, groups=groups, slide=row.path)
+            annotation = Annotation.load(
+                row.annotation, groups=groups, slide=row.path, origin=row.annotation_origin
+            )
     except GigaslideError as failure:
         return None, [from_exception("annotation", failure, source=row.annotation)]
     findings = [*_check_label(row, annotation)]
