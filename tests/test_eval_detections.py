@@ -212,9 +212,11 @@ def test_a_detection_outside_its_slide_is_a_false_positive_told_with_file_and_li
         1,
         1,
     )  # 0.5 a slide, the lesion with it
-    for program in got.official.programs.values():
-        assert program.score.value is None
-        assert "detections outside t" in program.score.undefined
+    # At 2 µm/px the lesion is isolated cells to E1; to both, the detection lies in the last px of
+    # the mask, which exceeds the slide.
+    e1, e2 = got.official.programs.values()
+    assert "isolated" in e1.score.undefined
+    assert e2.score.value == pytest.approx(4 / 6)
     rows = bench.table("exclusions")
     assert rows["kind"].tolist() == ["detection"]
     assert where in rows["name"][0]
@@ -296,9 +298,9 @@ def test_a_missing_file_is_a_counted_absence_in_ours_and_an_error_in_the_officia
     assert got.exit_status == 2
     assert (got.figures.countable_lesions, got.figures.slides_without_prediction) == (1, 1)
     assert got.figures.froc["gigaslide"].score.value == 0
-    for program in got.official.programs.values():
-        assert program.score.value is None
-        assert "no predictions for t" in program.curve.undefined
+    e1, e2 = got.official.programs.values()
+    assert (e1.slides, e1.curve.undefined) == (1, "no lesions")  # it leaves the slide out
+    assert "no predictions for t" in e2.curve.undefined
 
 
 def test_a_slide_without_rows_in_a_table_has_no_detections(bench):
