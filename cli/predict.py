@@ -14,7 +14,6 @@ from ..storage import SettingsError, name_of, parse_location
 from .config import print_config
 from .options import Batch, DryRun
 from .stages import predict_stage
-from .terminal import hide_warnings
 
 __all__ = ["predict"]
 
@@ -56,7 +55,6 @@ def _load_slides(slides: str) -> Cohort:
         if path.suffix.lower() == ".csv":
             return Cohort.load(path)
         if path.is_dir() and path.suffix.lower() != ".zarr":
-            with hide_warnings():  # they are about annotations
-                proposed = propose_cohort(path)
+            proposed = propose_cohort(path, with_annotations=False)
             return Cohort(slides=tuple(replace(slide, split="") for slide in proposed))
     return Cohort.of_rows([CohortSlide(id=Path(name_of(path)).stem, path=path)])

@@ -28,6 +28,7 @@ from ..storage import (
     parse_location,
 )
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideFrame
+from .dicom_series import read_series
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 
@@ -57,9 +58,12 @@ class CohortSlide:
 
     @property
     def file_key(self) -> Hashable:
-        """Key of the file behind the path: equal for all paths and links, also hard ones, to it."""
+        """Key of the file behind the path: equal for all paths and links, also hard ones, to it,
+        and for all DICOM files of a slide."""
         if not isinstance(self.path, Path):
             return self.path
+        if series := read_series(self.path):
+            return os.path.realpath(self.path.parent), series
         try:
             found = self.path.stat()
         except OSError:
