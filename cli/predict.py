@@ -17,6 +17,8 @@ from .stages import predict_stage
 
 __all__ = ["predict"]
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")  # workbooks are refused by name
+
 
 def predict(
     slides: Annotated[str, Parameter(help="Cohort CSV, one slide, or a folder of slides.")],
@@ -52,7 +54,7 @@ def _load_slides(slides: str) -> Cohort:
                 f"{slides}: is a model folder, where slides are expected; the order is gigaslide "
                 "predict SLIDES MODEL PREDICTIONS"
             )
-        if path.suffix.lower() == ".csv":
+        if path.suffix.lower() in TABLE_SUFFIXES:
             return Cohort.load(path)
         if path.is_dir() and path.suffix.lower() != ".zarr":
             proposed = propose_cohort(path, with_annotations=False)
