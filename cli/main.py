@@ -114,6 +114,16 @@ def build_app(used: str, *, in_full: bool = True) -> App:
                 help="Log what gigaslide does.",
             ),
         ] = False,
+        dry_run: Annotated[
+            bool,
+            Parameter(
+                group=general,
+                show=in_full,
+                negative="",
+                show_default=False,
+                help="Print all settings as YAML for --config, and run nothing.",
+            ),
+        ] = False,
     ) -> int:
         if words and words[0] in COMMANDS and not {"--help", "-h"} & set(words):
             from .terminal import configure_logging
@@ -123,6 +133,12 @@ def build_app(used: str, *, in_full: bool = True) -> App:
             from .config import load_config
 
             app.config = (Dict(load_config(config, set(COMMANDS)), source=str(config)),)
+        if dry_run and used:
+            from .config import print_config
+
+            return print_config(
+                used, app.parse_args(words, exit_on_error=False, print_error=False)[1]
+            )
         return app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
 
     return app

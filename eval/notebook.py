@@ -66,7 +66,8 @@ def evaluate(
             probability outside [0, 1].
         AnnotationError: a mask of other values or another shape, or tumour outside its slide.
     """
-    chosen = settings or EvaluateSettings(split="")
+    given_settings = settings or EvaluateSettings(split="")
+    chosen = given_settings.model_copy(update={"slide_threshold": given_settings.threshold})
     names = (
         {slide.id: name_of(slide.path) for slide in truth}
         if isinstance(truth, Cohort)

@@ -16,7 +16,7 @@ from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, describe_
 from gigaslide.batch.stop import Stopped
 from gigaslide.cli import main
 from gigaslide.cli.demo import demo_settings
-from gigaslide.cli.run_settings import RunSettings, SharedSettings, check_cohort, worst_status
+from gigaslide.cli.run_settings import STAGES, RunSettings, check_cohort, worst_status
 from gigaslide.cli.stages import run_stages
 from gigaslide.cli.tables import print_metrics, print_table
 from gigaslide.cohort import Cohort, CohortSlide
@@ -25,7 +25,6 @@ from gigaslide.inference import PredictSettings
 from gigaslide.patching import PatchStore, TileSettings
 from gigaslide.phantom import plan_cohort
 from gigaslide.storage import SettingsError
-from gigaslide.training import TrainSettings
 from gigaslide.wsi import Detections, Heatmap, TissueSettings
 
 HERE = ["--workers", "0"]
@@ -107,7 +106,8 @@ def test_a_second_run_skips_every_stage(small_run, capsys):
     shown = capsys.readouterr().out
     assert "train     unchanged" in shown
     assert "evaluate  unchanged" in shown
-    assert "2 skipped" in shown
+    assert "3 skipped" in shown
+    assert "operating threshold 0.5, not chosen: 1 tumour and 0 normal validation slides" in shown
     for line in ("tile: this process", "train: this machine", "predict: ", "evaluate: "):
         assert line in shown
     assert before == {
@@ -329,20 +329,9 @@ def test_a_model_where_predict_expects_slides_is_told_the_order(small_run, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def run_settings(shared: SharedSettings | None = None, **stages) -> RunSettings:
-    settings = {
-        "tile": TileSettings(),
-        "train": TrainSettings(),
-        "predict": PredictSettings(),
-        "evaluate": EvaluateSettings(),
-        "batch": BatchSettings(),
-    }
-    return RunSettings.combine(shared or SharedSettings(), **{**settings, **stages})
-
-
 def test_shared_settings_reach_every_stage_that_has_them():
     grey = TissueSettings(method="grey")
-    shared = SharedSettings(
+    settings = RunSettings(
         mpp=0.4,
         slide_mpp=0.25,
         allow_upsampling=True,
@@ -350,8 +339,8 @@ def test_shared_settings_reach_every_stage_that_has_them():
         min_tissue=0.3,
         groups={"Krebs": "tumor"},
         seed=3,
+        predict=PredictSettings(threshold=0.7),
     )
-    settings = run_settings(shared, predict=PredictSettings(threshold=0.7))
     tile, predict, evaluate = settings.tile, settings.predict, settings.evaluate
     for stage in (tile, predict):
         assert (stage.slide_mpp, stage.allow_upsampling) == (0.25, True)
@@ -363,9 +352,11 @@ def test_shared_settings_reach_every_stage_that_has_them():
 
 
 def test_a_setting_of_a_stage_wins_even_where_it_is_the_default():
-    shared = SharedSettings(min_tissue=0.3, slide_mpp=0.25, seed=3, tissue={"method": "grey"})
-    settings = run_settings(
-        shared,
+    settings = RunSettings(
+        min_tissue=0.3,
+        slide_mpp=0.25,
+        seed=3,
+        tissue=TissueSettings(method="grey"),
         predict=PredictSettings(min_tissue=0.5, tissue={"mpp": 4}),
         evaluate=EvaluateSettings(seed=0),
     )
@@ -375,13 +366,15 @@ def test_a_setting_of_a_stage_wins_even_where_it_is_the_default():
 
 
 def test_shared_settings_have_the_defaults_of_every_stage():
-    assert run_settings() == run_settings(SharedSettings(**SharedSettings().model_dump()))
+    shared = {name: getattr(RunSettings(), name) for name in RunSettings.model_fields}
+    shared = {name: value for name, value in shared.items() if name not in STAGES}
+    assert RunSettings(**shared).model_dump() == RunSettings().model_dump()
 
 
 def test_run_passes_what_was_given_on_the_command_line(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "gigaslide.cli.run.run_stages", lambda cohort, out, plan: seen.append(plan) or 0
+        "gigaslide.cli.run.run_stages", lambda cohort, out, plan, batch: seen.append(plan) or 0
     )
     cohort = str(write_cohort(tmp_path, ["t.tif,,tumor,a,train,"]))
     options = [
@@ -448,9 +441,9 @@ def test_a_cohort_that_lacks_a_stage_s_slides_is_refused_before_any_work(
 ):
     cohort = Cohort.load(write_cohort(tmp_path, rows))
     with pytest.raises(SettingsError, match=words):
-        run_stages(cohort, tmp_path / "out", run_settings(**options))
+        run_stages(cohort, tmp_path / "out", RunSettings(**options), BatchSettings())
     assert not (tmp_path / "out").exists()
-    check_cohort(Cohort.load(write_cohort(tmp_path, GOOD)), run_settings())
+    check_cohort(Cohort.load(write_cohort(tmp_path, GOOD)), RunSettings())
 
 
 def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
@@ -468,7 +461,7 @@ def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_the_demo_keeps_the_papers_sizes_and_one_seed(quick):
-    phantoms, plan = demo_settings(5, BatchSettings(), quick=quick)
+    phantoms, plan = demo_settings(5, quick=quick)
     assert (plan.tile.patch_px, plan.tile.centre_px, plan.tile.mpp) == (139, 64, phantoms.mpp)
     assert {phantoms.seed, plan.tile.seed, plan.train.seed, plan.evaluate.seed} == {5}
     rows = [

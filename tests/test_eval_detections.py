@@ -13,7 +13,7 @@ from gigaslide.cohort import Cohort
 from gigaslide.eval import DetectionFiles, EvaluateSettings, SlideStatus, evaluate_cohort
 from gigaslide.eval.predictions.slide_names import SlideNames
 from gigaslide.storage import ScoreError
-from predictions import HEIGHT, LESION, WIDTH, Bench
+from predictions import HEIGHT, LESION, MPP, WIDTH, Bench
 from shapely.geometry import box
 
 IDS = ["test_001", "Test_002", "n"]
@@ -241,6 +241,35 @@ def test_a_detection_on_the_border_of_a_lesion_at_the_border_is_outside(bench, x
     (given / "t.csv").write_text(f"0.9,{x},{y}\n0.8,1,1\n")
     got = scored(bench, given).results[0]
     assert got.matches.match.tolist() == ["false positive", "hit"]
+
+
+def test_size_and_mpp_in_the_cohort_stand_in_for_the_slide(bench):
+    given = bench_with(bench, t="0.9,600,200\n0.4,5,5\n", n=f"0.3,{WIDTH - 1},{HEIGHT - 1}\n")
+    with_slides = scored(bench, given)
+    for row in bench.rows:
+        row.path.unlink()
+    without = scored(bench, given)
+    assert [result.status for result in without.results] == [SlideStatus.FAILED] * 2
+    assert all("width, height and mpp" in result.reason for result in without.results)
+    assert without.exit_status == 1
+    bench.rows[:] = [replace(row, size=(WIDTH, HEIGHT), mpp=MPP) for row in bench.rows]
+    from_table = scored(bench, given)
+    assert from_table.exit_status == with_slides.exit_status == 0
+    assert from_table.figures.estimates == with_slides.figures.estimates
+    assert from_table.tables["detections"].equals(with_slides.tables["detections"])
+    assert (
+        from_table.results[0].lesions.major_axis_um == with_slides.results[0].lesions.major_axis_um
+    )
+    bench.rows[:] = [replace(row, size=(WIDTH - 1, HEIGHT)) for row in bench.rows]
+    assert [one.outside for one in scored(bench, given).results][1]  # the last column is not there
+
+
+def test_a_size_that_contradicts_the_slide_is_refused(bench):
+    given = bench_with(bench, t="0.9,600,200\n", n="")
+    bench.rows[:] = [replace(row, size=(HEIGHT, WIDTH), mpp=MPP) for row in bench.rows]
+    got = scored(bench, given)
+    assert [result.status for result in got.results] == [SlideStatus.FAILED] * 2
+    assert f"({HEIGHT}, {WIDTH})" in got.results[0].reason
 
 
 def test_detections_that_mostly_lie_outside_stop_the_command(bench):

@@ -89,6 +89,31 @@ class SlideFile(AbstractContextManager["SlideFile"]):
             raise self._opened
         return self._opened
 
+    def find_size(self) -> tuple[tuple[int, int], float]:
+        """Return (width, height) in level-0 px and µm/px: of the slide, or of its cohort row where
+        it cannot be opened.
+
+        Raises:
+            SlideError: it cannot be opened, and the row lacks width, height or mpp; or it has
+                another size than its row.
+        """
+        row = self._slide
+        try:
+            scan = self.open()
+        except SlideError as error:
+            if row.size is None or row.mpp is None:
+                raise SlideError(
+                    f"{error}; or give width, height and mpp in the cohort, which are enough to "
+                    "score detections"
+                ) from error
+            return row.size, row.mpp
+        if row.size not in (None, scan.size):
+            raise SlideError(
+                f"{row.id}: the cohort's width and height are {row.size}, but the slide has "
+                f"{scan.size} px; correct them, or leave them empty"
+            )
+        return scan.size, scan.info.mpp
+
     def __exit__(self, *_: object) -> None:
         if isinstance(self._opened, Slide):
             self._opened.close()
@@ -159,7 +184,7 @@ class HeatmapFolder:
         except GigaslideError as error:
             absence = str(error)
         try:
-            scan = file.open()
+            size, mpp = file.find_size()
         except SlideError as error:
             logger.warning("%s: no prediction, and the slide cannot be opened: %s", slide.id, error)
             return f"{absence}; and the slide cannot be opened: {error}"
@@ -167,8 +192,8 @@ class HeatmapFolder:
             return absence
         return Prediction(
             detections=Detections.concatenate([]),
-            slide_size=scan.size,
-            slide_mpp=scan.info.mpp,
+            slide_size=size,
+            slide_mpp=mpp,
             absence=absence,
         )
 
@@ -241,7 +266,8 @@ def _check_heatmap(heatmap: Heatmap, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class GivenDetections:
-    """Detections without heatmaps; slides are opened only for their size and µm/px."""
+    """Detections without heatmaps; slides are opened only for their size and µm/px, which the
+    cohort may give instead."""
 
     files: DetectionFiles
     unlisted: tuple[str, ...] = ()
@@ -262,8 +288,8 @@ class GivenDetections:
             )
 
     def load(self, slide: CohortSlide, file: SlideFile) -> Prediction:
-        scan = file.open()
-        return self.of_size(slide.id, slide_size=scan.size, slide_mpp=scan.info.mpp)
+        size, mpp = file.find_size()
+        return self.of_size(slide.id, slide_size=size, slide_mpp=mpp)
 
     def of_size(self, slide: str, *, slide_size: tuple[int, int], slide_mpp: float) -> Prediction:
         """Return the prediction of a slide whose size is known."""
