@@ -13,9 +13,10 @@ from ..models import CARD
 from ..storage import SettingsError, name_of, parse_location
 from .options import Batch
 from .stages import predict_stage
-from .terminal import hide_warnings
 
 __all__ = ["predict"]
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")  # workbooks are refused by name
 
 
 def predict(
@@ -49,10 +50,9 @@ def _load_slides(slides: str) -> Cohort:
                 f"{slides}: is a model folder, where slides are expected; the order is gigaslide "
                 "predict SLIDES MODEL PREDICTIONS"
             )
-        if path.suffix.lower() == ".csv":
+        if path.suffix.lower() in TABLE_SUFFIXES:
             return Cohort.load(path)
         if path.is_dir() and path.suffix.lower() != ".zarr":
-            with hide_warnings():  # they are about annotations
-                proposed = propose_cohort(path)
+            proposed = propose_cohort(path, with_annotations=False)
             return Cohort(slides=tuple(replace(slide, split="") for slide in proposed))
     return Cohort.of_rows([CohortSlide(id=Path(name_of(path)).stem, path=path)])

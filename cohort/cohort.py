@@ -28,6 +28,7 @@ from ..storage import (
     parse_location,
 )
 from ..wsi import DEFAULT_GROUPS, Annotation, AnnotationOrigin, GroupMeaning, SlideFrame
+from .dicom_series import read_series
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 
@@ -60,9 +61,12 @@ class CohortSlide:
 
     @property
     def file_key(self) -> Hashable:
-        """Key of the file behind the path: equal for all paths and links, also hard ones, to it."""
+        """Key of the file behind the path: equal for all paths and links, also hard ones, to it,
+        and for all DICOM files of a slide."""
         if not isinstance(self.path, Path):
             return self.path
+        if series := read_series(self.path):
+            return os.path.realpath(self.path.parent), series
         try:
             found = self.path.stat()
         except OSError:
@@ -180,16 +184,7 @@ class Cohort:
         if not rows:
             raise SettingsError("the cohort has no slides; list at least one")
         _refuse_repeated_files(rows)
-        splits_of: dict[str, set[str]] = {}
-        for row in rows:
-            if row.patient and row.split:
-                splits_of.setdefault(row.patient, set()).add(row.split)
-        for patient, splits in splits_of.items():
-            if len(splits) > 1:
-                raise SettingsError(
-                    f"cohort: patient {patient} is in {' and '.join(sorted(splits))}; put all "
-                    "slides of a patient in one split"
-                )
+        _refuse_leaks(rows)
         return cls(slides=_with_unique_ids(rows, base))
 
     @classmethod
@@ -310,6 +305,21 @@ def _refuse_repeated_files(rows: list[CohortSlide]) -> None:
             raise SettingsError(
                 f"cohort: {paths}: one slide is listed {len(same)} times"
                 f"{f', in {splits}' if ' and ' in splits else ''}; keep one row per slide"
+            )
+
+
+def _refuse_leaks(rows: list[CohortSlide]) -> None:
+    by_patient: dict[str, list[CohortSlide]] = {}
+    for row in rows:
+        if row.patient and row.split:
+            by_patient.setdefault(fold_name(row.patient), []).append(row)
+    for same in by_patient.values():
+        splits = sorted({row.split for row in same})
+        if len(splits) > 1:
+            names = " or ".join(sorted({row.patient for row in same}))
+            raise SettingsError(
+                f"cohort: patient {names} is in {' and '.join(splits)}; put all slides of a "
+                "patient in one split"
             )
 
 

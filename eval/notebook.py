@@ -92,7 +92,8 @@ def _read_detections(
         missing = [name for name in COLUMNS if name not in given]
         if missing:
             raise ScoreError(
-                f"detections: no column {', '.join(missing)}; expected {', '.join(COLUMNS)}"
+                f"detections: no column {', '.join(missing)} among "
+                f"{', '.join(map(str, given.columns))}; expected {', '.join(COLUMNS)}"
             )
         numbers = {name: given[name].to_numpy(np.float64) for name in COLUMNS[1:]}
         given = Detections(slide=given["slide"].astype(str).to_numpy(object), **numbers)
