@@ -2,12 +2,13 @@
 as well as in colour."""
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ LINES = (
 CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (2, 3))}
 MARKS = "^v"  # of the published figures
 POINTS = 2000  # of a curve; paper shows no more
-STYLE: dict[Any, Any] = {
+OURS: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -46,6 +47,8 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "text.parse_math": False,  # a model's name may hold a "$"
 }
+STYLE: list[Any] = ["default", OURS]
+"""Nothing of the user's own matplotlibrc, such as text.usetex, changes a plot."""
 
 
 def draw_rocs(curves: Mapping[str, Roc], *, height: float = 5.0) -> Figure:
@@ -210,9 +213,13 @@ def draw_calibration(curves: Mapping[str, Calibration]) -> Figure:
 
 
 def to_svg(figure: Figure) -> str:
-    """Return the figure as SVG text, the same bytes each time."""
+    """Return the figure as SVG text, the same bytes each time.
+
+    A letter that matplotlib's font lacks is drawn as a box; the page names it in text.
+    """
     text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.style.context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
 
@@ -220,7 +227,7 @@ def to_svg(figure: Figure) -> str:
 @contextmanager
 def _plot(*, height: float = 5.0) -> Iterator[tuple[Figure, Axes]]:
     """An empty plot in our style; it gets its legend at the end."""
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.style.context(STYLE):
         figure = Figure(figsize=(4.8, height), layout="constrained")
         axes = figure.add_subplot()
         axes.grid(True, color="#e5e7eb", linewidth=0.7)

@@ -49,6 +49,10 @@ def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
     """
     try:
         with tifffile.TiffFile(path) as tiff:
+            if not len(tiff.pages):
+                raise AnnotationError(
+                    f"{path}: a TIFF without images, not copied to its end; copy it again"
+                )
             corners, scale = _read_finest_level(tiff, path, frame)
     except AnnotationError:
         raise
