@@ -11,12 +11,12 @@ from ..cohort import Cohort, CohortSlide, propose_cohort
 from ..inference import PredictSettings
 from ..models import CARD
 from ..storage import SettingsError, name_of, parse_location
-from .config import print_config
-from .options import Batch, DryRun
+from .options import Batch
 from .stages import predict_stage
-from .terminal import hide_warnings
 
 __all__ = ["predict"]
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")  # workbooks are refused by name
 
 
 def predict(
@@ -28,15 +28,12 @@ def predict(
     *,
     settings: Annotated[PredictSettings, Parameter(name="*")] = PredictSettings(),
     batch: Batch = BatchSettings(),
-    dry_run: DryRun = False,
 ) -> int:
     """Predict slides with a model: a heatmap, its picture and detections for each slide.
 
     By default this process predicts alone, with all cores or the GPU. --workers divides the cores,
     --gpus gives each GPU a process; --cluster and --scheduler are for many machines.
     """
-    if dry_run:
-        return print_config("predict", settings, batch)
     return predict_stage(_load_slides(slides), model, predictions, settings, batch)
 
 
@@ -53,10 +50,9 @@ def _load_slides(slides: str) -> Cohort:
                 f"{slides}: is a model folder, where slides are expected; the order is gigaslide "
                 "predict SLIDES MODEL PREDICTIONS"
             )
-        if path.suffix.lower() == ".csv":
+        if path.suffix.lower() in TABLE_SUFFIXES:
             return Cohort.load(path)
         if path.is_dir() and path.suffix.lower() != ".zarr":
-            with hide_warnings():  # they are about annotations
-                proposed = propose_cohort(path)
+            proposed = propose_cohort(path, with_annotations=False)
             return Cohort(slides=tuple(replace(slide, split="") for slide in proposed))
     return Cohort.of_rows([CohortSlide(id=Path(name_of(path)).stem, path=path)])

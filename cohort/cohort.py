@@ -21,12 +21,14 @@ from ..storage import (
     Location,
     SettingsError,
     atomic_file,
+    expand_home,
     fold_name,
     format_location,
     name_of,
     parse_location,
 )
-from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideFrame
+from ..wsi import DEFAULT_GROUPS, Annotation, AnnotationOrigin, GroupMeaning, SlideFrame
+from .dicom_series import read_series
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 
@@ -59,9 +61,12 @@ class CohortSlide:
 
     @property
     def file_key(self) -> Hashable:
-        """Key of the file behind the path: equal for all paths and links, also hard ones, to it."""
+        """Key of the file behind the path: equal for all paths and links, also hard ones, to it,
+        and for all DICOM files of a slide."""
         if not isinstance(self.path, Path):
             return self.path
+        if series := read_series(self.path):
+            return os.path.realpath(self.path.parent), series
         try:
             found = self.path.stat()
         except OSError:
@@ -71,6 +76,23 @@ class CohortSlide:
     def column(self, name: str) -> str:
         """Return the value of a further column, named in any case; empty if there is none."""
         return next((text for own, text in self.further if fold_name(own) == fold_name(name)), "")
+
+    @property
+    def annotation_origin(self) -> AnnotationOrigin:
+        """Corner that the annotation's px are counted from, by the column annotation_origin: slide,
+        bounds (the scanned part, as in QuPath), or empty where nobody says.
+
+        Raises:
+            SettingsError: the column has another value.
+        """
+        stated = self.column("annotation_origin").casefold()
+        for origin in get_args(AnnotationOrigin):
+            if origin == stated:
+                return origin
+        raise SettingsError(
+            f"cohort: annotation_origin of {self.id} is {stated!r}; use slide, bounds or leave it "
+            "empty"
+        )
 
     exhaustive: bool = True
     """True if every tumour of the slide is outlined; if not, tissue outside the outlines may be
@@ -102,7 +124,10 @@ class CohortSlide:
         # Evaluation may run where the slides are not. A URL that fails to answer stays an error.
         has_slide = not isinstance(self.path, Path) or self.path.exists()
         annotation = Annotation.load(
-            self.annotation, groups=groups, slide=frame or (self.path if has_slide else None)
+            self.annotation,
+            groups=groups,
+            slide=frame or (self.path if has_slide else None),
+            origin=self.annotation_origin,
         )
         if (self.label == "tumor") == annotation.tumor.is_empty:
             if self.label == "tumor":
@@ -159,16 +184,7 @@ class Cohort:
         if not rows:
             raise SettingsError("the cohort has no slides; list at least one")
         _refuse_repeated_files(rows)
-        splits_of: dict[str, set[str]] = {}
-        for row in rows:
-            if row.patient and row.split:
-                splits_of.setdefault(row.patient, set()).add(row.split)
-        for patient, splits in splits_of.items():
-            if len(splits) > 1:
-                raise SettingsError(
-                    f"cohort: patient {patient} is in {' and '.join(sorted(splits))}; put all "
-                    "slides of a patient in one split"
-                )
+        _refuse_leaks(rows)
         return cls(slides=_with_unique_ids(rows, base))
 
     @classmethod
@@ -246,7 +262,7 @@ def _row(row: CsvRow, folder: Path) -> CohortSlide:
     return CohortSlide(
         id=Path(name_of(slide)).stem,
         path=slide,
-        annotation=folder / annotation if annotation else None,
+        annotation=folder / expand_home(annotation) if annotation else None,
         label=choice("label", get_args(Label)),  # pyright: ignore[reportArgumentType]
         patient=row.text("patient"),
         split=choice("split", get_args(Split)),  # pyright: ignore[reportArgumentType]
@@ -289,6 +305,21 @@ def _refuse_repeated_files(rows: list[CohortSlide]) -> None:
             raise SettingsError(
                 f"cohort: {paths}: one slide is listed {len(same)} times"
                 f"{f', in {splits}' if ' and ' in splits else ''}; keep one row per slide"
+            )
+
+
+def _refuse_leaks(rows: list[CohortSlide]) -> None:
+    by_patient: dict[str, list[CohortSlide]] = {}
+    for row in rows:
+        if row.patient and row.split:
+            by_patient.setdefault(fold_name(row.patient), []).append(row)
+    for same in by_patient.values():
+        splits = sorted({row.split for row in same})
+        if len(splits) > 1:
+            names = " or ".join(sorted({row.patient for row in same}))
+            raise SettingsError(
+                f"cohort: patient {names} is in {' and '.join(splits)}; put all slides of a "
+                "patient in one split"
             )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from ..cohort import Cohort, CohortSlide, propose_cohort
-from ..storage import format_count
+from ..storage import fold_name, format_count
 from ..wsi import floor_div
 from .checkup import SlideCheckup, SplitFacts
 from .findings import Finding, error, note, warning
@@ -117,7 +117,7 @@ def _check_files(slides: Sequence[SlideCheckup]) -> Iterator[Finding]:
 
 
 def _check_patients(cohort: Cohort) -> Iterator[Finding]:
-    for same in _group_by_key((slide.patient, slide) for slide in cohort):
+    for same in _group_by_key((fold_name(slide.patient), slide) for slide in cohort):
         splits = sorted({slide.split for slide in same} - {""})
         if len(splits) > 1:
             yield error(

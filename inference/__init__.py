@@ -2,9 +2,9 @@
 
 from .detect import find_detections, find_peaks
 from .export import EXPORTERS, Exporter
-from .folder import THRESHOLD
 from .predict import predict_cohort, slides_to_predict, with_default_workers
-from .score import heatmap_grid, score_slide, tissue_cells
+from .prediction_folder import THRESHOLD
+from .score import heatmap_grid, predict_slide, tissue_cells
 from .settings import PredictSettings
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "find_peaks",
     "heatmap_grid",
     "predict_cohort",
-    "score_slide",
+    "predict_slide",
     "slides_to_predict",
     "tissue_cells",
     "with_default_workers",

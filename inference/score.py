@@ -27,13 +27,13 @@ __all__ = [
     "find_cells",
     "heatmap_fields",
     "heatmap_grid",
-    "score_slide",
+    "predict_slide",
     "score_windows",
     "tissue_cells",
 ]
 
 
-def score_slide(
+def predict_slide(
     slide: Slide, predictor: Predictor, settings: PredictSettings, *, slide_id: str
 ) -> Heatmap:
     """Return the heatmap of a slide, computed at once in this process.

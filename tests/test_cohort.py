@@ -294,6 +294,10 @@ def test_a_patient_on_two_sides_is_a_leak():
         as_cohort(
             row("a.tif", patient="p7", split="train"), row("b.tif", patient="p7", split="test")
         )
+    with pytest.raises(SettingsError, match=r"P_7 or p 7 .*test.* train"):
+        as_cohort(
+            row("a.tif", patient="p 7", split="train"), row("b.tif", patient="P_7", split="test")
+        )
     as_cohort(
         row("a.tif", patient="p7", split="train"), row("b.tif", patient="p7")
     )  # not on any side

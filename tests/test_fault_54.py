@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import stained_slide, write_tiff
 from gigaslide.cohort import CohortSlide
-from gigaslide.inference import PredictSettings, score_slide
+from gigaslide.inference import PredictSettings, predict_slide
 from gigaslide.patching import TileSettings, tile_slide
 from gigaslide.storage import GigaslideError
 from gigaslide.wsi import CellStatus, open_slide
@@ -32,7 +32,7 @@ def through(path: Path, store: Path) -> str:
     slide = CohortSlide(id="a", path=path, label="normal", mpp=0.5)
     outcome = tile_slide(slide, store=store, settings=SETTINGS)
     with open_slide(path, mpp=0.5) as opened:
-        heatmap = score_slide(opened, MODEL, PredictSettings(orientations=1), slide_id="a")
+        heatmap = predict_slide(opened, MODEL, PredictSettings(orientations=1), slide_id="a")
     assert np.array_equal(heatmap.status == CellStatus.SCORED, np.isfinite(heatmap.probability))
     assert not (heatmap.status == CellStatus.NOT_YET).any()
     stored = outcome.counts["normal"]

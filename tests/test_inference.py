@@ -7,7 +7,7 @@ from gigaslide.inference import (
     PredictSettings,
     find_detections,
     find_peaks,
-    score_slide,
+    predict_slide,
 )
 from gigaslide.storage import SpacingError
 from gigaslide.wsi import CellStatus, Heatmap, open_slide, orient
@@ -23,7 +23,7 @@ def position_score(patches: np.ndarray) -> np.ndarray:
 
 def test_each_cell_shows_the_window_around_it(coded_slide):
     with open_slide(coded_slide) as slide:
-        heatmap = score_slide(
+        heatmap = predict_slide(
             slide,
             predictor_of(position_score),
             PredictSettings(tissue={"method": "grey"}),
@@ -57,7 +57,7 @@ def test_fault_46_the_score_is_the_mean_of_8_explicit_runs(coded_slide):
     def probability(score, orientations):
         settings = PredictSettings(tissue={"method": "grey"}, orientations=orientations)
         with open_slide(coded_slide) as slide:
-            found = score_slide(slide, predictor_of(score), settings, slide_id="s").probability
+            found = predict_slide(slide, predictor_of(score), settings, slide_id="s").probability
         return found[~np.isnan(found)]
 
     got = probability(one_pixel, 8)
@@ -71,8 +71,8 @@ def test_fault_46_the_score_is_the_mean_of_8_explicit_runs(coded_slide):
 def test_fault_45_any_batch_gives_the_same_scores(coded_slide, batch_size):
     settings = PredictSettings(tissue={"method": "grey"}, batch_size=batch_size, orientations=1)
     with open_slide(coded_slide) as slide:
-        heatmap = score_slide(slide, predictor_of(position_score), settings, slide_id="s")
-        reference = score_slide(
+        heatmap = predict_slide(slide, predictor_of(position_score), settings, slide_id="s")
+        reference = predict_slide(
             slide,
             predictor_of(position_score),
             settings.model_copy(update={"batch_size": 64}),
@@ -89,7 +89,7 @@ def test_fault_44_nan_is_marked_and_never_zero(tmp_path):
         return np.where(scores > np.median(scores), scores, np.nan)
 
     with open_slide(path) as slide:
-        heatmap = score_slide(
+        heatmap = predict_slide(
             slide, predictor_of(sometimes_nan), PredictSettings(orientations=1), slide_id="s"
         )
     nan = heatmap.count(CellStatus.FAILED)
@@ -117,13 +117,13 @@ def test_fault_03_only_cells_that_touch_a_corrupt_tile_are_lost(tmp_path):
             # The corrupt tile would also spoil the search for tissue; that is asked of the good
             # file here.
             maps.append(
-                score_slide(slide, predictor_of(mean), settings, slide_id="s")
+                predict_slide(slide, predictor_of(mean), settings, slide_id="s")
                 if path == good
                 else None
             )
     with open_slide(bad) as slide, open_slide(good) as whole:
         slide.overview = whole.overview
-        damaged = score_slide(slide, predictor_of(mean), settings, slide_id="s")
+        damaged = predict_slide(slide, predictor_of(mean), settings, slide_id="s")
     lost = damaged.status == CellStatus.UNREADABLE
     row, column = np.nonzero(lost)
     x, y = column * CENTRE - 21, row * CENTRE - 21
@@ -140,7 +140,7 @@ def test_fault_11_slide_smaller_than_a_window_is_padded(tmp_path):
     )
     settings = PredictSettings(tissue={"min_area_um2": 0})
     with open_slide(path) as slide:
-        heatmap = score_slide(
+        heatmap = predict_slide(
             slide, predictor_of(lambda p: np.full(len(p), 0.9)), settings, slide_id="s"
         )
     detections = find_detections(heatmap, settings)
@@ -152,14 +152,18 @@ def test_fault_11_slide_smaller_than_a_window_is_padded(tmp_path):
 def test_fault_12_no_tissue_is_a_result(tmp_path):
     path = write_tiff(tmp_path / "glass.tif", stained_slide(3, tissue=False))
     with open_slide(path) as slide:
-        heatmap = score_slide(slide, predictor_of(position_score), PredictSettings(), slide_id="s")
+        heatmap = predict_slide(
+            slide, predictor_of(position_score), PredictSettings(), slide_id="s"
+        )
     assert (heatmap.status == CellStatus.BACKGROUND).all()
     assert len(find_detections(heatmap, PredictSettings())) == 0
 
 
 def test_a_finer_scale_than_the_slides_is_refused(coded_slide):
     with open_slide(coded_slide) as slide, pytest.raises(SpacingError, match="--allow-upsampling"):
-        score_slide(slide, predictor_of(position_score, mpp=0.25), PredictSettings(), slide_id="s")
+        predict_slide(
+            slide, predictor_of(position_score, mpp=0.25), PredictSettings(), slide_id="s"
+        )
 
 
 def slow_peaks(probability: np.ndarray, radius: float, threshold: float) -> list[tuple[int, int]]:

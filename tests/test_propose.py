@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import struct
 from collections import Counter
 from pathlib import Path
 
@@ -75,6 +76,90 @@ def test_a_folder_of_dicom_files_is_one_slide(tmp_path):
     found = proposed(tmp_path)
     assert sorted(found) == ["one/level0.dcm", "three.tif", "two/x.dcm"]
     assert found["one/level0.dcm"].annotation == tmp_path / "one.xml"
+
+
+def dicom(path: Path, series: str, *, image_type: str = "VOLUME", size: int = 0) -> None:
+    """Write the head of a file as scanners do, with a reference to a series before its own."""
+
+    def element(group: int, number: int, kind: str, value: bytes) -> bytes:
+        value += b"\0" * (len(value) % 2)
+        return struct.pack("<HH2sH", group, number, kind.encode(), len(value)) + value
+
+    referred = element(0x20, 0xE, "UI", b"1.2.99")
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, len(referred)) + referred
+    sequence = struct.pack("<HH2sHI", 0x8, 0x1115, b"SQ", 0, len(item)) + item
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        b"\0" * 128
+        + b"DICM"
+        + element(0x8, 0x8, "CS", f"ORIGINAL\\PRIMARY\\{image_type}\\NONE".encode())
+        + sequence
+        + element(0x20, 0xD, "UI", b"1.2.3")
+        + element(0x20, 0xE, "UI", series.encode())
+        + bytes(size)
+    )
+
+
+def test_each_dicom_series_of_a_folder_is_one_slide(tmp_path):
+    study = tmp_path / "study"
+    dicom(study / "1.dcm", "1.2.7", size=50)
+    dicom(study / "2.dcm", "1.2.7", size=90)
+    dicom(study / "3.dcm", "1.2.8", size=10)
+    dicom(study / "4.dcm", "1.2.8", image_type="LABEL", size=99)
+    dicom(study / "5.dcm", "1.2.9", image_type="OVERVIEW", size=99)
+    assert sorted(proposed(tmp_path)) == ["study/2.dcm", "study/3.dcm"]
+    twice = [CohortSlide(id=name, path=study / f"{name}.dcm") for name in "12"]
+    with pytest.raises(SettingsError, match=r"1\.dcm.*2\.dcm.*2 times"):
+        Cohort.of_rows(twice)
+    assert len(Cohort.of_rows([twice[0], CohortSlide(id="3", path=study / "3.dcm")])) == 2
+
+
+def test_names_match_in_every_unicode_form_and_with_underscores_for_blanks(tmp_path):
+    touch(tmp_path, "L\u00e4sion.tif", "La\u0308sion.xml", "S 1.svs", "S_1.xml")
+    touch(tmp_path, "x/T 1.tif", "x/T_1.tif", "x/T 1.json", "x/t_1.xml")
+    found = {
+        name: one.annotation and one.annotation.name for name, one in proposed(tmp_path).items()
+    }
+    assert found == {
+        "L\u00e4sion.tif": "La\u0308sion.xml",
+        "S 1.svs": "S_1.xml",
+        "x/T 1.tif": "T 1.json",
+        "x/T_1.tif": "t_1.xml",
+    }
+
+
+def test_what_is_left_out_is_told_with_counts_and_names(tmp_path, caplog):
+    touch(tmp_path, "a.tif", "a.xml", "b.tif", "b_mask.tif", "c_tumor.xml", "d.xml", "e.xml")
+    touch(tmp_path, "f.xml", "g.JPEG", "h.ome.zarr/.zgroup", "h.ome.zarr/0/i.xml", "j.xml.gz")
+    touch(tmp_path, "k.txt", "notes.gz", "p/heatmap.zarr/zarr.json")
+    (tmp_path / "l.tif").symlink_to("gone.tif")
+    assert sorted(proposed(tmp_path)) == ["a.tif", "b.tif"]
+    told = " / ".join(caplog.messages)
+    for facts in (
+        ("4 annotations", "c_tumor.xml", "d.xml", "e.xml, \u2026"),
+        ("2 images", "g.JPEG", "h.ome.zarr"),
+        ("1 mask", "b_mask.tif"),
+        ("1 compressed file", "j.xml.gz"),
+        ("1 link", "l.tif"),
+        ("1 of 2 slides", "b.tif"),
+    ):
+        assert any(all(fact in line for fact in facts) for line in caplog.messages), facts
+    for name in ("f.xml", "i.xml", "k.txt", "notes.gz", "heatmap"):
+        assert name not in told
+
+
+def test_nothing_is_told_where_nothing_is_left_out(tmp_path, caplog):
+    touch(tmp_path, "a.tif", "a.xml", "v/b.vms", "v/b.jpg", "v/b.xml")
+    assert len(proposed(tmp_path)) == 2
+    assert not caplog.messages
+
+
+def test_slides_alone_are_not_told_of_annotations(tmp_path, caplog):
+    touch(tmp_path, "a.tif", "a.xml", "other.xml", "b.png")
+    (slide,) = propose_cohort(tmp_path, with_annotations=False)
+    assert slide.annotation is None
+    (told,) = caplog.messages
+    assert "b.png" in told
 
 
 def test_annotations_match_by_stem_without_case(tmp_path):
@@ -296,7 +381,8 @@ def test_a_folder_without_slides_says_what_was_looked_for(tmp_path):
     touch(tmp_path, "a.xml", "masks/b.tif", "c.jpg")
     with pytest.raises(SettingsError, match=r"\.svs") as info:
         propose_cohort(tmp_path)
-    assert all(suffix in str(info.value) for suffix in (".svs", ".tif", ".ndpi", ".dcm"))
+    for fact in (".svs", ".tif", ".ndpi", ".dcm", "1 .jpg"):
+        assert fact in str(info.value)
     with pytest.raises(SettingsError, match="folder"):
         propose_cohort(tmp_path / "gone")
 

@@ -4,12 +4,18 @@ import logging
 from contextlib import closing
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
+import openslide
 import pytest
 import tifffile
-from conftest import block_means
+import zarr
+from conftest import REAL_DATA, block_means
 from gigaslide.storage import SlideError
 from gigaslide.wsi.readers import open_reader
+from gigaslide.wsi.readers.openslide_reader import OpenSlideReader
+from test_readers_omezarr import PIXELS as ZARR_PIXELS
+from test_readers_omezarr import write_ome_zarr
 from test_readers_tiff import SIZES, stained, whole_level
 
 WIDTH, HEIGHT = SIZES[0]
@@ -93,6 +99,15 @@ def test_what_is_left_out_is_logged_once(tmp_path, caplog, name):
     assert "image 3" in line if name == "macro.tif" else "image 1" in line
 
 
+def test_openslide_skips_the_macro_among_its_levels(tmp_path):
+    path = tiled_macro_among_levels(tmp_path / "slide.tif")
+    with openslide.OpenSlide(path) as handle:
+        assert (700, 300) in handle.level_dimensions
+    with closing(OpenSlideReader(path)) as reader:
+        for number, expected in enumerate(LEVELS):
+            assert np.array_equal(whole_level(reader, number), expected)
+
+
 def test_slide_that_is_not_first_and_has_no_readable_tiles_is_refused(tmp_path):
     path = tmp_path / "slide.tif"
     planar = np.moveaxis(PIXELS, 2, 0).copy()
@@ -113,3 +128,93 @@ def test_directory_of_made_up_size_is_not_the_slide(tmp_path):
         tiff.pages[1].aspage().tags["ImageWidth"].overwrite(700_000)
     with closing(open_reader(path)[0]) as reader:
         assert np.array_equal(whole_level(reader, 0), PIXELS)
+
+
+def test_the_largest_image_of_bioformats2raw_is_the_slide(tmp_path, caplog):
+    path = write_ome_zarr(tmp_path / "slide.zarr", version=2, axes="cyx", inside="1")
+    root = zarr.open_group(path, mode="a")
+    root.attrs["bioformats2raw.layout"] = 3
+    macro = root.create_group("0")
+    macro.create_array("0", shape=(3, 300, 400), dtype="u1", chunks=(3, 256, 256))
+    (slide,) = root["1"].attrs["multiscales"]
+    scale = {"type": "scale", "scale": [1.0, 16.4, 16.4]}
+    dataset = {"path": "0", "coordinateTransformations": [scale]}
+    macro.attrs["multiscales"] = [slide | {"datasets": [dataset]}]
+    with caplog.at_level(logging.INFO, "gigaslide"), closing(open_reader(path)[0]) as reader:
+        assert reader.pyramid.mpp_xy == pytest.approx((0.25, 0.25))
+        assert [level.width for level in reader.pyramid.levels] == [1131, 565, 188]
+        assert np.array_equal(whole_level(reader, 0), ZARR_PIXELS)
+    (line,) = (text for text in caplog.messages if "400 × 300 px" in text)
+    assert "image 1" in line
+
+
+def test_levels_of_ome_zarr_are_sorted_and_have_the_shape_of_the_slide(tmp_path):
+    path = write_ome_zarr(tmp_path / "slide.zarr")
+    group = zarr.open_group(path, mode="a")
+    group.create_array("macro", shape=(400, 300, 3), dtype="u1", chunks=(256, 256, 3))
+    ome = group.attrs["ome"]
+    (multiscale,) = ome["multiscales"]
+    finest, half, sixth = multiscale["datasets"]
+    multiscale["datasets"] = [sixth, finest | {"path": "macro"}, finest, half]
+    group.attrs["ome"] = ome
+    with closing(open_reader(path)[0]) as reader:
+        assert [level.width for level in reader.pyramid.levels] == [1131, 565, 188]
+        assert reader.pyramid.mpp_xy == pytest.approx((0.25, 0.25))
+
+
+@pytest.mark.parametrize("axes", [None, ["c", "y", "x"]], ids=["0.2", "0.3"])
+def test_old_ome_zarr_is_refused_by_its_version(tmp_path, axes):
+    path = write_ome_zarr(tmp_path / "old.zarr", version=2, axes="cyx")
+    group = zarr.open_group(path, mode="a")
+    (multiscale,) = group.attrs["multiscales"]
+    del multiscale["axes"]
+    version = "0.3" if axes else "0.2"
+    multiscale |= {"version": version} | ({"axes": axes} if axes else {})
+    group.attrs["multiscales"] = [multiscale]
+    with pytest.raises(SlideError, match=rf"old\.zarr.*{version}.*0\.4 or 0\.5"):
+        open_reader(path)
+
+
+@pytest.mark.parametrize("colours", ["0000FF 00FF00 FF0000", "00FFFF FF00FF FFFF00"])
+def test_channels_of_other_colours_are_no_red_green_and_blue(tmp_path, colours):
+    path = write_ome_zarr(tmp_path / "stains.zarr", version=2, axes="cyx")
+    group = zarr.open_group(path, mode="a")
+    group.attrs["omero"] = {"channels": [{"color": colour} for colour in colours.split()]}
+    with pytest.raises(SlideError, match=r"stains\.zarr.*brightfield"):
+        open_reader(path)
+    group.attrs["omero"] = {"channels": [{"color": c} for c in ("FF0000", "00FF00", "0000ff")]}
+    open_reader(path)[0].close()
+
+
+@pytest.mark.parametrize("missing", ["folder", "Slidedat.ini"])
+def test_mirax_without_its_folder_names_what_is_missing(tmp_path, missing):
+    path = tmp_path / "slide.mrxs"
+    path.write_bytes(imagecodecs.jpeg8_encode(PIXELS[:40, :60]))
+    if missing == "Slidedat.ini":
+        (tmp_path / "slide").mkdir()
+    expected = "slide/Slidedat.ini" if missing == "Slidedat.ini" else "slide/"
+    with pytest.raises(SlideError, match=rf"no {tmp_path}/{expected},"):
+        open_reader(path)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL_DATA.exists(), reason="no ../shared/data beside the repository")
+def test_any_file_of_a_dicom_folder_opens_its_own_series(tmp_path):
+    """Two series in one folder, of which the second has fewer levels."""
+    source = sorted((REAL_DATA / "formats" / "dicom-CMU-1-Small-Region").glob("*.dcm"))
+    uid = b"\x20\x00\x0e\x00UI"  # SeriesInstanceUID, explicit little endian
+    for number, path in enumerate(source):
+        content = path.read_bytes()
+        (tmp_path / f"A-{path.name}").write_bytes(content)
+        if number < 3:
+            at = content.index(uid) + len(uid)
+            length = int.from_bytes(content[at : at + 2], "little")
+            series = content[at + 2 : at + 2 + length].rstrip(b"\0")
+            other = series[:-1] + (b"1" if series[-1:] != b"1" else b"2")
+            (tmp_path / f"B-{path.name}").write_bytes(content.replace(series, other))
+    counts = {"A": set(), "B": set()}
+    for path in tmp_path.glob("*.dcm"):
+        with closing(open_reader(path)[0]) as reader:
+            counts[path.name[0]].add(len(reader.pyramid.levels))
+    assert all(len(found) == 1 for found in counts.values())
+    assert counts["A"] != counts["B"]

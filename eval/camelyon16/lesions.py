@@ -14,7 +14,14 @@ import tifffile
 from shapely.geometry import MultiPolygon
 
 from ...storage import AnnotationError, format_count
-from ...wsi import DEFAULT_GROUPS, Detections, GroupMeaning, ceil_div, page_mpp_xy
+from ...wsi import (
+    DEFAULT_GROUPS,
+    Detections,
+    GroupMeaning,
+    ceil_div,
+    invert_white_is_zero,
+    page_mpp_xy,
+)
 from ..predictions.detection_files import is_outside
 from ..scoring.matching import SlideMatches, match_labels
 from ..scoring.slide_result import SlideResult
@@ -103,7 +110,7 @@ def read_level_5(
                 return None
             mpp = page_mpp_xy(tiff, tiff.pages.first)
             return LevelFive(
-                tumor=_tumor(np.asarray(page.asarray()), groups),
+                tumor=_tumor(invert_white_is_zero(np.asarray(page.asarray()), page), groups),
                 downsample=tiff.pages[0].imagewidth / page.imagewidth,  # pyright: ignore
                 mpp=(mpp and mpp[0]) or slide_mpp,
             )

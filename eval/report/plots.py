@@ -1,23 +1,26 @@
 """Plots of curves, also as SVG text without external references; lines differ in dashes and marks
 as well as in colour."""
 
+from __future__ import annotations
+
 import io
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.style
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ..statistics.figures import Band, Figures, PrecisionRecall
 from ..statistics.froc import Froc
 from ..statistics.operating import OperatingPoint
 from ..statistics.scores import Calibration, Roc
 from .references import REFERENCES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "draw_calibration",
@@ -217,6 +220,8 @@ def to_svg(figure: Figure) -> str:
 
     A letter that matplotlib's font lacks is drawn as a box; the page names it in text.
     """
+    import matplotlib.style
+
     text = io.StringIO()
     with matplotlib.style.context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -227,6 +232,9 @@ def to_svg(figure: Figure) -> str:
 @contextmanager
 def _plot(*, height: float = 5.0) -> Iterator[tuple[Figure, Axes]]:
     """An empty plot in our style; it gets its legend at the end."""
+    import matplotlib.style
+    from matplotlib.figure import Figure  # takes half a second, and --help must not wait
+
     with matplotlib.style.context(STYLE):
         figure = Figure(figsize=(4.8, height), layout="constrained")
         axes = figure.add_subplot()

@@ -10,7 +10,6 @@ from pathlib import Path
 import tifffile
 
 from ...storage import Location, SlideError, format_location, is_url
-from ..geometry import ceil_div
 from .compare_readers import compare_readers
 from .omezarr_reader import open_ome_zarr
 from .openslide_reader import OpenSlideReader
@@ -18,6 +17,7 @@ from .picture_reader import PICTURE_SUFFIXES, read_picture, read_tiff_picture
 from .pyramid import PyramidLevel, TileReader
 from .remote import open_remote
 from .tiff_directories import (
+    count_segments,
     find_slide_page,
     log_left_out,
     page_mpp_xy,
@@ -67,6 +67,7 @@ def _open_local(path: Path) -> tuple[TileReader, str]:
     try:
         reference = OpenSlideReader(path)
     except SlideError as refusal:
+        _require_mirax_folder(path)
         return _without_openslide(path, refusal)
     try:
         return _native_or_openslide(path, reference)
@@ -131,15 +132,16 @@ def _open_native(
     pyramid = reference.pyramid
     try:
         with tifffile.TiffFile(path) as tiff:
-            page = find_slide_page(tiff)
-            if pyramid.vendor == "generic-tiff" and page is not tiff.pages.first:
+            first = find_slide_page(tiff)
+            if pyramid.vendor == "generic-tiff" and first is not tiff.pages.first:
                 return None
             if tiff.is_ome:
                 require_brightfield(tiff)
                 # OpenSlide knows TIFF's resolution only, often a default of 72 dpi.
-                reference.pyramid = replace(pyramid, mpp_xy=page_mpp_xy(tiff, page))
-                unfit = describe_unfit_tiles(page)
+                reference.pyramid = replace(pyramid, mpp_xy=page_mpp_xy(tiff, first))
+                unfit = describe_unfit_tiles(first)
                 if unfit:
+                    _refuse_made_up_size(first)
                     return f"OpenSlide reads its first level only, because {unfit}"
                 slide = read_tiff_slide(tiff, strict=strict)
                 if len(slide.levels) >= len(pyramid.levels):
@@ -154,7 +156,10 @@ def _open_native(
     stored, levels = [], []
     for level, match in zip(pyramid.levels, found, strict=True):
         if match is None:
-            return f"level {len(levels)} is not stored as tiles of 8-bit RGB"
+            unfit = describe_unfit_tiles(first)
+            return f"level {len(levels)} is not stored as tiles of 8-bit RGB" + (
+                f": {unfit}; OpenSlide converts them" if unfit else ""
+            )
         page, positions = match
         stored.append(positions)
         levels.append(replace(level, tile_width=page.tilewidth, tile_height=page.tilelength))
@@ -185,15 +190,24 @@ def _refuse_made_up_size(page: tifffile.TiffPage) -> None:
 
     One changed byte makes a slide a million px long, and OpenSlide allocates all of them.
     """
-    if page.is_tiled and page.tilewidth and page.tilelength and page.planarconfig == 1:
-        needed = ceil_div(page.imagewidth, page.tilewidth) * ceil_div(
-            page.imagelength, page.tilelength
-        )
+    if page.is_tiled and page.tilewidth and page.tilelength:
+        needed = count_segments(page)
         if len(page.dataoffsets) < needed:
             raise SlideError(
                 f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px need "
                 f"{needed} tiles, its directory lists {len(page.dataoffsets)}; copy the file again"
             )
+
+
+def _require_mirax_folder(path: Path) -> None:
+    """Refuse a MIRAX file without the folder that holds its pixels."""
+    index = path.with_suffix("") / "Slidedat.ini"
+    if path.suffix.casefold() == ".mrxs" and not index.is_file():
+        missing = index if index.parent.is_dir() else f"{index.parent}/"
+        raise SlideError(
+            f"no {missing}, where a MIRAX slide has its pixels; copy the folder of this name "
+            "beside the file, with all its files"
+        )
 
 
 def _without_openslide(path: Path, refusal: SlideError) -> tuple[TileReader, str]:

@@ -1,7 +1,8 @@
 """Reader of OME-Zarr (NGFF 0.4 on Zarr v2, 0.5 on Zarr v3): a level is an array, its chunks are
 tiles."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from zarr.abc.store import Store
 
 from ...storage import SlideError, UnreadableRegionError
 from ..geometry import ceil_div
-from .pyramid import Pyramid, PyramidLevel
+from .pyramid import Pyramid, PyramidLevel, shows_whole
 from .units import to_um
 
 __all__ = ["OmeZarrReader", "open_ome_zarr", "open_ome_zarr_store"]
 
+logger = logging.getLogger(__name__)
+
+MOST_IMAGES = 100
 SMALLEST_TILE_PX = 256  # smaller chunks are joined to a tile
 LARGEST_TILE_PX = 2**26  # 200 MB as RGB
 
@@ -112,10 +116,9 @@ def _build_reader(
     open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.Array], Fetch]
 ) -> OmeZarrReader:
     try:
-        attributes, group = _find_image(open_group())
-        multiscale = attributes["multiscales"][0]
-        axes = tuple(axis["name"] for axis in multiscale["axes"])
-        datasets = multiscale["datasets"]
+        group, multiscale = _find_slide(open_group())
+        axes = _axes(multiscale)
+        datasets = _levels(group, multiscale)
         arrays = [_require_brightfield(group[dataset["path"]], axes) for dataset in datasets]
         scales = [_scale(dataset, multiscale, len(axes)) for dataset in datasets]
         mpp_xy = _mpp_xy(multiscale["axes"], scales[0])
@@ -145,18 +148,97 @@ def _build_reader(
     return OmeZarrReader(levels, pyramid)
 
 
-def _find_image(group: zarr.Group) -> tuple[Mapping[str, Any], zarr.Group]:
-    """The attributes that describe the image, and the group that holds them."""
-    attributes = _ngff_attributes(group)
-    if "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
-        inner = group["0"]  # bioformats2raw numbers the images of a file; the first is the slide
-        if isinstance(inner, zarr.Group):
-            attributes, group = _ngff_attributes(inner), inner
-    if "multiscales" not in attributes:
+def _find_slide(group: zarr.Group) -> tuple[zarr.Group, Mapping[str, Any]]:
+    """The largest image and the group that holds it.
+
+    bioformats2raw numbers the images of a file, and a label or macro image may be the first.
+    """
+    images = [
+        (holder, multiscale)
+        for holder in _image_groups(group)
+        for multiscale in _ngff_attributes(holder).get("multiscales", ())
+    ]
+    if not images:
         raise SlideError(
             "not an OME-Zarr image: no multiscales in its attributes; give the image's folder"
         )
-    return attributes, group
+    sizes = [max(_size(*image, dataset) for dataset in image[1]["datasets"]) for image in images]
+    largest = max(range(len(images)), key=lambda number: sizes[number][0] * sizes[number][1])
+    for number, size in enumerate(sizes):
+        if number != largest:
+            logger.info(
+                "%s: image %d (%d × %d px) is left out, it is not the largest",
+                group.store_path,
+                number + 1,
+                *size,
+            )
+    holder, multiscale = images[largest]
+    _require_colours(_ngff_attributes(holder))
+    return holder, multiscale
+
+
+def _image_groups(group: zarr.Group) -> Iterator[zarr.Group]:
+    attributes = _ngff_attributes(group)
+    if "multiscales" in attributes or "bioformats2raw.layout" not in attributes:
+        yield group
+        return
+    for number in range(MOST_IMAGES):
+        inner = group.get(str(number))
+        if not isinstance(inner, zarr.Group):
+            return
+        yield inner
+
+
+def _size(
+    group: zarr.Group, multiscale: Mapping[str, Any], dataset: Mapping[str, Any]
+) -> tuple[int, int]:
+    """(width, height) of one level in px."""
+    axes, array = _axes(multiscale), group[dataset["path"]]
+    shape = array.shape if isinstance(array, zarr.Array) else ()
+    if len(shape) != len(axes) or not {"x", "y"} <= set(axes):
+        raise SlideError(f"not an OME-Zarr image: its axes are {', '.join(axes)}")
+    return shape[axes.index("x")], shape[axes.index("y")]
+
+
+def _axes(multiscale: Mapping[str, Any]) -> tuple[str, ...]:
+    axes = multiscale.get("axes", ())
+    if not axes or not all(isinstance(axis, Mapping) for axis in axes):
+        raise SlideError(
+            f"OME-Zarr of version {multiscale.get('version', 'unknown')} states no axes with names "
+            "and units, expected version 0.4 or 0.5; write it again with bioformats2raw 0.5 or "
+            "later"
+        )
+    return tuple(axis["name"] for axis in axes)
+
+
+def _levels(group: zarr.Group, multiscale: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Datasets that show the whole slide, largest first."""
+    sizes = [(_size(group, multiscale, one), one) for one in multiscale["datasets"]]
+    sizes.sort(key=lambda pair: -pair[0][0])
+    whole = sizes[0][0]
+    for size, dataset in sizes:
+        if not shows_whole(size, whole):
+            logger.info(
+                "%s: level %s (%d × %d px) is left out: it has another shape than the slide",
+                group.store_path,
+                dataset["path"],
+                *size,
+            )
+    return [dataset for size, dataset in sizes if shows_whole(size, whole)]
+
+
+def _require_colours(attributes: Mapping[str, Any]) -> None:
+    """Refuse channels that are shown in other colours than red, green and blue.
+
+    Stains of fluorescence may have three channels too.
+    """
+    channels = (attributes.get("omero") or {}).get("channels", ())
+    colours = [str(channel.get("color", "")).upper().lstrip("#") for channel in channels]
+    if len(set(colours)) == 3 and colours != ["FF0000", "00FF00", "0000FF"]:
+        raise SlideError(
+            f"not a brightfield slide: its channels have the colours {', '.join(colours)}, "
+            "expected FF0000, 00FF00, 0000FF"
+        )
 
 
 def _ngff_attributes(group: zarr.Group) -> Mapping[str, Any]:
@@ -165,9 +247,7 @@ def _ngff_attributes(group: zarr.Group) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else attributes
 
 
-def _require_brightfield(array: zarr.Array | zarr.Group, axes: tuple[str, ...]) -> zarr.Array:
-    if not isinstance(array, zarr.Array) or len(axes) != array.ndim or not {"x", "y"} <= set(axes):
-        raise SlideError(f"not an OME-Zarr image: its axes are {', '.join(axes)}")
+def _require_brightfield(array: Any, axes: tuple[str, ...]) -> zarr.Array:
     if array.dtype != np.uint8:
         raise SlideError(f"not a brightfield slide: its pixels are {array.dtype}, expected uint8")
     lengths = dict(zip(axes, array.shape, strict=True))

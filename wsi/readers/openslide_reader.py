@@ -12,7 +12,7 @@ import openslide
 
 from ...storage import SlideError, UnreadableRegionError
 from ..geometry import Region
-from .pyramid import Pyramid, PyramidLevel
+from .pyramid import Pyramid, PyramidLevel, shows_whole
 from .units import parse_number
 
 __all__ = ["OpenSlideReader", "onto_background"]
@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 TILE_PX = 512  # level px, for files whose own tiles make no useful grid
 USEFUL_TILE_PX = (128, 1024)
-ROUNDED_PX, UNEQUAL = 4, 0.05  # px and share by which a level's sides may differ from the slide's
 LARGEST_TILE_PX = 2**28  # 1 GB in OpenSlide's memory; some NDPI levels are a single tile
 
 
@@ -92,12 +91,9 @@ def _numbers_of_levels(handle: openslide.OpenSlide) -> tuple[int, ...]:
 
     In some files a macro image with tiles passes for a level.
     """
-    whole = handle.dimensions
     fitting = []
     for number, size in enumerate(handle.level_dimensions):
-        downsample = min(whole[0] / size[0], whole[1] / size[1])
-        off = max(whole[0] / downsample - size[0], whole[1] / downsample - size[1])
-        if off <= max(ROUNDED_PX, UNEQUAL * max(size)):
+        if shows_whole(size, handle.dimensions):
             fitting.append(number)
         else:
             logger.info("level %d (%d × %d px) is left out: it has another shape", number, *size)

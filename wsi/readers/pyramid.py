@@ -7,7 +7,9 @@ import numpy as np
 
 from ..geometry import Region, ceil_div
 
-__all__ = ["Pyramid", "PyramidLevel", "TileReader"]
+__all__ = ["Pyramid", "PyramidLevel", "TileReader", "shows_whole"]
+
+ROUNDED_PX, UNEQUAL = 4, 0.05  # px and share by which a level's sides may differ from the slide's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,18 @@ class Pyramid:
     offset_nm_xy: tuple[float, float] | None = None
     """Hamamatsu only: the slide's centre in the frame of the stage, nm. NDPA annotations use that
     frame."""
+
+
+def shows_whole(size: tuple[int, int], whole: tuple[int, int]) -> bool:
+    """Test whether a level of that (width, height) has the shape of the whole slide.
+
+    Otherwise it is another image, such as a macro image among the levels.
+    """
+    if not all(size):
+        return False
+    downsample = min(whole[0] / size[0], whole[1] / size[1])
+    off = max(whole[0] / downsample - size[0], whole[1] / downsample - size[1])
+    return off <= max(ROUNDED_PX, UNEQUAL * max(size))
 
 
 class TileReader(Protocol):

@@ -22,6 +22,7 @@ from .units import parse_number, to_um
 
 __all__ = [
     "TiffSlide",
+    "count_segments",
     "find_slide_page",
     "log_left_out",
     "page_mpp_xy",
@@ -106,12 +107,12 @@ def find_slide_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
     pages = [first, *_readable_pages(tiff.pages, 1)]
     for page in sorted(pages, key=lambda page: -page.imagewidth * page.imagelength):
         # One changed byte states an image of any size, so its pixels must be there.
-        if page is first or len(page.dataoffsets) >= _segments(page) > 0:
+        if page is first or len(page.dataoffsets) >= count_segments(page) > 0:
             return page
     return first
 
 
-def _segments(page: tifffile.TiffPage) -> int:
+def count_segments(page: tifffile.TiffPage) -> int:
     """Number of tiles or strips that an image of its size needs."""
     across, down = page.imagewidth, page.rowsperstrip
     if page.is_tiled:

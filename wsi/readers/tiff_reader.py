@@ -122,7 +122,7 @@ class TiffReader:
 def describe_unfit_tiles(page: tifffile.TiffPage) -> str | None:
     """Reason why `TiffReader` cannot decode a page; None if it can."""
     if not page.is_tiled or page.imagedepth != 1:
-        return "it is not stored as tiles"
+        return "it has no tiles"
     if page.bitspersample != 8:
         return f"its tiles have {page.bitspersample} bits per channel, expected 8"
     if page.samplesperpixel != 3 or page.photometric not in (2, 6):
