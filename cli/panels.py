@@ -153,8 +153,8 @@ LOCATION = ("workers", "cluster")
 NETWORK = ("train.architecture", "train.examples")
 EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "demo": ("quick", "seed", *LOCATION),
-    "run": ("mpp", "patch-px", "centre-px", *NETWORK, *LOCATION, "seed"),
-    "doctor": ("mpp", "patch-px", "centre-px", *NETWORK, "sample.tiles", *LOCATION),
+    "run": ("mpp", "patch-px", "centre-px", *NETWORK, *LOCATION),
+    "doctor": ("mpp", "patch-px", "centre-px", *NETWORK, *LOCATION),
     "tile": (
         "mpp",
         "patch-px",

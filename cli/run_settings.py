@@ -117,11 +117,6 @@ def check_cohort(cohort: Cohort, settings: RunSettings) -> None:
             "split, or see --tile.splits"
         )
     predicted = {slide.id for slide in slides_to_predict(cohort, settings.predict)}
-    if not predicted:
-        raise SettingsError(
-            f"the cohort has no slide in {' or '.join(settings.predict.splits) or 'any split'} to "
-            "predict; fill in its column split, or see --predict.splits"
-        )
     evaluated = slides_to_evaluate(cohort, settings.evaluate)
     if not predicted & {slide.id for slide in evaluated if slide.label}:
         raise SettingsError(

@@ -433,7 +433,7 @@ GOOD = ["t0.tif,,tumor,a,train,", "t1.tif,,tumor,b,validation,", "t2.tif,,tumor,
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
-        (GOOD[:2], {}, "no slide in test to predict"),
+        (GOOD[:2], {}, "the split to evaluate, test"),
         (GOOD[1:], {}, "no tumor slide in train to tile"),
         (
             ["t0.tif,,tumor,a,train,", "n.tif,,normal,b,validation,", GOOD[2]],
@@ -443,8 +443,8 @@ GOOD = ["t0.tif,,tumor,a,train,", "t1.tif,,tumor,b,validation,", "t2.tif,,tumor,
         (["t.tif,,tumor,a,,"], {}, "no tumor slide in train and none in validation"),
         (
             GOOD,
-            {"evaluate": EvaluateSettings(split="validation")},
-            "the split to evaluate, validation",
+            {"evaluate": EvaluateSettings(split="train")},
+            "the split to evaluate, train",
         ),
         ([*GOOD[:2], "t2.tif,,,c,test,"], {}, "has a label"),
     ],
@@ -469,7 +469,7 @@ def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 10, done.stderr
-    assert "no slide in test to predict" in done.stderr
+    assert "the split to evaluate, test" in done.stderr
 
 
 def test_files_that_do_not_exist_are_told_before_any_work(small_run, tmp_path, caplog):
