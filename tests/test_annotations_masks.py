@@ -165,6 +165,9 @@ def test_what_is_no_mask_is_refused(tmp_path, coded_slide):
         Annotation.load(write(tmp_path / "a.tif", rng.integers(0, 256, (90, 130), np.uint8)))
     with pytest.raises(AnnotationError, match=r"1.*float32"):
         Annotation.load(write(tmp_path / "b.tif", rng.random((90, 130), np.float32)))
+    (tmp_path / "cut.tif").write_bytes((tmp_path / "b.tif").read_bytes()[:8])
+    with pytest.raises(AnnotationError, match=r"cut\.tif: a TIFF without images"):
+        Annotation.load(tmp_path / "cut.tif")
     with pytest.raises(AnnotationError, match=r"gone\.tif"):
         Annotation.load(tmp_path / "gone.tif")
 

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import tifffile
@@ -19,7 +20,17 @@ from gigaslide.eval.report.provenance import format_command
 from gigaslide.eval.statistics.operating import FalsePositive, OperatingPoint
 from gigaslide.eval.statistics.scores import roc_curve
 from gigaslide.storage import Recipe, SettingsError
+from gigaslide.training.history import HistoryRow, draw_curve
 from predictions import HEIGHT, IN_LESION, LESION, QUICK, WIDTH, Bench, Page
+
+LOSSES = {
+    "seconds": 1.0,
+    "learning_rate": 0.1,
+    "train_loss": 0.5,
+    "train_accuracy": 0.8,
+    "validation_loss": 0.6,
+    "validation_auc": 0.7,
+}
 
 
 def test_fault_51_names_are_escaped_and_the_report_stands_alone(real_bench):
@@ -113,9 +124,21 @@ def test_plots_are_the_same_bytes_each_time(plain):
     assert to_svg(found.plot_froc()) == to_svg(found.plot_froc())
 
 
+def test_a_users_own_matplotlibrc_changes_no_plot(plain, tmp_path):
+    found = plain.evaluate()
+    rows = [HistoryRow(examples=n, **LOSSES) for n in (10, 30)]
+    draw_curve(rows, tmp_path / "plain.png")
+    svg = to_svg(found.plot_froc())
+    own = {"text.usetex": True, "font.family": "No Such Font", "axes.facecolor": "red"}
+    with mpl.rc_context(own):
+        assert to_svg(found.plot_froc()) == svg
+        draw_curve(rows, tmp_path / "own.png")
+    assert (tmp_path / "own.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
 def test_a_model_is_called_in_a_legend_what_it_is_called(plain):
     curve = roc_curve(np.array([0.9, 0.4, 0.7]), np.array([True, True, False]), noun="slides")
-    names = ("_hidden", r"b$\x$", "half $")
+    names = ("_hidden", r"b$\x$", "half $", "\u6a21\u578b")
     froc = plain.evaluate().figures.froc["gigaslide"].curve
     rocs = to_svg(draw_rocs(dict.fromkeys(names, curve)))
     frocs = to_svg(draw_frocs(dict.fromkeys(names, froc), np.array([0.1, 10.0])))

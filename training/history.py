@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import matplotlib.style
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -41,6 +42,11 @@ def load_history(path: Path) -> list[HistoryRow]:
 
 def draw_curve(rows: Sequence[HistoryRow], path: Path) -> None:
     """Losses and validation AUC over examples, as PNG."""
+    with matplotlib.style.context("default"):  # whatever the user's own matplotlibrc says
+        _draw_curve(rows, path)
+
+
+def _draw_curve(rows: Sequence[HistoryRow], path: Path) -> None:
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     losses, aucs = figure.subplots(1, 2)

@@ -4,6 +4,7 @@ as well as in colour."""
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
@@ -41,7 +42,7 @@ LINES = (
 CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (2, 3))}
 MARKS = "^v"  # of the published figures
 POINTS = 2000  # of a curve; paper shows no more
-STYLE: dict[Any, Any] = {
+OURS: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -49,6 +50,8 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "text.parse_math": False,  # a model's name may hold a "$"
 }
+STYLE: list[Any] = ["default", OURS]
+"""Nothing of the user's own matplotlibrc, such as text.usetex, changes a plot."""
 
 
 def draw_rocs(curves: Mapping[str, Roc], *, height: float = 5.0) -> Figure:
@@ -213,11 +216,15 @@ def draw_calibration(curves: Mapping[str, Calibration]) -> Figure:
 
 
 def to_svg(figure: Figure) -> str:
-    """Return the figure as SVG text, the same bytes each time."""
-    import matplotlib
+    """Return the figure as SVG text, the same bytes each time.
+
+    A letter that matplotlib's font lacks is drawn as a box; the page names it in text.
+    """
+    import matplotlib.style
 
     text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.style.context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
 
@@ -225,10 +232,10 @@ def to_svg(figure: Figure) -> str:
 @contextmanager
 def _plot(*, height: float = 5.0) -> Iterator[tuple[Figure, Axes]]:
     """An empty plot in our style; it gets its legend at the end."""
-    import matplotlib
+    import matplotlib.style
     from matplotlib.figure import Figure  # takes half a second, and --help must not wait
 
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.style.context(STYLE):
         figure = Figure(figsize=(4.8, height), layout="constrained")
         axes = figure.add_subplot()
         axes.grid(True, color="#e5e7eb", linewidth=0.7)

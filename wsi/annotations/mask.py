@@ -54,6 +54,10 @@ def read(path: Path, frame: SlideFrame | None, origin: AnnotationOrigin = "") ->
     """
     try:
         with tifffile.TiffFile(path) as tiff:
+            if not len(tiff.pages):
+                raise AnnotationError(
+                    f"{path}: a TIFF without images, not copied to its end; copy it again"
+                )
             page: Any = tiff.pages[0]
             size = page.imagewidth, page.imagelength
             part = _find_part(path, size, frame, origin)

@@ -227,6 +227,8 @@ def _open_directories(path: Path, why: str) -> tuple[TileReader, str]:
     """Open a TIFF by its own directories; why OpenSlide does not read it."""
     try:
         with tifffile.TiffFile(path) as tiff:
+            if not len(tiff.pages):
+                raise SlideError("a TIFF without images: not copied to its end; copy it again")
             page = require_brightfield(tiff)
             if page.is_tiled and page.planarconfig == 1:
                 slide = read_tiff_slide(tiff)
