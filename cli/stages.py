@@ -47,23 +47,25 @@ __all__ = [
 SHOWN = ("loss", "validation_auc")  # while a training runs
 
 
-def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
+def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSettings) -> int:
     """Run every stage into out/{store, model, predictions, report}; return the worst exit status,
     1 as soon as no slide is left.
 
     Raises:
-        SettingsError: before any work, if the cohort lacks the slides of a stage.
+        SettingsError: before any work, if the cohort lacks the slides of a stage, or no slide to
+            predict exists.
     """
-    from .run_settings import check_cohort, worst_status
+    from .run_settings import check_cohort, check_files, worst_status
 
     check_cohort(cohort, settings)
-    tiled = tile_stage(cohort, out / "store", settings.tile, settings.batch)
+    check_files(cohort, settings)
+    tiled = tile_stage(cohort, out / "store", settings.tile, batch)
     if tiled == 1:
         return 1
     train_stage(out / "store", out / "model", settings.train)
-    predicted = predict_stage(
-        cohort, out / "model", out / "predictions", settings.predict, settings.predict_batch
-    )
+    # Each local worker would load the network: prediction runs in this process.
+    alone = batch.model_copy(update={"workers": None}) if batch.workers else batch
+    predicted = predict_stage(cohort, out / "model", out / "predictions", settings.predict, alone)
     if predicted == 1:
         return 1
     threshold_stage(cohort, out / "model", out / "predictions")
@@ -161,9 +163,12 @@ def hard_negatives_stage(
 
 def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     from ..patching import PatchStore
+    from ..wsi import warn_of_unlikely_mpp
 
     opened = PatchStore(store)
-    opened.attributes  # noqa: B018  (a missing store is reported before Keras loads for seconds)
+    for slide in opened.slides:  # a missing store is reported before Keras loads for seconds
+        if "slide_mpp" in slide.attributes:
+            warn_of_unlikely_mpp(slide.id, slide.attributes["slide_mpp"])
     with quiet_tensorflow():
         from ..models import describe_device
         from ..training import train

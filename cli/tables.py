@@ -26,6 +26,7 @@ __all__ = [
     "print_table",
 ]
 
+MOST_NAMED = 5  # slides in one line
 NO_LIMIT = 100_000  # columns; what reads a pipe wants whole rows
 
 
@@ -60,11 +61,20 @@ def _print(
 
 
 def print_summary(stage: str, summary: BatchSummary) -> None:
-    """Print the counts of a stage, and a line for each slide that failed or is partial."""
+    """Print the counts of a stage, a line for each slide that failed or is partial, and a line that
+    names the others that gave nothing."""
     print_stage_line(stage, summary.headline())
     for outcome in summary.outcomes:
         if outcome.status in ("failed", "partial"):
             print_stage_line("", f"{outcome.status}: {outcome.slide}: {outcome.reason}")
+    empty = [
+        outcome.slide
+        for outcome in (*summary.of_status("done"), *summary.of_status("skipped"))
+        if "no tissue" in outcome.reason and not any(outcome.counts.values())
+    ]
+    if empty:
+        names = ", ".join(empty[:MOST_NAMED]) + (", …" if len(empty) > MOST_NAMED else "")
+        print_stage_line("", f"{format_count(len(empty), 'slide')} without tissue: {names}")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

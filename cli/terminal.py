@@ -43,11 +43,29 @@ def configure_logging(*, verbose: bool) -> None:
         stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING, force=True
     )
     logging.root.handlers[0].addFilter(_is_of_interest)
+    if not verbose:
+        logging.root.handlers[0].addFilter(_OncePerSubject())
     logging.getLogger("gigaslide").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
 def _is_of_interest(record: logging.LogRecord) -> bool:
     return record.name.startswith("gigaslide") or record.levelno >= logging.WARNING
+
+
+class _OncePerSubject(logging.Filter):
+    """Pass the first of all records with the same `once`: several processes open one slide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        subject = getattr(record, "once", None)
+        if subject is None:
+            return True
+        is_first = subject not in self._seen
+        self._seen.add(subject)
+        return is_first
 
 
 @contextmanager
@@ -67,6 +85,7 @@ def hide_warnings() -> Iterator[None]:
 def progress_bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
     """A bar named after the stage; log lines appear above it."""
     width = None if sys.stderr.isatty() else PIPE_WIDTH
+    filters = [kept for handler in logging.root.handlers for kept in handler.filters]
     with tqdm_logging_redirect(
         total=total,
         desc=f"{stage:<{STAGE_WIDTH}}",
@@ -75,6 +94,8 @@ def progress_bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
         mininterval=0.5,
         bar_format=BAR,
     ) as progress:
+        for kept in filters:  # the bar's handler has none
+            logging.root.handlers[-1].addFilter(kept)
         yield progress
 
 

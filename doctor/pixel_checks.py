@@ -6,17 +6,17 @@ Frames: tiles are counted (row, column) on their level; the tissue mask is addre
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..cohort import CohortSlide
 from ..storage import UnreadableRegionError
-from ..wsi import Region, Slide, SlideInfo, TissueMask, ceil_div, describe_unlikely_mpp
+from ..wsi import Slide, SlideInfo, TissueMask, ceil_div, describe_unlikely_mpp
 from .findings import Finding, error, note, warning
 from .settings import DoctorSettings, SampleSettings
 
-__all__ = ["COPY_AGAIN", "PixelFacts", "TileSample", "check_pixels", "overview_mpx", "sample_tiles"]
+__all__ = ["COPY_AGAIN", "TileSample", "check_pixels", "overview_mpx", "sample_tiles"]
 
 OPENSLIDE = "OpenSlide"
 LARGE_MPX = 64.0  # a larger overview takes seconds
@@ -27,26 +27,6 @@ POWER_OF_TWO = 0.02  # tolerance: sizes are rounded up, so 513.1 counts as 512
 MOST_CANDIDATES = 2**18  # tiles that are compared with the tissue mask
 COPY_AGAIN = "copy the file again; a run skips the tiles that cannot be read"
 VERIFY_MPP = "verify it; if it is wrong, give the right one in the mpp column"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PixelFacts:
-    """Metadata of a slide. Sizes in level-0 px; mpp in µm per level-0 px."""
-
-    width: int
-    height: int
-    mpp: float
-    mpp_source: str
-    vendor: str
-    reader: str
-    reader_reason: str
-    level_downsamples: tuple[float, ...]
-    bounds: Region | None
-    """The scanned part; None if the file does not state it."""
-
-    @classmethod
-    def of(cls, info: SlideInfo) -> "PixelFacts":
-        return cls(**{field.name: getattr(info, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,15 +142,21 @@ def _check_levels(slide: Slide, settings: DoctorSettings) -> Iterator[Finding]:
 
 
 def sample_tiles(
-    slide: Slide, tissue: TissueMask | None, settings: SampleSettings
+    slide: Slide, tissue: TissueMask | None, settings: DoctorSettings
 ) -> tuple[TileSample, list[Finding]]:
     """Decode some tiles of every level, over tissue if there is any."""
-    sampled, decoded_px, seconds = 0, 0, 0.0
+    info, sampled, decoded_px, seconds = slide.info, 0, 0, 0.0
+    read_by_run = _levels_read(slide, settings)
     failed: set[tuple[int, int, int]] = set()
-    for level in range(len(slide.info.level_sizes)):
-        for row, column in _choose_tiles(slide.info, level, tissue, settings):
+    for level in range(len(info.level_sizes)):
+        (level_width, level_height), (across, down) = (
+            info.level_sizes[level],
+            info.level_tiles[level],
+        )
+        for row, column in _choose_tiles(info, level, tissue, settings.sample):
             sampled += 1
-            x, y, width, height = _tile_box(slide.info, level, row, column)
+            x, y = column * across, row * down
+            width, height = min(across, level_width - x), min(down, level_height - y)
             start = time.perf_counter()
             try:
                 slide.read_level(level, x=x, y=y, width=width, height=height, cached=False)
@@ -187,20 +173,30 @@ def sample_tiles(
     )
     if not failed:
         return sample, []
-    first = next(tile for tile in slide.unreadable if (tile.level, tile.row, tile.column) in failed)
+    # Tiles that cost a run pixels come first.
+    lost = [tile for tile in slide.unreadable if (tile.level, tile.row, tile.column) in failed]
+    first = min(lost, key=lambda tile: tile.level not in read_by_run)
     message = (
         f"{len(failed)} of {sampled} sampled tiles ({len(failed) / sampled:.0%}) cannot be "
         f"decoded, the first on level {first.level}, row {first.row}, column {first.column}: "
         f"{first.reason}"
     )
-    return sample, [error("tiles", message, COPY_AGAIN)]
+    if first.level in read_by_run:
+        return sample, [error("tiles", message, COPY_AGAIN)]
+    advice = f"none is on a level that a run at {settings.tile.mpp:g} µm/px reads; copy the file "
+    return sample, [warning("tiles", message, f"{advice}again to read them at others")]
 
 
-def _tile_box(info: SlideInfo, level: int, row: int, column: int) -> tuple[int, int, int, int]:
-    """(x, y, width, height) of a tile, level px."""
-    (width, height), (across, down) = info.level_sizes[level], info.level_tiles[level]
-    x, y = column * across, row * down
-    return x, y, min(across, width - x), min(down, height - y)
+def _levels_read(slide: Slide, settings: DoctorSettings) -> set[int]:
+    """Levels that tiling and prediction read; where tissue was detected, also those of its lost
+    tiles."""
+    spacings = {
+        *settings.tile.input_spec.mpps,
+        settings.tile.tissue.mpp,
+        settings.predict.tissue.mpp,
+    }
+    levels = {slide.scale(mpp, allow_upsampling=True).level for mpp in spacings}
+    return levels | {tile.level for tile in slide.unreadable}
 
 
 def _choose_tiles(

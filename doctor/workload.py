@@ -12,7 +12,7 @@ from shapely.geometry import MultiPolygon
 
 from ..cohort import CohortSlide
 from ..inference import heatmap_grid, tissue_cells
-from ..patching import Candidates, candidates, choose, slide_rng, stored_bytes
+from ..patching import Candidates, plan_patches, stored_bytes
 from ..wsi import CellStatus, Slide, TissueMask, ceil_div
 from .settings import DoctorSettings
 
@@ -33,6 +33,8 @@ class TileWorkload:
     """Mean time to read and compress them, on one core."""
     search_seconds: float
     """Time to find the candidates, on one core."""
+    no_tumor: str
+    """Reason why a tumour slide gives no tumour patch, and so no patch at all; else empty."""
 
     @property
     def patches(self) -> int:
@@ -58,8 +60,8 @@ def measure_tiling(
 ) -> TileWorkload:
     """Choose the patches that `gigaslide tile` takes; read and compress some of them."""
     start = time.perf_counter()
-    found = candidates(slide, tissue, tumor, settings.tile)
-    chosen = choose(found, slide_rng(settings.tile.seed, row.id), settings.tile)
+    plan = plan_patches(slide, row, tissue, tumor, settings.tile)
+    chosen = plan.chosen
     searched = time.perf_counter()
     patches = _read_patches(slide, _choose_some(chosen, settings.sample.patches), settings)
     size = stored_bytes(np.stack(patches)) if patches else None
@@ -70,6 +72,7 @@ def measure_tiling(
         patch_bytes=None if size is None else size / len(patches),
         patch_seconds=seconds / len(patches) if patches else None,
         search_seconds=searched - start,
+        no_tumor=plan.no_tumor,
     )
 
 

@@ -214,7 +214,7 @@ def _output(
 
 def _write(evaluation: Evaluation, command: str, folder: Path) -> None:
     for name, table in evaluation.tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        table.to_csv(folder.absolute() / f"{name}.csv", index=False, lineterminator="\n")
     text = json.dumps(evaluation.metrics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "metrics.json").write_text(text, encoding="utf-8")
     html = evaluation_html(evaluation, made_with=list_versions(), command=command)

@@ -204,7 +204,7 @@ def _write(
         "froc": [curves_table({n: one.froc for n, one in curves.items()}, FROC, by="model")],
     }.items():
         table = pd.concat(parts, ignore_index=True)
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        table.to_csv(folder.absolute() / f"{name}.csv", index=False, lineterminator="\n")
     pictures = {row["slide"]: models.draw(row["slide"], settings) for row in rows[:PICTURED]}
     versions = list_versions()
     html = comparison_html(metrics, curves, pictures, made_with=versions, command=command)

@@ -16,12 +16,14 @@ from ..storage import (
     BlockRecord,
     ModelError,
     Output,
+    SlideError,
     format_count,
+    format_location,
     read_file,
     read_part,
     write_file,
 )
-from ..wsi import CellStatus, Heatmap, Slide, ceil_div, floor_div, open_slide
+from ..wsi import CellStatus, Heatmap, Slide, ceil_div, floor_div, open_slide, warn_of_unlikely_mpp
 from .export import export_prediction, exports_output
 from .prediction_folder import (
     HEATMAP,
@@ -118,6 +120,9 @@ class PredictBlocks:
             at = tuple(self._cells(context, number).T)
             probability[at] = record.notes["probability"]
             status[at] = record.notes["status"]
+        if plan["cells"] and not (status == CellStatus.SCORED).any():
+            context.partial.discard()  # so that a later run reads them again
+            raise _explain_no_score(context.slide, status)
         heatmap = Heatmap(
             probability=probability,
             status=status,
@@ -129,6 +134,7 @@ class PredictBlocks:
 
     def outcome(self, slide: CohortSlide, attributes: Mapping[str, Any]) -> SlideOutcome:
         """Describe the heatmap and bring the exports up to date with it."""
+        warn_of_unlikely_mpp(slide.id, attributes["slide_mpp"])
         detections, why = export_prediction(
             self.out / slide.id,
             attributes["content_sha256"],
@@ -186,6 +192,17 @@ def _order_cells(cells: np.ndarray, size: int) -> np.ndarray:
     side = max(1, floor_div(size**0.5, 1))
     rows, columns = cells.T
     return cells[np.lexsort((columns, rows, columns // side, rows // side))]
+
+
+def _explain_no_score(slide: CohortSlide, status: np.ndarray) -> SlideError:
+    unreadable = int((status == CellStatus.UNREADABLE).sum())
+    nan = int((status == CellStatus.FAILED).sum())
+    facts = [f"{format_count(unreadable, 'cell')} could not be read"] if unreadable else []
+    facts += [f"the network gave NaN for {format_count(nan, 'cell')}"] if nan else []
+    return SlideError(
+        f"{format_location(slide.path)}: no cell has a probability: {' and '.join(facts)}; "
+        + ("copy the file again" if unreadable else "train the model again")
+    )
 
 
 def _as_tuple(value: Any) -> Any:

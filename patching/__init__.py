@@ -6,6 +6,7 @@ from .inventory import Damage, StoreCheck, inventory, totals, verify_store
 from .metadata import SlidePatches
 from .montage import montage, save_montage
 from .normalise import StainFit, fit_stain
+from .plan import plan_patches
 from .sampling import Candidates, candidates, choose, slide_rng
 from .settings import AugmentSettings, HardSettings, TileSettings
 from .store import PatchStore
@@ -32,6 +33,7 @@ __all__ = [
     "inventory",
     "montage",
     "patch_rng",
+    "plan_patches",
     "save_montage",
     "slide_rng",
     "slides_to_tile",

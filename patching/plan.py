@@ -25,7 +25,7 @@ from .settings import TileSettings
 __all__ = [
     "Quota",
     "SlidePlan",
-    "gives_tumor",
+    "plan_patches",
     "plan_slide",
     "quotas",
     "recipe_of",
@@ -116,13 +116,23 @@ def plan_slide(
     """
     tumor = tumor_of(slide, settings)
     tissue = tissue_mask(opened, settings.tissue)
-    own = quota.applied(settings)
-    windows = candidates(opened, tissue, tumor, own)
-    chosen = choose(windows, slide_rng(settings.seed, slide.id), own)
+    return plan_patches(opened, slide, tissue, tumor, quota.applied(settings))
+
+
+def plan_patches(
+    opened: Slide,
+    slide: CohortSlide,
+    tissue: TissueMask,
+    tumor: MultiPolygon,
+    settings: TileSettings,
+) -> SlidePlan:
+    """Choose the windows of a slide whose tissue and tumour are known; see `plan_slide`."""
+    windows = candidates(opened, tissue, tumor, settings)
+    chosen = choose(windows, slide_rng(settings.seed, slide.id), settings)
     reason = ""
     if not len(windows):
         reason = "no tissue" if tissue.is_empty else "no window fits over its tissue"
-    if slide.label != "tumor" or gives_tumor(opened, tissue, tumor, own, found=windows):
+    if slide.label != "tumor" or _gives_tumor(opened, tissue, tumor, settings, found=windows):
         return SlidePlan(chosen=chosen, reason=reason)
     return SlidePlan(
         chosen={name: rows.take(np.zeros(0, np.int64)) for name, rows in chosen.items()},
@@ -131,7 +141,7 @@ def plan_slide(
     )
 
 
-def gives_tumor(
+def _gives_tumor(
     opened: Slide,
     tissue: TissueMask,
     tumor: MultiPolygon,

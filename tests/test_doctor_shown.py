@@ -1,4 +1,4 @@
-"""What the doctor shows: the table in the terminal, the page, and the command."""
+"""Outputs of the doctor: the table in the terminal, the page, and the command."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from checkups import HEAD, TILE, checked, drawn, slide
+from conftest import TUMOR_RINGS
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.doctor import CohortCheckup, Finding, SlideCheckup, format_checkup, save_checkup
@@ -21,10 +22,11 @@ OPTIONS = [
 
 @pytest.fixture(scope="module")
 def mixed(good, tmp_path_factory) -> CohortCheckup:
-    """A slide that is missing, one without tissue near its tumour, and four good ones."""
+    """A slide that is missing, one whose tumour lies mostly beside the tissue, and four good
+    ones."""
     folder = tmp_path_factory.mktemp("mixed")
     rows = list(Cohort.load(good))
-    beside = [([(5, 1000), (300, 1000), (300, 1100), (5, 1100)], [])]
+    beside = [([(5, 1000), (300, 1000), (300, 1100), (5, 1100)], []), TUMOR_RINGS[1]]
     rows[0] = replace(rows[0], annotation=drawn(folder / "beside.tif", beside))
     rows[3] = replace(rows[3], path=folder / "gone.tif", id="gone")
     return checked(Cohort(slides=tuple(rows)))
@@ -73,7 +75,7 @@ def test_the_worst_slides_come_first_with_the_names_of_their_checks(mixed):
     assert [row[:2] for row in rows[:2]] == [["error", "gone"], ["warning", "train-tumor"]]
     assert {row[0] for row in rows[2:]} == {"good"}
     assert rows[0][-1] == "open"
-    assert " ".join(rows[1]).endswith("on tissue, lesions, patches")
+    assert " ".join(rows[1]).endswith("on tissue, lesions")
 
 
 def test_the_json_holds_every_number_of_the_table(mixed, tmp_path):

@@ -132,6 +132,28 @@ def test_fault_03_a_damaged_tile_is_told_with_its_place(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("damaged", "mpp", "severity"),
+    [(2, 0.5, "warning"), (0, 0.5, "error"), (2, 2.0, "error"), (0, 2.0, "warning")],
+)
+def test_fault_03_a_damaged_tile_is_an_error_on_a_level_that_the_run_reads(
+    tmp_path, damaged, mpp, severity
+):
+    # Levels of 0.5, 1, 2 and 8 µm/px; tissue is looked for in the last.
+    levels = (*LEVELS, (96, 71))
+    row = slide(tmp_path / "s.tif", 4, level_sizes=levels, tile_px=64)
+    tile_row, tile_column, columns = {0: (7, 9, 24), 2: (2, 3, 6)}[damaged]
+    place = tile_row * columns + tile_column
+    start, length = tile_place(row.path, place, page=damaged)
+    content = bytearray(row.path.read_bytes())
+    content[start : start + length] = b"\x55" * length
+    row.path.write_bytes(content)
+    sample = SampleSettings(tiles=10_000, tiles_per_level=10_000)
+    [(found, check, says)] = alone(row, sample=sample, mpp=mpp, patch_px=75)
+    assert (found, check) == (severity, "tiles")
+    assert f"level {damaged}, row {tile_row}, column {tile_column}" in says
+
+
+@pytest.mark.parametrize(
     ("mpp", "words"),
     [(None, "no µm/px"), ((0.5, 0.6), "0.5 µm/px in x and 0.6 in y"), (80.0, "0.02 and 40")],
 )
@@ -305,7 +327,10 @@ def test_tumour_beside_the_tissue_is_a_warning(ill, tmp_path):
     assert found["on tissue"][0] == "warning"
     assert "only 0% of the tumour area" in found["on tissue"][1]
     assert found["lesions"][0] == "warning"
-    assert found["patches"][0] == "warning"
+    assert found["patches"][0] == "error"  # tiling makes the slide partial
+    assert "50 normal patches left out" in found["patches"][1]
+    [checkup] = checked(Cohort(slides=(replace(ill, annotation=tmp_path / "a.geojson"),))).slides
+    assert checkup.tile.patches == 0
 
 
 def test_samples_lie_on_tissue_and_on_every_level(ill, monkeypatch):

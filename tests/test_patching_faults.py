@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import zarr
 from conftest import as_cohort, geojson, stained_slide, tile_place, write_tiff
+from gigaslide.batch import BatchSettings
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.patching import PatchStore
+from gigaslide.patching import PatchStore, tile_cohort
 from gigaslide.wsi import open_slide
-from tiling import SIDE, made_slide, tile
+from tiling import SETTINGS, SIDE, made_slide, tile
 
 
 def test_fault_01_empty_file_does_not_stop_the_batch(cohort, tmp_path):
@@ -78,6 +79,33 @@ def test_fault_03_patches_on_a_corrupt_tile_are_left_out(tmp_path):
     assert len(shared) >= 0.97 * (~touches).sum()
     assert len(shared) >= 0.97 * len(found)
     assert all(np.array_equal(image, found[corner]) for corner, image in shared)
+
+
+def test_slide_of_which_no_patch_can_be_read_has_failed(tmp_path):
+    path = write_tiff(
+        tmp_path / "torn.tif", stained_slide(1), level_sizes=((383, 282), (96, 71)), jpeg=True
+    )
+    content = path.read_bytes()
+    with path.open("rb+") as file:
+        for place in range(6 * 5):
+            offset, length = tile_place(path, place)
+            file.seek(offset)
+            file.write(bytes(length))
+    row = CohortSlide(id="torn", path=path, label="normal", split="train")
+    for retry_failed in (False, True):  # each reads the slide
+        (outcome,) = tile_cohort(
+            as_cohort(row),
+            tmp_path / "store",
+            SETTINGS,
+            BatchSettings(workers=0, retry_failed=retry_failed),
+        ).outcomes
+        assert outcome.status == "failed"
+        assert "torn.tif: none of its 50 patches could be read" in outcome.reason
+        assert "earlier run" not in outcome.reason
+        assert not (tmp_path / "store" / "torn").exists()
+    path.write_bytes(content)
+    (outcome,) = tile(as_cohort(row), tmp_path / "store").outcomes
+    assert (outcome.status, outcome.counts["normal"]) == ("done", 50)
 
 
 def test_fault_08_mpp_from_the_cohort_or_the_settings(tmp_path):

@@ -69,7 +69,7 @@ def test_other_detections_never_run_the_network(model, tmp_path, change):
     predict(cohort, model, out)
     before, detections = content(out), Detections.load(out / "detections.csv")
     windows, headline = windows_scored(cohort, model, out, changed(**change))
-    assert (windows, headline) == (0, "1 slides: 0 done, 1 skipped, 0 partial, 0 failed")
+    assert (windows, headline) == (0, "1 slide: 0 done, 1 skipped, 0 partial, 0 failed")
     now = Detections.load(out / "detections.csv")
     assert len(now) not in (0, len(detections))
     assert now.x.tolist() == Detections.load(out / "s1" / "detections.csv").x.tolist()
@@ -159,6 +159,34 @@ def test_a_partial_slide_stays_partial(model, tmp_path):
         assert "cells could not be read" in summary.outcomes[0].reason
 
 
+def nan_everywhere(patches: np.ndarray) -> np.ndarray:
+    return np.full(len(patches), np.nan)
+
+
+def test_a_slide_without_one_probability_has_failed_and_is_read_again(model, tmp_path):
+    cohort, out = write_slides(tmp_path, 1), tmp_path / "out"
+    path = cohort.slides[0].path
+    for _ in range(2):
+        summary = predict(cohort, model, out, blocks={"score": nan_everywhere}, retry_failed=True)
+        (outcome,) = summary.outcomes
+        assert (outcome.status, summary.exit_status) == ("failed", 1)
+        assert f"{path}: no cell has a probability" in outcome.reason
+        assert "NaN for" in outcome.reason
+        assert not (out / "s1" / "heatmap.zarr").exists()
+    assert predict(cohort, model, out, retry_failed=True).exit_status == 0
+
+
+def test_a_scale_that_no_scanner_has_is_told_also_where_nothing_is_made(model, tmp_path, caplog):
+    path = write_tiff(tmp_path / "off.tif", stained_slide(1), mpp=0.05)
+    cohort = Cohort.of_rows([CohortSlide(id="off", path=path)])
+    for _ in range(2):
+        caplog.clear()
+        predict(cohort, model, tmp_path / "out")
+        told = [message for message in caplog.messages if "scanners" in message]
+        assert len(told) == 1
+        assert "off: 0.05 µm/px" in told[0]
+
+
 def nan_above_median(patches: np.ndarray) -> np.ndarray:
     scores = patches.mean(axis=(1, 2, 3)) / 255
     return np.where(scores > np.median(scores), np.nan, scores)
@@ -246,7 +274,7 @@ def test_a_heatmap_of_version_0_1_is_recognised(model, tmp_path):
     before = content(out)
     old_prediction(out, model)
     windows, headline = windows_scored(cohort, model, out)
-    assert (windows, headline) == (0, "1 slides: 0 done, 1 skipped, 0 partial, 0 failed")
+    assert (windows, headline) == (0, "1 slide: 0 done, 1 skipped, 0 partial, 0 failed")
     assert content(out) == before
     old_prediction(out, model)
     assert windows_scored(cohort, model, out, changed(threshold=0.7))[0] == 0

@@ -15,6 +15,7 @@ from conftest import (
     halved,
     offset_level0,
     position_coded,
+    stained_slide,
     tile_place,
     wave_slide,
     windows_of,
@@ -78,6 +79,23 @@ def test_fault_03_corrupt_tile(damaged, caplog, reader):
     )
     with open_slide(bad) as slide:
         assert slide.info.reader == reader
+
+
+def test_one_warning_per_slide_however_many_tiles_are_lost(tmp_path, caplog):
+    path = write_tiff(tmp_path / "torn.tif", stained_slide(1), jpeg=True)
+    places = [(0, 2), (1, 2), (2, 4)]
+    with path.open("rb+") as file:
+        for row, column in places:
+            offset, length = tile_place(path, row * 6 + column)
+            file.seek(offset)
+            file.write(bytes(length))
+    with caplog.at_level(logging.INFO, logger="gigaslide"), open_slide(path) as slide:
+        slide.overview(0.5)
+        assert [(tile.row, tile.column) for tile in slide.unreadable] == places
+    told = [record for record in caplog.records if "cannot decode" in record.getMessage()]
+    assert [record.levelname for record in told] == ["WARNING", "INFO", "INFO"]
+    assert "torn.tif" in told[0].getMessage()
+    assert "tile row 0, column 2" in told[0].getMessage()
 
 
 def test_what_is_unreadable_is_listed_with_its_place_and_reason(damaged, reader):

@@ -16,7 +16,7 @@ from .geometry import Region, Scale, floor_div
 from .input_spec import InputSpec
 from .overview import Overview, read_overview
 from .readers import open_reader
-from .spacing import choose_mpp, read_file_mpp
+from .spacing import choose_mpp, describe_unlikely_mpp, read_file_mpp
 from .tiled_image import RESAMPLED_TILE_PX, TiledImage, read_rectangle, resample
 from .tiles import CACHE_BYTES, SlideTiles, UnreadableTile
 from .windows import read_windows
@@ -139,9 +139,12 @@ class Slide:
                 "number"
             )
         if info.mpp / mpp - 1 > SNAP and not allow_upsampling:
+            advice = f"request {info.mpp:.4g} or coarser, or pass --allow-upsampling"
+            if unlikely := describe_unlikely_mpp(info.mpp):
+                advice = f"verify it ({unlikely}) and give the right one in the cohort's mpp column"
             raise SpacingError(
                 f"{format_location(info.path)}: has {info.mpp:g} µm/px, coarser than the requested "
-                f"{mpp:g}; request {info.mpp:.4g} or coarser, or pass --allow-upsampling"
+                f"{mpp:g}; {advice}"
             )
         level = 0
         for candidate, downsample in enumerate(info.level_downsamples):

@@ -56,7 +56,7 @@ def describe_unlikely_mpp(mpp: float) -> str:
     low, high = SCANNER_MPP
     if low <= mpp <= high:
         return ""
-    return f"{mpp:g} µm/px at level 0; slide scanners have {low:g} to {high:g}"
+    return f"{mpp:g} µm/px at level 0, where slide scanners have {low:g} to {high:g}"
 
 
 def warn_of_unlikely_mpp(slide: str, mpp: float) -> None:
@@ -64,5 +64,8 @@ def warn_of_unlikely_mpp(slide: str, mpp: float) -> None:
     unlikely = describe_unlikely_mpp(mpp)
     if unlikely:
         logger.warning(
-            "%s: %s; verify it, and give the right one in the cohort's mpp column", slide, unlikely
+            "%s: %s; verify it, and give the right one in the cohort's mpp column",
+            slide,
+            unlikely,
+            extra={"once": f"{slide}: µm/px"},
         )

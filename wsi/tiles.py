@@ -116,15 +116,19 @@ class SlideTiles:
                 level=level, row=row, column=column, region=region, reason=str(error)
             )
             with self._lock:
+                is_first = not self.unreadable
                 self.unreadable[level, row, column] = tile
-            logger.warning(
-                "%s: cannot decode level %d, tile row %d, column %d (%s): %s",
+            logger.log(
+                logging.WARNING if is_first else logging.INFO,
+                "%s: cannot decode level %d, tile row %d, column %d (%s): %s%s",
                 self._name,
                 level,
                 row,
                 column,
                 region,
                 error,
+                "; further ones of this slide are logged with --verbose" if is_first else "",
+                extra={"once": f"{self._name}: cannot decode"},
             )
             return None
 

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...storage import format_count
 from .. import pn_stage
@@ -43,6 +42,9 @@ from .metrics import (
 )
 from .pictures import Crops
 from .plots import draw_froc, draw_rocs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Evaluation", "evaluate_results"]
 
@@ -166,10 +168,10 @@ class Evaluation:
         """Find the missed lesions and the false positives at another threshold."""
         return find_operating_point(self.results, threshold=threshold)
 
-    def plot_froc(self) -> Figure:
+    def plot_froc(self) -> "Figure":
         return draw_froc(self.figures, confidence=self.settings.confidence, point=self.point)
 
-    def plot_roc(self) -> Figure:
+    def plot_roc(self) -> "Figure":
         return draw_rocs({"slides": self.figures.slide_roc, "patches": self.figures.patch_roc})
 
     def _repr_html_(self) -> str:

@@ -13,7 +13,7 @@ from shapely.geometry import MultiPolygon
 
 from ...cohort import CohortSlide
 from ...storage import ScoreError, format_count
-from ...wsi import CellStatus, Detections, Heatmap, tumor_fractions
+from ...wsi import CellStatus, Detections, Heatmap, tumor_fractions, warn_of_unlikely_mpp
 from ..predictions.detection_files import is_outside
 from ..predictions.prediction import Prediction
 from ..settings import UNCHOSEN_THRESHOLD, EvaluateSettings
@@ -184,15 +184,17 @@ def score_slide(
     if not truth.unjudged:
         outside = is_outside(detections, prediction.slide_size)
         matches = match_detections(detections, truth.lesions, is_outside=outside)
+    patches = None if heatmap is None or truth.unjudged else _patches(heatmap, truth.tumor)
+    warn_of_unlikely_mpp(slide.id, prediction.slide_mpp)
     return SlideResult(
         slide=slide,
         status=SlideStatus.NO_PREDICTION if prediction.absence else _status(heatmap),
         reason=prediction.absence,
-        notes=tuple(_list_notes(slide, prediction, truth)),
+        notes=tuple(_list_notes(slide, prediction, truth, patches)),
         score=prediction.score,
         threshold=settings.threshold,
         cells=None if heatmap is None else {status: heatmap.count(status) for status in CellStatus},
-        patches=None if heatmap is None or truth.unjudged else _patches(heatmap, truth.tumor),
+        patches=patches,
         detections=detections,
         outside=prediction.outside,
         matches=matches,
@@ -203,10 +205,15 @@ def score_slide(
     )
 
 
-def _list_notes(slide: CohortSlide, prediction: Prediction, truth: Truth) -> list[str]:
+def _list_notes(
+    slide: CohortSlide, prediction: Prediction, truth: Truth, patches: Patches | None
+) -> list[str]:
     notes = [*prediction.notes, *_describe_unscored(prediction.heatmap), *truth.notes]
     reasons = Counter(outline.reason for outline in truth.excluded)
     notes += [f"{format_count(count, 'outline')} excluded: {why}" for why, count in reasons.items()]
+    if patches is not None and not truth.tumor.is_empty and not patches.is_tumor.any():
+        notes.append("no outlined tumour on tissue with a probability: its lesions are missed")
+        logger.warning("%s: %s; make sure that the annotation is this slide's", slide.id, notes[-1])
     if truth.unjudged:
         notes.append(f"{truth.unjudged}; in the slide figures only")
     if prediction.outside:

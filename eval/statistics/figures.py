@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve
 
 from ...cohort import CohortSlide
 from ...storage import SettingsError, fold_name
@@ -184,6 +183,8 @@ def _froc(
 def _precision_recall(scores: np.ndarray, is_tumor: np.ndarray) -> PrecisionRecall:
     if not is_tumor.any() or is_tumor.all():
         return PrecisionRecall(threshold=np.zeros(0), precision=np.zeros(0), recall=np.zeros(0))
+    from sklearn.metrics import precision_recall_curve
+
     precision, recall, threshold = precision_recall_curve(is_tumor, scores)
     return PrecisionRecall(threshold=threshold, precision=precision[:-1], recall=recall[:-1])
 

@@ -4,8 +4,7 @@ precision and recall, calibration."""
 from dataclasses import dataclass
 
 import numpy as np
-import sklearn.metrics
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..scoring.matching import reaches
 from .bootstrap import SLACK
@@ -50,6 +49,8 @@ def roc_curve(scores: np.ndarray, is_tumor: np.ndarray, *, noun: str) -> Roc:
             auc=None,
             undefined=undefined,
         )
+    import sklearn.metrics  # takes a second, which `gigaslide run --help` must not wait for
+
     false, true, threshold = sklearn.metrics.roc_curve(is_tumor, scores)
     return Roc(
         threshold=threshold,
@@ -66,6 +67,8 @@ def youden_threshold(scores: np.ndarray, is_tumor: np.ndarray) -> float | None:
     It lies half-way between the scores that it separates. At a tie it is the lowest one, which
     misses the fewest tumour items.
     """
+    import sklearn.metrics
+
     false, true, threshold = sklearn.metrics.roc_curve(
         is_tumor, scores.astype(np.float32), drop_intermediate=False
     )
@@ -145,7 +148,7 @@ def delong_interval(
     beaten = _count_below(tumor, normal) / len(normal)
     spared = 1 - _count_below(normal, tumor) / len(tumor)
     variance = beaten.var(ddof=1) / len(tumor) + spared.var(ddof=1) / len(normal)
-    reach = float(norm.ppf((1 + confidence) / 2) * np.sqrt(variance))
+    reach = float(ndtri((1 + confidence) / 2) * np.sqrt(variance))
     if reach <= SLACK:
         return None
     auc = float(beaten.mean())
@@ -258,7 +261,7 @@ def calibration_curve(
     among = np.where(count > 0, count, np.nan)
     mean = np.bincount(index, scores, bins) / among
     share = np.bincount(index, is_tumor, bins) / among
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(ndtri((1 + confidence) / 2))
     middle = (share + z**2 / (2 * among)) / (1 + z**2 / among)
     reach = z / (1 + z**2 / among) * np.sqrt(share * (1 - share) / among + z**2 / (4 * among**2))
     total = len(scores)
