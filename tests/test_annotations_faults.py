@@ -176,7 +176,7 @@ BROKEN = {
     "no such geometry": (
         "a.geojson",
         json.dumps(feature({"type": "Blob", "coordinates": []}, **NEW)),
-        "damaged",
+        "'Blob'",
     ),
     "no coordinates": ("a.geojson", json.dumps(feature({"type": "Polygon"}, **NEW)), "damaged"),
     "coordinates of words": (

@@ -144,3 +144,21 @@ def test_a_colour_is_always_written_and_rings_are_closed(tmp_path):
     assert len(plain["features"][0]["geometry"]["coordinates"]) == 2
     for ring in plain["features"][0]["geometry"]["coordinates"]:
         assert ring[0] == ring[-1]
+
+
+@pytest.mark.parametrize(
+    ("plain", "told"),
+    [
+        ({"version": "5", "shapes": [{"label": "Tumor"}], "imagePath": "a.png"}, "LabelMe"),
+        ({"images": [], "annotations": [], "categories": []}, "COCO"),
+        ({"mag": 40, "nuc": {"1": {}}}, "HoVer-Net"),
+        ([{"_id": "x", "annotation": {"elements": []}}], "Digital Slide Archive"),
+        ({"collection": [{"location": "POLYGON ((0 0,1 1,1 0,0 0))"}]}, "Cytomine"),
+        ({"tumours": [[1, 2]]}, "'tumours'"),
+        (feature({"type": "Circle", "coordinates": [1, 2], "radius": 3}), "'Circle'"),
+        (feature({"coordinates": []}), "'coordinates'"),
+    ],
+)
+def test_json_of_another_program_is_named(make_file, plain, told):
+    with pytest.raises(AnnotationError, match=told):
+        Annotation.load(make_file("a.json", json.dumps(plain)))

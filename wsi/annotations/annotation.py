@@ -212,7 +212,7 @@ def _read(
         raise AnnotationError(
             f"{path}: no annotation format has the suffix {path.suffix!r}; give .xml (ASAP, "
             "ImageScope), .geojson or .json (QuPath), .annotations (HALO), .ndpa (Hamamatsu) or "
-            ".tif (mask)"
+            ".tif (mask; convert other images)"
         )
     try:
         if path.stat().st_size > LARGEST_BYTES:

@@ -29,6 +29,28 @@ _NO_REGIONS = {
     "tma_core": "TMA core",
     "tmacore": "TMA core",
 }
+# Keys by which JSON of other programs is recognised; each program's own ones.
+_OTHER_PROGRAMS = {
+    "shapes": "LabelMe",
+    "categories": "COCO",
+    "nuc": "HoVer-Net or TIAToolbox (nuclei)",
+    "nuclei": "CellViT (nuclei)",
+    "elements": "Digital Slide Archive",
+    "annotation": "Digital Slide Archive",
+    "_via_img_metadata": "VGG Image Annotator",
+    "@context": "Annotorious",
+    "collection": "Cytomine",
+}
+_GEOMETRIES = {
+    "point",
+    "multipoint",
+    "linestring",
+    "multilinestring",
+    "linearring",
+    "polygon",
+    "multipolygon",
+    "geometrycollection",
+}
 _COLOURS = {"tumor": [200, 0, 0], "_0": [200, 0, 0], "_1": [200, 0, 0]}
 
 
@@ -85,7 +107,23 @@ def _features(plain: Any, path: Path) -> list[dict]:
                 f"{path}: the {key} of a feature is not a JSON object; export the file from QuPath "
                 "again"
             )
+    for feature in features:
+        geometry = feature.get("geometry")
+        if geometry and str(geometry.get("type")).casefold() not in _GEOMETRIES:
+            raise AnnotationError(f"{path}: {_describe_other(geometry)}")
     return features
+
+
+def _describe_other(geometry: dict) -> str:
+    """Describe what stands where GeoJSON has a geometry."""
+    program = next((_OTHER_PROGRAMS[key] for key in geometry if key in _OTHER_PROGRAMS), "")
+    expected = "expected GeoJSON as QuPath exports it; convert the file"
+    if program:
+        return f"JSON of {program}, {expected}"
+    if "type" in geometry:
+        return f"{str(geometry['type'])[:40]!r} is no geometry of GeoJSON; draw it as a polygon"
+    keys = ", ".join(repr(key[:40]) for key in list(geometry)[:5])
+    return f"JSON with the keys {keys}, {expected}"
 
 
 def _object_type(feature: dict, properties: dict) -> str:
