@@ -1,4 +1,4 @@
-"""How long outlines take to load, and what they take of memory.
+"""Time and memory to load outlines.
 
     python benchmarks/annotations.py [--vertices 1000000]
 

@@ -1,4 +1,4 @@
-"""The tiles of a list read and packed by hs2p, in an environment of its own; `tiling.py` calls it.
+"""Tiles of a list, read and packed by hs2p in an environment of its own; `tiling.py` calls it.
 
     python benchmarks/hs2p_tiles.py TILES.json OUT
 
@@ -19,7 +19,7 @@ from hs2p.tiling.tar import extract_tiles_to_tar
 
 
 def result_of(row, name: str):
-    """What hs2p makes of the slide, with our tiles in the place of its own."""
+    """Return hs2p's result for the slide, with our tiles in place of its own."""
     tiling = TilingConfig(
         backend="openslide",
         requested_spacing_um=row["mpp"],

@@ -44,13 +44,13 @@ class Model:
 
     name: str
     difference: float
-    """Of the mean scores of tumour and normal slides, in standard deviations of one slide."""
+    """Distance of the mean scores of tumour and normal slides, in SDs of one slide."""
     patient_sd: float
-    """Of the effect that the slides of a patient share."""
+    """SD of the effect that the slides of a patient share, in SDs of one slide."""
     most_slides: int
-    """Of one patient."""
+    """Maximum number of slides per patient."""
     hit_logit: float
-    """Of the share of lesions that are detected."""
+    """Log odds that a lesion is detected, for a patient without effect."""
     false_positives: float
     """Mean per slide of a patient without effect."""
 

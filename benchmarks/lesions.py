@@ -63,7 +63,7 @@ def cases(folder: Path) -> dict[str, Path]:
 
 
 def measured(path: Path) -> tuple[dict[str, str], float, float]:
-    """What was found, seconds, and MB held at most; in a process of its own."""
+    """Result, seconds and peak memory (MB) of a call in a process of its own."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
     tumor = Annotation.load(path).tumor

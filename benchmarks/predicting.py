@@ -1,5 +1,5 @@
-"""The same networks through Keras and through OpenVINO on this CPU: windows per CPU second and by
-the clock, the ratio.
+"""Speed of the networks with Keras and with OpenVINO on this CPU: windows per CPU second and per
+second, and the ratio.
 
     python benchmarks/predicting.py [--batch 64] [--rounds 5]
 

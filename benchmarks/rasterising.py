@@ -1,4 +1,4 @@
-"""Our rasters and mask polygons against rasterio's, which is GDAL's: equality and seconds.
+"""Rasters and mask polygons of gigaslide and of rasterio (GDAL): equality and seconds.
 
     pip install rasterio
     python benchmarks/rasterising.py FOLDER_OF_ANNOTATIONS...

@@ -1,4 +1,4 @@
-"""How fast windows are read: ours, the peers and the limit, side by side in one process.
+"""Speed of reading windows: gigaslide, its peers and the limit, side by side in one process.
 
     python benchmarks/reading.py [SLIDE …] [--windows 2000] [--rounds 5]
 

@@ -1,5 +1,5 @@
-"""How fast FROC is resampled, and one evaluation beside the nested loop of the 2016 program, in one
-process.
+"""Speed of resampling FROC, and of one evaluation beside the nested loop of the 2016 program, in
+one process.
 
 The peer is the loop over thresholds of Evaluation_FROC.py, which NCRF runs and MONAI derives from,
 written anew from a description of it: no code of theirs runs here. For each threshold it turns both

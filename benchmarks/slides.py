@@ -1,4 +1,4 @@
-"""Many slides and large ones: do time and memory stay flat?
+"""Time and memory over many slides and over a large one; both should stay flat.
 
     python benchmarks/slides.py [SLIDE …] [--opened 1000] [--side-px 100000]
 

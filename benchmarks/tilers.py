@@ -1,5 +1,5 @@
-"""Those that `tiling.py` compares: each tiles the same patches of a cohort once, and says what it
-took.
+"""Programs that `tiling.py` compares: each tiles one list of patches of a cohort and prints its
+seconds and memory.
 
     python benchmarks/tilers.py NAME --work FOLDER …
 
@@ -35,7 +35,7 @@ Figures = dict[str, float]
 
 
 def cpu_seconds() -> float:
-    """Of this process and its children that ended."""
+    """CPU seconds of this process and of its children that ended."""
     uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(use.ru_utime + use.ru_stime for use in uses)
 
@@ -169,7 +169,7 @@ def to_png(folder: Path, patches: Iterator[tuple[int, np.ndarray]], _count: int)
 
 
 def to_zarr(folder: Path, patches: Iterator[tuple[int, np.ndarray]], count: int) -> None:
-    """The same codecs and shards as ours."""
+    """Codecs and shards, equal to gigaslide's."""
     import zarr
     from gigaslide.patching.shard import BLOSC
     from gigaslide.patching.write import rows_per_shard

@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace, names: Iterable[str]) -> None:
 
 
 def medians(options: argparse.Namespace) -> dict[str, tilers.Figures]:
-    """Of each contender's figures, and how many rounds there were."""
+    """Medians of each contender's figures, and the number of rounds."""
     lines = [
         json.loads(line) for line in (options.work / "measured.jsonl").read_text().splitlines()
     ]

@@ -18,11 +18,8 @@ def cohort(
         Parameter(name="--dir", help="Folder of slides, and of annotations named like them."),
     ],
     cohort: Annotated[
-        str,
-        Parameter(
-            help="Cohort CSV to make; - writes to standard output.", allow_leading_hyphen=True
-        ),
-    ] = "-",
+        Path | None, Parameter(help="Cohort CSV to make; - or nothing: standard output.")
+    ] = None,
 ) -> int:
     """Propose a cohort CSV from a folder of slides.
 
@@ -30,10 +27,10 @@ def cohort(
     before you use it.
     """
     proposed = propose_cohort(folder)
-    if cohort == "-":
+    if cohort is None:
         proposed.write(sys.stdout, Path.cwd())
-    elif Path(cohort).exists():
+    elif cohort.exists():
         raise SettingsError(f"{cohort}: exists and may have been edited; give another name")
     else:
-        proposed.save(Path(cohort))
+        proposed.save(cohort)
     return 0

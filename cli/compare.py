@@ -7,8 +7,7 @@ from cyclopts import Parameter
 
 from ..cohort import Cohort
 from ..eval import EvaluateSettings
-from .config import print_config
-from .options import CohortFile, DryRun, PredictionsFolder
+from .options import CohortFile, PredictionsFolder
 from .stages import compare_stage
 
 __all__ = ["compare"]
@@ -27,11 +26,8 @@ def compare(
         Parameter(group="Models", help="Predictions of one more model. Repeatable."),
     ] = (),
     settings: Annotated[EvaluateSettings, Parameter(name="*")] = EvaluateSettings(),
-    dry_run: DryRun = False,
 ) -> int:
     """Compare models with the first one on the same slides: paired differences with intervals and
     p-values, a report."""
-    if dry_run:
-        return print_config("compare", settings)
     models = (predictions_a, predictions_b, *further)
     return compare_stage(Cohort.load(cohort), models, out, settings)

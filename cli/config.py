@@ -1,14 +1,28 @@
 """Settings from a YAML file, and settings written as such a file."""
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..storage import Settings, SettingsError
+from ..storage import Settings, SettingsError, expand_home
+from .groups_option import join_groups_in_section
 
 __all__ = ["load_config", "print_config"]
+
+FLAT = ("settings", "batch")  # parameters whose options have no prefix
+
+
+class _NamesAreText(yaml.SafeLoader):
+    """Loader for which the names in a mapping are text: `1`, `yes` and `null` may be classes."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)  # merges <<, which is no name
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode):
+                name.tag = self.DEFAULT_SCALAR_TAG
 
 
 def load_config(path: Path, sections: set[str]) -> dict[str, Any]:
@@ -22,7 +36,7 @@ def load_config(path: Path, sections: set[str]) -> dict[str, Any]:
             f"--config {path}: no such file; give a YAML file with a section for each command"
         )
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        found = yaml.load(path.read_text(encoding="utf-8"), _NamesAreText) or {}
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"{path}, line {mark.line + 1}" if mark else str(path)
@@ -38,15 +52,33 @@ def load_config(path: Path, sections: set[str]) -> dict[str, Any]:
             f"{path}: no command is called {', '.join(unknown)}; choose from "
             f"{', '.join(sorted(sections))}"
         )
-    return found
+    sections_found = _expand_homes(found)
+    return {name: join_groups_in_section(section) for name, section in sections_found.items()}
 
 
-def print_config(command: str, *flat: Settings, **stages: Settings) -> int:
-    """Print settings as the section of a command that --config reads: flat ones first, then those
-    of each stage. Return the exit status."""
+def _expand_homes(value: Any) -> Any:
+    """Expand ~/ at the start of every text."""
+    if isinstance(value, dict):
+        return {name: _expand_homes(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_expand_homes(inner) for inner in value]
+    return expand_home(value) if isinstance(value, str) else value
+
+
+def print_config(command: str, bound: inspect.BoundArguments) -> int:
+    """Print the settings among a command's arguments as the section that --config reads. Return
+    the exit status.
+
+    Raises:
+        SettingsError: the command has no settings.
+    """
+    bound.apply_defaults()
     section: dict[str, Any] = {}
-    for settings in flat:
-        section |= settings.model_dump(mode="json")
-    section |= {name: settings.model_dump(mode="json") for name, settings in stages.items()}
+    for name, value in bound.arguments.items():
+        if isinstance(value, Settings):
+            fields = value.model_dump(mode="json")
+            section |= fields if name in FLAT else {name: fields}
+    if not section:
+        raise SettingsError(f"--dry-run: gigaslide {command} has no settings to print")
     yaml.safe_dump({command: section}, sys.stdout, sort_keys=False, allow_unicode=True)
     return 0

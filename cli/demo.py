@@ -7,14 +7,12 @@ from cyclopts import Parameter
 
 from ..batch import BatchSettings
 from ..cohort import Cohort
-from ..eval import EvaluateSettings
-from ..inference import PredictSettings
 from ..patching import AugmentSettings, TileSettings
 from ..phantom import PhantomSettings
 from ..training import TrainSettings
 from .options import Batch
 from .panels import GENERAL
-from .run_settings import RunSettings, SharedSettings, worst_status
+from .run_settings import RunSettings, worst_status
 from .stages import phantom_stage, run_stages
 from .terminal import print_line
 
@@ -43,11 +41,13 @@ def demo(
 
     The figures describe the synthetic slides only. Run it again: finished stages are skipped.
     """
-    phantoms, settings = demo_settings(seed, batch, quick=quick)
+    phantoms, settings = demo_settings(seed, quick=quick)
     cohort, summary = phantom_stage(out / "phantoms", phantoms, batch)
     if summary.exit_status == 1:
         return 1
-    status = worst_status([summary.exit_status, run_stages(Cohort.load(cohort), out, settings)])
+    status = worst_status(
+        [summary.exit_status, run_stages(Cohort.load(cohort), out, settings, batch)]
+    )
     if quick:
         print_line(
             "\nThis was the quick demo: a trial of the installation. Its figures mean little."
@@ -55,9 +55,7 @@ def demo(
     return status
 
 
-def demo_settings(
-    seed: int, batch: BatchSettings, *, quick: bool
-) -> tuple[PhantomSettings, RunSettings]:
+def demo_settings(seed: int, *, quick: bool) -> tuple[PhantomSettings, RunSettings]:
     """Return the settings of the demo's slides and of its stages."""
     phantoms = PhantomSettings(size_px=4000, mpp=0.5, seed=seed)
     patches, examples = 400, 20_000
@@ -66,8 +64,9 @@ def demo_settings(
             slides=10, slides_per_patient=1, size_px=2000, mpp=0.5, seed=seed
         )
         patches, examples = 100, 2_000
-    settings = RunSettings.combine(
-        SharedSettings(mpp=phantoms.mpp, seed=seed),
+    settings = RunSettings(
+        mpp=phantoms.mpp,
+        seed=seed,
         # 139 px at 0.5 µm/px keeps Inception's geometry and trains five times faster than 299 px;
         # 64 px of it are 32 µm, the paper's 128 px at 0.25 µm/px.
         tile=TileSettings(
@@ -77,8 +76,5 @@ def demo_settings(
         train=TrainSettings(
             examples=examples, augment=AugmentSettings(brightness=0.1, contrast=0.3)
         ),
-        predict=PredictSettings(),
-        evaluate=EvaluateSettings(),
-        batch=batch,
     )
     return phantoms, settings

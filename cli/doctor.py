@@ -7,13 +7,8 @@ from cyclopts import Parameter
 
 from ..batch import BatchSettings
 from ..doctor import DoctorSettings, SampleSettings
-from ..eval import EvaluateSettings
-from ..inference import PredictSettings
-from ..patching import TileSettings
-from ..training import TrainSettings
-from .config import print_config
-from .options import Batch, DryRun
-from .run_settings import RunSettings, SharedSettings
+from .options import Batch
+from .run_settings import STAGES, RunSettings
 from .stages import doctor_stage
 
 __all__ = ["doctor"]
@@ -28,13 +23,8 @@ def doctor(
     ),
     *,
     sample: SampleSettings = SampleSettings(),
-    shared: Annotated[SharedSettings, Parameter(name="*")] = SharedSettings(),
-    tile: TileSettings = TileSettings(),
-    train: TrainSettings = TrainSettings(),
-    predict: PredictSettings = PredictSettings(),
-    evaluate: EvaluateSettings = EvaluateSettings(),
+    settings: Annotated[RunSettings, Parameter(name="*")] = RunSettings(),
     batch: Batch = BatchSettings(),
-    dry_run: DryRun = False,
 ) -> int:
     """Check a cohort before a long run, and estimate the time and disk space of each stage.
 
@@ -44,16 +34,5 @@ def doctor(
 
     Exit status: 0 no error, 1 no slide could be opened, 2 errors.
     """
-    settings = RunSettings.combine(
-        shared, tile=tile, train=train, predict=predict, evaluate=evaluate, batch=batch
-    )
-    if dry_run:
-        return print_config("doctor", batch, sample=sample, **settings.stages)
-    checks = DoctorSettings(
-        sample=sample,
-        tile=settings.tile,
-        train=settings.train,
-        predict=settings.predict,
-        evaluate=settings.evaluate,
-    )
+    checks = DoctorSettings(sample=sample, **{name: getattr(settings, name) for name in STAGES})
     return doctor_stage(cohort, out, checks, batch)

@@ -7,8 +7,7 @@ from cyclopts import Parameter
 
 from ..cohort import Cohort
 from ..eval import EvaluateSettings
-from .config import print_config
-from .options import CohortFile, DryRun, PredictionsFolder
+from .options import CohortFile, PredictionsFolder
 from .stages import evaluate_stage
 
 __all__ = ["evaluate"]
@@ -20,9 +19,6 @@ def evaluate(
     report: Annotated[Path, Parameter(help="Folder to make: report.html, metrics.json, tables.")],
     *,
     settings: Annotated[EvaluateSettings, Parameter(name="*")] = EvaluateSettings(),
-    dry_run: DryRun = False,
 ) -> int:
     """Score heatmaps or detections against annotations: AUC and FROC with intervals, a report."""
-    if dry_run:
-        return print_config("evaluate", settings)
     return evaluate_stage(Cohort.load(cohort), predictions, report, settings)

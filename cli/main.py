@@ -11,6 +11,7 @@ from cyclopts import App, Group, Parameter
 from cyclopts.config import Dict
 
 from .errors import describe_error, describe_usage_error
+from .groups_option import join_groups
 from .help_writer import HelpWriter, format_default
 from .panels import GENERAL
 from .plain_letters import use_plain_letters
@@ -50,10 +51,25 @@ def main(tokens: Sequence[str] | None = None) -> int:
     are partial.
     """
     use_plain_letters()
-    given = list(sys.argv[1:] if tokens is None else tokens)
+    given = [_expand_home(word) for word in (sys.argv[1:] if tokens is None else tokens)]
     used = next((word for word in given if word in COMMANDS), "")
+    if used == "cohort":  # - is standard output, its default; cyclopts takes it for an option
+        given = [word for word in given if word != "-"]
     app = build_app(used, in_full="--help-all" in given)
-    return _run(app, ["--help" if word == "--help-all" else word for word in given])
+    words = ["--help" if word == "--help-all" else word for word in given]
+    return _run(app, join_groups(words))
+
+
+def _expand_home(word: str) -> str:
+    """Expand ~ where no shell did: in quotes, in scripts, behind an option's equals sign."""
+    if "~" not in word:
+        return word
+    from ..storage import expand_home
+
+    option, equals, value = word.partition("=")
+    if equals and option.startswith("--"):
+        return f"{option}={expand_home(value)}"
+    return expand_home(word)
 
 
 def build_app(used: str, *, in_full: bool = True) -> App:
@@ -102,6 +118,16 @@ def build_app(used: str, *, in_full: bool = True) -> App:
                 help="Log what gigaslide does.",
             ),
         ] = False,
+        dry_run: Annotated[
+            bool,
+            Parameter(
+                group=general,
+                show=in_full,
+                negative="",
+                show_default=False,
+                help="Print all settings as YAML for --config, and run nothing.",
+            ),
+        ] = False,
     ) -> int:
         if words and words[0] in COMMANDS and not {"--help", "-h"} & set(words):
             from .terminal import configure_logging
@@ -111,6 +137,12 @@ def build_app(used: str, *, in_full: bool = True) -> App:
             from .config import load_config
 
             app.config = (Dict(load_config(config, set(COMMANDS)), source=str(config)),)
+        if dry_run and used:
+            from .config import print_config
+
+            return print_config(
+                used, app.parse_args(words, exit_on_error=False, print_error=False)[1]
+            )
         return app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
 
     return app

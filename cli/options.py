@@ -6,9 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..batch import BatchSettings
-from .panels import GENERAL
 
-__all__ = ["Batch", "CohortFile", "DryRun", "PredictionsFolder", "StoreLocation"]
+__all__ = ["Batch", "CohortFile", "PredictionsFolder", "StoreLocation"]
 
 CohortFile = Annotated[
     Path,
@@ -23,12 +22,3 @@ PredictionsFolder = Annotated[
     ),
 ]
 Batch = Annotated[BatchSettings, Parameter(name="*")]
-DryRun = Annotated[
-    bool,
-    Parameter(
-        negative="",
-        group=GENERAL,
-        show_default=False,
-        help="Print all settings as YAML for --config, and run nothing.",
-    ),
-]

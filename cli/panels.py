@@ -21,7 +21,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "Patches": {
-        "SharedSettings": ("mpp",),
+        "RunSettings": ("mpp", "patch_px", "centre_px"),
         "TileSettings": (
             "mpp",
             "further_mpp",
@@ -37,7 +37,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "Tissue": {
-        "SharedSettings": ("min_tissue",),
+        "RunSettings": ("min_tissue",),
         "TileSettings": ("min_tissue",),
         "PredictSettings": ("min_tissue",),
         "TissueSettings": ("method", "mpp", "cut_ink", "min_area_um2", "min_hole_um2"),
@@ -99,7 +99,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "BatchSettings": ("workers", "threads", "gpus", "memory_gb", "cluster", "scheduler"),
     },
     "Slides and annotations": {
-        "SharedSettings": ("slide_mpp", "allow_upsampling", "groups"),
+        "RunSettings": ("slide_mpp", "allow_upsampling", "groups"),
         "TileSettings": ("slide_mpp", "allow_upsampling", "groups"),
         "PredictSettings": ("slide_mpp", "allow_upsampling"),
         "EvaluateSettings": ("groups",),
@@ -144,7 +144,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "clear_lock",
         ),
     },
-    GENERAL: {"SharedSettings": ("seed",)},
+    GENERAL: {"RunSettings": ("seed",)},
 }
 """Panel → settings class → fields, in the order of `--help-all`: panels with everyday options, then
 the rest. Every field stands in one panel; settings within settings under their own class."""
@@ -153,8 +153,8 @@ LOCATION = ("workers", "cluster")
 NETWORK = ("train.architecture", "train.examples")
 EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "demo": ("quick", "seed", *LOCATION),
-    "run": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, *LOCATION, "seed"),
-    "doctor": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, "sample.tiles", *LOCATION),
+    "run": ("mpp", "patch-px", "centre-px", *NETWORK, *LOCATION, "seed"),
+    "doctor": ("mpp", "patch-px", "centre-px", *NETWORK, "sample.tiles", *LOCATION),
     "tile": (
         "mpp",
         "patch-px",

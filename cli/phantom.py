@@ -7,8 +7,7 @@ from cyclopts import Parameter
 
 from ..batch import BatchSettings
 from ..phantom import PhantomSettings
-from .config import print_config
-from .options import Batch, DryRun
+from .options import Batch
 from .stages import phantom_stage
 
 __all__ = ["phantom"]
@@ -19,10 +18,7 @@ def phantom(
     *,
     settings: Annotated[PhantomSettings, Parameter(name="*")] = PhantomSettings(),
     batch: Batch = BatchSettings(),
-    dry_run: DryRun = False,
 ) -> int:
     """Make synthetic slides whose tumour is known: pyramidal JPEG TIFFs, ASAP XML, a cohort CSV."""
-    if dry_run:
-        return print_config("phantom", settings, batch)
     _, summary = phantom_stage(out, settings, batch)
     return summary.exit_status

@@ -11,8 +11,7 @@ from ..cohort import Cohort, CohortSlide, propose_cohort
 from ..inference import PredictSettings
 from ..models import CARD
 from ..storage import SettingsError, name_of, parse_location
-from .config import print_config
-from .options import Batch, DryRun
+from .options import Batch
 from .stages import predict_stage
 from .terminal import hide_warnings
 
@@ -28,15 +27,12 @@ def predict(
     *,
     settings: Annotated[PredictSettings, Parameter(name="*")] = PredictSettings(),
     batch: Batch = BatchSettings(),
-    dry_run: DryRun = False,
 ) -> int:
     """Predict slides with a model: a heatmap, its picture and detections for each slide.
 
     By default this process predicts alone, with all cores or the GPU. --workers divides the cores,
     --gpus gives each GPU a process; --cluster and --scheduler are for many machines.
     """
-    if dry_run:
-        return print_config("predict", settings, batch)
     return predict_stage(_load_slides(slides), model, predictions, settings, batch)
 
 

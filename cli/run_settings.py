@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from ..batch import BatchSettings
+from pydantic import model_validator
+
 from ..cohort import Cohort
 from ..eval import EvaluateSettings
 from ..inference import PredictSettings
@@ -18,27 +18,35 @@ from ..storage import Settings, SettingsError, format_count, format_location, lo
 from ..training import TrainSettings
 from ..wsi import GroupMeaning, TissueSettings
 
-__all__ = ["RunSettings", "SharedSettings", "check_cohort", "check_files", "worst_status"]
+__all__ = ["STAGES", "RunSettings", "check_cohort", "check_files", "worst_status"]
 
 logger = logging.getLogger(__name__)
 
-StageSettings = TypeVar("StageSettings", bound=Settings)
-
+STAGES: dict[str, type[Settings]] = {
+    "tile": TileSettings,
+    "train": TrainSettings,
+    "predict": PredictSettings,
+    "evaluate": EvaluateSettings,
+}
 MOST_NAMED = 5  # files in one message
 BY_SEVERITY = (0, 2, 1)  # 1 is the worst: nothing could be done
 
 
 def _field_of_tile(name: str, *, description: str | None = None) -> Any:
-    """Default, limits and help of a field of TileSettings, which has every shared one."""
+    """Default, limits and help of a field of TileSettings, which has every shared one. A dump
+    leaves it out, because the stages have its value."""
     field = copy(TileSettings.model_fields[name])
     field.description = description or field.description
+    field.exclude = True
     return field
 
 
-class SharedSettings(Settings):
-    """Settings that hold for every stage that has them."""
+class RunSettings(Settings):
+    """Settings of every stage of a run, first those that hold for every stage that has them."""
 
     mpp: float = _field_of_tile("mpp")
+    patch_px: int = _field_of_tile("patch_px")
+    centre_px: int = _field_of_tile("centre_px")
     min_tissue: float = _field_of_tile("min_tissue")
     tissue: TissueSettings = _field_of_tile("tissue")
     slide_mpp: float | None = _field_of_tile("slide_mpp")
@@ -47,58 +55,27 @@ class SharedSettings(Settings):
     seed: int = _field_of_tile(
         "seed", description="Seed of the patches, the training and the bootstrap."
     )
+    tile: TileSettings = TileSettings()
+    train: TrainSettings = TrainSettings()
+    predict: PredictSettings = PredictSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
 
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """The settings of every stage of a run."""
-
-    tile: TileSettings
-    train: TrainSettings
-    predict: PredictSettings
-    evaluate: EvaluateSettings
-    batch: BatchSettings
-
+    @model_validator(mode="before")
     @classmethod
-    def combine(
-        cls,
-        shared: SharedSettings,
-        *,
-        tile: TileSettings,
-        train: TrainSettings,
-        predict: PredictSettings,
-        evaluate: EvaluateSettings,
-        batch: BatchSettings,
-    ) -> RunSettings:
+    def _share(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Give the shared settings to every stage that has them; what is set for a stage wins."""
-        return cls(
-            tile=_apply_shared(shared, tile),
-            train=_apply_shared(shared, train),
-            predict=_apply_shared(shared, predict),
-            evaluate=_apply_shared(shared, evaluate),
-            batch=batch,
-        )
-
-    @property
-    def predict_batch(self) -> BatchSettings:
-        """Settings of where prediction runs: those of tiling, without its number of local workers,
-        because each of them would load the network."""
-        return self.batch.model_copy(update={"workers": None}) if self.batch.workers else self.batch
-
-    @property
-    def stages(self) -> dict[str, Settings]:
-        """Settings by the name of their stage."""
-        return {
-            "tile": self.tile,
-            "train": self.train,
-            "predict": self.predict,
-            "evaluate": self.evaluate,
+        settings = {
+            name: value.model_dump(exclude_unset=True) if isinstance(value, Settings) else value
+            for name, value in given.items()
         }
-
-
-def _apply_shared(shared: Settings, stage: StageSettings) -> StageSettings:
-    common = shared.model_dump(exclude_unset=True, include=set(type(stage).model_fields))
-    return type(stage).model_validate(_merge(common, stage.model_dump(exclude_unset=True)))
+        shared = {name: value for name, value in settings.items() if name not in STAGES}
+        for name, stage in STAGES.items():
+            common = {field: shared[field] for field in shared if field in stage.model_fields}
+            settings[name] = _merge(common, settings.get(name, {}))
+        # The validation slides are predicted too: the operating threshold is chosen on them.
+        splits = settings["predict"].get("splits", PredictSettings().splits)
+        settings["predict"]["splits"] = tuple(dict.fromkeys((*splits, "validation")))
+        return settings
 
 
 def _merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,16 +135,14 @@ def check_files(cohort: Cohort, settings: RunSettings) -> None:
     """Warn of slides and annotations of any stage that do not exist, before the work begins.
 
     Raises:
-        SettingsError: no slide to predict exists.
+        SettingsError: no slide to predict and evaluate exists.
     """
     from ..eval import slides_to_evaluate
     from ..inference import slides_to_predict
     from ..patching import slides_to_tile
 
-    outlined = [
-        *slides_to_tile(cohort, settings.tile),
-        *slides_to_evaluate(cohort, settings.evaluate),
-    ]
+    evaluated = slides_to_evaluate(cohort, settings.evaluate)
+    outlined = [*slides_to_tile(cohort, settings.tile), *evaluated]
     predicted = [slide.path for slide in slides_to_predict(cohort, settings.predict)]
     slides = list(dict.fromkeys([*(slide.path for slide in outlined), *predicted]))
     files = [*slides, *dict.fromkeys(slide.annotation for slide in outlined if slide.annotation)]
@@ -177,9 +152,10 @@ def check_files(cohort: Cohort, settings: RunSettings) -> None:
     if not missing:
         return
     names = ", ".join(missing[:MOST_NAMED]) + (", …" if len(missing) > MOST_NAMED else "")
-    if not any(exist[path] for path in predicted):
+    if not any(exist[slide.path] for slide in evaluated):
         raise SettingsError(
-            f"no slide to predict exists: {names}; check the cohort's paths and their disk"
+            f"no slide to predict and evaluate exists: {names}; check the cohort's paths and "
+            "their disk"
         )
     logger.warning(
         "%s of the cohort cannot be found, and the run goes on without: %s; check the paths and "

@@ -39,6 +39,7 @@ __all__ = [
     "phantom_stage",
     "predict_stage",
     "run_stages",
+    "threshold_stage",
     "tile_stage",
     "train_stage",
 ]
@@ -46,7 +47,7 @@ __all__ = [
 SHOWN = ("loss", "validation_auc")  # while a training runs
 
 
-def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
+def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSettings) -> int:
     """Run every stage into out/{store, model, predictions, report}; return the worst exit status,
     1 as soon as no slide is left.
 
@@ -58,15 +59,16 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings) -> int:
 
     check_cohort(cohort, settings)
     check_files(cohort, settings)
-    tiled = tile_stage(cohort, out / "store", settings.tile, settings.batch)
+    tiled = tile_stage(cohort, out / "store", settings.tile, batch)
     if tiled == 1:
         return 1
     train_stage(out / "store", out / "model", settings.train)
-    predicted = predict_stage(
-        cohort, out / "model", out / "predictions", settings.predict, settings.predict_batch
-    )
+    # Each local worker would load the network: prediction runs in this process.
+    alone = batch.model_copy(update={"workers": None}) if batch.workers else batch
+    predicted = predict_stage(cohort, out / "model", out / "predictions", settings.predict, alone)
     if predicted == 1:
         return 1
+    threshold_stage(cohort, out / "model", out / "predictions")
     evaluated = evaluate_stage(cohort, out / "predictions", out / "report", settings.evaluate)
     return worst_status([tiled, predicted, evaluated])
 
@@ -235,6 +237,14 @@ def _describe_prediction(settings: PredictSettings, batch: BatchSettings) -> str
         from ..models import describe_device
 
         return f"{workers}, {describe_device(openvino=settings.runtime != 'keras')}"
+
+
+def threshold_stage(cohort: Cohort, model: Path, predictions: Path) -> None:
+    """Choose the operating threshold of a model on the validation slides."""
+    from ..training import choose_threshold
+
+    threshold = choose_threshold(cohort, model, predictions)
+    print_stage_line("", f"operating threshold {threshold.value:g}, {threshold.origin}")
 
 
 def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> int:

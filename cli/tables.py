@@ -78,8 +78,9 @@ def print_summary(stage: str, summary: BatchSummary) -> None:
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
-    """Print patch AUC, slide AUC and FROC with intervals, and sensitivity at each rate of false
-    positives."""
+    """Print patch AUC, slide AUC and FROC with intervals, sensitivity at each rate of false
+    positives, the official scores where they were asked for, and the calls at the operating
+    point."""
     if len(metrics["models"]) > 1:
         names = ", ".join(metrics["models"])
         print_stage_line("", f"predictions of {len(metrics['models'])} different models: {names}")
@@ -91,9 +92,26 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     }
     for rate, figure in froc["sensitivity_at_false_positives_per_slide"].items():
         figures[f"sensitivity at {rate} FP per slide"] = {**figure, "note": ""}
+    official = metrics.get("official") or {"programs": {}, "notes": []}
+    for name, program in official["programs"].items():
+        figures[f"{name} FROC score"] = program["score"]
     interval = f"{metrics['settings']['confidence']:.0%} interval"
     rows = [[name, *_figure(figure)] for name, figure in figures.items()]
     _print(["figure", "value", interval], rows, right=["value"], indent=STAGE_WIDTH + 1)
+    for note in official["notes"]:
+        print_stage_line("", note)
+    print_stage_line("", _describe_calls(metrics["operating_point"]))
+
+
+def _describe_calls(point: dict[str, Any]) -> str:
+    origin = f" ({point['origin']})" if point.get("origin") else ""
+    tumor = (
+        f"{point['tumor_slides_called']} of {format_count(point['tumor_slides'], 'tumour slide')}"
+    )
+    normal = (
+        f"{point['normal_slides_called']} of {format_count(point['normal_slides'], 'normal slide')}"
+    )
+    return f"called tumour from {point['threshold']:g} on{origin}: {tumor}, {normal}"
 
 
 def _figure(figure: dict[str, Any]) -> tuple[str, str]:

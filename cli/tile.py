@@ -9,8 +9,7 @@ from ..batch import BatchSettings
 from ..cohort import Cohort
 from ..patching import HardSettings, TileSettings
 from ..storage import parse_location
-from .config import print_config
-from .options import Batch, CohortFile, DryRun, StoreLocation
+from .options import Batch, CohortFile, StoreLocation
 from .stages import hard_negatives_stage, tile_stage
 
 __all__ = ["tile"]
@@ -31,14 +30,11 @@ def tile(
     ] = None,
     hard: HardSettings = HardSettings(),
     batch: Batch = BatchSettings(),
-    dry_run: DryRun = False,
 ) -> int:
     """Extract balanced patches from annotated slides into a patch store.
 
     Slides that the store already holds, made with the same settings, are skipped.
     """
-    if dry_run:
-        return print_config("tile", settings, batch, hard=hard)
     table, location = Cohort.load(cohort), parse_location(store, Path())
     if from_heatmaps is not None:
         return hard_negatives_stage(table, location, from_heatmaps, settings, hard, batch)

@@ -7,8 +7,7 @@ from cyclopts import Parameter
 
 from ..storage import parse_location
 from ..training import TrainSettings
-from .config import print_config
-from .options import DryRun, StoreLocation
+from .options import StoreLocation
 from .stages import train_stage
 
 __all__ = ["train"]
@@ -19,10 +18,7 @@ def train(
     model: Annotated[Path, Parameter(help="Model folder to make, or to continue.")],
     *,
     settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
-    dry_run: DryRun = False,
 ) -> int:
     """Train a model on a patch store: best and last weights, a card and the training curve."""
-    if dry_run:
-        return print_config("train", settings)
     train_stage(parse_location(store, Path()), model, settings)
     return 0

@@ -21,12 +21,13 @@ from ..storage import (
     Location,
     SettingsError,
     atomic_file,
+    expand_home,
     fold_name,
     format_location,
     name_of,
     parse_location,
 )
-from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideFrame
+from ..wsi import DEFAULT_GROUPS, Annotation, AnnotationOrigin, GroupMeaning, SlideFrame
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 
@@ -35,6 +36,7 @@ Split = Literal["train", "validation", "test", ""]
 # A file name may have 255 bytes; a hash, a suffix and the endings of partial files are added.
 ID_BYTES = 150
 COLUMNS = ("slide", "annotation", "label", "patient", "split", "mpp", "exhaustive")
+SIZE = ("width", "height")
 YES_NO = {"": True, "yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 
 
@@ -51,6 +53,8 @@ class CohortSlide:
     split: Split = ""
     mpp: float | None = None
     """µm per level-0 px; overrides the µm/px in the file."""
+    size: tuple[int, int] | None = None
+    """(width, height), level-0 px; with `mpp` enough to score detections without the file."""
     further: tuple[tuple[str, str], ...] = ()
     """Further columns of the table, such as scanner or centre, as (name, value)."""
 
@@ -68,6 +72,23 @@ class CohortSlide:
     def column(self, name: str) -> str:
         """Return the value of a further column, named in any case; empty if there is none."""
         return next((text for own, text in self.further if fold_name(own) == fold_name(name)), "")
+
+    @property
+    def annotation_origin(self) -> AnnotationOrigin:
+        """Corner that the annotation's px are counted from, by the column annotation_origin: slide,
+        bounds (the scanned part, as in QuPath), or empty where nobody says.
+
+        Raises:
+            SettingsError: the column has another value.
+        """
+        stated = self.column("annotation_origin").casefold()
+        for origin in get_args(AnnotationOrigin):
+            if origin == stated:
+                return origin
+        raise SettingsError(
+            f"cohort: annotation_origin of {self.id} is {stated!r}; use slide, bounds or leave it "
+            "empty"
+        )
 
     exhaustive: bool = True
     """True if every tumour of the slide is outlined; if not, tissue outside the outlines may be
@@ -99,7 +120,10 @@ class CohortSlide:
         # Evaluation may run where the slides are not. A URL that fails to answer stays an error.
         has_slide = not isinstance(self.path, Path) or self.path.exists()
         annotation = Annotation.load(
-            self.annotation, groups=groups, slide=frame or (self.path if has_slide else None)
+            self.annotation,
+            groups=groups,
+            slide=frame or (self.path if has_slide else None),
+            origin=self.annotation_origin,
         )
         if (self.label == "tumor") == annotation.tumor.is_empty:
             if self.label == "tumor":
@@ -170,7 +194,8 @@ class Cohort:
 
     @classmethod
     def load(cls, path: Path) -> "Cohort":
-        """Read a CSV with the columns slide, annotation, label, patient, split, mpp and exhaustive.
+        """Read a CSV with the columns slide, annotation, label, patient, split, mpp, exhaustive,
+        width and height.
 
         Only slide is required: a path, relative to the CSV, or a URL. Columns are found in any
         case and order; further ones are kept as text.
@@ -187,7 +212,7 @@ class Cohort:
         Raises:
             SettingsError: not such a table, or an invalid value; the message names the row.
         """
-        columns = [CsvColumn(name=name) for name in COLUMNS]
+        columns = [CsvColumn(name=name) for name in (*COLUMNS, *SIZE)]
         table = CsvTable.load(path, columns, required=["slide"], error=SettingsError)
         rows = [_row(row, path.parent) for row in table]
         if not rows:
@@ -203,6 +228,7 @@ class Cohort:
     def write(self, file, folder: Path) -> None:
         """Write the CSV to an open text file with paths inside folder relative to it."""
         further = list(dict.fromkeys(name for slide in self.slides for name, _ in slide.further))
+        size = SIZE if any(slide.size for slide in self.slides) else ()
         rows = [
             [
                 _relative(slide.path, folder),
@@ -212,6 +238,7 @@ class Cohort:
                 slide.split,
                 "" if slide.mpp is None else str(slide.mpp),
                 "" if slide.exhaustive else "no",
+                *(map(str, slide.size) if slide.size else ("",) * len(size)),
                 *map(slide.column, further),
             ]
             for slide in self.slides
@@ -220,7 +247,7 @@ class Cohort:
         needs_quotes = any(cell.startswith(" ") or "\r" in cell for row in rows for cell in row)
         quoting = csv.QUOTE_ALL if needs_quotes else csv.QUOTE_MINIMAL
         writer = csv.writer(file, lineterminator="\n", quoting=quoting)
-        writer.writerows([[*COLUMNS, *further], *rows])
+        writer.writerows([[*COLUMNS, *size, *further], *rows])
 
 
 def _row(row: CsvRow, folder: Path) -> CohortSlide:
@@ -240,14 +267,28 @@ def _row(row: CsvRow, folder: Path) -> CohortSlide:
     return CohortSlide(
         id=Path(name_of(slide)).stem,
         path=slide,
-        annotation=folder / annotation if annotation else None,
+        annotation=folder / expand_home(annotation) if annotation else None,
         label=choice("label", get_args(Label)),  # pyright: ignore[reportArgumentType]
         patient=row.text("patient"),
         split=choice("split", get_args(Split)),  # pyright: ignore[reportArgumentType]
         mpp=row.number("mpp") if row.text("mpp") else None,
+        size=_read_size(row),
         further=tuple(row.further.items()),
         exhaustive=YES_NO[choice("exhaustive", tuple(YES_NO))],
     )
+
+
+def _read_size(row: CsvRow) -> tuple[int, int] | None:
+    """Width and height of a slide, level-0 px; None where both cells are empty."""
+    if not any(map(row.text, SIZE)):
+        return None
+    width, height = (row.number(name) if row.text(name) else 0.0 for name in SIZE)
+    if not (width >= 1 and height >= 1 and width.is_integer() and height.is_integer()):
+        given = " × ".join(row.text(name) or "nothing" for name in SIZE)
+        raise SettingsError(
+            f"{row.where}: width and height are {given}; give both in whole level-0 px, or neither"
+        )
+    return int(width), int(height)
 
 
 def _find_slide(text: str, folder: Path) -> Location:

@@ -4,9 +4,10 @@ from .annotation_checks import AnnotationFacts
 from .checkup import CohortCheckup, SlideCheckup, SplitFacts
 from .cohort_checks import load_cohort
 from .estimate import StageEstimate
-from .examine_cohort import examine_cohort, save_checkup
+from .examine_cohort import examine_cohort
 from .findings import Finding, Severity
-from .pixel_checks import PixelFacts, TileSample
+from .pixel_checks import TileSample
+from .save import save_checkup
 from .settings import DoctorSettings, SampleSettings
 from .terminal_table import format_checkup
 from .workload import PredictWorkload, TileWorkload
@@ -16,7 +17,6 @@ __all__ = [
     "CohortCheckup",
     "DoctorSettings",
     "Finding",
-    "PixelFacts",
     "PredictWorkload",
     "SampleSettings",
     "Severity",

@@ -1,8 +1,12 @@
 """Checks of a slide's annotation: on its own, and against the slide. Level-0 px."""
 
+import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from logging.handlers import BufferingHandler
 
 import numpy as np
 import shapely
@@ -12,7 +16,6 @@ from ..cohort import CohortSlide
 from ..eval import EvaluateSettings, find_lesions
 from ..storage import GigaslideError
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideInfo, TissueMask
-from .captured_logs import capture_warnings
 from .findings import Finding, error, from_exception, note, warning
 from .settings import DoctorSettings
 
@@ -94,8 +97,10 @@ def load_annotation(
         return None, _missing(row, is_tiled=is_tiled)
     groups: dict[str, GroupMeaning] = {**DEFAULT_GROUPS, **settings.tile.groups}
     try:
-        with capture_warnings("gigaslide.wsi.annotations") as messages:
-            annotation = Annotation.load(row.annotation, groups=groups, slide=row.path)
+        with _capture_warnings("gigaslide.wsi.annotations") as records:
+            annotation = Annotation.load(
+                row.annotation, groups=groups, slide=row.path, origin=row.annotation_origin
+            )
     except GigaslideError as failure:
         return None, [from_exception("annotation", failure, source=row.annotation)]
     findings = [*_check_label(row, annotation)]
@@ -108,9 +113,9 @@ def load_annotation(
                 "leave the exhaustive column empty if every tumour is outlined",
             )
         )
-    if messages:
-        first = messages[0].removeprefix(f"{row.annotation}: ")
-        more = f" (and {len(messages) - 1} more)" if messages[1:] else ""
+    if records:
+        first = records[0].getMessage().removeprefix(f"{row.annotation}: ")
+        more = f" (and {len(records) - 1} more)" if records[1:] else ""
         findings.append(
             warning(
                 "annotation",
@@ -119,6 +124,22 @@ def load_annotation(
             )
         )
     return annotation, findings
+
+
+@contextmanager
+def _capture_warnings(name: str) -> Iterator[list[logging.LogRecord]]:
+    """Collect the warnings of a logger and its children, and keep them from other handlers."""
+    logger, handler = logging.getLogger(name), BufferingHandler(sys.maxsize)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield handler.buffer
+    finally:
+        logger.setLevel(level)
+        logger.propagate = propagate
+        logger.removeHandler(handler)
 
 
 def _missing(row: CohortSlide, *, is_tiled: bool) -> list[Finding]:

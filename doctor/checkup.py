@@ -8,15 +8,20 @@ from typing import Any
 
 from ..cohort import CohortSlide
 from ..storage import gigaslide_version
+from ..wsi import SlideInfo
 from .annotation_checks import AnnotationFacts
 from .estimate import StageEstimate
 from .findings import BY_SEVERITY, Finding, Severity, find_worst
-from .pixel_checks import PixelFacts, TileSample
+from .pixel_checks import TileSample
 from .workload import PredictWorkload, TileWorkload
 
 __all__ = ["CohortCheckup", "SlideCheckup", "SplitFacts"]
 
 FORMAT = "gigaslide-checkup/2"
+PIXELS = (
+    *("width", "height", "mpp", "mpp_source", "vendor", "reader", "reader_reason"),
+    *("level_downsamples", "bounds"),
+)  # of a slide's metadata, in checkup.json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +34,7 @@ class SlideCheckup:
     patient: str
     split: str
     findings: tuple[Finding, ...] = ()
-    pixels: PixelFacts | None = None
+    pixels: SlideInfo | None = None
     tiles: TileSample | None = None
     tissue_mm2: float | None = None
     tissue_seconds: float = 0.0
@@ -107,6 +112,10 @@ class CohortCheckup:
         return sum(_severity(slide) == severity for slide in self.slides)
 
     def to_json(self) -> dict[str, Any]:
+        content = dataclasses.asdict(self)
+        for slide in content["slides"]:
+            if slide["pixels"]:
+                slide["pixels"] = {name: slide["pixels"][name] for name in PIXELS}
         return {
             "format": FORMAT,
             "exit_status": self.exit_status,
@@ -115,7 +124,7 @@ class CohortCheckup:
                 "warning": self.count("warning"),
                 "good": self.count(None),
             },
-            **dataclasses.asdict(self),
+            **content,
             "made_with": {"gigaslide": gigaslide_version()},
         }
 

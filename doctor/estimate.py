@@ -78,7 +78,7 @@ def _estimate_tiling(slides: Sequence["SlideCheckup"], *, workers: int) -> Stage
 def _estimate_training(
     slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int
 ) -> StageEstimate:
-    train = settings.train
+    train, architecture = settings.train, find_architecture(settings.train.architecture)
     rate = _windows_per_s(settings, cores)
     validated = ceil_div(train.examples, train.validate_every) * train.validation_patches
     seconds = (train.examples * TRAINING_COST + validated) / rate
@@ -96,16 +96,11 @@ def _estimate_training(
         slides=len(used),
         items=train.examples if can_train else 0,
         unit="examples",
-        bytes=_model_bytes(settings) if can_train else 0,
+        bytes=WEIGHTS_WRITTEN * architecture.weights_bytes if can_train else 0,
         hours=seconds / 3600 if can_train else 0,
         basis=f"{train.architecture} at {round_figure(rate / TRAINING_COST)} patches per second, "
         "not measured",
     )
-
-
-def _model_bytes(settings: DoctorSettings) -> int:
-    """Size of the model folder, which holds weights alone, and of the checkpoint beside it."""
-    return WEIGHTS_WRITTEN * find_architecture(settings.train.architecture).weights_bytes
 
 
 def _estimate_prediction(

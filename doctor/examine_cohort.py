@@ -1,27 +1,21 @@
 """Check-up of a cohort: its slides in parallel, then findings between slides, then estimates."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from ..batch import BatchSettings, SlideOutcome, available_cores, run_slides
 from ..cohort import Cohort
 from ..inference import slides_to_predict
 from ..patching import slides_to_tile
-from ..storage import atomic_folder
 from .checkup import CohortCheckup, SlideCheckup
 from .cohort_checks import check_cohort, count_splits, warn_of_unlike_mpp
 from .estimate import estimate_stages
 from .examine_slide import ExaminedSlide, SlideToCheck, examine_slide
 from .findings import Finding, error
-from .html_page import render_page
 from .settings import DoctorSettings
 
-__all__ = ["examine_cohort", "save_checkup"]
-
-JSON, PAGE = "checkup.json", "checkup.html"
+__all__ = ["examine_cohort"]
 
 
 def examine_cohort(
@@ -35,11 +29,14 @@ def examine_cohort(
 ) -> CohortCheckup:
     """Examine every slide of the cohort called name; known are the findings of loading it."""
     rows = {slide.id: SlideCheckup.of_row(slide) for slide in cohort}
+    tiled = {slide.id for slide in slides_to_tile(cohort, settings.tile)}
+    predicted = {slide.id for slide in slides_to_predict(cohort, settings.predict)}
+    to_check = [
+        SlideToCheck(row=row, is_tiled=row.id in tiled, is_predicted=row.id in predicted)
+        for row in cohort
+    ]
     summary = run_slides(
-        partial(examine_slide, settings=settings),
-        _slides_to_check(cohort, settings),
-        batch,
-        on_outcome=on_outcome,
+        partial(examine_slide, settings=settings), to_check, batch, on_outcome=on_outcome
     )
     slides = warn_of_unlike_mpp(
         [_checkup_of(outcome, rows[outcome.slide]) for outcome in summary.outcomes]
@@ -57,15 +54,6 @@ def examine_cohort(
     )
 
 
-def _slides_to_check(cohort: Cohort, settings: DoctorSettings) -> list[SlideToCheck]:
-    tiled = {slide.id for slide in slides_to_tile(cohort, settings.tile)}
-    predicted = {slide.id for slide in slides_to_predict(cohort, settings.predict)}
-    return [
-        SlideToCheck(row=row, is_tiled=row.id in tiled, is_predicted=row.id in predicted)
-        for row in cohort
-    ]
-
-
 def _checkup_of(outcome: SlideOutcome, row: SlideCheckup) -> SlideCheckup:
     if isinstance(outcome, ExaminedSlide):
         return outcome.checkup
@@ -79,20 +67,3 @@ def _checkup_of(outcome: SlideOutcome, row: SlideCheckup) -> SlideCheckup:
         advice = "leave the slide out, and report the traceback in checkup.json"
         crash = error("crash", f"the check-up failed: {outcome.reason}", advice)
     return replace(row, findings=(crash,), traceback=outcome.traceback)
-
-
-def save_checkup(checkup: CohortCheckup, out: Path) -> Path:
-    """Write checkup.json and checkup.html into the folder out, both or none; return the page's
-    path.
-
-    Raises:
-        SettingsError: out holds something else than a check-up.
-    """
-    with atomic_folder(out, known_by=JSON) as folder:
-        (folder / JSON).write_text(
-            json.dumps(checkup.to_json(), indent=1, allow_nan=False), encoding="utf-8"
-        )
-        (folder / PAGE).write_text(
-            render_page(checkup), encoding="utf-8", errors="backslashreplace"
-        )
-    return out / PAGE

@@ -2,9 +2,10 @@
 
 import hashlib
 import time
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from threading import Thread
 
 from shapely.geometry import MultiPolygon
 
@@ -17,10 +18,9 @@ from ..wsi import Annotation, Slide, TissueMask, open_slide, tissue_mask
 from .annotation_checks import AnnotationFacts, check_on_slide, load_annotation
 from .checkup import SlideCheckup
 from .findings import Finding, error, from_exception, warning
-from .pixel_checks import COPY_AGAIN, PixelFacts, check_pixels, overview_mpx, sample_tiles
+from .pixel_checks import COPY_AGAIN, check_pixels, overview_mpx, sample_tiles
 from .settings import DoctorSettings
-from .timeout import run_with_timeout
-from .workload import TileWorkload, measure_prediction, measure_tiling
+from .workload import PredictWorkload, TileWorkload, measure_prediction, measure_tiling
 
 __all__ = ["ExaminedSlide", "SlideToCheck", "examine_slide"]
 
@@ -50,8 +50,13 @@ class ExaminedSlide(SlideOutcome):
 def examine_slide(to_check: SlideToCheck, *, settings: DoctorSettings) -> ExaminedSlide:
     """Run every check on one slide, except those that an earlier finding makes impossible."""
     start, minutes = time.perf_counter(), settings.sample.minutes
-    checkup = run_with_timeout(partial(_examine, to_check, settings), seconds=60 * minutes)
-    if checkup is None:
+    # A read that hangs ends only with its process, which a daemon thread does not keep from ending.
+    future: Future[SlideCheckup] = Future()
+    Thread(target=_fulfil, args=(future, to_check, settings), daemon=True).start()
+    wait([future], timeout=60 * minutes)
+    if future.done():
+        checkup = future.result()
+    else:
         hang = error(
             "time",
             f"not finished after {minutes:g} min: the slide, its annotation or their disk hangs",
@@ -66,6 +71,13 @@ def examine_slide(to_check: SlideToCheck, *, settings: DoctorSettings) -> Examin
         seconds=seconds,
         checkup=replace(checkup, seconds=seconds),
     )
+
+
+def _fulfil(future: Future[SlideCheckup], to_check: SlideToCheck, settings: DoctorSettings) -> None:
+    try:
+        future.set_result(_examine(to_check, settings))
+    except BaseException as failure:  # the caller's thread raises it again
+        future.set_exception(failure)
 
 
 def _examine(to_check: SlideToCheck, settings: DoctorSettings) -> SlideCheckup:
@@ -96,16 +108,16 @@ def _examine_open(
 ) -> SlideCheckup:
     findings = [*checkup.findings, *check_pixels(slide, to_check.row, settings)]
     start = time.perf_counter()
-    tissue = _detect_tissue(slide, settings)
+    tissue = None
+    if overview_mpx(slide, settings.tile.tissue.mpp) <= settings.sample.overview_mpx:
+        tissue = tissue_mask(slide, settings.tile.tissue)
     tissue_seconds = time.perf_counter() - start
     if tissue is not None and tissue.is_empty:
         advice = "look at the slide; if it has tissue, see --tissue.method"
         findings.append(warning("tissue", "no tissue found", advice))
     tiles, unreadable = sample_tiles(slide, tissue, settings)
     findings += unreadable
-    checkup = replace(
-        checkup, pixels=PixelFacts.of(slide.info), tissue_seconds=tissue_seconds, tiles=tiles
-    )
+    checkup = replace(checkup, pixels=slide.info, tissue_seconds=tissue_seconds, tiles=tiles)
     if annotation is not None:
         start = time.perf_counter()
         facts = AnnotationFacts.measure(annotation, slide.info, tissue, settings.evaluate)
@@ -116,8 +128,9 @@ def _examine_open(
         tumor = MultiPolygon() if annotation is None else annotation.tumor
         area_um2 = float(tissue.mask.sum()) * (tissue.scale_level0 * slide.info.mpp) ** 2
         checkup = replace(checkup, tissue_mm2=area_um2 / 1e6)
-        checkup, more = _measure_work(checkup, slide, to_check, tissue, tumor, settings)
-        findings += more
+        tile, predict = _measure_work(slide, to_check, tissue, tumor, settings)
+        findings += _check_patches(tile, tissue)
+        checkup = replace(checkup, tile=tile, predict=predict)
     lost = len(slide.unreadable) - tiles.unreadable
     if lost and all(finding.severity != "error" for finding in unreadable):
         count = format_count(lost, "tile")
@@ -126,27 +139,20 @@ def _examine_open(
     return replace(checkup, findings=tuple(findings))
 
 
-def _detect_tissue(slide: Slide, settings: DoctorSettings) -> TissueMask | None:
-    if overview_mpx(slide, settings.tile.tissue.mpp) > settings.sample.overview_mpx:
-        return None
-    return tissue_mask(slide, settings.tile.tissue)
-
-
 def _measure_work(
-    checkup: SlideCheckup,
     slide: Slide,
     to_check: SlideToCheck,
     tissue: TissueMask,
     tumor: MultiPolygon,
     settings: DoctorSettings,
-) -> tuple[SlideCheckup, list[Finding]]:
+) -> tuple[TileWorkload | None, PredictWorkload | None]:
     label_fits = (to_check.row.label != "tumor") == tumor.is_empty
     tile = predict = None
     if to_check.is_tiled and label_fits and _can_read(slide, settings.tile, settings):
         tile = measure_tiling(slide, to_check.row, tissue, tumor, settings)
     if to_check.is_predicted and _can_read(slide, settings.predict, settings):
         predict = measure_prediction(slide, tissue, settings)
-    return replace(checkup, tile=tile, predict=predict), _check_patches(tile, tissue)
+    return tile, predict
 
 
 def _can_read(

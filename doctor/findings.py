@@ -1,6 +1,7 @@
 """Findings of a check-up: severity, message, and advice."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 __all__ = [
@@ -19,7 +20,7 @@ Severity = Literal["error", "warning", "note"]
 BY_SEVERITY: tuple[Severity, ...] = ("error", "warning", "note")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """One finding on a slide, or on several slides together."""
 
@@ -32,16 +33,9 @@ class Finding:
     """Ids of the slides concerned; empty for a finding that belongs to one slide."""
 
 
-def error(check: str, message: str, advice: str, *, slides: tuple[str, ...] = ()) -> Finding:
-    return Finding(severity="error", check=check, message=message, advice=advice, slides=slides)
-
-
-def warning(check: str, message: str, advice: str, *, slides: tuple[str, ...] = ()) -> Finding:
-    return Finding(severity="warning", check=check, message=message, advice=advice, slides=slides)
-
-
-def note(check: str, message: str, advice: str = "", *, slides: tuple[str, ...] = ()) -> Finding:
-    return Finding(severity="note", check=check, message=message, advice=advice, slides=slides)
+error = partial(Finding, "error")
+warning = partial(Finding, "warning")
+note = partial(Finding, "note")
 
 
 def from_exception(check: str, exception: Exception, *, source: object) -> Finding:

@@ -6,17 +6,17 @@ Frames: tiles are counted (row, column) on their level; the tissue mask is addre
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..cohort import CohortSlide
 from ..storage import UnreadableRegionError
-from ..wsi import Region, Slide, SlideInfo, TissueMask, ceil_div, describe_unlikely_mpp
+from ..wsi import Slide, SlideInfo, TissueMask, ceil_div, describe_unlikely_mpp
 from .findings import Finding, error, note, warning
 from .settings import DoctorSettings, SampleSettings
 
-__all__ = ["COPY_AGAIN", "PixelFacts", "TileSample", "check_pixels", "overview_mpx", "sample_tiles"]
+__all__ = ["COPY_AGAIN", "TileSample", "check_pixels", "overview_mpx", "sample_tiles"]
 
 OPENSLIDE = "OpenSlide"
 LARGE_MPX = 64.0  # a larger overview takes seconds
@@ -27,26 +27,6 @@ POWER_OF_TWO = 0.02  # tolerance: sizes are rounded up, so 513.1 counts as 512
 MOST_CANDIDATES = 2**18  # tiles that are compared with the tissue mask
 COPY_AGAIN = "copy the file again; a run skips the tiles that cannot be read"
 VERIFY_MPP = "verify it; if it is wrong, give the right one in the mpp column"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PixelFacts:
-    """Metadata of a slide. Sizes in level-0 px; mpp in µm per level-0 px."""
-
-    width: int
-    height: int
-    mpp: float
-    mpp_source: str
-    vendor: str
-    reader: str
-    reader_reason: str
-    level_downsamples: tuple[float, ...]
-    bounds: Region | None
-    """The scanned part; None if the file does not state it."""
-
-    @classmethod
-    def of(cls, info: SlideInfo) -> "PixelFacts":
-        return cls(**{field.name: getattr(info, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,13 +145,18 @@ def sample_tiles(
     slide: Slide, tissue: TissueMask | None, settings: DoctorSettings
 ) -> tuple[TileSample, list[Finding]]:
     """Decode some tiles of every level, over tissue if there is any."""
-    sampled, decoded_px, seconds = 0, 0, 0.0
+    info, sampled, decoded_px, seconds = slide.info, 0, 0, 0.0
     read_by_run = _levels_read(slide, settings)
     failed: set[tuple[int, int, int]] = set()
-    for level in range(len(slide.info.level_sizes)):
-        for row, column in _choose_tiles(slide.info, level, tissue, settings.sample):
+    for level in range(len(info.level_sizes)):
+        (level_width, level_height), (across, down) = (
+            info.level_sizes[level],
+            info.level_tiles[level],
+        )
+        for row, column in _choose_tiles(info, level, tissue, settings.sample):
             sampled += 1
-            x, y, width, height = _tile_box(slide.info, level, row, column)
+            x, y = column * across, row * down
+            width, height = min(across, level_width - x), min(down, level_height - y)
             start = time.perf_counter()
             try:
                 slide.read_level(level, x=x, y=y, width=width, height=height, cached=False)
@@ -212,13 +197,6 @@ def _levels_read(slide: Slide, settings: DoctorSettings) -> set[int]:
     }
     levels = {slide.scale(mpp, allow_upsampling=True).level for mpp in spacings}
     return levels | {tile.level for tile in slide.unreadable}
-
-
-def _tile_box(info: SlideInfo, level: int, row: int, column: int) -> tuple[int, int, int, int]:
-    """(x, y, width, height) of a tile, level px."""
-    (width, height), (across, down) = info.level_sizes[level], info.level_tiles[level]
-    x, y = column * across, row * down
-    return x, y, min(across, width - x), min(down, height - y)
 
 
 def _choose_tiles(

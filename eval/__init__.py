@@ -5,7 +5,7 @@ from .compare_models import compare_cohort
 from .notebook import SlideTruth, evaluate
 from .pn_stage import STAGES, patient_stage, weighted_kappa
 from .predictions.detection_files import DetectionFiles
-from .predictions.prediction import Prediction, open_predictions
+from .predictions.prediction import Prediction, Predictions, SlideFile, open_predictions
 from .report.evaluation import Evaluation
 from .scoring.matching import Match, PooledMatches, SlideMatches, match_detections
 from .scoring.slide_result import SlideResult, SlideStatus
@@ -23,6 +23,7 @@ from .statistics.scores import (
     calibration_curve,
     delong_interval,
     roc_curve,
+    youden_threshold,
 )
 from .truth.lesions import Lesions, find_lesions
 from .truth.mask_lesions import MaskLesions, Raster, label_mask
@@ -51,10 +52,12 @@ __all__ = [
     "Pairs",
     "PooledMatches",
     "Prediction",
+    "Predictions",
     "Ranking",
     "Raster",
     "Resampling",
     "Roc",
+    "SlideFile",
     "SlideMatches",
     "SlideResult",
     "SlideStatus",
@@ -78,4 +81,5 @@ __all__ = [
     "roc_curve",
     "slides_to_evaluate",
     "weighted_kappa",
+    "youden_threshold",
 ]

@@ -11,6 +11,7 @@ from ..cohort import Cohort, CohortSlide
 from ..storage import GigaslideError, Output, Recipe, SettingsError
 from . import pn_stage
 from .predictions.prediction import Prediction, Predictions, SlideFile, open_predictions
+from .predictions.threshold import find_threshold
 from .report.evaluation import Evaluation, evaluate_results
 from .report.page import evaluation_html
 from .report.pictures import Gallery
@@ -65,6 +66,9 @@ def evaluate_cohort(
     as CSV: see `open_predictions`. A slide that cannot be scored is excluded and listed with its
     reason. on_slide receives the id of every slide that is done.
 
+    Without a given slide_threshold, the operating point is at the threshold of the model card, see
+    `find_threshold`.
+
     Raises:
         SettingsError: no slides of that split, or out holds something else than an evaluation.
         ScoreError: no predictions, or detections that cannot be used or are of slides the cohort
@@ -73,9 +77,11 @@ def evaluate_cohort(
     check_choice(cohort, settings)
     opened = open_predictions(predictions, cohort)
     slides = slides_to_evaluate(cohort, settings)
-    output = _output(out, slides, opened, settings)
+    threshold = find_threshold(predictions, settings)
+    output = _output(out, slides, opened, threshold.apply(settings))
     output.refuse_foreign()
-    evaluation = _evaluate(slides, opened, settings, on_slide=on_slide)
+    evaluation = _evaluate(slides, opened, threshold.apply(settings), on_slide=on_slide)
+    evaluation = replace(evaluation, threshold_origin=threshold.origin)
     command = format_command("evaluate", [cohort.source, predictions, out], settings)
     with output.write() as partial:
         _write(evaluation, command, Path(partial))
@@ -90,7 +96,8 @@ def find_evaluation(
     """Return the metrics in out if `evaluate_cohort` would only repeat them; None where there is no
     whole evaluation of the same inputs."""
     slides, opened = slides_to_evaluate(cohort, settings), open_predictions(predictions, cohort)
-    if not _output(out, slides, opened, settings).state().is_unchanged:
+    resolved = find_threshold(predictions, settings).apply(settings)
+    if not _output(out, slides, opened, resolved).state().is_unchanged:
         return None
     try:
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
@@ -165,7 +172,7 @@ def _evaluate(
     gallery, results = Gallery(settings, slides=len(slides)), []
     peaks: dict[str, Peaks] = {}
     classes: dict[str, str] = {}
-    has_stages, threshold = pn_stage.is_asked(slides, settings), settings.slide_threshold
+    has_stages, threshold = pn_stage.is_asked(slides, settings), settings.threshold
     for slide in slides:
         with SlideFile(slide) as file:
             result, prediction = score_file(slide, predictions, file, settings)
@@ -207,7 +214,7 @@ def _output(
 
 def _write(evaluation: Evaluation, command: str, folder: Path) -> None:
     for name, table in evaluation.tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        table.to_csv(folder.absolute() / f"{name}.csv", index=False, lineterminator="\n")
     text = json.dumps(evaluation.metrics, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "metrics.json").write_text(text, encoding="utf-8")
     html = evaluation_html(evaluation, made_with=list_versions(), command=command)

@@ -3,7 +3,8 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..cohort import Cohort
 from ..storage import Output, Recipe, SettingsError
 from .cohort_evaluation import score_file, slides_to_evaluate
 from .predictions.prediction import Predictions, SlideFile, open_predictions
+from .predictions.threshold import OperatingThreshold, find_threshold
 from .report.drawing import SlidePictures
 from .report.page import ModelCurves, comparison_html
 from .report.pictures import draw_slide, try_to_draw
@@ -38,6 +40,7 @@ class _Models:
     """Predictions and results of each model, by name."""
 
     opened: Mapping[str, Predictions]
+    thresholds: Mapping[str, OperatingThreshold]
     scored: Mapping[str, Sequence[SlideResult]]
 
     def curves(self, shared: Sequence[str], settings: EvaluateSettings) -> dict[str, ModelCurves]:
@@ -76,8 +79,13 @@ class _Models:
             prediction = predicted.get(name)
             drawn[name] = try_to_draw(
                 f"{slide}, {name}",
-                lambda result=result, prediction=prediction: draw_slide(
-                    overview, result, prediction, settings, most_bytes=PICTURE_BYTES
+                partial(
+                    draw_slide,
+                    overview,
+                    result,
+                    prediction,
+                    self.thresholds[name].apply(settings),
+                    most_bytes=PICTURE_BYTES,
                 ),
             )
         return {name: one for name, one in drawn.items() if not isinstance(one, str)}
@@ -114,6 +122,9 @@ def compare_cohort(
     opened = {
         name: open_predictions(path, cohort) for name, path in zip(names, predictions, strict=True)
     }
+    thresholds = {
+        name: find_threshold(path, settings) for name, path in zip(names, predictions, strict=True)
+    }
     inputs = {
         slide.id: {
             **identify_slide(slide),
@@ -124,7 +135,11 @@ def compare_cohort(
     recipe = Recipe(
         stage="compare",
         settings=settings.model_dump(mode="json"),
-        inputs={"predictions": [str(path) for path in predictions], "slides": inputs},
+        inputs={
+            "predictions": [str(path) for path in predictions],
+            "thresholds": [one.value for one in thresholds.values()],
+            "slides": inputs,
+        },
         made_with=list_versions(),
     )
     output = Output(location=out, recipe=recipe)
@@ -135,7 +150,8 @@ def compare_cohort(
     for slide in slides:
         with SlideFile(slide) as file:
             for name, one in opened.items():
-                scored[name].append(score_file(slide, one, file, settings)[0])
+                own = thresholds[name].apply(settings)
+                scored[name].append(score_file(slide, one, file, own)[0])
                 if on_slide is not None:
                     on_slide(slide.id)
     for results in scored.values():
@@ -146,9 +162,9 @@ def compare_cohort(
     ]
     further = [word for path in predictions[2:] for word in ("--further", str(path))]
     command = format_command("compare", [cohort.source, *predictions[:2], out], settings, further)
-    models = _Models(opened=opened, scored=scored)
-    with output.write() as partial:
-        _write(found, models, settings, command, Path(partial))
+    models = _Models(opened=opened, thresholds=thresholds, scored=scored)
+    with output.write() as folder:
+        _write(found, models, settings, command, Path(folder))
     logger.info("%s: %d models compared", out, len(names))
     return found
 
@@ -169,13 +185,14 @@ def _write(
     command: str,
     folder: Path,
 ) -> None:
-    rows = list_disagreements(models.scored, threshold=settings.slide_threshold)
+    rows = list_disagreements(models.scored)
     curves = models.curves([row["slide"] for row in rows], settings)
     metrics = {
         **found[0].metrics,
         "further": [one.metrics for one in found[1:]],
         "shared_slides": len(rows),
         "disagreements": rows,
+        "operating_points": {name: asdict(one) for name, one in models.thresholds.items()},
         "settings": settings.model_dump(mode="json"),
     }
     text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
@@ -187,7 +204,7 @@ def _write(
         "froc": [curves_table({n: one.froc for n, one in curves.items()}, FROC, by="model")],
     }.items():
         table = pd.concat(parts, ignore_index=True)
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        table.to_csv(folder.absolute() / f"{name}.csv", index=False, lineterminator="\n")
     pictures = {row["slide"]: models.draw(row["slide"], settings) for row in rows[:PICTURED]}
     versions = list_versions()
     html = comparison_html(metrics, curves, pictures, made_with=versions, command=command)

@@ -10,7 +10,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from ..cohort import Cohort, CohortSlide
-from ..storage import AnnotationError, ScoreError, SettingsError
+from ..storage import AnnotationError, ScoreError, SettingsError, name_of
 from ..wsi import Detections
 from .cohort_evaluation import check_choice, slides_to_evaluate
 from .predictions.detection_files import DetectionFiles
@@ -66,9 +66,14 @@ def evaluate(
             probability outside [0, 1].
         AnnotationError: a mask of other values or another shape, or tumour outside its slide.
     """
-    chosen = settings or EvaluateSettings(split="")
-    ids = [slide.id for slide in truth] if isinstance(truth, Cohort) else list(truth)
-    given = GivenDetections(_read_detections(detections, ids))
+    given_settings = settings or EvaluateSettings(split="")
+    chosen = given_settings.model_copy(update={"slide_threshold": given_settings.threshold})
+    names = (
+        {slide.id: name_of(slide.path) for slide in truth}
+        if isinstance(truth, Cohort)
+        else {name: name for name in truth}
+    )
+    given = GivenDetections(_read_detections(detections, names))
     if isinstance(truth, Cohort):
         check_choice(truth, chosen)
         pairs = [(slide, None) for slide in slides_to_evaluate(truth, chosen)]
@@ -79,10 +84,10 @@ def evaluate(
 
 
 def _read_detections(
-    given: Detections | pd.DataFrame | Path | str, ids: Sequence[str]
+    given: Detections | pd.DataFrame | Path | str, names: Mapping[str, str]
 ) -> DetectionFiles:
     if isinstance(given, str | Path):
-        return DetectionFiles.load(Path(given), ids)
+        return DetectionFiles.load(Path(given), list(names), file_names=names)
     if isinstance(given, pd.DataFrame):
         missing = [name for name in COLUMNS if name not in given]
         if missing:
@@ -91,7 +96,7 @@ def _read_detections(
             )
         numbers = {name: given[name].to_numpy(np.float64) for name in COLUMNS[1:]}
         given = Detections(slide=given["slide"].astype(str).to_numpy(object), **numbers)
-    return DetectionFiles.of_table(given, ids)
+    return DetectionFiles.of_table(given, list(names), file_names=names)
 
 
 def _describe_slide(name: str, known: SlideTruth) -> CohortSlide:

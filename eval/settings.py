@@ -8,7 +8,9 @@ from pydantic import Field, field_validator
 from ..storage import Settings
 from ..wsi import GroupMeaning
 
-__all__ = ["EvaluateSettings"]
+__all__ = ["UNCHOSEN_THRESHOLD", "EvaluateSettings"]
+
+UNCHOSEN_THRESHOLD = 0.5
 
 
 class EvaluateSettings(Settings):
@@ -29,9 +31,10 @@ class EvaluateSettings(Settings):
     false_positives_per_slide: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
     """False positives per slide at which sensitivity is read off the FROC curve. Ascending,
     repeatable; the FROC score is the mean."""
-    slide_threshold: float = Field(default=0.5, ge=0, le=1)
+    slide_threshold: float | None = Field(default=None, ge=0, le=1)
     """Operating point: minimum probability of a tumour slide or a detection. Used for the lists of
-    missed lesions and false positives, and for the size of predicted lesions."""
+    missed lesions and false positives, and for the size of predicted lesions. Default: the
+    threshold of the model card, or 0.5."""
     specificities: tuple[float, ...] = (0.9, 0.95)
     """Specificity at which the sensitivity of the slide score is reported. Repeatable."""
     sensitivities: tuple[float, ...] = (0.9, 0.95)
@@ -58,6 +61,11 @@ class EvaluateSettings(Settings):
     gallery: int = Field(default=100, ge=0, le=1000)
     """Maximum missed lesions, and maximum false positives, pictured in the report. The tables hold
     all."""
+
+    @property
+    def threshold(self) -> float:
+        """Threshold of the operating point: `slide_threshold`, or 0.5."""
+        return UNCHOSEN_THRESHOLD if self.slide_threshold is None else self.slide_threshold
 
     @field_validator("specificities", "sensitivities")
     @classmethod

@@ -1,5 +1,6 @@
 """Predict the slides of a cohort: PREDICTIONS/<slide>/ for each, see `prediction_folder`, and
-PREDICTIONS/detections.csv for all slides together."""
+PREDICTIONS/detections.csv for all slides together, with a copy of the model's operating threshold.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..models import Ensemble, choose_backend
 from ..storage import SettingsError
 from ..wsi import Detections
 from .blocks import PredictBlocks
-from .prediction_folder import DETECTIONS, repair_folder
+from .prediction_folder import DETECTIONS, THRESHOLD, repair_folder
 from .settings import PredictSettings
 
 __all__ = ["predict_cohort", "slides_to_predict", "with_default_workers"]
@@ -64,6 +65,7 @@ def predict_cohort(
             repair_folder(out / slide.id)
         # An interrupted run leaves no table of all slides rather than one of another model.
         (out / DETECTIONS).unlink(missing_ok=True)
+        (out / THRESHOLD).unlink(missing_ok=True)
         threads = batch.threads if batch.workers == 0 else batch.threads_per_worker
         work = PredictBlocks(models=ensemble, out=out, settings=settings, threads=threads)
         summary = run_blocks(
@@ -78,6 +80,8 @@ def predict_cohort(
         predicted = [one.slide for one in summary.outcomes if one.status != "failed"]
         tables = [Detections.load(out / slide / DETECTIONS) for slide in predicted]
         Detections.concatenate(tables).save(out / DETECTIONS)
+        if ensemble.operating_threshold is not None:
+            ensemble.operating_threshold.save(out / THRESHOLD)
     return summary
 
 

@@ -36,6 +36,7 @@ from .settings import PredictSettings
 __all__ = [
     "DETECTIONS",
     "HEATMAP",
+    "THRESHOLD",
     "count_cells",
     "exports_recipe",
     "heatmap_recipe",
@@ -46,6 +47,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+THRESHOLD = "operating_threshold.json"
+"""In the folder of all predictions: copy of the threshold of the model card, for evaluation."""
 HEATMAP, DETECTIONS, RECIPE = "heatmap.zarr", "detections.csv", "recipe.json"
 PREDICTION_NAMES = {HEATMAP, RECIPE, f".{HEATMAP}.partial", f".{HEATMAP}.previous"}
 STAGES = HEATMAP_STAGE, EXPORTS_STAGE = "predict", "detections"

@@ -13,7 +13,14 @@ from .architectures import (
     find_architecture,
 )
 from .backend import choose_backend, prepare_keras
-from .card import CARD, WEIGHTS, ModelCard, hash_weights, parameter_counts
+from .card import (
+    CARD,
+    WEIGHTS,
+    ModelCard,
+    OperatingThreshold,
+    hash_weights,
+    parameter_counts,
+)
 from .device import describe_device
 from .ensemble import Ensemble
 from .predictor import Predictor, load_network, load_predictor
@@ -30,6 +37,7 @@ __all__ = [
     "Forward",
     "InceptionOptions",
     "ModelCard",
+    "OperatingThreshold",
     "Predictor",
     "RuntimeName",
     "build_network",

@@ -7,20 +7,46 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..storage import ModelError
+from ..storage import ModelError, atomic_file
 from ..wsi import InputSpec
 from .architectures import find_architecture
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["CARD", "WEIGHTS", "ModelCard", "hash_weights", "parameter_counts"]
+__all__ = [
+    "CARD",
+    "WEIGHTS",
+    "ModelCard",
+    "OperatingThreshold",
+    "hash_weights",
+    "parameter_counts",
+]
 
 CARD = "card.json"
 WEIGHTS = "model.weights.h5"
 OLD_WIDTHS = {"full": "inception_v3", "small": "inception_v3_small"}
+
+
+class OperatingThreshold(BaseModel):
+    """Threshold on the slide score, chosen on validation slides."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    value: float = Field(ge=0, le=1)
+    """Lowest score of a slide that is called tumour."""
+    tumor_slides: int
+    """Validation slides that it was chosen on."""
+    normal_slides: int
+    origin: str
+    """How it was chosen, in words."""
+
+    def save(self, path: Path) -> None:
+        """Write plain JSON."""
+        with atomic_file(path) as partial:
+            partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
 
 
 class ModelCard(BaseModel):
@@ -42,6 +68,8 @@ class ModelCard(BaseModel):
     training: dict[str, Any]
     """Settings, recipe and figures of the training; for readers, never used."""
     weights_sha256: str
+    operating_threshold: OperatingThreshold | None = None
+    """None: not chosen yet."""
 
     @model_validator(mode="before")
     @classmethod
@@ -82,7 +110,8 @@ class ModelCard(BaseModel):
         return card
 
     def save(self, folder: Path) -> None:
-        (folder / CARD).write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        with atomic_file(folder / CARD) as partial:
+            partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
 
     def check_weights(self, folder: Path) -> None:
         """Compare the weights with the card. A process reads a file only once.

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..storage import ModelError
 from ..wsi import InputSpec
-from .card import ModelCard
+from .card import ModelCard, OperatingThreshold
 
 __all__ = ["Ensemble"]
 
@@ -61,6 +61,11 @@ class Ensemble:
         return (
             hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
         )
+
+    @property
+    def operating_threshold(self) -> OperatingThreshold | None:
+        """Threshold of the card; None for several models, whose mean has other scores."""
+        return self.cards[0].operating_threshold if len(self.cards) == 1 else None
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -226,7 +226,10 @@ def refuse_if_gone(slide: CohortSlide) -> None:
 def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
     """Return what any patches of a slide depend on: its files as they are now, and its row of the
     cohort."""
+    # A key that few cohorts need does not change the recipes of the others.
+    origin = slide.annotation_origin
     return {
+        **({"annotation_origin": origin} if origin else {}),
         "slide": file_identity(slide.path) if location_exists(slide.path) else str(slide.path),
         "annotation": file_identity(slide.annotation)
         if slide.annotation and slide.annotation.exists()

@@ -32,6 +32,7 @@ from .formatting import format_count, pluralise
 from .location import (
     ZARR_METADATA,
     Location,
+    expand_home,
     file_system,
     format_location,
     is_url,
@@ -84,6 +85,7 @@ __all__ = [
     "call_with_retries",
     "checksum_parts",
     "delete_file",
+    "expand_home",
     "file_identity",
     "file_system",
     "fold_name",

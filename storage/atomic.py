@@ -42,7 +42,7 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
     sync: have the content on disk before the rename. Without, a power cut may leave a torn file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _hidden_name(path)
+    partial = _hidden_name(path.absolute())  # pandas would expand a leading ~
     try:
         yield partial
         if sync:

@@ -107,12 +107,13 @@ class CsvTable:
         columns: Sequence[CsvColumn],
         *,
         required: Sequence[str],
-        order: Sequence[str] = (),
+        orders: Sequence[Sequence[str]] = (),
         error: type[GigaslideError],
     ) -> "CsvTable":
         """Read a CSV file; its separator and encoding are detected.
 
-        order names the columns of a file without header; without an order, it needs a header.
+        orders name the columns of a file without header: the first with as many names as its first
+        row has values, or else the first. Without orders the file needs a header.
         Unknown columns that are spelled like a missing one are told in a warning.
 
         Raises:
@@ -122,7 +123,8 @@ class CsvTable:
         delimiter, content = _split_off_separator(read_text(path, error))
         delimiter = delimiter or _detect_delimiter(content, columns)
         first = next(_read_cells(path, content, delimiter, error), (1, ()))
-        if order and (not first[1] or any(map(_is_number, first[1]))):
+        if orders and (not first[1] or any(map(_is_number, first[1]))):
+            order = next((one for one in orders if len(one) == len(first[1])), orders[0])
             header, found = (), {name: index for index, name in enumerate(order)}
         else:
             where = f"{path}, line {first[0]}"
@@ -157,6 +159,11 @@ class CsvTable:
                     f"({self.expected}); quote a value that holds {self.delimiter!r}"
                 )
             yield row
+
+    @property
+    def is_empty(self) -> bool:
+        """True if the file has neither a header nor a row."""
+        return not self.content.strip()
 
     @property
     def expected(self) -> str:
@@ -241,7 +248,7 @@ def _find_columns(
         unused = (documented[1:] + others) if documented else []
         if unused:
             names = ", ".join(header[places[one][0]] for one in unused)
-            logger.warning("%s: %s is used; not used: %s", where, header[found[column.name]], names)
+            logger.info("%s: %s is used; not used: %s", where, header[found[column.name]], names)
     return found
 
 
@@ -260,7 +267,7 @@ def _refuse_missing(
         f"{where}: no column {', '.join(missing)} among "
         f"{', '.join(map(repr, header)) or 'none: the file is empty'}; "
         + "".join(f"{hint}; " for hint in hints)
-        + f"known columns are {', '.join(column.name for column in columns)}"
+        + f"give the columns {', '.join(column.name for column in columns)}, separated by commas"
     )
 
 

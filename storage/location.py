@@ -1,5 +1,6 @@
 """Locations of slides and outputs: a path, or a URL (s3://, gs://, https://)."""
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -9,6 +10,7 @@ from .errors import SlideError
 __all__ = [
     "ZARR_METADATA",
     "Location",
+    "expand_home",
     "file_system",
     "format_location",
     "is_url",
@@ -39,10 +41,16 @@ def join_location(location: Location, *names: str) -> Location:
 
 
 def parse_location(text: str, folder: Path) -> Location:
-    """Return the URL, or the path: relative to folder if it is not absolute."""
+    """Return the URL, or the path: relative to folder if it is not absolute or in a home."""
     if text.startswith("file://"):
         return Path(unquote(urlsplit(text).path))
-    return text.strip().rstrip("/") if is_url(text) else folder / text
+    return text.strip().rstrip("/") if is_url(text) else folder / expand_home(text)
+
+
+def expand_home(text: str) -> str:
+    """Replace ~ or ~user at the start by the home folder, as a shell does; a file called ~ can be
+    given as ./~."""
+    return os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser fails for unknown users
 
 
 def format_location(location: Location) -> str:

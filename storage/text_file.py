@@ -54,7 +54,8 @@ def read_text(path: Path, error: type[GigaslideError]) -> str:
             f"{path}: byte {problem.start} is not text in {encoding}; save it as CSV in UTF-8"
         ) from problem
     if "\0" in text:
-        raise error(f"{path}: is not text, but binary; save it as CSV in UTF-8")
+        line = text[: text.index("\0")].count("\n") + 1
+        raise error(f"{path}, line {line}: not text, but binary; save it as CSV in UTF-8")
     if encoding == "cp1252":
         number, line = next(
             (number, line) for number, line in enumerate(text.splitlines(), 1) if not line.isascii()

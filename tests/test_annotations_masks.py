@@ -9,11 +9,15 @@ import pytest
 import shapely
 import tifffile
 from bombs import claim, swell
+from gigaslide.eval.camelyon16.lesions import read_level_5
 from gigaslide.storage import AnnotationError
 from gigaslide.wsi import DEFAULT_GROUPS, Annotation, PolygonRaster, SlideFrame
 from gigaslide.wsi.annotations import mask as mask_module
+from PIL import Image
 from scipy import ndimage
 from shapely.geometry import MultiPolygon
+
+SQUARE_32 = np.ones((32, 32), bool)
 
 
 def ragged(seed: int = 0, shape: tuple[int, int] = (301, 437)) -> np.ndarray:
@@ -104,6 +108,53 @@ def test_what_values_mean(tmp_path):
             write(tmp_path / "c.tif", labels + np.where(labels == 2, 5, 0).astype(np.uint8))
         )
     assert not Annotation.load(write(tmp_path / "d.tif", labels * 0)).outlines
+
+
+def photometric_files(folder, shown: np.ndarray) -> dict[str, bool]:
+    """Write a mask in every way that viewers show alike; True where it has the values 0 and 1."""
+    image = Image.fromarray(shown)
+    image.save(folder / "g4-white.tif", compression="group4", tiffinfo={262: 0})
+    image.save(folder / "g4-black.tif", compression="group4", tiffinfo={262: 1})
+    image.save(folder / "bits.tif", compression="raw")
+    grey = np.where(shown, 255, 0).astype(np.uint8)
+    tifffile.imwrite(folder / "u8-white.tif", 255 - grey, photometric="miniswhite")
+    tifffile.imwrite(folder / "u8-black.tif", grey, photometric="minisblack")
+    tifffile.imwrite(folder / "u16.tif", 65535 - grey.astype(np.uint16) * 257, photometric=0)
+    colours = np.zeros((3, 256), np.uint16)
+    colours[:, 0], colours[0, 1] = 65535, 40000  # a white background and dark red
+    options = {"photometric": "palette", "colormap": colours}
+    tifffile.imwrite(folder / "palette.tif", shown.astype(np.uint8), **options)
+    is_binary = {"g4-white.tif", "g4-black.tif", "bits.tif", "palette.tif"}
+    return {path.name: path.name in is_binary for path in folder.glob("*.tif")}
+
+
+def test_a_mask_is_read_as_viewers_show_it(tmp_path):
+    shown = np.zeros((90, 130), bool)
+    shown[10:30, 50:90], shown[40:60, 7:13] = True, True
+    for name, is_binary in photometric_files(tmp_path, shown).items():
+        if name == "u16.tif":
+            groups = {"mask-65535": "tumor"}
+        else:
+            groups = {"binary-1": "tumor"} if is_binary else DEFAULT_GROUPS
+        annotation = Annotation.load(tmp_path / name, groups=groups)
+        drawn = PolygonRaster(annotation.tumor).window((0.0, 0.0), px_level0=1, shape=(90, 130))
+        assert np.array_equal(drawn, shown), name
+
+
+def test_level_5_of_a_mask_is_read_as_viewers_show_it(tmp_path):
+    shown = np.zeros((9, 13), bool)
+    shown[2:5, 6:11] = True
+    whole, part = (np.where(m, 0, 255).astype(np.uint8) for m in (np.kron(shown, SQUARE_32), shown))
+    path = write(tmp_path / "a.tif", whole, part, photometric="miniswhite", tile=(64, 80))
+    level = read_level_5(path, slide_size=(416, 288), slide_mpp=0.25, groups=DEFAULT_GROUPS)
+    assert level is not None
+    assert np.array_equal(level.tumor, shown)
+
+
+def test_labels_under_white_is_zero_are_refused(tmp_path):
+    path = write(tmp_path / "a.tif", ragged(3), photometric="miniswhite")
+    with pytest.raises(AnnotationError, match=r"values 0, 1, 2 .*WhiteIsZero"):
+        Annotation.load(path)
 
 
 def test_what_is_no_mask_is_refused(tmp_path, coded_slide):

@@ -8,16 +8,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from conftest import TUMOR_RINGS, geojson, stained_slide, tile_place, write_tiff
+from conftest import (
+    TUMOR_RINGS,
+    geojson,
+    position_coded,
+    stained_slide,
+    tile_place,
+    write_tiff,
+)
 from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers
 from gigaslide.batch.stop import Stopped
 from gigaslide.cli import main
 from gigaslide.cli.demo import demo_settings
 from gigaslide.cli.run_settings import (
+    STAGES,
     RunSettings,
-    SharedSettings,
     check_cohort,
     check_files,
     worst_status,
@@ -30,8 +38,7 @@ from gigaslide.inference import PredictSettings
 from gigaslide.patching import PatchStore, TileSettings
 from gigaslide.phantom import plan_cohort
 from gigaslide.storage import SettingsError
-from gigaslide.training import TrainSettings
-from gigaslide.wsi import Heatmap, TissueSettings
+from gigaslide.wsi import Detections, Heatmap, TissueSettings
 
 HERE = ["--workers", "0"]
 SMALL = ["--mpp", "0.5", "--patch-px", "75", "--centre-px", "32", "--margin-px", "8", *HERE]
@@ -112,7 +119,8 @@ def test_a_second_run_skips_every_stage(small_run, capsys):
     shown = capsys.readouterr().out
     assert "train     unchanged" in shown
     assert "evaluate  unchanged" in shown
-    assert "2 skipped" in shown
+    assert "3 skipped" in shown
+    assert "operating threshold 0.5, not chosen: 1 tumour and 0 normal validation slides" in shown
     for line in ("tile: this process", "train: this machine", "predict: ", "evaluate: "):
         assert line in shown
     assert before == {
@@ -253,7 +261,7 @@ def test_cohort_proposes_a_table_that_tile_takes(tmp_path, capsys, monkeypatch):
     (tmp_path / "in" / "a.geojson").write_text(json.dumps(geojson(TUMOR_RINGS)))
     monkeypatch.chdir(tmp_path)
     header = "slide,annotation,label,patient,split,mpp,exhaustive\n"
-    for words in (["in"], ["in", "-"], ["--dir", "in"]):
+    for words in (["in"], ["in", "-"], ["--dir", "in"], ["in", "--verbose"]):
         assert main(["cohort", *words]) == 0
         assert capsys.readouterr().out.startswith(header + "in/A.tif,in/a.geojson,tumor,")
     assert main(["cohort", "in", "in/cohort.csv"]) == 0
@@ -270,6 +278,39 @@ def predicted_cohort(monkeypatch, *words: str) -> Cohort:
     assert main(["predict", *words]) == 0
     assert seen[0][1:3] == (Path("model"), Path("out"))
     return seen[0][0]
+
+
+def test_a_tilde_that_no_shell_expanded_is_the_home_folder(tmp_path, monkeypatch, capsys):
+    home = tmp_path / "home"
+    write_tiff(home / "slides" / "a.tif", position_coded(300, 200))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(home))
+    assert main(["cohort", "~/slides", "~/c.csv"]) == 0
+    assert main(["cohort", "~/slides", "--cohort=~/d.csv"]) == 0
+    assert (home / "c.csv").read_text() == (home / "d.csv").read_text()
+    (home / "e.csv").write_text("slide,annotation\n~/slides/a.tif,~/a.xml\n~none/b.tif,\n")
+    first, second = Cohort.load(home / "e.csv")
+    assert (first.path, first.annotation) == (home / "slides" / "a.tif", home / "a.xml")
+    assert second.path == home / "~none" / "b.tif"  # no such user
+    files = "tls_ca_file: ~/ca, tls_cert_file: ~/cert, tls_key_file: ~/key"
+    (home / "s.yaml").write_text(f"tile: {{scheduler: tls://a:1, {files}}}\n")
+    capsys.readouterr()
+    words = ["tile", "~/c.csv", "~/store", "--mpp", "1", "--config", "~/s.yaml", "--dry-run"]
+    assert main(words) == 0
+    assert f"tls_ca_file: {home}/ca\n" in capsys.readouterr().out
+    assert not list(Path().iterdir())
+
+
+def test_from_python_a_tilde_is_a_letter_throughout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = Path("~") / "d.csv"
+    Detections.of_slide("s", np.array([[3.0, 5]]), np.array([0.5])).save(path)
+    assert Detections.load(path).x.tolist() == [3]
+    BatchSummary(outcomes=(SlideOutcome(slide="s", status="done"),)).save(Path("~"))
+    assert sorted(one.name for one in (tmp_path / "~").iterdir()) == ["d.csv", "summary.csv"]
+    assert not (tmp_path / "home").exists()
 
 
 def test_predict_takes_a_cohort_a_slide_or_a_folder_of_slides(tmp_path, monkeypatch):
@@ -301,20 +342,9 @@ def test_a_model_where_predict_expects_slides_is_told_the_order(small_run, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def run_settings(shared: SharedSettings | None = None, **stages) -> RunSettings:
-    settings = {
-        "tile": TileSettings(),
-        "train": TrainSettings(),
-        "predict": PredictSettings(),
-        "evaluate": EvaluateSettings(),
-        "batch": BatchSettings(),
-    }
-    return RunSettings.combine(shared or SharedSettings(), **{**settings, **stages})
-
-
 def test_shared_settings_reach_every_stage_that_has_them():
     grey = TissueSettings(method="grey")
-    shared = SharedSettings(
+    settings = RunSettings(
         mpp=0.4,
         slide_mpp=0.25,
         allow_upsampling=True,
@@ -322,8 +352,8 @@ def test_shared_settings_reach_every_stage_that_has_them():
         min_tissue=0.3,
         groups={"Krebs": "tumor"},
         seed=3,
+        predict=PredictSettings(threshold=0.7),
     )
-    settings = run_settings(shared, predict=PredictSettings(threshold=0.7))
     tile, predict, evaluate = settings.tile, settings.predict, settings.evaluate
     for stage in (tile, predict):
         assert (stage.slide_mpp, stage.allow_upsampling) == (0.25, True)
@@ -335,9 +365,11 @@ def test_shared_settings_reach_every_stage_that_has_them():
 
 
 def test_a_setting_of_a_stage_wins_even_where_it_is_the_default():
-    shared = SharedSettings(min_tissue=0.3, slide_mpp=0.25, seed=3, tissue={"method": "grey"})
-    settings = run_settings(
-        shared,
+    settings = RunSettings(
+        min_tissue=0.3,
+        slide_mpp=0.25,
+        seed=3,
+        tissue=TissueSettings(method="grey"),
         predict=PredictSettings(min_tissue=0.5, tissue={"mpp": 4}),
         evaluate=EvaluateSettings(seed=0),
     )
@@ -347,13 +379,15 @@ def test_a_setting_of_a_stage_wins_even_where_it_is_the_default():
 
 
 def test_shared_settings_have_the_defaults_of_every_stage():
-    assert run_settings() == run_settings(SharedSettings(**SharedSettings().model_dump()))
+    shared = {name: getattr(RunSettings(), name) for name in RunSettings.model_fields}
+    shared = {name: value for name, value in shared.items() if name not in STAGES}
+    assert RunSettings(**shared).model_dump() == RunSettings().model_dump()
 
 
 def test_run_passes_what_was_given_on_the_command_line(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "gigaslide.cli.run.run_stages", lambda cohort, out, plan: seen.append(plan) or 0
+        "gigaslide.cli.run.run_stages", lambda cohort, out, plan, batch: seen.append(plan) or 0
     )
     cohort = str(write_cohort(tmp_path, ["t.tif,,tumor,a,train,"]))
     options = [
@@ -420,9 +454,9 @@ def test_a_cohort_that_lacks_a_stage_s_slides_is_refused_before_any_work(
 ):
     cohort = Cohort.load(write_cohort(tmp_path, rows))
     with pytest.raises(SettingsError, match=words):
-        run_stages(cohort, tmp_path / "out", run_settings(**options))
+        run_stages(cohort, tmp_path / "out", RunSettings(**options), BatchSettings())
     assert not (tmp_path / "out").exists()
-    check_cohort(Cohort.load(write_cohort(tmp_path, GOOD)), run_settings())
+    check_cohort(Cohort.load(write_cohort(tmp_path, GOOD)), RunSettings())
 
 
 def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
@@ -446,17 +480,16 @@ def test_files_that_do_not_exist_are_told_before_any_work(small_run, tmp_path, c
     ]
     rows += ["gone.tif,,normal,g,test,", f"{folder}/n <script>.tif,away.xml,normal,n,test,"]
     cohort = Cohort.load(write_cohort(tmp_path, rows))
-    check_files(cohort, run_settings())
+    check_files(cohort, RunSettings())
     (told,) = caplog.messages
     assert told.startswith("2 files ")
     assert str(tmp_path / "gone.tif") in told
     assert "away.xml" in told
     assert "t0" not in told
     rows = [*rows[:2], "gone.tif,,normal,g,test,", "lost.tif,x.xml,tumor,h,test,"]
-    with pytest.raises(
-        SettingsError, match=r"no slide to predict exists: .*gone\.tif, .*lost\.tif"
-    ):
-        run_stages(Cohort.load(write_cohort(tmp_path, rows)), tmp_path / "out", run_settings())
+    cohort = Cohort.load(write_cohort(tmp_path, rows))
+    with pytest.raises(SettingsError, match=r"exists: .*gone\.tif, .*lost\.tif"):
+        run_stages(cohort, tmp_path / "out", RunSettings(), BatchSettings())
     assert not (tmp_path / "out").exists()
 
 
@@ -499,7 +532,7 @@ def test_slides_without_tissue_are_named_in_one_line(capsys):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_the_demo_keeps_the_papers_sizes_and_one_seed(quick):
-    phantoms, plan = demo_settings(5, BatchSettings(), quick=quick)
+    phantoms, plan = demo_settings(5, quick=quick)
     assert (plan.tile.patch_px, plan.tile.centre_px, plan.tile.mpp) == (139, 64, phantoms.mpp)
     assert {phantoms.seed, plan.tile.seed, plan.train.seed, plan.evaluate.seed} == {5}
     rows = [

@@ -143,25 +143,34 @@ def test_dry_run_prints_the_settings_and_config_takes_them_back(
     assert {path.name for path in tmp_path.iterdir()} == {"settings.yaml"}
 
 
+@pytest.mark.parametrize("words", [["cohort", "."], ["store", "verify", "store"]])
+def test_dry_run_of_a_command_without_settings_is_refused(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "--dry-run"]) == 1
+    assert "--dry-run" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_from_its_dry_run_has_equal_settings(tmp_path, monkeypatch, capsys):
     seen = []
     (tmp_path / "cohort.csv").write_text("slide\nt.tif\n")
-    monkeypatch.setattr(
-        "gigaslide.cli.run.run_stages", lambda cohort, out, settings: seen.append(settings) or 0
-    )
+    monkeypatch.setattr("gigaslide.cli.run.run_stages", lambda *given: seen.append(given[2:]) or 0)
     words = ["run", str(tmp_path / "cohort.csv"), str(tmp_path / "out")]
     assert main([*words, *OPTIONS["run"]]) == 0
     assert main([*words, *OPTIONS["run"], "--dry-run"]) == 0
     config = tmp_path / "settings.yaml"
     config.write_text(capsys.readouterr().out)
     assert main([*words, "--config", str(config)]) == 0
-    assert seen[0] == seen[1]
-    assert seen[0].predict.tissue.model_dump(include={"method", "mpp"}) == {
+    (settings, batch), (settings_again, batch_again) = seen
+    assert settings.model_dump() == settings_again.model_dump()
+    assert settings.predict.tissue.model_dump(include={"method", "mpp"}) == {
         "method": "grey",
         "mpp": 4,
     }
-    assert seen[0].batch == BatchSettings(
-        cluster="slurm", walltime="12:00:00", job_directives=("--qos=long",)
+    assert (
+        batch
+        == batch_again
+        == BatchSettings(cluster="slurm", walltime="12:00:00", job_directives=("--qos=long",))
     )
 
 
@@ -195,6 +204,17 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
     for name in COMMANDS:
         assert f"\n  {name} " in done.stdout
     assert "Exit status: 0" in done.stdout
+
+
+def test_help_of_a_command_imports_neither_a_network_library_nor_plots_nor_statistics():
+    code = (
+        "import sys; from gigaslide.cli import main\n"
+        f"for name in {list(COMMANDS)}: main([name, '--help'])\n"
+        "heavy = {'tensorflow', 'keras', 'openvino', 'matplotlib', 'sklearn', 'scipy.stats'} & "
+        "set(sys.modules); sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("word", ["tiel", "--tile"])

@@ -123,6 +123,23 @@ def test_round_trip_keeps_every_field(tmp_path):
     assert rows[1][1] == "a.xml"
 
 
+def test_width_and_height_are_read_and_saved_where_a_slide_has_them(tmp_path):
+    header = "slide,Height,width,mpp,scanner"
+    cohort = Cohort.load(table(tmp_path, "a.tif,700,900,2.0,X1", "b.tif,,,,X2", header=header))
+    assert [slide.size for slide in cohort] == [(900, 700), None]
+    assert [slide.column("scanner") for slide in cohort] == ["X1", "X2"]
+    cohort.save(tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text().splitlines()[0].endswith("width,height,scanner")
+    assert Cohort.load(tmp_path / "again.csv") == cohort
+
+
+@pytest.mark.parametrize("cells", ["900,", ",700", "900,0", "-900,700", "900.5,700", "many,700"])
+def test_a_size_that_is_none_is_refused_with_its_line(tmp_path, cells):
+    path = table(tmp_path, "a.tif,900,700", f"b.tif,{cells}", header="slide,width,height")
+    with pytest.raises(SettingsError, match=r"line 3: (width|height)"):
+        Cohort.load(path)
+
+
 def test_further_columns_are_kept_as_text_and_saved(tmp_path):
     path = tmp_path / "c.csv"
     path.write_text(

@@ -13,10 +13,10 @@ COLUMNS = (
 ORDER = ("slide", "x", "probability")
 
 
-def load(tmp_path: Path, content: str | bytes, *, order=ORDER) -> CsvTable:
+def load(tmp_path: Path, content: str | bytes, *, orders=(ORDER,)) -> CsvTable:
     path = tmp_path / "t.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return CsvTable.load(path, COLUMNS, required=ORDER, order=order, error=ScoreError)
+    return CsvTable.load(path, COLUMNS, required=ORDER, orders=orders, error=ScoreError)
 
 
 def read(table: CsvTable) -> list[tuple]:
@@ -58,7 +58,8 @@ def test_columns_are_found_by_name(tmp_path, header):
     ],
 )
 def test_a_documented_column_wins_and_the_others_are_told(tmp_path, caplog, header, row):
-    assert read(load(tmp_path, f"{header}\n{row}\n")) == [(2, "a", 7, 0.5)]
+    with caplog.at_level("INFO", logger="gigaslide"):
+        assert read(load(tmp_path, f"{header}\n{row}\n")) == [(2, "a", 7, 0.5)]
     assert "not used" in caplog.text
 
 
@@ -150,9 +151,18 @@ def test_text_that_is_not_utf8_is_told_with_a_line_to_check(tmp_path, caplog):
     assert not caplog.records
 
 
+def test_the_order_without_a_header_is_that_of_as_many_values(tmp_path):
+    (tmp_path / "t.csv").write_text("0.5,7\n")
+    orders = (ORDER, ("probability", "x"))
+    (row,) = CsvTable.load(
+        tmp_path / "t.csv", COLUMNS, required=ORDER[1:], orders=orders, error=ScoreError
+    )
+    assert (row.number("x"), row.number("probability")) == (7, 0.5)
+
+
 def test_an_empty_file_has_no_rows_only_where_no_header_is_needed(tmp_path):
     assert read(load(tmp_path, "\n \n")) == []
-    assert "empty" in refused(tmp_path, "", order=())
+    assert "empty" in refused(tmp_path, "", orders=())
 
 
 def test_names_are_compared_without_case_blanks_and_unicode_form():

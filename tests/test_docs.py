@@ -50,7 +50,7 @@ def options_of(app) -> Iterator[str]:
 
 def test_every_option_in_the_text_exists():
     known = {name for command in COMMANDS for name in options_of(build_app(command)[command])}
-    known |= {"--help", "--help-all", "--config", "--verbose", *OF_DASK}
+    known |= {"--help", "--help-all", "--config", "--dry-run", "--verbose", *OF_DASK}
     for page in PAGES:
         prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
         spans = re.findall(r"`(?:gigaslide [^`]*)?(--[a-z][^`]*)`", prose)

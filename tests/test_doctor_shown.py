@@ -1,4 +1,4 @@
-"""What the doctor shows: the table in the terminal, the page, and the command."""
+"""Outputs of the doctor: the table in the terminal, the page, and the command."""
 
 import json
 import re

@@ -82,15 +82,21 @@ def test_absent_slides_lesions_are_missed_and_no_false_positive_is_divided_by_th
     point = half.operating_point(0.3)
     assert (point.slides, point.lesions, point.sensitivity) == (3, 2, 0.5)
     assert point.false_positives_per_slide == pytest.approx(2 / 3)
-    e1 = half.official.programs["camelyon16-e1"]
-    assert "no predictions for u, n2, n3" in e1.score.undefined
+    e1, e2 = half.official.programs.values()
+    # E1 reads the files there are, and never hears of the lesion of u; E2 wants one a slide.
+    assert (e1.slides, e1.countable_lesions) == (3, 1)
+    assert e1.score.value == pytest.approx((0 + 5) / 6)
+    assert "no predictions for u, n2, n3, an error in camelyon16-e2" in e2.score.undefined
 
 
 def test_absent_slides_are_listed_with_their_reason(half):
     rows = half.tables["exclusions"]
-    assert rows["slide"].tolist() == ["u", "n2", "n3"]
-    assert set(rows["excluded_from"]) == {"all but FROC, where its lesions are missed"}
-    assert rows["reason"].str.contains("no prediction: no prediction at .*.csv").all()
+    assert rows["slide"].tolist() == ["u", "n2", "n3"] * 2
+    assert rows["excluded_from"].tolist() == [
+        *["all but FROC, where its lesions are missed"] * 3,
+        *["official FROC by camelyon16-e1"] * 3,
+    ]
+    assert rows["reason"].str.contains("no prediction at .*.csv").all()
 
 
 def test_absent_tumour_slides_tell_what_sensitivity_would_be_without_them(plain: Bench):

@@ -11,8 +11,9 @@ import pytest
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort
 from gigaslide.eval import DetectionFiles, EvaluateSettings, SlideStatus, evaluate_cohort
+from gigaslide.eval.predictions.slide_names import SlideNames
 from gigaslide.storage import ScoreError
-from predictions import HEIGHT, LESION, WIDTH, Bench
+from predictions import HEIGHT, LESION, MPP, WIDTH, Bench
 from shapely.geometry import box
 
 IDS = ["test_001", "Test_002", "n"]
@@ -72,12 +73,12 @@ def test_one_table_of_all_slides(tmp_path, header, in_a_folder):
         ({"n": "0.5,1,2\n0.5,,4\n"}, "n.csv, line 2: x is ''"),
         ({"n": "0.5,1,2\n0.5,1\n"}, "n.csv, line 2: 2 values, expected probability,x,y"),
         (
-            {"n": "0.5;1;2\n"},
-            "n.csv, line 1: 1 value, expected probability,x,y; separate by commas",
+            {"n": "0.5 1 2\n"},
+            "n.csv, line 1: no column probability, x, y among '0.5 1 2'",
         ),
         (
             {"n": "p,row,column\n0.5,1,2\n"},
-            "n.csv, line 1: the header 'p,row,column' has no column for x, y",
+            "n.csv, line 1: no column x, y among 'p', 'row', 'column'",
         ),
         ({"n": "0.5,1,2\n", "N": "0.5,1,2\n"}, "holds slide n too"),
         (
@@ -95,6 +96,78 @@ def test_bad_rows_are_refused_with_file_and_line(tmp_path, files, words):
         DetectionFiles.load(folder(tmp_path, **files), IDS)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "slide,x,y,probability,score\nn,1,2,0.5,0.99\n",
+        "score,slide,x,y,probability,name\n0.99,n,1,2,0.5,test_001\n",
+        "Slide;X;Y;Probability\nn;1,0;2;0,5\n",
+        "n;1;2;0,5\n",
+        "sep=\t\nImage\tx_level0\tY_Level0\tConfidence\nN\t1\t2\t0.5\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_tables_of_other_programs_mean_what_they_say(tmp_path, text, encoding):
+    (tmp_path / "all.csv").write_bytes(text.encode(encoding))
+    for path in (tmp_path / "all.csv", tmp_path):
+        files = DetectionFiles.load(path, IDS)
+        assert found(files, "n") == [(0.5, 1, 2)]
+        assert files.is_table
+        assert list(files.by_slide) == ["n"]
+
+
+def test_two_columns_that_may_be_the_probability_are_refused(tmp_path):
+    path = folder(tmp_path, all="slide,x,y,score,confidence\nn,1,2,0.5,0.6\n")
+    with pytest.raises(ScoreError, match=r"all\.csv, line 1.*'score'.*'confidence'"):
+        DetectionFiles.load(path, IDS)
+
+
+@pytest.mark.parametrize("text", ["0.5,1,2\n", "p,x,y\n0.5,1,2\n"])
+def test_a_file_of_one_slide_needs_the_slides_name(tmp_path, text):
+    path = folder(tmp_path, n=text) / "n.csv"
+    assert found(DetectionFiles.load(path.parent, IDS), "n") == [(0.5, 1, 2)]
+    with pytest.raises(ScoreError, match=r"n\.csv.*folder.*column slide"):
+        DetectionFiles.load(path, IDS)
+
+
+FILES = {
+    "S12-345_A1": "S12-345 A1.tif",
+    "S12-345_A1.2": "S12-345 A1.2.ome.tif",
+    "L_sion": "L\u00e4sion #3.svs",
+    "a-1": "a.svs",
+    "a-2": "a.ndpi",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "slide"),
+    [
+        *((name, "S12-345_A1") for name in ("S12-345_A1", "S12-345 A1", "S12-345 A1.tif")),
+        *(
+            (name, "S12-345_A1")
+            for name in ("s12-345_a1.TIFF", "S12-345 A1.scn", "S12-345_A1.zarr")
+        ),
+        *((name, "S12-345_A1.2") for name in ("S12-345 A1.2", "S12-345_A1.2.png")),
+        *((name, "L_sion") for name in ("La\u0308sion #3.svs", "l\u00c4sion_#3", "L_sion.bif")),
+        *((name, "a-1") for name in ("a.svs", "a-1", "A.SVS", "a-1.czi")),
+        ("a.ndpi", "a-2"),
+    ],
+)
+def test_slides_are_found_by_their_files_names(name, slide):
+    assert SlideNames(list(FILES), FILES).match(name, "t.csv, line 7") == slide
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [("a", ("'a'", "a-1", "a-2")), ("a.png", ("a-1", "a-2")), ("S12-345 A1.3", ("does not list",))],
+)
+def test_a_name_of_several_slides_or_of_none_is_refused(name, facts):
+    with pytest.raises(ScoreError) as caught:
+        SlideNames(list(FILES), FILES).match(name, "t.csv, line 7")
+    for fact in ("t.csv, line 7", *facts):
+        assert fact in str(caught.value)
 
 
 def bench_with(bench: Bench, **files: str) -> Path:
@@ -139,9 +212,11 @@ def test_a_detection_outside_its_slide_is_a_false_positive_told_with_file_and_li
         1,
         1,
     )  # 0.5 a slide, the lesion with it
-    for program in got.official.programs.values():
-        assert program.score.value is None
-        assert "detections outside t" in program.score.undefined
+    # At 2 µm/px the lesion is isolated cells to E1; to both, the detection lies in the last px of
+    # the mask, which exceeds the slide.
+    e1, e2 = got.official.programs.values()
+    assert "isolated" in e1.score.undefined
+    assert e2.score.value == pytest.approx(4 / 6)
     rows = bench.table("exclusions")
     assert rows["kind"].tolist() == ["detection"]
     assert where in rows["name"][0]
@@ -170,6 +245,35 @@ def test_a_detection_on_the_border_of_a_lesion_at_the_border_is_outside(bench, x
     assert got.matches.match.tolist() == ["false positive", "hit"]
 
 
+def test_size_and_mpp_in_the_cohort_stand_in_for_the_slide(bench):
+    given = bench_with(bench, t="0.9,600,200\n0.4,5,5\n", n=f"0.3,{WIDTH - 1},{HEIGHT - 1}\n")
+    with_slides = scored(bench, given)
+    for row in bench.rows:
+        row.path.unlink()
+    without = scored(bench, given)
+    assert [result.status for result in without.results] == [SlideStatus.FAILED] * 2
+    assert all("width, height and mpp" in result.reason for result in without.results)
+    assert without.exit_status == 1
+    bench.rows[:] = [replace(row, size=(WIDTH, HEIGHT), mpp=MPP) for row in bench.rows]
+    from_table = scored(bench, given)
+    assert from_table.exit_status == with_slides.exit_status == 0
+    assert from_table.figures.estimates == with_slides.figures.estimates
+    assert from_table.tables["detections"].equals(with_slides.tables["detections"])
+    assert (
+        from_table.results[0].lesions.major_axis_um == with_slides.results[0].lesions.major_axis_um
+    )
+    bench.rows[:] = [replace(row, size=(WIDTH - 1, HEIGHT)) for row in bench.rows]
+    assert [one.outside for one in scored(bench, given).results][1]  # the last column is not there
+
+
+def test_a_size_that_contradicts_the_slide_is_refused(bench):
+    given = bench_with(bench, t="0.9,600,200\n", n="")
+    bench.rows[:] = [replace(row, size=(HEIGHT, WIDTH), mpp=MPP) for row in bench.rows]
+    got = scored(bench, given)
+    assert [result.status for result in got.results] == [SlideStatus.FAILED] * 2
+    assert f"({HEIGHT}, {WIDTH})" in got.results[0].reason
+
+
 def test_detections_that_mostly_lie_outside_stop_the_command(bench):
     """Turned over: y before x."""
     given = bench_with(
@@ -194,9 +298,9 @@ def test_a_missing_file_is_a_counted_absence_in_ours_and_an_error_in_the_officia
     assert got.exit_status == 2
     assert (got.figures.countable_lesions, got.figures.slides_without_prediction) == (1, 1)
     assert got.figures.froc["gigaslide"].score.value == 0
-    for program in got.official.programs.values():
-        assert program.score.value is None
-        assert "no predictions for t" in program.curve.undefined
+    e1, e2 = got.official.programs.values()
+    assert (e1.slides, e1.curve.undefined) == (1, "no lesions")  # it leaves the slide out
+    assert "no predictions for t" in e2.curve.undefined
 
 
 def test_a_slide_without_rows_in_a_table_has_no_detections(bench):

@@ -16,9 +16,13 @@ from gigaslide.eval import (
     Truth,
     evaluate,
 )
-from gigaslide.eval.camelyon16.lesions import LevelFive, label_level_5, match_slide
+from gigaslide.eval.camelyon16.lesions import (
+    LevelFive,
+    label_level_5,
+    look_up_cells,
+    match_slide,
+)
 from gigaslide.eval.camelyon16.programs import PROGRAMS
-from gigaslide.eval.truth.mask_lesions import look_up
 from gigaslide.wsi import Annotation, Detections, Outline
 from scipy import ndimage
 from shapely.geometry import MultiPolygon, Polygon, box
@@ -123,7 +127,8 @@ def lesions_of(tumor, *, mpp: float = 0.243, size=SIZE, downsample: float = 32.0
 
 
 def at(name: str, lesions, points: np.ndarray) -> list[int]:
-    return look_up(lesions.labels, PROGRAMS[name].find_cells(points, lesions.raster)).tolist()
+    cells = PROGRAMS[name].find_cells(points, lesions.raster)
+    return look_up_cells(lesions.labels, cells)[0].tolist()
 
 
 def ours(name: str, tumors: list, detections: list, mpp: float):
@@ -135,7 +140,7 @@ def ours(name: str, tumors: list, detections: list, mpp: float):
         level = None if tumor is None else LevelFive(tumor=tumor, downsample=32.0, mpp=mpp)
         given = Detections.of_slide("s", rows[:, 1:], rows[:, 0])
         matches += [
-            m for program, m, _ in match_slide(result, given, level) if program.name == name
+            one.matches for one in match_slide(result, given, level) if one.program.name == name
         ]
     pooled = PooledMatches.pool(matches, is_normal=[tumor is None for tumor in tumors])
     return curve(pooled, name)
@@ -229,7 +234,9 @@ def test_where_e2_ends_with_an_error_in_the_last_px_ours_takes_the_last_row_and_
         [[3199.0, 1599.0], [5.0, 1599.0], [3216.0, 800.0]]
     )  # no tumour; and beside the slide
     assert at("camelyon16-e2", e2, corner) == [0, 0, 1]
-    assert at("camelyon16-e2", e2, np.array([[3217.0, 800.0], [3264.0, 800.0]])) == [0, 0]
+    for x in (3217.0, 3264.0):  # beside the slide: an error that stays one
+        cells = PROGRAMS["camelyon16-e2"].find_cells(np.array([[x, 800.0]]), e2.raster)
+        assert look_up_cells(e2.labels, cells)[1].tolist() == [True]
     truth = {
         "t": SlideTruth(size=size, mpp=0.243, tumor=tumor),
         "n": SlideTruth(size=size, mpp=0.243),
@@ -239,7 +246,83 @@ def test_where_e2_ends_with_an_error_in_the_last_px_ours_takes_the_last_row_and_
     official = evaluate(table, truth, OFFICIAL).official
     assert official.programs["camelyon16-e2"].score.value == 1
     (note,) = official.notes
-    assert "t: 2 detections in the last px, where camelyon16-e2" in note
+    assert "t: 2 detections at the slide's end, where camelyon16-e2" in note
+
+
+def test_every_px_past_the_end_of_a_coarse_mask_is_the_last_with_a_note():
+    """A mask of 90 × 38 px for 1195 × 2879: by its width it has a downsample of 31.4, and E2 looks
+    two rows past its end."""
+    size, mask = (1195, 2879), np.zeros((90, 38), bool)
+    mask[60:90, 10:30] = True
+    slide = CohortSlide(id="t", path=None)
+    result = SlideResult(slide=slide, status=SlideStatus.EVALUATED, slide_size=size)
+    level = LevelFive(tumor=mask, downsample=1195 / 38, mpp=0.243)
+    given = Detections.of_slide("t", np.array([[600.0, 2861.0]]), np.array([0.9]))
+    e1, e2 = match_slide(result, given, level)
+    cells = e2.program.find_cells(
+        np.array([[600, 2861]]), e2.program.raster(downsample=1195 / 38, mask_mpp=0.243)
+    )
+    assert cells.tolist() == [[91, 19]]
+    assert [one.matches.match.tolist() for one in (e1, e2)] == [["hit"]] * 2
+    assert (e1.note, e1.error, e2.error) == ("", "", "")
+    assert "t: 1 detection" in e2.note
+
+
+@pytest.mark.parametrize("name", MPP)
+@pytest.mark.parametrize("seed", range(4))
+def test_detections_outside_a_tumour_slide_are_looked_up_as_the_programs_do(name, seed):
+    """Negative coordinates up to a slide's length before it, and the px by which the mask exceeds
+    the slide: tumour that reaches the far ends is hit from beyond."""
+    rng = np.random.default_rng(seed)
+    whole = box(0, 0, *SIZE)
+    tumor = MultiPolygon([box(4200, 2500, *SIZE), box(100, 100, 900, 1000)]).intersection(whole)
+    mask = level_5(tumor)
+    ends = [32 * side for side in mask.shape[::-1]]
+    points = rng.integers((-ends[0] + 20, -ends[1] + 20), (ends[0] - 17, ends[1] - 17), (60, 2))
+    beyond = 5310 if name == "camelyon16-e1" else 5295  # E2 rounds to the px behind
+    points = np.concatenate([points, [[-5, 300], [300, -31], [-40, -40], [beyond, 3000]]])
+    found = [(float(rng.integers(1, 10) / 10), x, y) for x, y in points.tolist()]
+    detections = [found, [(0.35, -(10**6), 10**6)]]  # anywhere beside a normal slide
+    points, score = program(name, [mask, None], detections, 0.243)
+    got = ours(name, [tumor, None], detections, 0.243)
+    assert list(zip(got.false_positives.tolist(), got.sensitivity.tolist(), strict=True)) == points
+    assert got.score == pytest.approx(score)
+
+
+def official_of(rows: list[tuple]):
+    truth = {
+        "t": SlideTruth(size=SIZE, mpp=0.243, tumor=box(1600, 1600, 3200, 2400)),
+        "n": SlideTruth(size=SIZE, mpp=0.243),
+    }
+    table = pd.DataFrame(
+        [("t", 1800, 1700, 0.9), ("n", 5, 5, 0.3), ("t", 5, 5, 0.2), *rows],
+        columns=["slide", "x", "y", "probability"],
+    )
+    return evaluate(table, truth, OFFICIAL).official.programs
+
+
+@pytest.mark.parametrize("row", [("n", 10**6, 5, 0.95), ("t", -5, 300, 0.95), ("t", -999, 9, 0.95)])
+def test_a_detection_outside_its_slide_is_a_false_positive_of_the_programs(row):
+    e1, e2 = official_of([row]).values()
+    # From 0.95 on there is half a false positive per slide, from 0.9 on the lesion too; at 0.5 E2
+    # reads the former.
+    assert e1.score.value == pytest.approx(5 / 6)
+    assert e2.score.value == pytest.approx(4 / 6)
+
+
+@pytest.mark.parametrize("row", [("t", 10**6, 5, 0.95), ("t", 5, -(10**6), 0.95)])
+def test_a_detection_past_the_mask_of_a_tumour_slide_is_the_programs_error(row):
+    for name, one in official_of([row]).items():
+        assert one.score.value is None
+        assert "1 detection outside t" in one.score.undefined
+        assert name in one.score.undefined
+
+
+def test_numpy_1_compares_in_float32_which_monai_under_numpy_2_does_not():
+    """One slide, a hit and a false positive at 0.9: 0.79 by E1, 0 by MONAI under NumPy 2."""
+    tumor, found = MultiPolygon([box(1600, 1600, 3200, 2400)]), [(0.9, 1800, 1700), (0.9, 5, 5)]
+    got = ours("camelyon16-e1", [tumor], [found], 0.243)
+    assert got.score == pytest.approx((0.25 + 0.5 + 4) / 6)
 
 
 def test_where_a_masks_level_5_was_rounded_down_ours_takes_the_last_px():

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
+from .threshold import choose_threshold
 
 if TYPE_CHECKING:
     from .loop import TrainOutcome, train
 
-__all__ = ["Batch", "Sampler", "TrainOutcome", "TrainSettings", "train"]
+__all__ = ["Batch", "Sampler", "TrainOutcome", "TrainSettings", "choose_threshold", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,14 +27,15 @@ class HistoryRow:
 
 
 def save_history(rows: Sequence[HistoryRow], path: Path) -> None:
-    pd.DataFrame([asdict(row) for row in rows]).to_csv(path, index=False, lineterminator="\n")
+    table = pd.DataFrame([asdict(row) for row in rows])
+    table.to_csv(path.absolute(), index=False, lineterminator="\n")  # pandas would expand a ~
 
 
 def load_history(path: Path) -> list[HistoryRow]:
     """The rows of such a CSV; none where there is no file."""
     if not path.exists():
         return []
-    records = pd.read_csv(path).to_dict("records")
+    records = pd.read_csv(path.absolute()).to_dict("records")
     return [HistoryRow(**{str(key): value for key, value in record.items()}) for record in records]
 
 

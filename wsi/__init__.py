@@ -4,9 +4,11 @@ from .annotations import (
     ANNOTATION_SUFFIXES,
     DEFAULT_GROUPS,
     Annotation,
+    AnnotationOrigin,
     GroupMeaning,
     Outline,
     SlideFrame,
+    invert_white_is_zero,
 )
 from .detections import Detections
 from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
@@ -30,6 +32,7 @@ __all__ = [
     "DEFAULT_GROUPS",
     "ORIENTATIONS",
     "Annotation",
+    "AnnotationOrigin",
     "CellGrid",
     "CellStatus",
     "Detections",
@@ -53,6 +56,7 @@ __all__ = [
     "describe_unlikely_mpp",
     "floor_div",
     "heatmap_colours",
+    "invert_white_is_zero",
     "open_slide",
     "orient",
     "overlay_heatmap",

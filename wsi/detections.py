@@ -83,7 +83,7 @@ class Detections:
         """
         try:
             table = pd.read_csv(
-                path,
+                path.absolute(),  # pandas would expand a leading ~
                 dtype={"slide": str},
                 keep_default_na=False,
                 na_values={"probability": ["nan"]},

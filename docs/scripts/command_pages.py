@@ -8,15 +8,11 @@ from types import UnionType
 from typing import Any
 
 from cyclopts import App, Argument
+from gigaslide.cli.help_writer import format_default
 from gigaslide.cli.main import COMMANDS, build_app
 
 TYPES = {"Path": "path", "str": "text", "int": "integer", "float": "number", "bool": "yes or no"}
 LAST = 1_000_000  # a place after all panels that have one
-
-
-def command_names() -> list[str]:
-    """Return the names of the commands, in the order of `gigaslide --help`."""
-    return list(COMMANDS)
 
 
 def commands_index() -> str:
@@ -40,11 +36,11 @@ def command_page(name: str) -> str:
     app = build_app(name)[name]
     inner = list(inner_commands(app))
     if not inner:
-        return f"# gigaslide {name}\n\n{description_and_options(name, app, level=2)}"
+        return f"# gigaslide {name}\n\n{description_and_options(app, level=2)}"
     parts = [f"# gigaslide {name}\n\n{app.help}\n"]
     for word, command in inner:
         parts.append(f"## gigaslide {name} {word}\n")
-        parts.append(description_and_options(f"{name} {word}", command, level=3))
+        parts.append(description_and_options(command, level=3))
     return "\n".join(parts)
 
 
@@ -55,9 +51,10 @@ def inner_commands(app: App) -> Iterator[tuple[str, App]]:
             yield word, app[word]
 
 
-def description_and_options(path: str, app: App, *, level: int) -> str:
+def description_and_options(app: App, *, level: int) -> str:
     arguments = [one for one in app.assemble_argument_collection() if one.show]
-    parts = [f"```\n{usage(path, arguments)}\n```\n", f"{app.help}\n"]
+    usage = str(app.usage).removeprefix("Usage: ")
+    parts = [f"```\n{usage}\n```\n", f"{app.help}\n"]
     for panel, members in panels_of(arguments).items():
         parts.append(f"{'#' * level} {panel}\n\n{table(members)}\n")
     return "\n".join(parts)
@@ -75,22 +72,13 @@ def panels_of(arguments: list[Argument]) -> dict[str, list[Argument]]:
     return dict(sorted(panels.items(), key=lambda item: order.get(item[0], LAST)))
 
 
-def usage(path: str, arguments: list[Argument]) -> str:
-    words = ["gigaslide", path]
-    for one in arguments:
-        if one.index is not None:
-            label = one.names[0].lstrip("-").upper()
-            words.append(label if one.required else f"[{label}]")
-    return " ".join([*words, "[OPTIONS]"])
-
-
 def table(arguments: list[Argument]) -> str:
     """Return one row an option: its name and type, its default, its meaning and unit."""
     rows = ['<div class="options"><table><thead>']
     rows.append("<tr><th>option</th><th>default</th><th>meaning</th></tr></thead><tbody>")
     for one in arguments:
         name = one.names[0].lstrip("-").upper() if one.index is not None else one.names[0]
-        default = "required" if one.required else code(format_default(default_of(one)))
+        default = "required" if one.required else code(format_default(default_of(one)) or "")
         meaning = escape(" ".join((one.parameter.help or "").split()))
         rows.append(f"<tr><td>{code(name)}<small>{type_of(one)}</small></td>")
         rows.append(f"<td>{default}</td><td>{meaning}</td></tr>")
@@ -104,17 +92,6 @@ def code(text: str) -> str:
 def default_of(argument: Argument) -> Any:
     default = argument.field_info.default
     return None if default is inspect.Parameter.empty else default
-
-
-def format_default(value: Any) -> str:
-    """Return a default as it is typed; empty where there is none."""
-    if value is None or value in ("", (), {}):
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return ", ".join(map(format_default, value)) if isinstance(value, tuple) else str(value)
 
 
 def type_of(argument: Argument) -> str:

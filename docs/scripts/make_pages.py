@@ -12,7 +12,8 @@ import re
 import shutil
 from pathlib import Path
 
-from command_pages import command_names, command_page, commands_index
+from command_pages import command_page, commands_index
+from gigaslide.cli.main import COMMANDS
 from notebook_page import notebook_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,8 +51,11 @@ def generated_pages() -> dict[str, bytes]:
     pages |= {
         page: (ROOT / source).read_text(encoding="utf-8") for source, page in PAGES_AT_ROOT.items()
     }
-    pages |= {f"commands/{name}.md": command_page(name) for name in command_names()}
-    pages |= {f"api/{room}.md": room_page(room) for room in rooms_in_setup()}
+    pages |= {f"commands/{name}.md": command_page(name) for name in COMMANDS}
+    pages |= {
+        f"api/{room}.md": f"# gigaslide.{room}\n\n::: gigaslide.{room}\n"
+        for room in rooms_in_setup()
+    }
     return {name: text.encode() for name, text in pages.items()} | pictures
 
 
@@ -86,10 +90,6 @@ def rooms() -> str:
         summary = " ".join(source.split('"""')[1].split("\n\n")[0].split())
         lines.append(f"| [`gigaslide.{room}`]({room}.md) | {summary} |")
     return "\n".join(lines) + "\n"
-
-
-def room_page(room: str) -> str:
-    return f"# gigaslide.{room}\n\n::: gigaslide.{room}\n"
 
 
 def link_rooms(package: Path) -> None:

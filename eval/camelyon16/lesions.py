@@ -14,7 +14,14 @@ import tifffile
 from shapely.geometry import MultiPolygon
 
 from ...storage import AnnotationError, format_count
-from ...wsi import DEFAULT_GROUPS, Detections, GroupMeaning, ceil_div, page_mpp_xy
+from ...wsi import (
+    DEFAULT_GROUPS,
+    Detections,
+    GroupMeaning,
+    ceil_div,
+    invert_white_is_zero,
+    page_mpp_xy,
+)
 from ..predictions.detection_files import is_outside
 from ..scoring.matching import SlideMatches, match_labels
 from ..scoring.slide_result import SlideResult
@@ -25,14 +32,21 @@ from ..truth.mask_lesions import (
     Raster,
     draw_polygons,
     label_mask,
-    look_up,
     measure_labels,
 )
 from ..truth.measures import LesionRule
 from ..truth.truth import Truth
 from .programs import DOWNSAMPLE, PROGRAMS, Program
 
-__all__ = ["LevelFive", "find_level_5", "label_level_5", "match_slide", "read_level_5"]
+__all__ = [
+    "LevelFive",
+    "ProgramMatches",
+    "find_level_5",
+    "label_level_5",
+    "look_up_cells",
+    "match_slide",
+    "read_level_5",
+]
 
 RULE = LesionRule()
 LARGEST_BYTES = 2**27  # of the level, and of a tile; CAMELYON's largest level has 20 MB
@@ -96,7 +110,7 @@ def read_level_5(
                 return None
             mpp = page_mpp_xy(tiff, tiff.pages.first)
             return LevelFive(
-                tumor=_tumor(np.asarray(page.asarray()), groups),
+                tumor=_tumor(invert_white_is_zero(np.asarray(page.asarray()), page), groups),
                 downsample=tiff.pages[0].imagewidth / page.imagewidth,  # pyright: ignore
                 mpp=(mpp and mpp[0]) or slide_mpp,
             )
@@ -159,28 +173,57 @@ def _phantom(shape: tuple[int, ...], raster: Raster) -> MaskLesions:
     return MaskLesions(labels=labels, raster=raster, measures=measures)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProgramMatches:
+    """Matches of a slide's detections by one program."""
+
+    program: Program
+    matches: SlideMatches
+    note: str = ""
+    """Detections in the slide over which the program would end with an error; here they take the
+    last row or column."""
+    error: str = ""
+    """Detections outside the slide over which the program ends with an error; empty if none."""
+
+
 def match_slide(
     result: SlideResult, detections: Detections, level: LevelFive | None
-) -> Iterator[tuple[Program, SlideMatches, str]]:
-    """Match a slide's detections by each program, None for a normal slide; with a note where the
-    program would end with an error.
-
-    It does over a detection in the slide's last px that finds its px past the mask's end, by
-    rounding or because the mask lacks px that the slide does not fill; here it takes the last.
-    """
-    outside = is_outside(detections, result.slide_size)
+) -> Iterator[ProgramMatches]:
+    """Match a slide's detections by each program; level is None for a normal slide, on which every
+    detection is a false positive, wherever it lies."""
     for program in PROGRAMS.values():
-        label, is_itc, note = np.zeros(len(detections), np.int64), np.zeros(0, bool), ""
-        if level is not None:
-            lesions = label_level_5(level, program, slide_size=result.slide_size)
-            xy = np.stack([detections.x, detections.y], axis=1)
-            cells = program.find_cells(xy, lesions.raster)
-            label, is_itc = look_up(lesions.labels, cells), lesions.measures.is_itc
-            is_past = (cells == lesions.labels.shape).any(axis=1) & ~outside
-            if is_past.any():
-                note = (
-                    f"{result.slide.id}: {format_count(int(is_past.sum()), 'detection')} in the "
-                    f"last px, where {program.name} itself would end with an error; here it takes "
-                    "the last row or column"
-                )
-        yield program, match_labels(detections, label, is_itc, is_outside=outside), note
+        if level is None:
+            label, is_itc = np.zeros(len(detections), np.int64), np.zeros(0, bool)
+            yield ProgramMatches(program=program, matches=match_labels(detections, label, is_itc))
+        else:
+            yield _match_tumor_slide(program, result, detections, level)
+
+
+def _match_tumor_slide(
+    program: Program, result: SlideResult, detections: Detections, level: LevelFive
+) -> ProgramMatches:
+    lesions = label_level_5(level, program, slide_size=result.slide_size)
+    xy = np.stack([detections.x, detections.y], axis=1)
+    cells = program.find_cells(xy, lesions.raster)
+    label, is_error = look_up_cells(lesions.labels, cells)
+    outside = is_outside(detections, result.slide_size)
+    note = error = ""
+    if lost := int((is_error & outside).sum()):
+        error = f"{format_count(lost, 'detection')} outside {result.slide.id}"
+    if last := int((is_error & ~outside).sum()):
+        note = (
+            f"{result.slide.id}: {format_count(last, 'detection')} at the slide's end, where "
+            f"{program.name} itself would end with an error; here it takes the last row or column"
+        )
+    matches = match_labels(detections, label, lesions.measures.is_itc)
+    return ProgramMatches(program=program, matches=matches, note=note, error=error)
+
+
+def look_up_cells(labels: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels (N,) int64 of cells (N, 2) (row, column), whole float64, as the programs
+    index an array: a negative cell counts from the end. And (N,) bool, True where that is an
+    error; there the nearest cell is taken."""
+    shape = np.array(labels.shape)
+    within = np.clip(cells, -shape, shape - 1)
+    label = labels[tuple(within.astype(np.int64).T)].astype(np.int64)
+    return label, (within != cells).any(axis=1)

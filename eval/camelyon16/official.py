@@ -14,7 +14,7 @@ from ..statistics.bootstrap import Estimate
 from ..statistics.figures import FrocFigures
 from ..statistics.froc import OURS, Froc, froc_curve
 from ..statistics.resampled import draw_resamples
-from .lesions import find_level_5, match_slide
+from .lesions import ProgramMatches, find_level_5, match_slide
 from .programs import PROGRAMS, Program, official_curve, resample_readings
 
 __all__ = ["OfficialFroc", "OfficialResult", "evaluate_official"]
@@ -40,9 +40,9 @@ class OfficialResult:
 
     programs: Mapping[str, OfficialFroc]
     exclusions: tuple[Exclusion, ...] = ()
-    """Slides without a level 5."""
+    """Slides without a level 5; those without a prediction, which a program leaves out."""
     notes: tuple[str, ...] = ()
-    """Detections over which a program would end with an error."""
+    """Detections in their slides over which a program would end with an error."""
 
 
 def evaluate_official(
@@ -56,8 +56,8 @@ def evaluate_official(
     if not _is_asked([result.slide for result in results], settings):
         return None
     used = [result for result in results if result.in_figures]
-    matched: dict[str, list[SlideMatches]] = {name: [] for name in PROGRAMS}
-    columns, excluded, notes = [], [], []
+    matched: dict[str, dict[int, ProgramMatches]] = {name: {} for name in PROGRAMS}
+    excluded = []
     for column, result in enumerate(used):
         if result.matches is None or result.truth is None or result.detections is None:
             continue
@@ -65,21 +65,31 @@ def evaluate_official(
         if result.truth.lesions is not None:
             level = find_level_5(result, result.truth, settings)
         if isinstance(level, str):
-            slide, figures = result.slide.id, "official FROC"
-            excluded.append(
-                Exclusion(slide=slide, kind="slide", excluded_from=figures, reason=level)
-            )
+            excluded.append(_exclude(result, "official FROC", level))
             continue
-        columns.append(column)
-        for program, matches, note in match_slide(result, result.detections, level):
-            matched[program.name].append(matches)
-            notes += [note] if note else []
-    gap = _describe_gap(results, [one.slide for one in excluded])
+        for one in match_slide(result, result.detections, level):
+            if result.is_predicted or one.program.needs_every_slide:
+                matched[one.program.name][column] = one
+            else:
+                figures = f"official FROC by {one.program.name}"
+                excluded.append(_exclude(result, figures, f"{result.reason}; it is left out"))
+    without_level_5 = [one.slide for one in excluded if one.excluded_from == "official FROC"]
     programs = {
-        name: _evaluate(PROGRAMS[name], matches, used, columns, settings, gap=gap)
-        for name, matches in matched.items()
+        name: _evaluate(
+            PROGRAMS[name],
+            {column: one.matches for column, one in found.items()},
+            used,
+            settings,
+            gap=_describe_gap(PROGRAMS[name], results, without_level_5, list(found.values())),
+        )
+        for name, found in matched.items()
     }
+    notes = [one.note for found in matched.values() for one in found.values() if one.note]
     return OfficialResult(programs=programs, exclusions=tuple(excluded), notes=tuple(notes))
+
+
+def _exclude(result: SlideResult, figures: str, reason: str) -> Exclusion:
+    return Exclusion(slide=result.slide.id, kind="slide", excluded_from=figures, reason=reason)
 
 
 def _is_asked(slides: Sequence[CohortSlide], settings: EvaluateSettings) -> bool:
@@ -88,36 +98,45 @@ def _is_asked(slides: Sequence[CohortSlide], settings: EvaluateSettings) -> bool
     return bool(slides) and all(CAMELYON16.fullmatch(slide.id) for slide in slides)
 
 
-def _describe_gap(results: Sequence[SlideResult], without_level_5: Sequence[str]) -> str:
-    """Describe input that the programs treat as an error; empty if there is none. Slides whose
-    tumour is not all outlined are not expected by them."""
+def _describe_gap(
+    program: Program,
+    results: Sequence[SlideResult],
+    without_level_5: Sequence[str],
+    found: Sequence[ProgramMatches],
+) -> str:
+    """Describe input over which a program ends with an error; empty if there is none. Slides whose
+    tumour is not all outlined are not expected by it."""
     asked = [result for result in results if result.is_outlined]
     unpredicted = (SlideStatus.NOT_EVALUABLE, SlideStatus.NO_PREDICTION)
+    expected = [r.slide.id for r in asked if r.status in unpredicted]
     gaps = {
-        "no predictions for": [r.slide.id for r in asked if r.status in unpredicted],
+        "no predictions for": expected if program.needs_every_slide else [],
         "no use of": [r.slide.id for r in asked if r.status == SlideStatus.FAILED],
-        "detections outside": [r.slide.id for r in asked if r.outside],
+        "": [one.error for one in found if one.error],
         "no level-5 mask of": without_level_5,
     }
-    found = []
+    parts = []
     for words, names in gaps.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        found += [f"{words} {', '.join(names[:3])}{more}"] if names else []
-    return f"{', '.join(found)}, an error in the official programs" if found else ""
+        parts += [f"{words} {', '.join(names[:3])}{more}".lstrip()] if names else []
+    return f"{', '.join(parts)}, an error in {program.name}" if parts else ""
 
 
 def _evaluate(
     program: Program,
-    slides: Sequence[SlideMatches],
+    by_column: Mapping[int, SlideMatches],
     used: Sequence[SlideResult],
-    columns: Sequence[int],
     settings: EvaluateSettings,
     *,
     gap: str,
 ) -> OfficialFroc:
-    """Evaluate slides with these columns among the used ones; gap leaves the score undefined."""
-    rates, known = settings.false_positives_per_slide, [used[column] for column in columns]
-    matches, ours = _pool(slides, known), _pool([r.matches for r in known if r.matches], known)
+    """Evaluate slides by their column among the used ones; gap leaves the score undefined."""
+    columns, rates = list(by_column), settings.false_positives_per_slide
+    known = [used[column] for column in columns]
+    matches, ours = (
+        _pool(list(by_column.values()), known),
+        _pool([r.matches for r in known if r.matches], known),
+    )
     curve = Froc.empty(rates, gap) if gap else official_curve(matches, program, rates=rates)
     estimates = [Estimate(value=None, undefined=curve.undefined)] * (1 + len(rates))
     if not curve.undefined:

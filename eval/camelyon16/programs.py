@@ -29,6 +29,8 @@ class Program:
     """True: points are cut to whole px, divided and rounded half to even. False: truncated."""
     drops: Literal["smallest", "zero"]
     """Threshold that is not an operating point."""
+    needs_every_slide: bool
+    """True: a slide without a file of detections is an error. False: it is left out."""
     hits: type[np.floating]
     """Type that holds the probabilities of found lesions. As float32 a hit of 0.3 lies above a
     false positive of 0.3, one of 0.9 below; thresholds compare with hits in this type."""
@@ -42,11 +44,14 @@ class Program:
         return Raster(pixel_level0=pixel_level0, pixel_um=pixel_level0 * (self.mpp or mask_mpp))
 
     def find_cells(self, xy: np.ndarray, raster: Raster) -> np.ndarray:
-        """Px (N, 2) (row, column) of the mask at points (N, 2) level-0 (x, y), whole float64."""
+        """Px (N, 2) (row, column) of the mask at points (N, 2) level-0 (x, y), whole float64.
+
+        Both programs cut towards zero, as Python's int() does: x = −5 is px 0.
+        """
         points = np.asarray(xy, np.float64).reshape(-1, 2)[:, ::-1]
         if self.rounds:
-            return np.rint(np.floor(points) / raster.pixel_level0)
-        return np.floor(points / raster.pixel_level0)
+            return np.rint(np.trunc(points) / raster.pixel_level0)
+        return np.trunc(points / raster.pixel_level0)
 
 
 E1 = Program(
@@ -55,10 +60,11 @@ E1 = Program(
     downsample=DOWNSAMPLE,
     rounds=False,
     drops="smallest",
+    needs_every_slide=False,
     hits=np.float32,
     interpolates=True,
     description="Evaluation_FROC.py (2016): level-5 mask, 0.243 µm/px for every slide, smallest "
-    "threshold dropped, hits held as float32; interpolated, as in NCRF and MONAI",
+    "threshold dropped, hits held as float32; interpolated, as in NCRF, and in MONAI under NumPy 1",
 )
 E2 = Program(
     name="camelyon16-e2",
@@ -66,6 +72,7 @@ E2 = Program(
     downsample=None,
     rounds=True,
     drops="zero",
+    needs_every_slide=True,
     hits=np.float64,
     interpolates=False,
     description="script shipped with the public data: level-5 mask, its own µm/px; first point "

@@ -4,29 +4,28 @@
 Coordinates are level-0 px. Every error names the file and the line.
 """
 
-import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ...storage import ScoreError, format_count
+from ...storage import CsvColumn, CsvRow, CsvTable, ScoreError, format_count
 from ...wsi import Detections
+from .slide_names import SlideNames
 
 __all__ = ["DetectionFiles", "SlideDetections", "is_outside", "list_csv"]
 
-NAMES = {
-    "slide": ("slide", "image", "name", "filename"),
-    "probability": ("probability", "p", "prob", "score", "confidence"),
-    "x": ("x", "x_level0", "x coordinate"),
-    "y": ("y", "y_level0", "y coordinate"),
-}
+COLUMNS = (
+    CsvColumn(name="slide", aliases=("image", "name", "filename")),
+    CsvColumn(name="x", aliases=("x_level0", "x coordinate")),
+    CsvColumn(name="y", aliases=("y_level0", "y coordinate")),
+    CsvColumn(name="probability", also=("p",), aliases=("prob", "score", "confidence")),
+)
 CAMELYON = ("probability", "x", "y")
 TABLE = ("slide", "x", "y", "probability")
-SLIDE_SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".csv")
 
 
 def is_outside(detections: Detections, slide_size: tuple[int, int]) -> np.ndarray:
@@ -71,19 +70,23 @@ class DetectionFiles:
     prediction."""
 
     @classmethod
-    def load(cls, path: Path, ids: Sequence[str]) -> "DetectionFiles":
-        """Read detections of slides with these ids; case and suffix may differ.
+    def load(
+        cls, path: Path, ids: Sequence[str], *, file_names: Mapping[str, str] | None = None
+    ) -> "DetectionFiles":
+        """Read detections of slides with these ids, or with the file name of an id.
 
         Raises:
             ScoreError: no such files, an empty table, a line that cannot be used, or detections of
-                a slide that is not in ids.
+                a slide that is not in ids or cannot be told from another.
         """
+        names = SlideNames(ids, file_names)
         if not path.is_dir():
-            return cls(path=path, by_slide=_read_table(path, ids), is_table=True)
+            return cls._of_csv(_load_csv(path, TABLE, CAMELYON), names)
         files = [path / name for name in list_csv(path)]
-        if len(files) == 1 and _has_slide_column(files[0]):
-            return cls(path=files[0], by_slide=_read_table(files[0], ids), is_table=True)
-        names = _SlideNames(ids)
+        if len(files) == 1:
+            table = _load_csv(files[0], CAMELYON, TABLE)
+            if "slide" in table.columns:
+                return cls._of_csv(table, names)
         found: dict[str, SlideDetections] = {}
         for file in files:
             slide = names.match(file.stem, str(file))
@@ -91,24 +94,48 @@ class DetectionFiles:
                 raise ScoreError(
                     f"{file}: {found[slide].path.name} holds slide {slide} too; keep one of them"
                 )
-            rows = list(_read_rows(file, CAMELYON))
-            for row in rows:
-                where = f"{file}, line {row.line}"
-                if row.slide and names.match(row.slide, where) != slide:
+            rows = []
+            for row in map(_read_row, _load_csv(file, CAMELYON)):
+                if row.slide and names.match(row.slide, row.where) != slide:
                     raise ScoreError(
-                        f"{where}: slide {row.slide!r} in the file of {slide}; move the row"
+                        f"{row.where}: slide {row.slide!r} in the file of {slide}; move the row"
                     )
+                rows.append(row)
             found[slide] = _join(slide, file, rows)
         return cls(path=path, by_slide=found, is_table=False)
 
     @classmethod
-    def of_table(cls, detections: Detections, ids: Sequence[str]) -> "DetectionFiles":
+    def _of_csv(cls, table: CsvTable, names: SlideNames) -> "DetectionFiles":
+        if "slide" not in table.columns:
+            raise ScoreError(
+                f"{table.path}: {table.expected} of one slide; give the folder of such files, each "
+                "named after its slide, or add a column slide"
+            )
+        if table.is_empty:
+            raise ScoreError(
+                f"{table.path}: is empty; for a model that found nothing, give the header "
+                f"{','.join(TABLE)}"
+            )
+        by_slide: dict[str, list[_DetectionRow]] = {}
+        for row in map(_read_row, table):
+            by_slide.setdefault(names.match(row.slide, row.where), []).append(row)
+        joined = {slide: _join(slide, table.path, rows) for slide, rows in by_slide.items()}
+        return cls(path=table.path, by_slide=joined, is_table=True)
+
+    @classmethod
+    def of_table(
+        cls,
+        detections: Detections,
+        ids: Sequence[str],
+        *,
+        file_names: Mapping[str, str] | None = None,
+    ) -> "DetectionFiles":
         """Group a table in memory by slide; its rows count as lines, from 1.
 
         Raises:
-            ScoreError: detections of a slide that is not in ids.
+            ScoreError: detections of a slide that is not in ids or cannot be told from another.
         """
-        path, names = Path("detections"), _SlideNames(ids)
+        path, names = Path("detections"), SlideNames(ids, file_names)
         given = detections.slide.astype(str).tolist()
         known = {name: line for line, name in reversed(list(enumerate(given, 1)))}  # first lines
         slides = {n: names.match(n, f"{path}, line {line}") for n, line in known.items()}
@@ -127,29 +154,8 @@ def list_csv(folder: Path) -> list[str]:
     return [name for name in names if not name.startswith(".") and name != "summary.csv"]
 
 
-class _SlideNames:
-    """Slide ids as people write them: with a suffix, or in other case."""
-
-    def __init__(self, ids: Sequence[str]) -> None:
-        self._ids = {slide: slide for slide in ids}
-        folded: dict[str, list[str]] = {}
-        for slide in ids:
-            folded.setdefault(slide.casefold(), []).append(slide)
-        self._folded = {name: one[0] for name, one in folded.items() if len(one) == 1}
-
-    def match(self, name: str, where: str) -> str:
-        stem = name[: name.rindex(".")] if name.lower().endswith(SLIDE_SUFFIXES) else name
-        for wanted in (name, stem):
-            found = self._ids.get(wanted) or self._folded.get(wanted.casefold())
-            if found:
-                return found
-        raise ScoreError(
-            f"{where}: predictions for {name!r}, which the cohort does not list; remove them, or "
-            "add the slide"
-        )
-
-
 class _DetectionRow(NamedTuple):
+    where: str
     line: int
     slide: str
     x: float
@@ -157,19 +163,9 @@ class _DetectionRow(NamedTuple):
     probability: float
 
 
-def _read_table(path: Path, ids: Sequence[str]) -> dict[str, SlideDetections]:
-    names = _SlideNames(ids)
-    with _open(path) as lines:
-        if not any(line.strip() for line in lines):
-            raise ScoreError(
-                f"{path}: is empty; for a model that found nothing, give the header "
-                f"{','.join(TABLE)}"
-            )
-    by_slide: dict[str, list[_DetectionRow]] = {}
-    for row in _read_rows(path, TABLE):
-        slide = names.match(row.slide, f"{path}, line {row.line}")
-        by_slide.setdefault(slide, []).append(row)
-    return {slide: _join(slide, path, rows) for slide, rows in by_slide.items()}
+def _load_csv(path: Path, *orders: tuple[str, ...]) -> CsvTable:
+    """Load a CSV; without a header its columns have one of these orders."""
+    return CsvTable.load(path, COLUMNS, required=CAMELYON, orders=orders, error=ScoreError)
 
 
 def _join(slide: str, path: Path, rows: list[_DetectionRow]) -> SlideDetections:
@@ -181,75 +177,19 @@ def _join(slide: str, path: Path, rows: list[_DetectionRow]) -> SlideDetections:
     )
 
 
-def _has_slide_column(path: Path) -> bool:
-    with _open(path) as lines:
-        first = next(csv.reader(lines), [])
-    return "slide" in _find_columns(first) or len(first) == len(TABLE)
-
-
-def _open(path: Path):
-    try:
-        return path.open(newline="", encoding="utf-8-sig")
-    except OSError as error:
+def _read_row(row: CsvRow) -> _DetectionRow:
+    if len(row.cells) <= max(row.table.columns.values()):
         raise ScoreError(
-            f"{path}: no detections can be read: {error.strerror}; give a folder or a CSV"
-        ) from error
-
-
-def _find_columns(cells: list[str]) -> dict[str, int]:
-    """Index of each column if the cells are a header; empty if they are not."""
-    words = [cell.strip().casefold() for cell in cells]
-    return {
-        name: words.index(word) for name, known in NAMES.items() for word in known if word in words
-    }
-
-
-def _read_rows(path: Path, order: tuple[str, ...]) -> Iterator[_DetectionRow]:
-    """The rows of a file; without a header the columns have this order."""
-    columns: dict[str, int] = {}
-    with _open(path) as lines:
-        reader = csv.reader(lines, skipinitialspace=True)
-        try:
-            for cells in reader:
-                where = f"{path}, line {reader.line_num}"
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if not columns:
-                    columns = _find_columns(cells)
-                    missing = [name for name in order if name not in columns]
-                    if columns and missing:
-                        raise ScoreError(
-                            f"{where}: the header {','.join(cells)!r} has no column for "
-                            f"{', '.join(missing)}; expected {','.join(order)}"
-                        )
-                    if columns:
-                        continue
-                    columns = {name: index for index, name in enumerate(order)}
-                yield _read_row(where, reader.line_num, cells, columns)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ScoreError(
-                f"{path}, line {reader.line_num}: not CSV: {error}; save it as UTF-8 CSV"
-            ) from error
-
-
-def _read_row(where: str, line: int, cells: list[str], columns: dict[str, int]) -> _DetectionRow:
-    if len(cells) <= max(columns.values()):
-        expected = ",".join(sorted(columns, key=lambda name: columns[name]))
-        raise ScoreError(
-            f"{where}: {format_count(len(cells), 'value')}, expected {expected}; separate by commas"
+            f"{row.where}: {format_count(len(row.cells), 'value')}, expected "
+            f"{row.table.expected}; separate by commas"
         )
-    numbers = {}
-    for name in ("probability", "x", "y"):
-        text = cells[columns[name]].strip()
-        try:
-            numbers[name] = float(text)
-        except ValueError as error:
-            raise ScoreError(f"{where}: {name} is {text!r}; give a number") from error
-        if not math.isfinite(numbers[name]):
-            raise ScoreError(f"{where}: {name} is {text}; remove the row, or give a number")
+    numbers = {name: row.number(name) for name in CAMELYON}
+    for name, number in numbers.items():
+        if not math.isfinite(number):
+            raise ScoreError(f"{row.where}: {name} is {number}; remove the row, or give a number")
     if not 0 <= numbers["probability"] <= 1:
         raise ScoreError(
-            f"{where}: probability {numbers['probability']:g} is not in [0, 1]; scale the scores"
+            f"{row.where}: probability {numbers['probability']:g} is not in [0, 1]; scale the "
+            "scores"
         )
-    slide = cells[columns["slide"]].strip() if "slide" in columns else ""
-    return _DetectionRow(line, slide, **numbers)
+    return _DetectionRow(row.where, row.line, row.text("slide"), **numbers)

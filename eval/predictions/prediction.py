@@ -18,6 +18,7 @@ from ...storage import (
     file_identity,
     format_count,
     location_exists,
+    name_of,
 )
 from ...wsi import CellStatus, Detections, Heatmap, Slide, open_slide
 from .detection_files import DetectionFiles, SlideDetections, is_outside, list_csv
@@ -88,6 +89,31 @@ class SlideFile(AbstractContextManager["SlideFile"]):
             raise self._opened
         return self._opened
 
+    def find_size(self) -> tuple[tuple[int, int], float]:
+        """Return (width, height) in level-0 px and µm/px: of the slide, or of its cohort row where
+        it cannot be opened.
+
+        Raises:
+            SlideError: it cannot be opened, and the row lacks width, height or mpp; or it has
+                another size than its row.
+        """
+        row = self._slide
+        try:
+            scan = self.open()
+        except SlideError as error:
+            if row.size is None or row.mpp is None:
+                raise SlideError(
+                    f"{error}; or give width, height and mpp in the cohort, which are enough to "
+                    "score detections"
+                ) from error
+            return row.size, row.mpp
+        if row.size not in (None, scan.size):
+            raise SlideError(
+                f"{row.id}: the cohort's width and height are {row.size}, but the slide has "
+                f"{scan.size} px; correct them, or leave them empty"
+            )
+        return scan.size, scan.info.mpp
+
     def __exit__(self, *_: object) -> None:
         if isinstance(self._opened, Slide):
             self._opened.close()
@@ -104,15 +130,16 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> "Predictions"
         ScoreError: no predictions, a line that cannot be used, or detections of slides that are
             not listed.
     """
-    ids = [slide.id for slide in slides]
+    names = {slide.id: name_of(slide.path) for slide in slides}
+    ids = list(names)
     if path.is_file():
-        return GivenDetections(DetectionFiles.load(path, ids))
+        return GivenDetections(DetectionFiles.load(path, ids, file_names=names))
     if not path.is_dir():
         raise ScoreError(f"{path}: no such folder of predictions; predict the slides first")
     predicted = {folder.parent.name for folder in path.glob("*/heatmap.zarr")}
     if not predicted and not (path / "summary.csv").is_file():
         if list_csv(path):
-            return GivenDetections(DetectionFiles.load(path, ids))
+            return GivenDetections(DetectionFiles.load(path, ids, file_names=names))
         found = Counter(entry.suffix or "folders" for entry in path.iterdir())
         there = ", ".join(f"{count} {suffix}" for suffix, count in found.most_common(3))
         raise ScoreError(
@@ -157,7 +184,7 @@ class HeatmapFolder:
         except GigaslideError as error:
             absence = str(error)
         try:
-            scan = file.open()
+            size, mpp = file.find_size()
         except SlideError as error:
             logger.warning("%s: no prediction, and the slide cannot be opened: %s", slide.id, error)
             return f"{absence}; and the slide cannot be opened: {error}"
@@ -165,8 +192,8 @@ class HeatmapFolder:
             return absence
         return Prediction(
             detections=Detections.concatenate([]),
-            slide_size=scan.size,
-            slide_mpp=scan.info.mpp,
+            slide_size=size,
+            slide_mpp=mpp,
             absence=absence,
         )
 
@@ -239,7 +266,8 @@ def _check_heatmap(heatmap: Heatmap, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class GivenDetections:
-    """Detections without heatmaps; slides are opened only for their size and µm/px."""
+    """Detections without heatmaps; slides are opened only for their size and µm/px, which the
+    cohort may give instead."""
 
     files: DetectionFiles
     unlisted: tuple[str, ...] = ()
@@ -260,8 +288,8 @@ class GivenDetections:
             )
 
     def load(self, slide: CohortSlide, file: SlideFile) -> Prediction:
-        scan = file.open()
-        return self.of_size(slide.id, slide_size=scan.size, slide_mpp=scan.info.mpp)
+        size, mpp = file.find_size()
+        return self.of_size(slide.id, slide_size=size, slide_mpp=mpp)
 
     def of_size(self, slide: str, *, slide_size: tuple[int, int], slide_mpp: float) -> Prediction:
         """Return the prediction of a slide whose size is known."""

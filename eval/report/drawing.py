@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 import shapely
 from PIL import Image, ImageDraw, ImageFont
@@ -168,6 +167,8 @@ def draw_scale_bar(image: np.ndarray, *, pixel_um: float) -> None:
 @cache
 def _font() -> ImageFont.FreeTypeFont:
     """Matplotlib's font: cv2's and Pillow's have no µ."""
+    import matplotlib
+
     return ImageFont.truetype(
         Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 12
     )

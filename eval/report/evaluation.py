@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...storage import format_count
 from .. import pn_stage
@@ -44,6 +43,9 @@ from .metrics import (
 from .pictures import Crops
 from .plots import draw_froc, draw_rocs
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["Evaluation", "evaluate_results"]
 
 
@@ -56,7 +58,9 @@ class Evaluation:
     """One a slide, in the cohort's order."""
     settings: EvaluateSettings
     point: OperatingPoint
-    """Mistakes from `settings.slide_threshold` on."""
+    """Mistakes from `settings.threshold` on."""
+    threshold_origin: str = ""
+    """Where that threshold comes from."""
     subgroups: tuple[Subgroup, ...] = ()
     official: OfficialResult | None = None
     stages: PatientStages | None = None
@@ -99,7 +103,7 @@ class Evaluation:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Contents of metrics.json: every figure as plain JSON."""
-        results, threshold = self.results, self.settings.slide_threshold
+        results, threshold = self.results, self.settings.threshold
         reasons = {name: one for name, one in self.pictures.items() if isinstance(one, str)}
         excluded = {result.slide.id for result in results if not result.in_figures}
         notes = {n: f"no picture: {why}" for n, why in reasons.items() if n not in excluded}
@@ -109,7 +113,11 @@ class Evaluation:
             "pn_stages": None if self.stages is None else self.stages.metrics,
             "subgroups": list_subgroups(self.subgroups),
             "cohort": count_cohort(results, without_picture=len(notes)),
-            "operating_point": {**self.point.metrics, **count_calls(self.point, results)},
+            "operating_point": {
+                **self.point.metrics,
+                "origin": self.threshold_origin,
+                **count_calls(self.point, results),
+            },
             "slides": list_slides(results, notes, threshold=threshold),
             "exclusions": [asdict(one) for one in self.exclusions],
             "unlisted_predictions": list(self.unlisted),
@@ -160,10 +168,10 @@ class Evaluation:
         """Find the missed lesions and the false positives at another threshold."""
         return find_operating_point(self.results, threshold=threshold)
 
-    def plot_froc(self) -> Figure:
+    def plot_froc(self) -> "Figure":
         return draw_froc(self.figures, confidence=self.settings.confidence, point=self.point)
 
-    def plot_roc(self) -> Figure:
+    def plot_roc(self) -> "Figure":
         return draw_rocs({"slides": self.figures.slide_roc, "patches": self.figures.patch_roc})
 
     def _repr_html_(self) -> str:
@@ -204,7 +212,7 @@ def evaluate_results(
         figures=compute_figures(results, settings),
         results=tuple(results),
         settings=settings,
-        point=find_operating_point(results, threshold=settings.slide_threshold, peaks=peaks),
+        point=find_operating_point(results, threshold=settings.threshold, peaks=peaks),
         subgroups=compute_subgroups(results, settings),
         official=evaluate_official(results, settings),
         stages=stages,

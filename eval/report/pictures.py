@@ -140,7 +140,7 @@ class Gallery:
         is_inside = 0 <= mistake.x < width and 0 <= mistake.y < height
         if isinstance(mistake, FalsePositive) and not is_inside:
             return OUTSIDE
-        threshold, most_bytes = self._settings.slide_threshold, self._crop_bytes
+        threshold, most_bytes = self._settings.threshold, self._crop_bytes
         return try_to_draw(
             f"{result.slide.id}, ({mistake.x:.0f}, {mistake.y:.0f})",
             lambda: _draw_crops(
@@ -181,7 +181,7 @@ def draw_slide(
             if prediction.heatmap is None
             else overlay_heatmap(small, prediction.heatmap)
         )
-        _draw_calls(heated, result, frame, threshold=settings.slide_threshold)
+        _draw_calls(heated, result, frame, threshold=settings.threshold)
     height, width = outlined.shape[:2]
     return SlidePictures(
         truth=encode_jpeg(outlined, most_bytes=most_bytes),

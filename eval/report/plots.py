@@ -1,22 +1,25 @@
 """Plots of curves, also as SVG text without external references; lines differ in dashes and marks
 as well as in colour."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ..statistics.figures import Band, Figures, PrecisionRecall
 from ..statistics.froc import Froc
 from ..statistics.operating import OperatingPoint
 from ..statistics.scores import Calibration, Roc
 from .references import REFERENCES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "draw_calibration",
@@ -211,6 +214,8 @@ def draw_calibration(curves: Mapping[str, Calibration]) -> Figure:
 
 def to_svg(figure: Figure) -> str:
     """Return the figure as SVG text, the same bytes each time."""
+    import matplotlib
+
     text = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(text, format="svg", metadata={"Date": None})
@@ -220,6 +225,9 @@ def to_svg(figure: Figure) -> str:
 @contextmanager
 def _plot(*, height: float = 5.0) -> Iterator[tuple[Figure, Axes]]:
     """An empty plot in our style; it gets its legend at the end."""
+    import matplotlib
+    from matplotlib.figure import Figure  # takes half a second, and --help must not wait
+
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.8, height), layout="constrained")
         axes = figure.add_subplot()

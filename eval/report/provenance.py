@@ -28,6 +28,7 @@ def identify_slide(slide: CohortSlide) -> dict[str, Any]:
         "patient": slide.patient,
         "mpp": slide.mpp,
         "exhaustive": slide.exhaustive,
+        **({} if slide.size is None else {"size": list(slide.size)}),
         "further": dict(slide.further),
         **{
             name: file_identity(path) if path and location_exists(path) else None

@@ -13,13 +13,13 @@ from ..truth.lesions import AnyLesions
 __all__ = ["Match", "PooledMatches", "SlideMatches", "match_detections", "match_labels", "reaches"]
 
 
-def reaches(probability: Any, threshold: float) -> np.ndarray:
+def reaches(probability: Any, threshold: float | np.ndarray) -> np.ndarray:
     """Return whether probabilities of any shape are at least the threshold: bool; NaN is not.
 
     Both are rounded to float32, as heatmaps are stored: a cell of 0.7 reaches a threshold of 0.7,
     and so does the slide whose score it is.
     """
-    return np.asarray(probability, np.float32) >= np.float32(threshold)
+    return np.asarray(probability, np.float32) >= np.asarray(threshold, np.float32)
 
 
 class Match(StrEnum):

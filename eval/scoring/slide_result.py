@@ -16,7 +16,7 @@ from ...storage import ScoreError, format_count
 from ...wsi import CellStatus, Detections, Heatmap, tumor_fractions, warn_of_unlikely_mpp
 from ..predictions.detection_files import is_outside
 from ..predictions.prediction import Prediction
-from ..settings import EvaluateSettings
+from ..settings import UNCHOSEN_THRESHOLD, EvaluateSettings
 from ..truth.measures import CLASSES, LesionMeasures
 from ..truth.truth import Truth
 from .matching import SlideMatches, match_detections
@@ -88,6 +88,9 @@ class SlideResult:
     notes: tuple[str, ...] = ()
     score: float | None = None
     """Slide score; 0.0 on a slide without tissue."""
+    threshold: float = UNCHOSEN_THRESHOLD
+    """Operating point of the model: a slide or detection with at least that probability is called
+    tumour."""
     cells: dict[CellStatus, int] | None = None
     """Cells of the heatmap by status."""
     patches: Patches | None = None
@@ -189,6 +192,7 @@ def score_slide(
         reason=prediction.absence,
         notes=tuple(_list_notes(slide, prediction, truth, patches)),
         score=prediction.score,
+        threshold=settings.threshold,
         cells=None if heatmap is None else {status: heatmap.count(status) for status in CellStatus},
         patches=patches,
         detections=detections,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from ...storage import format_count, pluralise
 
@@ -231,10 +231,10 @@ class Resampling:
                 cubes += float((influence**3).sum()) / len(values) ** 3
                 squares += float((influence**2).sum()) / len(values) ** 2
         acceleration = cubes / (6 * squares**1.5) if squares > 0 else 0.0
-        bias = norm.ppf(below / len(resampled))
-        moved = bias + norm.ppf(tails)
+        bias = ndtri(below / len(resampled))
+        moved = bias + ndtri(tails)
         scale = 1 - acceleration * moved
         if not (scale > 0).all():
             return None
-        low, high = np.quantile(resampled, norm.cdf(bias + moved / scale)).tolist()
+        low, high = np.quantile(resampled, ndtr(bias + moved / scale)).tolist()
         return (low, high) if high - low > SLACK else None

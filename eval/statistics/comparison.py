@@ -200,17 +200,17 @@ def _p_value(difference: float, by_chance: np.ndarray) -> float | None:
 
 
 def list_disagreements(
-    scored: Mapping[str, Sequence[SlideResult]], *, threshold: float
+    scored: Mapping[str, Sequence[SlideResult]],
 ) -> list[dict[str, Any]]:
     """List the slides that every model has a score of, as plain JSON; scored is by model name.
 
     Slides that not all models call alike come first, then the rest by the spread of their counts
-    of lesions and false positives at the threshold, then by the spread of their scores.
+    of lesions and false positives at each model's threshold, then by the spread of their scores.
     """
     by_id = [{r.slide.id: r for r in results if r.score is not None} for results in scored.values()]
     shared = [name for name in by_id[0] if all(name in one for one in by_id)]
     rows = [
-        _disagreement(dict(zip(scored, (one[name] for one in by_id), strict=True)), threshold)
+        _disagreement(dict(zip(scored, (one[name] for one in by_id), strict=True)))
         for name in shared
     ]
     return sorted(
@@ -219,9 +219,9 @@ def list_disagreements(
     )
 
 
-def _disagreement(by_model: Mapping[str, SlideResult], threshold: float) -> dict[str, Any]:
+def _disagreement(by_model: Mapping[str, SlideResult]) -> dict[str, Any]:
     first = next(iter(by_model.values()))
-    models = {name: _model_row(result, threshold) for name, result in by_model.items()}
+    models = {name: _model_row(result) for name, result in by_model.items()}
     scores = [one["score"] for one in models.values()]
     counts = [
         [one[name] or 0 for one in models.values()] for name in ("lesions_found", "false_positives")
@@ -238,8 +238,8 @@ def _disagreement(by_model: Mapping[str, SlideResult], threshold: float) -> dict
     }
 
 
-def _model_row(result: SlideResult, threshold: float) -> dict[str, Any]:
-    matches = result.matches
+def _model_row(result: SlideResult) -> dict[str, Any]:
+    matches, threshold = result.matches, result.threshold
     return {
         "score": result.score,
         "called_tumor": bool(reaches(result.score, threshold)),

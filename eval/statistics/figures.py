@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve
 
 from ...cohort import CohortSlide
 from ...storage import SettingsError, fold_name
@@ -133,7 +132,7 @@ def compute_figures(results: Sequence[SlideResult], settings: EvaluateSettings) 
         slide_calibration=calibration_curve(scores, is_tumor, **bins),
         patch_calibration=calibration_curve(patches, patch_is_tumor, **bins),
         patch_average_precision=_area(patch_curve) if len(patch_curve.threshold) else None,
-        sizes=_count_sizes(slides, settings),
+        sizes=_count_sizes(slides),
         froc_band=_band(matches, resampling.weights[:, known], settings),
         resampling=resampling,
         tumor_slides=int(is_tumor.sum()),
@@ -184,6 +183,8 @@ def _froc(
 def _precision_recall(scores: np.ndarray, is_tumor: np.ndarray) -> PrecisionRecall:
     if not is_tumor.any() or is_tumor.all():
         return PrecisionRecall(threshold=np.zeros(0), precision=np.zeros(0), recall=np.zeros(0))
+    from sklearn.metrics import precision_recall_curve
+
     precision, recall, threshold = precision_recall_curve(is_tumor, scores)
     return PrecisionRecall(threshold=threshold, precision=precision[:-1], recall=recall[:-1])
 
@@ -192,20 +193,20 @@ def _area(curve: PrecisionRecall) -> float:
     return float((-np.diff(curve.recall, append=0.0) * curve.precision).sum())
 
 
-def _count_sizes(slides: Sequence[SlideResult], settings: EvaluateSettings) -> SizeCounts:
-    threshold = settings.slide_threshold
+def _count_sizes(slides: Sequence[SlideResult]) -> SizeCounts:
     counts: dict[str, Counter[str]] = {size: Counter() for size in SIZES}
     table = np.zeros((len(CLASSES), 2), np.int64)
     for result in slides:
         if result.true_class and result.score is not None:
             row = CLASSES.index(result.true_class)
-            table[row, int(reaches(result.score, threshold))] += 1
+            table[row, int(reaches(result.score, result.threshold))] += 1
         if result.lesions is None or result.matches is None:
             continue
         best = result.matches.best
         for size in SIZES:
             its = best[result.lesions.size == size]
-            found, called = int((~np.isnan(its)).sum()), int(reaches(its, threshold).sum())
+            found = int((~np.isnan(its)).sum())
+            called = int(reaches(its, result.threshold).sum())
             counts[size].update({"all": len(its), "found": found, "called": called})
     lesions = {size: (one["all"], one["found"], one["called"]) for size, one in counts.items()}
     return SizeCounts(lesions=lesions, slides=table)

@@ -70,7 +70,8 @@ def _list_slide_statistics(
     scores, is_tumor = pool_scores(slides)
     ranking = Ranking.of(scores, is_tumor)
     pairs = Pairs.count(scores, is_tumor, np.arange(len(scores)), slides=len(scores))
-    one_class, threshold = describe_one_class(is_tumor, "slides"), settings.slide_threshold
+    one_class = describe_one_class(is_tumor, "slides")
+    threshold = np.array([r.threshold for r in slides if r.score is not None], np.float64)
     found = [
         _statistic("slide_auc", pairs.auc, one_class, has_bca=True),
         _statistic("slide_average_precision", ranking.average_precision, one_class),
@@ -126,7 +127,7 @@ def _list_patch_statistics(
 ) -> list[Statistic]:
     scores, is_tumor, slide = pool_patches(slides)
     pairs = Pairs.count(scores, is_tumor, slide, slides=len(slides))
-    sums = np.array([_sum_patches(r.patches, settings.slide_threshold) for r in slides], np.float64)
+    sums = np.array([_sum_patches(r.patches, r.threshold) for r in slides], np.float64)
     sums = sums.reshape(-1, 6)
 
     def compute(weights: np.ndarray) -> np.ndarray:

@@ -4,8 +4,7 @@ precision and recall, calibration."""
 from dataclasses import dataclass
 
 import numpy as np
-import sklearn.metrics
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..scoring.matching import reaches
 from .bootstrap import SLACK
@@ -19,6 +18,7 @@ __all__ = [
     "delong_interval",
     "describe_one_class",
     "roc_curve",
+    "youden_threshold",
 ]
 
 SHARE_SLACK = 1e-9  # a specificity of 0.9 on 30 slides must still admit the third false alarm
@@ -49,6 +49,8 @@ def roc_curve(scores: np.ndarray, is_tumor: np.ndarray, *, noun: str) -> Roc:
             auc=None,
             undefined=undefined,
         )
+    import sklearn.metrics  # takes a second, which `gigaslide run --help` must not wait for
+
     false, true, threshold = sklearn.metrics.roc_curve(is_tumor, scores)
     return Roc(
         threshold=threshold,
@@ -56,6 +58,28 @@ def roc_curve(scores: np.ndarray, is_tumor: np.ndarray, *, noun: str) -> Roc:
         true_positive_rate=true,
         auc=float(sklearn.metrics.roc_auc_score(is_tumor, scores)),
     )
+
+
+def youden_threshold(scores: np.ndarray, is_tumor: np.ndarray) -> float | None:
+    """Return the threshold with the highest sensitivity + specificity − 1 (Youden 1950), for scores
+    (N,) with truth (N,) bool of both classes; None if no threshold is better than chance.
+
+    It lies half-way between the scores that it separates. At a tie it is the lowest one, which
+    misses the fewest tumour items.
+    """
+    import sklearn.metrics
+
+    false, true, threshold = sklearn.metrics.roc_curve(
+        is_tumor, scores.astype(np.float32), drop_intermediate=False
+    )
+    gain = true - false
+    if gain.max() < SHARE_SLACK:
+        return None
+    best = np.flatnonzero(gain > gain.max() - SHARE_SLACK)[-1]
+    high, low = np.float32(threshold[best]), np.float32(threshold[best + 1])
+    middle = (float(high) + float(low)) / 2
+    rounded = (round(middle, digits) for digits in range(3, 10))  # the first that separates them
+    return next((one for one in rounded if low < np.float32(one) <= high), float(high))
 
 
 def describe_one_class(is_tumor: np.ndarray, noun: str) -> str:
@@ -124,7 +148,7 @@ def delong_interval(
     beaten = _count_below(tumor, normal) / len(normal)
     spared = 1 - _count_below(normal, tumor) / len(tumor)
     variance = beaten.var(ddof=1) / len(tumor) + spared.var(ddof=1) / len(normal)
-    reach = float(norm.ppf((1 + confidence) / 2) * np.sqrt(variance))
+    reach = float(ndtri((1 + confidence) / 2) * np.sqrt(variance))
     if reach <= SLACK:
         return None
     auc = float(beaten.mean())
@@ -180,8 +204,11 @@ class Ranking:
         fewest = np.where(enough, normal, normal[:, -1:]).min(axis=1)
         return 1 - fewest / _or_nan(normal[:, -1] * (tumor[:, -1] > 0))
 
-    def rates_from(self, threshold: float, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sensitivity and specificity of calling every slide with at least that score."""
+    def rates_from(
+        self, threshold: float | np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Sensitivity and specificity of calling every slide with at least that score, or each with
+        its own (S,)."""
         called = reaches(self.scores, threshold)
         tumor, normal = weights @ self.is_tumor, weights @ ~self.is_tumor
         return (
@@ -234,7 +261,7 @@ def calibration_curve(
     among = np.where(count > 0, count, np.nan)
     mean = np.bincount(index, scores, bins) / among
     share = np.bincount(index, is_tumor, bins) / among
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(ndtri((1 + confidence) / 2))
     middle = (share + z**2 / (2 * among)) / (1 + z**2 / among)
     reach = z / (1 + z**2 / among) * np.sqrt(share * (1 - share) / among + z**2 / (4 * among**2))
     total = len(scores)

@@ -75,7 +75,11 @@ class Truth:
                 outside the slide.
         """
         is_mask = slide.annotation is not None and slide.annotation.suffix.lower() in MASKS
-        frame = SlideFrame(width=slide_size[0], height=slide_size[1]) if is_mask else None
+        # Only the slide says where its scanned part lies.
+        has_slide = not isinstance(slide.path, str) and slide.path.exists()
+        frame = None
+        if is_mask and not has_slide:
+            frame = SlideFrame(width=slide_size[0], height=slide_size[1])
         annotation = slide.load_annotation(settings.groups, frame=frame)
         if annotation is None:
             return cls(unjudged="" if slide.label == "normal" else NOT_OUTLINED)

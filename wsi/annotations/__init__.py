@@ -2,13 +2,17 @@
 
 from .annotation import ANNOTATION_SUFFIXES, DEFAULT_GROUPS, Annotation, GroupMeaning
 from .frame import SlideFrame
+from .mask import invert_white_is_zero
+from .origin import AnnotationOrigin
 from .shapes import Outline
 
 __all__ = [
     "ANNOTATION_SUFFIXES",
     "DEFAULT_GROUPS",
     "Annotation",
+    "AnnotationOrigin",
     "GroupMeaning",
     "Outline",
     "SlideFrame",
+    "invert_white_is_zero",
 ]

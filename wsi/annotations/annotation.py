@@ -2,21 +2,24 @@
 level-0 px."""
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 import shapely
+from shapely.affinity import translate
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
-from ...storage import AnnotationError, Location, atomic_file, format_count
+from ...storage import AnnotationError, Location, SlideError, atomic_file, format_count
 from . import asap, geojson, imagescope, mask, ndpa
 from .elements import parse
 from .frame import SlideFrame
+from .origin import AnnotationOrigin, find_offset
 from .repair import polygons_in, repair
 from .shapes import Outline
 
@@ -127,19 +130,21 @@ class Annotation:
         *,
         groups: Mapping[str, GroupMeaning] = DEFAULT_GROUPS,
         slide: SlideFrame | Location | None = None,
+        origin: AnnotationOrigin = "",
     ) -> "Annotation":
         """Read ASAP, ImageScope or HALO XML, NDPA, QuPath GeoJSON or a label mask (TIFF).
 
         Polygons that cross themselves are repaired, and the change in area is logged. slide is the
-        slide that was drawn on: an NDPA requires it, a mask is scaled to it, other formats ignore
-        it.
+        slide that was drawn on: an NDPA requires it, a mask is scaled to it. origin is the corner
+        that px are counted from, the slide's or that of its scanned part (bounds); if empty, the
+        one by which the tumour lies on tissue.
 
         Raises:
             AnnotationError: no annotation file, or a group that `groups` does not map; the message
                 lists the groups.
             SlideError: the slide is required and cannot be opened.
         """
-        drawn = repair(_read(path, slide), path)
+        drawn = repair(_read(path, slide, origin), path)
         outlines = tuple(outline for outline in drawn if not outline.polygon.is_empty)
         known: dict[str, GroupMeaning] = {
             name.casefold(): meaning for name, meaning in groups.items()
@@ -153,6 +158,7 @@ class Annotation:
                 f"{_example_option(unknown[0])}"
             )
         nothing = tuple(outline for outline in drawn if outline.polygon.is_empty)
+        outlines = _place(outlines, path, known, slide, origin)
         loaded = cls(outlines=outlines, groups=known, without_area=nothing)
         classless = loaded._classless
         if classless and any(map(loaded.is_tumor, outlines)):
@@ -193,17 +199,15 @@ def _option_of_classless(outlines: Sequence[Outline]) -> str:
 def _example_option(group: str) -> str:
     if group == "binary-1":
         return "--groups.binary-1 tumor for the value 1 of a mask with values 0 and 1 only"
-    return (
-        f"--groups.{group} tumor"
-        if group.replace("-", "").replace("_", "").isalnum()
-        else "--groups.NAME tumor"
-    )
+    return f"{shlex.quote(f'--groups.{group}')} tumor"
 
 
-def _read(path: Path, slide: SlideFrame | Location | None) -> list[Outline]:
+def _read(
+    path: Path, slide: SlideFrame | Location | None, origin: AnnotationOrigin
+) -> list[Outline]:
     suffix = path.suffix.lower()
     if suffix in _MASK:
-        return mask.read(path, _frame(slide))
+        return mask.read(path, _frame(slide), origin)
     if suffix not in (*_JSON, *_XML):
         raise AnnotationError(
             f"{path}: no annotation format has the suffix {path.suffix!r}; give .xml (ASAP, "
@@ -235,6 +239,37 @@ def _read(path: Path, slide: SlideFrame | Location | None) -> list[Outline]:
     raise AnnotationError(
         f"{path}: the root element is <{root.tag}>, expected {roots}; export the file again"
     )
+
+
+def _place(
+    outlines: tuple[Outline, ...],
+    path: Path,
+    groups: Mapping[str, GroupMeaning],
+    slide: SlideFrame | Location | None,
+    origin: AnnotationOrigin,
+) -> tuple[Outline, ...]:
+    """Move outlines that are counted from the corner of the slide's scanned part."""
+    suffix = path.suffix.lower()
+    if not outlines or suffix == ".ndpa" or suffix in _MASK:
+        return outlines
+    try:
+        frame = _frame(slide)
+    except SlideError:
+        frame = None  # whoever reads the slide tells why it cannot be read
+    if frame is None or not isinstance(slide, Path | str):
+        if origin == "bounds":
+            raise AnnotationError(
+                f"{path}: px are counted from the corner of the slide's scanned part, which only "
+                "the slide states, and it cannot be read; put it where the cohort says"
+            )
+        return outlines
+    tumor = Annotation(outlines=outlines, groups=groups).tumor
+    if tumor.is_empty:
+        return outlines
+    x, y = find_offset(tumor, path, slide=slide, bounds=frame.bounds, origin=origin)
+    if (x, y) == (0, 0):
+        return outlines
+    return tuple(replace(o, polygon=translate(o.polygon, x, y)) for o in outlines)
 
 
 def _frame(slide: SlideFrame | Location | None) -> SlideFrame | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...storage import AnnotationError, Location
+from ..geometry import Region
 from ..readers import open_reader
 
 __all__ = ["SlideFrame"]
@@ -15,6 +16,8 @@ class SlideFrame:
 
     width: int
     height: int
+    bounds: Region | None = None
+    """The scanned part; None if the slide does not state it."""
     nm_per_px: tuple[float, float] | None = None
     """(x, y) by the scanner's own calibration; a cohort's µm/px does not change it."""
     centre_nm: tuple[float, float] | None = None
@@ -33,6 +36,7 @@ class SlideFrame:
         return cls(
             width=pyramid.levels[0].width,
             height=pyramid.levels[0].height,
+            bounds=pyramid.bounds,
             nm_per_px=pyramid.mpp_xy and (pyramid.mpp_xy[0] * 1000, pyramid.mpp_xy[1] * 1000),
             centre_nm=pyramid.offset_nm_xy,
         )

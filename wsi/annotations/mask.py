@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 import shapely
 import tifffile
+from shapely.affinity import translate
 
 from ...storage import AnnotationError
+from ..geometry import Region
 from .frame import SlideFrame
+from .origin import AnnotationOrigin
 from .shapes import Outline
 
-__all__ = ["read"]
+__all__ = ["invert_white_is_zero", "read"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,19 +40,24 @@ BLOCK_PX = 2**22  # processed at a time
 SAME_SHARE = 0.02  # a mask whose size differs less from the slide's has the slide's px, padded
 
 
-def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
+def read(path: Path, frame: SlideFrame | None, origin: AnnotationOrigin = "") -> list[Outline]:
     """Read one outline per 4-connected piece of a value; the group is `mask-VALUE`, 0 is
     background.
 
     In a mask with values 0 and 1 only, the group is `binary-1`, because 1 may mean tumour or, as in
     CAMELYON16, tissue. Without a frame the first level is taken as the slide's level 0.
 
+    A mask of the scanned part (bounds) of a slide is moved there.
+
     Raises:
         AnnotationError: no such file, not a label mask, or one with too many px or corners.
     """
     try:
         with tifffile.TiffFile(path) as tiff:
-            corners, scale = _read_finest_level(tiff, path, frame)
+            page: Any = tiff.pages[0]
+            size = page.imagewidth, page.imagelength
+            part = _find_part(path, size, frame, origin)
+            corners, scale = _read_finest_level(tiff, path, part)
     except AnnotationError:
         raise
     except OSError as error:
@@ -60,16 +68,19 @@ def read(path: Path, frame: SlideFrame | None) -> list[Outline]:
         raise AnnotationError(
             f"{path}: not a label mask, or a damaged one: {error!r}; export the file again"
         ) from error
+    _refuse_inverted_labels(page, path, set(corners))
     outlines = []
     for value, found in sorted(corners.items()):
         group = "binary-1" if list(corners) == [1] else f"mask-{value}"
         for number, polygon in enumerate(_to_polygons(found, scale)):
+            if part:
+                polygon = translate(polygon, part.x, part.y)
             outlines.append(Outline(name=f"{group} {number}", group=group, polygon=polygon))
     return outlines
 
 
 def _read_finest_level(
-    tiff: tifffile.TiffFile, path: Path, frame: SlideFrame | None
+    tiff: tifffile.TiffFile, path: Path, part: Region | None
 ) -> tuple[dict[int, np.ndarray], tuple[float, float]]:
     """Read the finest level that is small and smooth enough.
 
@@ -82,7 +93,7 @@ def _read_finest_level(
             f"{path}: {first.samplesperpixel} channel(s) of {first.dtype}, expected one channel of "
             "integers; give a label mask, not an image"
         )
-    fit_x, fit_y = _scale_to_slide(path, (width, height), frame)
+    fit_x, fit_y = _scale_to((width, height), part)
     reason = (
         f"no level of the {width} × {height} px mask has less than {LARGEST_PX:.2g} px; write the "
         "mask with a pyramid"
@@ -140,22 +151,48 @@ def _downsample(whole_px: int, level_px: int) -> float:
     return float(nearest) if abs(whole_px / nearest - level_px) < 1 else whole_px / level_px
 
 
-def _scale_to_slide(
-    path: Path, size: tuple[int, int], frame: SlideFrame | None
-) -> tuple[float, float]:
-    """(x, y) level-0 px of the slide per px of the mask's first level."""
+def _find_part(
+    path: Path, size: tuple[int, int], frame: SlideFrame | None, origin: AnnotationOrigin
+) -> Region | None:
+    """Find what a mask of that size shows: the slide, or its scanned part."""
     if frame is None:
         logger.warning("%s: read without its slide, so its px are taken as level-0 px", path)
-        return 1.0, 1.0
-    x, y = frame.width / size[0], frame.height / size[1]
-    if max(abs(x - 1), abs(y - 1)) <= SAME_SHARE:
-        return 1.0, 1.0
-    if abs(x / y - 1) > SAME_SHARE:
+        return None
+    whole = Region(x=0, y=0, width=frame.width, height=frame.height)
+    parts = {"slide": whole}
+    if frame.bounds not in (None, whole):
+        parts["bounds"] = frame.bounds
+    if origin in parts:
+        parts = {origin: parts[origin]}
+    scales = {name: (r.width / size[0], r.height / size[1]) for name, r in parts.items()}
+    exact = [name for name, (x, y) in scales.items() if x == y == 1]
+    same = [name for name, (x, y) in scales.items() if _is_same(x, y)]
+    fits = [name for name, (x, y) in scales.items() if abs(x / y - 1) <= SAME_SHARE]
+    for names in (exact, same, fits):
+        if len(names) == 1:
+            return parts[names[0]]
+    sizes = " and ".join(f"{r.width} × {r.height} px ({name})" for name, r in parts.items())
+    if fits:
         raise AnnotationError(
-            f"{path}: a mask of {size[0]} × {size[1]} px has another shape than its slide of "
-            f"{frame.width} × {frame.height} px; give the mask of this slide"
+            f"{path}: a mask of {size[0]} × {size[1]} px may show the slide or its scanned part: "
+            f"{sizes}; write slide or bounds into the cohort's column annotation_origin"
         )
-    return x, y
+    raise AnnotationError(
+        f"{path}: a mask of {size[0]} × {size[1]} px has another shape than its slide of {sizes}; "
+        "give the mask of this slide"
+    )
+
+
+def _is_same(x: float, y: float) -> bool:
+    return max(abs(x - 1), abs(y - 1)) <= SAME_SHARE
+
+
+def _scale_to(size: tuple[int, int], part: Region | None) -> tuple[float, float]:
+    """(x, y) level-0 px of the slide per px of the mask's first level."""
+    if part is None:
+        return 1.0, 1.0
+    x, y = part.width / size[0], part.height / size[1]
+    return (1.0, 1.0) if _is_same(x, y) else (x, y)
 
 
 def _blocks(tiff: tifffile.TiffFile, page: Any) -> Iterator[np.ndarray]:
@@ -178,10 +215,37 @@ def _blocks(tiff: tifffile.TiffFile, page: Any) -> Iterator[np.ndarray]:
             if tile is None:
                 continue
             tile = tile.reshape(-1, tile.shape[-2])[: len(strip)]
-            strip[: len(tile), left : left + columns] = tile[:, : page.imagewidth - left]
+            shown = invert_white_is_zero(tile[:, : page.imagewidth - left], page)
+            strip[: len(tile), left : left + columns] = shown
         height = max(1, BLOCK_PX // page.imagewidth)
         yield from (strip[start : start + height] for start in range(0, len(strip), height))
     yield empty_row
+
+
+def invert_white_is_zero(values: np.ndarray, page: Any) -> np.ndarray:
+    """Return the values of a TIFF page as viewers show them: inverted where 0 is white, as in
+    fax-coded masks."""
+    if not _is_inverted(page):
+        return values
+    return ~values if values.dtype == bool else values.dtype.type(_white(page)) - values
+
+
+def _is_inverted(page: Any) -> bool:
+    return page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+
+
+def _white(page: Any) -> int:
+    return 2**page.bitspersample - 1
+
+
+def _refuse_inverted_labels(page: Any, path: Path, values: set[int]) -> None:
+    """Refuse labels under WhiteIsZero: nobody can tell whether they were meant inverted."""
+    if _is_inverted(page) and values - {_white(page)}:
+        stored = ", ".join(str(_white(page) - value) for value in sorted(values, reverse=True))
+        raise AnnotationError(
+            f"{path}: values {stored} with PhotometricInterpretation WhiteIsZero, expected black "
+            "and white only; write labels as BlackIsZero (minisblack)"
+        )
 
 
 def _find_corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, np.ndarray] | None:
