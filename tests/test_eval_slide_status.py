@@ -115,6 +115,16 @@ def test_a_slide_that_cannot_be_judged_is_left_out_with_its_reason(plain, harm, 
     assert got.exit_status == 2
 
 
+def test_tumour_outlined_where_no_cell_has_a_probability_is_told(plain, caplog):
+    last = max(column for _, column in EVERY_CELL)
+    plain.predict("t", background=[cell for cell in EVERY_CELL if cell[1] < last])
+    got = plain.evaluate()
+    told = [message for message in caplog.messages if "no outlined tumour on tissue" in message]
+    assert [message.split(":")[0] for message in told] == ["t"]
+    assert "no outlined tumour on tissue" in Page(plain.html()).text
+    assert got.results[0].status == SlideStatus.EVALUATED
+
+
 def nan_only(bench: Bench) -> None:
     bench.predict("t", failed=EVERY_CELL)
 
