@@ -153,8 +153,8 @@ LOCATION = ("workers", "cluster")
 NETWORK = ("train.architecture", "train.examples")
 EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "demo": ("quick", "seed", *LOCATION),
-    "run": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, *LOCATION, "seed"),
-    "doctor": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, "sample.tiles", *LOCATION),
+    "run": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, *LOCATION),
+    "doctor": ("mpp", "tile.patch-px", "tile.centre-px", *NETWORK, *LOCATION),
     "tile": (
         "mpp",
         "patch-px",

@@ -14,7 +14,7 @@ from gigaslide.cli.panels import EVERYDAY, GENERAL, PANELS
 from gigaslide.cli.plain_letters import use_plain_letters
 from gigaslide.storage import Settings
 
-MAX_EVERYDAY_LINES = 16
+MAX_EVERYDAY_LINES = 15
 OPTIONED = [name for name in COMMANDS if name not in ("store", "cohort")]
 
 
