@@ -23,7 +23,7 @@ from ..storage import (
 )
 from ..wsi import CellStatus, Heatmap, Slide, ceil_div, floor_div, open_slide
 from .export import export_prediction, exports_output
-from .folder import (
+from .prediction_folder import (
     HEATMAP,
     count_cells,
     heatmap_recipe,
@@ -49,8 +49,9 @@ class PredictBlocks:
     """`BlockWork` that writes OUT/<slide>/heatmap.zarr and, once it is whole, the exports beside
     it.
 
-    The partial output keeps the cells in the order of their blocks (`cells`) and the status of all
-    cells before any is scored (`status`). Scores are kept in the records of the blocks.
+    Scores are kept in the records of the blocks until the last one is there. Beside them, the
+    partial output keeps the cells in the order of their blocks (`cells`) and the status of all
+    cells before any is scored (`status`).
     """
 
     models: Ensemble

@@ -10,7 +10,7 @@ import numpy as np
 from ..storage import Output, StoreError
 from ..wsi import Detections, Heatmap, Slide, overlay_heatmap, shrink
 from .detect import find_detections
-from .folder import DETECTIONS, HEATMAP, exports_recipe
+from .prediction_folder import DETECTIONS, HEATMAP, exports_recipe
 from .settings import PredictSettings
 
 __all__ = ["EXPORTERS", "Exporter", "export_prediction", "exports_output"]
@@ -43,7 +43,11 @@ EXPORTERS: dict[str, Exporter] = {
     DETECTIONS: write_detections,
     "heatmap.png": write_picture,
 }
-"""Exports by file name in the slide's folder of predictions. A new one is added here."""
+"""Exports by file name in the slide's folder of predictions. A new one is added here.
+
+An exporter gets no settings. If it needs one that leaves the heatmap as it is, add the setting's
+name to EXPORT_SETTINGS in prediction_folder.py too; else the network runs again when it changes.
+"""
 
 
 def exports_output(folder: Path, heatmap_sha256: str, settings: PredictSettings) -> Output:

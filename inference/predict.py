@@ -1,5 +1,5 @@
-"""Predict the slides of a cohort into PREDICTIONS/<slide>/, see `folder`, and PREDICTIONS/
-detections.csv for all slides together."""
+"""Predict the slides of a cohort: PREDICTIONS/<slide>/ for each, see `prediction_folder`, and
+PREDICTIONS/detections.csv for all slides together."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..models import Ensemble, choose_backend
 from ..storage import SettingsError
 from ..wsi import Detections
 from .blocks import PredictBlocks
-from .folder import DETECTIONS, repair_folder
+from .prediction_folder import DETECTIONS, repair_folder
 from .settings import PredictSettings
 
 __all__ = ["predict_cohort", "slides_to_predict", "with_default_workers"]

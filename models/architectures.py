@@ -50,7 +50,7 @@ class Architecture:
     min_patch_px: int
     """Smallest side of a patch."""
     preprocessing: str
-    """Preprocessing inside the network, for readers of a model card."""
+    """Preprocessing inside the network, in words; a model card holds it as `pixels`."""
     parameters: int
     """Numbers in a network of one scale and two classes."""
     windows_per_s: float

@@ -16,7 +16,7 @@ __all__ = ["Ensemble"]
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Model folders whose probabilities are averaged; one folder is an ensemble of one."""
+    """Model folders whose probabilities are averaged; a single model is an ensemble of one."""
 
     folders: tuple[Path, ...]
 

@@ -1,4 +1,4 @@
-"""A model from a store."""
+"""Train a model on a patch store."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -35,7 +35,7 @@ STATE, HISTORY, RECIPE = "state.json", "history.csv", "recipe.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Checkpoint of the model in a folder, by the recipe asked for."""
+    """Place of a model's checkpoint, and the recipe of the training that asks for it."""
 
     folder: Path
     recipe: Recipe
@@ -45,7 +45,8 @@ class Checkpoint:
         return cls(model.with_name(f"{model.name}.checkpoint"), recipe)
 
     def differences(self) -> list[str] | None:
-        """Differences of the recipe that made it, as text; None where there is no checkpoint.
+        """Return the differences of the recipe that made it, as text: none (an empty list) if the
+        training can continue, None if there is no checkpoint.
 
         Raises:
             StoreError: the recipe file is damaged.

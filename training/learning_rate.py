@@ -1,4 +1,4 @@
-"""Learning rate of a training as a Keras schedule."""
+"""Learning rate of a training, as a schedule of Keras."""
 
 from typing import Any
 

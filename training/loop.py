@@ -1,7 +1,8 @@
 """From a patch store to a model folder, read from top to bottom.
 
-Keras trains from one validation to the next; each validation replaces the checkpoint, which lies
-beside the model folder, see `checkpoint`. The model folder itself appears when the training ends.
+Keras trains from one validation to the next, which is an epoch in its words, whatever share of the
+patches it covers. Each validation replaces the checkpoint, which lies beside the model folder, see
+`checkpoint`. The model folder itself appears when the training ends.
 """
 
 import logging
@@ -209,7 +210,11 @@ class _Training:
         return TrainOutcome(card=card, trained=trained, best=max(rows, key=rank_key))
 
     def begin(self, state: OutputState) -> tuple[keras.Model, int, list[HistoryRow]]:
-        """Build the network, or continue from the checkpoint: network, steps done, history."""
+        """Build the network, and fill it from the checkpoint if that has the same recipe.
+
+        Return the network, the steps done and the history. A checkpoint of another recipe is moved
+        aside.
+        """
         network = self.build()
         differences = self.checkpoint.differences()
         if differences == []:

@@ -53,7 +53,7 @@ class Sampler:
     patch; one of them is taken unchanged."""
 
     def check(self) -> None:
-        """Raises SettingsError unless both classes have patches in this split."""
+        """Raise SettingsError if a class has no patches in this split."""
         for name in CLASSES:
             if not self._slides(name):
                 raise SettingsError(

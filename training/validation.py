@@ -28,12 +28,12 @@ class DivergedError(ModelError):
 
 
 def rank_key(row: HistoryRow) -> tuple[float, float]:
-    """Return the key by which validations are ranked: AUC, then loss."""
+    """Return the key by which validations are ranked: highest AUC, at a tie lowest loss."""
     return (round(row.validation_auc, 4), -row.validation_loss)
 
 
 class Progress(keras.callbacks.Callback):
-    """Tells the caller of every step and stops when the loss is no number.
+    """Report of every step to the caller; stops the training when the loss is not a number.
 
     It acts when a batch begins: Keras would wait for the device to report the figures of a batch
     that ends.
@@ -65,7 +65,8 @@ class Progress(keras.callbacks.Callback):
 
 
 class Validation(keras.callbacks.Callback):
-    """At the end of an epoch: score the validation patches, add a row, write the checkpoint."""
+    """Validation at the end of each epoch: score the validation patches, add a row to the history,
+    write the checkpoint."""
 
     def __init__(
         self,

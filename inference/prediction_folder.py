@@ -49,7 +49,10 @@ logger = logging.getLogger(__name__)
 HEATMAP, DETECTIONS, RECIPE = "heatmap.zarr", "detections.csv", "recipe.json"
 PREDICTION_NAMES = {HEATMAP, RECIPE, f".{HEATMAP}.partial", f".{HEATMAP}.previous"}
 STAGES = HEATMAP_STAGE, EXPORTS_STAGE = "predict", "detections"
-EXPORT_SETTINGS = ("radius_um", "threshold")
+EXPORT_SETTINGS = (
+    "radius_um",
+    "threshold",
+)  # of the exports only: the heatmap stays if they change
 NOT_IN_RECIPES = ("splits", "batch_size", "runtime")
 COUNTS = {
     "cells": CellStatus.SCORED,
@@ -88,11 +91,8 @@ def count_cells(heatmap: Heatmap) -> dict[str, int]:
 
 
 def refuse_missing_slide(slide: CohortSlide) -> None:
-    """Pass if the slide's file exists.
-
-    Raises:
-        SlideError: it does not; a disk that is not mounted must cost no prediction.
-    """
+    """Raise SlideError if the slide's file does not exist: a disk that is not mounted must cost no
+    prediction."""
     if not location_exists(slide.path):
         raise SlideError(
             f"{format_location(slide.path)}: no such slide; its prediction is left as it is"
@@ -100,11 +100,7 @@ def refuse_missing_slide(slide: CohortSlide) -> None:
 
 
 def refuse_foreign_folder(folder: Path) -> None:
-    """Pass if the folder is missing, empty, or a prediction.
-
-    Raises:
-        SettingsError: it holds something else.
-    """
+    """Raise SettingsError if the folder holds something other than a prediction."""
     if not folder.exists():
         return
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
