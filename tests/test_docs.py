@@ -88,12 +88,22 @@ def test_the_link_checker_finds_what_is_broken(tmp_path, link, picture, reason):
     assert done.stdout.count("a.html:") == (1 if reason else 0)
 
 
-def test_places_that_contributing_names_exist():
+def test_names_that_contributing_gives_with_a_path_are_defined_there():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    table = text.partition("## Where things happen")[2].partition("## Add something")[0]
-    named = re.findall(r"`([a-z]\w*/[\w/]+\.py)`, `([\w.]+)`", table)
-    assert len(named) > 10
-    for path, name in named:
+    named = re.findall(r"`([a-z]\w*/[\w/]+\.py)`, `([\w.]+)`", text)
+    registries = re.findall(r"`(\w+)` in `([a-z]\w*/[\w/]+\.py)`", text)
+    assert len(named) > 15
+    assert len(registries) > 5
+    for path, name in [*named, *((path, name) for name, path in registries)]:
         source = (ROOT / path).read_text(encoding="utf-8")
         for part in name.split("."):
-            assert re.search(rf"^\s*(def|class) {part}\b", source, re.M), f"{path}: {name}"
+            defined = rf"^\s*(def|class) {part}\b|^{part}\b.* = "
+            assert re.search(defined, source, re.M), f"{path}: {name}"
+
+
+def test_paths_that_contributing_names_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`([\w.]+/[\w./*-]*|[\w.-]+\.(?:cfg|md))`", text))
+    assert len(paths) > 30
+    missing = {path for path in paths if not list(ROOT.glob(path.rstrip("/")))}
+    assert not missing - {"../shared/data"}
