@@ -55,7 +55,7 @@ def make_command(function: Callable[..., int], name: str, path: str, *, in_full:
 
 
 def _is_rare(argument: Argument, everyday: tuple[str, ...]) -> bool:
-    """Tell an option that only --help-all shows."""
+    """Return True if only --help-all shows the option."""
     if argument.index is not None:
         return False
     return not any(name.lstrip("-") in everyday for name in argument.names)

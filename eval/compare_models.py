@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..cohort import Cohort
+from ..cohort import Cohort, CohortSlide
 from ..storage import Output, Recipe, SettingsError
 from .cohort_evaluation import score_file, slides_to_evaluate
 from .predictions.prediction import Predictions, SlideFile, open_predictions
@@ -125,23 +125,7 @@ def compare_cohort(
     thresholds = {
         name: find_threshold(path, settings) for name, path in zip(names, predictions, strict=True)
     }
-    inputs = {
-        slide.id: {
-            **identify_slide(slide),
-            "predictions": {name: one.identify_inputs(slide) for name, one in opened.items()},
-        }
-        for slide in slides
-    }
-    recipe = Recipe(
-        stage="compare",
-        settings=settings.model_dump(mode="json"),
-        inputs={
-            "predictions": [str(path) for path in predictions],
-            "thresholds": [one.value for one in thresholds.values()],
-            "slides": inputs,
-        },
-        made_with=list_versions(),
-    )
+    recipe = _make_recipe(slides, predictions, opened, thresholds, settings)
     output = Output(location=out, recipe=recipe)
     output.refuse_foreign()
     for one in opened.values():
@@ -167,6 +151,33 @@ def compare_cohort(
         _write(found, models, settings, command, Path(folder))
     logger.info("%s: %d models compared", out, len(names))
     return found
+
+
+def _make_recipe(
+    slides: Sequence[CohortSlide],
+    predictions: Sequence[Path],
+    opened: Mapping[str, Predictions],
+    thresholds: Mapping[str, OperatingThreshold],
+    settings: EvaluateSettings,
+) -> Recipe:
+    """Make the recipe of a comparison: its settings, and the identity of every file it reads."""
+    inputs = {
+        slide.id: {
+            **identify_slide(slide),
+            "predictions": {name: one.identify_inputs(slide) for name, one in opened.items()},
+        }
+        for slide in slides
+    }
+    return Recipe(
+        stage="compare",
+        settings=settings.model_dump(mode="json"),
+        inputs={
+            "predictions": [str(path) for path in predictions],
+            "thresholds": [one.value for one in thresholds.values()],
+            "slides": inputs,
+        },
+        made_with=list_versions(),
+    )
 
 
 def _name_models(predictions: Sequence[Path]) -> list[str]:
