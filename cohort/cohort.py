@@ -27,7 +27,7 @@ from ..storage import (
     name_of,
     parse_location,
 )
-from ..wsi import DEFAULT_GROUPS, Annotation, AnnotationOrigin, GroupMeaning, SlideFrame
+from ..wsi import DEFAULT_GROUPS, Annotation, AnnotationOrigin, GroupMeaning, Slide, SlideFrame
 from .dicom_series import read_series
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
@@ -98,22 +98,30 @@ class CohortSlide:
     """True if every tumour of the slide is outlined; if not, tissue outside the outlines may be
     tumour."""
 
-    def load_tumor(self, further_groups: Mapping[str, GroupMeaning]) -> MultiPolygon | None:
+    def load_tumor(
+        self,
+        further_groups: Mapping[str, GroupMeaning],
+        *,
+        slide: Slide | SlideFrame | None = None,
+    ) -> MultiPolygon | None:
         """Load the tumour outlined on a labelled slide, level-0 px; None if the row has no
         annotation.
 
         Raises:
             AnnotationError: the annotation cannot be read, or contradicts the label.
         """
-        annotation = self.load_annotation(further_groups)
+        annotation = self.load_annotation(further_groups, slide=slide)
         return None if annotation is None else annotation.tumor
 
     def load_annotation(
-        self, further_groups: Mapping[str, GroupMeaning], *, frame: SlideFrame | None = None
+        self,
+        further_groups: Mapping[str, GroupMeaning],
+        *,
+        slide: Slide | SlideFrame | None = None,
     ) -> Annotation | None:
         """Load the annotation of a labelled slide; None if the row has none.
 
-        frame saves opening the slide where the annotation needs its size.
+        slide saves opening this row's slide, which says where an annotation lies on it.
 
         Raises:
             AnnotationError: the annotation cannot be read, or contradicts the label.
@@ -126,7 +134,7 @@ class CohortSlide:
         annotation = Annotation.load(
             self.annotation,
             groups=groups,
-            slide=frame or (self.path if has_slide else None),
+            slide=slide or (self.path if has_slide else None),
             origin=self.annotation_origin,
         )
         if (self.label == "tumor") == annotation.tumor.is_empty:

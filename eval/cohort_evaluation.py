@@ -148,6 +148,7 @@ def score_file(
             slide_size=prediction.slide_size,
             slide_mpp=prediction.slide_mpp,
             settings=settings,
+            opened=file.open_if_readable() if slide.annotation else None,
         )
         return score_slide(slide, prediction, truth, settings), prediction
     except GigaslideError as error:

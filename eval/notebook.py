@@ -125,8 +125,13 @@ def _score(
         )
     with SlideFile(slide) as file:
         prediction = given.load(slide, file)
-    frame = {"slide_size": prediction.slide_size, "slide_mpp": prediction.slide_mpp}
-    truth = Truth.of_slide(slide, settings=settings, **frame)
+        truth = Truth.of_slide(
+            slide,
+            slide_size=prediction.slide_size,
+            slide_mpp=prediction.slide_mpp,
+            settings=settings,
+            opened=file.open_if_readable() if slide.annotation else None,
+        )
     return score_slide(slide, prediction, truth, settings)
 
 

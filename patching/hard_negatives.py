@@ -208,7 +208,7 @@ def find_hard_negatives(
     is_new = ((xy >= 0) & (xy + tiles.stored_px * scale.level0 <= slide.size)).all(axis=1)
     if len(known_xy) and len(xy):
         is_new &= KDTree(known_xy).query(xy, p=np.inf)[0] >= centre / 2
-    tumor = tumor_of(row, tiles)
+    tumor = tumor_of(row, tiles, slide)
     is_new &= tumor_fractions(tumor, squares, side_level0=centre, side_px=tiles.centre_px) == 0
     if tiles.border_um > 0:
         is_new &= ~near_border(

@@ -114,7 +114,7 @@ def plan_slide(
     Raises:
         AnnotationError: the annotation is missing or cannot be read, or contradicts the label.
     """
-    tumor = tumor_of(slide, settings)
+    tumor = tumor_of(slide, settings, opened)
     tissue = tissue_mask(opened, settings.tissue)
     return plan_patches(opened, slide, tissue, tumor, quota.applied(settings))
 
@@ -181,9 +181,9 @@ def _explain_no_tumor(
     return f"no tumour patch: {facts}; {left_out}; {advice}"
 
 
-def tumor_of(slide: CohortSlide, settings: TileSettings) -> MultiPolygon:
+def tumor_of(slide: CohortSlide, settings: TileSettings, opened: Slide) -> MultiPolygon:
     """Load the annotated tumour of a labelled slide, level-0 px; empty on normal slides."""
-    tumor = slide.load_tumor(settings.groups)
+    tumor = slide.load_tumor(settings.groups, slide=opened)
     if tumor is None and slide.label == "tumor":
         raise AnnotationError(
             f"{slide.path}: labelled tumor but has no annotation; give one in the cohort, or leave "

@@ -571,12 +571,21 @@ def some_metrics(models: list[str]) -> dict:
         "slide_auc": a_figure(1.0, note="no spread"),
         "froc": {"gigaslide": froc},
         "settings": {"confidence": 0.95},
+        "operating_point": {
+            "threshold": 0.25,
+            "origin": "",
+            "tumor_slides": 3,
+            "tumor_slides_called": 2,
+            "normal_slides": 4,
+            "normal_slides_called": 1,
+        },
     }
 
 
 def test_metrics_are_a_table_with_numbers_to_the_right(capsys):
     print_metrics(some_metrics(["abc"]))
-    header, *rows = capsys.readouterr().out.splitlines()
+    header, *rows, calls = capsys.readouterr().out.splitlines()
+    assert calls.endswith("from 0.25 on: 2 of 3 tumour slides, 1 of 4 normal slides")
     assert header.split() == ["figure", "value", "95%", "interval"]
     end = header.index("value") + len("value")
     assert [row[end - 5 : end].strip() for row in rows] == ["–", "1.000", "0.750", "0.125", "1.000"]

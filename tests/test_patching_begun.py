@@ -184,8 +184,9 @@ def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
             for name, rows in chosen.items()
         }
         one = tmp_path / "one" / slide.id
+        attributes = {"stain": {}, "slide_mpp": opened.info.mpp}
         counts = write_group(
-            one, recipe_of(slide, SETTINGS, quota), classes, SETTINGS.arrays, {"stain": {}}
+            one, recipe_of(slide, SETTINGS, quota), classes, SETTINGS.arrays, attributes
         )
     files = [
         {

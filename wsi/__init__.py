@@ -7,7 +7,6 @@ from .annotations import (
     AnnotationOrigin,
     GroupMeaning,
     Outline,
-    SlideFrame,
     invert_white_is_zero,
 )
 from .detections import Detections
@@ -22,6 +21,7 @@ from .raster import PolygonRaster
 from .readers.tiff_directories import page_mpp_xy
 from .settings import TissueSettings
 from .slide import Slide, SlideInfo, open_slide
+from .slide_frame import SlideFrame
 from .spacing import describe_unlikely_mpp, warn_of_unlikely_mpp
 from .tiles import UnreadableTile
 from .tissue import TissueMask, tissue_in_image, tissue_mask

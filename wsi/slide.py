@@ -16,6 +16,7 @@ from .geometry import Region, Scale, floor_div
 from .input_spec import InputSpec
 from .overview import Overview, read_overview
 from .readers import open_reader
+from .slide_frame import SlideFrame
 from .spacing import choose_mpp, describe_unlikely_mpp, read_file_mpp
 from .tiled_image import RESAMPLED_TILE_PX, TiledImage, read_rectangle, resample
 from .tiles import CACHE_BYTES, SlideTiles, UnreadableTile
@@ -120,6 +121,11 @@ class Slide:
     def size(self) -> tuple[int, int]:
         """(width, height) in level-0 px."""
         return self.info.width, self.info.height
+
+    @cached_property
+    def frame(self) -> SlideFrame:
+        """Size and position on the glass."""
+        return SlideFrame.of_pyramid(self._reader.pyramid)
 
     @property
     def unreadable(self) -> tuple[UnreadableTile, ...]:

@@ -89,6 +89,13 @@ class SlideFile(AbstractContextManager["SlideFile"]):
             raise self._opened
         return self._opened
 
+    def open_if_readable(self) -> Slide | None:
+        """Return the open slide, or None where it cannot be opened."""
+        try:
+            return self.open()
+        except SlideError:
+            return None
+
     def find_size(self) -> tuple[tuple[int, int], float]:
         """Return (width, height) in level-0 px and µm/px: of the slide, or of its cohort row where
         it cannot be opened.

@@ -9,7 +9,7 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from ...cohort import CohortSlide
 from ...storage import AnnotationError, pluralise
-from ...wsi import SlideFrame
+from ...wsi import Slide, SlideFrame
 from ..settings import EvaluateSettings
 from .lesions import AnyLesions, find_lesions
 
@@ -19,7 +19,6 @@ NOT_OUTLINED = "tumour is not outlined"
 IN_PART = "tumour is outlined in part: a detection beside the outlines may be tumour"
 NO_AREA = "encloses no area: a line, or fewer than three points"
 OUTSIDE = "lies outside the slide"
-MASKS = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +63,11 @@ class Truth:
         slide_size: tuple[int, int],
         slide_mpp: float,
         settings: EvaluateSettings,
+        opened: Slide | None = None,
     ) -> "Truth":
         """Read the annotation of a slide; a normal slide needs none.
+
+        opened is the slide itself, which alone says where its scanned part lies.
 
         A slide that is outlined in part keeps its lesions, but nothing on it is scored (as for
         CAMELYON16's test_114).
@@ -74,13 +76,9 @@ class Truth:
             AnnotationError: the annotation cannot be read, contradicts the cohort's label, or lies
                 outside the slide.
         """
-        is_mask = slide.annotation is not None and slide.annotation.suffix.lower() in MASKS
-        # Only the slide says where its scanned part lies.
-        has_slide = not isinstance(slide.path, str) and slide.path.exists()
-        frame = None
-        if is_mask and not has_slide:
-            frame = SlideFrame(width=slide_size[0], height=slide_size[1])
-        annotation = slide.load_annotation(settings.groups, frame=frame)
+        is_there = isinstance(slide.path, str) or slide.path.exists()
+        frame = None if is_there else SlideFrame(width=slide_size[0], height=slide_size[1])
+        annotation = slide.load_annotation(settings.groups, slide=opened or frame)
         if annotation is None:
             return cls(unjudged="" if slide.label == "normal" else NOT_OUTLINED)
         if annotation.tumor.is_empty:

@@ -1,7 +1,6 @@
 """Annotations of a slide: named polygons with holes, one module per file format."""
 
 from .annotation import ANNOTATION_SUFFIXES, DEFAULT_GROUPS, Annotation, GroupMeaning
-from .frame import SlideFrame
 from .mask import invert_white_is_zero
 from .origin import AnnotationOrigin
 from .shapes import Outline
@@ -13,6 +12,5 @@ __all__ = [
     "AnnotationOrigin",
     "GroupMeaning",
     "Outline",
-    "SlideFrame",
     "invert_white_is_zero",
 ]

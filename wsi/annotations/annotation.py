@@ -16,9 +16,10 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from ...storage import AnnotationError, Location, SlideError, atomic_file, format_count
+from ..slide import Slide
+from ..slide_frame import SlideFrame
 from . import asap, geojson, imagescope, mask, ndpa
 from .elements import parse
-from .frame import SlideFrame
 from .origin import AnnotationOrigin, find_offset
 from .repair import polygons_in, repair
 from .shapes import Outline
@@ -129,15 +130,15 @@ class Annotation:
         path: Path,
         *,
         groups: Mapping[str, GroupMeaning] = DEFAULT_GROUPS,
-        slide: SlideFrame | Location | None = None,
+        slide: Slide | SlideFrame | Location | None = None,
         origin: AnnotationOrigin = "",
     ) -> "Annotation":
         """Read ASAP, ImageScope or HALO XML, NDPA, QuPath GeoJSON or a label mask (TIFF).
 
         Polygons that cross themselves are repaired, and the change in area is logged. slide is the
-        slide that was drawn on: an NDPA requires it, a mask is scaled to it. origin is the corner
-        that px are counted from, the slide's or that of its scanned part (bounds); if empty, the
-        one by which the tumour lies on tissue.
+        slide that was drawn on, open or not: an NDPA requires it, a mask is scaled to it. origin
+        is the corner that px are counted from, the slide's or that of its scanned part (bounds);
+        if empty, the one by which the tumour lies on tissue.
 
         Raises:
             AnnotationError: no annotation file, or a group that `groups` does not map; the message
@@ -203,7 +204,7 @@ def _example_option(group: str) -> str:
 
 
 def _read(
-    path: Path, slide: SlideFrame | Location | None, origin: AnnotationOrigin
+    path: Path, slide: Slide | SlideFrame | Location | None, origin: AnnotationOrigin
 ) -> list[Outline]:
     suffix = path.suffix.lower()
     if suffix in _MASK:
@@ -245,7 +246,7 @@ def _place(
     outlines: tuple[Outline, ...],
     path: Path,
     groups: Mapping[str, GroupMeaning],
-    slide: SlideFrame | Location | None,
+    slide: Slide | SlideFrame | Location | None,
     origin: AnnotationOrigin,
 ) -> tuple[Outline, ...]:
     """Move outlines that are counted from the corner of the slide's scanned part."""
@@ -256,7 +257,7 @@ def _place(
         frame = _frame(slide)
     except SlideError:
         frame = None  # whoever reads the slide tells why it cannot be read
-    if frame is None or not isinstance(slide, Path | str):
+    if frame is None or slide is None or isinstance(slide, SlideFrame):
         if origin == "bounds":
             raise AnnotationError(
                 f"{path}: px are counted from the corner of the slide's scanned part, which only "
@@ -272,5 +273,7 @@ def _place(
     return tuple(replace(o, polygon=translate(o.polygon, x, y)) for o in outlines)
 
 
-def _frame(slide: SlideFrame | Location | None) -> SlideFrame | None:
+def _frame(slide: Slide | SlideFrame | Location | None) -> SlideFrame | None:
+    if isinstance(slide, Slide):
+        return slide.frame
     return SlideFrame.of_file(slide) if isinstance(slide, Path | str) else slide

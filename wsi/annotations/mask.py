@@ -21,7 +21,7 @@ from shapely.affinity import translate
 
 from ...storage import AnnotationError
 from ..geometry import Region
-from .frame import SlideFrame
+from ..slide_frame import SlideFrame
 from .origin import AnnotationOrigin
 from .shapes import Outline
 

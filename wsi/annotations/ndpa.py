@@ -9,8 +9,8 @@ from shapely.geometry import Polygon
 
 from ...storage import AnnotationError
 from ..readers.units import parse_number
+from ..slide_frame import SlideFrame
 from .elements import read_vertices
-from .frame import SlideFrame
 from .shapes import Outline, check_coordinates, to_polygon, trace_ellipse
 
 __all__ = ["ROOT", "read"]

@@ -6,6 +6,7 @@ slide, as OpenSlide counts them.
 """
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +33,7 @@ def find_offset(
     tumor: MultiPolygon,
     path: Path,
     *,
-    slide: Location,
+    slide: Slide | Location,
     bounds: Region | None,
     origin: AnnotationOrigin,
 ) -> tuple[int, int]:
@@ -49,7 +50,11 @@ def find_offset(
     if origin == "bounds":
         return corner
     try:
-        with Slide(slide, fallback_mpp=ANY_MPP) as opened:
+        with (
+            nullcontext(slide)
+            if isinstance(slide, Slide)
+            else Slide(slide, fallback_mpp=ANY_MPP) as opened
+        ):
             tissue = tissue_mask(opened, TissueSettings())
     except GigaslideError:
         return 0, 0  # whoever reads the slide tells why it cannot be read

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...storage import AnnotationError, Location
-from ..geometry import Region
-from ..readers import open_reader
+from ..storage import AnnotationError, Location
+from .geometry import Region
+from .readers import Pyramid, open_reader
 
 __all__ = ["SlideFrame"]
 
@@ -32,7 +32,11 @@ class SlideFrame:
         """
         reader, _ = open_reader(path)
         reader.close()
-        pyramid = reader.pyramid
+        return cls.of_pyramid(reader.pyramid)
+
+    @classmethod
+    def of_pyramid(cls, pyramid: Pyramid) -> "SlideFrame":
+        """Take the frame from what a reader found in the file."""
         return cls(
             width=pyramid.levels[0].width,
             height=pyramid.levels[0].height,
