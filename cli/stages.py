@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -195,20 +196,22 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
 def predict_stage(
     cohort: Cohort, model: Path, out: Path, settings: PredictSettings, batch: BatchSettings
 ) -> int:
-    from ..inference import predict_cohort, with_default_workers
+    from ..inference import predict_cohort, slides_to_predict, with_default_workers
     from ..models import ModelCard
 
     ModelCard.load(model)  # a missing model is reported before Keras loads for seconds
     batch = with_default_workers(batch)
     print_line(f"predict: {_describe_prediction(settings, batch)}")
     with progress_bar("predict", 0, " windows") as progress:
+        windows = WindowsToPredict(slides=len(slides_to_predict(cohort, settings)))
 
         def add_windows(counts: Mapping[str, int]) -> None:
-            progress.total = (progress.total or 0) + counts["windows"]
+            progress.total = windows.add(counts["windows"])
             progress.refresh()
 
-        def advance(counts: Mapping[str, int]) -> None:
-            progress.update(counts["windows"])
+        def end_slide(outcome: SlideOutcome) -> None:
+            windows.end(outcome)
+            progress.set_postfix_str(f"{windows.ended} of {windows.slides} slides")
 
         summary = predict_cohort(
             cohort,
@@ -217,14 +220,38 @@ def predict_stage(
             settings,
             batch,
             on_plan=add_windows,
-            on_block=advance,
-            on_outcome=lambda outcome: progress.set_postfix_str(outcome.slide),
+            on_block=lambda counts: progress.update(counts["windows"]),
+            on_outcome=end_slide,
         )
     print_summary("predict", summary)
     cells = format_count(summary.total("cells"), "cell")
     detections = format_count(summary.total("detections"), "detection")
     print_stage_line("", f"{cells}, {detections} in {out}")
     return summary.exit_status
+
+
+@dataclass
+class WindowsToPredict:
+    """Windows of a run: those of the slides that are planned, and an estimate for the others."""
+
+    slides: int
+    planned: int = 0
+    windows: int = 0
+    ended: int = 0
+    without_windows: int = 0
+    """Slides that ended before they were planned, or failed."""
+
+    def add(self, windows: int) -> int:
+        """Add the windows of a slide; return those of all slides, from the mean of the planned."""
+        self.planned += 1
+        self.windows += windows
+        to_come = self.slides - self.without_windows
+        return round(self.windows / self.planned * max(self.planned, to_come))
+
+    def end(self, outcome: SlideOutcome) -> None:
+        """Count a slide that ended."""
+        self.ended += 1
+        self.without_windows += outcome.status in ("skipped", "failed")
 
 
 def _describe_prediction(settings: PredictSettings, batch: BatchSettings) -> str:

@@ -78,6 +78,12 @@ def test_the_finest_level_that_is_small_enough_is_read(tmp_path, monkeypatch):
         Annotation.load(path)
 
 
+def test_the_largest_image_of_a_file_is_the_mask(tmp_path):
+    labels = ragged(3, (303, 439))
+    path = write(tmp_path / "thumbnail first.tif", labels[::8, ::8], labels, labels[::2, ::2])
+    assert np.array_equal(drawn_again(Annotation.load(path), 2, labels.shape), labels == 2)
+
+
 def test_a_small_mask_is_fitted_to_its_slide(tmp_path):
     labels = np.zeros((90, 130), np.uint8)
     labels[10:30, 50:90] = 255

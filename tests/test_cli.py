@@ -30,7 +30,7 @@ from gigaslide.cli.run_settings import (
     check_files,
     worst_status,
 )
-from gigaslide.cli.stages import run_stages
+from gigaslide.cli.stages import WindowsToPredict, run_stages
 from gigaslide.cli.tables import print_metrics, print_summary, print_table
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings
@@ -675,3 +675,12 @@ def test_a_store_without_finished_slides_and_none_at_all_are_told(tmp_path, caps
     assert "no slide is finished yet" in capsys.readouterr().out
     assert main(["store", "info", str(tmp_path / "none")]) == 1
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_the_windows_of_slides_to_come_are_estimated_from_those_planned():
+    windows = WindowsToPredict(slides=4)
+    assert windows.add(100) == 400
+    windows.end(SlideOutcome(slide="a", status="skipped"))
+    assert windows.add(40) == 210  # three slides of 70
+    windows.end(SlideOutcome(slide="b", status="done"))
+    assert (windows.add(10), windows.ended) == (150, 2)

@@ -58,7 +58,7 @@ def read(path: Path, frame: SlideFrame | None, origin: AnnotationOrigin = "") ->
                 raise AnnotationError(
                     f"{path}: a TIFF without images, not copied to its end; copy it again"
                 )
-            page: Any = tiff.pages[0]
+            page = _finest_page(tiff)
             size = page.imagewidth, page.imagelength
             part = _find_part(path, size, frame, origin)
             corners, scale = _read_finest_level(tiff, path, part)
@@ -90,7 +90,7 @@ def _read_finest_level(
 
     Returns the corners by value, and the level-0 px of the slide per mask px in (x, y).
     """
-    first: Any = tiff.pages[0]
+    first = _finest_page(tiff)
     width, height = first.imagewidth, first.imagelength
     if first.samplesperpixel != 1 or first.dtype is None or first.dtype.kind not in "bui":
         raise AnnotationError(
@@ -132,11 +132,20 @@ def _read_finest_level(
     raise AnnotationError(f"{path}: {reason}")
 
 
+def _finest_page(tiff: tifffile.TiffFile) -> Any:
+    """Return the largest image; a thumbnail may stand before it."""
+    return max(islice(tiff.pages, MOST_LEVELS), key=_area)
+
+
+def _area(page: Any) -> int:
+    return page.imagewidth * page.imagelength
+
+
 def _levels(tiff: tifffile.TiffFile) -> Iterator[Any]:
-    """Yield the first page and its reduced copies, in the file's order."""
-    first: Any = tiff.pages[0]
+    """Yield the largest page and its reduced copies, the largest first."""
+    first = _finest_page(tiff)
     page: Any
-    for page in islice(tiff.pages, MOST_LEVELS):
+    for page in sorted(islice(tiff.pages, MOST_LEVELS), key=_area, reverse=True):
         across, down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength
         # Sizes are rounded by up to a px at each end, and by more if tiles are padded.
         slack = 2 / min(page.imagewidth, page.imagelength) + 0.01
