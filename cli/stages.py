@@ -209,6 +209,9 @@ def predict_stage(
             progress.total = windows.add(counts["windows"])
             progress.refresh()
 
+        def advance(counts: Mapping[str, int]) -> None:
+            progress.update(counts["windows"])
+
         def end_slide(outcome: SlideOutcome) -> None:
             windows.end(outcome)
             progress.set_postfix_str(f"{windows.ended} of {windows.slides} slides")
@@ -220,7 +223,7 @@ def predict_stage(
             settings,
             batch,
             on_plan=add_windows,
-            on_block=lambda counts: progress.update(counts["windows"]),
+            on_block=advance,
             on_outcome=end_slide,
         )
     print_summary("predict", summary)
