@@ -94,6 +94,42 @@ def test_a_blank_behind_a_path_is_dropped_unless_it_is_in_the_name(tmp_path):
     assert (a.path.name, b.path.name) == ("a.tif", "b.tif ")
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Gr\u00f6\u00dfe #1\\50%\\S 1.tif",
+        ".\\Gr\u00f6\u00dfe #1/50%\\S 1.tif",
+        '"""Gr\u00f6\u00dfe #1/50%/S 1.tif"""',
+        '"""Gr\u00f6\u00dfe #1\\50%\\S 1.tif"" "',
+        "file://localhost{folder}/Gr\u00f6\u00dfe #1/50%25/S%201.tif",
+    ],
+)
+def test_paths_of_other_systems_are_found_where_the_file_exists(tmp_path, written):
+    file = tmp_path / "Gr\u00f6\u00dfe #1" / "50%" / "S 1.tif"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    cell = written.format(folder=tmp_path)
+    (slide,) = Cohort.load(table(tmp_path, f"{cell},{cell},tumor,,,"))
+    assert slide.path.samefile(file)
+    assert slide.annotation.samefile(file)
+    assert slide.id == "S_1"
+
+
+def test_a_path_that_no_file_has_stays_as_written(tmp_path):
+    (tmp_path / "a\\b.tif").touch()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.tif").touch()
+    cells = ["a\\b.tif", "D:\\slides\\b.tif", "c'd.tif"]
+    assert [s.path for s in Cohort.load(table(tmp_path, *cells, header="slide"))] == [
+        tmp_path / cell for cell in cells
+    ]
+
+
+def test_an_annotation_at_a_url_is_refused_with_its_line(tmp_path):
+    with pytest.raises(SettingsError, match=r"line 2: annotation .* s3://b/a\.xml; copy"):
+        Cohort.load(table(tmp_path, "a.tif,s3://b/a.xml,,,,"))
+
+
 def test_only_the_slide_column_is_needed_and_others_are_left_alone(tmp_path):
     path = tmp_path / "c.csv"
     path.write_text("\ufeffscanner,slide\nX1,a.tif\nX2,b.tif\n", encoding="utf-8")
