@@ -1,5 +1,6 @@
 """Plan of one slide: its quota, and which patches it gives. No patch is read."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -33,6 +34,8 @@ __all__ = [
     "slide_inputs",
     "tumor_of",
 ]
+
+logger = logging.getLogger(__name__)
 
 ON_TISSUE = 0.5  # share of the tumour from which on the outline fits the tissue
 WHOLE = 0.999  # share of the tumour inside a slide that holds all of it
@@ -116,7 +119,10 @@ def plan_slide(
     """
     tumor = tumor_of(slide, settings)
     tissue = tissue_mask(opened, settings.tissue)
-    return plan_patches(opened, slide, tissue, tumor, quota.applied(settings))
+    plan = plan_patches(opened, slide, tissue, tumor, quota.applied(settings))
+    if slide.label == "tumor" and not plan.no_tumor:
+        _warn_if_off_tissue(opened, slide, tissue, tumor)
+    return plan
 
 
 def plan_patches(
@@ -164,21 +170,43 @@ def _explain_no_tumor(
 ) -> str:
     """Explain why no window is tumour; normal is the number of patches that are left out."""
     on_tissue = tissue.share_of(tumor)
-    inside = shapely.intersection(tumor, shapely.box(0, 0, *opened.size)).area / tumor.area
-    facts = f"{on_tissue:.0%} of the outlined tumour lies on tissue"
-    if inside < WHOLE:
-        facts += f", {1 - inside:.0%} outside the slide"
+    facts = _format_place(opened, tumor, on_tissue)
     left_out = f"{format_count(normal, 'normal patch', 'normal patches')} left out"
     if tissue.is_empty:
         advice = f"if it has tissue, verify its {opened.info.mpp:g} µm/px, or see --tissue.method"
     elif on_tissue >= ON_TISSUE:
         advice = "see --min-tissue, --tumor-above and --border-um, or draw the outline again"
     else:
-        advice = (
-            "make sure that the annotation is this slide's and was drawn at full resolution, and "
-            f"that {opened.info.mpp:g} µm/px is right"
-        )
+        advice = _advise_on_place(opened)
     return f"no tumour patch: {facts}; {left_out}; {advice}"
+
+
+def _warn_if_off_tissue(
+    opened: Slide, slide: CohortSlide, tissue: TissueMask, tumor: MultiPolygon
+) -> None:
+    """Warn where an outline of another frame or unit meets tissue by chance: its real tumour would
+    be normal patches."""
+    on_tissue = tissue.share_of(tumor)
+    if on_tissue < ON_TISSUE:
+        logger.warning(
+            "%s: only %s; %s, for else its normal patches may be tumour",
+            slide.id,
+            _format_place(opened, tumor, on_tissue),
+            _advise_on_place(opened),
+        )
+
+
+def _format_place(opened: Slide, tumor: MultiPolygon, on_tissue: float) -> str:
+    inside = shapely.intersection(tumor, shapely.box(0, 0, *opened.size)).area / tumor.area
+    outside = f", {1 - inside:.0%} outside the slide" if inside < WHOLE else ""
+    return f"{on_tissue:.0%} of the outlined tumour lies on tissue{outside}"
+
+
+def _advise_on_place(opened: Slide) -> str:
+    return (
+        "make sure that the annotation is this slide's and was drawn at full resolution, in px and "
+        f"not in µm, and that {opened.info.mpp:g} µm/px is right"
+    )
 
 
 def tumor_of(slide: CohortSlide, settings: TileSettings) -> MultiPolygon:

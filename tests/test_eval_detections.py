@@ -199,8 +199,8 @@ def test_slides_in_folders_are_found_by_the_end_of_their_path(name, slide):
         ("slide.tif", ("slide-1 (/data/x/P 1/slide.tif)", "slide-2 (/data/x/P 2/slide.tif)")),
         ("P 2/slide", ("slide-2 (", "slide-3 (")),
         ("z/P 1/slide.tif", ("does not list", "slide-1 (/data/x/P 1/slide.tif)", "write its id")),
-        ("7", ("does not list", "007", "no numbers")),
-        ("7.0", ("does not list", "007", "no numbers")),
+        ("7", ("does not list", "007", "as text")),
+        ("7.0", ("does not list", "007", "as text")),
         ("8", ("does not list; remove",)),
     ],
 )

@@ -16,6 +16,7 @@ Rings = list[tuple[list, list]]
 GLASS: Rings = [([(1300, 60), (1480, 90), (1460, 250), (1310, 220)], [])]
 OUTSIDE: Rings = [([(9000, 4000), (9400, 4100), (9300, 4700)], [])]
 HALF_OUTSIDE: Rings = [([(1431, 40), (1631, 40), (1631, 140), (1431, 140)], [])]  # of 1531 px
+SMALLER: Rings = [([(x * 0.4, y * 0.4) for x, y in shell], []) for shell, _ in TUMOR_RINGS[:1]]
 ANOTHER_ZOOM: Rings = [([(x / 8, y / 8) for x, y in shell], []) for shell, _ in TUMOR_RINGS]
 SPECK: Rings = [([(500, 500), (512, 500), (512, 507), (500, 507)], [])]
 
@@ -52,6 +53,16 @@ def test_tumour_slide_without_tumour_patches_is_partial_and_gives_no_normal_ones
     store = PatchStore(tmp_path / "store")
     assert (store.count("tumor", split="train"), store.count("normal", split="train")) == (40, 50)
     assert off.reason in (tmp_path / "store" / "summary.csv").read_text()
+
+
+@pytest.mark.parametrize(("rings", "is_told"), [(SMALLER, True), (TUMOR_RINGS, False)])
+def test_an_outline_that_meets_tissue_by_chance_is_told(tmp_path, caplog, rings, is_told):
+    (outcome,) = tile(as_cohort(drawn_slide(tmp_path / "off.tif", rings)), tmp_path / "s").outcomes
+    assert outcome.status == "done"
+    assert outcome.counts["tumor"] > 0
+    told = [message for message in caplog.messages if "lies on tissue" in message]
+    assert len(told) == is_told
+    assert all(message.startswith("off: only ") and "not in µm" in message for message in told)
 
 
 def test_a_second_run_says_it_again_and_makes_nothing_anew(tmp_path):

@@ -79,7 +79,7 @@ class SlideNames:
         for slide, path in self._paths.items():
             own = PurePosixPath(path).stem
             if number is not None and number in (_number(slide), _number(own)):
-                return f"if {slide} is meant, keep names as text, for they are no numbers; "
+                return f"if {slide} is meant, write it as text, not as a number; "
             if file and file == _fold_bare_path(own):
                 return f"if {self._describe(slide)} is meant, write its id; "
         return ""

@@ -140,8 +140,8 @@ class Annotation:
         one by which the tumour lies on tissue.
 
         Raises:
-            AnnotationError: no annotation file, or a group that `groups` does not map; the message
-                lists the groups.
+            AnnotationError: no annotation file, a group that `groups` does not map (the message
+                lists the groups), or only negative y.
             SlideError: the slide is required and cannot be opened.
         """
         drawn = repair(_read(path, slide, origin), path)
@@ -159,11 +159,12 @@ class Annotation:
             )
         nothing = tuple(outline for outline in drawn if outline.polygon.is_empty)
         outlines = _place(outlines, path, known, slide, origin)
+        _refuse_upward_y(outlines, path)
         loaded = cls(outlines=outlines, groups=known, without_area=nothing)
         classless = loaded._classless
         if classless and any(map(loaded.is_tumor, outlines)):
             logger.warning(
-                "%s: %s, and count as no tumour; %s",
+                "%s: %s, which counts as no tumour; %s",
                 path,
                 _format_classless(classless),
                 _option_of_classless(classless),
@@ -270,6 +271,14 @@ def _place(
     if (x, y) == (0, 0):
         return outlines
     return tuple(replace(o, polygon=translate(o.polygon, x, y)) for o in outlines)
+
+
+def _refuse_upward_y(outlines: Sequence[Outline], path: Path) -> None:
+    if outlines and shapely.total_bounds([o.polygon for o in outlines])[3] <= 0:
+        raise AnnotationError(
+            f"{path}: no outline has a positive y, as where y is counted upwards; export level-0 "
+            "px counted downwards from the slide's top left corner"
+        )
 
 
 def _frame(slide: SlideFrame | Location | None) -> SlideFrame | None:
