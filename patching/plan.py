@@ -1,7 +1,7 @@
 """Plan of one slide: its quota, and which patches it gives. No patch is read."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 ON_TISSUE = 0.5  # share of the tumour from which on the outline fits the tissue
+ON_GLASS = 0.1  # share below which the outline meets tissue by chance only
 WHOLE = 0.999  # share of the tumour inside a slide that holds all of it
 
 
@@ -102,8 +103,8 @@ class SlidePlan:
     reason: str
     """Reason why there are none; else empty."""
     no_tumor: str = ""
-    """Reason why a tumour slide gives no tumour patch; else empty. Then it gives no patch at all,
-    for where the outline does not fit the tissue, tissue outside it may be tumour."""
+    """Reason why the outline of a tumour slide gives no tumour; else empty. Then the slide gives no
+    patch at all, for where the outline does not fit the tissue, tissue outside it may be tumour."""
 
     def __len__(self) -> int:
         return sum(map(len, self.chosen.values()))
@@ -138,12 +139,16 @@ def plan_patches(
     reason = ""
     if not len(windows):
         reason = "no tissue" if tissue.is_empty else "no window fits over its tissue"
-    if slide.label != "tumor" or _gives_tumor(opened, tissue, tumor, settings, found=windows):
+    if slide.label != "tumor":
         return SlidePlan(chosen=chosen, reason=reason)
+    gives_tumor = _gives_tumor(opened, tissue, tumor, settings, found=windows)
+    if gives_tumor and tissue.share_of(tumor) >= ON_GLASS:
+        return SlidePlan(chosen=chosen, reason=reason)
+    problem = "outline on glass" if gives_tumor else "no tumour patch"
     return SlidePlan(
         chosen={name: rows.take(np.zeros(0, np.int64)) for name, rows in chosen.items()},
         reason=reason,
-        no_tumor=_explain_no_tumor(opened, tissue, tumor, normal=len(chosen["normal"])),
+        no_tumor=f"{problem}: {_explain_no_tumor(opened, tissue, tumor, left_out=chosen)}",
     )
 
 
@@ -166,19 +171,24 @@ def _gives_tumor(
 
 
 def _explain_no_tumor(
-    opened: Slide, tissue: TissueMask, tumor: MultiPolygon, *, normal: int
+    opened: Slide,
+    tissue: TissueMask,
+    tumor: MultiPolygon,
+    *,
+    left_out: Mapping[str, Candidates],
 ) -> str:
-    """Explain why no window is tumour; normal is the number of patches that are left out."""
+    """Explain why the outline gives no tumour, and what is left out."""
     on_tissue = tissue.share_of(tumor)
     facts = _format_place(opened, tumor, on_tissue)
-    left_out = f"{format_count(normal, 'normal patch', 'normal patches')} left out"
+    tumour = f"{len(left_out['tumor'])} tumour and " if len(left_out["tumor"]) else ""
+    normal = format_count(len(left_out["normal"]), "normal patch", "normal patches")
     if tissue.is_empty:
         advice = f"if it has tissue, verify its {opened.info.mpp:g} µm/px, or see --tissue.method"
     elif on_tissue >= ON_TISSUE:
         advice = "see --min-tissue, --tumor-above and --border-um, or draw the outline again"
     else:
         advice = _advise_on_place(opened)
-    return f"no tumour patch: {facts}; {left_out}; {advice}"
+    return f"{facts}; {tumour}{normal} left out; {advice}"
 
 
 def _warn_if_off_tissue(

@@ -2,6 +2,7 @@
 because tissue outside such an outline may be tumour."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tiling import made_slide, tile
 Rings = list[tuple[list, list]]
 GLASS: Rings = [([(1300, 60), (1480, 90), (1460, 250), (1310, 220)], [])]
 OUTSIDE: Rings = [([(9000, 4000), (9400, 4100), (9300, 4700)], [])]
+BESIDE: Rings = [([(60, 40), (300, 40), (300, 250), (60, 230)], [])]  # a corner meets tissue
 HALF_OUTSIDE: Rings = [([(1431, 40), (1631, 40), (1631, 140), (1431, 140)], [])]  # of 1531 px
 SMALLER: Rings = [([(x * 0.4, y * 0.4) for x, y in shell], []) for shell, _ in TUMOR_RINGS[:1]]
 ANOTHER_ZOOM: Rings = [([(x / 8, y / 8) for x, y in shell], []) for shell, _ in TUMOR_RINGS]
@@ -63,6 +65,13 @@ def test_an_outline_that_meets_tissue_by_chance_is_told(tmp_path, caplog, rings,
     told = [message for message in caplog.messages if "lies on tissue" in message]
     assert len(told) == is_told
     assert all(message.startswith("off: only ") and "not in µm" in message for message in told)
+
+
+def test_an_outline_on_glass_that_touches_tissue_gives_nothing(tmp_path):
+    row = drawn_slide(tmp_path / "off.tif", BESIDE)
+    (off,) = tile(as_cohort(row), tmp_path / "s", min_tissue=0.01).outcomes
+    assert (off.status, off.counts) == ("partial", {"tumor": 0, "normal": 0})
+    assert re.search(r"outline on glass: \d% of .*; \d+ tumour and 50 normal patches", off.reason)
 
 
 def test_a_second_run_says_it_again_and_makes_nothing_anew(tmp_path):
