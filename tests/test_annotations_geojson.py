@@ -1,5 +1,6 @@
 """QuPath GeoJSON, of several versions."""
 
+import gzip
 import json
 
 import pytest
@@ -97,6 +98,57 @@ def test_only_annotations_of_qupath_outline_a_region(make_file, caplog, kind, to
     assert len(annotation.outlines) == 1
     assert annotation.tumor.bounds == (100, 40, 300, 90)
     assert [told in message for message in caplog.messages] == [True]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        json.dumps({"name": "Tumor", "color": [200, 0, 0]}),
+        str({"name": "Tumor", "colorRGB": -3670016}),
+        json.dumps({"names": ["Tumor"]}),
+        ["Tumor"],
+    ],
+)
+def test_a_class_that_became_text_or_a_list_is_read(make_file, written):
+    plain = [feature(RING, classification=written)]
+    tumor = Annotation.load(make_file("a.geojson", json.dumps(plain))).tumor
+    assert tumor.area == pytest.approx(shoelace(SQUARE) - shoelace(INNER))
+
+
+@pytest.mark.parametrize("written", ["{'name': np.int32(3)}", "{" * 2000, "{}", "{3}"])
+def test_a_class_of_other_text_is_an_error_or_none(make_file, written):
+    path = make_file("a.geojson", json.dumps(feature(RING, classification=written)))
+    if written == "{}":
+        assert Annotation.load(path).outlines[0].group == ""
+    else:
+        with pytest.raises(AnnotationError, match=r"a\.geojson"):
+            Annotation.load(path)
+
+
+def test_geojson_compressed_with_gzip_is_read_under_any_suffix(make_file):
+    content = json.dumps(feature(RING, **NEW)).encode()
+    for name in ("a.geojson.gz", "b.JSON.GZ", "c.geojson"):
+        tumor = Annotation.load(make_file(name, gzip.compress(content))).tumor
+        assert tumor.bounds == (100, 40, 300, 90)
+    for name, packed in (
+        ("a.geojson.gz", gzip.compress(content)[:-12]),
+        ("b.geojson.gz", b"\x1f\x8bnothing"),
+        ("c.tif.gz", gzip.compress(content)),
+        ("d.gz", gzip.compress(content)),
+    ):
+        with pytest.raises(AnnotationError, match=name):
+            Annotation.load(make_file(name, packed))
+
+
+def test_points_and_lines_with_a_class_are_told_by_kind(make_file, caplog):
+    line = {"type": "LineString", "coordinates": [*SQUARE, SQUARE[0]]}
+    point = {"type": "MultiPoint", "coordinates": [[3, 4], [5, 6]]}
+    shapes = [line, point, line, {"type": "Polygon", "coordinates": []}]
+    drawn = [*(feature(shape, **NEW) for shape in shapes), feature(point), feature(RING, **NEW)]
+    annotation = Annotation.load(make_file("a.geojson", json.dumps(drawn)))
+    assert annotation.tumor.area == pytest.approx(shoelace(SQUARE) - shoelace(INNER))
+    (told,) = caplog.messages
+    assert "2 linestrings, 1 multipoint, 1 polygon with a class" in told
 
 
 def test_type_of_tiatoolbox_is_the_class(make_file):

@@ -1,6 +1,7 @@
 """Annotations of a slide: named polygons with holes, one module per file format."""
 
-from .annotation import ANNOTATION_SUFFIXES, DEFAULT_GROUPS, Annotation, GroupMeaning
+from .annotation import DEFAULT_GROUPS, Annotation, GroupMeaning
+from .annotation_file import ANNOTATION_SUFFIXES, annotation_suffix
 from .frame import SlideFrame
 from .mask import invert_white_is_zero
 from .origin import AnnotationOrigin
@@ -14,5 +15,6 @@ __all__ = [
     "GroupMeaning",
     "Outline",
     "SlideFrame",
+    "annotation_suffix",
     "invert_white_is_zero",
 ]
