@@ -135,9 +135,10 @@ def test_geojson_compressed_with_gzip_is_read_under_any_suffix(make_file):
         ("b.geojson.gz", b"\x1f\x8bnothing"),
         ("c.tif.gz", gzip.compress(content)),
         ("d.gz", gzip.compress(content)),
+        ("e.geojson: is a ZIP", b"PK\x03\x04" + content),
     ):
         with pytest.raises(AnnotationError, match=name):
-            Annotation.load(make_file(name, packed))
+            Annotation.load(make_file(name.partition(":")[0], packed))
 
 
 def test_points_and_lines_with_a_class_are_told_by_kind(make_file, caplog):

@@ -13,7 +13,7 @@ MASKS = (".tif", ".tiff")
 LARGEST_BYTES = 2**29  # about ten million vertices
 ANNOTATION_SUFFIXES = (".xml", *JSON, ".annotations", ".ndpa")
 """Suffixes of files that can be nothing else; a TIFF may be a mask or a slide."""
-GZIP = b"\x1f\x8b"
+GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 
 
 def annotation_suffix(path: Path) -> str:
@@ -49,6 +49,8 @@ def read_bytes(path: Path) -> bytes:
         raise AnnotationError(
             f"{path}: cannot be read: {error}; correct the cohort's annotation column"
         ) from error
+    if content.startswith(ZIP):
+        raise AnnotationError(f"{path}: is a ZIP file; unpack it, and give the file in it")
     if not content.strip():
         raise AnnotationError(f"{path}: the annotation file is empty; export it again")
     return content
