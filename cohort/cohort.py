@@ -27,6 +27,8 @@ from ..storage import (
 )
 from ..wsi import DEFAULT_GROUPS, Annotation, AnnotationOrigin, GroupMeaning, SlideFrame
 from .dicom_series import read_series
+from .found_files import SLIDE_SUFFIXES
+from .missing_values import empty_missing
 from .written_paths import find_written
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
@@ -208,7 +210,8 @@ class Cohort:
         """
         columns = [CsvColumn(name=name) for name in (*COLUMNS, *SIZE)]
         table = CsvTable.load(path, columns, required=["slide"], error=SettingsError)
-        rows = [_row(row, path.parent) for row in table]
+        stated = (empty_missing(row, names=("slide", "patient")) for row in table)
+        rows = [_row(row, path.parent) for row in stated]
         if not rows:
             raise SettingsError(f"{path}: the cohort has no slides; list at least one")
         return rows
@@ -256,7 +259,7 @@ def _row(row: CsvRow, folder: Path) -> CohortSlide:
 
     if not row.text("slide"):
         raise SettingsError(f"{row.where}: the slide column is empty; give a path or a URL")
-    slide = find_written(row.text("slide", strip=False), folder)
+    slide = find_written(row.text("slide", strip=False), folder, suffixes=SLIDE_SUFFIXES)
     return CohortSlide(
         id=Path(name_of(slide)).stem,
         path=slide,

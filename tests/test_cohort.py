@@ -125,6 +125,28 @@ def test_a_path_that_no_file_has_stays_as_written(tmp_path):
     ]
 
 
+def test_a_slide_named_without_its_suffix_is_found_if_one_file_has_the_name(tmp_path):
+    files = ("7.SVS", "7.xml", "b.2.tif", "b.2.png", "c.tif", "c.svs", "d-1.tif")
+    for name in files:
+        (tmp_path / name).touch()
+    cohort = Cohort.load(table(tmp_path, "7", "b.2", "c", "d", "e.tif", header="slide"))
+    assert [slide.path.name for slide in cohort] == ["7.SVS", "b.2.tif", "c", "d", "e.tif"]
+    assert [slide.id for slide in cohort][:2] == ["7", "b.2"]
+    with pytest.raises(SettingsError, match="listed 2 times"):
+        Cohort.load(table(tmp_path, "7", "7.SVS", header="slide"))
+
+
+@pytest.mark.parametrize("word", ["NA", "nan", "#N/A", "<NA>", " n/a "])
+def test_words_of_a_missing_value_are_none(tmp_path, word):
+    header = "slide,patient,annotation,label,split,mpp,exhaustive,width,height,scanner"
+    (slide,) = Cohort.load(table(tmp_path, "a.tif," + f",{word}" * 8, header=header))
+    plain = CohortSlide(id="a", path=tmp_path / "a.tif")
+    assert slide == replace(plain, further=(("scanner", word.strip()),))
+    for line in (f"{word},p", f"a.tif,{word}"):
+        with pytest.raises(SettingsError, match=rf"line 2: (slide|patient) is '{word.strip()}'"):
+            Cohort.load(table(tmp_path, line, header=header))
+
+
 def test_an_annotation_at_a_url_is_refused_with_its_line(tmp_path):
     with pytest.raises(SettingsError, match=r"line 2: annotation .* s3://b/a\.xml; copy"):
         Cohort.load(table(tmp_path, "a.tif,s3://b/a.xml,,,,"))
