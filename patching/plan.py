@@ -38,7 +38,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 ON_TISSUE = 0.5  # share of the tumour from which on the outline fits the tissue
-ON_GLASS = 0.1  # share below which the outline meets tissue by chance only
+ON_GLASS = 0.1  # share below which the outline meets the tissue by chance only
 WHOLE = 0.999  # share of the tumour inside a slide that holds all of it
 
 
@@ -142,7 +142,7 @@ def plan_patches(
     if slide.label != "tumor":
         return SlidePlan(chosen=chosen, reason=reason)
     gives_tumor = _gives_tumor(opened, tissue, tumor, settings, found=windows)
-    if gives_tumor and tissue.share_of(tumor) >= ON_GLASS:
+    if gives_tumor and not _is_on_glass(tissue, tumor, limit=ON_GLASS):
         return SlidePlan(chosen=chosen, reason=reason)
     problem = "outline on glass" if gives_tumor else "no tumour patch"
     return SlidePlan(
@@ -191,17 +191,23 @@ def _explain_no_tumor(
     return f"{facts}; {tumour}{normal} left out; {advice}"
 
 
+def _is_on_glass(tissue: TissueMask, tumor: MultiPolygon, *, limit: float) -> bool:
+    """Tell whether less than this share of the tumour lies on tissue, and less than this share of
+    the tissue in the tumour: a wide outline around a small piece of tissue fits."""
+    on_tissue = tissue.share_of(tumor)
+    return on_tissue < limit and on_tissue * tumor.area < limit * tissue.area_level0
+
+
 def _warn_if_off_tissue(
     opened: Slide, slide: CohortSlide, tissue: TissueMask, tumor: MultiPolygon
 ) -> None:
     """Warn where an outline of another frame or unit meets tissue by chance: its real tumour would
     be normal patches."""
-    on_tissue = tissue.share_of(tumor)
-    if on_tissue < ON_TISSUE:
+    if _is_on_glass(tissue, tumor, limit=ON_TISSUE):
         logger.warning(
             "%s: only %s; %s, for else its normal patches may be tumour",
             slide.id,
-            _format_place(opened, tumor, on_tissue),
+            _format_place(opened, tumor, tissue.share_of(tumor)),
             _advise_on_place(opened),
         )
 

@@ -165,6 +165,13 @@ def test_measurements_without_a_number_do_not_matter(make_file):
     assert not Annotation.load(make_file("a.geojson", plain)).tumor.is_empty
 
 
+def test_geojson_in_another_encoding_is_told_as_such(make_file):
+    plain = json.dumps(feature(RING, **{**NEW, "name": "L\u00e4sion"}), ensure_ascii=False)
+    assert not Annotation.load(make_file("a.json", plain.encode("utf-16"))).tumor.is_empty
+    with pytest.raises(AnnotationError, match=r"b\.json: byte \d+ .*UTF-8"):
+        Annotation.load(make_file("b.json", plain.encode("latin-1")))
+
+
 def test_geojson_with_a_byte_order_mark(make_file):
     path = make_file("a.geojson", b"\xef\xbb\xbf" + json.dumps(geojson()).encode())
     assert not Annotation.load(path).tumor.is_empty

@@ -74,6 +74,14 @@ def test_an_outline_on_glass_that_touches_tissue_gives_nothing(tmp_path):
     assert re.search(r"outline on glass: \d% of .*; \d+ tumour and 50 normal patches", off.reason)
 
 
+@pytest.mark.parametrize("side", [20_000, 4_000])
+def test_a_wide_outline_around_all_tissue_fits(tmp_path, caplog, side):
+    wide: Rings = [([(-9, -9), (side, -9), (side, side), (-9, side)], [])]
+    (wide_one,) = tile(as_cohort(drawn_slide(tmp_path / "w.tif", wide)), tmp_path / "s").outcomes
+    assert (wide_one.status, wide_one.counts) == ("done", {"tumor": 40, "normal": 0})
+    assert not any("lies on tissue" in message for message in caplog.messages)
+
+
 def test_a_second_run_says_it_again_and_makes_nothing_anew(tmp_path):
     cohort = as_cohort(drawn_slide(tmp_path / "off.tif", GLASS))
     (first,) = tile(cohort, tmp_path / "store").outcomes

@@ -68,6 +68,11 @@ def read(content: bytes, path: Path) -> list[Outline]:
     """
     try:
         plain = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f"{path}: byte {error.start} is not text in {error.encoding}; save it in UTF-8, or "
+            "export it again"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise AnnotationError(
             f"{path}: not GeoJSON: {error}; export the file from QuPath again"
