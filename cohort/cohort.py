@@ -21,14 +21,15 @@ from ..storage import (
     Location,
     SettingsError,
     atomic_file,
-    expand_home,
     fold_name,
     format_location,
     name_of,
-    parse_location,
 )
 from ..wsi import DEFAULT_GROUPS, Annotation, AnnotationOrigin, GroupMeaning, Slide, SlideFrame
 from .dicom_series import read_series
+from .found_files import SLIDE_SUFFIXES
+from .missing_values import empty_missing
+from .written_paths import find_written
 
 __all__ = ["Cohort", "CohortSlide", "Label", "Split"]
 
@@ -217,7 +218,8 @@ class Cohort:
         """
         columns = [CsvColumn(name=name) for name in (*COLUMNS, *SIZE)]
         table = CsvTable.load(path, columns, required=["slide"], error=SettingsError)
-        rows = [_row(row, path.parent) for row in table]
+        stated = (empty_missing(row, names=("slide", "patient")) for row in table)
+        rows = [_row(row, path.parent) for row in stated]
         if not rows:
             raise SettingsError(f"{path}: the cohort has no slides; list at least one")
         return rows
@@ -265,12 +267,11 @@ def _row(row: CsvRow, folder: Path) -> CohortSlide:
 
     if not row.text("slide"):
         raise SettingsError(f"{row.where}: the slide column is empty; give a path or a URL")
-    slide = _find_slide(row.text("slide", strip=False), folder)
-    annotation = row.text("annotation")
+    slide = find_written(row.text("slide", strip=False), folder, suffixes=SLIDE_SUFFIXES)
     return CohortSlide(
         id=Path(name_of(slide)).stem,
         path=slide,
-        annotation=folder / expand_home(annotation) if annotation else None,
+        annotation=_find_annotation(row, folder),
         label=choice("label", get_args(Label)),  # pyright: ignore[reportArgumentType]
         patient=row.text("patient"),
         split=choice("split", get_args(Split)),  # pyright: ignore[reportArgumentType]
@@ -294,12 +295,16 @@ def _read_size(row: CsvRow) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def _find_slide(text: str, folder: Path) -> Location:
-    """Location of a slide; a blank at the end counts only where such a file exists."""
-    path = parse_location(text, folder)
-    if isinstance(path, Path) and text != text.rstrip() and not path.exists():
-        return parse_location(text.rstrip(), folder)
-    return path
+def _find_annotation(row: CsvRow, folder: Path) -> Path | None:
+    if not row.text("annotation"):
+        return None
+    found = find_written(row.text("annotation", strip=False), folder)
+    if isinstance(found, Path):
+        return found
+    raise SettingsError(
+        f"{row.where}: annotation is the URL {format_location(found)}; copy the file, and give its "
+        "path"
+    )
 
 
 def _refuse_repeated_files(rows: list[CohortSlide]) -> None:

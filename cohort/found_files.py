@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..storage import SettingsError, format_count
-from ..wsi import ANNOTATION_SUFFIXES
+from ..wsi import ANNOTATION_SUFFIXES, annotation_suffix
 
 __all__ = ["SLIDE_SUFFIXES", "FoundFiles", "warn_of_files"]
 
@@ -35,7 +35,7 @@ class FoundFiles:
     """Images of kinds that are seldom slides, OME-Zarr among them."""
     masks: list[Path] = field(default_factory=list)
     packed: list[Path] = field(default_factory=list)
-    """Compressed slides and annotations."""
+    """Compressed slides, and annotations compressed with another program than gzip."""
     broken: list[Path] = field(default_factory=list)
     """Links to nothing, and folders that cannot be read."""
 
@@ -57,7 +57,7 @@ class FoundFiles:
         suffix, stem = path.suffix.casefold(), path.stem.casefold()
         if suffix in SLIDE_SUFFIXES:
             (self.masks if stem.endswith("_mask") else self.slides).append(path)
-        elif suffix in ANNOTATION_SUFFIXES:
+        elif annotation_suffix(path) in ANNOTATION_SUFFIXES:
             self.annotations.append(path)
         elif suffix in PICTURE_SUFFIXES:
             self.pictures.append(path)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..storage import fold_name, format_count
-from ..wsi import ANNOTATION_SUFFIXES
+from ..wsi import ANNOTATION_SUFFIXES, annotation_suffix
 from .found_files import warn_of_files
 
 __all__ = ["match_annotations"]
@@ -33,7 +33,8 @@ def match_annotations(slides: Sequence[Path], annotation_files: Sequence[Path]) 
     found: dict[Path, list[Path]] = {}
     unmatched = []
     for path in annotation_files:
-        stem = _fold_letters(path.stem)
+        is_packed = annotation_suffix(path) != path.suffix.lower()
+        stem = _fold_letters(Path(path.stem).stem if is_packed else path.stem)
         short = re.sub(r"[_-]annotations?$", "", stem)
         candidates = (
             by_letters.get(stem) or by_letters.get(short) or by_words.get(fold_name(stem), [])
@@ -71,7 +72,7 @@ def _choose(slide: Path, paths: list[Path]) -> Path:
         paths,
         key=lambda path: (
             -_count_shared_folders(path, slide),
-            ANNOTATION_SUFFIXES.index(path.suffix.casefold()),
+            ANNOTATION_SUFFIXES.index(annotation_suffix(path)),
         ),
     )
     for other in others:

@@ -10,11 +10,12 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from ..cohort import Cohort, CohortSlide
-from ..storage import AnnotationError, ScoreError, SettingsError, name_of
+from ..storage import AnnotationError, ScoreError, SettingsError
 from ..wsi import Detections
 from .cohort_evaluation import check_choice, slides_to_evaluate
 from .predictions.detection_files import DetectionFiles
 from .predictions.prediction import GivenDetections, SlideFile
+from .predictions.slide_names import path_of
 from .report.evaluation import Evaluation, evaluate_results
 from .scoring.slide_result import SlideResult, score_slide
 from .settings import EvaluateSettings
@@ -69,7 +70,7 @@ def evaluate(
     given_settings = settings or EvaluateSettings(split="")
     chosen = given_settings.model_copy(update={"slide_threshold": given_settings.threshold})
     names = (
-        {slide.id: name_of(slide.path) for slide in truth}
+        {slide.id: path_of(slide.path) for slide in truth}
         if isinstance(truth, Cohort)
         else {name: name for name in truth}
     )
@@ -87,7 +88,7 @@ def _read_detections(
     given: Detections | pd.DataFrame | Path | str, names: Mapping[str, str]
 ) -> DetectionFiles:
     if isinstance(given, str | Path):
-        return DetectionFiles.load(Path(given), list(names), file_names=names)
+        return DetectionFiles.load(Path(given), list(names), paths=names)
     if isinstance(given, pd.DataFrame):
         missing = [name for name in COLUMNS if name not in given]
         if missing:
@@ -97,7 +98,7 @@ def _read_detections(
             )
         numbers = {name: given[name].to_numpy(np.float64) for name in COLUMNS[1:]}
         given = Detections(slide=given["slide"].astype(str).to_numpy(object), **numbers)
-    return DetectionFiles.of_table(given, list(names), file_names=names)
+    return DetectionFiles.of_table(given, list(names), paths=names)
 
 
 def _describe_slide(name: str, known: SlideTruth) -> CohortSlide:

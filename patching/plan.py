@@ -1,6 +1,7 @@
 """Plan of one slide: its quota, and which patches it gives. No patch is read."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,7 +35,10 @@ __all__ = [
     "tumor_of",
 ]
 
+logger = logging.getLogger(__name__)
+
 ON_TISSUE = 0.5  # share of the tumour from which on the outline fits the tissue
+ON_GLASS = 0.1  # share below which the outline meets the tissue by chance only
 WHOLE = 0.999  # share of the tumour inside a slide that holds all of it
 
 
@@ -99,8 +103,8 @@ class SlidePlan:
     reason: str
     """Reason why there are none; else empty."""
     no_tumor: str = ""
-    """Reason why a tumour slide gives no tumour patch; else empty. Then it gives no patch at all,
-    for where the outline does not fit the tissue, tissue outside it may be tumour."""
+    """Reason why the outline of a tumour slide gives no tumour; else empty. Then the slide gives no
+    patch at all, for where the outline does not fit the tissue, tissue outside it may be tumour."""
 
     def __len__(self) -> int:
         return sum(map(len, self.chosen.values()))
@@ -116,7 +120,10 @@ def plan_slide(
     """
     tumor = tumor_of(slide, settings, opened)
     tissue = tissue_mask(opened, settings.tissue)
-    return plan_patches(opened, slide, tissue, tumor, quota.applied(settings))
+    plan = plan_patches(opened, slide, tissue, tumor, quota.applied(settings))
+    if slide.label == "tumor" and not plan.no_tumor:
+        _warn_if_off_tissue(opened, slide, tissue, tumor)
+    return plan
 
 
 def plan_patches(
@@ -132,12 +139,16 @@ def plan_patches(
     reason = ""
     if not len(windows):
         reason = "no tissue" if tissue.is_empty else "no window fits over its tissue"
-    if slide.label != "tumor" or _gives_tumor(opened, tissue, tumor, settings, found=windows):
+    if slide.label != "tumor":
         return SlidePlan(chosen=chosen, reason=reason)
+    gives_tumor = _gives_tumor(opened, tissue, tumor, settings, found=windows)
+    if gives_tumor and not _is_on_glass(tissue, tumor, limit=ON_GLASS):
+        return SlidePlan(chosen=chosen, reason=reason)
+    problem = "outline on glass" if gives_tumor else "no tumour patch"
     return SlidePlan(
         chosen={name: rows.take(np.zeros(0, np.int64)) for name, rows in chosen.items()},
         reason=reason,
-        no_tumor=_explain_no_tumor(opened, tissue, tumor, normal=len(chosen["normal"])),
+        no_tumor=f"{problem}: {_explain_no_tumor(opened, tissue, tumor, left_out=chosen)}",
     )
 
 
@@ -160,25 +171,58 @@ def _gives_tumor(
 
 
 def _explain_no_tumor(
-    opened: Slide, tissue: TissueMask, tumor: MultiPolygon, *, normal: int
+    opened: Slide,
+    tissue: TissueMask,
+    tumor: MultiPolygon,
+    *,
+    left_out: Mapping[str, Candidates],
 ) -> str:
-    """Explain why no window is tumour; normal is the number of patches that are left out."""
+    """Explain why the outline gives no tumour, and what is left out."""
     on_tissue = tissue.share_of(tumor)
-    inside = shapely.intersection(tumor, shapely.box(0, 0, *opened.size)).area / tumor.area
-    facts = f"{on_tissue:.0%} of the outlined tumour lies on tissue"
-    if inside < WHOLE:
-        facts += f", {1 - inside:.0%} outside the slide"
-    left_out = f"{format_count(normal, 'normal patch', 'normal patches')} left out"
+    facts = _format_place(opened, tumor, on_tissue)
+    tumour = f"{len(left_out['tumor'])} tumour and " if len(left_out["tumor"]) else ""
+    normal = format_count(len(left_out["normal"]), "normal patch", "normal patches")
     if tissue.is_empty:
         advice = f"if it has tissue, verify its {opened.info.mpp:g} µm/px, or see --tissue.method"
     elif on_tissue >= ON_TISSUE:
         advice = "see --min-tissue, --tumor-above and --border-um, or draw the outline again"
     else:
-        advice = (
-            "make sure that the annotation is this slide's and was drawn at full resolution, and "
-            f"that {opened.info.mpp:g} µm/px is right"
+        advice = _advise_on_place(opened)
+    return f"{facts}; {tumour}{normal} left out; {advice}"
+
+
+def _is_on_glass(tissue: TissueMask, tumor: MultiPolygon, *, limit: float) -> bool:
+    """Tell whether less than this share of the tumour lies on tissue, and less than this share of
+    the tissue in the tumour: a wide outline around a small piece of tissue fits."""
+    on_tissue = tissue.share_of(tumor)
+    return on_tissue < limit and on_tissue * tumor.area < limit * tissue.area_level0
+
+
+def _warn_if_off_tissue(
+    opened: Slide, slide: CohortSlide, tissue: TissueMask, tumor: MultiPolygon
+) -> None:
+    """Warn where an outline of another frame or unit meets tissue by chance: its real tumour would
+    be normal patches."""
+    if _is_on_glass(tissue, tumor, limit=ON_TISSUE):
+        logger.warning(
+            "%s: only %s; %s, for else its normal patches may be tumour",
+            slide.id,
+            _format_place(opened, tumor, tissue.share_of(tumor)),
+            _advise_on_place(opened),
         )
-    return f"no tumour patch: {facts}; {left_out}; {advice}"
+
+
+def _format_place(opened: Slide, tumor: MultiPolygon, on_tissue: float) -> str:
+    inside = shapely.intersection(tumor, shapely.box(0, 0, *opened.size)).area / tumor.area
+    outside = f", {1 - inside:.0%} outside the slide" if inside < WHOLE else ""
+    return f"{on_tissue:.0%} of the outlined tumour lies on tissue{outside}"
+
+
+def _advise_on_place(opened: Slide) -> str:
+    return (
+        "make sure that the annotation is this slide's and was drawn at full resolution, in px and "
+        f"not in µm, and that {opened.info.mpp:g} µm/px is right"
+    )
 
 
 def tumor_of(slide: CohortSlide, settings: TileSettings, opened: Slide) -> MultiPolygon:

@@ -43,7 +43,8 @@ def join_location(location: Location, *names: str) -> Location:
 def parse_location(text: str, folder: Path) -> Location:
     """Return the URL, or the path: relative to folder if it is not absolute or in a home."""
     if text.startswith("file://"):
-        return Path(unquote(urlsplit(text).path))
+        # After the host; # and ? are letters, for nothing but a path is meant.
+        return Path(unquote("/" + text.removeprefix("file://").partition("/")[2]))
     return text.strip().rstrip("/") if is_url(text) else folder / expand_home(text)
 
 

@@ -33,11 +33,12 @@ def test_decimal_commas(make_file):
     assert Annotation.load(make_file("a.xml", commas)).tumor.bounds == (100.5, 40.25, 300.5, 90.25)
 
 
-@pytest.mark.parametrize("kind", ["Dot", "PointSet", "Measurement"])
-def test_open_kinds_enclose_nothing(make_file, kind):
-    assert not Annotation.load(
-        make_file("a.xml", asap_xml([("a", "_0", SQUARE)], kind=kind))
-    ).outlines
+@pytest.mark.parametrize("kind", ["Dot", "PointSet", "Measurement", "Ellipse"])
+def test_open_kinds_enclose_nothing_and_are_told_where_they_have_a_group(make_file, caplog, kind):
+    shapes = [("a", group, SQUARE) for group in ("_0", "None", "_0", "_2")]
+    assert not Annotation.load(make_file("a.xml", asap_xml(shapes, kind=kind))).outlines
+    (told,) = caplog.messages
+    assert f"3 {kind.lower()}s with a class" in told
 
 
 @pytest.mark.parametrize("kind", ["Polygon", "Rectangle"])

@@ -121,6 +121,15 @@ def test_fault_19_open_ring_in_geojson_is_closed_or_refused(make_file):
     assert Annotation.load(make_file("a.geojson", json.dumps(plain))).tumor.area == 200 * 50
 
 
+@pytest.mark.parametrize("shift_y", [-90.0, -1127.0])
+def test_fault_20_y_counted_upwards_is_refused(make_file, shift_y):
+    up = [(x, y + shift_y) for x, y in SQUARE]
+    with pytest.raises(AnnotationError, match=r"a\.xml.* y .*downwards"):
+        Annotation.load(make_file("a.xml", asap_xml([("up", "_0", up)])))
+    both = make_file("b.xml", asap_xml([("up", "_0", up), ("good", "_0", SQUARE)]))
+    assert len(Annotation.load(both).outlines) == 2
+
+
 def test_fault_20_far_outside_makes_no_giant_mask(make_file):
     far = [(0.0, 0.0), (9e7, 0.0), (9e7, 9e7), (0.0, 9e7)]
     tumor = Annotation.load(make_file("a.xml", asap_xml([("far", "_0", far)]))).tumor

@@ -1,5 +1,6 @@
 """QuPath GeoJSON, of several versions."""
 
+import gzip
 import json
 
 import pytest
@@ -99,6 +100,58 @@ def test_only_annotations_of_qupath_outline_a_region(make_file, caplog, kind, to
     assert [told in message for message in caplog.messages] == [True]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        json.dumps({"name": "Tumor", "color": [200, 0, 0]}),
+        str({"name": "Tumor", "colorRGB": -3670016}),
+        json.dumps({"names": ["Tumor"]}),
+        ["Tumor"],
+    ],
+)
+def test_a_class_that_became_text_or_a_list_is_read(make_file, written):
+    plain = [feature(RING, classification=written)]
+    tumor = Annotation.load(make_file("a.geojson", json.dumps(plain))).tumor
+    assert tumor.area == pytest.approx(shoelace(SQUARE) - shoelace(INNER))
+
+
+@pytest.mark.parametrize("written", ["{'name': np.int32(3)}", "{" * 2000, "{}", "{3}"])
+def test_a_class_of_other_text_is_an_error_or_none(make_file, written):
+    path = make_file("a.geojson", json.dumps(feature(RING, classification=written)))
+    if written == "{}":
+        assert Annotation.load(path).outlines[0].group == ""
+    else:
+        with pytest.raises(AnnotationError, match=r"a\.geojson"):
+            Annotation.load(path)
+
+
+def test_geojson_compressed_with_gzip_is_read_under_any_suffix(make_file):
+    content = json.dumps(feature(RING, **NEW)).encode()
+    for name in ("a.geojson.gz", "b.JSON.GZ", "c.geojson"):
+        tumor = Annotation.load(make_file(name, gzip.compress(content))).tumor
+        assert tumor.bounds == (100, 40, 300, 90)
+    for name, packed in (
+        ("a.geojson.gz", gzip.compress(content)[:-12]),
+        ("b.geojson.gz", b"\x1f\x8bnothing"),
+        ("c.tif.gz", gzip.compress(content)),
+        ("d.gz", gzip.compress(content)),
+        ("e.geojson: is a ZIP", b"PK\x03\x04" + content),
+    ):
+        with pytest.raises(AnnotationError, match=name):
+            Annotation.load(make_file(name.partition(":")[0], packed))
+
+
+def test_points_and_lines_with_a_class_are_told_by_kind(make_file, caplog):
+    line = {"type": "LineString", "coordinates": [*SQUARE, SQUARE[0]]}
+    point = {"type": "MultiPoint", "coordinates": [[3, 4], [5, 6]]}
+    shapes = [line, point, line, {"type": "Polygon", "coordinates": []}]
+    drawn = [*(feature(shape, **NEW) for shape in shapes), feature(point), feature(RING, **NEW)]
+    annotation = Annotation.load(make_file("a.geojson", json.dumps(drawn)))
+    assert annotation.tumor.area == pytest.approx(shoelace(SQUARE) - shoelace(INNER))
+    (told,) = caplog.messages
+    assert "2 linestrings, 1 multipoint, 1 polygon with a class" in told
+
+
 def test_type_of_tiatoolbox_is_the_class(make_file):
     tumor = Annotation.load(make_file("a.geojson", json.dumps(feature(RING, type="Tumor")))).tumor
     assert tumor.bounds == (100, 40, 300, 90)
@@ -110,6 +163,13 @@ def test_measurements_without_a_number_do_not_matter(make_file):
     plain = json.dumps(feature(RING, **NEW, measurements={"Circularity": float("nan")}))
     assert "NaN" in plain
     assert not Annotation.load(make_file("a.geojson", plain)).tumor.is_empty
+
+
+def test_geojson_in_another_encoding_is_told_as_such(make_file):
+    plain = json.dumps(feature(RING, **{**NEW, "name": "L\u00e4sion"}), ensure_ascii=False)
+    assert not Annotation.load(make_file("a.json", plain.encode("utf-16"))).tumor.is_empty
+    with pytest.raises(AnnotationError, match=r"b\.json: byte \d+ .*UTF-8"):
+        Annotation.load(make_file("b.json", plain.encode("latin-1")))
 
 
 def test_geojson_with_a_byte_order_mark(make_file):

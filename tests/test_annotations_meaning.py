@@ -73,7 +73,7 @@ def test_outlines_of_asap_without_a_group_are_told_too(make_file):
 @pytest.mark.parametrize(
     ("drawn", "words"),
     [
-        ([], "no outline"),
+        ([], "no closed outline"),
         ([("a", "_0", SQUARE[:2])], "1 outline without area"),
         ([("a", "Stroma", SQUARE), ("b", "_2", SQUARE)], "'Stroma' means other"),
         ([("a", "_0", SQUARE), ("b", "_2", SQUARE)], "'_2' means exclusion"),

@@ -52,6 +52,21 @@ def test_a_negative_region_over_the_edge_cuts_what_it_covers(make_file):
     assert Annotation.load(path).tumor.bounds == (100, 40, 250, 90)
 
 
+def test_a_negative_region_that_is_no_hole_is_told(make_file, caplog):
+    hole, beside = (region(ring, "0", negative=True) for ring in (INNER, FAR))
+    lone = layers(Tumor=hole + beside + beside + region(SQUARE, "0"), fat=region(FAR, "0"))
+    annotation = Annotation.load(
+        make_file("a.xml", lone), groups={**DEFAULT_GROUPS, "fat": "exclusion"}
+    )
+    assert annotation.tumor.area == shoelace(SQUARE) - shoelace(INNER)
+    (told,) = caplog.messages
+    assert "a.xml: left out 2 negative regions of layer 'Tumor'" in told
+    caplog.clear()
+    other = Annotation.load(make_file("b.xml", layers(Tumor=region(SQUARE, "0"), none=hole)))
+    assert other.tumor.area == shoelace(SQUARE)
+    assert "1 negative region of layer 'none'" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("suffix", "drawn", "area"),
     [

@@ -94,6 +94,64 @@ def test_a_blank_behind_a_path_is_dropped_unless_it_is_in_the_name(tmp_path):
     assert (a.path.name, b.path.name) == ("a.tif", "b.tif ")
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Gr\u00f6\u00dfe #1\\50%\\S 1.tif",
+        ".\\Gr\u00f6\u00dfe #1/50%\\S 1.tif",
+        '"""Gr\u00f6\u00dfe #1/50%/S 1.tif"""',
+        '"""Gr\u00f6\u00dfe #1\\50%\\S 1.tif"" "',
+        "file://localhost{folder}/Gr\u00f6\u00dfe #1/50%25/S%201.tif",
+    ],
+)
+def test_paths_of_other_systems_are_found_where_the_file_exists(tmp_path, written):
+    file = tmp_path / "Gr\u00f6\u00dfe #1" / "50%" / "S 1.tif"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    cell = written.format(folder=tmp_path)
+    (slide,) = Cohort.load(table(tmp_path, f"{cell},{cell},tumor,,,"))
+    assert slide.path.samefile(file)
+    assert slide.annotation.samefile(file)
+    assert slide.id == "S_1"
+
+
+def test_a_path_that_no_file_has_stays_as_written(tmp_path):
+    (tmp_path / "a\\b.tif").touch()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.tif").touch()
+    cells = ["a\\b.tif", "D:\\slides\\b.tif", "c'd.tif"]
+    assert [s.path for s in Cohort.load(table(tmp_path, *cells, header="slide"))] == [
+        tmp_path / cell for cell in cells
+    ]
+
+
+def test_a_slide_named_without_its_suffix_is_found_if_one_file_has_the_name(tmp_path):
+    files = ("7.SVS", "7.xml", "b.2.tif", "b.2.png", "c.tif", "c.svs", "d-1.tif")
+    for name in files:
+        (tmp_path / name).touch()
+    cohort = Cohort.load(table(tmp_path, "7", "b.2", "c", "d", "e.tif", header="slide"))
+    assert [slide.path.name for slide in cohort] == ["7.SVS", "b.2.tif", "c", "d", "e.tif"]
+    assert [slide.id for slide in cohort][:2] == ["7", "b.2"]
+    with pytest.raises(SettingsError, match="listed 2 times"):
+        Cohort.load(table(tmp_path, "7", "7.SVS", header="slide"))
+
+
+@pytest.mark.parametrize("word", ["NA", "nan", "#N/A", "<NA>", " n/a "])
+def test_words_of_a_missing_value_are_none(tmp_path, word):
+    header = "slide,patient,annotation,label,split,mpp,exhaustive,width,height,scanner"
+    (slide,) = Cohort.load(table(tmp_path, "a.tif," + f",{word}" * 8, header=header))
+    plain = CohortSlide(id="a", path=tmp_path / "a.tif")
+    assert slide == replace(plain, further=(("scanner", word.strip()),))
+    for line in (f"{word},p", f"a.tif,{word}"):
+        with pytest.raises(SettingsError, match=rf"line 2: (slide|patient) is '{word.strip()}'"):
+            Cohort.load(table(tmp_path, line, header=header))
+
+
+def test_an_annotation_at_a_url_is_refused_with_its_line(tmp_path):
+    with pytest.raises(SettingsError, match=r"line 2: annotation .* s3://b/a\.xml; copy"):
+        Cohort.load(table(tmp_path, "a.tif,s3://b/a.xml,,,,"))
+
+
 def test_only_the_slide_column_is_needed_and_others_are_left_alone(tmp_path):
     path = tmp_path / "c.csv"
     path.write_text("\ufeffscanner,slide\nX1,a.tif\nX2,b.tif\n", encoding="utf-8")

@@ -170,6 +170,47 @@ def test_a_name_of_several_slides_or_of_none_is_refused(name, facts):
         assert fact in str(caught.value)
 
 
+IN_FOLDERS = {
+    "slide-1": "/data/x/P 1/slide.tif",
+    "slide-2": "/data/x/P 2/slide.tif",
+    "slide-3": "/data/y/P 2/slide.svs",
+    "007": "/data/y/007.tif",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "slide"),
+    [
+        *((f"{folder}P 1/slide.tif", "slide-1") for folder in ("", "x/", "./", "/data/x/")),
+        ("p_1\\Slide.png", "slide-1"),
+        ("P 2/slide.tif", "slide-2"),
+        ("x/P 2/slide", "slide-2"),
+        ("slide.svs", "slide-3"),
+        ("y/007.tif", "007"),
+    ],
+)
+def test_slides_in_folders_are_found_by_the_end_of_their_path(name, slide):
+    assert SlideNames(list(IN_FOLDERS), IN_FOLDERS).match(name, "t.csv, line 7") == slide
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("slide.tif", ("slide-1 (/data/x/P 1/slide.tif)", "slide-2 (/data/x/P 2/slide.tif)")),
+        ("P 2/slide", ("slide-2 (", "slide-3 (")),
+        ("z/P 1/slide.tif", ("does not list", "slide-1 (/data/x/P 1/slide.tif)", "write its id")),
+        ("7", ("does not list", "007", "as text")),
+        ("7.0", ("does not list", "007", "as text")),
+        ("8", ("does not list; remove",)),
+    ],
+)
+def test_a_name_that_only_may_mean_a_slide_is_refused_with_that_slide(name, facts):
+    with pytest.raises(ScoreError) as caught:
+        SlideNames(list(IN_FOLDERS), IN_FOLDERS).match(name, "t.csv, line 7")
+    for fact in facts:
+        assert fact in str(caught.value)
+
+
 def bench_with(bench: Bench, **files: str) -> Path:
     """A tumour and a normal slide; the heatmaps are not looked at."""
     bench.slide("t", "tumor", tumor=(LESION,), patient="p")

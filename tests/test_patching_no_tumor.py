@@ -2,6 +2,7 @@
 because tissue outside such an outline may be tumour."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from tiling import made_slide, tile
 Rings = list[tuple[list, list]]
 GLASS: Rings = [([(1300, 60), (1480, 90), (1460, 250), (1310, 220)], [])]
 OUTSIDE: Rings = [([(9000, 4000), (9400, 4100), (9300, 4700)], [])]
+BESIDE: Rings = [([(60, 40), (300, 40), (300, 250), (60, 230)], [])]  # a corner meets tissue
 HALF_OUTSIDE: Rings = [([(1431, 40), (1631, 40), (1631, 140), (1431, 140)], [])]  # of 1531 px
+SMALLER: Rings = [([(x * 0.4, y * 0.4) for x, y in shell], []) for shell, _ in TUMOR_RINGS[:1]]
 ANOTHER_ZOOM: Rings = [([(x / 8, y / 8) for x, y in shell], []) for shell, _ in TUMOR_RINGS]
 SPECK: Rings = [([(500, 500), (512, 500), (512, 507), (500, 507)], [])]
 
@@ -52,6 +55,31 @@ def test_tumour_slide_without_tumour_patches_is_partial_and_gives_no_normal_ones
     store = PatchStore(tmp_path / "store")
     assert (store.count("tumor", split="train"), store.count("normal", split="train")) == (40, 50)
     assert off.reason in (tmp_path / "store" / "summary.csv").read_text()
+
+
+@pytest.mark.parametrize(("rings", "is_told"), [(SMALLER, True), (TUMOR_RINGS, False)])
+def test_an_outline_that_meets_tissue_by_chance_is_told(tmp_path, caplog, rings, is_told):
+    (outcome,) = tile(as_cohort(drawn_slide(tmp_path / "off.tif", rings)), tmp_path / "s").outcomes
+    assert outcome.status == "done"
+    assert outcome.counts["tumor"] > 0
+    told = [message for message in caplog.messages if "lies on tissue" in message]
+    assert len(told) == is_told
+    assert all(message.startswith("off: only ") and "not in µm" in message for message in told)
+
+
+def test_an_outline_on_glass_that_touches_tissue_gives_nothing(tmp_path):
+    row = drawn_slide(tmp_path / "off.tif", BESIDE)
+    (off,) = tile(as_cohort(row), tmp_path / "s", min_tissue=0.01).outcomes
+    assert (off.status, off.counts) == ("partial", {"tumor": 0, "normal": 0})
+    assert re.search(r"outline on glass: \d% of .*; \d+ tumour and 50 normal patches", off.reason)
+
+
+@pytest.mark.parametrize("side", [20_000, 4_000])
+def test_a_wide_outline_around_all_tissue_fits(tmp_path, caplog, side):
+    wide: Rings = [([(-9, -9), (side, -9), (side, side), (-9, side)], [])]
+    (wide_one,) = tile(as_cohort(drawn_slide(tmp_path / "w.tif", wide)), tmp_path / "s").outcomes
+    assert (wide_one.status, wide_one.counts) == ("done", {"tumor": 40, "normal": 0})
+    assert not any("lies on tissue" in message for message in caplog.messages)
 
 
 def test_a_second_run_says_it_again_and_makes_nothing_anew(tmp_path):

@@ -130,7 +130,7 @@ def test_names_match_in_every_unicode_form_and_with_underscores_for_blanks(tmp_p
 
 def test_what_is_left_out_is_told_with_counts_and_names(tmp_path, caplog):
     touch(tmp_path, "a.tif", "a.xml", "b.tif", "b_mask.tif", "c_tumor.xml", "d.xml", "e.xml")
-    touch(tmp_path, "f.xml", "g.JPEG", "h.ome.zarr/.zgroup", "h.ome.zarr/0/i.xml", "j.xml.gz")
+    touch(tmp_path, "f.xml", "g.JPEG", "h.ome.zarr/.zgroup", "h.ome.zarr/0/i.xml", "j.xml.zip")
     touch(tmp_path, "k.txt", "notes.gz", "p/heatmap.zarr/zarr.json")
     (tmp_path / "l.tif").symlink_to("gone.tif")
     assert sorted(proposed(tmp_path)) == ["a.tif", "b.tif"]
@@ -139,7 +139,7 @@ def test_what_is_left_out_is_told_with_counts_and_names(tmp_path, caplog):
         ("4 annotations", "c_tumor.xml", "d.xml", "e.xml, \u2026"),
         ("2 images", "g.JPEG", "h.ome.zarr"),
         ("1 mask", "b_mask.tif"),
-        ("1 compressed file", "j.xml.gz"),
+        ("1 compressed file", "j.xml.zip"),
         ("1 link", "l.tif"),
         ("1 of 2 slides", "b.tif"),
     ):
@@ -149,8 +149,10 @@ def test_what_is_left_out_is_told_with_counts_and_names(tmp_path, caplog):
 
 
 def test_nothing_is_told_where_nothing_is_left_out(tmp_path, caplog):
-    touch(tmp_path, "a.tif", "a.xml", "v/b.vms", "v/b.jpg", "v/b.xml")
-    assert len(proposed(tmp_path)) == 2
+    touch(tmp_path, "a.1.tif", "a.1.GeoJSON.gz", "v/b.vms", "v/b.jpg", "v/b.xml")
+    found = proposed(tmp_path)
+    assert len(found) == 2
+    assert found["a.1.tif"].annotation == tmp_path / "a.1.GeoJSON.gz"
     assert not caplog.messages
 
 

@@ -7,6 +7,7 @@ from .annotations import (
     AnnotationOrigin,
     GroupMeaning,
     Outline,
+    annotation_suffix,
     invert_white_is_zero,
 )
 from .detections import Detections
@@ -52,6 +53,7 @@ __all__ = [
     "TissueSettings",
     "UnreadableTile",
     "WindowSpec",
+    "annotation_suffix",
     "ceil_div",
     "describe_unlikely_mpp",
     "floor_div",

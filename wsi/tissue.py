@@ -82,6 +82,11 @@ class TissueMask:
     def is_empty(self) -> bool:
         return not self.mask.any()
 
+    @property
+    def area_level0(self) -> float:
+        """Area of the tissue, level-0 px²."""
+        return float(self.mask.sum()) * self.scale_level0**2
+
 
 def tissue_mask(slide: Slide, settings: TissueSettings) -> TissueMask:
     """Detect the tissue of a slide. A slide without tissue gives an empty mask, not an error."""

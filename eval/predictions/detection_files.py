@@ -71,15 +71,15 @@ class DetectionFiles:
 
     @classmethod
     def load(
-        cls, path: Path, ids: Sequence[str], *, file_names: Mapping[str, str] | None = None
+        cls, path: Path, ids: Sequence[str], *, paths: Mapping[str, str] | None = None
     ) -> "DetectionFiles":
-        """Read detections of slides with these ids, or with the file name of an id.
+        """Read detections of slides with these ids, or with the path of an id.
 
         Raises:
             ScoreError: no such files, an empty table, a line that cannot be used, or detections of
                 a slide that is not in ids or cannot be told from another.
         """
-        names = SlideNames(ids, file_names)
+        names = SlideNames(ids, paths)
         if not path.is_dir():
             return cls._of_csv(_load_csv(path, TABLE, CAMELYON), names)
         files = [path / name for name in list_csv(path)]
@@ -128,14 +128,14 @@ class DetectionFiles:
         detections: Detections,
         ids: Sequence[str],
         *,
-        file_names: Mapping[str, str] | None = None,
+        paths: Mapping[str, str] | None = None,
     ) -> "DetectionFiles":
         """Group a table in memory by slide; its rows count as lines, from 1.
 
         Raises:
             ScoreError: detections of a slide that is not in ids or cannot be told from another.
         """
-        path, names = Path("detections"), SlideNames(ids, file_names)
+        path, names = Path("detections"), SlideNames(ids, paths)
         given = detections.slide.astype(str).tolist()
         known = {name: line for line, name in reversed(list(enumerate(given, 1)))}  # first lines
         slides = {n: names.match(n, f"{path}, line {line}") for n, line in known.items()}

@@ -18,10 +18,10 @@ from ...storage import (
     file_identity,
     format_count,
     location_exists,
-    name_of,
 )
 from ...wsi import CellStatus, Detections, Heatmap, Slide, open_slide
 from .detection_files import DetectionFiles, SlideDetections, is_outside, list_csv
+from .slide_names import path_of
 
 __all__ = [
     "NO_ROW",
@@ -137,16 +137,16 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> "Predictions"
         ScoreError: no predictions, a line that cannot be used, or detections of slides that are
             not listed.
     """
-    names = {slide.id: name_of(slide.path) for slide in slides}
+    names = {slide.id: path_of(slide.path) for slide in slides}
     ids = list(names)
     if path.is_file():
-        return GivenDetections(DetectionFiles.load(path, ids, file_names=names))
+        return GivenDetections(DetectionFiles.load(path, ids, paths=names))
     if not path.is_dir():
         raise ScoreError(f"{path}: no such folder of predictions; predict the slides first")
     predicted = {folder.parent.name for folder in path.glob("*/heatmap.zarr")}
     if not predicted and not (path / "summary.csv").is_file():
         if list_csv(path):
-            return GivenDetections(DetectionFiles.load(path, ids, file_names=names))
+            return GivenDetections(DetectionFiles.load(path, ids, paths=names))
         found = Counter(entry.suffix or "folders" for entry in path.iterdir())
         there = ", ".join(f"{count} {suffix}" for suffix, count in found.most_common(3))
         raise ScoreError(

@@ -1,6 +1,7 @@
 """Annotations of a slide: named polygons with holes, one module per file format."""
 
-from .annotation import ANNOTATION_SUFFIXES, DEFAULT_GROUPS, Annotation, GroupMeaning
+from .annotation import DEFAULT_GROUPS, Annotation, GroupMeaning
+from .annotation_file import ANNOTATION_SUFFIXES, annotation_suffix
 from .mask import invert_white_is_zero
 from .origin import AnnotationOrigin
 from .shapes import Outline
@@ -12,5 +13,6 @@ __all__ = [
     "AnnotationOrigin",
     "GroupMeaning",
     "Outline",
+    "annotation_suffix",
     "invert_white_is_zero",
 ]

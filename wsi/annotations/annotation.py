@@ -19,12 +19,13 @@ from ...storage import AnnotationError, Location, SlideError, atomic_file, forma
 from ..slide import Slide
 from ..slide_frame import SlideFrame
 from . import asap, geojson, imagescope, mask, ndpa
+from .annotation_file import ANNOTATION_SUFFIXES, JSON, MASKS, annotation_suffix, read_bytes
 from .elements import parse
 from .origin import AnnotationOrigin, find_offset
 from .repair import polygons_in, repair
 from .shapes import Outline
 
-__all__ = ["ANNOTATION_SUFFIXES", "DEFAULT_GROUPS", "Annotation", "GroupMeaning"]
+__all__ = ["DEFAULT_GROUPS", "Annotation", "GroupMeaning"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +64,6 @@ _MEANINGS: dict[GroupMeaning, tuple[str, ...]] = {
 DEFAULT_GROUPS: Mapping[str, GroupMeaning] = MappingProxyType(
     {name: meaning for meaning, names in _MEANINGS.items() for name in names}
 )
-_JSON = (".geojson", ".json")
-_XML = (".xml", ".annotations", ".ndpa")
-_MASK = (".tif", ".tiff")
-LARGEST_BYTES = 2**29  # about ten million vertices
-ANNOTATION_SUFFIXES = (".xml", *_JSON, ".annotations", ".ndpa")
-"""Suffixes of files that can be nothing else; a TIFF may be a mask or a slide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +93,7 @@ class Annotation:
             return _format_classless(classless) + name, _option_of_classless(classless)
         if not self.outlines:
             dropped = format_count(len(self.without_area), "outline")
-            found = f"only {dropped} without area" if self.without_area else "no outline"
+            found = f"only {dropped} without area" if self.without_area else "no closed outline"
             return found, "correct the label or the annotation"
         groups = {o.group: self._meanings[o.group.casefold()] for o in self.outlines}
         return (
@@ -141,8 +136,8 @@ class Annotation:
         if empty, the one by which the tumour lies on tissue.
 
         Raises:
-            AnnotationError: no annotation file, or a group that `groups` does not map; the message
-                lists the groups.
+            AnnotationError: no annotation file, a group that `groups` does not map (the message
+                lists the groups), or only negative y.
             SlideError: the slide is required and cannot be opened.
         """
         drawn = repair(_read(path, slide, origin), path)
@@ -160,11 +155,12 @@ class Annotation:
             )
         nothing = tuple(outline for outline in drawn if outline.polygon.is_empty)
         outlines = _place(outlines, path, known, slide, origin)
+        _refuse_upward_y(outlines, path)
         loaded = cls(outlines=outlines, groups=known, without_area=nothing)
         classless = loaded._classless
         if classless and any(map(loaded.is_tumor, outlines)):
             logger.warning(
-                "%s: %s, and count as no tumour; %s",
+                "%s: %s, which counts as no tumour; %s",
                 path,
                 _format_classless(classless),
                 _option_of_classless(classless),
@@ -176,7 +172,7 @@ class Annotation:
         suffix = path.suffix.lower()
         if suffix == ".xml":
             content = {"asap": asap, "imagescope": imagescope}[xml].write(self.outlines)
-        elif suffix in _JSON:
+        elif suffix in JSON:
             content = geojson.write(self.outlines)
         else:
             raise AnnotationError(
@@ -206,28 +202,17 @@ def _example_option(group: str) -> str:
 def _read(
     path: Path, slide: Slide | SlideFrame | Location | None, origin: AnnotationOrigin
 ) -> list[Outline]:
-    suffix = path.suffix.lower()
-    if suffix in _MASK:
+    suffix = annotation_suffix(path)
+    if suffix in MASKS:
         return mask.read(path, _frame(slide), origin)
-    if suffix not in (*_JSON, *_XML):
+    if suffix not in ANNOTATION_SUFFIXES:
         raise AnnotationError(
             f"{path}: no annotation format has the suffix {path.suffix!r}; give .xml (ASAP, "
             "ImageScope), .geojson or .json (QuPath), .annotations (HALO), .ndpa (Hamamatsu) or "
             ".tif (mask; convert other images)"
         )
-    try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise AnnotationError(
-                f"{path}: larger than {LARGEST_BYTES / 2**20:.0f} MB; simplify the outlines"
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(
-            f"{path}: cannot be read: {error}; correct the cohort's annotation column"
-        ) from error
-    if not content.strip():
-        raise AnnotationError(f"{path}: the annotation file is empty; export it again")
-    if suffix in _JSON:
+    content = read_bytes(path)
+    if suffix in JSON:
         return geojson.read(content, path)
     root = parse(content, path)
     if root.tag == asap.ROOT:
@@ -250,8 +235,8 @@ def _place(
     origin: AnnotationOrigin,
 ) -> tuple[Outline, ...]:
     """Move outlines that are counted from the corner of the slide's scanned part."""
-    suffix = path.suffix.lower()
-    if not outlines or suffix == ".ndpa" or suffix in _MASK:
+    suffix = annotation_suffix(path)
+    if not outlines or suffix == ".ndpa" or suffix in MASKS:
         return outlines
     try:
         frame = _frame(slide)
@@ -271,6 +256,14 @@ def _place(
     if (x, y) == (0, 0):
         return outlines
     return tuple(replace(o, polygon=translate(o.polygon, x, y)) for o in outlines)
+
+
+def _refuse_upward_y(outlines: Sequence[Outline], path: Path) -> None:
+    if outlines and shapely.total_bounds([o.polygon for o in outlines])[3] <= 0:
+        raise AnnotationError(
+            f"{path}: no outline has a positive y, as where y is counted upwards; export level-0 "
+            "px counted downwards from the slide's top left corner"
+        )
 
 
 def _frame(slide: Slide | SlideFrame | Location | None) -> SlideFrame | None:

@@ -11,7 +11,7 @@ from shapely.geometry import Polygon
 
 from .elements import quote, read_vertices
 from .holes import separate_holes
-from .shapes import Kind, Outline, to_polygon
+from .shapes import Kind, Outline, to_polygon, warn_of_open_shapes
 
 __all__ = ["HOLE_GROUP", "ROOT", "read", "write"]
 
@@ -24,16 +24,20 @@ _COLOURS = {"_0": "#F4FA58", "_1": "#F4FA58", "_2": "#64FE2E"}
 
 
 def read(root: Element, path: Path) -> list[Outline]:
-    """Read the closed shapes; dots, point sets and measurements enclose no area and are skipped."""
-    outlines = []
+    """Read the closed shapes; dots, point sets and measurements enclose no area and are left out,
+    with a warning where they have a group."""
+    outlines, left_out = [], []
     for element in root.iter("Annotation"):
         name, kind = element.get("Name", ""), element.get("Type", "").lower()
+        group = element.get("PartOfGroup", "")
         if kind not in _KINDS:
             logger.info("%s: %s %r encloses no area and is skipped", path, kind or "shape", name)
+            left_out += [kind or "shape"] * (group.casefold() not in ("", "none"))
             continue
         points = read_vertices((vertex.attrib for vertex in element.iter("Coordinate")), path)
         polygon = to_polygon(_KINDS[kind], points, path=path, name=name)
-        outlines.append(Outline(name=name, group=element.get("PartOfGroup", ""), polygon=polygon))
+        outlines.append(Outline(name=name, group=group, polygon=polygon))
+    warn_of_open_shapes(left_out, path)
     return outlines
 
 

@@ -1,6 +1,7 @@
 """QuPath GeoJSON: full-resolution px; the first ring of a polygon is its shell, the others are
 holes."""
 
+import ast
 import json
 import logging
 from collections import Counter
@@ -14,13 +15,14 @@ from shapely.geometry import Polygon, mapping, shape
 from shapely.geometry.base import BaseGeometry, BaseMultipartGeometry
 
 from ...storage import AnnotationError, format_count
-from .shapes import Outline, check_coordinates
+from .shapes import Outline, check_coordinates, warn_of_open_shapes
 
 __all__ = ["read", "write"]
 
 logger = logging.getLogger(__name__)
 
 SHORTEST_RING = 3
+LONGEST_CLASS = 1000  # letters of a class that was written as text
 # QuPath's objects that are no annotations, and what to call them.
 _NO_REGIONS = {
     "cell": "cell",
@@ -66,11 +68,16 @@ def read(content: bytes, path: Path) -> list[Outline]:
     """
     try:
         plain = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f"{path}: byte {error.start} is not text in {error.encoding}; save it in UTF-8, or "
+            "export it again"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise AnnotationError(
             f"{path}: not GeoJSON: {error}; export the file from QuPath again"
         ) from error
-    outlines, left_out = [], Counter()
+    outlines, left_out, open_shapes = [], Counter(), []
     for number, feature in enumerate(_features(plain, path)):
         properties = feature.get("properties") or {}
         kind = _object_type(feature, properties)
@@ -79,8 +86,12 @@ def read(content: bytes, path: Path) -> list[Outline]:
             continue
         group = _class_name(properties, path)
         name = str(properties.get("name") or f"{group or 'annotation'} {number}")
-        for polygon in _polygons(feature.get("geometry"), path, name):
-            outlines.append(Outline(name=name, group=group, polygon=polygon))
+        geometry = feature.get("geometry")
+        polygons = _polygons(geometry, path, name)
+        outlines += [Outline(name=name, group=group, polygon=polygon) for polygon in polygons]
+        if geometry and group and not polygons:
+            open_shapes.append(str(geometry["type"]).lower())
+    warn_of_open_shapes(open_shapes, path)
     if left_out:
         logger.warning(
             "%s: left out %s, because only annotations outline a region; to use them, change them "
@@ -135,8 +146,12 @@ def _object_type(feature: dict, properties: dict) -> str:
 def _class_name(properties: dict, path: Path) -> str:
     # TIAToolbox has no classification.
     classification = properties.get("classification", properties.get("type"))
+    if isinstance(classification, str) and classification.lstrip().startswith("{"):
+        classification = _parse_class(classification, path)
     if not classification:
         return ""
+    if isinstance(classification, list):
+        classification = {"names": classification}
     if not isinstance(classification, dict):
         return str(classification)
     # QuPath writes a derived class as a list of names.
@@ -148,6 +163,18 @@ def _class_name(properties: dict, path: Path) -> str:
             f"{path}: a class has no name: {classification}; export the file from QuPath again"
         )
     return names
+
+
+def _parse_class(text: str, path: Path) -> Any:
+    """Class that GeoPandas, QGIS and others wrote as text of JSON or of Python."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text[:LONGEST_CLASS])
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    raise AnnotationError(
+        f"{path}: a class is the text {text[:80]!r}, which is no JSON; write its name only"
+    )
 
 
 def _polygons(geometry: dict | None, path: Path, name: str) -> list[Polygon]:

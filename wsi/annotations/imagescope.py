@@ -12,6 +12,7 @@ import numpy as np
 import shapely
 from shapely.geometry import Polygon
 
+from ...storage import format_count
 from .elements import quote, read_vertices
 from .holes import separate_holes
 from .repair import polygons_in, repair
@@ -57,7 +58,7 @@ def read(root: Element, path: Path) -> list[Outline]:
                 name=name, group=group, polygon=to_polygon(kind, points, path=path, name=name)
             )
             (negative if region.get("NegativeROA") == "1" else positive).append(outline)
-        outlines += _cut(repair(positive, path), repair(negative, path))
+        outlines += _cut(repair(positive, path), repair(negative, path), path)
     return outlines
 
 
@@ -75,15 +76,27 @@ def _colour(number: str) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _cut(positive: list[Outline], negative: list[Outline]) -> list[Outline]:
-    """The positive outlines with the negative ones as their holes."""
+def _cut(positive: list[Outline], negative: list[Outline], path: Path) -> list[Outline]:
+    """The positive outlines with the negative ones as their holes; a warning tells those that are
+    no hole."""
+    used: set[int] = set()
     holes = np.array([outline.polygon for outline in negative], object)
     tree = shapely.STRtree(holes)
     cut = []
     for outline in positive:
         near = tree.query(outline.polygon, predicate="intersects")
+        used.update(near.tolist())
         parts = _subtract(outline.polygon, holes[near]) if len(near) else [outline.polygon]
         cut += [Outline(name=outline.name, group=outline.group, polygon=part) for part in parts]
+    lone = [one for i, one in enumerate(negative) if i not in used and not one.polygon.is_empty]
+    if lone:
+        logger.warning(
+            "%s: left out %s of layer %r, because no positive region of this layer is there; to "
+            "use them, draw them as positive ones, or cut them out in the layer of the tumour",
+            path,
+            format_count(len(lone), "negative region"),
+            lone[0].group,
+        )
     return cut
 
 

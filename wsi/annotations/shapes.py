@@ -4,6 +4,8 @@ A polygon deviates from its curve by at most `TOLERANCE_PX`.
 """
 
 import logging
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +13,7 @@ from typing import Literal
 import numpy as np
 from shapely.geometry import Polygon
 
-from ...storage import AnnotationError
+from ...storage import AnnotationError, format_count
 
 __all__ = [
     "Kind",
@@ -19,6 +21,7 @@ __all__ = [
     "check_coordinates",
     "to_polygon",
     "trace_ellipse",
+    "warn_of_open_shapes",
 ]
 
 logger = logging.getLogger(__name__)
@@ -76,6 +79,19 @@ def check_coordinates(points: np.ndarray, *, path: Path, name: str) -> None:
         raise AnnotationError(
             f"{path}: a coordinate of {name!r} is {farthest:g}, outside of any slide; give level-0 "
             "px, not nm or µm"
+        )
+
+
+def warn_of_open_shapes(kinds: Iterable[str], path: Path) -> None:
+    """Warn of shapes with a class that enclose no area, with their numbers by kind: a person may
+    mean a region."""
+    counts = Counter(kinds)
+    if counts:
+        logger.warning(
+            "%s: left out %s with a class, because they enclose no area; draw a region as a closed "
+            "polygon",
+            path,
+            ", ".join(format_count(count, kind) for kind, count in counts.items()),
         )
 
 
