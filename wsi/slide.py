@@ -81,11 +81,11 @@ class Slide:
         self._reader, reason = open_reader(path)
         pyramid = self._reader.pyramid
         try:
-            file_mpp = read_file_mpp(path, pyramid, strict=mpp is None)
-            spacing = choose_mpp(path, mpp, file_mpp, fallback_mpp)
+            spacing = choose_mpp(path, pyramid, given=mpp, fallback=fallback_mpp)
         except SpacingError:
             self._reader.close()
             raise
+        file_mpp = read_file_mpp(pyramid)
         self.info = SlideInfo(
             path=path,
             width=pyramid.levels[0].width,

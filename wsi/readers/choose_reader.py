@@ -228,7 +228,9 @@ def _open_directories(path: Path, why: str) -> tuple[TileReader, str]:
     try:
         with tifffile.TiffFile(path) as tiff:
             if not len(tiff.pages):
-                raise SlideError("a TIFF without images: not copied to its end; copy it again")
+                raise SlideError(
+                    "not a slide: a TIFF without images, not copied to its end; copy it again"
+                )
             page = require_brightfield(tiff)
             if page.is_tiled and page.planarconfig == 1:
                 slide = read_tiff_slide(tiff)
@@ -243,5 +245,6 @@ def _open_directories(path: Path, why: str) -> tuple[TileReader, str]:
         raise
     except Exception as error:  # damaged bytes cause errors of any class
         raise SlideError(
-            f"not a slide, or a damaged one: its TIFF directories cannot be read: {error!r}"
+            f"not a slide, or a damaged one: its TIFF directories cannot be read ({error}); copy "
+            "it again"
         ) from error
