@@ -12,6 +12,7 @@ import tifffile
 from ...storage import Location, SlideError, format_location, is_url
 from .compare_readers import compare_readers
 from .omezarr_reader import open_ome_zarr
+from .open_tiff import open_tiff
 from .openslide_reader import OpenSlideReader
 from .picture_reader import PICTURE_SUFFIXES, read_picture, read_tiff_picture
 from .pyramid import PyramidLevel, TileReader
@@ -101,6 +102,12 @@ def _native_or_openslide(path: Path, reference: OpenSlideReader) -> tuple[TileRe
         if damaged:
             reason += f"; {len(damaged)} of them are damaged: {damaged[0]}"
         return native, reason
+    turned = _describe_orientation(path) if found.difference else None
+    if turned:
+        reference.close()
+        message = "%s: %s; turn the annotations if they do not fit"
+        logger.warning(message, path, turned, extra={"once": f"{path}: orientation"})
+        return native, turned
     native.close()
     if found.missed:
         count = f"{len(found.missed)} of {len(found.missed) + found.equal} compared tiles"
@@ -121,6 +128,19 @@ def _native_or_openslide(path: Path, reference: OpenSlideReader) -> tuple[TileRe
     return reference, found.difference or "no tile could be decoded both ways"
 
 
+def _describe_orientation(path: Path) -> str | None:
+    """Reason why OpenSlide shows other px in tiles: TIFF's tag 274 turns the image.
+
+    OpenSlide then turns each tile by itself, in its place, except in JPEG, where it too ignores the
+    tag.
+    """
+    with open_tiff(path) as tiff:
+        tag = find_slide_page(tiff).tags.get("Orientation")
+    if tag is None or tag.value == 1:
+        return None
+    return f"its px are shown as stored, for its Orientation tag is {tag.value}, expected 1"
+
+
 def _open_native(
     path: Path, reference: OpenSlideReader, *, strict: bool = True
 ) -> TiffReader | str | None:
@@ -131,7 +151,7 @@ def _open_native(
     """
     pyramid = reference.pyramid
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with open_tiff(path) as tiff:
             first = find_slide_page(tiff)
             if pyramid.vendor == "generic-tiff" and first is not tiff.pages.first:
                 return None
@@ -226,7 +246,7 @@ def _without_openslide(path: Path, refusal: SlideError) -> tuple[TileReader, str
 def _open_directories(path: Path, why: str) -> tuple[TileReader, str]:
     """Open a TIFF by its own directories; why OpenSlide does not read it."""
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with open_tiff(path) as tiff:
             if not len(tiff.pages):
                 raise SlideError(
                     "not a slide: a TIFF without images, not copied to its end; copy it again"
