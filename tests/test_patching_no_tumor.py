@@ -10,7 +10,7 @@ from gigaslide.batch import BatchSettings
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import HardSettings, PatchStore, add_hard_negatives
 from test_patching_hard import files_of, write_heatmap
-from tiling import made_slide, tile
+from tiling import SETTINGS, made_slide, tile
 
 Rings = list[tuple[list, list]]
 GLASS: Rings = [([(1300, 60), (1480, 90), (1460, 250), (1310, 220)], [])]
@@ -52,6 +52,19 @@ def test_tumour_slide_without_tumour_patches_is_partial_and_gives_no_normal_ones
     store = PatchStore(tmp_path / "store")
     assert (store.count("tumor", split="train"), store.count("normal", split="train")) == (40, 50)
     assert off.reason in (tmp_path / "store" / "summary.csv").read_text()
+
+
+def test_a_tumour_slide_smaller_than_a_patch_is_told_as_such(tmp_path):
+    row = drawn_slide(tmp_path / "tiny.tif", SPECK)
+    write_tiff(tmp_path / "tiny.tif", stained_slide(1)[480:562, 400:600], tile_px=64)
+    rings = [([(100, 20), (130, 22), (120, 60)], [])]
+    (tmp_path / "tiny.geojson").write_text(json.dumps(geojson(rings)))
+    settings = {"tissue": SETTINGS.tissue.model_copy(update={"min_area_um2": 0.0})}
+    (outcome,) = tile(as_cohort(row), tmp_path / "store", **settings).outcomes
+    assert outcome.status == "partial"
+    for fact in ("200 × 82 px", "margin has 83", "100% of the outlined", "--patch-px"):
+        assert fact in outcome.reason
+    assert "draw the outline again" not in outcome.reason
 
 
 def test_a_second_run_says_it_again_and_makes_nothing_anew(tmp_path):
