@@ -14,7 +14,7 @@ from zarr.abc.store import Store
 
 from ...storage import SlideError, UnreadableRegionError
 from ..geometry import ceil_div
-from .pyramid import Pyramid, PyramidLevel, shows_whole
+from .pyramid import Pyramid, PyramidLevel, describe_not_brightfield, shows_whole
 from .units import to_um
 
 __all__ = ["OmeZarrReader", "open_ome_zarr", "open_ome_zarr_store"]
@@ -236,8 +236,10 @@ def _require_colours(attributes: Mapping[str, Any]) -> None:
     colours = [str(channel.get("color", "")).upper().lstrip("#") for channel in channels]
     if len(set(colours)) == 3 and colours != ["FF0000", "00FF00", "0000FF"]:
         raise SlideError(
-            f"not a brightfield slide: its channels have the colours {', '.join(colours)}, "
-            "expected FF0000, 00FF00, 0000FF"
+            describe_not_brightfield(
+                f"its channels have the colours {', '.join(colours)}, expected FF0000, 00FF00, "
+                "0000FF"
+            )
         )
 
 
@@ -249,16 +251,16 @@ def _ngff_attributes(group: zarr.Group) -> Mapping[str, Any]:
 
 def _require_brightfield(array: Any, axes: tuple[str, ...]) -> zarr.Array:
     if array.dtype != np.uint8:
-        raise SlideError(f"not a brightfield slide: its pixels are {array.dtype}, expected uint8")
+        fact = f"its pixels are {array.dtype}, expected uint8"
+        raise SlideError(describe_not_brightfield(fact))
     lengths = dict(zip(axes, array.shape, strict=True))
     if lengths.get("c") != 3:
-        raise SlideError(
-            f"not a brightfield slide: {lengths.get('c', 1)} channel(s), expected red, green and "
-            "blue"
-        )
+        fact = f"{lengths.get('c', 1)} channel(s), expected red, green and blue"
+        raise SlideError(describe_not_brightfield(fact))
     for axis, length in lengths.items():
         if axis not in "cyx" and length != 1:
-            raise SlideError(f"not a brightfield slide: a stack of {length} planes in {axis}")
+            fact = f"a stack of {length} planes in {axis}"
+            raise SlideError(describe_not_brightfield(fact))
     return array
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..geometry import Region, ceil_div
 
-__all__ = ["Pyramid", "PyramidLevel", "TileReader", "shows_whole"]
+__all__ = ["Pyramid", "PyramidLevel", "TileReader", "describe_not_brightfield", "shows_whole"]
 
 ROUNDED_PX, UNEQUAL = 4, 0.05  # px and share by which a level's sides may differ from the slide's
 
@@ -63,6 +63,11 @@ def shows_whole(size: tuple[int, int], whole: tuple[int, int]) -> bool:
     downsample = min(whole[0] / size[0], whole[1] / size[1])
     off = max(whole[0] / downsample - size[0], whole[1] / downsample - size[1])
     return off <= max(ROUNDED_PX, UNEQUAL * max(size))
+
+
+def describe_not_brightfield(fact: str) -> str:
+    """Describe why an image is no brightfield slide in 8-bit RGB, and what to do."""
+    return f"not a brightfield slide: {fact}; leave it out, or export it as 8-bit RGB"
 
 
 class TileReader(Protocol):

@@ -16,7 +16,7 @@ from defusedxml import DefusedXmlException, ElementTree
 from ...storage import SlideError
 from ..geometry import ceil_div
 from .ome_xml import describe_unfit_pixels, ome_mpp_xy, read_ome_pixels
-from .pyramid import Pyramid, PyramidLevel
+from .pyramid import Pyramid, PyramidLevel, describe_not_brightfield
 from .tiff_reader import TiffLevel, describe_colours, describe_unfit_tiles, read_tiff_level
 from .units import parse_number, to_um
 
@@ -151,7 +151,7 @@ def require_brightfield(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
     elif unfit is None and page.bitspersample != 8:
         unfit = f"its pixels have {page.bitspersample} bits per channel, expected 8"
     if unfit:
-        raise SlideError(f"not a brightfield slide: {unfit}")
+        raise SlideError(describe_not_brightfield(unfit))
     if not (page.imagewidth and page.imagelength and page.imagedepth == 1):
         raise SlideError(
             f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px"
