@@ -20,7 +20,7 @@ from .remote import open_remote
 from .tiff_directories import (
     count_segments,
     find_slide_page,
-    log_left_out,
+    log_unused_pages,
     page_mpp_xy,
     read_tiff_slide,
     require_brightfield,
@@ -167,7 +167,7 @@ def _open_native(
                 if len(slide.levels) >= len(pyramid.levels):
                     return TiffReader(LocalBytes(path), slide.levels, slide.pyramid)
             found = [_find_page(tiff, level, strict=strict) for level in pyramid.levels]
-            log_left_out(tiff, {page.offset for page, _ in filter(None, found)})
+            log_unused_pages(tiff, {page.offset for page, _ in filter(None, found)})
     except SlideError:
         raise
     except Exception as error:  # damaged bytes cause errors of any class
@@ -256,7 +256,7 @@ def _open_directories(path: Path, why: str) -> tuple[TileReader, str]:
                 slide = read_tiff_slide(tiff)
                 reason = f"{why}; its directories hold {len(slide.levels)} level(s)"
                 return TiffReader(LocalBytes(path), slide.levels, slide.pyramid), reason
-            log_left_out(tiff, {page.offset})
+            log_unused_pages(tiff, {page.offset})
             picture = read_tiff_picture(
                 page, mpp_xy=page_mpp_xy(tiff, page), vendor=tiff_vendor(tiff)
             )

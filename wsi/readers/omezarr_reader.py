@@ -14,6 +14,7 @@ from zarr.abc.store import Store
 
 from ...storage import SlideError, UnreadableRegionError
 from ..geometry import ceil_div
+from .left_out import ImageInFile, log_left_out
 from .pyramid import Pyramid, PyramidLevel, describe_not_brightfield, shows_whole
 from .units import to_um
 
@@ -164,14 +165,13 @@ def _find_slide(group: zarr.Group) -> tuple[zarr.Group, Mapping[str, Any]]:
         )
     sizes = [max(_size(*image, dataset) for dataset in image[1]["datasets"]) for image in images]
     largest = max(range(len(images)), key=lambda number: sizes[number][0] * sizes[number][1])
-    for number, size in enumerate(sizes):
-        if number != largest:
-            logger.info(
-                "%s: image %d (%d × %d px) is left out, it is not the largest",
-                group.store_path,
-                number + 1,
-                *size,
-            )
+    scales = [_stated_mpp_xy(multiscale) for _, multiscale in images]
+    rest = [
+        ImageInFile(number=number + 1, width=width, height=height, mpp_xy=scales[number])
+        for number, (width, height) in enumerate(sizes)
+        if number != largest
+    ]
+    log_left_out(str(group.store_path), scales[largest], rest)
     holder, multiscale = images[largest]
     _require_colours(_ngff_attributes(holder))
     return holder, multiscale
@@ -280,6 +280,15 @@ def _mpp_xy(axes: Sequence[Mapping[str, Any]], scale: np.ndarray) -> tuple[float
         for axis, size in zip(axes, scale, strict=True)
     }
     return None if um["x"] is None or um["y"] is None else (um["x"], um["y"])
+
+
+def _stated_mpp_xy(multiscale: Mapping[str, Any]) -> tuple[float, float] | None:
+    """µm/px of an image that is not opened, which may be damaged; then None."""
+    axes, dataset = multiscale["axes"], multiscale["datasets"][0]
+    try:
+        return _mpp_xy(axes, _scale(dataset, multiscale, len(axes)))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _pyramid_level(

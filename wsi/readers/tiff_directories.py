@@ -15,6 +15,7 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from ...storage import SlideError
 from ..geometry import ceil_div
+from .left_out import ImageInFile, log_left_out
 from .ome_xml import describe_unfit_pixels, ome_mpp_xy, read_ome_pixels
 from .pyramid import Pyramid, PyramidLevel, describe_not_brightfield
 from .tiff_reader import TiffLevel, describe_colours, describe_unfit_tiles, read_tiff_level
@@ -24,7 +25,7 @@ __all__ = [
     "TiffSlide",
     "count_segments",
     "find_slide_page",
-    "log_left_out",
+    "log_unused_pages",
     "page_mpp_xy",
     "read_tiff_slide",
     "require_brightfield",
@@ -86,7 +87,7 @@ def read_tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlid
         if stored is not None:
             levels.append((_level(page, size, whole, stated), stored))
             used.add(page.offset)
-    log_left_out(tiff, used)
+    log_unused_pages(tiff, used)
     pyramid = Pyramid(
         levels=tuple(level for level, _ in levels),
         mpp_xy=(spacings[0][0] * 1e3, spacings[0][1] * 1e3)
@@ -123,19 +124,21 @@ def count_segments(page: tifffile.TiffPage) -> int:
     return planes * ceil_div(page.imagewidth, across) * ceil_div(page.imagelength, down)
 
 
-def log_left_out(tiff: tifffile.TiffFile, used: Container[int]) -> None:
+def log_unused_pages(tiff: tifffile.TiffFile, used: Container[int]) -> None:
     """Log which images of the file are no level; used has the offsets of those that are."""
     rest = [
-        f"image {page.index + 1} ({page.imagewidth} × {page.imagelength} px)"
+        ImageInFile(
+            number=page.index + 1,
+            width=page.imagewidth,
+            height=page.imagelength,
+            # Only OME-TIFF states the scale of every image; others repeat that of the slide.
+            mpp_xy=ome_mpp_xy(read_ome_pixels(tiff, page)) if tiff.is_ome else None,
+        )
         for page in _readable_pages(tiff.pages, 0)
         if page.offset not in used
     ]
-    if rest:
-        logger.info(
-            "%s: left out, because they are no levels of the slide: %s",
-            tiff.filename,
-            ", ".join(rest),
-        )
+    slide_mpp = ome_mpp_xy(read_ome_pixels(tiff, find_slide_page(tiff))) if tiff.is_ome else None
+    log_left_out(tiff.filename, slide_mpp, rest)
 
 
 def require_brightfield(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
