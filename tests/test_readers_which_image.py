@@ -10,7 +10,9 @@ import openslide
 import pytest
 import tifffile
 import zarr
+from checkups import alone
 from conftest import REAL_DATA, block_means
+from gigaslide.cohort import CohortSlide
 from gigaslide.storage import SlideError
 from gigaslide.wsi.readers import open_reader
 from gigaslide.wsi.readers.openslide_reader import OpenSlideReader
@@ -117,6 +119,13 @@ def test_a_further_scan_of_the_same_scale_is_told(tmp_path, caplog, mpp, warning
         assert (reader.pyramid.levels[0].width, reader.pyramid.levels[0].height) == SIZES[0]
     told = [text for text in caplog.messages if "scenes.ome.tif" in text]
     assert ["image 1 (766 × 564 px)" in text for text in told] == [True] * warnings
+
+
+def test_the_doctor_warns_of_a_further_scan(tmp_path):
+    path = two_scans(tmp_path / "scenes.ome.tif", mpp=0.5)
+    found = alone(CohortSlide(id="scenes", path=path, label="normal", split="train"))
+    (told,) = [finding for finding in found if "766 × 564 px" in finding[2]]
+    assert told[:2] == ("warning", "reader")
 
 
 def test_a_further_scan_in_an_ome_zarr_is_told(tmp_path, caplog):

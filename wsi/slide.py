@@ -53,6 +53,8 @@ class SlideInfo:
     """Reason for choosing this reader."""
     bounds: Region | None
     """The scanned part; None if the file does not state it."""
+    further_scans: str = ""
+    """Images of the file that are not read, though they have the slide's µm/px; empty if none."""
 
 
 def open_slide(
@@ -101,6 +103,7 @@ class Slide:
             reader=self._reader.name,
             reader_reason=reason,
             bounds=pyramid.bounds,
+            further_scans=pyramid.further_scans,
         )
         self._tiles = SlideTiles(self._reader, name=format_location(path))
 

@@ -28,24 +28,27 @@ class ImageInFile:
 
 def log_left_out(
     name: str, slide_mpp_xy: tuple[float, float] | None, images: Sequence[ImageInFile]
-) -> None:
+) -> str:
     """Log which images of a file are not read; warn of those with the slide's own µm/px.
 
-    These are further scans, of tissue that no stage would ever see.
+    These are further scans, of tissue that no stage would ever see. Return a list of them, empty if
+    there is none.
     """
     if not images:
-        return
+        return ""
     listed = ", ".join(map(str, images))
     logger.info("%s: left out, because they are no levels of the slide: %s", name, listed)
     scans = [image for image in images if _is_same_scale(image.mpp_xy, slide_mpp_xy)]
-    if scans:
+    further = ", ".join(map(str, scans))
+    if further:
         logger.warning(
             "%s: only the largest image is read; further ones of the same µm/px are left out: %s; "
             "export each scan to a file of its own",
             name,
-            ", ".join(map(str, scans)),
+            further,
             extra={"once": f"{name}: left out"},
         )
+    return further
 
 
 def _is_same_scale(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:

@@ -117,7 +117,7 @@ def _build_reader(
     open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.Array], Fetch]
 ) -> OmeZarrReader:
     try:
-        group, multiscale = _find_slide(open_group())
+        group, multiscale, further_scans = _find_slide(open_group())
         axes = _axes(multiscale)
         datasets = _levels(group, multiscale)
         arrays = [_require_brightfield(group[dataset["path"]], axes) for dataset in datasets]
@@ -145,12 +145,13 @@ def _build_reader(
         mpp_xy=mpp_xy,
         background=(fill, fill, fill) if fill else (255, 255, 255),
         vendor="ome-zarr",
+        further_scans=further_scans,
     )
     return OmeZarrReader(levels, pyramid)
 
 
-def _find_slide(group: zarr.Group) -> tuple[zarr.Group, Mapping[str, Any]]:
-    """The largest image and the group that holds it.
+def _find_slide(group: zarr.Group) -> tuple[zarr.Group, Mapping[str, Any], str]:
+    """The group that holds the largest image, that image, and a list of further scans.
 
     bioformats2raw numbers the images of a file, and a label or macro image may be the first.
     """
@@ -171,10 +172,10 @@ def _find_slide(group: zarr.Group) -> tuple[zarr.Group, Mapping[str, Any]]:
         for number, (width, height) in enumerate(sizes)
         if number != largest
     ]
-    log_left_out(str(group.store_path), scales[largest], rest)
+    further_scans = log_left_out(str(group.store_path), scales[largest], rest)
     holder, multiscale = images[largest]
     _require_colours(_ngff_attributes(holder))
-    return holder, multiscale
+    return holder, multiscale, further_scans
 
 
 def _image_groups(group: zarr.Group) -> Iterator[zarr.Group]:

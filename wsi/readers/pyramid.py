@@ -48,6 +48,8 @@ class Pyramid:
     vendor: str
     bounds: Region | None = None
     """The scanned part, level-0 px; None if the file does not state it."""
+    further_scans: str = ""
+    """Images of the file that are not read, though they have the slide's µm/px; empty if none."""
     offset_nm_xy: tuple[float, float] | None = None
     """Hamamatsu only: the slide's centre in the frame of the stage, nm. NDPA annotations use that
     frame."""

@@ -87,13 +87,14 @@ def read_tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlid
         if stored is not None:
             levels.append((_level(page, size, whole, stated), stored))
             used.add(page.offset)
-    log_unused_pages(tiff, used)
+    further_scans = log_unused_pages(tiff, used)
     pyramid = Pyramid(
         levels=tuple(level for level, _ in levels),
         mpp_xy=(spacings[0][0] * 1e3, spacings[0][1] * 1e3)
         if spacings
         else page_mpp_xy(tiff, first),
         vendor=tiff_vendor(tiff),
+        further_scans=further_scans,
     )
     return TiffSlide(pyramid=pyramid, levels=tuple(stored for _, stored in levels))
 
@@ -124,8 +125,11 @@ def count_segments(page: tifffile.TiffPage) -> int:
     return planes * ceil_div(page.imagewidth, across) * ceil_div(page.imagelength, down)
 
 
-def log_unused_pages(tiff: tifffile.TiffFile, used: Container[int]) -> None:
-    """Log which images of the file are no level; used has the offsets of those that are."""
+def log_unused_pages(tiff: tifffile.TiffFile, used: Container[int]) -> str:
+    """Log which images of the file are no level; used has the offsets of those that are.
+
+    Return a list of further scans; see `log_left_out`.
+    """
     rest = [
         ImageInFile(
             number=page.index + 1,
@@ -138,7 +142,7 @@ def log_unused_pages(tiff: tifffile.TiffFile, used: Container[int]) -> None:
         if page.offset not in used
     ]
     slide_mpp = ome_mpp_xy(read_ome_pixels(tiff, find_slide_page(tiff))) if tiff.is_ome else None
-    log_left_out(tiff.filename, slide_mpp, rest)
+    return log_left_out(tiff.filename, slide_mpp, rest)
 
 
 def require_brightfield(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
