@@ -168,6 +168,10 @@ def _open_native(
                     return TiffReader(LocalBytes(path), slide.levels, slide.pyramid)
             found = [_find_page(tiff, level, strict=strict) for level in pyramid.levels]
             log_unused_pages(tiff, {page.offset for page, _ in filter(None, found)})
+            empty = [number for number, match in enumerate(found) if number and _is_empty(match)]
+            reference.leave_out_levels(empty)
+            pyramid = reference.pyramid
+            found = [match for number, match in enumerate(found) if number not in empty]
     except SlideError:
         raise
     except Exception as error:  # damaged bytes cause errors of any class
@@ -203,6 +207,24 @@ def _find_page(
                 return page, positions
             _refuse_made_up_size(page)
     return None
+
+
+def _is_empty(match: tuple[tifffile.TiffPage, TiffLevel] | None) -> bool:
+    """Test for a level of which no tile was written.
+
+    It shows background only, so no tissue would be found on it.
+    """
+    if match is None or match[1].counts.any():
+        return False
+    logger.warning(
+        "%s: its level of %d × %d px is left out, because none of its tiles was written; convert "
+        "or copy the slide again",
+        match[0].parent.filehandle.path,
+        match[0].imagewidth,
+        match[0].imagelength,
+        extra={"once": f"{match[0].parent.filehandle.path}: {match[0].imagewidth} px"},
+    )
+    return True
 
 
 def _refuse_made_up_size(page: tifffile.TiffPage) -> None:

@@ -84,7 +84,7 @@ def read_tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlid
         if stated:
             size = whole[0] // stated, whole[1] // stated
         stored = read_tiff_level(page, strict=strict) if _fits(size, levels[-1][0], whole) else None
-        if stored is not None:
+        if stored is not None and stored.counts.any():  # else it shows background only
             levels.append((_level(page, size, whole, stated), stored))
             used.add(page.offset)
     further_scans = log_unused_pages(tiff, used)
