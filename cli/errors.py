@@ -19,7 +19,7 @@ def describe_error(error: Exception) -> str:
     """Describe an error that a user can put right; raise any other again."""
     from pydantic import ValidationError
 
-    from ..storage import GigaslideError
+    from ..storage import GigaslideError, is_disk_full
 
     if isinstance(error, GigaslideError):
         return str(error)
@@ -27,9 +27,15 @@ def describe_error(error: Exception) -> str:
         return _first_problem(error)
     if isinstance(error, OSError):
         logger.info("traceback of the error", exc_info=error)
-        if error.filename is None:
-            return str(error)
-        return f"{error.filename}: {error.strerror}; give another path"
+        place = "" if error.filename is None else f"{error.filename}: "
+        if is_disk_full(error):
+            return (
+                f"{place}the disk of the output is full ({error.strerror}); free some space, or "
+                "give a path on another disk, and run the same command again"
+            )
+        if not place:
+            return f"{error}; run the same command with --verbose to see where"
+        return f"{place}{error.strerror}; give another path"
     raise error
 
 

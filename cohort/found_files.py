@@ -38,6 +38,8 @@ class FoundFiles:
     """Compressed slides, and annotations compressed with another program than gzip."""
     broken: list[Path] = field(default_factory=list)
     """Links to nothing, and folders that cannot be read."""
+    linked: list[Path] = field(default_factory=list)
+    """Further names of the same slides, by links."""
 
     @classmethod
     def below(cls, folder: Path) -> "FoundFiles":
@@ -96,6 +98,12 @@ class FoundFiles:
                 self.broken,
                 "cannot be read; check the target and the rights",
             ),
+            (
+                "name",
+                "",
+                self.linked,
+                "left out; by a link, the same file is in the cohort under another name",
+            ),
         ):
             warn_of_files(format_count(len(paths), noun, plural), paths, advice)
 
@@ -132,6 +140,10 @@ def _walk(folder: Path, found: FoundFiles) -> Iterator[Path]:
         for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
             if path.is_symlink() and not path.exists():
                 found.broken.append(path)
-            if path.is_file() and os.path.realpath(path) not in seen_files:
+            if not path.is_file():
+                continue
+            if os.path.realpath(path) not in seen_files:
                 seen_files.add(os.path.realpath(path))
                 yield path
+            elif path.suffix.casefold() in SLIDE_SUFFIXES:
+                found.linked.append(path)

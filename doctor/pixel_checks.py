@@ -53,6 +53,12 @@ def check_pixels(slide: Slide, row: CohortSlide, settings: DoctorSettings) -> It
     yield from _check_plausible_mpp(info)
     yield from _check_scale(info, settings)
     yield from _check_levels(slide, settings)
+    if info.further_scans:
+        yield warning(
+            "reader",
+            f"only the largest image is read, and not {info.further_scans} of the same µm/px",
+            "export each scan to a file of its own",
+        )
     bounds = info.bounds
     if bounds is not None and (bounds.width, bounds.height) != (info.width, info.height):
         share = bounds.width * bounds.height / (info.width * info.height)

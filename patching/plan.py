@@ -19,7 +19,7 @@ from ..storage import (
     format_location,
     location_exists,
 )
-from ..wsi import Slide, TissueMask, tissue_mask
+from ..wsi import Slide, TissueMask, floor_div, tissue_mask
 from .sampling import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 
@@ -138,7 +138,8 @@ def plan_patches(
     chosen = choose(windows, slide_rng(settings.seed, slide.id), settings)
     reason = ""
     if not len(windows):
-        reason = "no tissue" if tissue.is_empty else "no window fits over its tissue"
+        too_small = _describe_too_small(opened, settings)
+        reason = "no tissue" if tissue.is_empty else f"no window fits over its tissue{too_small}"
     if slide.label != "tumor":
         return SlidePlan(chosen=chosen, reason=reason)
     gives_tumor = _gives_tumor(opened, tissue, tumor, settings, found=windows)
@@ -148,8 +149,19 @@ def plan_patches(
     return SlidePlan(
         chosen={name: rows.take(np.zeros(0, np.int64)) for name, rows in chosen.items()},
         reason=reason,
-        no_tumor=f"{problem}: {_explain_no_tumor(opened, tissue, tumor, left_out=chosen)}",
+        no_tumor=f"{problem}: "
+        f"{_explain_no_tumor(opened, tissue, tumor, settings, left_out=chosen)}",
     )
+
+
+def _describe_too_small(opened: Slide, settings: TileSettings) -> str:
+    """Describe a slide that no patch with its margin fits on; return "" for any other."""
+    scale = opened.scale(settings.mpp, allow_upsampling=settings.allow_upsampling)
+    width, height = (floor_div(px, scale.level0) for px in opened.size)
+    side = settings.patch_px + 2 * settings.margin_px
+    if min(width, height) >= side:
+        return ""
+    return f": {width} × {height} px at {scale.mpp:g} µm/px, and a patch with its margin has {side}"
 
 
 def _gives_tumor(
@@ -174,6 +186,7 @@ def _explain_no_tumor(
     opened: Slide,
     tissue: TissueMask,
     tumor: MultiPolygon,
+    settings: TileSettings,
     *,
     left_out: Mapping[str, Candidates],
 ) -> str:
@@ -184,6 +197,8 @@ def _explain_no_tumor(
     normal = format_count(len(left_out["normal"]), "normal patch", "normal patches")
     if tissue.is_empty:
         advice = f"if it has tissue, verify its {opened.info.mpp:g} µm/px, or see --tissue.method"
+    elif _describe_too_small(opened, settings):
+        advice = "leave the slide out, or see --patch-px and --margin-px"
     elif on_tissue >= ON_TISSUE:
         advice = "see --min-tissue, --tumor-above and --border-um, or draw the outline again"
     else:

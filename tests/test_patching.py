@@ -141,7 +141,8 @@ def test_fault_11_slide_smaller_than_a_patch_has_none(tmp_path):
     settings = {"tissue": SETTINGS.tissue.model_copy(update={"min_area_um2": 0.0})}
     (outcome,) = tile(as_cohort(slide), tmp_path / "store", **settings).outcomes
     assert (outcome.status, outcome.counts) == ("done", {"tumor": 0, "normal": 0})
-    assert "no window fits" in outcome.reason
+    assert "no window fits over its tissue: 200 × 70 px at 0.5 µm/px" in outcome.reason
+    assert f"margin has {SIDE}" in outcome.reason
     group = zarr.open_group(tmp_path / "store" / "tiny" / "normal", mode="r")
     assert group["images"].shape == (0, SIDE, SIDE, 3)
     assert group["xy"].shape == (0, 2)

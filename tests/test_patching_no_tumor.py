@@ -11,7 +11,7 @@ from gigaslide.batch import BatchSettings
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import HardSettings, PatchStore, add_hard_negatives
 from test_patching_hard import files_of, write_heatmap
-from tiling import made_slide, tile
+from tiling import SETTINGS, made_slide, tile
 
 Rings = list[tuple[list, list]]
 GLASS: Rings = [([(1300, 60), (1480, 90), (1460, 250), (1310, 220)], [])]
@@ -80,6 +80,19 @@ def test_a_wide_outline_around_all_tissue_fits(tmp_path, caplog, side):
     (wide_one,) = tile(as_cohort(drawn_slide(tmp_path / "w.tif", wide)), tmp_path / "s").outcomes
     assert (wide_one.status, wide_one.counts) == ("done", {"tumor": 40, "normal": 0})
     assert not any("lies on tissue" in message for message in caplog.messages)
+
+
+def test_a_tumour_slide_smaller_than_a_patch_is_told_as_such(tmp_path):
+    row = drawn_slide(tmp_path / "tiny.tif", SPECK)
+    write_tiff(tmp_path / "tiny.tif", stained_slide(1)[480:562, 400:600], tile_px=64)
+    rings = [([(100, 20), (130, 22), (120, 60)], [])]
+    (tmp_path / "tiny.geojson").write_text(json.dumps(geojson(rings)))
+    settings = {"tissue": SETTINGS.tissue.model_copy(update={"min_area_um2": 0.0})}
+    (outcome,) = tile(as_cohort(row), tmp_path / "store", **settings).outcomes
+    assert outcome.status == "partial"
+    for fact in ("200 × 82 px", "margin has 83", "100% of the outlined", "--patch-px"):
+        assert fact in outcome.reason
+    assert "draw the outline again" not in outcome.reason
 
 
 def test_a_second_run_says_it_again_and_makes_nothing_anew(tmp_path):

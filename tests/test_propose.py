@@ -363,7 +363,7 @@ def test_patients_of_tcga(tmp_path):
     }
 
 
-def test_fault_15_symlink_loops_end_and_links_are_followed_once(tmp_path):
+def test_fault_15_symlink_loops_end_and_links_are_followed_once(tmp_path, caplog):
     folder = tmp_path / "slides"
     touch(folder, "sub/a.tif")
     touch(tmp_path, "elsewhere/b.tif")
@@ -377,6 +377,9 @@ def test_fault_15_symlink_loops_end_and_links_are_followed_once(tmp_path):
         "a.tif",
         "b.tif",
     ]
+    (told,) = [text for text in caplog.messages if "another name" in text]
+    assert told.startswith("1 name left out")
+    assert told.endswith(": a.tif")
 
 
 def test_a_folder_without_slides_says_what_was_looked_for(tmp_path):

@@ -10,7 +10,9 @@ import openslide
 import pytest
 import tifffile
 import zarr
+from checkups import alone
 from conftest import REAL_DATA, block_means
+from gigaslide.cohort import CohortSlide
 from gigaslide.storage import SlideError
 from gigaslide.wsi.readers import open_reader
 from gigaslide.wsi.readers.openslide_reader import OpenSlideReader
@@ -97,6 +99,44 @@ def test_what_is_left_out_is_logged_once(tmp_path, caplog, name):
         open_reader(path)[0].close()
     (line,) = (text for text in caplog.messages if "700 × 300 px" in text and name in text)
     assert "image 3" in line if name == "macro.tif" else "image 1" in line
+
+
+def two_scans(path: Path, *, mpp: float) -> Path:
+    """An OME-TIFF of two pyramids, as programs make it from a file with two scenes."""
+    options = {"tile": (240, 256), "photometric": "rgb"}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for levels, scale in ((LEVELS[1:], mpp), (LEVELS[:2], 0.5)):
+            size = {"axes": "YXS", "PhysicalSizeX": scale, "PhysicalSizeY": scale}
+            tiff.write(levels[0], subifds=1, metadata=size, **options)
+            tiff.write(levels[1], subfiletype=1, **options)
+    return path
+
+
+@pytest.mark.parametrize(("mpp", "warnings"), [(0.5, 1), (1.0, 0)])
+def test_a_further_scan_of_the_same_scale_is_told(tmp_path, caplog, mpp, warnings):
+    path = two_scans(tmp_path / "scenes.ome.tif", mpp=mpp)
+    with closing(open_reader(path)[0]) as reader:
+        assert (reader.pyramid.levels[0].width, reader.pyramid.levels[0].height) == SIZES[0]
+    told = [text for text in caplog.messages if "scenes.ome.tif" in text]
+    assert ["image 1 (766 × 564 px)" in text for text in told] == [True] * warnings
+
+
+def test_the_doctor_warns_of_a_further_scan(tmp_path):
+    path = two_scans(tmp_path / "scenes.ome.tif", mpp=0.5)
+    found = alone(CohortSlide(id="scenes", path=path, label="normal", split="train"))
+    (told,) = [finding for finding in found if "766 × 564 px" in finding[2]]
+    assert told[:2] == ("warning", "reader")
+
+
+def test_a_further_scan_in_an_ome_zarr_is_told(tmp_path, caplog):
+    group = zarr.open_group(tmp_path / "scenes.zarr", mode="w", zarr_format=3)
+    group.attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
+    for number, mpp in enumerate((0.25, 0.25, 4.0)):
+        write_ome_zarr(tmp_path / "scenes.zarr" / str(number), ZARR_PIXELS, mpp=mpp)
+    open_reader(tmp_path / "scenes.zarr")[0].close()
+    (told,) = caplog.messages
+    assert "image 2 (" in told
+    assert "image 3" not in told
 
 
 def test_openslide_skips_the_macro_among_its_levels(tmp_path):

@@ -54,6 +54,8 @@ class SlideInfo:
     """Reason for choosing this reader."""
     bounds: Region | None
     """The scanned part; None if the file does not state it."""
+    further_scans: str = ""
+    """Images of the file that are not read, though they have the slide's µm/px; empty if none."""
 
 
 def open_slide(
@@ -82,11 +84,11 @@ class Slide:
         self._reader, reason = open_reader(path)
         pyramid = self._reader.pyramid
         try:
-            file_mpp = read_file_mpp(path, pyramid, strict=mpp is None)
-            spacing = choose_mpp(path, mpp, file_mpp, fallback_mpp)
+            spacing = choose_mpp(path, pyramid, given=mpp, fallback=fallback_mpp)
         except SpacingError:
             self._reader.close()
             raise
+        file_mpp = read_file_mpp(pyramid)
         self.info = SlideInfo(
             path=path,
             width=pyramid.levels[0].width,
@@ -102,6 +104,7 @@ class Slide:
             reader=self._reader.name,
             reader_reason=reason,
             bounds=pyramid.bounds,
+            further_scans=pyramid.further_scans,
         )
         self._tiles = SlideTiles(self._reader, name=format_location(path))
 

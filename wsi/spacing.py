@@ -16,39 +16,74 @@ SCANNER_MPP = (0.1, 2.0)  # from 100X with oil to about 5X
 UNEQUAL_MPP = 0.05  # a larger difference between µm/px in x and in y is an error of the file
 
 
-def choose_mpp(path: Path | str, *choices: float | None) -> float:
-    """The first µm/px that is given."""
-    mpp = next((choice for choice in choices if choice is not None), None)
-    if mpp is None:
+def choose_mpp(
+    path: Path | str, pyramid: Pyramid, *, given: float | None, fallback: float | None
+) -> float:
+    """Choose the µm/px of a slide: the given one, else the file's, else fallback.
+
+    Raises:
+        SpacingError: none of them, an implausible one, or a file whose x and y differ by more than
+            5 %.
+    """
+    found = given
+    if found is None:
+        _require_equal(path, pyramid)
+        found = read_file_mpp(pyramid)
+    if found is None:
+        found = fallback
+    if found is None:
         raise SpacingError(
-            f"{format_location(path)}: no µm/px in the file; give it in the cohort's mpp column or "
-            "with --slide-mpp"
+            f"{format_location(path)}: {_describe_missing(pyramid)}; give it in the cohort's mpp "
+            "column or with --slide-mpp"
         )
-    if not _is_plausible(mpp):
+    if not _is_plausible(found):
         raise SpacingError(
-            f"{format_location(path)}: {mpp} µm/px is not between {PLAUSIBLE_MPP[0]} and "
-            f"{PLAUSIBLE_MPP[1]}; give the right one in the cohort's mpp column"
+            f"{format_location(path)}: {found:g} µm/px is not between {PLAUSIBLE_MPP[0]:g} and "
+            f"{PLAUSIBLE_MPP[1]:g}; give the right one in the cohort's mpp column"
         )
-    return mpp
+    return found
+
+
+def read_file_mpp(pyramid: Pyramid) -> float | None:
+    """µm/px stated in the file, mean of x and y; None if it states none or a wrong one.
+
+    Programs that know no µm/px write 0, or a resolution for printing such as 72 px per inch.
+    """
+    if not _states_plausible(pyramid) or pyramid.mpp_xy is None:
+        return None
+    x, y = pyramid.mpp_xy
+    return (x + y) / 2 if _are_equal(x, y) else None
+
+
+def _states_plausible(pyramid: Pyramid) -> bool:
+    return pyramid.mpp_xy is not None and all(_is_plausible(mpp) for mpp in pyramid.mpp_xy)
 
 
 def _is_plausible(mpp: float) -> bool:
     return math.isfinite(mpp) and PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
 
 
-def read_file_mpp(path: Path | str, pyramid: Pyramid, *, strict: bool) -> float | None:
-    """µm/px stated in the file; a wrong one is an error if strict, else None."""
-    if pyramid.mpp_xy is None:
-        return None
-    x, y = pyramid.mpp_xy
-    are_equal = x > 0 and y > 0 and abs(x - y) <= UNEQUAL_MPP * max(x, y)
-    if strict and not are_equal:
+def _are_equal(x: float, y: float) -> bool:
+    return abs(x - y) <= UNEQUAL_MPP * max(x, y)
+
+
+def _require_equal(path: Path | str, pyramid: Pyramid) -> None:
+    """Refuse a file whose px are no squares: a fallback would not make them square."""
+    x, y = pyramid.mpp_xy or (1.0, 1.0)
+    if _states_plausible(pyramid) and not _are_equal(x, y):
         raise SpacingError(
-            f"{format_location(path)}: the file states {x:g} µm/px in x and {y:g} in y, which are "
-            "not positive or differ by more than 5 %; give the right one in the cohort's mpp column"
+            f"{format_location(path)}: the file states {x:g} µm/px in x and {y:g} in y, which "
+            "differ by more than 5 %; give the right one in the cohort's mpp column"
         )
-    mpp = (x + y) / 2
-    return mpp if strict or (are_equal and _is_plausible(mpp)) else None
+
+
+def _describe_missing(pyramid: Pyramid) -> str:
+    if pyramid.mpp_xy is None:
+        return "no µm/px in the file"
+    x, y = pyramid.mpp_xy
+    stated = f"{x:.4g} µm/px" if x == y else f"{x:.4g} µm/px in x and {y:.4g} in y"
+    low, high = PLAUSIBLE_MPP
+    return f"the file states {stated}, not between {low:g} and {high:g}"
 
 
 def describe_unlikely_mpp(mpp: float) -> str:

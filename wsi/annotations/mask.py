@@ -21,6 +21,7 @@ from shapely.affinity import translate
 
 from ...storage import AnnotationError
 from ..geometry import Region
+from ..readers import open_tiff
 from ..slide_frame import SlideFrame
 from .origin import AnnotationOrigin
 from .shapes import Outline
@@ -53,7 +54,7 @@ def read(path: Path, frame: SlideFrame | None, origin: AnnotationOrigin = "") ->
         AnnotationError: no such file, not a label mask, or one with too many px or corners.
     """
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with open_tiff(path) as tiff:
             if not len(tiff.pages):
                 raise AnnotationError(
                     f"{path}: a TIFF without images, not copied to its end; copy it again"

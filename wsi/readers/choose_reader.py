@@ -12,6 +12,7 @@ import tifffile
 from ...storage import Location, SlideError, format_location, is_url
 from .compare_readers import compare_readers
 from .omezarr_reader import open_ome_zarr
+from .open_tiff import open_tiff
 from .openslide_reader import OpenSlideReader
 from .picture_reader import PICTURE_SUFFIXES, read_picture, read_tiff_picture
 from .pyramid import PyramidLevel, TileReader
@@ -19,7 +20,7 @@ from .remote import open_remote
 from .tiff_directories import (
     count_segments,
     find_slide_page,
-    log_left_out,
+    log_unused_pages,
     page_mpp_xy,
     read_tiff_slide,
     require_brightfield,
@@ -101,6 +102,12 @@ def _native_or_openslide(path: Path, reference: OpenSlideReader) -> tuple[TileRe
         if damaged:
             reason += f"; {len(damaged)} of them are damaged: {damaged[0]}"
         return native, reason
+    turned = _describe_orientation(path) if found.difference else None
+    if turned:
+        reference.close()
+        message = "%s: %s; turn the annotations if they do not fit"
+        logger.warning(message, path, turned, extra={"once": f"{path}: orientation"})
+        return native, turned
     native.close()
     if found.missed:
         count = f"{len(found.missed)} of {len(found.missed) + found.equal} compared tiles"
@@ -121,6 +128,19 @@ def _native_or_openslide(path: Path, reference: OpenSlideReader) -> tuple[TileRe
     return reference, found.difference or "no tile could be decoded both ways"
 
 
+def _describe_orientation(path: Path) -> str | None:
+    """Reason why OpenSlide shows other px in tiles: TIFF's tag 274 turns the image.
+
+    OpenSlide then turns each tile by itself, in its place, except in JPEG, where it too ignores the
+    tag.
+    """
+    with open_tiff(path) as tiff:
+        tag = find_slide_page(tiff).tags.get("Orientation")
+    if tag is None or tag.value == 1:
+        return None
+    return f"its px are shown as stored, for its Orientation tag is {tag.value}, expected 1"
+
+
 def _open_native(
     path: Path, reference: OpenSlideReader, *, strict: bool = True
 ) -> TiffReader | str | None:
@@ -131,7 +151,7 @@ def _open_native(
     """
     pyramid = reference.pyramid
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with open_tiff(path) as tiff:
             first = find_slide_page(tiff)
             if pyramid.vendor == "generic-tiff" and first is not tiff.pages.first:
                 return None
@@ -147,7 +167,11 @@ def _open_native(
                 if len(slide.levels) >= len(pyramid.levels):
                     return TiffReader(LocalBytes(path), slide.levels, slide.pyramid)
             found = [_find_page(tiff, level, strict=strict) for level in pyramid.levels]
-            log_left_out(tiff, {page.offset for page, _ in filter(None, found)})
+            log_unused_pages(tiff, {page.offset for page, _ in filter(None, found)})
+            empty = [number for number, match in enumerate(found) if number and _is_empty(match)]
+            reference.leave_out_levels(empty)
+            pyramid = reference.pyramid
+            found = [match for number, match in enumerate(found) if number not in empty]
     except SlideError:
         raise
     except Exception as error:  # damaged bytes cause errors of any class
@@ -183,6 +207,24 @@ def _find_page(
                 return page, positions
             _refuse_made_up_size(page)
     return None
+
+
+def _is_empty(match: tuple[tifffile.TiffPage, TiffLevel] | None) -> bool:
+    """Test for a level of which no tile was written.
+
+    It shows background only, so no tissue would be found on it.
+    """
+    if match is None or match[1].counts.any():
+        return False
+    logger.warning(
+        "%s: its level of %d × %d px is left out, because none of its tiles was written; convert "
+        "or copy the slide again",
+        match[0].parent.filehandle.path,
+        match[0].imagewidth,
+        match[0].imagelength,
+        extra={"once": f"{match[0].parent.filehandle.path}: {match[0].imagewidth} px"},
+    )
+    return True
 
 
 def _refuse_made_up_size(page: tifffile.TiffPage) -> None:
@@ -226,15 +268,17 @@ def _without_openslide(path: Path, refusal: SlideError) -> tuple[TileReader, str
 def _open_directories(path: Path, why: str) -> tuple[TileReader, str]:
     """Open a TIFF by its own directories; why OpenSlide does not read it."""
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with open_tiff(path) as tiff:
             if not len(tiff.pages):
-                raise SlideError("a TIFF without images: not copied to its end; copy it again")
+                raise SlideError(
+                    "not a slide: a TIFF without images, not copied to its end; copy it again"
+                )
             page = require_brightfield(tiff)
             if page.is_tiled and page.planarconfig == 1:
                 slide = read_tiff_slide(tiff)
                 reason = f"{why}; its directories hold {len(slide.levels)} level(s)"
                 return TiffReader(LocalBytes(path), slide.levels, slide.pyramid), reason
-            log_left_out(tiff, {page.offset})
+            log_unused_pages(tiff, {page.offset})
             picture = read_tiff_picture(
                 page, mpp_xy=page_mpp_xy(tiff, page), vendor=tiff_vendor(tiff)
             )
@@ -243,5 +287,6 @@ def _open_directories(path: Path, why: str) -> tuple[TileReader, str]:
         raise
     except Exception as error:  # damaged bytes cause errors of any class
         raise SlideError(
-            f"not a slide, or a damaged one: its TIFF directories cannot be read: {error!r}"
+            f"not a slide, or a damaged one: its TIFF directories cannot be read ({error}); copy "
+            "it again"
         ) from error

@@ -14,7 +14,8 @@ from zarr.abc.store import Store
 
 from ...storage import SlideError, UnreadableRegionError
 from ..geometry import ceil_div
-from .pyramid import Pyramid, PyramidLevel, shows_whole
+from .left_out import ImageInFile, log_left_out
+from .pyramid import Pyramid, PyramidLevel, describe_not_brightfield, shows_whole
 from .units import to_um
 
 __all__ = ["OmeZarrReader", "open_ome_zarr", "open_ome_zarr_store"]
@@ -116,7 +117,7 @@ def _build_reader(
     open_group: Callable[[], zarr.Group], fetch_from: Callable[[zarr.Array], Fetch]
 ) -> OmeZarrReader:
     try:
-        group, multiscale = _find_slide(open_group())
+        group, multiscale, further_scans = _find_slide(open_group())
         axes = _axes(multiscale)
         datasets = _levels(group, multiscale)
         arrays = [_require_brightfield(group[dataset["path"]], axes) for dataset in datasets]
@@ -144,12 +145,13 @@ def _build_reader(
         mpp_xy=mpp_xy,
         background=(fill, fill, fill) if fill else (255, 255, 255),
         vendor="ome-zarr",
+        further_scans=further_scans,
     )
     return OmeZarrReader(levels, pyramid)
 
 
-def _find_slide(group: zarr.Group) -> tuple[zarr.Group, Mapping[str, Any]]:
-    """The largest image and the group that holds it.
+def _find_slide(group: zarr.Group) -> tuple[zarr.Group, Mapping[str, Any], str]:
+    """The group that holds the largest image, that image, and a list of further scans.
 
     bioformats2raw numbers the images of a file, and a label or macro image may be the first.
     """
@@ -164,17 +166,16 @@ def _find_slide(group: zarr.Group) -> tuple[zarr.Group, Mapping[str, Any]]:
         )
     sizes = [max(_size(*image, dataset) for dataset in image[1]["datasets"]) for image in images]
     largest = max(range(len(images)), key=lambda number: sizes[number][0] * sizes[number][1])
-    for number, size in enumerate(sizes):
-        if number != largest:
-            logger.info(
-                "%s: image %d (%d × %d px) is left out, it is not the largest",
-                group.store_path,
-                number + 1,
-                *size,
-            )
+    scales = [_stated_mpp_xy(multiscale) for _, multiscale in images]
+    rest = [
+        ImageInFile(number=number + 1, width=width, height=height, mpp_xy=scales[number])
+        for number, (width, height) in enumerate(sizes)
+        if number != largest
+    ]
+    further_scans = log_left_out(str(group.store_path), scales[largest], rest)
     holder, multiscale = images[largest]
     _require_colours(_ngff_attributes(holder))
-    return holder, multiscale
+    return holder, multiscale, further_scans
 
 
 def _image_groups(group: zarr.Group) -> Iterator[zarr.Group]:
@@ -236,8 +237,10 @@ def _require_colours(attributes: Mapping[str, Any]) -> None:
     colours = [str(channel.get("color", "")).upper().lstrip("#") for channel in channels]
     if len(set(colours)) == 3 and colours != ["FF0000", "00FF00", "0000FF"]:
         raise SlideError(
-            f"not a brightfield slide: its channels have the colours {', '.join(colours)}, "
-            "expected FF0000, 00FF00, 0000FF"
+            describe_not_brightfield(
+                f"its channels have the colours {', '.join(colours)}, expected FF0000, 00FF00, "
+                "0000FF"
+            )
         )
 
 
@@ -249,16 +252,16 @@ def _ngff_attributes(group: zarr.Group) -> Mapping[str, Any]:
 
 def _require_brightfield(array: Any, axes: tuple[str, ...]) -> zarr.Array:
     if array.dtype != np.uint8:
-        raise SlideError(f"not a brightfield slide: its pixels are {array.dtype}, expected uint8")
+        fact = f"its pixels are {array.dtype}, expected uint8"
+        raise SlideError(describe_not_brightfield(fact))
     lengths = dict(zip(axes, array.shape, strict=True))
     if lengths.get("c") != 3:
-        raise SlideError(
-            f"not a brightfield slide: {lengths.get('c', 1)} channel(s), expected red, green and "
-            "blue"
-        )
+        fact = f"{lengths.get('c', 1)} channel(s), expected red, green and blue"
+        raise SlideError(describe_not_brightfield(fact))
     for axis, length in lengths.items():
         if axis not in "cyx" and length != 1:
-            raise SlideError(f"not a brightfield slide: a stack of {length} planes in {axis}")
+            fact = f"a stack of {length} planes in {axis}"
+            raise SlideError(describe_not_brightfield(fact))
     return array
 
 
@@ -278,6 +281,15 @@ def _mpp_xy(axes: Sequence[Mapping[str, Any]], scale: np.ndarray) -> tuple[float
         for axis, size in zip(axes, scale, strict=True)
     }
     return None if um["x"] is None or um["y"] is None else (um["x"], um["y"])
+
+
+def _stated_mpp_xy(multiscale: Mapping[str, Any]) -> tuple[float, float] | None:
+    """µm/px of an image that is not opened, which may be damaged; then None."""
+    axes, dataset = multiscale["axes"], multiscale["datasets"][0]
+    try:
+        return _mpp_xy(axes, _scale(dataset, multiscale, len(axes)))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _pyramid_level(

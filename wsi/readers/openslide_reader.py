@@ -3,8 +3,9 @@ all formats that no native reader decodes."""
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,13 @@ class OpenSlideReader:
         except BaseException:
             self._handle.close()
             raise
+
+    def leave_out_levels(self, numbers: Container[int]) -> None:
+        """Forget levels, for example those without px."""
+        kept = [number for number in range(len(self._numbers)) if number not in numbers]
+        self._numbers = tuple(self._numbers[number] for number in kept)
+        levels = tuple(self.pyramid.levels[number] for number in kept)
+        self.pyramid = replace(self.pyramid, levels=levels)
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
         shape = self.pyramid.levels[level]

@@ -10,7 +10,7 @@ import tifffile
 
 from ...storage import SlideError
 from .openslide_reader import onto_background
-from .pyramid import Pyramid, PyramidLevel
+from .pyramid import Pyramid, PyramidLevel, describe_not_brightfield
 
 __all__ = ["MOST_PX", "PICTURE_SUFFIXES", "PictureReader", "read_picture", "read_tiff_picture"]
 
@@ -104,9 +104,8 @@ def _png(content: bytes) -> np.ndarray:
     _check_size(width, height)
     pixels = imagecodecs.png_decode(content)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
-        raise SlideError(
-            f"not a brightfield picture: {pixels.dtype} {pixels.shape}, expected 8-bit RGB"
-        )
+        fact = f"a picture of {pixels.dtype} {pixels.shape}, expected RGB"
+        raise SlideError(describe_not_brightfield(fact))
     return pixels if pixels.shape[2] == 3 else onto_background(pixels, (255, 255, 255))
 
 
@@ -114,7 +113,8 @@ def _jpeg(content: bytes) -> np.ndarray:
     height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
     _check_size(int(width), int(height))
     if colours not in ("RGB", "YCbCr"):
-        raise SlideError(f"not a brightfield picture: its colours are {colours}, expected RGB")
+        fact = f"a picture whose colours are {colours}, expected RGB"
+        raise SlideError(describe_not_brightfield(fact))
     return simplejpeg.decode_jpeg(content)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..geometry import Region, ceil_div
 
-__all__ = ["Pyramid", "PyramidLevel", "TileReader", "shows_whole"]
+__all__ = ["Pyramid", "PyramidLevel", "TileReader", "describe_not_brightfield", "shows_whole"]
 
 ROUNDED_PX, UNEQUAL = 4, 0.05  # px and share by which a level's sides may differ from the slide's
 
@@ -48,6 +48,8 @@ class Pyramid:
     vendor: str
     bounds: Region | None = None
     """The scanned part, level-0 px; None if the file does not state it."""
+    further_scans: str = ""
+    """Images of the file that are not read, though they have the slide's µm/px; empty if none."""
     offset_nm_xy: tuple[float, float] | None = None
     """Hamamatsu only: the slide's centre in the frame of the stage, nm. NDPA annotations use that
     frame."""
@@ -63,6 +65,11 @@ def shows_whole(size: tuple[int, int], whole: tuple[int, int]) -> bool:
     downsample = min(whole[0] / size[0], whole[1] / size[1])
     off = max(whole[0] / downsample - size[0], whole[1] / downsample - size[1])
     return off <= max(ROUNDED_PX, UNEQUAL * max(size))
+
+
+def describe_not_brightfield(fact: str) -> str:
+    """Describe why an image is no brightfield slide in 8-bit RGB, and what to do."""
+    return f"not a brightfield slide: {fact}; leave it out, or export it as 8-bit RGB"
 
 
 class TileReader(Protocol):

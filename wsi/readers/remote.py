@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import tifffile
 from fsspec.spec import AbstractBufferedFile
 from zarr.storage import FsspecStore
 
 from ...storage import SlideError, call_with_retries, file_system, format_location, name_of
 from ..geometry import ceil_div, floor_div
 from .omezarr_reader import open_ome_zarr_store
+from .open_tiff import open_tiff
 from .pyramid import TileReader
 from .tiff_directories import read_tiff_slide
 from .tiff_reader import TIFF_SIGNATURES, TiffReader
@@ -61,7 +61,7 @@ def open_remote(url: str) -> tuple[TileReader, str]:
 def _open_tiff(source: "RemoteBytes", name: str) -> TiffReader:
     file: Any = _DirectoriesFile(source)
     try:
-        with tifffile.TiffFile(file, name=name) as tiff:
+        with open_tiff(file, name=name) as tiff:
             slide = read_tiff_slide(tiff)
     except SlideError as error:
         raise SlideError(f"{error}; {COPY}") from error

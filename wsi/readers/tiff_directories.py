@@ -15,8 +15,9 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from ...storage import SlideError
 from ..geometry import ceil_div
+from .left_out import ImageInFile, log_left_out
 from .ome_xml import describe_unfit_pixels, ome_mpp_xy, read_ome_pixels
-from .pyramid import Pyramid, PyramidLevel
+from .pyramid import Pyramid, PyramidLevel, describe_not_brightfield
 from .tiff_reader import TiffLevel, describe_colours, describe_unfit_tiles, read_tiff_level
 from .units import parse_number, to_um
 
@@ -24,7 +25,7 @@ __all__ = [
     "TiffSlide",
     "count_segments",
     "find_slide_page",
-    "log_left_out",
+    "log_unused_pages",
     "page_mpp_xy",
     "read_tiff_slide",
     "require_brightfield",
@@ -83,16 +84,17 @@ def read_tiff_slide(tiff: tifffile.TiffFile, *, strict: bool = True) -> TiffSlid
         if stated:
             size = whole[0] // stated, whole[1] // stated
         stored = read_tiff_level(page, strict=strict) if _fits(size, levels[-1][0], whole) else None
-        if stored is not None:
+        if stored is not None and stored.counts.any():  # else it shows background only
             levels.append((_level(page, size, whole, stated), stored))
             used.add(page.offset)
-    log_left_out(tiff, used)
+    further_scans = log_unused_pages(tiff, used)
     pyramid = Pyramid(
         levels=tuple(level for level, _ in levels),
         mpp_xy=(spacings[0][0] * 1e3, spacings[0][1] * 1e3)
         if spacings
         else page_mpp_xy(tiff, first),
         vendor=tiff_vendor(tiff),
+        further_scans=further_scans,
     )
     return TiffSlide(pyramid=pyramid, levels=tuple(stored for _, stored in levels))
 
@@ -123,19 +125,24 @@ def count_segments(page: tifffile.TiffPage) -> int:
     return planes * ceil_div(page.imagewidth, across) * ceil_div(page.imagelength, down)
 
 
-def log_left_out(tiff: tifffile.TiffFile, used: Container[int]) -> None:
-    """Log which images of the file are no level; used has the offsets of those that are."""
+def log_unused_pages(tiff: tifffile.TiffFile, used: Container[int]) -> str:
+    """Log which images of the file are no level; used has the offsets of those that are.
+
+    Return a list of further scans; see `log_left_out`.
+    """
     rest = [
-        f"image {page.index + 1} ({page.imagewidth} × {page.imagelength} px)"
+        ImageInFile(
+            number=page.index + 1,
+            width=page.imagewidth,
+            height=page.imagelength,
+            # Only OME-TIFF states the scale of every image; others repeat that of the slide.
+            mpp_xy=ome_mpp_xy(read_ome_pixels(tiff, page)) if tiff.is_ome else None,
+        )
         for page in _readable_pages(tiff.pages, 0)
         if page.offset not in used
     ]
-    if rest:
-        logger.info(
-            "%s: left out, because they are no levels of the slide: %s",
-            tiff.filename,
-            ", ".join(rest),
-        )
+    slide_mpp = ome_mpp_xy(read_ome_pixels(tiff, find_slide_page(tiff))) if tiff.is_ome else None
+    return log_left_out(tiff.filename, slide_mpp, rest)
 
 
 def require_brightfield(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
@@ -151,7 +158,7 @@ def require_brightfield(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
     elif unfit is None and page.bitspersample != 8:
         unfit = f"its pixels have {page.bitspersample} bits per channel, expected 8"
     if unfit:
-        raise SlideError(f"not a brightfield slide: {unfit}")
+        raise SlideError(describe_not_brightfield(unfit))
     if not (page.imagewidth and page.imagelength and page.imagedepth == 1):
         raise SlideError(
             f"not a slide, or a damaged one: {page.imagewidth} × {page.imagelength} px"

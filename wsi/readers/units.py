@@ -13,6 +13,7 @@ UM_PER_UNIT = {
     "um": 1.0,
     "micrometer": 1.0,
     "micron": 1.0,
+    "microns": 1.0,
     "nm": 1e-3,
     "nanometer": 1e-3,
     "Å": 1e-4,

@@ -1,0 +1,28 @@
+"""Errors of the operating system that end a command: the place, the fact, what to do next."""
+
+import errno
+import os
+
+import pytest
+from gigaslide.cli.errors import describe_error
+
+
+def os_error(number: int, path: str | None = None) -> OSError:
+    return OSError(number, os.strerror(number), *([path] if path else []))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_fault_26_a_full_disk_says_what_to_do_with_and_without_a_path(number):
+    # A write fails without a path, an open or a mkdir with one.
+    for shown in (describe_error(os_error(number)), describe_error(os_error(number, "o/a.csv"))):
+        assert "disk of the output is full" in shown
+        assert os.strerror(number) in shown
+        assert "free some space" in shown
+    assert describe_error(os_error(number, "o/a.csv")).startswith("o/a.csv: ")
+
+
+def test_other_errors_of_the_system_keep_their_path_or_tell_how_to_find_it():
+    assert describe_error(os_error(errno.EROFS, "o/a.csv")) == (
+        f"o/a.csv: {os.strerror(errno.EROFS)}; give another path"
+    )
+    assert "--verbose" in describe_error(os_error(errno.EFBIG))
