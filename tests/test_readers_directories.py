@@ -18,7 +18,7 @@ def test_of_a_truncated_file_only_gigaslide_speaks_and_names_it(tmp_path, caplog
         lost = tiff.pages[1].offset - 3000
     cut = tmp_path / "cut.tif"
     cut.write_bytes(whole.read_bytes()[:lost])
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="gigaslide")
     with open_slide(cut) as slide:
         assert slide.info.level_sizes == ((WIDTH, HEIGHT),)
         slide.overview(8.0)
