@@ -23,7 +23,16 @@ from ..storage import (
     read_part,
     write_file,
 )
-from ..wsi import CellStatus, Heatmap, Slide, ceil_div, floor_div, open_slide, warn_of_unlikely_mpp
+from ..wsi import (
+    CellStatus,
+    Heatmap,
+    Slide,
+    StainFit,
+    ceil_div,
+    floor_div,
+    open_slide,
+    warn_of_unlikely_mpp,
+)
 from .export import export_prediction, exports_output
 from .prediction_folder import (
     HEATMAP,
@@ -32,7 +41,14 @@ from .prediction_folder import (
     refuse_foreign_folder,
     refuse_missing_slide,
 )
-from .score import cells_per_call, find_cells, heatmap_fields, heatmap_grid, score_windows
+from .score import (
+    cells_per_call,
+    find_cells,
+    fit_slide_stain,
+    heatmap_fields,
+    heatmap_grid,
+    score_windows,
+)
 from .settings import PredictSettings
 
 __all__ = ["PredictBlocks"]
@@ -87,20 +103,29 @@ class PredictBlocks:
         write_file(context.partial.folder, CELLS, cells.astype(CELL).tobytes())
         write_file(context.partial.folder, INITIAL_STATUS, status.tobytes())
         fields = {**heatmap_fields(opened, grid), "slide": slide.id}
+        xy = grid.windows_xy(np.argwhere(status == CellStatus.NOT_YET))
+        stain = fit_slide_stain(opened, xy, self.models.input_spec, settings)
         return BlockPlan(
             blocks=ceil_div(len(cells), self.cells_per_block),
-            data={"cells": len(cells), "shape": status.shape, "fields": fields},
+            data={
+                "cells": len(cells),
+                "shape": status.shape,
+                "fields": fields,
+                "stain": stain and stain.to_json(),
+            },
             counts={"windows": len(cells)},
         )
 
     def block(self, context: SlideContext[CohortSlide], number: int) -> BlockRecord:
         grid = heatmap_grid(context.opened, self.settings, self.models.input_spec)
         cells = self._cells(context, number)
+        stain = context.plan.data.get("stain")
         probability, status = score_windows(
             context.opened,
             grid.windows_xy(cells),
             self.load_predictor(),
             self.settings,
+            stain=StainFit.from_json(stain) if stain else None,
             threads=min(READING_THREADS, self.threads or available_cores()),
         )
         scores = [None if np.isnan(score) else score for score in probability.tolist()]

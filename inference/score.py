@@ -9,13 +9,16 @@ import numpy as np
 
 from ..models import Predictor
 from ..wsi import (
+    STAIN_PATCHES,
     CellGrid,
     CellStatus,
     Heatmap,
     InputSpec,
     Slide,
+    StainFit,
     TissueMask,
     WindowSpec,
+    fit_stain_to_patches,
     orient,
     tissue_mask,
 )
@@ -25,6 +28,7 @@ from .settings import PredictSettings
 __all__ = [
     "cells_per_call",
     "find_cells",
+    "fit_slide_stain",
     "heatmap_fields",
     "heatmap_grid",
     "predict_slide",
@@ -47,8 +51,9 @@ def predict_slide(
     grid, status = find_cells(slide, predictor.spec, settings)
     probability = np.full(status.shape, np.nan, np.float32)
     cells = np.argwhere(status == CellStatus.NOT_YET)
-    at = tuple(cells.T)
-    probability[at], status[at] = score_windows(slide, grid.windows_xy(cells), predictor, settings)
+    at, xy = tuple(cells.T), grid.windows_xy(cells)
+    stain = fit_slide_stain(slide, xy, predictor.spec, settings)
+    probability[at], status[at] = score_windows(slide, xy, predictor, settings, stain=stain)
     return Heatmap(
         slide=slide_id,
         probability=probability,
@@ -69,6 +74,27 @@ def find_cells(
     """
     grid = heatmap_grid(slide, settings, spec)
     return grid, tissue_cells(grid, tissue_mask(slide, settings.tissue), settings)
+
+
+def fit_slide_stain(
+    slide: Slide, xy: np.ndarray, spec: InputSpec, settings: PredictSettings
+) -> StainFit | None:
+    """Fit the stain normalisation of a network to windows spread over a slide; None where it takes
+    pixels as scanned.
+
+    xy: top left corners of all windows, (N, 2) integer level-0 (x, y) of the finest scale.
+    """
+    if spec.stain is None:
+        return None
+    spread = np.linspace(0, max(0, len(xy) - 1), min(len(xy), STAIN_PATCHES)).astype(np.int64)
+    windows = slide.read_windows(
+        xy[np.unique(spread)],
+        size=spec.patch_px,
+        mpp=spec.mpp,
+        allow_upsampling=settings.allow_upsampling,
+    )
+    found = {index: np.array(window) for index, window in windows if window is not None}
+    return fit_stain_to_patches((found[index] for index in sorted(found)), spec.stain)
 
 
 def heatmap_grid(slide: Slide, settings: PredictSettings, spec: InputSpec) -> CellGrid:
@@ -118,10 +144,13 @@ def score_windows(
     predictor: Predictor,
     settings: PredictSettings,
     *,
+    stain: StainFit | None = None,
     threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return probability (N,) float32 and status (N,) uint8 of windows with top left corners xy,
     (N, 2) integer level-0 (x, y) of the finest scale.
+
+    stain is the fit of the slide, for a network that takes normalised pixels.
 
     A thread reads the next batches, decoding tiles on up to `threads` threads, while the network
     computes. At most four batches are in memory.
@@ -131,7 +160,7 @@ def score_windows(
     patches = slide.read_concentric(
         xy, predictor.spec, allow_upsampling=settings.allow_upsampling, threads=threads
     )
-    with closing(read_ahead(_batches(patches, settings))) as batches:
+    with closing(read_ahead(_batches(patches, settings, stain))) as batches:
         for batch in batches:
             scores = predictor(batch.windows)[:, predictor.spec.tumor].astype(np.float64)
             mean = scores.reshape(settings.orientations, -1).mean(axis=0)[: len(batch.indices)]
@@ -152,14 +181,17 @@ class _Batch:
 
 
 def _batches(
-    patches: Iterator[tuple[int, tuple[np.ndarray, ...] | None]], settings: PredictSettings
+    patches: Iterator[tuple[int, tuple[np.ndarray, ...] | None]],
+    settings: PredictSettings,
+    stain: StainFit | None,
 ) -> Iterator[_Batch]:
     """Batches of one size, so that the network is compiled once: a short one repeats its cells."""
     count, read = 0, dict[int, np.ndarray]()
     for index, patch in patches:
         count += 1
         if patch is not None:
-            read[index] = np.stack(patch)
+            windows = np.stack(patch)
+            read[index] = windows if stain is None else stain.apply(windows)
         if count == cells_per_call(settings):
             if read:
                 yield _batch(read, settings)

@@ -5,7 +5,6 @@ from .hard_negatives import add_hard_negatives
 from .inventory import Damage, StoreCheck, inventory, totals, verify_store
 from .metadata import SlidePatches
 from .montage import montage, save_montage
-from .normalise import StainFit, fit_stain
 from .plan import plan_patches
 from .sampling import Candidates, candidates, choose, slide_rng
 from .settings import AugmentSettings, HardSettings, TileSettings
@@ -21,7 +20,6 @@ __all__ = [
     "HardSettings",
     "PatchStore",
     "SlidePatches",
-    "StainFit",
     "StoreCheck",
     "TileSettings",
     "add_hard_negatives",
@@ -29,7 +27,6 @@ __all__ = [
     "centre_crop",
     "choose",
     "draw_augmentation",
-    "fit_stain",
     "inventory",
     "montage",
     "patch_rng",

@@ -4,18 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..wsi import Slide
+from ..wsi import STAIN_PATCHES, Slide, StainFit, fit_stain_to_patches
 from .augment import draw_augmentation, patch_rng
-from .normalise import StainFit, fit_stain
 from .plan import SlidePlan
 from .sampling import Candidates
 from .settings import TileSettings
 from .write import Pixels, rows_per_stack
 
 __all__ = ["augmented_copies", "fitted_stains", "read_pixels"]
-
-STAIN_PATCHES = 48  # patches of a slide that its stain is fitted to
-STAIN_STEP = 4  # every fourth px of them, in x and in y
 
 
 def read_pixels(
@@ -68,12 +64,9 @@ def fitted_stains(slide: Slide, plan: SlidePlan, settings: TileSettings) -> list
         allow_upsampling=settings.allow_upsampling,
     )
     # In the order of the plan, for the slide's own order is not promised to stay.
-    found = {index: window for index, window in windows if window is not None}
-    pixels = [
-        np.array(found[index][::STAIN_STEP, ::STAIN_STEP]).reshape(-1, 3) for index in sorted(found)
-    ]
-    sample = np.concatenate([np.zeros((0, 3), np.uint8), *pixels])
-    return [fit_stain(sample, method) for method in settings.stain]
+    found = {index: np.array(window) for index, window in windows if window is not None}
+    patches = [found[index] for index in sorted(found)]
+    return [fit_stain_to_patches(patches, method) for method in settings.stain]
 
 
 def augmented_copies(

@@ -22,9 +22,8 @@ import tensorstore
 from pydantic import ValidationError
 
 from ..storage import Location, StoreError, join_location, kvstore_spec, wait_for
-from ..wsi import InputSpec, StainMethod
+from ..wsi import InputSpec, StainFit, StainMethod
 from .metadata import Part, SlidePatches, attributes_of, describe, slides_of
-from .normalise import StainFit
 from .sampling import Candidates
 from .settings import TileSettings
 

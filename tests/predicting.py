@@ -22,7 +22,7 @@ from gigaslide.inference import predict as predict_module
 from gigaslide.inference.blocks import PredictBlocks
 from gigaslide.models import WEIGHTS, ModelCard, Predictor, hash_weights
 from gigaslide.storage import BlockRecord
-from gigaslide.wsi import InputSpec
+from gigaslide.wsi import InputSpec, StainMethod
 from stand_in import predictor_of
 
 QUICK = PredictSettings(orientations=1, threshold=0.6, batch_size=16)
@@ -51,13 +51,19 @@ def brightness(patches: np.ndarray) -> np.ndarray:
     return patches.mean(axis=(1, 2, 3)) / 255
 
 
-def write_model(folder: Path, *, centre_px: int = CENTRE, weights: bytes = b"weights") -> Path:
+def write_model(
+    folder: Path,
+    *,
+    centre_px: int = CENTRE,
+    weights: bytes = b"weights",
+    stain: StainMethod | None = None,
+) -> Path:
     """A model folder with a card and no network."""
     folder.mkdir(exist_ok=True)
     (folder / WEIGHTS).write_bytes(weights)
     ModelCard(
         architecture="inception_v3_small",
-        input_spec=InputSpec(patch_px=SIDE, centre_px=centre_px, mpps=(0.5,)),
+        input_spec=InputSpec(patch_px=SIDE, centre_px=centre_px, mpps=(0.5,), stain=stain),
         parameters={"all": 1},
         training={},
         weights_sha256=hash_weights(folder),

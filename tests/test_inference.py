@@ -10,7 +10,7 @@ from gigaslide.inference import (
     predict_slide,
 )
 from gigaslide.storage import SpacingError
-from gigaslide.wsi import CellStatus, Heatmap, open_slide, orient
+from gigaslide.wsi import CellStatus, Heatmap, fit_stain_to_patches, open_slide, orient
 from stand_in import predictor_of
 
 SIDE, CENTRE = 75, 32  # of `predictor_of`
@@ -19,6 +19,26 @@ SIDE, CENTRE = 75, 32  # of `predictor_of`
 def position_score(patches: np.ndarray) -> np.ndarray:
     """Rotation-free function of the middle pixel, whose value tells its place."""
     return patches[:, SIDE // 2, SIDE // 2].astype(np.float64) @ (1.0, 3.0, 7.0) / (11 * 255)
+
+
+def test_a_network_of_normalised_pixels_gets_them(tmp_path):
+    """One fit for the slide, to windows spread over its tissue."""
+    path = write_tiff(tmp_path / "s.tif", stained_slide(1))
+    settings = PredictSettings(orientations=1)
+    seen = []
+
+    def keep(patches: np.ndarray) -> np.ndarray:
+        seen.extend(patches.copy())
+        return np.zeros(len(patches))
+
+    with open_slide(path) as slide:
+        for stain in (None, "reinhard"):
+            predict_slide(slide, predictor_of(keep, stain=stain), settings, slide_id="s")
+    plain, normalised = np.array_split(np.array(seen), 2)
+    fit = fit_stain_to_patches(plain, "reinhard")
+    assert np.abs(plain.mean(axis=(0, 1, 2)) - normalised.mean(axis=(0, 1, 2))).max() > 2
+    difference = fit.apply(plain).astype(np.float64) - normalised
+    assert np.abs(difference).mean() < 1  # that of the slide is fitted to 48 windows
 
 
 def test_each_cell_shows_the_window_around_it(coded_slide):

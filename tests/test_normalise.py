@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 from conftest import as_cohort
-from gigaslide.patching import PatchStore, StainFit, fit_stain
+from gigaslide.patching import PatchStore
 from gigaslide.storage import StoreError
-from gigaslide.wsi import StainMethod
+from gigaslide.wsi import StainFit, StainMethod, fit_stain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiling import made_slide, tile

@@ -73,6 +73,18 @@ def test_blocks_give_the_heatmap_of_the_slide_at_once(slides, model, predicted, 
     assert content(tmp_path) == predicted
 
 
+def test_blocks_normalise_the_stain_as_the_slide_at_once_does(slides, predicted, tmp_path):
+    model = write_model(tmp_path / "model", stain="reinhard")
+    predict(slides, model, tmp_path / "out")
+    slide = slides.slides[0]
+    with open_slide(slide.path) as opened:
+        network = predictor_of(brightness, stain="reinhard")
+        whole = predict_slide(opened, network, QUICK, slide_id=slide.id)
+    found = Heatmap.load(tmp_path / "out" / slide.id / "heatmap.zarr")
+    assert found.content_sha256 == whole.content_sha256
+    assert content(tmp_path / "out") != predicted
+
+
 def test_two_workers_give_the_same_files(slides, model, predicted, tmp_path):
     summary = predict(slides, model, tmp_path, workers=2, memory_gb=1.5)
     assert len(summary.pace.workers) == 2

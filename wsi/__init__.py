@@ -24,6 +24,7 @@ from .settings import TissueSettings
 from .slide import Slide, SlideInfo, open_slide
 from .slide_frame import SlideFrame
 from .spacing import describe_unlikely_mpp, warn_of_unlikely_mpp
+from .stain_fit import STAIN_PATCHES, StainFit, fit_stain, fit_stain_to_patches
 from .tiles import UnreadableTile
 from .tissue import TissueMask, tissue_in_image, tissue_mask
 
@@ -32,6 +33,7 @@ __all__ = [
     "CLASSES",
     "DEFAULT_GROUPS",
     "ORIENTATIONS",
+    "STAIN_PATCHES",
     "Annotation",
     "AnnotationOrigin",
     "CellGrid",
@@ -48,6 +50,7 @@ __all__ = [
     "Slide",
     "SlideFrame",
     "SlideInfo",
+    "StainFit",
     "StainMethod",
     "TissueMask",
     "TissueSettings",
@@ -56,6 +59,8 @@ __all__ = [
     "annotation_suffix",
     "ceil_div",
     "describe_unlikely_mpp",
+    "fit_stain",
+    "fit_stain_to_patches",
     "floor_div",
     "heatmap_colours",
     "invert_white_is_zero",
