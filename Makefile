@@ -10,10 +10,10 @@ SLIDES ?= 4
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real test-cluster test-pages same-content fuzz lint format docs dist bench clean
+.PHONY: help demo test test-real test-cluster test-pages same-content fuzz lint format docs dist study-weights bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gigaslide needs Python >= 3.11; run make PYTHON=python3.12 …"; exit 1; }
@@ -63,6 +63,9 @@ docs: $(READY)  ## build the documentation into site/; open site/index.html
 
 dist: $(READY)  ## build sdist and wheel into dist/, install the wheel elsewhere and run its demo
 	.ci/dist $(BIN)/python
+
+study-weights: $(READY)  ## fetch ImageNet weights of EfficientNet-Lite0 into study-weights/
+	$(BIN)/python benchmarks/study_weights.py study-weights
 
 bench: $(READY)  ## seconds, patches per second and peak memory of every stage
 	$(BIN)/python benchmarks/stages.py

@@ -8,7 +8,7 @@ from .architectures import (
     ARCHITECTURES,
     Architecture,
     ArchitectureName,
-    InceptionOptions,
+    NetworkOptions,
     build_network,
     find_architecture,
 )
@@ -23,6 +23,7 @@ from .card import (
 )
 from .device import describe_device
 from .ensemble import Ensemble
+from .initial_weights import fill_network, hash_initial_weights
 from .predictor import Predictor, load_network, load_predictor
 from .runtimes import RUNTIMES, Forward, RuntimeName
 
@@ -35,15 +36,17 @@ __all__ = [
     "ArchitectureName",
     "Ensemble",
     "Forward",
-    "InceptionOptions",
     "ModelCard",
+    "NetworkOptions",
     "OperatingThreshold",
     "Predictor",
     "RuntimeName",
     "build_network",
     "choose_backend",
     "describe_device",
+    "fill_network",
     "find_architecture",
+    "hash_initial_weights",
     "hash_weights",
     "keep_large_buffers",
     "load_network",

@@ -7,7 +7,6 @@ it does to the pixels first is inside it. Nothing here imports Keras before a ne
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -23,30 +22,87 @@ __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "ArchitectureName",
-    "InceptionOptions",
+    "NetworkOptions",
     "build_network",
     "find_architecture",
 ]
 
-HDF5_BYTES = 800_000  # of a weights file besides its numbers: names and tables of 378 arrays
+Tower = Callable[["keras.KerasTensor", "NetworkOptions", str], "keras.KerasTensor"]
+"""Part of a network for one scale, see `Architecture.tower`."""
+APPLICATIONS: tuple[tuple[str, str, int, int, float], ...] = (
+    ("InceptionResNetV2", "tf", 75, 54_339_810, 4),
+    ("MobileNet", "tf", 32, 3_230_914, 36),
+    ("MobileNetV2", "tf", 32, 2_260_546, 32),
+    ("NASNetLarge", "tf", 32, 84_924_884, 2),
+    ("NASNetMobile", "tf", 32, 4_271_830, 23),
+    ("ResNet50V2", "tf", 32, 23_568_898, 7),
+    ("ResNet101V2", "tf", 32, 42_630_658, 6),
+    ("ResNet152V2", "tf", 32, 58_335_746, 3),
+    ("Xception", "tf", 71, 20_865_578, 5),
+    ("DenseNet121", "torch", 32, 7_039_554, 8),
+    ("DenseNet169", "torch", 32, 12_646_210, 6),
+    ("DenseNet201", "torch", 32, 18_325_826, 6),
+    ("ResNet50", "caffe", 32, 23_591_810, 12),
+    ("ResNet101", "caffe", 32, 42_662_274, 4),
+    ("ResNet152", "caffe", 32, 58_375_042, 4),
+    ("VGG16", "caffe", 32, 14_715_714, 4),
+    ("VGG19", "caffe", 32, 20_025_410, 3),
+    ("ConvNeXtBase", "inside", 32, 87_568_514, 2),
+    ("ConvNeXtLarge", "inside", 32, 196_233_410, 2),
+    ("ConvNeXtSmall", "inside", 32, 49_456_226, 1),
+    ("ConvNeXtTiny", "inside", 32, 27_821_666, 2),
+    ("ConvNeXtXLarge", "inside", 32, 348_152_066, 2),
+    ("EfficientNetB0", "inside", 32, 4_052_133, 46),
+    ("EfficientNetB1", "inside", 32, 6_577_801, 31),
+    ("EfficientNetB2", "inside", 32, 7_771_387, 9),
+    ("EfficientNetB3", "inside", 32, 10_786_609, 16),
+    ("EfficientNetB4", "inside", 32, 17_677_409, 16),
+    ("EfficientNetB5", "inside", 32, 28_517_625, 11),
+    ("EfficientNetB6", "inside", 32, 40_964_753, 8),
+    ("EfficientNetB7", "inside", 32, 64_102_809, 2),
+    ("EfficientNetV2B0", "inside", 32, 5_921_874, 42),
+    ("EfficientNetV2B1", "inside", 32, 6_933_686, 32),
+    ("EfficientNetV2B2", "inside", 32, 8_772_192, 27),
+    ("EfficientNetV2B3", "inside", 32, 12_933_696, 21),
+    ("EfficientNetV2L", "inside", 32, 117_749_410, 2),
+    ("EfficientNetV2M", "inside", 32, 53_152_950, 7),
+    ("EfficientNetV2S", "inside", 32, 20_333_922, 14),
+    ("MobileNetV3Large", "inside", 32, 2_998_274, 76),
+    ("MobileNetV3Small", "inside", 32, 940_274, 134),
+)
+"""Networks of keras.applications: name, key of `PIXELS`, smallest patch, and what `Architecture`
+calls parameters and windows_per_s (roughly; 2 where not tried)."""
+HDF5_BYTES = 2_100  # of a weights file for each array, besides its numbers: name and table
 
 
-class InceptionOptions(Settings):
-    """Options of the Inception networks."""
+PIXELS = {
+    "tf": "RGB in [0, 255], scaled to [-1, 1]",
+    "torch": "RGB in [0, 255], less ImageNet's mean, by its standard deviation",
+    "caffe": "BGR in [0, 255], less ImageNet's mean",
+    "inside": "RGB in [0, 255]; scaled by the network's first layers",
+}
+"""Preprocessing of the networks of keras.applications, in words."""
+
+
+class NetworkOptions(Settings):
+    """Options of every network. The card of a model holds them."""
 
     batch_norm_momentum: float = Field(default=0.99, ge=0, lt=1)
     """Momentum of the running statistics of batch normalisation; used in training only."""
+    dropout: float = Field(default=0, ge=0, lt=1)
+    """Share of the features that are left out at random before the classifier; used in training
+    only."""
+    shrink: int = Field(default=1, ge=1, le=8)
+    """Factor by which the network first shrinks its patches, by the mean of squares of px."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """One kind of network: how it is built, what it takes, how large it is."""
 
-    build: Callable[[InputSpec, Any], "keras.Model"]
-    """From input spec and options to a network with random weights."""
-    options: type[Settings]
-    """Model of the options. An option is set by the field of `TrainSettings` of the same name, and
-    keeps its default where there is no such field."""
+    tower: Tower
+    """From pixels (N, P, P, 3) RGB in [0, 255] to a map of features (N, p, p, C), with random
+    weights. Its layers' names end in the third argument, so that a network may have several."""
     min_patch_px: int
     """Smallest side of a patch."""
     preprocessing: str
@@ -57,39 +113,101 @@ class Architecture:
     """Windows of 299 px that Keras scores per second on 2 cores with AVX2; for the estimates of
     `gigaslide doctor`."""
 
+    arrays: int = 378
+    """Arrays of numbers in its weights file, roughly."""
+    application: str = ""
+    """Name in keras.applications whose ImageNet weights fit; empty if there are none."""
+
     @property
     def weights_bytes(self) -> int:
         """Approximate size of a weights file: float32 numbers and HDF5's tables."""
-        return 4 * self.parameters + HDF5_BYTES
+        return 4 * self.parameters + HDF5_BYTES * self.arrays
 
 
-def _inception_v3(
-    spec: InputSpec, options: InceptionOptions, *, multiplier: float
-) -> "keras.Model":
-    from .inception import build_inception_v3
+def _inception(multiplier: float) -> Tower:
+    def tower(
+        pixels: "keras.KerasTensor", options: NetworkOptions, suffix: str
+    ) -> "keras.KerasTensor":
+        from .inception import inception_v3_features
 
-    return build_inception_v3(spec, options, multiplier=multiplier)
+        return inception_v3_features(pixels, options, suffix, multiplier=multiplier)
+
+    return tower
+
+
+def _lite0(
+    pixels: "keras.KerasTensor", options: NetworkOptions, suffix: str
+) -> "keras.KerasTensor":
+    from .efficientnet_lite import efficientnet_lite0_features
+
+    return efficientnet_lite0_features(pixels, options, suffix)
+
+
+def _compact(
+    pixels: "keras.KerasTensor", options: NetworkOptions, suffix: str
+) -> "keras.KerasTensor":
+    from .compact import compact_features
+
+    return compact_features(pixels, options, suffix)
+
+
+def _application(name: str, pixels: str) -> Tower:
+    def tower(
+        image: "keras.KerasTensor", options: NetworkOptions, suffix: str
+    ) -> "keras.KerasTensor":
+        from .applications import application_features
+
+        return application_features(image, options, suffix, name=name, pixels=pixels)
+
+    return tower
 
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "compact": Architecture(
+        tower=_compact,
+        min_patch_px=48,
+        preprocessing=PIXELS["tf"],
+        parameters=193_514,
+        arrays=27,
+        windows_per_s=90.0,
+    ),
     "inception_v3_small": Architecture(
-        build=partial(_inception_v3, multiplier=0.1),
-        options=InceptionOptions,
+        tower=_inception(0.1),
         min_patch_px=75,
-        preprocessing="RGB in [0, 255], scaled to [-1, 1]",
+        preprocessing=PIXELS["tf"],
         parameters=283_759,
         windows_per_s=116.0,
     ),
     "inception_v3": Architecture(
-        build=partial(_inception_v3, multiplier=1.0),
-        options=InceptionOptions,
+        tower=_inception(1.0),
         min_patch_px=75,
-        preprocessing="RGB in [0, 255], scaled to [-1, 1]",
+        preprocessing=PIXELS["tf"],
         parameters=21_806_882,
         windows_per_s=8.9,
+        application="InceptionV3",
     ),
+    "efficientnet_lite0": Architecture(
+        tower=_lite0,
+        min_patch_px=32,
+        preprocessing="(RGB in [0, 255] - 127) / 128",
+        parameters=3_415_586,
+        arrays=247,
+        windows_per_s=60.0,
+    ),
+    **{
+        name: Architecture(
+            tower=_application(name, pixels),
+            min_patch_px=min_patch_px,
+            preprocessing=PIXELS[pixels],
+            parameters=parameters,
+            windows_per_s=windows_per_s,
+            application=name,
+        )
+        for name, pixels, min_patch_px, parameters, windows_per_s in APPLICATIONS
+    },
 }
-"""Architectures by the name that the option and a model card give."""
+"""Architectures by the name that the option and a model card give. Those in capitals are the
+networks of keras.applications."""
 
 if TYPE_CHECKING:
     ArchitectureName = str
@@ -122,13 +240,37 @@ def build_network(
     """
     prepare_keras()
     architecture = find_architecture(name)
-    if spec.patch_px < architecture.min_patch_px:
-        raise ModelError(
-            f"architecture {name}: patches of {spec.patch_px} px are too small; set patch_px to "
-            f"{architecture.min_patch_px} or more"
-        )
     try:
-        checked = architecture.options.model_validate(dict(options or {}))
+        checked = NetworkOptions.model_validate(dict(options or {}))
     except ValidationError as error:
         raise ModelError(f"architecture {name}: options cannot be used: {error}") from error
-    return architecture.build(spec, checked)
+    least_px = architecture.min_patch_px * checked.shrink
+    if spec.patch_px < least_px:
+        raise ModelError(
+            f"architecture {name}: patches of {spec.patch_px} px are too small; set patch_px to "
+            f"{least_px} or more, or shrink to less than {checked.shrink}"
+        )
+    return _join_towers(spec, architecture.tower, checked)
+
+
+def _join_towers(spec: InputSpec, tower: Tower, options: NetworkOptions) -> "keras.Model":
+    """Build one tower a scale, and a classifier on their mean features side by side."""
+    import keras
+
+    patches: Any = keras.Input(spec.shape, name="patches")
+    means = []
+    for number, mpp in enumerate(spec.mpps):
+        suffix = f"_{mpp:g}".replace(".", "_") if len(spec.mpps) > 1 else ""
+        if suffix:
+            image = patches[:, number]
+        else:
+            image: Any = keras.layers.Reshape(spec.shape[1:], name="only_scale")(patches)
+        if options.shrink > 1:
+            image = keras.layers.AveragePooling2D(options.shrink, name=f"shrunk{suffix}")(image)
+        mean = keras.layers.GlobalAveragePooling2D(name=f"mean_over_grid{suffix}")
+        means.append(mean(tower(image, options, suffix)))
+    features: Any = keras.layers.Concatenate(name="scales")(means) if len(means) > 1 else means[0]
+    if options.dropout:
+        features = keras.layers.Dropout(options.dropout, name="dropout")(features)
+    scores = keras.layers.Dense(len(spec.classes), activation="softmax", name="classifier")
+    return keras.Model(patches, scores(features))

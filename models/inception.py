@@ -3,38 +3,29 @@
 
 import re
 from collections import Counter
+from typing import Any
 
 import keras
 
-from ..storage import ModelError
-from ..wsi import InputSpec
-from .architectures import InceptionOptions
+from .architectures import NetworkOptions
 
-__all__ = ["build_inception_v3"]
+__all__ = ["inception_v3_features"]
 
 LEAST_FILTERS = 16  # of a layer, whatever the multiplier; as TF-Slim's min_depth
 NUMBERED = re.compile(r"(conv2d|batch_normalization|activation|concatenate|\w+_pooling2d)(_\d+)?")
 
 
-def build_inception_v3(
-    spec: InputSpec, options: InceptionOptions, *, multiplier: float
-) -> keras.Model:
-    """Build InceptionV3 for patches of one scale, with random weights.
+def inception_v3_features(
+    pixels: keras.KerasTensor, options: NetworkOptions, suffix: str, *, multiplier: float
+) -> keras.KerasTensor:
+    """Tower of InceptionV3, see `Architecture.tower`. Pixels are scaled to [-1, 1] inside.
 
     multiplier scales the filters of every layer, as TF-Slim's depth multiplier: 0.1 gives the small
     network (283 759 parameters for two classes, 279 791 of them trained), 1 the full one
-    (21 806 882). Pixels are scaled to [-1, 1] inside.
-
-    Raises:
-        ModelError: patches of several scales.
+    (21 806 882).
     """
-    if len(spec.mpps) != 1:
-        raise ModelError(
-            f"InceptionV3 takes patches of one scale, these have {len(spec.mpps)} ({spec.mpps} "
-            "µm/px); train on a store of one scale"
-        )
-    shape = spec.shape[1:]
-    base = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=shape)  # pyright: ignore[reportArgumentType]
+    build: Any = keras.applications.InceptionV3
+    base = build(include_top=False, weights=None, input_shape=pixels.shape[1:])
 
     made: Counter[str] = Counter()
 
@@ -53,9 +44,6 @@ def build_inception_v3(
         return layer.__class__.from_config(config)
 
     base = keras.models.clone_model(base, clone_function=adapt)
-    patches = keras.Input(spec.shape, name="patches")
-    image = keras.layers.Reshape(shape, name="only_scale")(patches)
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, name="to_minus_one_to_one")(image)
-    pooled = keras.layers.GlobalAveragePooling2D(name="mean_over_grid")(base(scaled))
-    scores = keras.layers.Dense(len(spec.classes), activation="softmax", name="classifier")(pooled)
-    return keras.Model(patches, scores)
+    base.name = f"{base.name}{suffix}"
+    scale = keras.layers.Rescaling(1 / 127.5, offset=-1, name=f"to_minus_one_to_one{suffix}")
+    return base(scale(pixels))

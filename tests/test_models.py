@@ -104,7 +104,6 @@ def test_networks_have_the_size_that_the_registry_gives(name, tmp_path):
             {},
             ["74", "75", "patch_px"],
         ),
-        ("inception_v3", InputSpec(patch_px=75, centre_px=32, mpps=(0.5, 1)), {}, ["one scale"]),
         ("inception_v3", SPEC, {"batch_norm_momentum": 2}, ["batch_norm_momentum"]),
         ("inception_v3", SPEC, {"depth": 2}, ["depth"]),
     ],
@@ -113,6 +112,42 @@ def test_a_network_that_cannot_be_built_is_refused(name, spec, options, facts):
     with pytest.raises(ModelError) as caught:
         build_network(name, spec, options)
     assert all(fact in str(caught.value) for fact in facts)
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("MobileNetV2", "mobilenet_v2"),
+        ("ResNet50V2", "resnet_v2"),
+        ("DenseNet121", "densenet"),
+        ("VGG16", "vgg16"),
+        ("EfficientNetV2B0", "efficientnet_v2"),
+        ("MobileNetV3Small", "mobilenet_v3"),
+    ],
+)
+def test_a_network_of_keras_has_its_own_preprocessing_inside(name, module):
+    network = build_network(name, SPEC)
+    (tower,) = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    preprocess = getattr(keras.applications, module).preprocess_input
+    pixels = PATCHES[:2, 0].astype(np.float32)
+    wanted = np.asarray(tower(preprocess(pixels.copy()))).mean(axis=(1, 2))
+    inside = keras.Model(network.inputs, network.layers[-1].input)
+    np.testing.assert_allclose(np.asarray(inside([PATCHES[:2]])), wanted, rtol=1e-4, atol=1e-4)
+    assert parameter_counts(network)["all"] == ARCHITECTURES[name].parameters
+
+
+def test_a_network_of_two_scales_has_a_tower_for_each():
+    spec = SPEC.model_copy(update={"mpps": (0.5, 1.0)})
+    network = build_network("inception_v3_small", spec)
+    patches = np.repeat(PATCHES[:2], 2, axis=1)
+    scores = np.asarray(network(patches))
+    assert scores.shape == (2, 2)
+    for scale in range(2):
+        changed = patches.copy()
+        changed[:, scale] //= 2
+        assert not np.allclose(np.asarray(network(changed)), scores, atol=1e-7)
+    one = ARCHITECTURES["inception_v3_small"].parameters
+    assert 1.9 * one < parameter_counts(network)["all"] < 2 * one + 8
 
 
 @pytest.mark.parametrize(

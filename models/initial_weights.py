@@ -1,0 +1,162 @@
+"""Weights that a training begins with: of another model, of a file, or of ImageNet.
+
+Only numbers are read, from HDF5. Code that a .keras file may hold is never run, and links to other
+files are not followed.
+"""
+
+import hashlib
+import io
+import logging
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..storage import ModelError, format_count
+from .architectures import find_architecture
+from .card import CARD, WEIGHTS, ModelCard
+
+if TYPE_CHECKING:
+    import h5py
+    import keras
+
+__all__ = ["IMAGENET", "fill_network", "hash_initial_weights"]
+
+logger = logging.getLogger(__name__)
+
+IMAGENET = "imagenet"
+TOWER = re.compile(r"^layers/functional(_\d+)?/")  # a network within the network, as Keras saves it
+OPTIMISER = "optimizer/"
+
+
+def fill_network(network: "keras.Model", architecture: str, source: str) -> None:
+    """Give a network the weights of a source wherever place and shape are equal; the others stay
+    random, and a message tells which.
+
+    source is a model folder, a .weights.h5 or .keras file, or "imagenet". Weights of one tower fill
+    every tower of the same kind.
+
+    Raises:
+        ModelError: no such source, or less than half of the network's arrays fit.
+    """
+    import h5py
+
+    with tempfile.TemporaryDirectory() as folder:
+        given = _read_imagenet(network, architecture) if source == IMAGENET else _read(Path(source))
+        path = Path(folder) / WEIGHTS
+        network.save_weights(path)
+        with h5py.File(path, "r+") as file:
+            wanted = dict(_arrays(file))
+            random = []
+            for place, dataset in wanted.items():
+                found = _find(place, given)
+                if found is not None and found.shape == dataset.shape:
+                    dataset[...] = found
+                else:
+                    random.append(place)
+        taken = len(wanted) - len(random)
+        if taken < len(wanted) / 2:  # some shapes are alike by chance
+            raise ModelError(
+                f"{source}: {taken} of its {format_count(len(given), 'array')} fit {architecture}, "
+                f"which has {len(wanted)}; {_advise(Path(source))}"
+            )
+        network.load_weights(path)
+    layers = sorted({place.split("/vars/")[0].removeprefix("layers/") for place in random})
+    logger.info("%s: %d of %d arrays taken", source, taken, len(wanted))
+    if layers:
+        logger.warning("%s: without weights for %s, which begin at random", source, _some(layers))
+
+
+def hash_initial_weights(source: str) -> str:
+    """SHA-256 of the file of such a source; "imagenet" is its own hash.
+
+    Raises:
+        ModelError: no such file.
+    """
+    if source == IMAGENET:
+        return source
+    return hashlib.sha256(_locate(Path(source)).read_bytes()).hexdigest()
+
+
+def _locate(source: Path) -> Path:
+    path = source / WEIGHTS if (source / CARD).exists() else source
+    if not path.is_file():
+        raise ModelError(
+            f"{source}: no such weights; give a model folder, a .weights.h5 or .keras file, or "
+            f"{IMAGENET}"
+        )
+    return path
+
+
+def _read(source: Path) -> dict[str, np.ndarray]:
+    import h5py
+
+    path = _locate(source)
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                content = archive.read("model.weights.h5")
+        else:
+            content = path.read_bytes()
+        with h5py.File(io.BytesIO(content), "r") as file:
+            return {place: dataset[...] for place, dataset in _arrays(file)}
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"{path}: not weights that Keras 3 saved ({error}); give a .weights.h5 or .keras file"
+        ) from error
+
+
+def _arrays(file: "h5py.File") -> Iterator[tuple[str, "h5py.Dataset"]]:
+    """Yield the arrays of a network by their place; those of its optimiser are left out."""
+    places: list[str] = []
+    file.visit(places.append)  # which follows no links to other files
+    for place in places:
+        item: Any = file[place]
+        if hasattr(item, "shape") and not place.startswith(OPTIMISER):
+            yield place, item
+
+
+def _find(place: str, given: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Find the array of a place: of the same place, of the first tower, or of a lone tower."""
+    of_first_tower = TOWER.sub("layers/functional/", place)
+    alone = TOWER.sub("", place)
+    return given.get(place, given.get(of_first_tower, given.get(alone)))
+
+
+def _read_imagenet(network: "keras.Model", architecture: str) -> dict[str, np.ndarray]:
+    import keras
+
+    towers = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    build = getattr(keras.applications, find_architecture(architecture).application or "", None)
+    if build is None:
+        raise ModelError(
+            f"architecture {architecture}: Keras has no ImageNet weights for it; give a file of "
+            "weights with --initial-weights FILE"
+        )
+    shape = towers[0].input_shape[1:]
+    try:
+        tower = build(include_top=False, weights="imagenet", input_shape=shape)
+    except Exception as error:  # of several classes, by the way in which the network fails
+        raise ModelError(
+            f"architecture {architecture}: its ImageNet weights cannot be fetched "
+            f"({str(error)[:200]}); fetch the file named there where there is internet, and give "
+            "it with --initial-weights FILE"
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        tower.save_weights(Path(folder) / WEIGHTS)
+        return _read(Path(folder) / WEIGHTS)
+
+
+def _advise(source: Path) -> str:
+    if (source / CARD).exists():
+        return f"give --architecture {ModelCard.load(source).architecture}, that of {source}"
+    return "give weights of this architecture, saved by Keras 3"
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

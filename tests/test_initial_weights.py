@@ -1,0 +1,118 @@
+"""Weights that a training begins with: from a model folder, a file, a single tower."""
+
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from gigaslide.models import (
+    ARCHITECTURES,
+    WEIGHTS,
+    ModelCard,
+    build_network,
+    fill_network,
+    hash_initial_weights,
+    hash_weights,
+    parameter_counts,
+)
+from gigaslide.storage import ModelError
+from gigaslide.wsi import InputSpec
+from tiny_network import TINY
+
+SPEC = InputSpec(patch_px=75, centre_px=32, mpps=(0.5,))
+TWO_SCALES = SPEC.model_copy(update={"mpps": (0.5, 1.0)})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny():
+    ARCHITECTURES["tiny"] = TINY
+    yield
+    del ARCHITECTURES["tiny"]
+
+
+def network_of(seed: int, spec: InputSpec = SPEC, name: str = "tiny") -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    return build_network(name, spec)
+
+
+def weights_of(network: keras.Model) -> list[np.ndarray]:
+    return [np.asarray(weight) for weight in network.get_weights()]
+
+
+def are_equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(some, others, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["model folder", "file", "keras"])
+def test_a_network_begins_with_the_weights_of_another(tmp_path, kind):
+    source = network_of(1)
+    if kind == "keras":
+        path = tmp_path / "their.keras"
+        source.save(path)
+    else:
+        path = tmp_path / WEIGHTS
+        source.save_weights(path)
+    if kind == "model folder":
+        ModelCard(
+            architecture="tiny",
+            input_spec=SPEC,
+            parameters=parameter_counts(source),
+            training={},
+            weights_sha256=hash_weights(tmp_path),
+        ).save(tmp_path)
+        path = tmp_path
+    network = network_of(2)
+    assert not are_equal(weights_of(network), weights_of(source))
+    fill_network(network, "tiny", str(path))
+    assert are_equal(weights_of(network), weights_of(source))
+    assert hash_initial_weights(str(path)) != hash_initial_weights("imagenet")
+
+
+def test_what_does_not_fit_stays_random_and_is_told(tmp_path, caplog):
+    source = network_of(1, SPEC.model_copy(update={"classes": ("normal", "tumor", "benign")}))
+    source.save_weights(tmp_path / "three.weights.h5")
+    network = network_of(2)
+    before, *_ = weights_of(network)[-2:]
+    fill_network(network, "tiny", str(tmp_path / "three.weights.h5"))
+    filled = weights_of(network)
+    assert are_equal(filled[:-2], weights_of(source)[:-2])
+    assert np.array_equal(filled[-2], before)
+    assert "dense" in caplog.text
+
+
+def test_the_weights_of_one_tower_fill_every_tower(tmp_path):
+    lone = network_of(1, name="MobileNetV3Small")
+    lone.save_weights(tmp_path / WEIGHTS)
+    network = network_of(2, TWO_SCALES, name="MobileNetV3Small")
+    fill_network(network, "MobileNetV3Small", str(tmp_path / WEIGHTS))
+    wanted = weights_of(lone)[:-2]
+    towers = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    assert len(towers) == 2
+    for tower in towers:
+        assert are_equal(tower.get_weights(), wanted)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"no weights"])
+def test_no_weights_are_refused(tmp_path, content):
+    path: Path = tmp_path / "their.weights.h5"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"their\.weights\.h5"):
+        fill_network(network_of(0), "tiny", str(path))
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    network_of(1, name="MobileNetV3Small").save_weights(tmp_path / WEIGHTS)
+    with pytest.raises(ModelError, match=r"arrays fit inception_v3_small"):
+        fill_network(
+            network_of(0, name="inception_v3_small"), "inception_v3_small", str(tmp_path / WEIGHTS)
+        )
+
+
+def test_fault_42_links_to_other_files_are_not_followed(tmp_path):
+    network_of(1).save_weights(tmp_path / "secret.weights.h5")
+    with h5py.File(tmp_path / "their.weights.h5", "w") as file:
+        file["layers"] = h5py.ExternalLink(str(tmp_path / "secret.weights.h5"), "/layers")
+    with pytest.raises(ModelError, match="0 of its 0 arrays"):
+        fill_network(network_of(0), "tiny", str(tmp_path / "their.weights.h5"))
