@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from ..batch import BatchSettings
 from ..cohort import Cohort
-from ..patching import AugmentSettings, TileSettings
+from ..patching import TileSettings
 from ..phantom import PhantomSettings
 from ..training import TrainSettings
 from .options import Batch
@@ -72,9 +72,6 @@ def demo_settings(seed: int, *, quick: bool) -> tuple[PhantomSettings, RunSettin
         tile=TileSettings(
             patch_px=139, centre_px=64, tumor_per_slide=patches, normal_per_slide=patches
         ),
-        # The paper's colours take far more examples to learn through than minutes allow.
-        train=TrainSettings(
-            examples=examples, augment=AugmentSettings(brightness=0.1, contrast=0.3)
-        ),
+        train=TrainSettings(examples=examples),
     )
     return phantoms, settings

@@ -12,6 +12,7 @@ __all__ = ["HelpWriter", "format_default"]
 
 NAME_WIDTH = 28
 SHORT_CHOICES = 14
+MOST_CHOICES, SOME_CHOICES = 12, 3  # listed; more of them are counted
 
 
 def format_default(default: Any) -> str | None:
@@ -100,6 +101,9 @@ def _metavar(entry: HelpEntry) -> str:
 
 def _notes(entry: HelpEntry) -> Iterable[str]:
     if entry.choices and _metavar(entry) == "CHOICE":
-        yield f"[choices: {', '.join(filter(None, entry.choices))}]"
+        choices = list(filter(None, entry.choices))
+        if len(choices) > MOST_CHOICES:
+            choices[SOME_CHOICES:] = [f"and {len(choices) - SOME_CHOICES} more"]
+        yield f"[choices: {', '.join(choices)}]"
     if entry.default is not None:
         yield f"[default: {entry.default}]"

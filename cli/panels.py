@@ -43,9 +43,20 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "TissueSettings": ("method", "mpp", "cut_ink", "min_area_um2", "min_hole_um2"),
     },
     "Hard negatives": {"HardSettings": ("threshold", "per_slide")},
-    "Network": {"TrainSettings": ("architecture",)},
+    "Network": {
+        "TrainSettings": (
+            "architecture",
+            "initial_weights",
+            "freeze",
+            "scales",
+            "shrink",
+            "stain",
+            "dropout",
+        ),
+    },
     "Training": {
         "TrainSettings": (
+            "recipe",
             "examples",
             "batch_size",
             "validate_every",
@@ -55,7 +66,14 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "Learning rate and optimiser": {
         "TrainSettings": (
+            "optimizer",
             "learning_rate",
+            "schedule",
+            "warm_up",
+            "weight_decay",
+            "clip_norm",
+            "label_smoothing",
+            "average",
             "halve_every",
             "cooldown",
             "momentum",
@@ -150,7 +168,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 the rest. Every field stands in one panel; settings within settings under their own class."""
 
 LOCATION = ("workers", "cluster")
-NETWORK = ("train.architecture", "train.examples")
+NETWORK = ("train.recipe", "train.architecture", "train.examples")
 EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "demo": ("quick", "seed", *LOCATION),
     "run": ("mpp", "patch-px", "centre-px", *NETWORK, *LOCATION),
@@ -165,7 +183,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         "from-heatmaps",
         *LOCATION,
     ),
-    "train": ("architecture", "examples", "batch-size", "seed", "learning-rate"),
+    "train": ("recipe", "architecture", "initial-weights", "examples", "seed"),
     "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits", *LOCATION),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),
     "compare": ("further", "split", "resamples"),

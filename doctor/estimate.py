@@ -151,4 +151,6 @@ def _estimate_evaluation(
 def _windows_per_s(settings: DoctorSettings, cores: int) -> float:
     """Windows that the network scores per second, in one orientation."""
     measured = find_architecture(settings.train.architecture).windows_per_s
-    return measured * cores / MEASURED_CORES * (MEASURED_PX / settings.tile.patch_px) ** 2
+    spec = settings.tile.input_spec
+    side = spec.patch_px / settings.train.network_options(spec).shrink
+    return measured * cores / MEASURED_CORES * (MEASURED_PX / side) ** 2

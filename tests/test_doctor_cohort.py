@@ -123,7 +123,7 @@ def test_the_network_takes_its_time_with_examples_orientations_and_cores(pair):
 
 
 def test_a_network_that_is_only_in_the_registry_is_estimated(good_checkup, monkeypatch):
-    small = ARCHITECTURES["inception_v3_small"]
+    small = ARCHITECTURES["compact"]
     slower = replace(small, parameters=10**7, windows_per_s=small.windows_per_s / 10)
     monkeypatch.setitem(ARCHITECTURES, "another", slower)
     train = TrainSettings()

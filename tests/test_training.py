@@ -11,14 +11,24 @@ from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.doctor.estimate import WEIGHTS_WRITTEN
-from gigaslide.models import ARCHITECTURES, CARD, WEIGHTS, ModelCard, build_network
+from gigaslide.inference import PredictSettings, predict_slide
+from gigaslide.models import (
+    ARCHITECTURES,
+    CARD,
+    WEIGHTS,
+    ModelCard,
+    build_network,
+    load_network,
+    load_predictor,
+)
 from gigaslide.patching import AugmentSettings, PatchStore, TileSettings, centre_crop, tile_cohort
 from gigaslide.storage import ModelError, SettingsError
 from gigaslide.training import Sampler, TrainSettings, train
 from gigaslide.training.checkpoint import Checkpoint
 from gigaslide.training.dataset import BatchDataset
 from gigaslide.training.learning_rate import HalvingWithCooldown
-from gigaslide.wsi import CLASSES
+from gigaslide.training.optimiser import averaged_weights, compile_network
+from gigaslide.wsi import CLASSES, CellStatus, open_slide
 from keras import ops
 from tiny_network import TINY
 
@@ -33,6 +43,9 @@ SHORT = TrainSettings(
     cooldown=0.5,
     augment=AugmentSettings(jitter_px=4),
 )
+
+
+EXTENT = {"examples", "batch_size", "validate_every", "validation_patches", "augment"}
 
 
 def tumor_slide(folder, name, seed, split) -> CohortSlide:
@@ -62,7 +75,7 @@ def store(tmp_path_factory) -> PatchStore:
 @pytest.fixture
 def tiny(monkeypatch) -> None:
     """A network with dropout that trains in seconds."""
-    monkeypatch.setitem(ARCHITECTURES, "inception_v3_small", TINY)
+    monkeypatch.setitem(ARCHITECTURES, "compact", TINY)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +163,8 @@ def test_training_writes_a_whole_model_folder(trained, store):
         "recipe.json",
     }
     card = ModelCard.load(folder)
-    assert (card.architecture, card.input_spec) == ("inception_v3_small", store.input_spec)
+    spec = store.input_spec.model_copy(update={"stain": "reinhard"})
+    assert (card.architecture, card.input_spec) == ("compact", spec)
     assert card.training["settings"]["examples"] == 96
     assert {path.name for path in folder.parent.iterdir()} == {"model", "model.checkpoint"}
     weights = [(folder / name).stat().st_size for name in (WEIGHTS, "last.weights.h5")]
@@ -165,7 +179,7 @@ def test_doctor_knows_what_a_training_writes(trained):
         for place in (folder, folder.with_name("model.checkpoint"))
         for path in place.glob("*.h5")
     )
-    estimated = WEIGHTS_WRITTEN * ARCHITECTURES["inception_v3_small"].weights_bytes
+    estimated = WEIGHTS_WRITTEN * ARCHITECTURES["compact"].weights_bytes
     assert written <= estimated < 1.3 * written
 
 
@@ -193,7 +207,7 @@ def test_more_examples_continue_and_other_settings_lose_nothing(tiny, store, tmp
     assert [row.split(",")[0] for row in rows[1:]] == ["48", "96", "128"]
     with caplog.at_level(logging.WARNING):
         train(store, folder, SHORT.model_copy(update={"learning_rate": 0.01}))
-    assert "settings.learning_rate: 0.05 → 0.01" in caplog.text
+    assert "settings.learning_rate: 0.002 → 0.01" in caplog.text
     for name in ("model.checkpoint.old-1", "model.old-1"):
         assert str(tmp_path / name) in caplog.text
         assert (tmp_path / name / "last.weights.h5").read_bytes() != first
@@ -221,7 +235,7 @@ def test_fault_40_a_stopped_training_goes_on_to_the_same_weights(tiny, store, tm
     )
     assert seen == [64, 80, 96]
     assert resumed.best.examples == whole.best.examples
-    one, other = (build_network("inception_v3_small", store.input_spec) for _ in range(2))
+    one, other = (build_network("compact", store.input_spec) for _ in range(2))
     one.load_weights(tmp_path / "whole" / "last.weights.h5")
     other.load_weights(tmp_path / "model" / "last.weights.h5")
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
@@ -255,12 +269,15 @@ def test_fault_39_nan_loss_names_its_batch_and_keeps_the_checkpoint(
         return ops.where(step >= 4, 1e30, 0.05)
 
     monkeypatch.setattr(HalvingWithCooldown, "__call__", explode)
+    paper = TrainSettings(
+        recipe="paper", **SHORT.model_dump(include=EXTENT), architecture="compact"
+    )
     with pytest.raises(ModelError, match=r"batch 5 .*80 to 96.*below 0\.05.*48 examples"):
-        train(store, tmp_path / "model", SHORT)
+        train(store, tmp_path / "model", paper)
     assert not (tmp_path / "model").exists()
     kept = Checkpoint.of_model(tmp_path / "model", recipe=None)
     assert [row.examples for row in kept.history()] == [48]
-    fine = build_network("inception_v3_small", store.input_spec)
+    fine = build_network("compact", store.input_spec)
     fine.load_weights(kept.folder / "last.weights.h5")
     assert all(np.isfinite(weight).all() for weight in fine.get_weights())
 
@@ -317,3 +334,88 @@ def test_a_model_without_its_weights_is_not_unchanged(tiny, store, tmp_path):
 def test_a_copied_store_is_the_same_store(trained, store, tmp_path):
     shutil.copytree(store.path, tmp_path / "store")
     assert not train(PatchStore(tmp_path / "store"), trained[0], SHORT).trained
+
+
+def test_a_recipe_sets_what_is_not_given():
+    modern, paper = TrainSettings(), TrainSettings(recipe="paper")
+    assert (modern.optimizer, paper.optimizer) == ("adamw", "rmsprop")
+    assert paper.augment == AugmentSettings()
+    assert modern.augment.contrast < paper.augment.contrast
+    mixed = TrainSettings.model_validate(
+        {"recipe": "paper", "learning_rate": 0.01, "augment": {"hue": 0.5}}
+    )
+    assert (mixed.learning_rate, mixed.schedule) == (0.01, "halving")
+    assert mixed.augment == AugmentSettings(hue=0.5)
+    again = TrainSettings.model_validate(mixed.model_dump())
+    assert again == mixed
+    assert TrainSettings(initial_weights="model").recipe == "probe"
+    assert TrainSettings(initial_weights="model", recipe="modern").optimizer == "adamw"
+
+
+def test_the_averaged_weights_are_kept_and_the_training_goes_on_from_its_own(tiny, store, tmp_path):
+    settings = SHORT.model_copy(update={"average": 0.9})
+    train(store, tmp_path / "model", settings)
+    checkpoint = Checkpoint.of_model(tmp_path / "model", recipe=None)
+    kept = build_network("compact", store.input_spec)
+    kept.load_weights(checkpoint.folder / "last.weights.h5")
+    options = settings.network_options(store.input_spec).model_dump()
+    own = build_network("compact", store.input_spec, options)
+    compile_network(own, settings, steps=6)
+    checkpoint.load(own)
+    raw = [np.asarray(variable) for variable in own.trainable_variables]
+    with averaged_weights(own):
+        averages = [np.asarray(variable) for variable in own.trainable_variables]
+    assert all(map(np.array_equal, averages, map(np.asarray, kept.trainable_variables)))
+    assert not any(map(np.array_equal, averages, raw))
+    assert all(map(np.array_equal, raw, map(np.asarray, own.trainable_variables)))
+
+
+def test_two_scales_are_trained_and_predicted_together(tiny, tmp_path):
+    rows = [tumor_slide(tmp_path, "a", 1, "train"), tumor_slide(tmp_path, "v", 2, "validation")]
+    tiles = TILES.model_copy(update={"further_mpp": (1.0,)})
+    tile_cohort(Cohort.of_rows(rows), tmp_path / "store", tiles, BatchSettings(workers=0))
+    store = PatchStore(tmp_path / "store")
+    outcome = train(store, tmp_path / "two", SHORT.model_copy(update={"scales": (1.0, 0.5)}))
+    assert outcome.card.input_spec.mpps == (0.5, 1.0)
+    with open_slide(rows[0].path) as slide:
+        heatmap = predict_slide(
+            slide, load_predictor(tmp_path / "two"), PredictSettings(orientations=1), slide_id="a"
+        )
+    assert (heatmap.status == CellStatus.SCORED).any()
+    with pytest.raises(SettingsError, match=r"2 µm/px.*0\.5, 1"):
+        train(store, tmp_path / "three", SHORT.model_copy(update={"scales": (0.5, 2.0)}))
+
+
+def test_a_probe_fits_the_classifier_and_leaves_the_towers(tiny, store, tmp_path):
+    source = tmp_path / "source"
+    train(store, source, SHORT)
+    probe = TrainSettings(
+        recipe="probe",
+        initial_weights=str(source),
+        architecture="compact",
+        **SHORT.model_dump(include=EXTENT),
+    )
+    outcome = train(store, tmp_path / "probe", probe)
+    assert outcome.best.examples == 96
+    before, after = (
+        load_network(folder, ModelCard.load(folder)).get_weights()
+        for folder in (source, tmp_path / "probe")
+    )
+    assert all(map(np.array_equal, before[:-2], after[:-2]))
+    assert not np.array_equal(before[-2], after[-2])
+    assert not train(store, tmp_path / "probe", probe).trained
+    with pytest.raises(ValueError, match="initial_weights"):
+        TrainSettings(recipe="probe")
+
+
+def test_patches_are_normalised_by_the_fit_of_their_slide(store):
+    scanned, normalised = (
+        sampler(store, augment=None, stain=method) for method in (None, "reinhard")
+    )
+    one, other = scanned.draw(0), normalised.draw(0)
+    assert np.array_equal(one.labels, other.labels)
+    fits = normalised._stains
+    assert set(fits) == {"a", "n"}
+    for patch, found in zip(one.patches[:, 0], other.patches[:, 0], strict=True):
+        assert any(np.array_equal(fit.apply(patch), found) for fit in fits.values())
+    assert not np.array_equal(one.patches, other.patches)

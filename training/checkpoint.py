@@ -23,6 +23,7 @@ import numpy as np
 from ..models import WEIGHTS
 from ..storage import Recipe, StoreError, atomic_folder, restore_folder
 from .history import HistoryRow, load_history, save_history
+from .optimiser import averaged_weights
 
 __all__ = ["LAST", "Checkpoint", "move_aside"]
 
@@ -64,7 +65,8 @@ class Checkpoint:
         """Replace the checkpoint, whole or not at all."""
         with atomic_folder(self.folder) as partial:
             network.save_weights(partial / TRAINING)
-            without_optimiser(network).save_weights(partial / LAST)
+            with averaged_weights(network):
+                without_optimiser(network).save_weights(partial / LAST)
             shutil.copy(partial / LAST if is_best else self.folder / WEIGHTS, partial / WEIGHTS)
             seeds = [np.asarray(variable).tolist() for variable in _seeds(network)]
             state = {"step": step, "seeds": seeds}

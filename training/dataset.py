@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 
+from ..wsi import CLASSES
 from .sampler import Sampler
 
-__all__ = ["BatchDataset"]
+__all__ = ["BatchDataset", "one_hot"]
 
 THREADS = 2  # decoding and OpenCV release the GIL
 QUEUE = 4  # batches drawn ahead
@@ -22,6 +23,12 @@ class BatchDataset(keras.utils.PyDataset):
         return self.stop - self.start
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw one batch: patches (N, scales, P, P, 3) uint8 and labels (N,) int64."""
+        """Draw one batch: patches (N, scales, P, P, 3) uint8, and for each class whether a patch is
+        of it: (N, classes) float32."""
         batch = self.sampler.draw(self.start + index)
-        return batch.patches, batch.labels
+        return batch.patches, one_hot(batch.labels)
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    """Class numbers (N,) to (N, classes) float32, 1 in the column of the class."""
+    return np.eye(len(CLASSES), dtype=np.float32)[labels]

@@ -22,17 +22,21 @@ from ..models import (
     WEIGHTS,
     ModelCard,
     build_network,
+    fill_network,
     find_architecture,
+    hash_initial_weights,
     hash_weights,
     keep_large_buffers,
     parameter_counts,
 )
 from ..patching import PatchStore
 from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
+from ..wsi import InputSpec
 from .checkpoint import LAST, Checkpoint, move_aside
-from .dataset import BatchDataset
+from .dataset import BatchDataset, one_hot
 from .history import HistoryRow, draw_curve, load_history, save_history
-from .learning_rate import HalvingWithCooldown
+from .optimiser import compile_network, describe_optimiser
+from .probe import fit_probe
 from .sampler import Sampler
 from .settings import TrainSettings
 from .validation import DivergedError, Progress, Validation, rank_key
@@ -91,6 +95,9 @@ def train(
     validation = Validation(
         job.validation_sampler, job.checkpoint, history, settings.batch_size, progress.figures
     )
+    if settings.recipe == "probe" and step < job.steps:
+        job.probe(network, validation, on_step=progress.count_to)
+        step = job.steps
     while step < job.steps:
         stop = job.next_validation(step)
         try:
@@ -111,7 +118,7 @@ class _Training:
 
     def __init__(self, store: PatchStore, folder: Path, settings: TrainSettings) -> None:
         self.store, self.folder, self.settings = store, folder, settings
-        self.tiles, self.spec = store.tile_settings, store.input_spec.finest
+        self.tiles, self.spec = store.tile_settings, _choose_input(store, settings)
         self.steps = math.ceil(settings.examples / settings.batch_size)
         self._check_store()
         self.sampler.check()
@@ -131,6 +138,11 @@ class _Training:
             )
 
     @cached_property
+    def options(self) -> dict[str, Any]:
+        """Options of the network, as the model card holds them."""
+        return self.settings.network_options(self.spec).model_dump(mode="json")
+
+    @cached_property
     def sampler(self) -> Sampler:
         return Sampler(
             store=self.store,
@@ -140,6 +152,7 @@ class _Training:
             seed=self.settings.seed,
             augment=self.settings.augment,
             warm_up=math.ceil(self.settings.colour_warm_up * self.steps),
+            stain=self.spec.stain,
             copies=self.tiles.copies if self.settings.use_copies else 0,
         )
 
@@ -153,6 +166,7 @@ class _Training:
             batch_size=self.settings.validation_patches,
             seed=self.settings.seed,
             augment=None,
+            stain=self.spec.stain,
         )
 
     @cached_property
@@ -161,16 +175,24 @@ class _Training:
         # and go.
         splits = (self.sampler.split, self.validation_sampler.split)
         used = [slide for slide in self.store.slides if slide.split in splits]
-        extent = {"examples", "validate_every"}
+        # The path of the initial weights may change; their hash counts.
+        extent, paths = {"examples", "validate_every"}, {"initial_weights"}
         return Recipe(
             stage="train",
-            settings=self.settings.model_dump(mode="json", exclude=extent),
+            settings=self.settings.model_dump(mode="json", exclude=extent | paths),
             inputs={
                 "tile": self.tiles.of_recipe(),
                 "slides": {s.id: {"split": s.split, "group": s.sha256} for s in used},
+                **self._initial_weights,
             },
             extent=self.settings.model_dump(mode="json", include=extent),
         )
+
+    @cached_property
+    def _initial_weights(self) -> dict[str, str]:
+        """Identity of the weights to begin with, if they are given."""
+        source = self.settings.initial_weights
+        return {"initial_weights": hash_initial_weights(source)} if source else {}
 
     @property
     def output(self) -> Output:
@@ -240,34 +262,28 @@ class _Training:
         return network, 0, []
 
     def build(self) -> keras.Model:
-        """Build the network with its first weights and a fresh optimiser.
-
-        RMSProp is that of Keras 3: epsilon inside the root, mean square from zero, learning rate
-        folded into the momentum buffer. TensorFlow's classic one started the mean square at one, so
-        with epsilon 1 its first ten or so steps were shorter by up to √2.
-        """
+        """Build the network with its first weights and a fresh optimiser."""
         keep_large_buffers()
         settings = self.settings
         keras.utils.set_random_seed(settings.seed)
-        network = build_network(settings.architecture, self.spec, settings.architecture_options)
-        learning_rate: Any = HalvingWithCooldown(
-            start=settings.learning_rate,
-            batch_size=settings.batch_size,
-            halve_every=settings.halve_every,
-            cooldown=settings.cooldown,
-            steps=self.steps,
-        )
-        network.compile(
-            optimizer=keras.optimizers.RMSprop(
-                learning_rate=learning_rate,
-                rho=settings.rho,
-                momentum=settings.momentum,
-                epsilon=settings.epsilon,
-            ),
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-        )
+        network = build_network(settings.architecture, self.spec, self.options)
+        if settings.initial_weights:
+            fill_network(network, settings.architecture, settings.initial_weights)
+        if settings.freeze == "towers":
+            for layer in network.layers[:-1]:
+                layer.trainable = False
+        compile_network(network, settings, steps=self.steps)
         return network
+
+    def probe(
+        self, network: keras.Model, validation: Validation, *, on_step: Callable[[int], None]
+    ) -> None:
+        """Fit the classifier on features of the network, and write the checkpoint."""
+        figures = fit_probe(
+            network, self.sampler, validation.batch, steps=self.steps, on_step=on_step
+        )
+        validation.set_model(network)
+        validation.validate(step=self.steps, learning_rate=0.0, training=figures)
 
     def next_validation(self, step: int) -> int:
         """Return the step at which the next validation is due."""
@@ -284,7 +300,8 @@ class _Training:
         for number in range(start, stop):
             batch = self.sampler.draw(number)
             network.reset_metrics()
-            loss = network.train_on_batch(batch.patches, batch.labels, return_dict=True)["loss"]
+            targets = one_hot(batch.labels)
+            loss = network.train_on_batch(batch.patches, targets, return_dict=True)["loss"]
             if not np.isfinite(loss):
                 found = f", in batch {number} (examples {number * size} to {(number + 1) * size})"
                 break
@@ -311,7 +328,7 @@ class _Training:
             draw_curve(history, folder / "training_curve.png")
             ModelCard(
                 architecture=architecture,
-                options=self.settings.architecture_options,
+                options=self.options,
                 input_spec=self.spec,
                 pixels=find_architecture(architecture).preprocessing,
                 parameters=parameter_counts(network),
@@ -320,10 +337,29 @@ class _Training:
                     "patches_from": self.tiles.model_dump(mode="json"),
                     "backend": keras.backend.backend(),
                     "keras": keras.__version__,
-                    "optimiser": "RMSProp of Keras 3 (epsilon inside the root, mean square from "
-                    "zero)",
+                    "optimiser": describe_optimiser(self.settings),
                     "best": asdict(max(history, key=rank_key)),
                 },
                 weights_sha256=hash_weights(folder),
             ).save(folder)
         return self.outcome(trained=True)
+
+
+def _choose_input(store: PatchStore, settings: TrainSettings) -> InputSpec:
+    """Return the patches that the network sees: the scales asked for, else the finest, and the
+    stain normalisation.
+
+    Raises:
+        SettingsError: a scale that the store does not hold.
+    """
+    spec = store.input_spec
+    missing = [mpp for mpp in settings.scales if mpp not in spec.mpps]
+    if missing:
+        raise SettingsError(
+            f"{store.path}: holds no patches of {missing[0]:g} µm/px but of "
+            f"{', '.join(f'{mpp:g}' for mpp in spec.mpps)}; tile with --further-mpp, or correct "
+            "--scales"
+        )
+    stain = None if settings.stain == "none" else settings.stain
+    mpps = tuple(sorted(settings.scales)) or spec.mpps[:1]
+    return spec.model_copy(update={"mpps": mpps, "stain": stain})

@@ -14,7 +14,14 @@ from ..patching import (
     patch_rng,
 )
 from ..storage import SettingsError
-from ..wsi import CLASSES, InputSpec
+from ..wsi import (
+    CLASSES,
+    STAIN_PATCHES,
+    InputSpec,
+    StainFit,
+    StainMethod,
+    fit_stain_to_patches,
+)
 
 __all__ = ["Batch", "Sampler"]
 
@@ -47,6 +54,8 @@ class Sampler:
     warm_up: int = 0
     """Number of the batch at which colour changes reach their full size; they grow from none at
     batch 0."""
+    stain: StainMethod | None = None
+    """Stain normalisation of the patches, fitted to each slide; None: pixels as scanned."""
     copies: int = 0
     """0: patches are augmented anew each time they are drawn, by their place in the store and the
     number of the example. Otherwise the number of augmented copies that the store holds of each
@@ -70,10 +79,13 @@ class Sampler:
         if self.copies:
             copies = rng.integers(self.copies, size=self.batch_size).tolist()
             stored = self.store.read_many(places, array="augmented", copies=copies)
-            return Batch(stored[:, None], labels)
+            return Batch(self._normalise(stored, places)[:, None], labels)
         patches = np.empty((self.batch_size, *self.spec.shape), np.uint8)
         augment = self._augment_of(number)
-        stored = [self.store.read_many(places, array=self._arrays[mpp]) for mpp in self.spec.mpps]
+        stored = [
+            self._normalise(self.store.read_many(places, array=self._arrays[mpp]), places)
+            for mpp in self.spec.mpps
+        ]
         for position, (place, *scales) in enumerate(zip(places, *stored, strict=True)):
             example = number * self.batch_size + position
             patches[position] = self._crop(scales, place, example, augment)
@@ -91,6 +103,26 @@ class Sampler:
     def _arrays(self) -> dict[float, str]:
         """Names of the store's arrays by µm/px."""
         return {mpp: name for name, mpp in self.store.tile_settings.scales.items()}
+
+    def _normalise(self, patches: np.ndarray, places: list[tuple[str, str, int]]) -> np.ndarray:
+        """Bring patches (N, rows, columns, 3) to the colours of the reference."""
+        if self.stain is None:
+            return patches
+        fits = [self._stains[slide] for slide, *_ in places]
+        return np.stack([fit.apply(patch) for fit, patch in zip(fits, patches, strict=True)])
+
+    @cached_property
+    def _stains(self) -> dict[str, StainFit]:
+        """Fit of each slide of the split, to patches of both classes spread over its group."""
+        slides = [slide for slide in self.store.slides if slide.split == self.split]
+        return {slide.id: self._fit_stain(slide) for slide in slides}
+
+    def _fit_stain(self, slide: SlidePatches) -> StainFit:
+        assert self.stain is not None
+        places = [(slide.id, name, n) for name in CLASSES for n in range(slide.counts.get(name, 0))]
+        spread = np.linspace(0, len(places) - 1, min(len(places), STAIN_PATCHES)).astype(np.int64)
+        patches = self.store.read_many([places[position] for position in np.unique(spread)])
+        return fit_stain_to_patches(patches, self.stain)
 
     def _draw_place(self, rng: np.random.Generator, label: int) -> tuple[str, str, int]:
         """Draw a patch: slide id, class, index."""

@@ -1,62 +1,157 @@
 """Settings of the training room."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ..models import ArchitectureName, find_architecture
+from ..models import ArchitectureName, NetworkOptions
 from ..patching import AugmentSettings
 from ..storage import Settings
+from ..wsi import InputSpec, StainMethod
 
-__all__ = ["TrainSettings"]
+__all__ = ["RECIPES", "RecipeName", "TrainSettings"]
+
+SHRINK_FROM_PX = 200
+
+RecipeName = Literal["modern", "paper", "probe"]
+
+RECIPES: Mapping[RecipeName, Mapping[str, Any]] = {
+    "modern": {},  # the defaults of the fields
+    "paper": {
+        "architecture": "inception_v3_small",
+        "optimizer": "rmsprop",
+        "learning_rate": 0.05,
+        "schedule": "halving",
+        "cooldown": 0.4,
+        "warm_up": 0.0,
+        "clip_norm": 0.0,
+        "label_smoothing": 0.0,
+        "average": 0.0,
+        "dropout": 0.0,
+        "shrink": 1,
+        "stain": "none",
+        "colour_warm_up": 0.5,
+        "augment": AugmentSettings().model_dump(),
+    },
+    "probe": {
+        "architecture": "efficientnet_lite0",
+        "freeze": "towers",
+        "examples": 8_000,
+        "dropout": 0.0,
+        "average": 0.0,
+    },
+}
+"""Values of the fields that a recipe sets where the user does not."""
+
+MODERN_AUGMENT = AugmentSettings(
+    brightness=0.1, saturation=0.2, hue=0.02, contrast=0.2, stain=0.3, stain_shift=0.05
+)
 
 
 class TrainSettings(Settings):
-    """Settings of a training: those of Liu et al. 2017, except where minutes or hours of training
-    need something else.
+    """Settings of a training. The recipe `paper` is that of Liu et al. 2017, except where minutes
+    or hours of training need something else."""
 
-    cooldown, colour_warm_up and batch_norm_momentum are ours; 0, 0 and 0.9997 are the paper's.
-    """
-
-    architecture: ArchitectureName = "inception_v3_small"
-    """Network. inception_v3 has 21.8 million parameters; inception_v3_small, as in Liu et al., has
-    0.3 million."""
+    recipe: RecipeName = "modern"
+    """Set of defaults. An option given beside it wins. paper is that of Liu et al.; probe is a
+    linear classifier on the features of trained weights, in minutes, and the default where initial
+    weights are given."""
+    architecture: ArchitectureName = "compact"
+    """Network; names with capitals: keras.applications. compact has 0.2 million parameters and
+    learns in minutes; inception_v3 (21.8 million) and inception_v3_small (0.3 million) are those of
+    Liu et al."""
+    scales: tuple[float, ...] = ()
+    """µm/px that the network sees, a tower each; the store must hold them. Repeatable. Default: the
+    finest of the store."""
+    initial_weights: str = ""
+    """Weights to begin with: a model folder, a .weights.h5 or .keras file, or imagenet. Default:
+    random."""
+    shrink: int | None = Field(default=None, ge=1, le=8)
+    """Factor by which the network first shrinks its patches. Default: 2 for patches of 200 px or
+    more, else 1; always 1 with recipe paper."""
+    stain: StainMethod | Literal["none"] = "reinhard"
+    """Stain normalisation of every patch, fitted to each slide, in training and prediction. none:
+    pixels as scanned, as in Liu et al."""
+    freeze: Literal["none", "towers"] = "none"
+    """Part of the network that does not learn: none, or all but the classifier."""
     examples: int = Field(default=40_000, ge=1)
     """Patches that the network sees in all, repeats counted."""
     batch_size: int = Field(default=32, ge=2)
     """Patches per training step."""
-    learning_rate: float = Field(default=0.05, gt=0)
-    """Learning rate at the start. The one of Liu et al. for random weights."""
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    """Optimiser."""
+    learning_rate: float = Field(default=0.002, gt=0)
+    """Highest learning rate. 0.05 suits rmsprop with epsilon 1, the one of Liu et al."""
+    schedule: Literal["cosine", "halving"] = "cosine"
+    """Course of the learning rate: cosine falls to nothing at the end; halving is that of Liu et
+    al., see --halve-every and --cooldown."""
+    warm_up: float = Field(default=0.05, ge=0, lt=1)
+    """First share of the training over which the learning rate grows (cosine only)."""
     halve_every: int = Field(default=2_000_000, ge=1)
-    """Examples after which the learning rate is halved."""
+    """Examples after which the learning rate is halved (halving only)."""
     cooldown: float = Field(default=0.4, ge=0, le=1)
-    """Final share of the training over which the learning rate falls to a hundredth. 0: never, as
-    in Liu et al., whose trainings are long enough without."""
+    """Final share of the training over which the learning rate falls to a hundredth (halving only).
+    0: never, as in Liu et al., whose trainings are long enough without."""
+    weight_decay: float = Field(default=0.02, ge=0)
+    """Weight decay (adamw only)."""
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Largest norm of the gradient of a layer's weights. 0: no limit."""
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    """Share of each label that is spread over both classes."""
+    average: float = Field(default=0, ge=0, lt=1)
+    """Momentum of the running mean of the weights, which is validated and kept. 0: the weights
+    themselves."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Momentum of RMSProp."""
+    """Momentum (rmsprop only)."""
     rho: float = Field(default=0.9, ge=0, lt=1)
-    """Decay of the mean square in RMSProp."""
+    """Decay of the mean square (rmsprop only)."""
     epsilon: float = Field(default=1.0, gt=0)
-    """Constant added to the mean square of RMSProp under the root."""
+    """Constant added to the mean square under the root (rmsprop only)."""
     batch_norm_momentum: float = Field(default=0.95, ge=0, lt=1)
     """Momentum of the running statistics of batch normalisation. The 0.9997 of TF-Slim suits
     millions of steps."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the features left out at random before the classifier."""
     validate_every: int = Field(default=5_000, ge=1)
     """Examples between two validations. Each validation writes a checkpoint."""
     validation_patches: int = Field(default=768, ge=2)
     """Patches scored in each validation: half of each class, always the same ones."""
-    augment: AugmentSettings = AugmentSettings()
+    augment: AugmentSettings = MODERN_AUGMENT
     use_copies: bool = False
     """Learn from the copies stored by gigaslide tile --copies. Patches are then not augmented while
     training: augment and colour_warm_up have no effect."""
-    colour_warm_up: float = Field(default=0.5, ge=0, le=1)
+    colour_warm_up: float = Field(default=0.0, ge=0, le=1)
     """First share of the training over which the colour changes grow to their full size. 0: full
     from the start, as in Liu et al."""
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the order of the patches and their augmentation."""
 
-    @property
-    def architecture_options(self) -> dict[str, Any]:
-        """Options of the network that are set here, as a model card holds them."""
-        options = find_architecture(self.architecture).options
-        return self.model_dump(mode="json", include=set(options.model_fields))
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_recipe(cls, given: Any) -> Any:
+        """Fill in the values of the recipe, and of its colours, that are not given."""
+        if not isinstance(given, dict):
+            return given
+        recipe = given.get("recipe", "probe" if given.get("initial_weights") else "modern")
+        preset = dict(RECIPES.get(recipe, {}))
+        colours = {**MODERN_AUGMENT.model_dump(), **preset.pop("augment", {})}
+        augment = given.get("augment", {})
+        if isinstance(augment, AugmentSettings):
+            augment = augment.model_dump(exclude_unset=True)
+        return {**preset, "recipe": recipe, **given, "augment": {**colours, **augment}}
+
+    @model_validator(mode="after")
+    def _has_features(self) -> "TrainSettings":
+        if self.recipe == "probe" and not self.initial_weights:
+            raise ValueError(
+                "recipe probe learns from the features of a trained network; give its weights "
+                "with initial_weights"
+            )
+        return self
+
+    def network_options(self, spec: InputSpec) -> NetworkOptions:
+        """Return the options of a network for patches of that kind."""
+        own = NetworkOptions.model_fields
+        given = self.model_dump(include=set(own), exclude_none=True)
+        return NetworkOptions(**{"shrink": 2 if spec.patch_px >= SHRINK_FROM_PX else 1, **given})

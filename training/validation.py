@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from ..storage import ModelError
 from .checkpoint import Checkpoint
 from .history import HistoryRow
+from .optimiser import averaged_weights
 from .sampler import Sampler
 
 __all__ = ["DivergedError", "Progress", "Validation", "rank_key"]
@@ -53,6 +54,10 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._count(look=True)
 
+    def count_to(self, step: int) -> None:
+        """Report a step of a training that Keras does not run."""
+        self._on_step(step * self._batch_size, self.figures)
+
     def _count(self, *, look: bool) -> None:
         self._step += 1
         if look:
@@ -84,18 +89,29 @@ class Validation(keras.callbacks.Callback):
         self._started = time.perf_counter() - (history[-1].seconds if history else 0.0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        scores = self._score()
-        if not np.isfinite(scores).all():
-            raise DivergedError("a validation score is not a number")
         network: Any = self.model
         optimiser = network.optimizer
-        step, labels = int(np.asarray(optimiser.iterations)), self.batch.labels
+        self.validate(
+            step=int(np.asarray(optimiser.iterations)),
+            learning_rate=float(np.asarray(optimiser.learning_rate)),
+            training=logs,
+        )
+
+    def validate(self, *, step: int, learning_rate: float, training: Mapping[str, float]) -> None:
+        """Validate and write a checkpoint after so many steps; training has their loss and
+        accuracy."""
+        network: Any = self.model
+        with averaged_weights(network):
+            scores = self._score()
+        if not np.isfinite(scores).all():
+            raise DivergedError("a validation score is not a number")
+        labels = self.batch.labels
         row = HistoryRow(
             examples=step * self.batch_size,
             seconds=round(time.perf_counter() - self._started, 1),
-            learning_rate=float(np.asarray(optimiser.learning_rate)),
-            train_loss=float(logs["loss"]),
-            train_accuracy=float(logs["accuracy"]),
+            learning_rate=learning_rate,
+            train_loss=float(training["loss"]),
+            train_accuracy=float(training["accuracy"]),
             validation_loss=float(log_loss(labels, scores, labels=[0, 1])),
             validation_auc=float(roc_auc_score(labels, scores)),
         )
