@@ -239,6 +239,8 @@ class _Training:
         """
         network = self.build()
         differences = self.checkpoint.differences()
+        if differences == [] and self.settings.recipe == "probe":
+            return network, 0, []  # a probe has no steps to go on from
         if differences == []:
             step = self.checkpoint.load(network)
             examples = step * self.settings.batch_size
