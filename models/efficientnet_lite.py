@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 (Tan and Le 2019, without squeeze-and-excitation): 4.7 million parameters that
+"""EfficientNet-Lite0 (Tan and Le 2019, without squeeze-and-excitation): 3.4 million parameters that
 suit processors without a GPU. Public ImageNet weights fit it, see `make study-weights`."""
 
 import keras

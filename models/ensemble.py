@@ -13,6 +13,8 @@ from .card import ModelCard, OperatingThreshold
 
 __all__ = ["Ensemble"]
 
+CHANGE_SCORES = ("shrink",)  # options that change probabilities and not the weights
+
 
 @dataclass(frozen=True)
 class Ensemble:
@@ -72,7 +74,11 @@ class Ensemble:
         """Plain JSON on which probabilities depend, for recipes."""
         networks = sorted(
             (
-                {"architecture": card.architecture, "weights_sha256": card.weights_sha256}
+                {
+                    "architecture": card.architecture,
+                    "weights_sha256": card.weights_sha256,
+                    **{name: card.options[name] for name in CHANGE_SCORES if name in card.options},
+                }
                 for card in self.cards
             ),
             key=lambda network: network["weights_sha256"],

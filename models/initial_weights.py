@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 IMAGENET = "imagenet"
 TOWER = re.compile(r"^layers/functional(_\d+)?/")  # a network within the network, as Keras saves it
 OPTIMISER = "optimizer/"
+DIVIDED_TWICE = {f"EfficientNetB{number}" for number in range(8)}
+"""Networks whose ImageNet weights hold a standard deviation where the variance belongs."""
 
 
 def fill_network(network: "keras.Model", architecture: str, source: str) -> None:
@@ -68,7 +70,9 @@ def fill_network(network: "keras.Model", architecture: str, source: str) -> None
     layers = sorted({place.split("/vars/")[0].removeprefix("layers/") for place in random})
     logger.info("%s: %d of %d arrays taken", source, taken, len(wanted))
     if layers:
-        logger.warning("%s: without weights for %s, which begin at random", source, _some(layers))
+        logger.warning(
+            "%s: no weights fit the layers %s, which begin at random", source, _some(layers)
+        )
 
 
 def hash_initial_weights(source: str) -> str:
@@ -86,8 +90,8 @@ def _locate(source: Path) -> Path:
     path = source / WEIGHTS if (source / CARD).exists() else source
     if not path.is_file():
         raise ModelError(
-            f"{source}: no such weights; give a model folder, a .weights.h5 or .keras file, or "
-            f"{IMAGENET}"
+            f"{source}: no such file of weights; give a model folder, a .weights.h5 or .keras file, "
+            f"or {IMAGENET}"
         )
     return path
 
@@ -104,7 +108,7 @@ def _read(source: Path) -> dict[str, np.ndarray]:
             content = path.read_bytes()
         with h5py.File(io.BytesIO(content), "r") as file:
             return {place: dataset[...] for place, dataset in _arrays(file)}
-    except (OSError, KeyError, ValueError) as error:
+    except Exception as error:  # damaged bytes raise errors of zipfile, zlib and HDF5
         raise ModelError(
             f"{path}: not weights that Keras 3 saved ({error}); give a .weights.h5 or .keras file"
         ) from error
@@ -116,8 +120,11 @@ def _arrays(file: "h5py.File") -> Iterator[tuple[str, "h5py.Dataset"]]:
     file.visit(places.append)  # which follows no links to other files
     for place in places:
         item: Any = file[place]
-        if hasattr(item, "shape") and not place.startswith(OPTIMISER):
-            yield place, item
+        if not hasattr(item, "shape") or place.startswith(OPTIMISER):
+            continue
+        if item.external or item.is_virtual:
+            raise ValueError(f"{place} lies in another file")
+        yield place, item
 
 
 def _find(place: str, given: dict[str, np.ndarray]) -> np.ndarray | None:
@@ -134,18 +141,22 @@ def _read_imagenet(network: "keras.Model", architecture: str) -> dict[str, np.nd
     build = getattr(keras.applications, find_architecture(architecture).application or "", None)
     if build is None:
         raise ModelError(
-            f"architecture {architecture}: Keras has no ImageNet weights for it; give a file of "
-            "weights with --initial-weights FILE"
+            f"architecture {architecture}: Keras has no ImageNet weights for it; choose a network "
+            "of keras.applications, such as --architecture EfficientNetV2B0, or give a file with "
+            "--initial-weights FILE"
         )
     shape = towers[0].input_shape[1:]
     try:
         tower = build(include_top=False, weights="imagenet", input_shape=shape)
     except Exception as error:  # of several classes, by the way in which the network fails
         raise ModelError(
-            f"architecture {architecture}: its ImageNet weights cannot be fetched "
-            f"({str(error)[:200]}); fetch the file named there where there is internet, and give "
-            "it with --initial-weights FILE"
+            f"architecture {architecture}: its ImageNet weights cannot be fetched ({error}); fetch "
+            "that file where there is internet, copy it to ~/.keras/models here, and run again"
         ) from error
+    if build.__name__ in DIVIDED_TWICE:
+        # Keras gives these a further layer, without weights, only with ImageNet's.
+        (scaling,) = [layer for layer in tower.layers if layer.name.startswith("normalization")]
+        scaling.adapt_variance.assign(keras.ops.square(scaling.adapt_variance))
     with tempfile.TemporaryDirectory() as folder:
         tower.save_weights(Path(folder) / WEIGHTS)
         return _read(Path(folder) / WEIGHTS)

@@ -116,3 +116,54 @@ def test_fault_42_links_to_other_files_are_not_followed(tmp_path):
         file["layers"] = h5py.ExternalLink(str(tmp_path / "secret.weights.h5"), "/layers")
     with pytest.raises(ModelError, match="0 of its 0 arrays"):
         fill_network(network_of(0), "tiny", str(tmp_path / "their.weights.h5"))
+
+
+@pytest.mark.parametrize("kind", ["external", "virtual"])
+def test_fault_42_arrays_of_other_files_are_refused(tmp_path, kind):
+    path = tmp_path / "their.weights.h5"
+    network_of(1).save_weights(path)
+    with h5py.File(path, "r+") as file:
+        if kind == "external":
+            external = [(str(tmp_path / "secret"), 0, 400)]
+            file.create_dataset("layers/more", (100,), np.float32, external=external)
+        else:
+            layout = h5py.VirtualLayout((100,), np.float32)
+            layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "a", (100,))
+            file.create_virtual_dataset("layers/more", layout)
+    with pytest.raises(ModelError, match="lies in another file"):
+        fill_network(network_of(0), "tiny", str(path))
+
+
+def test_a_damaged_keras_file_is_refused(tmp_path):
+    path = tmp_path / "their.keras"
+    network_of(1).save(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"model.weights.h5") + 3000
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"their\.keras"):
+        fill_network(network_of(0), "tiny", str(path))
+
+
+def test_imagenet_weights_of_efficientnet_get_the_variance_that_keras_means(monkeypatch):
+    build, deviation = keras.applications.EfficientNetB0, np.array([0.229, 0.224, 0.225])
+
+    def fetch(*, weights: str, **options) -> keras.Model:
+        assert weights == "imagenet"
+        tower = build(weights=None, **options)
+        (scaling,) = [one for one in tower.layers if one.name.startswith("normalization")]
+        scaling.adapt_variance.assign(deviation)
+        return tower
+
+    fetch.__name__ = "EfficientNetB0"
+    network = network_of(0, name="EfficientNetB0")
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", fetch)
+    fill_network(network, "EfficientNetB0", "imagenet")
+    (tower,) = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    (scaling,) = [one for one in tower.layers if one.name.startswith("normalization")]
+    np.testing.assert_allclose(np.asarray(scaling.adapt_variance), deviation**2, rtol=1e-6)
+
+
+def test_imagenet_weights_are_refused_where_keras_has_none():
+    with pytest.raises(ModelError, match="--architecture EfficientNetV2B0"):
+        fill_network(network_of(0), "tiny", "imagenet")

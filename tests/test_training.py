@@ -215,8 +215,10 @@ def test_more_examples_continue_and_other_settings_lose_nothing(tiny, store, tmp
     assert [row.split(",")[0] for row in rows[1:]] == ["48", "96"]
 
 
-def test_fault_40_a_stopped_training_goes_on_to_the_same_weights(tiny, store, tmp_path):
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_fault_40_a_stopped_training_goes_on_to_the_same_weights(tiny, store, tmp_path, average):
     """On a CPU the weights are those of an uninterrupted training, dropout included."""
+    settings = SHORT.model_copy(update={"average": average})
 
     class StopError(Exception):
         pass
@@ -225,13 +227,13 @@ def test_fault_40_a_stopped_training_goes_on_to_the_same_weights(tiny, store, tm
         if examples > 48:
             raise StopError
 
-    whole = train(store, tmp_path / "whole", SHORT)
+    whole = train(store, tmp_path / "whole", settings)
     with pytest.raises(StopError):
-        train(store, tmp_path / "model", SHORT, on_step=stop_after_a_checkpoint)
+        train(store, tmp_path / "model", settings, on_step=stop_after_a_checkpoint)
     assert not (tmp_path / "model").exists()
     seen = []
     resumed = train(
-        store, tmp_path / "model", SHORT, on_step=lambda examples, _: seen.append(examples)
+        store, tmp_path / "model", settings, on_step=lambda examples, _: seen.append(examples)
     )
     assert seen == [64, 80, 96]
     assert resumed.best.examples == whole.best.examples
@@ -382,7 +384,7 @@ def test_two_scales_are_trained_and_predicted_together(tiny, tmp_path):
             slide, load_predictor(tmp_path / "two"), PredictSettings(orientations=1), slide_id="a"
         )
     assert (heatmap.status == CellStatus.SCORED).any()
-    with pytest.raises(SettingsError, match=r"2 µm/px.*0\.5, 1"):
+    with pytest.raises(SettingsError, match=r"0\.5, 1 µm/px.*0\.5, 2"):
         train(store, tmp_path / "three", SHORT.model_copy(update={"scales": (0.5, 2.0)}))
 
 

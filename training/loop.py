@@ -352,16 +352,17 @@ def _choose_input(store: PatchStore, settings: TrainSettings) -> InputSpec:
     stain normalisation.
 
     Raises:
-        SettingsError: a scale that the store does not hold.
+        SettingsError: a scale that the store does not hold, or the finest one is left out, to
+            which the sizes of patches refer.
     """
-    spec = store.input_spec
-    missing = [mpp for mpp in settings.scales if mpp not in spec.mpps]
-    if missing:
+    held = store.input_spec.mpps
+    asked = settings.scales or held[:1]
+    mpps = tuple(mpp for mpp in held if any(math.isclose(mpp, one, rel_tol=1e-3) for one in asked))
+    if len(mpps) < len(set(asked)) or mpps[:1] != held[:1]:
         raise SettingsError(
-            f"{store.path}: holds no patches of {missing[0]:g} µm/px but of "
-            f"{', '.join(f'{mpp:g}' for mpp in spec.mpps)}; tile with --further-mpp, or correct "
-            "--scales"
+            f"{store.path}: holds patches of {', '.join(f'{mpp:g}' for mpp in held)} µm/px, and "
+            f"--scales asks for {', '.join(f'{mpp:g}' for mpp in asked)}; name the finest and any "
+            "others of the store, or tile with --further-mpp"
         )
     stain = None if settings.stain == "none" else settings.stain
-    mpps = tuple(sorted(settings.scales)) or spec.mpps[:1]
-    return spec.model_copy(update={"mpps": mpps, "stain": stain})
+    return store.input_spec.model_copy(update={"mpps": mpps, "stain": stain})

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from ..storage import ModelError
 from .sampler import Batch, Sampler
 
 __all__ = ["fit_probe"]
@@ -37,6 +38,9 @@ def fit_probe(
 
     Return what a history holds of it: loss and accuracy of the training examples. on_step receives
     the number of batches seen.
+
+    Raises:
+        ModelError: features that are not numbers.
     """
     classifier: Any = network.layers[-1]
     to_features = keras.Model(network.inputs, classifier.input)
@@ -46,6 +50,8 @@ def fit_probe(
         features.append(np.asarray(to_features.predict_on_batch(batch.patches)))
         labels.append(batch.labels)
         on_step(number + 1)
+    if not all(np.isfinite(part).all() for part in features):
+        raise ModelError("the features are not numbers; give other initial weights")
     size = sampler.batch_size
     parts = [validation.patches[i : i + size] for i in range(0, len(validation.labels), size)]
     checked = np.concatenate([np.asarray(to_features.predict_on_batch(part)) for part in parts])

@@ -1,7 +1,7 @@
 """Settings of the training room."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -62,8 +62,8 @@ class TrainSettings(Settings):
     learns in minutes; inception_v3 (21.8 million) and inception_v3_small (0.3 million) are those of
     Liu et al."""
     scales: tuple[float, ...] = ()
-    """µm/px that the network sees, a tower each; the store must hold them. Repeatable. Default: the
-    finest of the store."""
+    """Scales that the network sees (µm/px), one tower for each: the finest of the store, and others
+    that it holds. Repeatable. Default: the finest."""
     initial_weights: str = ""
     """Weights to begin with: a model folder, a .weights.h5 or .keras file, or imagenet. Default:
     random."""
@@ -74,7 +74,7 @@ class TrainSettings(Settings):
     """Stain normalisation of every patch, fitted to each slide, in training and prediction. none:
     pixels as scanned, as in Liu et al."""
     freeze: Literal["none", "towers"] = "none"
-    """Part of the network that does not learn: none, or all but the classifier."""
+    """Part of the network that does not learn. towers: all but the classifier."""
     examples: int = Field(default=40_000, ge=1)
     """Patches that the network sees in all, repeats counted."""
     batch_size: int = Field(default=32, ge=2)
@@ -82,7 +82,7 @@ class TrainSettings(Settings):
     optimizer: Literal["adamw", "rmsprop"] = "adamw"
     """Optimiser."""
     learning_rate: float = Field(default=0.002, gt=0)
-    """Highest learning rate. 0.05 suits rmsprop with epsilon 1, the one of Liu et al."""
+    """Highest learning rate. 0.05 suits rmsprop with epsilon 1, as in Liu et al."""
     schedule: Literal["cosine", "halving"] = "cosine"
     """Course of the learning rate: cosine falls to nothing at the end; halving is that of Liu et
     al., see --halve-every and --cooldown."""
@@ -96,7 +96,7 @@ class TrainSettings(Settings):
     weight_decay: float = Field(default=0.02, ge=0)
     """Weight decay (adamw only)."""
     clip_norm: float = Field(default=1.0, ge=0)
-    """Largest norm of the gradient of a layer's weights. 0: no limit."""
+    """Largest norm of the gradient of each array of weights. 0: no limit."""
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     """Share of each label that is spread over both classes."""
     average: float = Field(default=0, ge=0, lt=1)
@@ -134,12 +134,16 @@ class TrainSettings(Settings):
         if not isinstance(given, dict):
             return given
         recipe = given.get("recipe", "probe" if given.get("initial_weights") else "modern")
-        preset = dict(RECIPES.get(recipe, {}))
+        if recipe not in get_args(RecipeName):
+            return given  # which is told as any wrong value
+        preset = dict(RECIPES[recipe])
         colours = {**MODERN_AUGMENT.model_dump(), **preset.pop("augment", {})}
         augment = given.get("augment", {})
         if isinstance(augment, AugmentSettings):
             augment = augment.model_dump(exclude_unset=True)
-        return {**preset, "recipe": recipe, **given, "augment": {**colours, **augment}}
+        if isinstance(augment, Mapping):
+            augment = {**colours, **augment}
+        return {**preset, "recipe": recipe, **given, "augment": augment}
 
     @model_validator(mode="after")
     def _has_features(self) -> "TrainSettings":
@@ -147,6 +151,11 @@ class TrainSettings(Settings):
             raise ValueError(
                 "recipe probe learns from the features of a trained network; give its weights "
                 "with initial_weights"
+            )
+        if self.freeze == "towers" and not self.initial_weights:
+            raise ValueError(
+                "towers that are frozen at random values learn nothing; give initial "
+                "weights, or freeze none"
             )
         return self
 

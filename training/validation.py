@@ -86,16 +86,25 @@ class Validation(keras.callbacks.Callback):
         self.figures = figures
         self.batch = sampler.draw(0)
         self.checkpoint, self.history, self.batch_size = checkpoint, history, batch_size
+        self._own: list[np.ndarray] = []
         self._started = time.perf_counter() - (history[-1].seconds if history else 0.0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         network: Any = self.model
         optimiser = network.optimizer
+        self._own = [np.array(variable) for variable in network.trainable_variables]
         self.validate(
             step=int(np.asarray(optimiser.iterations)),
             learning_rate=float(np.asarray(optimiser.learning_rate)),
             training=logs,
         )
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Put the network's own weights back: where the optimiser averages them, Keras leaves the
+        averages at the end of each `fit`."""
+        network: Any = self.model
+        for variable, own in zip(network.trainable_variables, self._own, strict=True):
+            variable.assign(own)
 
     def validate(self, *, step: int, learning_rate: float, training: Mapping[str, float]) -> None:
         """Validate and write a checkpoint after so many steps; training has their loss and
