@@ -90,8 +90,8 @@ def _locate(source: Path) -> Path:
     path = source / WEIGHTS if (source / CARD).exists() else source
     if not path.is_file():
         raise ModelError(
-            f"{source}: no such file of weights; give a model folder, a .weights.h5 or .keras file, "
-            f"or {IMAGENET}"
+            f"{source}: no such file of weights; give a model folder, a .weights.h5 or .keras "
+            f"file, or {IMAGENET}"
         )
     return path
 

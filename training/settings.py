@@ -75,7 +75,7 @@ class TrainSettings(Settings):
     pixels as scanned, as in Liu et al."""
     freeze: Literal["none", "towers"] = "none"
     """Part of the network that does not learn. towers: all but the classifier."""
-    examples: int = Field(default=40_000, ge=1)
+    examples: int = Field(default=60_000, ge=1)
     """Patches that the network sees in all, repeats counted."""
     batch_size: int = Field(default=32, ge=2)
     """Patches per training step."""
