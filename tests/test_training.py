@@ -406,6 +406,9 @@ def test_a_probe_fits_the_classifier_and_leaves_the_towers(tiny, store, tmp_path
     assert all(map(np.array_equal, before[:-2], after[:-2]))
     assert not np.array_equal(before[-2], after[-2])
     assert not train(store, tmp_path / "probe", probe).trained
+    source.rename(tmp_path / "away")
+    assert not train(store, tmp_path / "probe", probe).trained
+    (tmp_path / "away").rename(source)
     longer = probe.model_copy(update={"examples": 160})
     assert train(store, tmp_path / "probe", longer).best.examples == 160
     with pytest.raises(ValueError, match="initial_weights"):

@@ -25,7 +25,7 @@ from ..storage import Recipe, StoreError, atomic_folder, restore_folder
 from .history import HistoryRow, load_history, save_history
 from .optimiser import averaged_weights
 
-__all__ = ["LAST", "Checkpoint", "move_aside"]
+__all__ = ["LAST", "RECIPE", "Checkpoint", "move_aside"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,12 @@ class Checkpoint:
 
     @classmethod
     def of_model(cls, model: Path, recipe: Recipe) -> "Checkpoint":
-        return cls(model.with_name(f"{model.name}.checkpoint"), recipe)
+        return cls(cls.folder_of(model), recipe)
+
+    @staticmethod
+    def folder_of(model: Path) -> Path:
+        """Return the folder of a model's checkpoint."""
+        return model.with_name(f"{model.name}.checkpoint")
 
     def differences(self) -> list[str] | None:
         """Return the differences of the recipe that made it, as text: none (an empty list) if the

@@ -32,7 +32,7 @@ from ..models import (
 from ..patching import PatchStore
 from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
 from ..wsi import InputSpec
-from .checkpoint import LAST, Checkpoint, move_aside
+from .checkpoint import LAST, RECIPE, Checkpoint, move_aside
 from .dataset import BatchDataset, one_hot
 from .history import HistoryRow, draw_curve, load_history, save_history
 from .optimiser import compile_network, describe_optimiser
@@ -192,7 +192,17 @@ class _Training:
     def _initial_weights(self) -> dict[str, str]:
         """Identity of the weights to begin with, if they are given."""
         source = self.settings.initial_weights
-        return {"initial_weights": hash_initial_weights(source)} if source else {}
+        if not source:
+            return {}
+        try:
+            return {"initial_weights": hash_initial_weights(source)}
+        except ModelError:
+            # What was trained from them needs them no more.
+            for folder in (self.folder, Checkpoint.folder_of(self.folder)):
+                made = Recipe.load(folder / RECIPE)
+                if made is not None and "initial_weights" in made.inputs:
+                    return {"initial_weights": made.inputs["initial_weights"]}
+            raise
 
     @property
     def output(self) -> Output:
@@ -237,11 +247,11 @@ class _Training:
         Return the network, the steps done and the history. A checkpoint of another recipe is moved
         aside.
         """
-        network = self.build()
         differences = self.checkpoint.differences()
-        if differences == [] and self.settings.recipe == "probe":
-            return network, 0, []  # a probe has no steps to go on from
-        if differences == []:
+        # A probe has no steps to go on from.
+        goes_on = differences == [] and self.settings.recipe != "probe"
+        network = self.build(fill=not goes_on)
+        if goes_on:
             step = self.checkpoint.load(network)
             examples = step * self.settings.batch_size
             logger.warning("%s: training continues after %d examples", self.folder, examples)
@@ -258,18 +268,19 @@ class _Training:
                 seen,
                 moved,
             )
-        elif state.made is not None:
+        elif state.made is not None and differences is None:
             reason = "; ".join(state.differences[:5]) or f"{self.checkpoint.folder} is missing"
             logger.warning("%s: training starts anew: %s", self.folder, reason)
         return network, 0, []
 
-    def build(self) -> keras.Model:
-        """Build the network with its first weights and a fresh optimiser."""
+    def build(self, *, fill: bool = True) -> keras.Model:
+        """Build the network with its first weights and a fresh optimiser. fill: take the initial
+        weights, if there are any; not where a checkpoint replaces them."""
         keep_large_buffers()
         settings = self.settings
         keras.utils.set_random_seed(settings.seed)
         network = build_network(settings.architecture, self.spec, self.options)
-        if settings.initial_weights:
+        if settings.initial_weights and fill:
             fill_network(network, settings.architecture, settings.initial_weights)
         if settings.freeze == "towers":
             for layer in network.layers[:-1]:
@@ -295,7 +306,7 @@ class _Training:
     def find_divergence(self, error: DivergedError, *, start: int, stop: int) -> ModelError:
         """Find the batch at which the loss became NaN by replaying the steps since the checkpoint,
         and return an error that names it."""
-        network = self.build()
+        network = self.build(fill=not start)
         if start:
             self.checkpoint.load(network)
         size, found = self.settings.batch_size, ""
