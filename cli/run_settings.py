@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -14,11 +15,25 @@ from ..cohort import Cohort
 from ..eval import EvaluateSettings
 from ..inference import PredictSettings
 from ..patching import TileSettings
-from ..storage import Settings, SettingsError, format_count, format_location, location_exists
+from ..storage import (
+    Settings,
+    SettingsError,
+    SlideError,
+    format_count,
+    format_location,
+    location_exists,
+)
 from ..training import TrainSettings
-from ..wsi import GroupMeaning, TissueSettings
+from ..wsi import GroupMeaning, TissueSettings, describe_unlikely_mpp, open_slide
 
-__all__ = ["STAGES", "RunSettings", "check_cohort", "check_files", "worst_status"]
+__all__ = [
+    "STAGES",
+    "RunSettings",
+    "check_cohort",
+    "check_files",
+    "with_mpp_of_slides",
+    "worst_status",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +106,29 @@ def worst_status(statuses: Iterable[int]) -> int:
     """Return the exit status of several stages: 1 (nothing could be done) outweighs 2 (some slides
     failed), and 2 outweighs 0."""
     return max(statuses, key=BY_SEVERITY.index)
+
+
+def with_mpp_of_slides(cohort: Cohort, settings: RunSettings) -> RunSettings:
+    """Return the settings with the µm/px of the coarsest slide, if no µm/px is given and the
+    default is too fine for it. Slides that cannot be opened, or with an unlikely µm/px, do not
+    count: their stage tells of them."""
+    from ..inference import slides_to_predict
+    from ..patching import slides_to_tile
+
+    tile = settings.tile
+    if "mpp" in tile.model_fields_set:
+        return settings
+    coarsest = tile.mpp
+    rows = {row.id: row for row in slides_to_tile(cohort, tile)}
+    rows |= {row.id: row for row in slides_to_predict(cohort, settings.predict)}
+    for row in rows.values():
+        with suppress(SlideError):
+            slide = open_slide(row.path, mpp=row.mpp, fallback_mpp=tile.slide_mpp)
+            slide.close()
+            if not describe_unlikely_mpp(slide.info.mpp):
+                coarsest = max(coarsest, slide.info.mpp)
+    given = {"mpp": coarsest}
+    return settings.model_copy(update={**given, "tile": tile.model_copy(update=given)})
 
 
 def check_cohort(cohort: Cohort, settings: RunSettings) -> None:

@@ -56,10 +56,14 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSet
         SettingsError: before any work, if the cohort lacks the slides of a stage, or no slide to
             predict exists.
     """
-    from .run_settings import check_cohort, check_files, worst_status
+    from .run_settings import check_cohort, check_files, with_mpp_of_slides, worst_status
 
     check_cohort(cohort, settings)
     check_files(cohort, settings)
+    chosen = with_mpp_of_slides(cohort, settings)
+    if chosen.tile.mpp != settings.tile.mpp:
+        settings = chosen
+        print_line(f"run: {chosen.tile.mpp:g} µm/px, that of the coarsest slide; see --mpp")
     tiled = tile_stage(cohort, out / "store", settings.tile, batch)
     if tiled == 1:
         return 1

@@ -28,6 +28,7 @@ from gigaslide.cli.run_settings import (
     RunSettings,
     check_cohort,
     check_files,
+    with_mpp_of_slides,
     worst_status,
 )
 from gigaslide.cli.stages import WindowsToPredict, run_stages
@@ -684,3 +685,23 @@ def test_the_windows_of_slides_to_come_are_estimated_from_those_planned():
     assert windows.add(40) == 210  # three slides of 70
     windows.end(SlideOutcome(slide="b", status="done"))
     assert (windows.add(10), windows.ended) == (150, 2)
+
+
+def test_without_mpp_a_run_takes_that_of_the_coarsest_slide(tmp_path):
+    rows = [
+        CohortSlide(
+            id=f"s{number}",
+            path=write_tiff(tmp_path / f"s{number}.tif", stained_slide(number), mpp=mpp),
+            label="normal",
+            split=split,
+        )
+        for number, (mpp, split) in enumerate([(0.3, "train"), (0.5, "test"), (5.0, "test")])
+    ]
+    rows.append(CohortSlide(id="gone", path=tmp_path / "gone.tif", split="train"))
+    cohort = Cohort.of_rows(rows)
+    chosen = with_mpp_of_slides(cohort, RunSettings())
+    assert (chosen.tile.mpp, chosen.tile.patch_px) == (0.5, 299)
+    fine = with_mpp_of_slides(Cohort.of_rows([rows[0]]), RunSettings())
+    assert fine.tile.mpp == 0.3
+    for given in (RunSettings(mpp=0.4), RunSettings(tile=TileSettings(mpp=0.4))):
+        assert with_mpp_of_slides(cohort, given).tile.mpp == 0.4
