@@ -299,9 +299,11 @@ class _Training:
         validation.validate(step=self.steps, learning_rate=0.0, training=figures)
 
     def next_validation(self, step: int) -> int:
-        """Return the step at which the next validation is due."""
+        """Return the step at which the next validation is due. A rest of less than half an interval
+        belongs to the last one."""
         interval = max(1, self.settings.validate_every // self.settings.batch_size)
-        return min(self.steps, (step // interval + 1) * interval)
+        stop = (step // interval + 1) * interval
+        return stop if self.steps - stop >= interval / 2 else self.steps
 
     def find_divergence(self, error: DivergedError, *, start: int, stop: int) -> ModelError:
         """Find the batch at which the loss became NaN by replaying the steps since the checkpoint,
