@@ -31,6 +31,7 @@ __all__ = [
     "check_choice",
     "evaluate_cohort",
     "find_evaluation",
+    "read_truth",
     "score_file",
     "slides_to_evaluate",
 ]
@@ -128,6 +129,19 @@ def check_choice(cohort: Cohort, settings: EvaluateSettings) -> None:
     check_columns(cohort, settings)
 
 
+def read_truth(
+    slide: CohortSlide, prediction: Prediction, file: SlideFile, settings: EvaluateSettings
+) -> Truth:
+    """Read the annotation of a slide, see `Truth.of_slide`; the slide is opened only for one."""
+    return Truth.of_slide(
+        slide,
+        slide_size=prediction.slide_size,
+        slide_mpp=prediction.slide_mpp,
+        settings=settings,
+        opened=file.open_if_readable() if slide.annotation else None,
+    )
+
+
 def score_file(
     slide: CohortSlide, predictions: Predictions, file: SlideFile, settings: EvaluateSettings
 ) -> tuple[SlideResult, Prediction | None]:
@@ -143,13 +157,7 @@ def score_file(
         if not slide.label:
             reason = "the cohort has no label, tumor or normal; fill in its label column"
             return SlideResult(slide=slide, status=SlideStatus.NO_LABEL, reason=reason), None
-        truth = Truth.of_slide(
-            slide,
-            slide_size=prediction.slide_size,
-            slide_mpp=prediction.slide_mpp,
-            settings=settings,
-            opened=file.open_if_readable() if slide.annotation else None,
-        )
+        truth = read_truth(slide, prediction, file, settings)
         return score_slide(slide, prediction, truth, settings), prediction
     except GigaslideError as error:
         logger.warning("%s: excluded: %s", slide.id, error)

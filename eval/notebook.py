@@ -12,7 +12,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from ..cohort import Cohort, CohortSlide
 from ..storage import AnnotationError, ScoreError, SettingsError
 from ..wsi import Detections
-from .cohort_evaluation import check_choice, slides_to_evaluate
+from .cohort_evaluation import check_choice, read_truth, slides_to_evaluate
 from .predictions.detection_files import DetectionFiles
 from .predictions.prediction import GivenDetections, SlideFile
 from .predictions.slide_names import path_of
@@ -126,13 +126,7 @@ def _score(
         )
     with SlideFile(slide) as file:
         prediction = given.load(slide, file)
-        truth = Truth.of_slide(
-            slide,
-            slide_size=prediction.slide_size,
-            slide_mpp=prediction.slide_mpp,
-            settings=settings,
-            opened=file.open_if_readable() if slide.annotation else None,
-        )
+        truth = read_truth(slide, prediction, file, settings)
     return score_slide(slide, prediction, truth, settings)
 
 

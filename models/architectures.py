@@ -7,6 +7,7 @@ it does to the pixels first is inside it. Nothing here imports Keras before a ne
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -125,47 +126,22 @@ class Architecture:
         return 4 * self.parameters + HDF5_BYTES * self.arrays
 
 
-def _inception(multiplier: float) -> Tower:
+def _tower(module: str, function: str, **fixed: Any) -> Tower:
+    """Return a function of a module of this room that is imported, with Keras, when it is called;
+    fixed are its further arguments."""
+
     def tower(
         pixels: "keras.KerasTensor", options: NetworkOptions, suffix: str
     ) -> "keras.KerasTensor":
-        from .inception import inception_v3_features
-
-        return inception_v3_features(pixels, options, suffix, multiplier=multiplier)
-
-    return tower
-
-
-def _lite0(
-    pixels: "keras.KerasTensor", options: NetworkOptions, suffix: str
-) -> "keras.KerasTensor":
-    from .efficientnet_lite import efficientnet_lite0_features
-
-    return efficientnet_lite0_features(pixels, options, suffix)
-
-
-def _compact(
-    pixels: "keras.KerasTensor", options: NetworkOptions, suffix: str
-) -> "keras.KerasTensor":
-    from .compact import compact_features
-
-    return compact_features(pixels, options, suffix)
-
-
-def _application(name: str, pixels: str) -> Tower:
-    def tower(
-        image: "keras.KerasTensor", options: NetworkOptions, suffix: str
-    ) -> "keras.KerasTensor":
-        from .applications import application_features
-
-        return application_features(image, options, suffix, name=name, pixels=pixels)
+        found = import_module(f".{module}", __package__)
+        return getattr(found, function)(pixels, options, suffix, **fixed)
 
     return tower
 
 
 ARCHITECTURES: dict[str, Architecture] = {
     "compact": Architecture(
-        tower=_compact,
+        tower=_tower("compact", "compact_features"),
         min_patch_px=48,
         preprocessing=PIXELS["tf"],
         parameters=193_514,
@@ -173,14 +149,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         windows_per_s=90.0,
     ),
     "inception_v3_small": Architecture(
-        tower=_inception(0.1),
+        tower=_tower("inception", "inception_v3_features", multiplier=0.1),
         min_patch_px=75,
         preprocessing=PIXELS["tf"],
         parameters=283_759,
         windows_per_s=116.0,
     ),
     "inception_v3": Architecture(
-        tower=_inception(1.0),
+        tower=_tower("inception", "inception_v3_features", multiplier=1.0),
         min_patch_px=75,
         preprocessing=PIXELS["tf"],
         parameters=21_806_882,
@@ -188,7 +164,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         application="InceptionV3",
     ),
     "efficientnet_lite0": Architecture(
-        tower=_lite0,
+        tower=_tower("efficientnet_lite", "efficientnet_lite0_features"),
         min_patch_px=32,
         preprocessing="(RGB in [0, 255] - 127) / 128",
         parameters=3_415_586,
@@ -197,7 +173,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     **{
         name: Architecture(
-            tower=_application(name, pixels),
+            tower=_tower("applications", "application_features", name=name, pixels=pixels),
             min_patch_px=min_patch_px,
             preprocessing=PIXELS[pixels],
             parameters=parameters,
