@@ -114,9 +114,12 @@ class TrainSettings(Settings):
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Share of the features left out at random before the classifier."""
     validate_every: int = Field(default=5_000, ge=1)
-    """Examples between two validations. Each validation writes a checkpoint."""
+    """Examples between two validations. Each writes a checkpoint."""
     validation_patches: int = Field(default=768, ge=2)
     """Patches scored in each validation: half of each class, always the same ones."""
+    checkpoint_minutes: float = Field(default=5.0, ge=0)
+    """Time between two checkpoints, besides those of the validations. What has been learnt since
+    the last one is lost when the process is killed."""
     augment: AugmentSettings = MODERN_AUGMENT
     use_copies: bool = False
     """Learn from the copies stored by gigaslide tile --copies. Patches are then not augmented while
