@@ -15,6 +15,7 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,20 +166,20 @@ class Checkpoints:
         for old in self.find()[KEPT:]:
             remove_folder(old)
 
-    def load(self, network: keras.Model) -> TrainingState:
-        """Fill a compiled network and its optimiser from the newest checkpoint; from the one before
-        where it is damaged, with a warning.
+    def load(self, build: Callable[[int], keras.Model]) -> tuple[keras.Model, TrainingState]:
+        """Return a network with its optimiser as the newest checkpoint holds them, and the state of
+        its training; those of the checkpoint before where the newest is damaged, with a warning.
+
+        build returns the network, compiled for the step after so many.
 
         Raises:
             StoreError: every checkpoint is damaged.
         """
-        optimiser: Any = network.optimizer
-        # Without this, Keras skips the optimiser's state and only warns.
-        optimiser.build(network.trainable_variables)
         found = self.find()
         for folder in found:
+            network = build(_step_of(folder))
             try:
-                return _load(network, folder)
+                return network, _load(network, folder)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 problem = f"{folder}: the checkpoint cannot be read ({error})"
                 if folder == found[-1]:
@@ -200,11 +201,18 @@ def find_checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if STEP.match(path.name)), reverse=True)
 
 
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step_"))
+
+
 def _load(network: keras.Model, folder: Path) -> TrainingState:
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     for name, checksum in state["sha256"].items():
         if _hash(folder / name) != checksum:
             raise ValueError(f"{name} has changed or is incomplete")
+    optimiser: Any = network.optimizer
+    # Without this, Keras skips the optimiser's state and only warns.
+    optimiser.build(network.trainable_variables)
     network.load_weights(folder / TRAINING)
     for variable, seed in zip(_seeds(network), state["seeds"], strict=True):
         variable.assign(np.asarray(seed, variable.dtype))

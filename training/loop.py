@@ -10,9 +10,8 @@ import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -22,12 +21,9 @@ from ..models import (
     CARD,
     WEIGHTS,
     ModelCard,
-    build_network,
-    fill_network,
     find_architecture,
     hash_initial_weights,
     hash_weights,
-    keep_large_buffers,
     parameter_counts,
 )
 from ..patching import PatchStore
@@ -46,7 +42,8 @@ from .checkpoint import (
 )
 from .dataset import BatchDataset, one_hot
 from .history import HistoryRow, draw_curve, load_history, save_history
-from .optimiser import compile_network, describe_optimiser
+from .network import NetworkBuilder
+from .optimiser import describe_optimiser
 from .picture import save_batch
 from .probe import fit_probe
 from .sampler import Sampler
@@ -141,10 +138,9 @@ class _Training:
                 f"has {margin_px} px; lower --augment.jitter-px or tile with a larger --margin-px"
             )
 
-    @cached_property
-    def options(self) -> dict[str, Any]:
-        """Options of the network, as the model card holds them."""
-        return self.settings.network_options(self.spec).model_dump(mode="json")
+    @property
+    def builder(self) -> NetworkBuilder:
+        return NetworkBuilder(self.settings, self.spec, self.steps)
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -254,10 +250,8 @@ class _Training:
         """
         differences = self.checkpoints.differences()
         # A probe has no steps to go on from.
-        goes_on = differences == [] and self.settings.recipe != "probe"
-        network = self.build(fill=not goes_on)
-        if goes_on:
-            state = self.checkpoints.load(network)
+        if differences == [] and self.settings.recipe != "probe":
+            network, state = self.checkpoints.load(partial(self.builder.build, fill=False))
             examples = state.step * self.settings.batch_size
             logger.warning("%s: training continues after %d examples", self.folder, examples)
             return network, state
@@ -276,22 +270,9 @@ class _Training:
         elif output.made is not None and differences is None:
             reason = "; ".join(output.differences[:5]) or f"{self.checkpoints.folder} is missing"
             logger.warning("%s: training starts anew: %s", self.folder, reason)
+        network = self.builder.build(0)
+        self.builder.check_fast_ways(network, self.sampler.draw(0))
         return network, TrainingState()
-
-    def build(self, *, fill: bool = True) -> keras.Model:
-        """Build the network with its first weights and a fresh optimiser. fill: take the initial
-        weights, if there are any; not where a checkpoint replaces them."""
-        keep_large_buffers()
-        settings = self.settings
-        keras.utils.set_random_seed(settings.seed)
-        network = build_network(settings.architecture, self.spec, self.options)
-        if settings.initial_weights and fill:
-            fill_network(network, settings.architecture, settings.initial_weights)
-        if settings.freeze == "towers":
-            for layer in network.layers[:-1]:
-                layer.trainable = False
-        compile_network(network, settings, steps=self.steps)
-        return network
 
     def run(self, network: keras.Model, progress: Progress, validation: Validation) -> None:
         """Train to the end, from one validation to the next.
@@ -310,6 +291,8 @@ class _Training:
                 if start == stop:  # a signal came before this validation
                     validation.validate()
                     continue
+                if start == self.settings.unfreeze_step:
+                    self.builder.compile(network, start)
                 network.fit(
                     BatchDataset(self.sampler, start=start, stop=stop),
                     shuffle=False,
@@ -336,14 +319,20 @@ class _Training:
             due = state.step
         else:
             due = (state.step // interval + 1) * interval
-        return due if self.steps - due >= interval / 2 else self.steps
+        stop = due if self.steps - due >= interval / 2 else self.steps
+        unfreeze = self.settings.unfreeze_step
+        return unfreeze if unfreeze is not None and state.step < unfreeze < stop else stop
 
     def find_divergence(self, error: DivergedError, *, until: int) -> ModelError:
         """Find the batch at which the loss became NaN by replaying the steps since the checkpoint,
         save it as a picture, and return an error that names it."""
-        go_on = bool(self.checkpoints.find())
-        network = self.build(fill=not go_on)
-        start = self.checkpoints.load(network).step if go_on else 0
+        if self.checkpoints.find():
+            network, state = self.checkpoints.load(partial(self.builder.build, fill=False))
+        else:
+            network, state = self.builder.build(0), TrainingState()
+        start = state.step
+        if start == self.settings.unfreeze_step:
+            self.builder.compile(network, start)
         size, found = self.settings.batch_size, ""
         for number in range(start, until):
             batch = self.sampler.draw(number)
@@ -381,7 +370,7 @@ class _Training:
             draw_curve(history, folder / "training_curve.png")
             ModelCard(
                 architecture=architecture,
-                options=self.options,
+                options=self.builder.options,
                 input_spec=self.spec,
                 pixels=find_architecture(architecture).preprocessing,
                 parameters=parameter_counts(network),
