@@ -34,9 +34,13 @@ from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
 from ..wsi import InputSpec
 from .checkpoint import LAST, RECIPE, Checkpoint, move_aside
 from .dataset import BatchDataset, one_hot
-from .history import HistoryRow, draw_curve, load_history, save_history
+from .history import HistoryRow, load_history, save_history
+from .input_monitor import InputMonitor
 from .optimiser import compile_network, describe_optimiser
+from .page import PAGE
+from .plots import draw_curve
 from .probe import fit_probe
+from .report import Report, page_beside
 from .sampler import Sampler
 from .settings import TrainSettings
 from .validation import DivergedError, Progress, Validation, rank_key
@@ -92,9 +96,8 @@ def train(
         batch_size=settings.batch_size,
         on_step=on_step or (lambda examples, figures: None),
     )
-    validation = Validation(
-        job.validation_sampler, job.checkpoint, history, settings.batch_size, progress.figures
-    )
+    monitor = InputMonitor(batch_size=settings.batch_size)
+    validation = job.validate_with(network, history, progress, monitor)
     if settings.recipe == "probe" and step < job.steps:
         job.probe(network, validation, on_step=progress.count_to)
         step = job.steps
@@ -102,10 +105,10 @@ def train(
         stop = job.next_validation(step)
         try:
             network.fit(
-                BatchDataset(job.sampler, start=step, stop=stop),
+                BatchDataset(job.sampler, start=step, stop=stop, monitor=monitor),
                 shuffle=False,
                 verbose=0,  # pyright: ignore[reportArgumentType]
-                callbacks=[progress, validation],
+                callbacks=[progress, monitor, validation],
             )
         except DivergedError as error:
             raise job.find_divergence(error, start=step, stop=stop) from error
@@ -288,12 +291,40 @@ class _Training:
         compile_network(network, settings, steps=self.steps)
         return network
 
+    def validate_with(
+        self,
+        network: keras.Model,
+        history: list[HistoryRow],
+        progress: Progress,
+        monitor: InputMonitor,
+    ) -> Validation:
+        """Return the validation that adds to the history, and tells of it."""
+        validation = Validation(
+            self.validation_sampler, self.checkpoint, history, progress, monitor
+        )
+        report = Report.of(
+            self.folder,
+            self.settings,
+            self.spec,
+            parameters=parameter_counts(network)["all"],
+            history=history,
+            monitor=monitor,
+            checked=validation.batch,
+        )
+        validation.on_validated = report.add
+        return validation
+
     def probe(
         self, network: keras.Model, validation: Validation, *, on_step: Callable[[int], None]
     ) -> None:
         """Fit the classifier on features of the network, and write the checkpoint."""
         figures = fit_probe(
-            network, self.sampler, validation.batch, steps=self.steps, on_step=on_step
+            network,
+            self.sampler,
+            validation.batch,
+            steps=self.steps,
+            on_step=on_step,
+            monitor=validation.monitor,
         )
         validation.set_model(network)
         validation.validate(step=self.steps, learning_rate=0.0, training=figures)
@@ -335,12 +366,15 @@ class _Training:
                 "%s: the earlier model was moved to %s", self.folder, move_aside(self.folder)
             )
         checkpoint, architecture = self.checkpoint.folder, self.settings.architecture
+        page = page_beside(self.folder)
         with self.output.write() as folder:
             assert isinstance(folder, Path)
             for name in (LAST, WEIGHTS):
                 shutil.copy(checkpoint / name, folder / name)
             save_history(history, folder / HISTORY)
             draw_curve(history, folder / "training_curve.png")
+            if page.exists():  # none where the last validation was one of an earlier version
+                shutil.copy(page, folder / PAGE)
             ModelCard(
                 architecture=architecture,
                 options=self.options,
@@ -357,6 +391,7 @@ class _Training:
                 },
                 weights_sha256=hash_weights(folder),
             ).save(folder)
+        page.unlink(missing_ok=True)
         return self.outcome(trained=True)
 
 

@@ -33,7 +33,16 @@ def compile_network(network: keras.Model, settings: TrainSettings, *, steps: int
             **shared,
         )
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
-    network.compile(optimizer=optimiser, loss=loss, metrics=["accuracy"])
+    network.compile(optimizer=optimiser, loss=loss, metrics=["accuracy", TumorAuc(name="auc")])
+
+
+class TumorAuc(keras.metrics.AUC):
+    """Area under the ROC curve of the second class, by 200 thresholds."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        # A score that is not a number has no place among the thresholds; the loss tells of it.
+        scores: Any = keras.ops.where(keras.ops.isnan(y_pred), 0.5, y_pred)
+        return super().update_state(y_true[:, 1], scores[:, 1], sample_weight)
 
 
 def _learning_rate(

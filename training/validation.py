@@ -8,11 +8,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from sklearn.metrics import log_loss, roc_auc_score
 
 from ..storage import ModelError
 from .checkpoint import Checkpoint
+from .figures import measure_validation
 from .history import HistoryRow
+from .input_monitor import InputMonitor
 from .optimiser import averaged_weights
 from .sampler import Sampler
 
@@ -44,7 +45,7 @@ class Progress(keras.callbacks.Callback):
         self, *, first_step: int, batch_size: int, on_step: Callable[[int, dict[str, float]], None]
     ) -> None:
         super().__init__()
-        self._step, self._batch_size, self._on_step = first_step, batch_size, on_step
+        self._step, self.batch_size, self._on_step = first_step, batch_size, on_step
         self.figures: dict[str, float] = {}
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -56,7 +57,7 @@ class Progress(keras.callbacks.Callback):
 
     def count_to(self, step: int) -> None:
         """Report a step of a training that Keras does not run."""
-        self._on_step(step * self._batch_size, self.figures)
+        self._on_step(step * self.batch_size, self.figures)
 
     def _count(self, *, look: bool) -> None:
         self._step += 1
@@ -66,7 +67,7 @@ class Progress(keras.callbacks.Callback):
             if not all(map(math.isfinite, figures.values())):
                 raise DivergedError(f"the loss became {figures}")
             self.figures |= figures
-        self._on_step(self._step * self._batch_size, self.figures)
+        self._on_step(self._step * self.batch_size, self.figures)
 
 
 class Validation(keras.callbacks.Callback):
@@ -78,14 +79,17 @@ class Validation(keras.callbacks.Callback):
         sampler: Sampler,
         checkpoint: Checkpoint,
         history: list[HistoryRow],
-        batch_size: int,
-        figures: dict[str, float],
+        progress: Progress,
+        monitor: InputMonitor,
     ) -> None:
-        """figures receives the validation's AUC and loss; history its row."""
+        """history receives a row of each validation, progress its AUC and loss."""
         super().__init__()
-        self.figures = figures
+        self.figures, self.monitor = progress.figures, monitor
+        self.on_validated: Callable[[np.ndarray], None] = lambda scores: None
+        """Called after each checkpoint with the scores of `batch`."""
         self.batch = sampler.draw(0)
-        self.checkpoint, self.history, self.batch_size = checkpoint, history, batch_size
+        self.checkpoint, self.history = checkpoint, history
+        self.batch_size = progress.batch_size
         self._own: list[np.ndarray] = []
         self._started = time.perf_counter() - (history[-1].seconds if history else 0.0)
 
@@ -107,22 +111,24 @@ class Validation(keras.callbacks.Callback):
             variable.assign(own)
 
     def validate(self, *, step: int, learning_rate: float, training: Mapping[str, float]) -> None:
-        """Validate and write a checkpoint after so many steps; training has their loss and
-        accuracy."""
+        """Validate and write a checkpoint after so many steps; training has their loss, accuracy
+        and AUC."""
         network: Any = self.model
         with averaged_weights(network):
             scores = self._score()
         if not np.isfinite(scores).all():
             raise DivergedError("a validation score is not a number")
-        labels = self.batch.labels
+        pace = self.monitor.pace
         row = HistoryRow(
             examples=step * self.batch_size,
             seconds=round(time.perf_counter() - self._started, 1),
             learning_rate=learning_rate,
             train_loss=float(training["loss"]),
             train_accuracy=float(training["accuracy"]),
-            validation_loss=float(log_loss(labels, scores, labels=[0, 1])),
-            validation_auc=float(roc_auc_score(labels, scores)),
+            train_auc=float(training["auc"]),
+            patches_per_s=pace.patches_per_s if pace else None,
+            waiting_share=pace.waiting_share if pace else None,
+            **measure_validation(scores, self.batch.labels),
         )
         is_best = not self.history or rank_key(row) > max(map(rank_key, self.history))
         self.history.append(row)
@@ -132,6 +138,7 @@ class Validation(keras.callbacks.Callback):
         }
         logger.info("%s", row)
         self.checkpoint.save(network, self.history, step=step, is_best=is_best)
+        self.on_validated(scores)
 
     def _score(self) -> np.ndarray:
         """Return the tumour probability of each validation patch: (N,) float64."""

@@ -1,0 +1,82 @@
+"""Report of a training while it runs: the page is written and the trackers are told at every
+validation."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..wsi import InputSpec
+from .history import HistoryRow
+from .input_monitor import InputMonitor
+from .page import PAGE, TrainingPage, ValidationScores
+from .sampler import Batch
+from .settings import TrainSettings
+
+__all__ = ["Report", "page_beside"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Report of one training."""
+
+    page: TrainingPage
+    history: Sequence[HistoryRow]
+    """Grows with every validation."""
+    monitor: InputMonitor
+    checked: Batch
+    """Patches that every validation scores."""
+
+    @classmethod
+    def of(
+        cls,
+        model: Path,
+        settings: TrainSettings,
+        spec: InputSpec,
+        *,
+        parameters: int,
+        **others: Any,
+    ) -> "Report":
+        """Make the report of a training into a model folder; others are the fields but the page."""
+        shown = _flatten(settings.model_dump(mode="json"))
+        same_recipe = settings.model_dump(include={"recipe", "initial_weights"})
+        defaults = _flatten(TrainSettings(**same_recipe).model_dump(mode="json"))
+        page = TrainingPage(
+            path=page_beside(model),
+            model=model.name,
+            examples=settings.examples,
+            spec=spec,
+            parameters=parameters,
+            settings=shown,
+            changed=frozenset(name for name in shown if shown[name] != defaults.get(name)),
+        )
+        return cls(page=page, **others)
+
+    def add(self, scores: np.ndarray) -> None:
+        """Tell of the last validation, whose patches got those scores (N,)."""
+        try:
+            validation = ValidationScores(batch=self.checked, scores=scores)
+            self.page.save(self.history, self.monitor.batch, validation)
+        except OSError as error:
+            logger.warning("%s: cannot be written: %s", self.page.path, error)
+
+
+def page_beside(model: Path) -> Path:
+    """Return the path of the page beside a model folder that is not there yet."""
+    return model.with_name(f"{model.name}.{PAGE}")
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name settings of settings by a dot: {"augment": {"hue": 0.1}} to {"augment.hue": 0.1}."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
