@@ -40,9 +40,10 @@ from .optimiser import compile_network, describe_optimiser
 from .page import PAGE
 from .plots import draw_curve
 from .probe import fit_probe
-from .report import Report, page_beside
+from .report import Report, flatten_settings, page_beside
 from .sampler import Sampler
 from .settings import TrainSettings
+from .trackers import TrackedRun, check_trackers
 from .validation import DivergedError, Progress, Validation, rank_key
 
 __all__ = ["TrainOutcome", "train"]
@@ -79,11 +80,13 @@ def train(
 
     Raises:
         SettingsError: a class has no patches in training or validation, the jitter exceeds the
-            store's margin, or folder holds something other than a model.
+            store's margin, folder holds something other than a model, or a tracker is not
+            installed or cannot be started.
         StoreError: damaged patches or a damaged checkpoint.
         ModelError: the loss became NaN; the last good checkpoint stays, and so does an earlier
             model.
     """
+    check_trackers(settings.track)
     job = _Training(store, folder, settings)
     state = job.output.state()
     if state.status == "foreign":
@@ -96,24 +99,14 @@ def train(
         batch_size=settings.batch_size,
         on_step=on_step or (lambda examples, figures: None),
     )
-    monitor = InputMonitor(batch_size=settings.batch_size)
-    validation = job.validate_with(network, history, progress, monitor)
-    if settings.recipe == "probe" and step < job.steps:
-        job.probe(network, validation, on_step=progress.count_to)
-        step = job.steps
-    while step < job.steps:
-        stop = job.next_validation(step)
-        try:
-            network.fit(
-                BatchDataset(job.sampler, start=step, stop=stop, monitor=monitor),
-                shuffle=False,
-                verbose=0,  # pyright: ignore[reportArgumentType]
-                callbacks=[progress, monitor, validation],
-            )
-        except DivergedError as error:
-            raise job.find_divergence(error, start=step, stop=stop) from error
-        step = stop
-    return job.finish(network, history, replaces=state)
+    tracked = TrackedRun.open(settings.track, folder, resumed=step > 0)
+    with tracked.started(flatten_settings(settings)):
+        job.run(network, step, history, progress, tracked)
+        outcome = job.finish(network, history, replaces=state)
+        for name in (CARD, HISTORY, PAGE):
+            if (folder / name).exists():
+                tracked.artifact(folder / name)
+    return outcome
 
 
 class _Training:
@@ -178,8 +171,8 @@ class _Training:
         # and go.
         splits = (self.sampler.split, self.validation_sampler.split)
         used = [slide for slide in self.store.slides if slide.split in splits]
-        # The path of the initial weights may change; their hash counts.
-        extent, paths = {"examples", "validate_every"}, {"initial_weights"}
+        # The path of the initial weights may change; their hash counts. Trackers change nothing.
+        extent, paths = {"examples", "validate_every"}, {"initial_weights", "track"}
         return Recipe(
             stage="train",
             settings=self.settings.model_dump(mode="json", exclude=extent | paths),
@@ -291,14 +284,16 @@ class _Training:
         compile_network(network, settings, steps=self.steps)
         return network
 
-    def validate_with(
+    def run(
         self,
         network: keras.Model,
+        step: int,
         history: list[HistoryRow],
         progress: Progress,
-        monitor: InputMonitor,
-    ) -> Validation:
-        """Return the validation that adds to the history, and tells of it."""
+        tracked: TrackedRun,
+    ) -> None:
+        """Train from a step to the last one; the history receives a row of every validation."""
+        monitor = InputMonitor(batch_size=self.settings.batch_size)
         validation = Validation(
             self.validation_sampler, self.checkpoint, history, progress, monitor
         )
@@ -310,9 +305,24 @@ class _Training:
             history=history,
             monitor=monitor,
             checked=validation.batch,
+            tracked=tracked,
         )
         validation.on_validated = report.add
-        return validation
+        if self.settings.recipe == "probe" and step < self.steps:
+            self.probe(network, validation, on_step=progress.count_to)
+            step = self.steps
+        while step < self.steps:
+            stop = self.next_validation(step)
+            try:
+                network.fit(
+                    BatchDataset(self.sampler, start=step, stop=stop, monitor=monitor),
+                    shuffle=False,
+                    verbose=0,  # pyright: ignore[reportArgumentType]
+                    callbacks=[progress, monitor, validation],
+                )
+            except DivergedError as error:
+                raise self.find_divergence(error, start=step, stop=stop) from error
+            step = stop
 
     def probe(
         self, network: keras.Model, validation: Validation, *, on_step: Callable[[int], None]
@@ -382,7 +392,7 @@ class _Training:
                 pixels=find_architecture(architecture).preprocessing,
                 parameters=parameter_counts(network),
                 training={
-                    "settings": self.settings.model_dump(mode="json"),
+                    "settings": self.settings.model_dump(mode="json", exclude={"track"}),
                     "patches_from": self.tiles.model_dump(mode="json"),
                     "backend": keras.backend.backend(),
                     "keras": keras.__version__,

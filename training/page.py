@@ -2,6 +2,7 @@
 settings. It needs no other file and no network."""
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -24,10 +25,12 @@ __all__ = ["PAGE", "TrainingPage", "ValidationScores"]
 
 PAGE = "training.html"
 TEMPLATE = files("gigaslide.training").joinpath("templates", "training.html.j2")
-SHOWN_PX = 160
+SHOWN_PX = 184
 """Largest side of a patch on the page."""
 PICTURES = 24
 """Most pictures in each gallery."""
+MOST_OF_A_SLIDE = 3
+"""Most mistakes of one slide and class. Neighbouring patches look alike."""
 QUALITY = 88
 NARROW_SPACE = "\u202f"
 WORDS = {"tumor": "tumour"}
@@ -93,6 +96,7 @@ class TrainingPage:
                 for label, name in enumerate(map(_word, self.spec.classes))
             ],
             patches=len(validation.scores),
+            most_of_a_slide=MOST_OF_A_SLIDE,
             version=gigaslide_version(),
         )
         with atomic_file(self.path) as partial:
@@ -125,13 +129,17 @@ def _find_mistakes(validation: ValidationScores, label: int, count: int) -> list
     is_tumor = CLASSES[label] == "tumor"
     wrong = (batch.labels == label) & ((scores > 0.5) != is_tumor)
     order = np.argsort(scores if is_tumor else -scores, kind="stable")
-    shown: dict[tuple[str, bytes], _ShownPatch] = {}
-    for index in order[wrong[order]]:
-        if len(shown) == count:
+    found, seen, of_slide = [], set(), Counter()
+    for index in order[wrong[order]].tolist():
+        slide, pixels = batch.slides[index], batch.patches[index].tobytes()
+        if of_slide[slide] == MOST_OF_A_SLIDE or pixels in seen:
+            continue
+        seen.add(pixels)
+        of_slide[slide] += 1
+        found.append(_show(batch, index, score=float(scores[index])))
+        if len(found) == count:
             break
-        patch = _show(batch, index, score=float(scores[index]))
-        shown.setdefault((patch.slide, batch.patches[index].tobytes()), patch)
-    return list(shown.values())
+    return found
 
 
 def _show(batch: Batch, index: int, *, score: float | None = None) -> _ShownPatch:

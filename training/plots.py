@@ -33,6 +33,7 @@ STYLE: list[Any] = [
         "grid.color": "#e5e7eb",
         "grid.linewidth": 0.7,
         "legend.frameon": False,
+        "legend.borderaxespad": 0.2,
         "legend.fontsize": 8.5,
         "svg.hashsalt": "gigaslide",
     },
@@ -42,7 +43,7 @@ STYLE: list[Any] = [
 def curves_svg(rows: Sequence[HistoryRow], *, best: HistoryRow, examples: int) -> str:
     """Loss, AUC, learning rate and speed over examples, as SVG text; examples is the number that
     the training will see."""
-    with _figure(width=9.6, height=6.2) as figure:
+    with _figure(width=11.4, height=6.6) as figure:
         loss, auc, rate, speed = figure.subplots(2, 2).ravel()
         _draw_loss(loss, rows)
         _draw_auc(auc, rows)
@@ -61,7 +62,7 @@ def _draw_loss(axes: Axes, rows: Sequence[HistoryRow]) -> None:
     _line(axes, rows, "train_loss", ORANGE, "training (augmented)", dashes=True)
     _line(axes, rows, "validation_loss", BLUE, "validation")
     axes.set(title="Loss (cross-entropy)", ylim=(0, None))
-    axes.legend()
+    _name_lines(axes)
 
 
 def _draw_auc(axes: Axes, rows: Sequence[HistoryRow]) -> None:
@@ -72,11 +73,11 @@ def _draw_auc(axes: Axes, rows: Sequence[HistoryRow]) -> None:
         rows,
         "validation_sensitivity_at_95",
         "#7b3294",
-        "sensitivity at 95 % specificity, validation",
+        "sensitivity at 95 % specificity (validation)",
         dashes=True,
     )
     axes.set(title="Patch AUC", ylim=(None, 1.01))
-    axes.legend(loc="lower right")
+    _name_lines(axes)
 
 
 def _draw_speed(axes: Axes, rows: Sequence[HistoryRow]) -> None:
@@ -88,8 +89,14 @@ def _draw_speed(axes: Axes, rows: Sequence[HistoryRow]) -> None:
     share.spines["right"].set_visible(True)
     share.set(ylim=(0, 1), ylabel="waiting")
     share.yaxis.set_major_formatter(PercentFormatter(1))
-    lines = [*axes.get_lines(), *share.get_lines()]
-    axes.legend(handles=lines, labels=[str(line.get_label()) for line in lines], loc="lower right")
+    _name_lines(axes, share)
+
+
+def _name_lines(*several: Axes) -> None:
+    """Write a legend of the lines of axes that share a place, below the plot."""
+    lines = [line for axes in several for line in axes.get_lines()]
+    words = [str(line.get_label()) for line in lines]
+    several[0].legend(lines, words, loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
 
 
 def _line(

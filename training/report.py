@@ -15,8 +15,9 @@ from .input_monitor import InputMonitor
 from .page import PAGE, TrainingPage, ValidationScores
 from .sampler import Batch
 from .settings import TrainSettings
+from .trackers import TrackedRun
 
-__all__ = ["Report", "page_beside"]
+__all__ = ["Report", "flatten_settings", "page_beside"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Report:
     """Report of one training."""
 
     page: TrainingPage
+    tracked: TrackedRun
     history: Sequence[HistoryRow]
     """Grows with every validation."""
     monitor: InputMonitor
@@ -43,9 +45,9 @@ class Report:
         **others: Any,
     ) -> "Report":
         """Make the report of a training into a model folder; others are the fields but the page."""
-        shown = _flatten(settings.model_dump(mode="json"))
+        shown = flatten_settings(settings)
         same_recipe = settings.model_dump(include={"recipe", "initial_weights"})
-        defaults = _flatten(TrainSettings(**same_recipe).model_dump(mode="json"))
+        defaults = flatten_settings(TrainSettings(**same_recipe))
         page = TrainingPage(
             path=page_beside(model),
             model=model.name,
@@ -59,6 +61,7 @@ class Report:
 
     def add(self, scores: np.ndarray) -> None:
         """Tell of the last validation, whose patches got those scores (N,)."""
+        self.tracked.log(self.history)
         try:
             validation = ValidationScores(batch=self.checked, scores=scores)
             self.page.save(self.history, self.monitor.batch, validation)
@@ -71,8 +74,12 @@ def page_beside(model: Path) -> Path:
     return model.with_name(f"{model.name}.{PAGE}")
 
 
+def flatten_settings(settings: TrainSettings) -> dict[str, Any]:
+    """Return the settings by name, those of settings with a dot: {"augment.hue": 0.1}."""
+    return _flatten(settings.model_dump(mode="json", exclude={"track"}))
+
+
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name settings of settings by a dot: {"augment": {"hue": 0.1}} to {"augment.hue": 0.1}."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
