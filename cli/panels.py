@@ -62,6 +62,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "validate_every",
             "validation_patches",
             "seed",
+            "track",
         ),
     },
     "Learning rate and optimiser": {

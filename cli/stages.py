@@ -56,8 +56,10 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSet
         SettingsError: before any work, if the cohort lacks the slides of a stage, or no slide to
             predict exists.
     """
+    from ..training import check_trackers
     from .run_settings import check_cohort, check_files, with_mpp_of_slides, worst_status
 
+    check_trackers(settings.train.track)
     check_cohort(cohort, settings)
     check_files(cohort, settings)
     chosen = with_mpp_of_slides(cohort, settings)
@@ -168,8 +170,10 @@ def hard_negatives_stage(
 
 def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     from ..patching import PatchStore
+    from ..training import check_trackers
     from ..wsi import warn_of_unlikely_mpp
 
+    check_trackers(settings.track)
     opened = PatchStore(store)
     for slide in opened.slides:  # a missing store is reported before Keras loads for seconds
         if "slide_mpp" in slide.attributes:

@@ -123,6 +123,7 @@ def test_training_writes_a_whole_model_folder(trained, store):
         WEIGHTS,
         "last.weights.h5",
         "history.csv",
+        "training.html",
         "training_curve.png",
         "recipe.json",
     }

@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Any
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
 from .threshold import choose_threshold
+from .trackers import check_trackers
 
 if TYPE_CHECKING:
     from .loop import TrainOutcome, train
 
-__all__ = ["Batch", "Sampler", "TrainOutcome", "TrainSettings", "choose_threshold", "train"]
+__all__ = [
+    "Batch",
+    "Sampler",
+    "TrainOutcome",
+    "TrainSettings",
+    "check_trackers",
+    "choose_threshold",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -41,13 +41,18 @@ from .checkpoint import (
     move_aside,
 )
 from .dataset import BatchDataset, one_hot
-from .history import HistoryRow, draw_curve, load_history, save_history
+from .history import HistoryRow, load_history, save_history
+from .input_monitor import InputMonitor
 from .network import NetworkBuilder
 from .optimiser import describe_optimiser
+from .page import PAGE
 from .picture import save_batch
+from .plots import draw_curve
 from .probe import fit_probe
+from .report import Report, flatten_settings, page_beside
 from .sampler import Sampler
 from .settings import TrainSettings
+from .trackers import TrackedRun, check_trackers
 from .validation import Progress, Validation, rank_key
 
 __all__ = ["TrainOutcome", "train"]
@@ -85,12 +90,14 @@ def train(
 
     Raises:
         SettingsError: a class has no patches in training or validation, the jitter exceeds the
-            store's margin, or folder holds something other than a model.
+            store's margin, folder holds something other than a model, or a tracker is not
+            installed or cannot be started.
         StoreError: damaged patches, or checkpoints that are all damaged.
         ModelError: the loss became NaN; the last good checkpoint stays, and so does an earlier
             model.
         Stopped: SIGTERM or SIGINT; a checkpoint has been written. Only in the main thread.
     """
+    check_trackers(settings.track)
     job = _Training(store, folder, settings)
     output = job.output.state()
     if output.status == "foreign":
@@ -108,10 +115,15 @@ def train(
             batch_size=settings.batch_size,
             on_step=on_step or (lambda examples, figures: None),
         )
-        validation = Validation(job.validation_sampler, progress, settings.batch_size)
         stop.at_once = False
-        job.run(network, progress, validation)
-    return job.finish(network, progress.state.history, replaces=output)
+        tracked = TrackedRun.open(settings.track, folder, resumed=state.step > 0)
+        with tracked.started(flatten_settings(settings)):
+            job.run(network, progress, tracked)
+            outcome = job.finish(network, progress.state.history, replaces=output)
+            for name in (CARD, HISTORY, PAGE):
+                if (folder / name).exists():
+                    tracked.artifact(folder / name)
+    return outcome
 
 
 class _Training:
@@ -175,8 +187,11 @@ class _Training:
         # and go.
         splits = (self.sampler.split, self.validation_sampler.split)
         used = [slide for slide in self.store.slides if slide.split in splits]
-        # The path of the initial weights may change; their hash counts.
-        extent, paths = {"examples", "validate_every", "checkpoint_minutes"}, {"initial_weights"}
+        # The path of the initial weights may change; their hash counts. Trackers change nothing.
+        extent, paths = (
+            {"examples", "validate_every", "checkpoint_minutes"},
+            {"initial_weights", "track"},
+        )
         return Recipe(
             stage="train",
             settings=self.settings.model_dump(mode="json", exclude=extent | paths),
@@ -274,13 +289,25 @@ class _Training:
         self.builder.check_fast_ways(network, self.sampler.draw(0))
         return network, TrainingState()
 
-    def run(self, network: keras.Model, progress: Progress, validation: Validation) -> None:
+    def run(self, network: keras.Model, progress: Progress, tracked: TrackedRun) -> None:
         """Train to the end, from one validation to the next.
 
         Raises:
             ModelError: the loss became NaN.
             Stopped: a signal came; a checkpoint is written.
         """
+        monitor = InputMonitor(batch_size=self.settings.batch_size)
+        validation = Validation(self.validation_sampler, progress, monitor)
+        validation.on_validated = Report.of(
+            self.folder,
+            self.settings,
+            self.spec,
+            parameters=parameter_counts(network)["all"],
+            progress=progress,
+            monitor=monitor,
+            checked=validation.batch,
+            tracked=tracked,
+        ).add
         for callback in (progress, validation):
             callback.set_model(network)
         if self.settings.recipe == "probe" and progress.state.step < self.steps:
@@ -294,10 +321,10 @@ class _Training:
                 if start == self.settings.unfreeze_step:
                     self.builder.compile(network, start)
                 network.fit(
-                    BatchDataset(self.sampler, start=start, stop=stop),
+                    BatchDataset(self.sampler, start=start, stop=stop, monitor=monitor),
                     shuffle=False,
                     verbose=0,  # pyright: ignore[reportArgumentType]
-                    callbacks=[progress, validation],
+                    callbacks=[progress, monitor, validation],
                 )
             except DivergedError as error:
                 raise self.find_divergence(error, until=stop) from error
@@ -305,7 +332,12 @@ class _Training:
     def probe(self, network: keras.Model, progress: Progress, validation: Validation) -> None:
         """Fit the classifier on features of the network, and write the checkpoint."""
         figures = fit_probe(
-            network, self.sampler, validation.batch, steps=self.steps, on_step=progress.count_to
+            network,
+            self.sampler,
+            validation.batch,
+            steps=self.steps,
+            on_step=progress.count_to,
+            monitor=validation.monitor,
         )
         since = Unvalidated(steps=self.steps, **figures)
         progress.state = replace(progress.state, unvalidated=since)
@@ -362,12 +394,15 @@ class _Training:
                 "%s: the earlier model was moved to %s", self.folder, move_aside(self.folder)
             )
         checkpoint, architecture = self.checkpoints.newest, self.settings.architecture
+        page = page_beside(self.folder)
         with self.output.write() as folder:
             assert isinstance(folder, Path)
             for name in (LAST, WEIGHTS):
                 shutil.copy(checkpoint / name, folder / name)
             save_history(history, folder / HISTORY)
             draw_curve(history, folder / "training_curve.png")
+            if page.exists():  # none where the last validation was one of an earlier version
+                shutil.copy(page, folder / PAGE)
             ModelCard(
                 architecture=architecture,
                 options=self.builder.options,
@@ -375,7 +410,7 @@ class _Training:
                 pixels=find_architecture(architecture).preprocessing,
                 parameters=parameter_counts(network),
                 training={
-                    "settings": self.settings.model_dump(mode="json"),
+                    "settings": self.settings.model_dump(mode="json", exclude={"track"}),
                     "patches_from": self.tiles.model_dump(mode="json"),
                     "backend": keras.backend.backend(),
                     "keras": keras.__version__,
@@ -384,6 +419,7 @@ class _Training:
                 },
                 weights_sha256=hash_weights(folder),
             ).save(folder)
+        page.unlink(missing_ok=True)
         return self.outcome(trained=True)
 
 

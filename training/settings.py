@@ -10,6 +10,7 @@ from ..models import ArchitectureName, NetworkOptions
 from ..patching import AugmentSettings
 from ..storage import Settings
 from ..wsi import InputSpec, StainMethod
+from .trackers import TrackerName
 
 __all__ = ["RECIPES", "RecipeName", "TrainSettings"]
 
@@ -142,6 +143,9 @@ class TrainSettings(Settings):
     from the start, as in Liu et al."""
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the order of the patches and their augmentation."""
+    track: tuple[TrackerName, ...] = ()
+    """Experiment tracker that is told of every validation. Repeatable. They need
+    gigaslide[track] and write to MODEL.tracking beside the model."""
 
     @model_validator(mode="before")
     @classmethod

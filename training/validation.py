@@ -10,11 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from sklearn.metrics import log_loss, roc_auc_score
 
 from ..batch import Stopped, StopRequest
 from .checkpoint import Checkpoints, DivergedError, TrainingState, Unvalidated
+from .figures import measure_validation
 from .history import HistoryRow
+from .input_monitor import InputMonitor
 from .optimiser import averaged_weights
 from .sampler import Sampler
 
@@ -53,7 +54,7 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.checkpoints, self.state, self.stop = checkpoints, state, stop
         self.figures: dict[str, float] = {}
-        self._on_step, self._batch_size = on_step, batch_size
+        self._on_step, self.batch_size = on_step, batch_size
         self._checkpoint_seconds = checkpoint_seconds
         self._started = time.monotonic() - state.seconds
         self._saved = time.monotonic()
@@ -83,7 +84,7 @@ class Progress(keras.callbacks.Callback):
     def count_to(self, step: int) -> None:
         """Report a step of a training that Keras does not run."""
         self.state = replace(self.state, step=step)
-        self._on_step(step * self._batch_size, self.figures)
+        self._on_step(step * self.batch_size, self.figures)
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
@@ -111,7 +112,7 @@ class Progress(keras.callbacks.Callback):
         self.state = replace(self.state, step=self.state.step + 1)
         if look:
             self._look()
-        self._on_step(self.state.step * self._batch_size, self.figures)
+        self._on_step(self.state.step * self.batch_size, self.figures)
 
     def _look(self) -> None:
         """Take the training loss over; raise `DivergedError` if it is not a number."""
@@ -126,7 +127,7 @@ class Progress(keras.callbacks.Callback):
         network: Any = self.model
         steps = self.state.step - self._begun.step
         figures = network.get_metrics_result()
-        means = {name: float(np.asarray(figures[name])) for name in ("loss", "accuracy")}
+        means = {name: float(np.asarray(figures[name])) for name in ("loss", "accuracy", "auc")}
         since = self._begun.unvalidated + Unvalidated(steps=steps, **means)
         self.state = replace(self.state, unvalidated=since)
 
@@ -135,10 +136,13 @@ class Validation(keras.callbacks.Callback):
     """Validation at the end of each epoch: score the validation patches, add a row to the history,
     write the checkpoint."""
 
-    def __init__(self, sampler: Sampler, progress: Progress, batch_size: int) -> None:
+    def __init__(self, sampler: Sampler, progress: Progress, monitor: InputMonitor) -> None:
         super().__init__()
-        self.progress, self.batch_size = progress, batch_size
+        self.progress, self.monitor = progress, monitor
+        self.batch_size = progress.batch_size
         self.batch = sampler.draw(0)
+        self.on_validated: Callable[[np.ndarray], None] = lambda scores: None
+        """Called after each checkpoint with the scores of `batch`."""
         self._own: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -165,7 +169,7 @@ class Validation(keras.callbacks.Callback):
             raise
         if not np.isfinite(scores).all():
             raise DivergedError("a validation score is not a number")
-        labels, optimiser = self.batch.labels, network.optimizer
+        optimiser, pace = network.optimizer, self.monitor.pace
         has_learnt = int(np.asarray(optimiser.iterations)) > 0  # a probe's optimiser has not
         row = HistoryRow(
             examples=state.step * self.batch_size,
@@ -173,8 +177,10 @@ class Validation(keras.callbacks.Callback):
             learning_rate=float(np.asarray(optimiser.learning_rate)) if has_learnt else 0.0,
             train_loss=state.unvalidated.loss,
             train_accuracy=state.unvalidated.accuracy,
-            validation_loss=float(log_loss(labels, scores, labels=[0, 1])),
-            validation_auc=float(roc_auc_score(labels, scores)),
+            train_auc=state.unvalidated.auc,
+            patches_per_s=pace.patches_per_s if pace else None,
+            waiting_share=pace.waiting_share if pace else None,
+            **measure_validation(scores, self.batch.labels),
         )
         is_best = not state.history or rank_key(row) > max(map(rank_key, state.history))
         progress.state = replace(state, history=[*state.history, row], unvalidated=Unvalidated())
@@ -184,6 +190,7 @@ class Validation(keras.callbacks.Callback):
         }
         logger.info("%s", row)
         progress.save(is_best=is_best)
+        self.on_validated(scores)
 
     def _score(self) -> np.ndarray:
         """Return the tumour probability of each validation patch: (N,) float64."""
