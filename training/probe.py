@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..storage import ModelError
 from .input_monitor import InputMonitor, Pace
+from .predicting import predict_patches
 from .sampler import Batch, Sampler
 
 __all__ = ["fit_probe"]
@@ -63,9 +64,7 @@ def fit_probe(
     )
     if not all(np.isfinite(part).all() for part in features):
         raise ModelError("the features are not numbers; give other initial weights")
-    size = sampler.batch_size
-    parts = [validation.patches[i : i + size] for i in range(0, len(validation.labels), size)]
-    checked = np.concatenate([np.asarray(to_features.predict_on_batch(part)) for part in parts])
+    checked = predict_patches(to_features, validation.patches, batch_size=sampler.batch_size)
     return _fit(
         classifier,
         np.concatenate(features),

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,22 +14,20 @@ import numpy as np
 from ..batch import Stopped, StopRequest
 from .checkpoint import Checkpoints, DivergedError, TrainingState, Unvalidated
 from .figures import measure_validation
-from .history import HistoryRow
+from .history import HistoryRow, rank_key
 from .input_monitor import InputMonitor
 from .optimiser import averaged_weights
+from .predicting import predict_patches
 from .sampler import Sampler
+from .settings import BestFigure
+from .slide_validation import SlideValidation
 
-__all__ = ["Progress", "Validation", "rank_key"]
+__all__ = ["DueSlideValidation", "Progress", "Validation"]
 
 logger = logging.getLogger(__name__)
 
 WATCH_STEPS = 50
 """Steps between two looks at the loss. Each look waits for the device."""
-
-
-def rank_key(row: HistoryRow) -> tuple[float, float]:
-    """Return the key by which validations are ranked: highest AUC, at a tie lowest loss."""
-    return (round(row.validation_auc, 4), -row.validation_loss)
 
 
 class Progress(keras.callbacks.Callback):
@@ -132,13 +130,37 @@ class Progress(keras.callbacks.Callback):
         self.state = replace(self.state, unvalidated=since)
 
 
+@dataclass(frozen=True)
+class DueSlideValidation:
+    """Validation on whole slides, and when it is due: at the first validation at or after every so
+    many steps, and after the last step."""
+
+    validation: SlideValidation
+    every_steps: int
+    last_step: int
+
+    def is_due(self, state: TrainingState) -> bool:
+        before = state.step - state.unvalidated.steps
+        passed = state.step // self.every_steps > before // self.every_steps
+        return passed or state.step == self.last_step
+
+
 class Validation(keras.callbacks.Callback):
     """Validation at the end of each epoch: score the validation patches, add a row to the history,
     write the checkpoint."""
 
-    def __init__(self, sampler: Sampler, progress: Progress, monitor: InputMonitor) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        progress: Progress,
+        monitor: InputMonitor,
+        *,
+        best: BestFigure,
+        slides: DueSlideValidation | None,
+    ) -> None:
         super().__init__()
         self.progress, self.monitor = progress, monitor
+        self.best, self.slides = best, slides
         self.batch_size = progress.batch_size
         self.batch = sampler.draw(0)
         self.on_validated: Callable[[np.ndarray], None] = lambda scores: None
@@ -161,9 +183,14 @@ class Validation(keras.callbacks.Callback):
         """Validate the network as it is, and write a checkpoint."""
         network: Any = self.model
         progress, state = self.progress, self.progress.state
+        slide_figures: dict[str, Any] = {}
         try:
             with averaged_weights(network):
                 scores = self._score()
+                if self.slides is not None and self.slides.is_due(state):
+                    slide_figures = self.slides.validation.measure(
+                        network, on_slide=progress.stop_if_asked
+                    )
         except Stopped:
             progress.save()
             raise
@@ -181,12 +208,15 @@ class Validation(keras.callbacks.Callback):
             patches_per_s=pace.patches_per_s if pace else None,
             waiting_share=pace.waiting_share if pace else None,
             **measure_validation(scores, self.batch.labels),
+            **slide_figures,
         )
-        is_best = not state.history or rank_key(row) > max(map(rank_key, state.history))
+        keys = [rank_key(earlier, self.best) for earlier in state.history]
+        is_best = not keys or rank_key(row, self.best) > max(keys)
         progress.state = replace(state, history=[*state.history, row], unvalidated=Unvalidated())
         progress.figures |= {
             "validation_auc": row.validation_auc,
             "validation_loss": row.validation_loss,
+            **{name: value for name, value in slide_figures.items() if value is not None},
         }
         logger.info("%s", row)
         progress.save(is_best=is_best)
@@ -195,12 +225,10 @@ class Validation(keras.callbacks.Callback):
     def _score(self) -> np.ndarray:
         """Return the tumour probability of each validation patch: (N,) float64."""
         network: Any = self.model
-        patches, size = self.batch.patches, self.batch_size
-        # Padded to whole batches: one batch size, one compiled graph.
-        padded = np.resize(patches, (len(patches) + -len(patches) % size, *patches.shape[1:]))
-        parts = []
-        for first in range(0, len(padded), size):
-            self.progress.stop_if_asked()
-            parts.append(network.predict_on_batch(padded[first : first + size]))
-        scores = np.concatenate([np.asarray(part)[:, 1] for part in parts])
-        return scores[: len(patches)].astype(np.float64)
+        scores = predict_patches(
+            network,
+            self.batch.patches,
+            batch_size=self.batch_size,
+            on_batch=self.progress.stop_if_asked,
+        )
+        return scores[:, 1].astype(np.float64)
