@@ -27,17 +27,19 @@ from ..models import (
     hash_initial_weights,
     hash_weights,
     keep_large_buffers,
+    load_network,
     parameter_counts,
 )
 from ..patching import PatchStore
 from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
 from ..wsi import InputSpec
 from .checkpoint import LAST, RECIPE, Checkpoint, move_aside
+from .completion import complete_model
 from .dataset import BatchDataset, one_hot
 from .history import HistoryRow, draw_curve, load_history, save_history
 from .optimiser import compile_network, describe_optimiser
 from .probe import fit_probe
-from .sampler import Sampler
+from .sampler import Batch, Sampler
 from .settings import TrainSettings
 from .validation import DivergedError, Progress, Validation, rank_key
 
@@ -85,6 +87,7 @@ def train(
     if state.status == "foreign":
         raise SettingsError(f"{folder}: holds something other than a model; give a new folder")
     if job.is_finished(state):
+        job.change_temperature()
         return job.outcome(trained=False)
     network, step, history = job.begin(state)
     progress = Progress(
@@ -110,7 +113,7 @@ def train(
         except DivergedError as error:
             raise job.find_divergence(error, start=step, stop=stop) from error
         step = stop
-    return job.finish(network, history, replaces=state)
+    return job.finish(network, history, validation.batch, replaces=state)
 
 
 class _Training:
@@ -176,10 +179,11 @@ class _Training:
         splits = (self.sampler.split, self.validation_sampler.split)
         used = [slide for slide in self.store.slides if slide.split in splits]
         # The path of the initial weights may change; their hash counts.
+        # The temperature of a finished model may change without a training.
         extent, paths = {"examples", "validate_every"}, {"initial_weights"}
         return Recipe(
             stage="train",
-            settings=self.settings.model_dump(mode="json", exclude=extent | paths),
+            settings=self.settings.model_dump(mode="json", exclude=extent | paths | {"calibrate"}),
             inputs={
                 "tile": self.tiles.of_recipe(),
                 "slides": {s.id: {"split": s.split, "group": s.sha256} for s in used},
@@ -327,9 +331,14 @@ class _Training:
         )
 
     def finish(
-        self, network: keras.Model, history: list[HistoryRow], *, replaces: OutputState
+        self,
+        network: keras.Model,
+        history: list[HistoryRow],
+        patches: Batch,
+        *,
+        replaces: OutputState,
     ) -> TrainOutcome:
-        """Write the model folder from the checkpoint."""
+        """Write the model folder from the checkpoint; patches are those of the validation."""
         if replaces.status == "changed":
             logger.warning(
                 "%s: the earlier model was moved to %s", self.folder, move_aside(self.folder)
@@ -348,7 +357,7 @@ class _Training:
                 pixels=find_architecture(architecture).preprocessing,
                 parameters=parameter_counts(network),
                 training={
-                    "settings": self.settings.model_dump(mode="json"),
+                    "settings": self.settings.model_dump(mode="json", exclude={"calibrate"}),
                     "patches_from": self.tiles.model_dump(mode="json"),
                     "backend": keras.backend.backend(),
                     "keras": keras.__version__,
@@ -357,7 +366,25 @@ class _Training:
                 },
                 weights_sha256=hash_weights(folder),
             ).save(folder)
+            self.complete(folder, network, patches)
         return self.outcome(trained=True)
+
+    def complete(self, folder: Path, network: keras.Model, patches: Batch) -> None:
+        """Calibrate the model in a folder, if that is wanted, and check it."""
+        complete_model(
+            folder,
+            network,
+            patches,
+            batch_size=self.settings.batch_size,
+            calibrate=bool(self.settings.calibrate),
+        )
+
+    def change_temperature(self) -> None:
+        """Fit or remove the temperature of the finished model where the settings ask for it."""
+        card, wanted = ModelCard.load(self.folder), self.settings.calibrate
+        if wanted is not None and wanted != (card.temperature is not None):
+            network = load_network(self.folder, card)
+            self.complete(self.folder, network, self.validation_sampler.draw(0))
 
 
 def _choose_input(store: PatchStore, settings: TrainSettings) -> InputSpec:

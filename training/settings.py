@@ -117,6 +117,10 @@ class TrainSettings(Settings):
     """Examples between two validations. Each validation writes a checkpoint."""
     validation_patches: int = Field(default=768, ge=2)
     """Patches scored in each validation: half of each class, always the same ones."""
+    calibrate: bool | None = None
+    """Fit a temperature to the validation patches, which divides the log-odds of every prediction.
+    A finished model is not trained again: --calibrate adds it, --no-calibrate removes it. Default:
+    none for a new model, and a finished one stays as it is."""
     augment: AugmentSettings = MODERN_AUGMENT
     use_copies: bool = False
     """Learn from the copies stored by gigaslide tile --copies. Patches are then not augmented while
