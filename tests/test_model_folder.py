@@ -74,7 +74,9 @@ def test_pictures_show_what_they_are_named_after():
         small = fine[1:, 1:].reshape(37, 2, 37, 2, 3).mean(axis=(1, 3))
         assert np.abs(coarse[19:56, 19:56] - small).mean() < 12
     sharp, blurred = (
-        np.abs(np.diff(pictures[f"drawn normal tissue{end}"][:, 0].astype(float), axis=1)).mean()
+        np.quantile(
+            np.diff(pictures[f"drawn normal tissue{end}"][:, 0].astype(float), axis=1), 0.999
+        )
         for end in ("", ", blurred")
     )
     assert blurred < 0.6 * sharp
@@ -143,7 +145,8 @@ def run_onnx(folder: Path, patches: np.ndarray) -> np.ndarray:
 
 
 def run_openvino(folder: Path, patches: np.ndarray) -> np.ndarray:
-    return openvino.Core().compile_model(folder / "model.xml", "CPU")(patches)[0]
+    config = {"INFERENCE_PRECISION_HINT": "f32"}  # some processors would use bfloat16
+    return openvino.Core().compile_model(folder / "model.xml", "CPU", config)(patches)[0]
 
 
 @pytest.mark.parametrize("spec", [SPEC, TWO])
