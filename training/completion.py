@@ -4,11 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import keras
-
-from ..models import WEIGHTS, ModelCard, score_in_batches, with_temperature
+from ..models import ModelCard, load_network, score_in_batches, with_temperature
 from .calibration import fit_temperature
-from .checkpoint import without_optimiser
 from .model_check import check_with_patches
 from .sampler import Batch
 
@@ -17,18 +14,15 @@ __all__ = ["complete_model"]
 logger = logging.getLogger(__name__)
 
 
-def complete_model(
-    folder: Path, network: keras.Model, patches: Batch, *, batch_size: int, calibrate: bool
-) -> None:
+def complete_model(folder: Path, patches: Batch, *, batch_size: int, calibrate: bool) -> None:
     """Fit or remove the temperature of the model in a folder, check it, and write card and check.
 
-    network has the architecture of the model; it is filled with the folder's weights. patches are
-    those of the validation. A card whose temperature changes loses its operating threshold, which
-    was chosen on other probabilities. Warnings of the check are logged.
+    The network is loaded as prediction does, whatever devices and float type trained it. patches
+    are those of the validation. A card whose temperature changes loses its operating threshold,
+    which was chosen on other probabilities. Warnings of the check are logged.
     """
-    without_optimiser(network).load_weights(folder / WEIGHTS)
-    predict: Any = network.predict_on_batch
     card, temperature = ModelCard.load(folder), None
+    predict: Any = load_network(folder, card).predict_on_batch
     if calibrate:
         probabilities = score_in_batches(predict, patches.patches, batch_size)
         temperature = fit_temperature(probabilities, patches.labels)
