@@ -24,6 +24,7 @@ from .card import ModelCard
 from .check_pictures import draw_pictures
 from .predictor import Predictor, load_network, load_predictor
 from .runtimes import LARGEST_DIFFERENCE, Forward
+from .temperature import LEAST
 
 if TYPE_CHECKING:
     import keras
@@ -42,7 +43,6 @@ ONNX_PACKAGES = {
 }
 """Packages with which Keras writes ONNX, by backend."""
 NOISE_WINDOWS = 4
-LEAST = 1e-37  # of a probability whose logarithm is taken
 
 
 def export_model(

@@ -5,7 +5,7 @@ import numpy as np
 from .card import Temperature
 from .runtimes import Forward
 
-__all__ = ["scale_probabilities", "with_temperature"]
+__all__ = ["LEAST", "scale_probabilities", "with_temperature"]
 
 LEAST = 1e-37  # of a probability whose logarithm is taken; just above the least float32
 
