@@ -61,6 +61,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "batch_size",
             "validate_every",
             "validation_patches",
+            "calibrate",
             "seed",
             "track",
         ),

@@ -198,6 +198,9 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     state = "trained" if outcome.trained else "unchanged"
     auc = f"best validation patch AUC {best.validation_auc:.3f} after {best.examples} examples"
     print_stage_line("train", f"{state}; {auc}")
+    temperature = outcome.card.temperature
+    if temperature is not None:
+        print_stage_line("", f"temperature {temperature.value:.3g}, {temperature.origin}")
     print_stage_line("", f"model in {folder}")
 
 

@@ -98,14 +98,13 @@ class TrainingInputs:
         # and go.
         splits = (self.sampler.split, self.validation_sampler.split)
         used = [slide for slide in self.store.slides if slide.split in splits]
-        # The path of the initial weights may change; their hash counts. Trackers change nothing.
-        extent, paths = (
-            {"examples", "validate_every", "checkpoint_minutes"},
-            {"initial_weights", "track"},
-        )
+        # Of the initial weights the hash counts, not the path. Trackers and the time between
+        # checkpoints change nothing; the temperature of a finished model may change.
+        extent = {"examples", "validate_every", "validate_slides_every", "patience"}
+        others = {"initial_weights", "track", "checkpoint_minutes", "calibrate"}
         return Recipe(
             stage="train",
-            settings=self.settings.model_dump(mode="json", exclude=extent | paths),
+            settings=self.settings.model_dump(mode="json", exclude=extent | others),
             inputs={
                 "tile": self.tiles.of_recipe(),
                 "slides": {s.id: {"split": s.split, "group": s.sha256} for s in used},

@@ -35,6 +35,7 @@ from .checkpoint import (
     Unvalidated,
     move_aside,
 )
+from .completion import complete_model
 from .dataset import BatchDataset, one_hot
 from .history import HistoryRow, is_candidate, load_history, rank_key, save_history
 from .input_monitor import InputMonitor
@@ -100,6 +101,7 @@ def train(
     if output.status == "foreign":
         raise SettingsError(f"{folder}: holds something other than a model; give a new folder")
     if job.is_finished(output):
+        job.change_temperature()
         return job.outcome(trained=False)
     with stop_signals() as stop:
         stop.at_once = True  # nothing is lost until the first step
@@ -345,7 +347,9 @@ class _Training(TrainingInputs):
                 pixels=find_architecture(architecture).preprocessing,
                 parameters=parameter_counts(network),
                 training={
-                    "settings": self.settings.model_dump(mode="json", exclude={"track"}),
+                    "settings": self.settings.model_dump(
+                        mode="json", exclude={"track", "calibrate"}
+                    ),
                     "patches_from": self.tiles.model_dump(mode="json"),
                     "backend": keras.backend.backend(),
                     "keras": keras.__version__,
@@ -354,5 +358,21 @@ class _Training(TrainingInputs):
                 },
                 weights_sha256=hash_weights(folder),
             ).save(folder)
+            self.complete(folder)
         page.unlink(missing_ok=True)
         return self.outcome(trained=True)
+
+    def complete(self, folder: Path) -> None:
+        """Calibrate the model in a folder, if that is wanted, and check it."""
+        complete_model(
+            folder,
+            self.validation_sampler.draw(0),
+            batch_size=self.settings.batch_size,
+            calibrate=bool(self.settings.calibrate),
+        )
+
+    def change_temperature(self) -> None:
+        """Fit or remove the temperature of the finished model where the settings ask for it."""
+        card, wanted = ModelCard.load(self.folder), self.settings.calibrate
+        if wanted is not None and wanted != (card.temperature is not None):
+            self.complete(self.folder)

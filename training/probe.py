@@ -15,9 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from ..models import score_in_batches
 from ..storage import ModelError
 from .input_monitor import InputMonitor, Pace
-from .predicting import predict_patches
 from .sampler import Batch, Sampler
 
 __all__ = ["fit_probe"]
@@ -64,7 +64,8 @@ def fit_probe(
     )
     if not all(np.isfinite(part).all() for part in features):
         raise ModelError("the features are not numbers; give other initial weights")
-    checked = predict_patches(to_features, validation.patches, batch_size=sampler.batch_size)
+    predict: Any = to_features.predict_on_batch
+    checked = score_in_batches(predict, validation.patches, sampler.batch_size)
     return _fit(
         classifier,
         np.concatenate(features),

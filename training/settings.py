@@ -145,6 +145,10 @@ class TrainSettings(Settings):
     checkpoint_minutes: float = Field(default=5.0, ge=0)
     """Time between two checkpoints, besides those of the validations. What has been learnt since
     the last one is lost when the process is killed."""
+    calibrate: bool | None = None
+    """Fit a temperature to the validation patches, which divides the log-odds of every prediction.
+    A finished model is not trained again: --calibrate adds it, --no-calibrate removes it. Default:
+    none for a new model, and a finished one stays as it is."""
     augment: AugmentSettings = MODERN_AUGMENT
     use_copies: bool = False
     """Learn from the copies stored by gigaslide tile --copies. Patches are then not augmented while

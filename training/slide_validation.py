@@ -12,11 +12,10 @@ from sklearn.metrics import roc_auc_score
 from ..cohort import Cohort, CohortSlide
 from ..eval import EvaluateSettings, evaluate
 from ..inference import PredictSettings, find_detections, predict_slide
-from ..models import Predictor
+from ..models import Predictor, score_in_batches
 from ..patching import TileSettings
 from ..storage import GigaslideError, SettingsError
 from ..wsi import Detections, Heatmap, InputSpec, open_slide
-from .predicting import predict_patches
 
 __all__ = ["SlideValidation"]
 
@@ -59,9 +58,10 @@ class SlideValidation:
         A slide that cannot be read is left out with a warning. A figure that the others do not
         define is None. on_slide is called before each slide.
         """
+        predict: Any = network.predict_on_batch
         predictor = Predictor(
             spec=self.spec,
-            forward=lambda patches: predict_patches(network, patches, batch_size=self.batch_size),
+            forward=lambda patches: score_in_batches(predict, patches, self.batch_size),
             hash="in training",
         )
         predicted: list[CohortSlide] = []

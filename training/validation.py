@@ -12,12 +12,12 @@ import keras
 import numpy as np
 
 from ..batch import Stopped, StopRequest
+from ..models import score_in_batches
 from .checkpoint import Checkpoints, DivergedError, TrainingState, Unvalidated
 from .figures import measure_validation
 from .history import HistoryRow, rank_key
 from .input_monitor import InputMonitor
 from .optimiser import averaged_weights
-from .predicting import predict_patches
 from .sampler import Sampler
 from .settings import BestFigure
 from .slide_validation import SlideValidation
@@ -225,10 +225,9 @@ class Validation(keras.callbacks.Callback):
     def _score(self) -> np.ndarray:
         """Return the tumour probability of each validation patch: (N,) float64."""
         network: Any = self.model
-        scores = predict_patches(
-            network,
-            self.batch.patches,
-            batch_size=self.batch_size,
-            on_batch=self.progress.stop_if_asked,
-        )
-        return scores[:, 1].astype(np.float64)
+
+        def predict(patches: np.ndarray) -> np.ndarray:
+            self.progress.stop_if_asked()
+            return network.predict_on_batch(patches)
+
+        return score_in_batches(predict, self.batch.patches, self.batch_size)[:, 1]
