@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..doctor import DoctorSettings
     from ..eval import EvaluateSettings
     from ..inference import PredictSettings
-    from ..patching import HardSettings, TileSettings
+    from ..patching import HardSettings, PatchStore, TileSettings
     from ..phantom import PhantomSettings, PhantomSlide
     from ..training import TrainSettings
     from .run_settings import RunSettings
@@ -166,11 +166,11 @@ def hard_negatives_stage(
     return summary.exit_status
 
 
-def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
+def train_stage(store: Location | PatchStore, folder: Path, settings: TrainSettings) -> None:
     from ..patching import PatchStore
     from ..wsi import warn_of_unlikely_mpp
 
-    opened = PatchStore(store)
+    opened = store if isinstance(store, PatchStore) else PatchStore(store)
     for slide in opened.slides:  # a missing store is reported before Keras loads for seconds
         if "slide_mpp" in slide.attributes:
             warn_of_unlikely_mpp(slide.id, slide.attributes["slide_mpp"])

@@ -6,6 +6,7 @@ never tried again.
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from .geometry import Region, ceil_div, floor_div
 from .readers import TileReader
 from .tiled_image import TiledImage
 
-__all__ = ["SlideTiles", "UnreadableTile"]
+__all__ = ["SlideTiles", "TileCache", "UnreadableTile"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +40,37 @@ class UnreadableTile:
     reason: str
 
 
+class TileCache:
+    """Decoded tiles of one slide or several, the most recently used ones; safe to use from several
+    threads."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._tiles = LRUCache(max_bytes, getsizeof=_count_bytes)
+
+    def fetch(
+        self, key: tuple[str, int, int, int], decode: Callable[[], np.ndarray | None]
+    ) -> np.ndarray | None:
+        """Return the tile of (slide, level, row, column); decode it where it is not kept."""
+        with self._lock, suppress(KeyError):
+            return self._tiles[key]
+        tile = decode()
+        with self._lock, suppress(ValueError):  # a tile larger than the cache is not kept
+            self._tiles[key] = tile
+        return tile
+
+
 class SlideTiles:
     """Tiles of one reader by level; safe to call from several threads."""
 
-    def __init__(self, reader: TileReader, *, name: str) -> None:
+    def __init__(self, reader: TileReader, *, name: str, cache: TileCache | None = None) -> None:
+        """cache: one that slides share; without it, the slide has one of its own."""
         self._reader = reader
         self.levels = reader.pyramid.levels
         self._name = name
         self._lock = threading.Lock()
-        self._cache = LRUCache(CACHE_BYTES, getsizeof=_count_bytes)
+        self.shares_cache = cache is not None
+        self._cache = cache or TileCache(CACHE_BYTES)
         self.unreadable: dict[tuple[int, int, int], UnreadableTile] = {}
         """By (level, row, column)."""
 
@@ -82,13 +105,8 @@ class SlideTiles:
         return [self.unreadable[place] for place in places if place in self.unreadable]
 
     def _fetch_cached(self, level: int, row: int, column: int) -> np.ndarray | None:
-        key = level, row, column
-        with self._lock, suppress(KeyError):
-            return self._cache[key]
-        tile = self._fetch(level, row, column)
-        with self._lock, suppress(ValueError):  # a tile larger than the cache is not kept
-            self._cache[key] = tile
-        return tile
+        key = self._name, level, row, column
+        return self._cache.fetch(key, lambda: self._fetch(level, row, column))
 
     def _fetch(self, level: int, row: int, column: int) -> np.ndarray | None:
         if (level, row, column) in self.unreadable:
