@@ -18,7 +18,13 @@ from .overview import Overview, read_overview
 from .readers import open_reader
 from .slide_frame import SlideFrame
 from .spacing import choose_mpp, describe_unlikely_mpp, read_file_mpp
-from .tiled_image import RESAMPLED_TILE_PX, TiledImage, read_rectangle, resample
+from .tiled_image import (
+    RESAMPLED_TILE_PX,
+    SCATTERED_TILE_PX,
+    TiledImage,
+    read_rectangle,
+    resample,
+)
 from .tiles import CACHE_BYTES, SlideTiles, TileCache, UnreadableTile
 from .windows import read_windows
 
@@ -68,8 +74,8 @@ def open_slide(
     """Open a slide with the fastest reader that gives OpenSlide's pixels; see docs/formats.md.
 
     mpp overrides the µm per level-0 px in the file; fallback_mpp is used only if the file states
-    none. path may be a URL (s3://, gs://, https://). cache keeps decoded tiles of this slide and of
-    others that share it.
+    none. path may be a URL (s3://, gs://, https://). cache, which slides may share, keeps decoded
+    tiles: for windows that are read one by one, from all over a slide.
 
     Raises:
         SlideError: no such file, or not a slide.
@@ -324,7 +330,10 @@ class Slide:
 
     def _image(self, scale: Scale, *, cached: bool = True) -> TiledImage:
         level = self._tiles.level(scale.level, cached=cached)
-        return level if scale.resample == 1 else resample(level, self._level_px(scale))
+        if scale.resample == 1:
+            return level
+        tile_px = SCATTERED_TILE_PX if self._tiles.shares_cache else RESAMPLED_TILE_PX
+        return resample(level, self._level_px(scale), tile_px=tile_px)
 
     def _resampled_stripe_px(self, scale: Scale) -> int:
         """Stripe width in window px for which the level's tiles under one row of resampled tiles
