@@ -30,7 +30,7 @@ class LivePatches(PatchStore):
     """The patches that a store of these slides would hold: the same rows and the same pixels.
 
     An index at `path` holds their positions; see `index_cohort`. Several threads may read. Pickles
-    as its fields.
+    as its fields; slides are closed with it.
     """
 
     tiles: TileSettings

@@ -1,8 +1,9 @@
 """Open slides, at most so many at a time, that several threads read from."""
 
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,12 +20,14 @@ class _Handle:
 
 
 class OpenSlides:
-    """Slides by id, kept open after use; the one unused for the longest time is closed first."""
+    """Slides by id, kept open after use; the one unused for the longest time is closed first, the
+    rest with this object."""
 
     def __init__(self, open_slide: Callable[[str], Slide], *, most: int) -> None:
         self._open_slide, self._most = open_slide, most
         self._lock = threading.Lock()
         self._handles: OrderedDict[str, _Handle] = OrderedDict()
+        weakref.finalize(self, _close, self._handles)
 
     @contextmanager
     def borrow(self, slide_id: str) -> Iterator[Slide]:
@@ -42,12 +45,6 @@ class OpenSlides:
         """Have a slide opened anew at its next use."""
         with self._lock:
             self._drop(slide_id)
-
-    def close(self) -> None:
-        """Close all slides that are not in use."""
-        with self._lock:
-            for slide_id in list(self._handles):
-                self._drop(slide_id)
 
     def _take(self, slide_id: str) -> _Handle:
         with self._lock:
@@ -78,3 +75,8 @@ class OpenSlides:
             handle.is_kept = False
             if not handle.users:
                 handle.slide.close()
+
+
+def _close(handles: Mapping[str, _Handle]) -> None:
+    for handle in handles.values():
+        handle.slide.close()

@@ -6,7 +6,6 @@ never tried again.
 
 import logging
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +39,10 @@ class UnreadableTile:
     reason: str
 
 
+TileKey = tuple[str, int, int, int]
+"""Slide, level, row, column."""
+
+
 class TileCache:
     """Decoded tiles of one slide or several, the most recently used ones; safe to use from several
     threads."""
@@ -48,16 +51,19 @@ class TileCache:
         self._lock = threading.Lock()
         self._tiles = LRUCache(max_bytes, getsizeof=_count_bytes)
 
-    def fetch(
-        self, key: tuple[str, int, int, int], decode: Callable[[], np.ndarray | None]
-    ) -> np.ndarray | None:
-        """Return the tile of (slide, level, row, column); decode it where it is not kept."""
-        with self._lock, suppress(KeyError):
+    def get(self, key: TileKey) -> np.ndarray | None:
+        """Return a tile.
+
+        Raises:
+            KeyError: it is not kept.
+        """
+        with self._lock:
             return self._tiles[key]
-        tile = decode()
-        with self._lock, suppress(ValueError):  # a tile larger than the cache is not kept
+
+    def keep(self, key: TileKey, tile: np.ndarray | None) -> None:
+        """Keep a tile, unless it is larger than the cache."""
+        with self._lock, suppress(ValueError):
             self._tiles[key] = tile
-        return tile
 
 
 class SlideTiles:
@@ -106,7 +112,13 @@ class SlideTiles:
 
     def _fetch_cached(self, level: int, row: int, column: int) -> np.ndarray | None:
         key = self._name, level, row, column
-        return self._cache.fetch(key, lambda: self._fetch(level, row, column))
+        with suppress(KeyError):
+            return self._cache.get(key)
+        tile = self._fetch(level, row, column)
+        # An unreadable tile is listed with its handle; a fresh handle tries it again.
+        if (level, row, column) not in self.unreadable:
+            self._cache.keep(key, tile)
+        return tile
 
     def _fetch(self, level: int, row: int, column: int) -> np.ndarray | None:
         if (level, row, column) in self.unreadable:
