@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..batch import BatchSettings, describe_workers
 from ..cohort import Cohort
-from ..storage import SettingsError
+from ..storage import Settings, SettingsError
 from .stages import train_stage
 from .tables import print_summary
 from .terminal import print_line, print_stage_line, slide_bar
@@ -51,8 +51,7 @@ def refuse_options_of_slides(tiles: TileSettings, batch: BatchSettings) -> None:
     Raises:
         SettingsError: it is.
     """
-    given = [f"--tile.{_option(name)}" for name in sorted(tiles.model_fields_set)]
-    given += [f"--{_option(name)}" for name in sorted(batch.model_fields_set)]
+    given = [*_changed("--tile.", tiles), *_changed("--", batch)]
     if given:
         raise SettingsError(
             f"{', '.join(given)}: a store has its patches already; omit, or give the cohort and "
@@ -60,5 +59,12 @@ def refuse_options_of_slides(tiles: TileSettings, batch: BatchSettings) -> None:
         )
 
 
-def _option(name: str) -> str:
-    return name.replace("_", "-")
+def _changed(prefix: str, settings: Settings) -> list[str]:
+    """Return the options that are not at their defaults; a settings file names all of them."""
+    default = type(settings)()
+    names = [name for name in type(settings).model_fields if name in settings.model_fields_set]
+    return [
+        f"{prefix}{name.replace('_', '-')}"
+        for name in names
+        if getattr(settings, name) != getattr(default, name)
+    ]

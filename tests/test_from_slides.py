@@ -211,7 +211,7 @@ def test_slide_that_changes_while_training_stops_it_and_the_checkpoint_stays(
     longer = SHORT.model_copy(update={"examples": 960})
     with pytest.raises(SlideError, match=r"ill\.tif.*changed"):
         train(live, tmp_path / "model", longer, on_step=change)
-    assert (tmp_path / "model.checkpoint" / "state.json").exists()
+    assert list((tmp_path / "model.checkpoint").rglob("state.json"))
     slide.unlink()
     with pytest.raises(SlideError, match=r"ill\.tif.*cannot be read"):
         live.read_many([("ill", "tumor", 0)])
@@ -248,6 +248,12 @@ def test_options_of_slides_are_refused_with_a_store(words, tmp_path, capsys):
     said = capsys.readouterr().err
     assert words[0] in said
     assert "--from-slides" in said
+    assert main(["train", str(tmp_path), str(tmp_path / "model"), "--dry-run"]) == 0
+    config = tmp_path / "printed.yaml"
+    config.write_text(capsys.readouterr().out)
+    command = ["train", str(tmp_path / "no store"), str(tmp_path / "model")]
+    assert main([*command, "--config", str(config)]) == 1
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_at_most_so_many_slides_are_open_and_none_is_closed_in_use(cohort):
