@@ -2,13 +2,14 @@
 validation slides; and the recipe that they and the settings make."""
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from ..cohort import Cohort
 from ..models import hash_initial_weights
 from ..patching import PatchStore
-from ..storage import ModelError, Recipe, SettingsError
+from ..storage import ModelError, Recipe, SettingsError, StoreError
 from ..wsi import InputSpec
 from .checkpoint import RECIPE, checkpoint_folder, find_checkpoints
 from .network import NetworkBuilder
@@ -91,6 +92,26 @@ class TrainingInputs:
             augment=None,
             stain=self.spec.stain,
         )
+
+    def check_unchanged(self) -> None:
+        """Pass if the patches are those with which the training began.
+
+        Raises:
+            StoreError: slides were tiled again, or removed.
+        """
+        now = {slide.id: slide.sha256 for slide in replace(self.store).slides}
+        changed = [one for one, sha256 in self._groups.items() if now.get(one) != sha256]
+        if changed:
+            raise StoreError(
+                f"{self.store.path}: {', '.join(changed[:5])} changed while the training ran; its "
+                "last checkpoint stays, and holds for the patches as they were"
+            )
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        """Checksum of the patches of each slide that the training uses."""
+        splits = (self.sampler.split, self.validation_sampler.split)
+        return {slide.id: slide.sha256 for slide in self.store.slides if slide.split in splits}
 
     @cached_property
     def recipe(self) -> Recipe:

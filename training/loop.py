@@ -90,7 +90,8 @@ def train(
         SettingsError: a class has no patches in training or validation, the jitter exceeds the
             store's margin, folder holds something other than a model, or a tracker is not
             installed or cannot be started.
-        StoreError: damaged patches, or checkpoints that are all damaged.
+        StoreError: damaged patches, patches that change meanwhile, or checkpoints that are all
+            damaged.
         ModelError: the loss became NaN; the last good checkpoint stays, and so does an earlier
             model.
         Stopped: SIGTERM or SIGINT; a checkpoint has been written. Only in the main thread.
@@ -111,6 +112,7 @@ def train(
             state,
             stop,
             checkpoint_seconds=60 * settings.checkpoint_minutes,
+            check_inputs=job.check_unchanged,
             batch_size=settings.batch_size,
             on_step=on_step or (lambda examples, figures: None),
         )

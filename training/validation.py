@@ -46,6 +46,7 @@ class Progress(keras.callbacks.Callback):
         stop: StopRequest,
         *,
         checkpoint_seconds: float,
+        check_inputs: Callable[[], None],
         on_step: Callable[[int, dict[str, float]], None],
         batch_size: int,
     ) -> None:
@@ -53,7 +54,7 @@ class Progress(keras.callbacks.Callback):
         self.checkpoints, self.state, self.stop = checkpoints, state, stop
         self.figures: dict[str, float] = {}
         self._on_step, self.batch_size = on_step, batch_size
-        self._checkpoint_seconds = checkpoint_seconds
+        self._checkpoint_seconds, self._check_inputs = checkpoint_seconds, check_inputs
         self._started = time.monotonic() - state.seconds
         self._saved = time.monotonic()
         self._begun = state
@@ -95,8 +96,9 @@ class Progress(keras.callbacks.Callback):
             raise Stopped(self.stop.number)
 
     def save(self, *, is_best: bool = False) -> None:
-        """Write a checkpoint of the state."""
+        """Write a checkpoint of the state, if the inputs are still those it began with."""
         network: Any = self.model
+        self._check_inputs()
         self.state = replace(self.state, seconds=self.seconds)
         self.checkpoints.save(network, self.state, is_best=is_best)
         self._saved = time.monotonic()
