@@ -219,9 +219,12 @@ def _advise_on_patches(
     """Advise on the µm/px of patches where none was given and another one fits better."""
     if "mpp" in settings.tile.model_fields_set:
         return
-    tiled = [slide for slide in slides if slide.tile is not None and slide.pixels is not None]
+    # Also slides that cannot be tiled with the default.
+    tiled = [
+        slide for slide in slides if slide.label and slide.split in (*settings.tile.splits, "")
+    ]
     widths_um = [um for slide in tiled if slide.annotation for um in slide.annotation.widths_um]
-    mpps = [slide.pixels.mpp for slide in tiled if slide.pixels is not None]
+    mpps = [slide.pixels.mpp for slide in tiled if slide.pixels]
     advice = advise_patches(settings.tile, mpps, widths_um)
     if advice is not None and advice.mpp != settings.tile.mpp:
         yield note(
