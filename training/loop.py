@@ -383,7 +383,7 @@ class _Training:
                 shutil.copy(checkpoint / name, folder / name)
             save_history(history, folder / HISTORY)
             draw_curve(history, folder / "training_curve.png")
-            if page.exists():  # none where the last validation was one of an earlier version
+            if page.is_file():  # none where the last validation was one of an earlier version
                 shutil.copy(page, folder / PAGE)
             ModelCard(
                 architecture=architecture,
