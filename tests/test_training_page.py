@@ -271,11 +271,10 @@ def test_a_page_that_cannot_be_written_stops_no_training(tmp_path, caplog):
     report = Report(
         page=page_at(tmp_path / "file" / "training.html"),
         tracked=TrackedRun.open([], tmp_path / "m", resumed=False),
-        history=[row(48)],
         monitor=InputMonitor(batch_size=8),
         checked=batch,
     )
-    report.add(SCORES)
+    report.add([row(48)], SCORES)
     assert "training.html: cannot be written" in caplog.text
 
 

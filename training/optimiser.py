@@ -1,7 +1,7 @@
 """Optimiser, loss and averaged weights of a training, all of them Keras's own."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -13,13 +13,17 @@ from .settings import TrainSettings
 __all__ = ["averaged_weights", "compile_network", "describe_optimiser"]
 
 
-def compile_network(network: keras.Model, settings: TrainSettings, *, steps: int) -> None:
-    """Give a network its optimiser and its loss, for a training of that many steps."""
+def compile_network(
+    network: keras.Model, settings: TrainSettings, *, steps: int, rate_factor: float = 1.0
+) -> None:
+    """Give a network its optimiser and its loss, for a training of that many steps at
+    `rate_factor` times the learning rate."""
     shared = {
         "clipnorm": settings.clip_norm or None,
         "use_ema": settings.average > 0,
         "ema_momentum": settings.average or 0.99,
     }
+    settings = settings.model_copy(update={"learning_rate": rate_factor * settings.learning_rate})
     rate: Any = _learning_rate(settings, steps)
     if settings.optimizer == "adamw":
         optimiser = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **shared)
@@ -33,7 +37,12 @@ def compile_network(network: keras.Model, settings: TrainSettings, *, steps: int
             **shared,
         )
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
-    network.compile(optimizer=optimiser, loss=loss, metrics=["accuracy", TumorAuc(name="auc")])
+    xla: Any = "auto" if settings.xla is None else settings.xla
+    # Its arrays belong to the devices of the network.
+    strategy = getattr(network, "distribute_strategy", None)  # of TensorFlow
+    with strategy.scope() if strategy else nullcontext():
+        metrics = ["accuracy", TumorAuc(name="auc")]
+    network.compile(optimizer=optimiser, loss=loss, metrics=metrics, jit_compile=xla)
 
 
 class TumorAuc(keras.metrics.AUC):

@@ -28,8 +28,6 @@ class Report:
 
     page: TrainingPage
     tracked: TrackedRun
-    history: Sequence[HistoryRow]
-    """Grows with every validation."""
     monitor: InputMonitor
     checked: Batch
     """Patches that every validation scores."""
@@ -59,12 +57,12 @@ class Report:
         )
         return cls(page=page, **others)
 
-    def add(self, scores: np.ndarray) -> None:
-        """Tell of the last validation, whose patches got those scores (N,)."""
-        self.tracked.log(self.history)
+    def add(self, history: Sequence[HistoryRow], scores: np.ndarray) -> None:
+        """Tell of the last validation of a history, whose patches got those scores (N,)."""
+        self.tracked.log(history)
         try:
             validation = ValidationScores(batch=self.checked, scores=scores)
-            self.page.save(self.history, self.monitor.batch, validation)
+            self.page.save(history, self.monitor.batch, validation)
         except OSError as error:
             logger.warning("%s: cannot be written: %s", self.page.path, error)
 
