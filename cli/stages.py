@@ -45,7 +45,7 @@ __all__ = [
     "train_stage",
 ]
 
-SHOWN = ("loss", "validation_auc")  # while a training runs
+SHOWN = {"loss": "loss", "validation_auc": "validation AUC"}  # while a training runs
 
 
 def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSettings) -> int:
@@ -199,8 +199,15 @@ def train_stage(
     with progress_bar("train", settings.examples, " patches") as progress:
 
         def advance(examples: int, figures: dict[str, float]) -> None:
-            shown = {name: f"{figures[name]:.3f}" for name in SHOWN if name in figures}
-            progress.set_postfix(shown, refresh=False)
+            shown = [
+                f"{words} {figures[name]:.3f}" for name, words in SHOWN.items() if name in figures
+            ]
+            progress.set_postfix_str(", ".join(shown), refresh=False)
+            if (
+                not progress.n
+            ):  # what an earlier training saw counts neither as speed nor for the ETA
+                progress.n = progress.initial = max(0, examples - settings.batch_size)
+                progress.last_print_n = progress.n
             progress.update(min(examples, settings.examples) - progress.n)
 
         outcome = train(opened, folder, settings, slides=slides, on_step=advance)

@@ -116,10 +116,11 @@ def train(
             batch_size=settings.batch_size,
             on_step=on_step or (lambda examples, figures: None),
         )
-        stop.at_once = False
         tracked = TrackedRun.open(settings.track, folder, resumed=state.step > 0)
         with tracked.started(flatten_settings(settings)):
+            stop.at_once = False
             job.run(network, progress, tracked)
+            stop.at_once = True  # the checkpoint has everything
             outcome = job.finish(network, progress.state.history, replaces=output)
             for name in (CARD, HISTORY, PAGE):
                 if (folder / name).exists():
