@@ -61,8 +61,10 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "batch_size",
             "validate_every",
             "validation_patches",
+            "members",
             "seed",
         ),
+        "RunSettings": ("members",),
     },
     "Learning rate and optimiser": {
         "TrainSettings": (
@@ -183,7 +185,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         "from-heatmaps",
         *LOCATION,
     ),
-    "train": ("recipe", "architecture", "initial-weights", "examples", "seed"),
+    "train": ("recipe", "architecture", "initial-weights", "examples", "members", "seed"),
     "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits", *LOCATION),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),
     "compare": ("further", "split", "resamples"),

@@ -48,9 +48,14 @@ BY_SEVERITY = (0, 2, 1)  # 1 is the worst: nothing could be done
 
 
 def _field_of_tile(name: str, *, description: str | None = None) -> Any:
-    """Default, limits and help of a field of TileSettings, which has every shared one. A dump
-    leaves it out, because the stages have its value."""
-    field = copy(TileSettings.model_fields[name])
+    """Field of TileSettings, which has most shared ones, see `_field_of`."""
+    return _field_of(TileSettings, name, description=description)
+
+
+def _field_of(stage: type[Settings], name: str, *, description: str | None = None) -> Any:
+    """Default, limits and help of a field. A dump leaves it out, because the stages have its
+    value."""
+    field = copy(stage.model_fields[name])
     field.description = description or field.description
     field.exclude = True
     return field
@@ -70,6 +75,7 @@ class RunSettings(Settings):
     seed: int = _field_of_tile(
         "seed", description="Seed of the patches, the training and the bootstrap."
     )
+    members: int = _field_of(TrainSettings, "members")
     tile: TileSettings = TileSettings()
     train: TrainSettings = TrainSettings()
     predict: PredictSettings = PredictSettings()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..doctor import DoctorSettings
     from ..eval import EvaluateSettings
     from ..inference import PredictSettings
-    from ..patching import HardSettings, TileSettings
+    from ..patching import HardSettings, PatchStore, TileSettings
     from ..phantom import PhantomSettings, PhantomSlide
     from ..training import TrainSettings
     from .run_settings import RunSettings
@@ -176,24 +176,35 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
             warn_of_unlikely_mpp(slide.id, slide.attributes["slide_mpp"])
     with quiet_tensorflow():
         from ..models import describe_device
-        from ..training import train
+        from ..training import plan_members
 
         device = describe_device()
+    members = plan_members(folder, settings)
     print_line(f"train: this machine, {device}")
-    with progress_bar("train", settings.examples, " patches") as progress:
+    for number, member in enumerate(members, 1):
+        stage = "train" if len(members) == 1 else f"train {number}/{len(members)}"
+        _train_model(opened, member.folder, member.settings, stage=stage)
+    if len(members) > 1:
+        print_stage_line("", f"ensemble of {len(members)} members in {folder}")
+
+
+def _train_model(store: PatchStore, folder: Path, settings: TrainSettings, *, stage: str) -> None:
+    from ..training import train
+
+    with progress_bar(stage, settings.examples, " patches") as progress:
 
         def advance(examples: int, figures: dict[str, float]) -> None:
             shown = {name: f"{figures[name]:.3f}" for name in SHOWN if name in figures}
             progress.set_postfix(shown, refresh=False)
             progress.update(min(examples, settings.examples) - progress.n)
 
-        outcome = train(opened, folder, settings, on_step=advance)
+        outcome = train(store, folder, settings, on_step=advance)
         if not outcome.trained:
             progress.update(settings.examples)
     best = outcome.best
     state = "trained" if outcome.trained else "unchanged"
     auc = f"best validation patch AUC {best.validation_auc:.3f} after {best.examples} examples"
-    print_stage_line("train", f"{state}; {auc}")
+    print_stage_line(stage, f"{state}; {auc}")
     print_stage_line("", f"model in {folder}")
 
 
@@ -201,11 +212,14 @@ def predict_stage(
     cohort: Cohort, model: Path, out: Path, settings: PredictSettings, batch: BatchSettings
 ) -> int:
     from ..inference import predict_cohort, slides_to_predict, with_default_workers
-    from ..models import ModelCard
+    from ..models import Ensemble
 
-    ModelCard.load(model)  # a missing model is reported before Keras loads for seconds
+    ensemble = Ensemble.load(model)  # a missing model is reported before Keras loads for seconds
     batch = with_default_workers(batch)
     print_line(f"predict: {_describe_prediction(settings, batch)}")
+    if len(ensemble.folders) > 1:
+        names = ", ".join(folder.name for folder in ensemble.folders)
+        print_stage_line("", f"mean of {len(ensemble.folders)} models: {names}")
     with progress_bar("predict", 0, " windows") as progress:
         windows = WindowsToPredict(slides=len(slides_to_predict(cohort, settings)))
 

@@ -22,7 +22,7 @@ from .card import (
     parameter_counts,
 )
 from .device import describe_device
-from .ensemble import Ensemble
+from .ensemble import ENSEMBLE, Ensemble, EnsembleCard, find_members
 from .initial_weights import fill_network, hash_initial_weights
 from .predictor import Predictor, load_network, load_predictor
 from .runtimes import RUNTIMES, Forward, RuntimeName
@@ -30,11 +30,13 @@ from .runtimes import RUNTIMES, Forward, RuntimeName
 __all__ = [
     "ARCHITECTURES",
     "CARD",
+    "ENSEMBLE",
     "RUNTIMES",
     "WEIGHTS",
     "Architecture",
     "ArchitectureName",
     "Ensemble",
+    "EnsembleCard",
     "Forward",
     "ModelCard",
     "NetworkOptions",
@@ -46,6 +48,7 @@ __all__ = [
     "describe_device",
     "fill_network",
     "find_architecture",
+    "find_members",
     "hash_initial_weights",
     "hash_weights",
     "keep_large_buffers",

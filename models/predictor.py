@@ -37,6 +37,8 @@ class Predictor:
     """Identity of the weights."""
     runtime: str = ""
     """Name of what computes it."""
+    members: tuple[Forward, ...] = ()
+    """Members of an ensemble, whose mean forward is; empty for a single network."""
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:
         """(N, scales, P, P, 3) uint8 RGB → (N, classes) float32 in [0, 1].
@@ -44,18 +46,33 @@ class Predictor:
         Raises:
             ModelError: patches of another shape than the network's.
         """
+        self._check_shape(patches)
+        return np.asarray(self.forward(patches), np.float32)
+
+    def score_members(self, patches: np.ndarray) -> np.ndarray:
+        """(N, scales, P, P, 3) uint8 RGB → (members, N, classes) float32 in [0, 1]; a single
+        network has one member.
+
+        Raises:
+            ModelError: see `__call__`.
+        """
+        self._check_shape(patches)
+        forwards = self.members or (self.forward,)
+        return np.stack([np.asarray(forward(patches), np.float32) for forward in forwards])
+
+    def _check_shape(self, patches: np.ndarray) -> None:
         if patches.shape[1:] != self.spec.shape:
             raise ModelError(
                 f"the model takes patches of shape {self.spec.shape} (scales, rows, columns, RGB), "
                 f"these have {patches.shape[1:]}"
             )
-        return np.asarray(self.forward(patches), np.float32)
 
 
 def load_predictor(
     folders: Path | Sequence[Path], *, runtime: RuntimeName = "auto", threads: int | None = None
 ) -> Predictor:
-    """Load one model folder, or several as an ensemble that averages their probabilities.
+    """Load one model folder, or several as an ensemble that averages their probabilities; a folder
+    may also hold the model folders.
 
     Networks are built from their cards, then filled; nothing in a folder is ever run. A process
     keeps the last predictors by the hash of their weights, so that asking again costs nothing.
@@ -86,9 +103,13 @@ def _load(ensemble: Ensemble, weights: str, runtime: RuntimeName, threads: int |
         network = load_network(folder, card)
         started[card.weights_sha256] = start_runtime(network, runtime, threads=threads)
     names, forwards = zip(*(started[key] for key in sorted(started)), strict=True)
-    forward = forwards[0] if len(forwards) == 1 else _mean_of(forwards)
+    is_single = len(forwards) == 1
     return Predictor(
-        spec=ensemble.input_spec, forward=forward, hash=weights, runtime="+".join(sorted({*names}))
+        spec=ensemble.input_spec,
+        forward=forwards[0] if is_single else _mean_of(forwards),
+        hash=weights,
+        runtime="+".join(sorted({*names})),
+        members=() if is_single else forwards,
     )
 
 

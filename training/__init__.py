@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .members import Member, plan_members
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
 from .threshold import choose_threshold
@@ -10,7 +11,16 @@ from .threshold import choose_threshold
 if TYPE_CHECKING:
     from .loop import TrainOutcome, train
 
-__all__ = ["Batch", "Sampler", "TrainOutcome", "TrainSettings", "choose_threshold", "train"]
+__all__ = [
+    "Batch",
+    "Member",
+    "Sampler",
+    "TrainOutcome",
+    "TrainSettings",
+    "choose_threshold",
+    "plan_members",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -175,11 +175,12 @@ class _Training:
         # and go.
         splits = (self.sampler.split, self.validation_sampler.split)
         used = [slide for slide in self.store.slides if slide.split in splits]
-        # The path of the initial weights may change; their hash counts.
-        extent, paths = {"examples", "validate_every"}, {"initial_weights"}
+        # The path of the initial weights may change; their hash counts. A member of an ensemble is
+        # trained as if it were alone.
+        extent, left_out = {"examples", "validate_every"}, {"initial_weights", "members"}
         return Recipe(
             stage="train",
-            settings=self.settings.model_dump(mode="json", exclude=extent | paths),
+            settings=self.settings.model_dump(mode="json", exclude=extent | left_out),
             inputs={
                 "tile": self.tiles.of_recipe(),
                 "slides": {s.id: {"split": s.split, "group": s.sha256} for s in used},

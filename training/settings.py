@@ -124,6 +124,9 @@ class TrainSettings(Settings):
     colour_warm_up: float = Field(default=0.0, ge=0, le=1)
     """First share of the training over which the colour changes grow to their full size. 0: full
     from the start, as in Liu et al."""
+    members: int = Field(default=1, ge=1, le=100)
+    """Number of networks to train, one after another, with --seed and the seeds after it. From 2
+    on the model is an ensemble, which predicts their mean."""
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the order of the patches and their augmentation."""
 
