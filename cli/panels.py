@@ -84,7 +84,9 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "batch_norm_momentum",
         ),
     },
-    "Heatmap": {"PredictSettings": ("stride_px", "orientations", "batch_size", "runtime")},
+    "Heatmap": {
+        "PredictSettings": ("stride_px", "orientations", "batch_size", "runtime", "architecture")
+    },
     "Detections": {"PredictSettings": ("threshold", "radius_um")},
     "Figures": {
         "EvaluateSettings": (

@@ -14,6 +14,7 @@ from pydantic import model_validator
 from ..cohort import Cohort
 from ..eval import EvaluateSettings
 from ..inference import PredictSettings
+from ..models import is_own_network
 from ..patching import TileSettings
 from ..storage import (
     Settings,
@@ -93,6 +94,9 @@ class RunSettings(Settings):
         for name, stage in STAGES.items():
             common = {field: shared[field] for field in shared if field in stage.model_fields}
             settings[name] = _merge(common, settings.get(name, {}))
+        # A network of the user's own, given for training, is trusted in prediction too.
+        if is_own_network(name := str(settings["train"].get("architecture", ""))):
+            settings["predict"].setdefault("architecture", name)
         # The validation slides are predicted too: the operating threshold is chosen on them.
         splits = settings["predict"].get("splits", PredictSettings().splits)
         settings["predict"]["splits"] = tuple(dict.fromkeys((*splits, "validation")))

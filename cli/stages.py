@@ -215,6 +215,7 @@ def predict_stage(
     from ..models import Ensemble
 
     ensemble = Ensemble.load(model)  # a missing model is reported before Keras loads for seconds
+    ensemble.check_architecture(settings.architecture)
     batch = with_default_workers(batch)
     print_line(f"predict: {_describe_prediction(settings, batch)}")
     if len(ensemble.folders) > 1:

@@ -207,7 +207,10 @@ class PredictBlocks:
             ModelError: it cannot be loaded, or the model folder changed.
         """
         predictor = load_predictor(
-            self.models.folders, runtime=self.settings.runtime, threads=self.threads
+            self.models.folders,
+            runtime=self.settings.runtime,
+            threads=self.threads,
+            architecture=self.settings.architecture,
         )
         if predictor.hash != self.models.hash:
             folders = ", ".join(map(str, self.models.folders))

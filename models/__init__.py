@@ -24,6 +24,7 @@ from .card import (
 from .device import describe_device
 from .ensemble import ENSEMBLE, Ensemble, EnsembleCard, find_members
 from .initial_weights import fill_network, hash_initial_weights
+from .own_network import is_own_network, refuse_other_network
 from .predictor import Predictor, load_network, load_predictor
 from .runtimes import RUNTIMES, Forward, RuntimeName
 
@@ -51,9 +52,11 @@ __all__ = [
     "find_members",
     "hash_initial_weights",
     "hash_weights",
+    "is_own_network",
     "keep_large_buffers",
     "load_network",
     "load_predictor",
     "parameter_counts",
     "prepare_keras",
+    "refuse_other_network",
 ]

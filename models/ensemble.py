@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from ..storage import ModelError, atomic_file
 from ..wsi import InputSpec
 from .card import CARD, ModelCard, OperatingThreshold
+from .own_network import refuse_other_network
 
 __all__ = ["ENSEMBLE", "Ensemble", "EnsembleCard", "find_members"]
 
@@ -204,6 +205,22 @@ class Ensemble:
             key=lambda network: network["weights_sha256"],
         )
         return {**self.input_spec.model_dump(mode="json"), "networks": networks}
+
+    def check_architecture(self, given: str) -> None:
+        """Compare the networks with the architecture of the command line, "" for none.
+
+        Raises:
+            ModelError: a network of somebody's own that was not given, or one was given that no
+                model has.
+        """
+        for folder, card in zip(self.folders, self.cards, strict=True):
+            refuse_other_network(folder, recorded=card.architecture, given=given)
+        found = sorted({card.architecture for card in self.cards})
+        if given and given not in found:
+            raise ModelError(
+                f"{self.folders[0]}: has the network {', '.join(found)}, not {given}; leave out "
+                "--architecture, or give another model"
+            )
 
     def check_weights(self) -> None:
         """Compare the weights with the cards.

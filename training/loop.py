@@ -28,6 +28,7 @@ from ..models import (
     hash_weights,
     keep_large_buffers,
     parameter_counts,
+    refuse_other_network,
 )
 from ..patching import PatchStore
 from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
@@ -248,6 +249,7 @@ class _Training:
         Return the network, the steps done and the history. A checkpoint of another recipe is moved
         aside.
         """
+        self._refuse_other_network()
         differences = self.checkpoint.differences()
         # A probe has no steps to go on from.
         goes_on = differences == [] and self.settings.recipe != "probe"
@@ -274,13 +276,23 @@ class _Training:
             logger.warning("%s: training starts anew: %s", self.folder, reason)
         return network, 0, []
 
+    def _refuse_other_network(self) -> None:
+        """Refuse to start anew in place of a network of the user's own: most likely its option was
+        forgotten."""
+        for folder in (self.folder, self.checkpoint.folder):
+            made = Recipe.load(folder / RECIPE)
+            recorded = "" if made is None else str(made.settings.get("architecture", ""))
+            refuse_other_network(folder, recorded=recorded, given=self.settings.architecture)
+
     def build(self, *, fill: bool = True) -> keras.Model:
         """Build the network with its first weights and a fresh optimiser. fill: take the initial
         weights, if there are any; not where a checkpoint replaces them."""
         keep_large_buffers()
         settings = self.settings
         keras.utils.set_random_seed(settings.seed)
-        network = build_network(settings.architecture, self.spec, self.options)
+        network = build_network(
+            settings.architecture, self.spec, self.options, trusted=settings.architecture
+        )
         if settings.initial_weights and fill:
             fill_network(network, settings.architecture, settings.initial_weights)
         if settings.freeze == "towers":

@@ -58,9 +58,9 @@ class TrainSettings(Settings):
     linear classifier on the features of trained weights, in minutes, and the default where initial
     weights are given."""
     architecture: ArchitectureName = "compact"
-    """Network; names with capitals: keras.applications. compact has 0.2 million parameters and
-    learns in minutes; inception_v3 (21.8 million) and inception_v3_small (0.3 million) are those of
-    Liu et al."""
+    """Network; names with capitals: keras.applications; module:function: your own, in Python.
+    compact has 0.2 million parameters and learns in minutes; inception_v3 (21.8 million) and
+    inception_v3_small (0.3 million) are those of Liu et al."""
     scales: tuple[float, ...] = ()
     """Scales that the network sees (µm/px), one tower for each: the finest of the store, and others
     that it holds. Repeatable. Default: the finest."""
