@@ -89,7 +89,7 @@ class Heatmap:
                     f"heatmap of {self.slide}: the shapes of probability {self.probability.shape} "
                     f"and {name} {getattr(self, name).shape} differ; both are (rows, columns)"
                 )
-        for name in (n for n in self.arrays if n != "status"):
+        for name in (name for name in self.arrays if name != "status"):
             values = getattr(self, name)
             if np.isnan(values[self.scored]).any() or not np.isnan(values[~self.scored]).all():
                 raise StoreError(
