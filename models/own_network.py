@@ -66,8 +66,13 @@ def build_own_network(name: str, spec: InputSpec, options: Any) -> "keras.Model"
         raise ModelError(
             f"{name}: returned {type(network).__name__}; return a keras.Model(inputs, outputs)"
         )
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise ModelError(
+            f"{name}: its network has {len(network.inputs)} inputs and {len(network.outputs)} "
+            "outputs; it needs one of each"
+        )
     # A Sequential saves its weights by other places than the same layers as a functional model.
-    network = keras.Model(network.inputs, network.outputs, name=network.name)
+    network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     _check(network, name, spec)
     return network
 

@@ -58,7 +58,7 @@ class TrainSettings(Settings):
     linear classifier on the features of trained weights, in minutes, and the default where initial
     weights are given."""
     architecture: ArchitectureName = "compact"
-    """Network; names with capitals: keras.applications; module:function: your own, in Python.
+    """Network, or module:function of your own. Names with capitals: keras.applications.
     compact has 0.2 million parameters and learns in minutes; inception_v3 (21.8 million) and
     inception_v3_small (0.3 million) are those of Liu et al."""
     scales: tuple[float, ...] = ()
