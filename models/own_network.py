@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["build_own_network", "is_own_network", "refuse_other_network"]
 
 PROBES = 2
-LARGEST_ERROR = 1e-3  # of a sum of probabilities; 16-bit floats come within it
+LARGEST_ERROR = 0.02  # of a sum of probabilities; those of 16-bit floats come within it
 
 
 def is_own_network(name: str) -> bool:
