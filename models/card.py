@@ -81,7 +81,8 @@ class ModelCard(BaseModel):
 
     format: Literal["gigaslide-model/2"] = "gigaslide-model/2"
     architecture: str
-    """Name in `ARCHITECTURES`."""
+    """Name in `ARCHITECTURES`, or module:function of a network of the user's own, which is only
+    recorded: a card never makes gigaslide import it."""
     options: dict[str, Any] = {}
     """Options of the architecture."""
     input_spec: InputSpec

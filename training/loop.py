@@ -24,11 +24,13 @@ from ..models import (
     find_architecture,
     hash_weights,
     parameter_counts,
+    refuse_other_network,
 )
 from ..patching import PatchStore
-from ..storage import ModelError, Output, OutputState, SettingsError
+from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
 from .checkpoint import (
     LAST,
+    RECIPE,
     Checkpoints,
     DivergedError,
     TrainingState,
@@ -177,6 +179,7 @@ class _Training(TrainingInputs):
         Return the network and the state of its training. Checkpoints of another recipe are moved
         aside.
         """
+        self._refuse_other_network()
         differences = self.checkpoints.differences()
         # A probe has no steps to go on from.
         if differences == [] and self.settings.recipe != "probe":
@@ -202,6 +205,14 @@ class _Training(TrainingInputs):
         network = self.builder.build(0)
         self.builder.check_fast_ways(network, self.sampler.draw(0))
         return network, TrainingState()
+
+    def _refuse_other_network(self) -> None:
+        """Refuse to start anew in place of a network of the user's own: most likely its option was
+        forgotten."""
+        for folder in (self.folder, *self.checkpoints.find()):
+            made = Recipe.load(folder / RECIPE)
+            recorded = "" if made is None else str(made.settings.get("architecture", ""))
+            refuse_other_network(folder, recorded=recorded, given=self.settings.architecture)
 
     def run(self, network: keras.Model, progress: Progress, tracked: TrackedRun) -> None:
         """Train to the end, from one validation to the next.
