@@ -18,6 +18,7 @@ from .backend import prepare_keras
 from .card import WEIGHTS, ModelCard
 from .ensemble import Ensemble
 from .runtimes import Forward, RuntimeName, start_runtime
+from .temperature import with_temperature
 
 if TYPE_CHECKING:
     import keras
@@ -34,7 +35,7 @@ class Predictor:
     spec: InputSpec
     forward: Forward
     hash: str
-    """Identity of the weights."""
+    """Identity of the weights and of the temperature."""
     runtime: str = ""
     """Name of what computes it."""
 
@@ -84,7 +85,8 @@ def _load(ensemble: Ensemble, weights: str, runtime: RuntimeName, threads: int |
     started: dict[str, tuple[str, Forward]] = {}
     for folder, card in zip(ensemble.folders, ensemble.cards, strict=True):
         network = load_network(folder, card)
-        started[card.weights_sha256] = start_runtime(network, runtime, threads=threads)
+        name, forward = start_runtime(network, runtime, threads=threads)
+        started[card.weights_sha256] = name, with_temperature(forward, card.temperature)
     names, forwards = zip(*(started[key] for key in sorted(started)), strict=True)
     forward = forwards[0] if len(forwards) == 1 else _mean_of(forwards)
     return Predictor(

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .model_check import check_with_patches, draw_validation_patches
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
 from .threshold import choose_threshold
@@ -17,7 +18,9 @@ __all__ = [
     "TrainOutcome",
     "TrainSettings",
     "check_trackers",
+    "check_with_patches",
     "choose_threshold",
+    "draw_validation_patches",
     "train",
 ]
 

@@ -1,12 +1,13 @@
 """Training history: one row per validation, as CSV."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
-__all__ = ["HistoryRow", "load_history", "save_history"]
+__all__ = ["HistoryRow", "is_candidate", "load_history", "rank_key", "save_history"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +33,28 @@ class HistoryRow:
     validation_calibration_error: float | None = None
     """Expected calibration error: mean absolute difference of score and share of tumour in ten bins
     of equal width, weighted by their patches. Half of the validation patches are tumour."""
+    slide_auc: float | None = None
+    """Over whole validation slides, by their highest probability in one orientation."""
+    froc: float | None = None
+    """FROC score on whole validation slides."""
     patches_per_s: float | None = None
     """Training speed since the validation before, without its first step."""
     waiting_share: float | None = None
     """Share of that time in which a step waited for its patches."""
+
+
+def rank_key(row: HistoryRow, figure: str = "patch_auc") -> tuple[float, ...]:
+    """Return the key by which validations are ranked, best last: the figure; at a tie, the patch
+    AUC and the lowest loss. Validations without the figure come first."""
+    values = {"patch_auc": row.validation_auc, "loss": -row.validation_loss}
+    value = values.get(figure, getattr(row, figure, None))
+    rest = (round(row.validation_auc, 4), -row.validation_loss)
+    return (-math.inf if value is None else round(value, 4), *rest)
+
+
+def is_candidate(row: HistoryRow, figure: str) -> bool:
+    """Tell whether a validation has the figure by which the best is chosen."""
+    return rank_key(row, figure)[0] > -math.inf
 
 
 def save_history(rows: Sequence[HistoryRow], path: Path) -> None:

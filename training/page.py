@@ -16,10 +16,9 @@ import numpy as np
 from ..storage import atomic_file, gigaslide_version
 from ..wsi import CLASSES, InputSpec
 from .figures import measure_calibration
-from .history import HistoryRow
+from .history import HistoryRow, rank_key
 from .plots import calibration_svg, curves_svg
 from .sampler import Batch
-from .validation import rank_key
 
 __all__ = ["PAGE", "TrainingPage", "ValidationScores"]
 
@@ -42,6 +41,8 @@ class ValidationScores:
 
     batch: Batch
     scores: np.ndarray
+    is_last: bool
+    """Whether the training ends with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +74,15 @@ class TrainingPage:
             percent=_format_percent,
             data_uri=_make_data_uri,
         )
-        best = max(history, key=rank_key)
+        best = max(history, key=lambda row: rank_key(row, self.settings["best"]))
         calibration = measure_calibration(validation.scores, validation.batch.labels)
         text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
             page=self,
             history=history,
             last=history[-1],
             best=best,
-            finished=history[-1].examples >= self.examples,
+            finished=validation.is_last,
+            whole_slides=any(row.slide_auc is not None for row in history),
             curves=curves_svg(history, best=best, examples=self.examples),
             calibration=calibration_svg(calibration),
             brier=calibration.brier,

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from ..models import score_in_batches
 from ..storage import ModelError
 from .input_monitor import InputMonitor, Pace
 from .sampler import Batch, Sampler
@@ -63,9 +64,8 @@ def fit_probe(
     )
     if not all(np.isfinite(part).all() for part in features):
         raise ModelError("the features are not numbers; give other initial weights")
-    size = sampler.batch_size
-    parts = [validation.patches[i : i + size] for i in range(0, len(validation.labels), size)]
-    checked = np.concatenate([np.asarray(to_features.predict_on_batch(part)) for part in parts])
+    predict: Any = to_features.predict_on_batch
+    checked = score_in_batches(predict, validation.patches, sampler.batch_size)
     return _fit(
         classifier,
         np.concatenate(features),

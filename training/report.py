@@ -2,7 +2,7 @@
 validation."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..wsi import InputSpec
-from .history import HistoryRow
+from .checkpoint import TrainingState
 from .input_monitor import InputMonitor
 from .page import PAGE, TrainingPage, ValidationScores
 from .sampler import Batch
 from .settings import TrainSettings
 from .trackers import TrackedRun
+from .validation import Progress
 
 __all__ = ["Report", "flatten_settings", "page_beside"]
 
@@ -28,6 +29,10 @@ class Report:
 
     page: TrainingPage
     tracked: TrackedRun
+    progress: Progress
+    """Its history grows with every validation."""
+    is_over: Callable[[TrainingState], bool]
+    """Tells whether the training has ended."""
     monitor: InputMonitor
     checked: Batch
     """Patches that every validation scores."""
@@ -57,12 +62,15 @@ class Report:
         )
         return cls(page=page, **others)
 
-    def add(self, history: Sequence[HistoryRow], scores: np.ndarray) -> None:
-        """Tell of the last validation of a history, whose patches got those scores (N,)."""
-        self.tracked.log(history)
+    def add(self, scores: np.ndarray) -> None:
+        """Tell of the last validation, whose patches got those scores (N,)."""
+        state = self.progress.state
+        self.tracked.log(state.history)
+        validation = ValidationScores(
+            batch=self.checked, scores=scores, is_last=self.is_over(state)
+        )
         try:
-            validation = ValidationScores(batch=self.checked, scores=scores)
-            self.page.save(history, self.monitor.batch, validation)
+            self.page.save(state.history, self.monitor.batch, validation)
         except OSError as error:
             logger.warning("%s: cannot be written: %s", self.page.path, error)
 

@@ -69,7 +69,7 @@ class Sampler:
             if not self._slides(name):
                 raise SettingsError(
                     f"{self.store.path}: no {name} patch in split {self.split!r}; both classes are "
-                    "needed: check the cohort's labels and splits, and the table of gigaslide tile"
+                    "needed: check the cohort's labels and splits, and the summary.csv there"
                 )
 
     def draw(self, number: int) -> Batch:
