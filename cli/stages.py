@@ -215,9 +215,7 @@ def _train_model(store: PatchStore, member: Member, slides: Cohort | None, *, st
                 f"{words} {figures[name]:.3f}" for name, words in SHOWN.items() if name in figures
             ]
             progress.set_postfix_str(", ".join(shown), refresh=False)
-            if (
-                not progress.n
-            ):  # what an earlier training saw counts neither as speed nor for the ETA
+            if not progress.n:  # what was seen before this run counts neither as speed nor for ETA
                 progress.n = progress.initial = max(0, examples - settings.batch_size)
                 progress.last_print_n = progress.n
             progress.update(min(examples, settings.examples) - progress.n)

@@ -2,6 +2,8 @@
 
 import base64
 import re
+import types
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from gigaslide.patching import PatchStore, tile_cohort
 from gigaslide.storage import SettingsError
 from gigaslide.training import Sampler, train
 from gigaslide.training import input_monitor as input_monitor_module
+from gigaslide.training.checkpoint import TrainingState
 from gigaslide.training.figures import measure_validation
 from gigaslide.training.history import HistoryRow, load_history, save_history
 from gigaslide.training.input_monitor import InputMonitor
@@ -57,7 +60,7 @@ def coded_batch(count: int, slides: list[str]) -> Batch:
 
 
 def page_at(path, **changes) -> TrainingPage:
-    settings = {"architecture": "compact", "recipe": "modern", "stain": "none", "seed": 3}
+    settings = {"architecture": "compact", "recipe": "modern", "best": "patch_auc", "seed": 3}
     fields = {
         "path": path,
         "model": "model <7>",
@@ -79,7 +82,7 @@ def written(tmp_path) -> str:
     batch = coded_batch(8, ["a", "b", "a", HOSTILE, "a", "b", "b", "b"])
     history = [row(48), row(96, validation_auc=0.7, patches_per_s=31.25, waiting_share=0.12)]
     page = page_at(tmp_path / "training.html")
-    page.save(history, batch, ValidationScores(batch=batch, scores=SCORES))
+    page.save(history, batch, ValidationScores(batch=batch, scores=SCORES, is_last=True))
     return page.path.read_text(encoding="utf-8")
 
 
@@ -120,7 +123,7 @@ def test_a_slide_and_a_patch_that_come_again_leave_room_for_others(tmp_path):
     batch.patches[15] = batch.patches[13]
     scores = np.where(batch.labels == 1, np.linspace(0.01, 0.2, 16), 0.0)
     page = page_at(tmp_path / "t.html")
-    page.save([row(48)], None, ValidationScores(batch=batch, scores=scores))
+    page.save([row(48)], None, ValidationScores(batch=batch, scores=scores, is_last=True))
     text = page.path.read_text(encoding="utf-8")
     captions = re.findall(r"score <b>[\d.]+</b> · (\w+)", text)
     assert captions == ["one", "one", "one", "two"]
@@ -132,10 +135,16 @@ def test_a_running_training_reloads_its_page_and_a_finished_one_does_not(tmp_pat
     assert 'http-equiv="refresh"' not in written
     batch = coded_batch(8, ["a"] * 8)
     page = page_at(tmp_path / "t.html")
-    page.save([row(48, patches_per_s=4.0)], batch, ValidationScores(batch=batch, scores=SCORES))
+    validation = ValidationScores(batch=batch, scores=SCORES, is_last=False)
+    page.save([row(48, patches_per_s=4.0)], batch, validation)
     running = page.path.read_text(encoding="utf-8")
     assert 'http-equiv="refresh"' in running
     assert "about 12 s more" in running
+    page.save([row(48, slide_auc=0.625)], batch, replace(validation, is_last=True))
+    early = page.path.read_text(encoding="utf-8")
+    assert 'http-equiv="refresh"' not in early
+    assert "ended early, after 48 of 96 examples" in early
+    assert "0.625" in early
 
 
 def test_large_patches_of_three_scales_stay_under_two_megabytes(tmp_path):
@@ -145,7 +154,11 @@ def test_large_patches_of_three_scales_stay_under_two_megabytes(tmp_path):
     spec = InputSpec(patch_px=299, centre_px=128, mpps=(0.25, 0.5, 1.0))
     page = page_at(tmp_path / "t.html", spec=spec)
     scores = 1.0 - batch.labels
-    page.save([row(n) for n in range(1, 97)], batch, ValidationScores(batch=batch, scores=scores))
+    page.save(
+        [row(n) for n in range(1, 97)],
+        batch,
+        ValidationScores(batch=batch, scores=scores, is_last=True),
+    )
     assert page.path.stat().st_size < 2e6
 
 
@@ -271,10 +284,12 @@ def test_a_page_that_cannot_be_written_stops_no_training(tmp_path, caplog):
     report = Report(
         page=page_at(tmp_path / "file" / "training.html"),
         tracked=TrackedRun.open([], tmp_path / "m", resumed=False),
+        progress=types.SimpleNamespace(state=TrainingState(history=[row(48)])),
+        is_over=lambda state: False,
         monitor=InputMonitor(batch_size=8),
         checked=batch,
     )
-    report.add([row(48)], SCORES)
+    report.add(SCORES)
     assert "training.html: cannot be written" in caplog.text
 
 

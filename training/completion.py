@@ -18,8 +18,9 @@ def complete_model(folder: Path, patches: Batch, *, batch_size: int, calibrate: 
     """Fit or remove the temperature of the model in a folder, check it, and write card and check.
 
     The caller has just trained this network, which is loaded as prediction does, whatever devices
-    and float type trained it. patches are those of the validation. A card whose temperature changes loses its operating threshold,
-    which was chosen on other probabilities. Warnings of the check are logged.
+    and float type trained it. patches are those of the validation. A card whose temperature changes
+    loses its operating threshold, which was chosen on other probabilities. Warnings of the check
+    are logged.
     """
     card, temperature = ModelCard.load(folder), None
     predict: Any = load_network(folder, card, architecture=card.architecture).predict_on_batch

@@ -235,6 +235,7 @@ class _Training(TrainingInputs):
             self.spec,
             parameters=parameter_counts(network)["all"],
             progress=progress,
+            is_over=self.is_over,
             monitor=monitor,
             checked=validation.batch,
             tracked=tracked,
@@ -259,26 +260,36 @@ class _Training(TrainingInputs):
                 )
             except DivergedError as error:
                 raise self.find_divergence(error, until=stop) from error
+        self.tell_early_end(progress.state)
 
     def is_over(self, state: TrainingState) -> bool:
         """Tell whether the last step is validated, or no validation was better for so long that the
         training ends early."""
         if state.unvalidated.steps:
             return False
-        figure, patience = self.settings.best, self.settings.patience
+        patience, best = self.settings.patience, self.best_candidate(state)
+        late = bool(patience and best and len(best[1]) >= patience)
+        return late or state.step >= self.steps
+
+    def best_candidate(self, state: TrainingState) -> tuple[HistoryRow, list[HistoryRow]] | None:
+        """Return the best of the validations that have the figure asked for, and those after it."""
+        figure = self.settings.best
         rows = [row for row in state.history if is_candidate(row, figure)]
         best = max(rows, key=lambda row: rank_key(row, figure), default=None)
-        if patience and best and len(rows) - 1 - rows.index(best) >= patience:
+        return None if best is None else (best, rows[rows.index(best) + 1 :])
+
+    def tell_early_end(self, state: TrainingState) -> None:
+        """Warn of a training that ended before its last step."""
+        best = self.best_candidate(state)
+        if state.step < self.steps and best:
             logger.warning(
                 "%s: the training ends after %d examples: %d validations were not better than that "
                 "after %d",
                 self.folder,
                 state.history[-1].examples,
-                patience,
-                best.examples,
+                self.settings.patience,
+                best[0].examples,
             )
-            return True
-        return state.step >= self.steps
 
     def probe(self, network: keras.Model, progress: Progress, validation: Validation) -> None:
         """Fit the classifier on features of the network, and write the checkpoint."""

@@ -79,6 +79,8 @@ def _draw_auc(axes: Axes, rows: Sequence[HistoryRow]) -> None:
         "sensitivity at 95 % specificity (validation)",
         dashes=True,
     )
+    if any(row.slide_auc is not None for row in rows):
+        _line(axes, rows, "slide_auc", "#00756b", "slide AUC (validation)")
     axes.set(title="Patch AUC", ylim=(None, 1.01))
     _name_lines(axes)
 
