@@ -7,7 +7,7 @@ from .outcome import BatchSummary, SlideOutcome, SlideStatus
 from .run import run_blocks, run_slides
 from .run_folder import RunFolder, open_run_folder
 from .settings import BatchSettings
-from .stop import Stopped
+from .stop import Stopped, StopRequest, stop_signals
 from .workers import describe_workers
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "SlideContext",
     "SlideOutcome",
     "SlideStatus",
+    "StopRequest",
     "Stopped",
     "available_cores",
     "available_memory",
@@ -28,4 +29,5 @@ __all__ = [
     "open_run_folder",
     "run_blocks",
     "run_slides",
+    "stop_signals",
 ]

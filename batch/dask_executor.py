@@ -126,7 +126,10 @@ class DaskExecutor:
             self.client.cancel(futures, force=True)
         except Exception as error:  # a scheduler that is gone
             logger.debug("%s: tasks could not be cancelled: %r", self._address(), error)
-        self._stack.close()
+        try:
+            self._stack.close()
+        except TimeoutError:  # a busy machine; results are on disk, and workers end with us
+            logger.warning("%s: workers did not end in time", self._address())
 
     def _result(self, submitted: _Submitted) -> TaskReport | LostTask:
         future = submitted.future

@@ -34,7 +34,8 @@ def describe_error(error: Exception) -> str:
                 "give a path on another disk, and run the same command again"
             )
         if not place:
-            return f"{error}; run the same command with --verbose to see where"
+            fact = str(error) or type(error).__name__
+            return f"{fact}; run the same command with --verbose to see where"
         return f"{place}{error.strerror}; give another path"
     raise error
 

@@ -21,7 +21,7 @@ __all__ = ["StageEstimate", "estimate_stages"]
 
 MEASURED_CORES, MEASURED_PX = 2, 299
 TRAINING_COST = 4.46  # forward passes per example; measured with inception_v3_small only
-WEIGHTS_WRITTEN = 7  # two files in the model folder, two in the checkpoint, its optimiser thrice
+WEIGHTS_WRITTEN = 12  # 2 files of the model folder; 5 of each of 2 checkpoints, 3 by its optimiser
 CELL_BYTES = 5  # of a heatmap: probability and status, before compression
 DISK_BYTES_PER_S = 200e6  # written; a SATA SSD, or a good network folder
 PICTURE_BYTES = 1_000_000  # of a slide with its heatmap, at most

@@ -249,5 +249,8 @@ def _join_towers(spec: InputSpec, tower: Tower, options: NetworkOptions) -> "ker
     features: Any = keras.layers.Concatenate(name="scales")(means) if len(means) > 1 else means[0]
     if options.dropout:
         features = keras.layers.Dropout(options.dropout, name="dropout")(features)
-    scores = keras.layers.Dense(len(spec.classes), activation="softmax", name="classifier")
+    # In float32 also where the layers before compute in bfloat16.
+    scores = keras.layers.Dense(
+        len(spec.classes), activation="softmax", name="classifier", dtype="float32"
+    )
     return keras.Model(patches, scores(features))

@@ -1,6 +1,13 @@
 """Outputs: whole or absent, in a folder or a bucket, with their recipe, one run at a time."""
 
-from .atomic import PARTIAL, atomic_file, atomic_folder, refuse_foreign_folder, restore_folder
+from .atomic import (
+    PARTIAL,
+    atomic_file,
+    atomic_folder,
+    refuse_foreign_folder,
+    remove_folder,
+    restore_folder,
+)
 from .bucket_lock import BucketLock
 from .csv_table import CsvColumn, CsvRow, CsvTable, fold_name
 from .errors import (
@@ -108,6 +115,7 @@ __all__ = [
     "read_part",
     "refuse_foreign_folder",
     "remote_identity",
+    "remove_folder",
     "remove_leftovers",
     "restore_folder",
     "wait_for",

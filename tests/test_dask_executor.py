@@ -4,13 +4,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from dask import config as dask_config
 from dask.distributed import Client, LocalCluster
-from gigaslide.batch import BatchSettings, clusters, run_slides
+from gigaslide.batch import BatchSettings, clusters, dask_executor, run_slides
 from gigaslide.batch.blocks import Task
 from gigaslide.batch.machine import available_cores, available_memory
 from gigaslide.storage import ClusterError, SettingsError
@@ -74,6 +74,18 @@ def test_fault_33_a_client_that_closed_itself_is_a_scheduler_that_is_gone():
         executor.client.close()  # as it does 15 s after the scheduler died
         with pytest.raises(ClusterError, match="gone"):
             executor.submit(Task(slide=COLUMNS[0], step="prepare"))
+
+
+def test_workers_that_end_too_slowly_do_not_fail_the_run(monkeypatch, caplog):
+    @contextmanager
+    def slow_client(settings, **limits):
+        with clusters.dask_client(settings, **limits) as found:
+            yield found
+        raise TimeoutError
+
+    monkeypatch.setattr(dask_executor, "dask_client", slow_client)
+    make_executor(Sums(Path()), workers=1, memory_gb=1).close()
+    assert "this machine" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,45 +1,54 @@
 """From a patch store to a model folder, read from top to bottom.
 
 Keras trains from one validation to the next, which is an epoch in its words, whatever share of the
-patches it covers. Each validation replaces the checkpoint, which lies beside the model folder, see
-`checkpoint`. The model folder itself appears when the training ends.
+patches it covers. Checkpoints are written at each validation and every few minutes, and lie beside
+the model folder, see `checkpoint`. The model folder itself appears when the training ends.
 """
 
 import logging
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
+from ..batch import stop_signals
 from ..models import (
     CARD,
     WEIGHTS,
     ModelCard,
-    build_network,
-    fill_network,
     find_architecture,
     hash_initial_weights,
     hash_weights,
-    keep_large_buffers,
     parameter_counts,
 )
 from ..patching import PatchStore
 from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
 from ..wsi import InputSpec
-from .checkpoint import LAST, RECIPE, Checkpoint, move_aside
+from .checkpoint import (
+    LAST,
+    RECIPE,
+    Checkpoints,
+    DivergedError,
+    TrainingState,
+    Unvalidated,
+    checkpoint_folder,
+    find_checkpoints,
+    move_aside,
+)
 from .dataset import BatchDataset, one_hot
 from .history import HistoryRow, draw_curve, load_history, save_history
-from .optimiser import compile_network, describe_optimiser
+from .network import NetworkBuilder
+from .optimiser import describe_optimiser
+from .picture import save_batch
 from .probe import fit_probe
 from .sampler import Sampler
 from .settings import TrainSettings
-from .validation import DivergedError, Progress, Validation, rank_key
+from .validation import Progress, Validation, rank_key
 
 __all__ = ["TrainOutcome", "train"]
 
@@ -68,7 +77,8 @@ def train(
     of the best validation and the last ones.
 
     The best validation has the highest AUC over patches, at a tie the lowest loss. A stopped
-    training continues from its checkpoint; so does a finished one with a larger
+    training continues from its last checkpoint, on a CPU to the same weights as if it had not
+    stopped; so does a finished one with a larger
     `settings.examples`. Other settings or patches start anew: the log says what changed, and the
     earlier checkpoint and model are renamed, never removed. on_step receives the examples seen and
     the latest figures after every step.
@@ -76,41 +86,32 @@ def train(
     Raises:
         SettingsError: a class has no patches in training or validation, the jitter exceeds the
             store's margin, or folder holds something other than a model.
-        StoreError: damaged patches or a damaged checkpoint.
+        StoreError: damaged patches, or checkpoints that are all damaged.
         ModelError: the loss became NaN; the last good checkpoint stays, and so does an earlier
             model.
+        Stopped: SIGTERM or SIGINT; a checkpoint has been written. Only in the main thread.
     """
     job = _Training(store, folder, settings)
-    state = job.output.state()
-    if state.status == "foreign":
+    output = job.output.state()
+    if output.status == "foreign":
         raise SettingsError(f"{folder}: holds something other than a model; give a new folder")
-    if job.is_finished(state):
+    if job.is_finished(output):
         return job.outcome(trained=False)
-    network, step, history = job.begin(state)
-    progress = Progress(
-        first_step=step,
-        batch_size=settings.batch_size,
-        on_step=on_step or (lambda examples, figures: None),
-    )
-    validation = Validation(
-        job.validation_sampler, job.checkpoint, history, settings.batch_size, progress.figures
-    )
-    if settings.recipe == "probe" and step < job.steps:
-        job.probe(network, validation, on_step=progress.count_to)
-        step = job.steps
-    while step < job.steps:
-        stop = job.next_validation(step)
-        try:
-            network.fit(
-                BatchDataset(job.sampler, start=step, stop=stop),
-                shuffle=False,
-                verbose=0,  # pyright: ignore[reportArgumentType]
-                callbacks=[progress, validation],
-            )
-        except DivergedError as error:
-            raise job.find_divergence(error, start=step, stop=stop) from error
-        step = stop
-    return job.finish(network, history, replaces=state)
+    with stop_signals() as stop:
+        stop.at_once = True  # nothing is lost until the first step
+        network, state = job.begin(output)
+        progress = Progress(
+            job.checkpoints,
+            state,
+            stop,
+            checkpoint_seconds=60 * settings.checkpoint_minutes,
+            batch_size=settings.batch_size,
+            on_step=on_step or (lambda examples, figures: None),
+        )
+        validation = Validation(job.validation_sampler, progress, settings.batch_size)
+        stop.at_once = False
+        job.run(network, progress, validation)
+    return job.finish(network, progress.state.history, replaces=output)
 
 
 class _Training:
@@ -137,10 +138,9 @@ class _Training:
                 f"has {margin_px} px; lower --augment.jitter-px or tile with a larger --margin-px"
             )
 
-    @cached_property
-    def options(self) -> dict[str, Any]:
-        """Options of the network, as the model card holds them."""
-        return self.settings.network_options(self.spec).model_dump(mode="json")
+    @property
+    def builder(self) -> NetworkBuilder:
+        return NetworkBuilder(self.settings, self.spec, self.steps)
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -176,7 +176,7 @@ class _Training:
         splits = (self.sampler.split, self.validation_sampler.split)
         used = [slide for slide in self.store.slides if slide.split in splits]
         # The path of the initial weights may change; their hash counts.
-        extent, paths = {"examples", "validate_every"}, {"initial_weights"}
+        extent, paths = {"examples", "validate_every", "checkpoint_minutes"}, {"initial_weights"}
         return Recipe(
             stage="train",
             settings=self.settings.model_dump(mode="json", exclude=extent | paths),
@@ -198,7 +198,8 @@ class _Training:
             return {"initial_weights": hash_initial_weights(source)}
         except ModelError:
             # What was trained from them needs them no more.
-            for folder in (self.folder, Checkpoint.folder_of(self.folder)):
+            checkpoints = find_checkpoints(checkpoint_folder(self.folder))
+            for folder in (self.folder, *checkpoints):
                 made = Recipe.load(folder / RECIPE)
                 if made is not None and "initial_weights" in made.inputs:
                     return {"initial_weights": made.inputs["initial_weights"]}
@@ -209,8 +210,8 @@ class _Training:
         return Output(location=self.folder, recipe=self.recipe, files=(CARD, WEIGHTS, HISTORY))
 
     @property
-    def checkpoint(self) -> Checkpoint:
-        return Checkpoint.of_model(self.folder, self.recipe)
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints.of_model(self.folder, self.recipe)
 
     def is_finished(self, state: OutputState) -> bool:
         """Tell whether the folder holds this model, trained on as many examples or more."""
@@ -241,84 +242,110 @@ class _Training:
             raise ModelError(f"{self.folder}: no {HISTORY}; train again")
         return TrainOutcome(card=card, trained=trained, best=max(rows, key=rank_key))
 
-    def begin(self, state: OutputState) -> tuple[keras.Model, int, list[HistoryRow]]:
-        """Build the network, and fill it from the checkpoint if that has the same recipe.
+    def begin(self, output: OutputState) -> tuple[keras.Model, TrainingState]:
+        """Build the network, and fill it from a checkpoint if that has the same recipe.
 
-        Return the network, the steps done and the history. A checkpoint of another recipe is moved
+        Return the network and the state of its training. Checkpoints of another recipe are moved
         aside.
         """
-        differences = self.checkpoint.differences()
+        differences = self.checkpoints.differences()
         # A probe has no steps to go on from.
-        goes_on = differences == [] and self.settings.recipe != "probe"
-        network = self.build(fill=not goes_on)
-        if goes_on:
-            step = self.checkpoint.load(network)
-            examples = step * self.settings.batch_size
+        if differences == [] and self.settings.recipe != "probe":
+            network, state = self.checkpoints.load(partial(self.builder.build, fill=False))
+            examples = state.step * self.settings.batch_size
             logger.warning("%s: training continues after %d examples", self.folder, examples)
-            return network, step, self.checkpoint.history()
+            return network, state
         if differences:
-            rows = self.checkpoint.history()
+            rows = self.checkpoints.history()
             seen = rows[-1].examples if rows else 0
-            moved = move_aside(self.checkpoint.folder)
+            moved = move_aside(self.checkpoints.folder)
             logger.warning(
-                "%s: training starts anew, because of %s; the earlier checkpoint (%d examples) "
-                "was moved to %s",
+                "%s: training starts anew, because of %s; the earlier checkpoints (%d examples) "
+                "were moved to %s",
                 self.folder,
                 "; ".join(differences[:5]),
                 seen,
                 moved,
             )
-        elif state.made is not None and differences is None:
-            reason = "; ".join(state.differences[:5]) or f"{self.checkpoint.folder} is missing"
+        elif output.made is not None and differences is None:
+            reason = "; ".join(output.differences[:5]) or f"{self.checkpoints.folder} is missing"
             logger.warning("%s: training starts anew: %s", self.folder, reason)
-        return network, 0, []
+        network = self.builder.build(0)
+        self.builder.check_fast_ways(network, self.sampler.draw(0))
+        return network, TrainingState()
 
-    def build(self, *, fill: bool = True) -> keras.Model:
-        """Build the network with its first weights and a fresh optimiser. fill: take the initial
-        weights, if there are any; not where a checkpoint replaces them."""
-        keep_large_buffers()
-        settings = self.settings
-        keras.utils.set_random_seed(settings.seed)
-        network = build_network(settings.architecture, self.spec, self.options)
-        if settings.initial_weights and fill:
-            fill_network(network, settings.architecture, settings.initial_weights)
-        if settings.freeze == "towers":
-            for layer in network.layers[:-1]:
-                layer.trainable = False
-        compile_network(network, settings, steps=self.steps)
-        return network
+    def run(self, network: keras.Model, progress: Progress, validation: Validation) -> None:
+        """Train to the end, from one validation to the next.
 
-    def probe(
-        self, network: keras.Model, validation: Validation, *, on_step: Callable[[int], None]
-    ) -> None:
+        Raises:
+            ModelError: the loss became NaN.
+            Stopped: a signal came; a checkpoint is written.
+        """
+        for callback in (progress, validation):
+            callback.set_model(network)
+        if self.settings.recipe == "probe" and progress.state.step < self.steps:
+            self.probe(network, progress, validation)
+        while progress.state.step < self.steps or progress.state.unvalidated.steps:
+            start, stop = progress.state.step, self.next_validation(progress.state)
+            try:
+                if start == stop:  # a signal came before this validation
+                    validation.validate()
+                    continue
+                if start == self.settings.unfreeze_step:
+                    self.builder.compile(network, start)
+                network.fit(
+                    BatchDataset(self.sampler, start=start, stop=stop),
+                    shuffle=False,
+                    verbose=0,  # pyright: ignore[reportArgumentType]
+                    callbacks=[progress, validation],
+                )
+            except DivergedError as error:
+                raise self.find_divergence(error, until=stop) from error
+
+    def probe(self, network: keras.Model, progress: Progress, validation: Validation) -> None:
         """Fit the classifier on features of the network, and write the checkpoint."""
         figures = fit_probe(
-            network, self.sampler, validation.batch, steps=self.steps, on_step=on_step
+            network, self.sampler, validation.batch, steps=self.steps, on_step=progress.count_to
         )
-        validation.set_model(network)
-        validation.validate(step=self.steps, learning_rate=0.0, training=figures)
+        since = Unvalidated(steps=self.steps, **figures)
+        progress.state = replace(progress.state, unvalidated=since)
+        validation.validate()
 
-    def next_validation(self, step: int) -> int:
+    def next_validation(self, state: TrainingState) -> int:
         """Return the step at which the next validation is due. A rest of less than half an interval
         belongs to the last one."""
         interval = max(1, self.settings.validate_every // self.settings.batch_size)
-        stop = (step // interval + 1) * interval
-        return stop if self.steps - stop >= interval / 2 else self.steps
+        if state.unvalidated.steps and state.step % interval == 0:
+            due = state.step
+        else:
+            due = (state.step // interval + 1) * interval
+        stop = due if self.steps - due >= interval / 2 else self.steps
+        unfreeze = self.settings.unfreeze_step
+        return unfreeze if unfreeze is not None and state.step < unfreeze < stop else stop
 
-    def find_divergence(self, error: DivergedError, *, start: int, stop: int) -> ModelError:
+    def find_divergence(self, error: DivergedError, *, until: int) -> ModelError:
         """Find the batch at which the loss became NaN by replaying the steps since the checkpoint,
-        and return an error that names it."""
-        network = self.build(fill=not start)
-        if start:
-            self.checkpoint.load(network)
+        save it as a picture, and return an error that names it."""
+        if self.checkpoints.find():
+            network, state = self.checkpoints.load(partial(self.builder.build, fill=False))
+        else:
+            network, state = self.builder.build(0), TrainingState()
+        start = state.step
+        if start == self.settings.unfreeze_step:
+            self.builder.compile(network, start)
         size, found = self.settings.batch_size, ""
-        for number in range(start, stop):
+        for number in range(start, until):
             batch = self.sampler.draw(number)
             network.reset_metrics()
             targets = one_hot(batch.labels)
             loss = network.train_on_batch(batch.patches, targets, return_dict=True)["loss"]
             if not np.isfinite(loss):
-                found = f", in batch {number} (examples {number * size} to {(number + 1) * size})"
+                picture = self.folder.with_name(f"{self.folder.name}.batch_{number}.png")
+                save_batch(batch, picture)
+                found = (
+                    f", in batch {number} (examples {number * size} to {(number + 1) * size}, "
+                    f"see {picture})"
+                )
                 break
         kept = f"; the checkpoint of {start * size} examples stays" if start else ""
         return ModelError(
@@ -334,7 +361,7 @@ class _Training:
             logger.warning(
                 "%s: the earlier model was moved to %s", self.folder, move_aside(self.folder)
             )
-        checkpoint, architecture = self.checkpoint.folder, self.settings.architecture
+        checkpoint, architecture = self.checkpoints.newest, self.settings.architecture
         with self.output.write() as folder:
             assert isinstance(folder, Path)
             for name in (LAST, WEIGHTS):
@@ -343,7 +370,7 @@ class _Training:
             draw_curve(history, folder / "training_curve.png")
             ModelCard(
                 architecture=architecture,
-                options=self.options,
+                options=self.builder.options,
                 input_spec=self.spec,
                 pixels=find_architecture(architecture).preprocessing,
                 parameters=parameter_counts(network),

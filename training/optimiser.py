@@ -13,13 +13,17 @@ from .settings import TrainSettings
 __all__ = ["averaged_weights", "compile_network", "describe_optimiser"]
 
 
-def compile_network(network: keras.Model, settings: TrainSettings, *, steps: int) -> None:
-    """Give a network its optimiser and its loss, for a training of that many steps."""
+def compile_network(
+    network: keras.Model, settings: TrainSettings, *, steps: int, rate_factor: float = 1.0
+) -> None:
+    """Give a network its optimiser and its loss, for a training of that many steps at
+    `rate_factor` times the learning rate."""
     shared = {
         "clipnorm": settings.clip_norm or None,
         "use_ema": settings.average > 0,
         "ema_momentum": settings.average or 0.99,
     }
+    settings = settings.model_copy(update={"learning_rate": rate_factor * settings.learning_rate})
     rate: Any = _learning_rate(settings, steps)
     if settings.optimizer == "adamw":
         optimiser = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **shared)
@@ -33,7 +37,8 @@ def compile_network(network: keras.Model, settings: TrainSettings, *, steps: int
             **shared,
         )
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
-    network.compile(optimizer=optimiser, loss=loss, metrics=["accuracy"])
+    xla: Any = "auto" if settings.xla is None else settings.xla
+    network.compile(optimizer=optimiser, loss=loss, metrics=["accuracy"], jit_compile=xla)
 
 
 def _learning_rate(

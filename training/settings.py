@@ -1,5 +1,6 @@
 """Settings of the training room."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -73,8 +74,20 @@ class TrainSettings(Settings):
     stain: StainMethod | Literal["none"] = "reinhard"
     """Stain normalisation of every patch, fitted to each slide, in training and prediction. none:
     pixels as scanned, as in Liu et al."""
-    freeze: Literal["none", "towers"] = "none"
-    """Part of the network that does not learn. towers: all but the classifier."""
+    freeze: str = Field(default="none", pattern=r"^[A-Za-z0-9_]+$")
+    """Part of the network that does not learn. towers: all but the classifier; a number N: all but
+    the last N layers with weights; the name of a layer or block, such as mixed7: all before it."""
+    unfreeze_after: int = Field(default=0, ge=0)
+    """Examples after which the frozen part learns too, its batch normalisation excepted. 0:
+    never."""
+    unfrozen_rate: float = Field(default=0.1, gt=0)
+    """Learning rate from then on, as a share of --learning-rate."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Numbers that layers compute with. bfloat16 is fast on GPUs; weights stay float32."""
+    xla: bool | None = None
+    """Compile the steps with XLA. Default: on a GPU, as Keras chooses."""
+    devices: int = Field(default=1, ge=1)
+    """Devices that share each batch: GPUs of this machine."""
     examples: int = Field(default=60_000, ge=1)
     """Patches that the network sees in all, repeats counted."""
     batch_size: int = Field(default=32, ge=2)
@@ -114,9 +127,12 @@ class TrainSettings(Settings):
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Share of the features left out at random before the classifier."""
     validate_every: int = Field(default=5_000, ge=1)
-    """Examples between two validations. Each validation writes a checkpoint."""
+    """Examples between two validations. Each writes a checkpoint."""
     validation_patches: int = Field(default=768, ge=2)
     """Patches scored in each validation: half of each class, always the same ones."""
+    checkpoint_minutes: float = Field(default=5.0, ge=0)
+    """Time between two checkpoints, besides those of the validations. What has been learnt since
+    the last one is lost when the process is killed."""
     augment: AugmentSettings = MODERN_AUGMENT
     use_copies: bool = False
     """Learn from the copies stored by gigaslide tile --copies. Patches are then not augmented while
@@ -152,12 +168,24 @@ class TrainSettings(Settings):
                 "recipe probe learns from the features of a trained network; give its weights "
                 "with initial_weights"
             )
-        if self.freeze == "towers" and not self.initial_weights:
+        if self.freeze != "none" and not self.initial_weights:
             raise ValueError(
-                "towers that are frozen at random values learn nothing; give initial "
+                "layers that are frozen at random values learn nothing; give initial "
                 "weights, or freeze none"
             )
+        if self.unfreeze_after and self.freeze == "none":
+            raise ValueError("nothing is frozen; give freeze, or leave unfreeze_after out")
+        if self.batch_size % self.devices:
+            raise ValueError(
+                f"a batch of {self.batch_size} patches cannot be divided over {self.devices} "
+                "devices; change batch_size"
+            )
         return self
+
+    @property
+    def unfreeze_step(self) -> int | None:
+        """Step from which the frozen part learns too, if it ever does."""
+        return math.ceil(self.unfreeze_after / self.batch_size) if self.unfreeze_after else None
 
     def network_options(self, spec: InputSpec) -> NetworkOptions:
         """Return the options of a network for patches of that kind."""

@@ -1,31 +1,29 @@
-"""Callbacks of a training: validation with a checkpoint, a watch for NaN, and progress."""
+"""Callbacks of a training: progress with a watch for NaN, checkpoints by time and when a signal
+stops it, and validations."""
 
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
-from ..storage import ModelError
-from .checkpoint import Checkpoint
+from ..batch import Stopped, StopRequest
+from .checkpoint import Checkpoints, DivergedError, TrainingState, Unvalidated
 from .history import HistoryRow
 from .optimiser import averaged_weights
 from .sampler import Sampler
 
-__all__ = ["DivergedError", "Progress", "Validation", "rank_key"]
+__all__ = ["Progress", "Validation", "rank_key"]
 
 logger = logging.getLogger(__name__)
 
 WATCH_STEPS = 50
 """Steps between two looks at the loss. Each look waits for the device."""
-
-
-class DivergedError(ModelError):
-    """A loss or a validation score that is not a number."""
 
 
 def rank_key(row: HistoryRow) -> tuple[float, float]:
@@ -34,70 +32,119 @@ def rank_key(row: HistoryRow) -> tuple[float, float]:
 
 
 class Progress(keras.callbacks.Callback):
-    """Report of every step to the caller; stops the training when the loss is not a number.
+    """Progress of a training: it counts the steps, reports each to the caller, and writes a
+    checkpoint when one is due or a signal stops the training. It stops the training when the loss
+    is not a number.
 
     It acts when a batch begins: Keras would wait for the device to report the figures of a batch
     that ends.
     """
 
     def __init__(
-        self, *, first_step: int, batch_size: int, on_step: Callable[[int, dict[str, float]], None]
+        self,
+        checkpoints: Checkpoints,
+        state: TrainingState,
+        stop: StopRequest,
+        *,
+        checkpoint_seconds: float,
+        on_step: Callable[[int, dict[str, float]], None],
+        batch_size: int,
     ) -> None:
         super().__init__()
-        self._step, self._batch_size, self._on_step = first_step, batch_size, on_step
+        self.checkpoints, self.state, self.stop = checkpoints, state, stop
         self.figures: dict[str, float] = {}
+        self._on_step, self._batch_size = on_step, batch_size
+        self._checkpoint_seconds = checkpoint_seconds
+        self._started = time.monotonic() - state.seconds
+        self._saved = time.monotonic()
+        self._begun = state
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._begun = self.state
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if batch:  # the step before has ended
-            self._count(look=batch % WATCH_STEPS == 0)
+        if not batch:  # no step before
+            return
+        self._count(look=batch % WATCH_STEPS == 0)
+        is_due = time.monotonic() - self._saved >= self._checkpoint_seconds
+        if is_due or self.stop.number is not None:
+            self._look()
+            self._add_steps()
+            self.save()
+        self.stop_if_asked()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._count(look=True)
+        self._add_steps()
+        if self.stop.number is not None:
+            self.save()
+        self.stop_if_asked()
 
     def count_to(self, step: int) -> None:
         """Report a step of a training that Keras does not run."""
+        self.state = replace(self.state, step=step)
         self._on_step(step * self._batch_size, self.figures)
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Stop the training if a signal has come.
+
+        Raises:
+            Stopped: one has.
+        """
+        if self.stop.number is not None:
+            raise Stopped(self.stop.number)
+
+    def save(self, *, is_best: bool = False) -> None:
+        """Write a checkpoint of the state."""
+        network: Any = self.model
+        self.state = replace(self.state, seconds=self.seconds)
+        self.checkpoints.save(network, self.state, is_best=is_best)
+        self._saved = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the training, those before it was stopped included."""
+        return time.monotonic() - self._started
 
     def _count(self, *, look: bool) -> None:
-        self._step += 1
+        self.state = replace(self.state, step=self.state.step + 1)
         if look:
-            network: Any = self.model
-            figures = {m.name: float(np.asarray(m.result())) for m in network.metrics[:1]}
-            if not all(map(math.isfinite, figures.values())):
-                raise DivergedError(f"the loss became {figures}")
-            self.figures |= figures
-        self._on_step(self._step * self._batch_size, self.figures)
+            self._look()
+        self._on_step(self.state.step * self._batch_size, self.figures)
+
+    def _look(self) -> None:
+        """Take the training loss over; raise `DivergedError` if it is not a number."""
+        network: Any = self.model
+        figures = {m.name: float(np.asarray(m.result())) for m in network.metrics[:1]}
+        if not all(map(math.isfinite, figures.values())):
+            raise DivergedError(f"the loss became {figures}")
+        self.figures |= figures
+
+    def _add_steps(self) -> None:
+        """Add the steps since `fit` began to those not yet validated."""
+        network: Any = self.model
+        steps = self.state.step - self._begun.step
+        figures = network.get_metrics_result()
+        means = {name: float(np.asarray(figures[name])) for name in ("loss", "accuracy")}
+        since = self._begun.unvalidated + Unvalidated(steps=steps, **means)
+        self.state = replace(self.state, unvalidated=since)
 
 
 class Validation(keras.callbacks.Callback):
     """Validation at the end of each epoch: score the validation patches, add a row to the history,
     write the checkpoint."""
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        checkpoint: Checkpoint,
-        history: list[HistoryRow],
-        batch_size: int,
-        figures: dict[str, float],
-    ) -> None:
-        """figures receives the validation's AUC and loss; history its row."""
+    def __init__(self, sampler: Sampler, progress: Progress, batch_size: int) -> None:
         super().__init__()
-        self.figures = figures
+        self.progress, self.batch_size = progress, batch_size
         self.batch = sampler.draw(0)
-        self.checkpoint, self.history, self.batch_size = checkpoint, history, batch_size
         self._own: list[np.ndarray] = []
-        self._started = time.perf_counter() - (history[-1].seconds if history else 0.0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         network: Any = self.model
-        optimiser = network.optimizer
         self._own = [np.array(variable) for variable in network.trainable_variables]
-        self.validate(
-            step=int(np.asarray(optimiser.iterations)),
-            learning_rate=float(np.asarray(optimiser.learning_rate)),
-            training=logs,
-        )
+        self.validate()
 
     def on_train_end(self, logs: Any = None) -> None:
         """Put the network's own weights back: where the optimiser averages them, Keras leaves the
@@ -106,32 +153,37 @@ class Validation(keras.callbacks.Callback):
         for variable, own in zip(network.trainable_variables, self._own, strict=True):
             variable.assign(own)
 
-    def validate(self, *, step: int, learning_rate: float, training: Mapping[str, float]) -> None:
-        """Validate and write a checkpoint after so many steps; training has their loss and
-        accuracy."""
+    def validate(self) -> None:
+        """Validate the network as it is, and write a checkpoint."""
         network: Any = self.model
-        with averaged_weights(network):
-            scores = self._score()
+        progress, state = self.progress, self.progress.state
+        try:
+            with averaged_weights(network):
+                scores = self._score()
+        except Stopped:
+            progress.save()
+            raise
         if not np.isfinite(scores).all():
             raise DivergedError("a validation score is not a number")
-        labels = self.batch.labels
+        labels, optimiser = self.batch.labels, network.optimizer
+        has_learnt = int(np.asarray(optimiser.iterations)) > 0  # a probe's optimiser has not
         row = HistoryRow(
-            examples=step * self.batch_size,
-            seconds=round(time.perf_counter() - self._started, 1),
-            learning_rate=learning_rate,
-            train_loss=float(training["loss"]),
-            train_accuracy=float(training["accuracy"]),
+            examples=state.step * self.batch_size,
+            seconds=round(progress.seconds, 1),
+            learning_rate=float(np.asarray(optimiser.learning_rate)) if has_learnt else 0.0,
+            train_loss=state.unvalidated.loss,
+            train_accuracy=state.unvalidated.accuracy,
             validation_loss=float(log_loss(labels, scores, labels=[0, 1])),
             validation_auc=float(roc_auc_score(labels, scores)),
         )
-        is_best = not self.history or rank_key(row) > max(map(rank_key, self.history))
-        self.history.append(row)
-        self.figures |= {
+        is_best = not state.history or rank_key(row) > max(map(rank_key, state.history))
+        progress.state = replace(state, history=[*state.history, row], unvalidated=Unvalidated())
+        progress.figures |= {
             "validation_auc": row.validation_auc,
             "validation_loss": row.validation_loss,
         }
         logger.info("%s", row)
-        self.checkpoint.save(network, self.history, step=step, is_best=is_best)
+        progress.save(is_best=is_best)
 
     def _score(self) -> np.ndarray:
         """Return the tumour probability of each validation patch: (N,) float64."""
@@ -139,8 +191,9 @@ class Validation(keras.callbacks.Callback):
         patches, size = self.batch.patches, self.batch_size
         # Padded to whole batches: one batch size, one compiled graph.
         padded = np.resize(patches, (len(patches) + -len(patches) % size, *patches.shape[1:]))
-        parts = [
-            network.predict_on_batch(padded[i : i + size]) for i in range(0, len(padded), size)
-        ]
+        parts = []
+        for first in range(0, len(padded), size):
+            self.progress.stop_if_asked()
+            parts.append(network.predict_on_batch(padded[first : first + size]))
         scores = np.concatenate([np.asarray(part)[:, 1] for part in parts])
         return scores[: len(patches)].astype(np.float64)

@@ -1,0 +1,214 @@
+"""Trainings that stop: by a signal, a kill, NaN, a full disk or damaged checkpoints."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from gigaslide.models import ARCHITECTURES, build_network
+from gigaslide.patching import PatchStore
+from gigaslide.storage import ModelError, StoreError
+from gigaslide.training import TrainSettings, train
+from gigaslide.training.checkpoint import Checkpoints, find_checkpoints
+from gigaslide.training.learning_rate import HalvingWithCooldown
+from keras import ops
+from PIL import Image
+from tiny_network import TINY
+from training_store import EXTENT, SHORT, make_store
+
+FIGURES = ["examples", "learning_rate", "train_loss", "train_accuracy", "validation_loss"]
+AVERAGED = SHORT.model_copy(update={"average": 0.9, "checkpoint_minutes": 0.0})
+"""With dropout, averaged weights, and a checkpoint after every step."""
+
+
+SLOW_TRAINING = """
+import sys
+import time
+from pathlib import Path
+
+from gigaslide.batch import Stopped
+from gigaslide.models import ARCHITECTURES
+from gigaslide.patching import PatchStore
+from gigaslide.training import train
+from tiny_network import TINY
+from training_store import SHORT
+
+store, model, minutes = sys.argv[1:]
+ARCHITECTURES["compact"] = TINY
+settings = SHORT.model_copy(update={"average": 0.9, "checkpoint_minutes": float(minutes)})
+try:
+    train(
+        PatchStore(Path(store)),
+        Path(model),
+        settings,
+        on_step=lambda *_: (print("step", flush=True), time.sleep(0.3)),
+    )
+except Stopped as stopped:
+    sys.exit(stopped.exit_status)
+"""
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> PatchStore:
+    return make_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch) -> None:
+    """A network with dropout that trains in seconds."""
+    monkeypatch.setitem(ARCHITECTURES, "compact", TINY)
+
+
+@pytest.fixture(scope="module")
+def whole(store, tmp_path_factory):
+    """Model folder of the training that never stopped."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(ARCHITECTURES, "compact", TINY)
+        folder = tmp_path_factory.mktemp("whole") / "model"
+        train(store, folder, AVERAGED)
+    return folder
+
+
+def read_weights(store, folder) -> list[np.ndarray]:
+    network = build_network("compact", store.input_spec)
+    network.load_weights(folder / "last.weights.h5")
+    return network.get_weights()
+
+
+def assert_same_weights(store, one, other) -> None:
+    for a, b in zip(read_weights(store, one), read_weights(store, other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def stop_after(most: int):
+    def stop(examples, _figures):
+        if examples > most:
+            raise StopError
+
+    return stop
+
+
+def test_fault_40_a_stopped_training_goes_on_to_the_same_weights(store, tmp_path):
+    """On a CPU the weights are those of an uninterrupted training, dropout included."""
+    settings, whole = SHORT, tmp_path / "whole"
+    train(store, whole, settings)
+    with pytest.raises(StopError):
+        train(store, tmp_path / "model", settings, on_step=stop_after(48))
+    assert not (tmp_path / "model").exists()
+    seen = []
+    train(store, tmp_path / "model", settings, on_step=lambda examples, _: seen.append(examples))
+    assert seen == [64, 80, 96]
+    assert_same_weights(store, whole, tmp_path / "model")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+def test_faults_39_40_a_killed_training_goes_on_to_the_same_weights(
+    store, tmp_path, whole, number, status
+):
+    """The process ends between two validations: killed after a checkpoint, or by SIGTERM, which
+    writes one."""
+    model = tmp_path / "model"
+    minutes = "0" if number == signal.SIGKILL else "5"
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_TRAINING, str(store.path), str(model), minutes],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(5):  # the third step ends with a validation
+            assert process.stdout.readline()
+        process.send_signal(number)
+        started = time.monotonic()
+        assert process.wait(timeout=60) == status
+    assert time.monotonic() - started < 30
+    assert not model.exists()
+    checkpoints = find_checkpoints(tmp_path / "model.checkpoint")
+    assert checkpoints[0].name in ("step_00000004", "step_00000005")
+    seen = []
+    train(store, model, AVERAGED, on_step=lambda examples, _: seen.append(examples))
+    assert seen[0] >= 80
+    assert_same_weights(store, whole, model)
+    one, other = (pd.read_csv(folder / "history.csv")[FIGURES] for folder in (whole, model))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(store, tmp_path, whole, caplog):
+    model = tmp_path / "model"
+    with pytest.raises(StopError):
+        train(store, model, AVERAGED, on_step=stop_after(64))
+    newest, before = find_checkpoints(tmp_path / "model.checkpoint")
+    weights = newest / "training.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    seen = []
+    with caplog.at_level(logging.WARNING):
+        train(store, model, AVERAGED, on_step=lambda examples, _: seen.append(examples))
+    assert str(newest) in caplog.text
+    assert seen[0] == 16 * (int(before.name.removeprefix("step_")) + 1)
+    assert_same_weights(store, whole, model)
+
+
+def test_checkpoints_that_are_all_damaged_are_refused_and_kept(store, tmp_path):
+    with pytest.raises(StopError):
+        train(store, tmp_path / "model", AVERAGED, on_step=stop_after(64))
+    found = find_checkpoints(tmp_path / "model.checkpoint")
+    for folder in found:
+        (folder / "training.weights.h5").write_bytes(b"")
+    with pytest.raises(StoreError, match=str(found[-1])):
+        train(store, tmp_path / "model", AVERAGED)
+    assert found[-1].exists()
+
+
+def test_a_disk_that_fills_while_saving_leaves_the_checkpoint_before(
+    store, tmp_path, whole, monkeypatch
+):
+    model = tmp_path / "model"
+    save = Checkpoints.save
+
+    def fill(self, network, state, *, is_best):
+        if state.step > 4:
+            monkeypatch.setattr("shutil.copy", no_space)
+        save(self, network, state, is_best=is_best)
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", fill)
+        with pytest.raises(OSError, match="No space"):
+            train(store, model, AVERAGED)
+    monkeypatch.undo()
+    monkeypatch.setitem(ARCHITECTURES, "compact", TINY)
+    names = [path.name for path in (tmp_path / "model.checkpoint").iterdir()]
+    assert sorted(names) == ["step_00000003", "step_00000004"]
+    train(store, model, AVERAGED)
+    assert_same_weights(store, whole, model)
+
+
+def test_fault_39_nan_loss_names_its_batch_and_keeps_the_checkpoint(store, tmp_path, monkeypatch):
+    def explode(self, step):
+        return ops.where(step >= 4, 1e30, 0.05)
+
+    monkeypatch.setattr(HalvingWithCooldown, "__call__", explode)
+    paper = TrainSettings(
+        recipe="paper", **SHORT.model_dump(include=EXTENT), architecture="compact"
+    )
+    with pytest.raises(ModelError, match=r"batch 5 .*80 to 96.*below 0\.05.*48 examples"):
+        train(store, tmp_path / "model", paper)
+    assert not (tmp_path / "model").exists()
+    (picture,) = tmp_path.glob("model.batch_5.png")
+    with Image.open(picture) as image:
+        assert image.size == (4 * 83, 4 * 83)  # 16 patches of 75 px and their edges
+    kept = Checkpoints.of_model(tmp_path / "model", recipe=None)
+    assert [row.examples for row in kept.history()] == [48]
+    fine = build_network("compact", store.input_spec)
+    fine.load_weights(kept.newest / "last.weights.h5")
+    assert all(np.isfinite(weight).all() for weight in fine.get_weights())

@@ -1,0 +1,71 @@
+"""Network of a training: its first weights, the layers that learn, the device that computes it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from ..models import build_network, fill_network, keep_large_buffers
+from ..wsi import InputSpec
+from .freezing import freeze_layers
+from .hardware import check_against_float32, float_type, spread_over_devices
+from .optimiser import compile_network
+from .sampler import Batch
+from .settings import TrainSettings
+
+__all__ = ["NetworkBuilder"]
+
+
+@dataclass(frozen=True)
+class NetworkBuilder:
+    """Builds the network of a training and compiles it for its steps."""
+
+    settings: TrainSettings
+    spec: InputSpec
+    steps: int
+    """Of the whole training."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the network, as the model card holds them."""
+        return self.settings.network_options(self.spec).model_dump(mode="json")
+
+    def build(self, step: int, *, fill: bool = True) -> keras.Model:
+        """Build the network with its first weights and a fresh optimiser, compiled for the step
+        after so many. fill: take the initial weights, if there are any; not where a checkpoint
+        replaces them."""
+        keep_large_buffers()
+        settings = self.settings
+        keras.utils.set_random_seed(settings.seed)
+        with spread_over_devices(settings.devices), float_type(settings):
+            network = build_network(settings.architecture, self.spec, self.options)
+            if settings.initial_weights and fill:
+                fill_network(network, settings.architecture, settings.initial_weights)
+            self.compile(network, step)
+        return network
+
+    def compile(self, network: keras.Model, step: int) -> None:
+        """Choose the layers that learn from that step on, and give them a fresh optimiser."""
+        settings, unfreeze = self.settings, self.settings.unfreeze_step
+        freeze_layers(network, settings, step=step)
+        if unfreeze is None or step < unfreeze:
+            compile_network(network, settings, steps=min(self.steps, unfreeze or self.steps))
+        else:
+            rest, factor = self.steps - unfreeze, settings.unfrozen_rate
+            compile_network(network, settings, steps=max(1, rest), rate_factor=factor)
+
+    def check_fast_ways(self, network: keras.Model, batch: Batch) -> None:
+        """Compare bfloat16 and XLA with plain float32 on a batch, where they were asked for.
+
+        Raises:
+            ModelError: the probabilities differ too much.
+        """
+        settings = self.settings
+        ways = [settings.precision] if settings.precision != "float32" else []
+        ways += ["XLA"] if settings.xla else []
+        if not ways:
+            return
+        plain = build_network(settings.architecture, self.spec, self.options)
+        without_xla: Any = False
+        plain.compile(jit_compile=without_xla)
+        check_against_float32(network, plain, batch, way=" with ".join(ways))
