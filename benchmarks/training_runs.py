@@ -144,12 +144,14 @@ class _Clock(keras.callbacks.Callback):
 
 
 def steps_fed(network: keras.Model, sampler: Sampler) -> Steps:
-    """Steps as in a training: batches drawn ahead on threads."""
+    """Steps as in a training: batches drawn ahead on threads, to the last step and beyond."""
+    data = BatchDataset(sampler, start=0, stop=10**6)
 
     def run(steps: int) -> tuple[float, float]:
         clock = _Clock()
-        data = BatchDataset(sampler, start=0, stop=steps + FILLING)
-        network.fit(data, shuffle=False, verbose=0, callbacks=[clock])
+        network.fit(
+            data, steps_per_epoch=steps + FILLING, shuffle=False, verbose=0, callbacks=[clock]
+        )
         return clock.per_step()
 
     return run
