@@ -1,5 +1,6 @@
 """A trained network, or several, as a function: patches in, probabilities out."""
 
+import logging
 import threading
 import warnings
 from collections.abc import Sequence
@@ -16,15 +17,19 @@ from .allocator import keep_large_buffers
 from .architectures import build_network
 from .backend import prepare_keras
 from .card import WEIGHTS, ModelCard
+from .converted import find_converted, keep_converted
+from .device import has_gpu
 from .ensemble import Ensemble
 from .own_network import refuse_other_network
-from .runtimes import Forward, RuntimeName, start_runtime
+from .runtimes import AUTO, Forward, RuntimeName, start_runtime
 from .temperature import with_temperature
 
 if TYPE_CHECKING:
     import keras
 
 __all__ = ["Predictor", "load_network", "load_predictor"]
+
+logger = logging.getLogger(__name__)
 
 PREDICTORS_KEPT = 2  # in memory of one process
 
@@ -104,15 +109,10 @@ _LOADING = threading.Lock()  # threads that ask at the same time load once
 def _load(
     ensemble: Ensemble, weights: str, runtime: RuntimeName, threads: int | None, architecture: str
 ) -> Predictor:
-    prepare_keras()
-    from .keras_runtime import limit_threads
-
     keep_large_buffers()
-    limit_threads(threads)
     started: dict[str, tuple[str, Forward]] = {}
     for folder, card in zip(ensemble.folders, ensemble.cards, strict=True):
-        network = load_network(folder, card, architecture=architecture)
-        name, forward = start_runtime(network, runtime, threads=threads)
+        name, forward = _start(folder, card, runtime, threads, architecture)
         started[card.weights_sha256] = name, with_temperature(forward, card.temperature)
     names, forwards = zip(*(started[key] for key in sorted(started)), strict=True)
     is_single = len(forwards) == 1
@@ -123,6 +123,43 @@ def _load(
         runtime="+".join(sorted({*names})),
         members=() if is_single else forwards,
     )
+
+
+def _start(
+    folder: Path, card: ModelCard, runtime: RuntimeName, threads: int | None, architecture: str
+) -> tuple[str, Forward]:
+    """Return the name of the runtime of one model, and its forward pass, without temperature.
+
+    A network that OpenVINO has converted before comes from the cache, without Keras.
+    """
+    if runtime == "openvino" or (runtime == AUTO and not has_gpu()):
+        converted = _load_converted(card, threads)
+        if converted is not None:
+            return "openvino", converted
+    prepare_keras()
+    from .keras_runtime import limit_threads
+
+    limit_threads(threads)
+    name, forward = start_runtime(
+        load_network(folder, card, architecture=architecture), runtime, threads=threads
+    )
+    save = getattr(forward, "save", None)
+    if save is not None:
+        keep_converted(card, save)
+    return name, forward
+
+
+def _load_converted(card: ModelCard, threads: int | None) -> Forward | None:
+    path = find_converted(card)
+    if path is None:
+        return None
+    from .openvino_runtime import ConvertedNetwork
+
+    try:
+        return ConvertedNetwork.load(path, threads)
+    except RuntimeError as error:  # whatever OpenVINO dislikes
+        logger.info("%s: cannot be loaded; the network is converted again: %s", path, error)
+        return None
 
 
 def _mean_of(forwards: Sequence[Forward]) -> Forward:
