@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..inference import PredictSettings
     from ..patching import HardSettings, PatchStore, TileSettings
     from ..phantom import PhantomSettings, PhantomSlide
-    from ..training import TrainSettings
+    from ..training import Member, TrainSettings
     from .run_settings import RunSettings
 
 __all__ = [
@@ -56,8 +56,10 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSet
         SettingsError: before any work, if the cohort lacks the slides of a stage, or no slide to
             predict exists.
     """
+    from ..training import check_trackers
     from .run_settings import check_cohort, check_files, with_mpp_of_slides, worst_status
 
+    check_trackers(settings.train.track)
     check_cohort(cohort, settings)
     check_files(cohort, settings)
     chosen = with_mpp_of_slides(cohort, settings)
@@ -67,7 +69,7 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSet
     tiled = tile_stage(cohort, out / "store", settings.tile, batch)
     if tiled == 1:
         return 1
-    train_stage(out / "store", out / "model", settings.train)
+    train_stage(out / "store", out / "model", settings.train, slides=cohort)
     # Each local worker would load the network: prediction runs in this process.
     alone = batch.model_copy(update={"workers": None}) if batch.workers else batch
     predicted = predict_stage(cohort, out / "model", out / "predictions", settings.predict, alone)
@@ -166,11 +168,21 @@ def hard_negatives_stage(
     return summary.exit_status
 
 
-def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
+def train_stage(
+    store: Location | PatchStore,
+    folder: Path,
+    settings: TrainSettings,
+    *,
+    slides: Cohort | None = None,
+) -> None:
+    """slides: the cohort whose validation slides are predicted whole, where the settings ask for
+    it."""
     from ..patching import PatchStore
+    from ..training import check_trackers
     from ..wsi import warn_of_unlikely_mpp
 
-    opened = PatchStore(store)
+    check_trackers(settings.track)
+    opened = store if isinstance(store, PatchStore) else PatchStore(store)
     for slide in opened.slides:  # a missing store is reported before Keras loads for seconds
         if "slide_mpp" in slide.attributes:
             warn_of_unlikely_mpp(slide.id, slide.attributes["slide_mpp"])
@@ -183,14 +195,15 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
     print_line(f"train: this machine, {device}")
     for number, member in enumerate(members, 1):
         stage = "train" if len(members) == 1 else f"train {number}/{len(members)}"
-        _train_model(opened, member.folder, member.settings, stage=stage)
+        _train_model(opened, member, slides, stage=stage)
     if len(members) > 1:
         print_stage_line("", f"ensemble of {len(members)} members in {folder}")
 
 
-def _train_model(store: PatchStore, folder: Path, settings: TrainSettings, *, stage: str) -> None:
+def _train_model(store: PatchStore, member: Member, slides: Cohort | None, *, stage: str) -> None:
     from ..training import train
 
+    folder, settings = member.folder, member.settings
     with progress_bar(stage, settings.examples, " patches") as progress:
 
         def advance(examples: int, figures: dict[str, float]) -> None:
@@ -198,13 +211,16 @@ def _train_model(store: PatchStore, folder: Path, settings: TrainSettings, *, st
             progress.set_postfix(shown, refresh=False)
             progress.update(min(examples, settings.examples) - progress.n)
 
-        outcome = train(store, folder, settings, on_step=advance)
+        outcome = train(store, folder, settings, slides=slides, on_step=advance)
         if not outcome.trained:
             progress.update(settings.examples)
     best = outcome.best
     state = "trained" if outcome.trained else "unchanged"
     auc = f"best validation patch AUC {best.validation_auc:.3f} after {best.examples} examples"
     print_stage_line(stage, f"{state}; {auc}")
+    temperature = outcome.card.temperature
+    if temperature is not None:
+        print_stage_line("", f"temperature {temperature.value:.3g}, {temperature.origin}")
     print_stage_line("", f"model in {folder}")
 
 

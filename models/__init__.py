@@ -15,38 +15,53 @@ from .architectures import (
 from .backend import choose_backend, prepare_keras
 from .card import (
     CARD,
+    ENSEMBLE,
     WEIGHTS,
     ModelCard,
     OperatingThreshold,
+    Temperature,
     hash_weights,
     parameter_counts,
 )
+from .check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
+from .describe import describe_model
 from .device import describe_device
-from .ensemble import ENSEMBLE, Ensemble, EnsembleCard, find_members
+from .ensemble import Ensemble, EnsembleCard, find_members
+from .export import EXPORT_FORMATS, ExportFormat, export_model
 from .initial_weights import fill_network, hash_initial_weights
 from .own_network import is_own_network, refuse_other_network
 from .predictor import Predictor, load_network, load_predictor
 from .runtimes import RUNTIMES, Forward, RuntimeName
+from .temperature import scale_probabilities, with_temperature
 
 __all__ = [
     "ARCHITECTURES",
     "CARD",
+    "CHECK",
     "ENSEMBLE",
+    "EXPORT_FORMATS",
     "RUNTIMES",
     "WEIGHTS",
     "Architecture",
     "ArchitectureName",
+    "CheckRow",
     "Ensemble",
     "EnsembleCard",
+    "ExportFormat",
     "Forward",
     "ModelCard",
+    "ModelCheck",
     "NetworkOptions",
     "OperatingThreshold",
     "Predictor",
     "RuntimeName",
+    "Temperature",
     "build_network",
+    "check_model",
     "choose_backend",
     "describe_device",
+    "describe_model",
+    "export_model",
     "fill_network",
     "find_architecture",
     "find_members",
@@ -59,4 +74,7 @@ __all__ = [
     "parameter_counts",
     "prepare_keras",
     "refuse_other_network",
+    "scale_probabilities",
+    "score_in_batches",
+    "with_temperature",
 ]

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CARD",
+    "ENSEMBLE",
     "WEIGHTS",
     "ModelCard",
     "OperatingThreshold",
+    "Temperature",
     "hash_weights",
     "parameter_counts",
 ]
 
 CARD = "card.json"
 WEIGHTS = "model.weights.h5"
+ENSEMBLE = "ensemble.json"  # card of a folder of model folders, see `ensemble`
 OLD_WIDTHS = {"full": "inception_v3", "small": "inception_v3_small"}
 
 
@@ -47,6 +50,30 @@ class OperatingThreshold(BaseModel):
         """Write plain JSON."""
         with atomic_file(path) as partial:
             partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+
+
+class Temperature(BaseModel):
+    """Number that divides the log-odds of every patch, so that probabilities are neither too sure
+    nor too unsure; fitted on validation patches, half of them tumour."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    value: float = Field(gt=0, allow_inf_nan=False)
+    patches: int
+    """Validation patches that it was fitted on."""
+    log_loss: tuple[float, float]
+    """Mean log loss of these patches without it and with it, nats."""
+    calibration_error: tuple[float, float]
+    """Expected calibration error of these patches without it and with it."""
+
+    @property
+    def origin(self) -> str:
+        """Describe what it changed."""
+        (loss, scaled_loss), (error, scaled_error) = self.log_loss, self.calibration_error
+        return (
+            f"fitted on {self.patches} validation patches: log loss {loss:.3f} → "
+            f"{scaled_loss:.3f}, calibration error {error:.3f} → {scaled_error:.3f}"
+        )
 
 
 class ModelCard(BaseModel):
@@ -71,6 +98,8 @@ class ModelCard(BaseModel):
     weights_sha256: str
     operating_threshold: OperatingThreshold | None = None
     """None: not chosen yet."""
+    temperature: Temperature | None = None
+    """None: probabilities as the network gives them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -100,6 +129,11 @@ class ModelCard(BaseModel):
         except ModelError as error:
             raise ModelError(f"{folder}: {error}; update gigaslide") from error
         except (OSError, ValueError, KeyError) as error:
+            if (folder / ENSEMBLE).is_file():
+                raise ModelError(
+                    f"{folder}: is an ensemble, and a single model is needed; give one of its "
+                    f"members, such as {folder / 'member_1'}"
+                ) from error
             why = (
                 "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
                 if isinstance(error, ValidationError)
@@ -109,6 +143,15 @@ class ModelCard(BaseModel):
                 f"{folder}: not a model folder ({why}); make one with gigaslide train"
             ) from error
         return card
+
+    @property
+    def hash(self) -> str:
+        """Hash of what probabilities depend on: that of the weights, and with a temperature another
+        one."""
+        if self.temperature is None:
+            return self.weights_sha256
+        scaled = f"{self.weights_sha256} {self.temperature.value!r}"
+        return hashlib.sha256(scaled.encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
         with atomic_file(folder / CARD) as partial:

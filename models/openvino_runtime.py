@@ -13,7 +13,7 @@ from openvino.preprocess import PrePostProcessor
 
 from .runtimes import Forward
 
-__all__ = ["start_openvino"]
+__all__ = ["start_openvino", "without_telemetry"]
 
 
 def start_openvino(network: keras.Model, threads: int | None) -> Forward:
@@ -32,7 +32,7 @@ def _compile(network: keras.Model, threads: int | None) -> openvino.CompiledMode
     config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32"}
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
-    with tempfile.TemporaryDirectory() as folder, _without_telemetry():
+    with tempfile.TemporaryDirectory() as folder, without_telemetry():
         path = Path(folder) / "network.xml"
         network.export(str(path), format="openvino", verbose=False)
         core = openvino.Core()
@@ -42,7 +42,7 @@ def _compile(network: keras.Model, threads: int | None) -> openvino.CompiledMode
 
 
 @contextmanager
-def _without_telemetry() -> Iterator[None]:
+def without_telemetry() -> Iterator[None]:
     """Keep OpenVINO's converter from reporting its use to its maker, as it does outside a CI."""
     before = os.environ.get("CI")
     os.environ["CI"] = "true"

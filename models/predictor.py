@@ -19,6 +19,7 @@ from .card import WEIGHTS, ModelCard
 from .ensemble import Ensemble
 from .own_network import refuse_other_network
 from .runtimes import Forward, RuntimeName, start_runtime
+from .temperature import with_temperature
 
 if TYPE_CHECKING:
     import keras
@@ -35,7 +36,7 @@ class Predictor:
     spec: InputSpec
     forward: Forward
     hash: str
-    """Identity of the weights."""
+    """Identity of the weights and of the temperature."""
     runtime: str = ""
     """Name of what computes it."""
     members: tuple[Forward, ...] = ()
@@ -111,7 +112,8 @@ def _load(
     started: dict[str, tuple[str, Forward]] = {}
     for folder, card in zip(ensemble.folders, ensemble.cards, strict=True):
         network = load_network(folder, card, architecture=architecture)
-        started[card.weights_sha256] = start_runtime(network, runtime, threads=threads)
+        name, forward = start_runtime(network, runtime, threads=threads)
+        started[card.weights_sha256] = name, with_temperature(forward, card.temperature)
     names, forwards = zip(*(started[key] for key in sorted(started)), strict=True)
     is_single = len(forwards) == 1
     return Predictor(

@@ -17,7 +17,7 @@ from ..storage import ModelError
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["RUNTIMES", "Forward", "RuntimeName", "start_runtime"]
+__all__ = ["LARGEST_DIFFERENCE", "RUNTIMES", "Forward", "RuntimeName", "start_runtime"]
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .members import Member, plan_members
+from .model_check import check_with_patches, draw_validation_patches
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
 from .threshold import choose_threshold
+from .trackers import check_trackers
 
 if TYPE_CHECKING:
     from .loop import TrainOutcome, train
@@ -17,7 +19,10 @@ __all__ = [
     "Sampler",
     "TrainOutcome",
     "TrainSettings",
+    "check_trackers",
+    "check_with_patches",
     "choose_threshold",
+    "draw_validation_patches",
     "plan_members",
     "train",
 ]
