@@ -22,11 +22,10 @@ from .terminal import print_line, quiet_tensorflow
 
 __all__ = ["model"]
 
-Architecture = Annotated[
-    str,
-    Parameter(help="module:function, if the model is a network of your own. Its code is run."),
-]
 ModelFolder = Annotated[Path, Parameter(help="Model folder made by gigaslide train.")]
+OwnNetwork = Annotated[
+    str, Parameter(help="module:function of a network of your own, as given to gigaslide train.")
+]
 
 
 def show_info(model: ModelFolder) -> int:
@@ -46,7 +45,7 @@ def check(
         str,
         Parameter(help="Patch store whose validation patches, normal and tumour, are scored too."),
     ] = "",
-    architecture: Architecture = "",
+    architecture: OwnNetwork = "",
 ) -> int:
     """Score pictures that hold no tumour: glass, black, grey, pen strokes, normal tissue, blur.
 
@@ -81,7 +80,7 @@ def export(
     formats: Annotated[
         tuple[ExportFormat, ...], Parameter(name="--format", help="File format. Repeatable.")
     ] = EXPORT_FORMATS,
-    architecture: Architecture = "",
+    architecture: OwnNetwork = "",
 ) -> int:
     """Export a model for other programs, with its preprocessing and temperature inside.
 

@@ -47,7 +47,6 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "TrainSettings": (
             "architecture",
             "initial_weights",
-            "freeze",
             "scales",
             "shrink",
             "stain",

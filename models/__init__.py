@@ -15,6 +15,7 @@ from .architectures import (
 from .backend import choose_backend, prepare_keras
 from .card import (
     CARD,
+    ENSEMBLE,
     WEIGHTS,
     ModelCard,
     OperatingThreshold,
@@ -25,7 +26,7 @@ from .card import (
 from .check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
 from .describe import describe_model
 from .device import describe_device
-from .ensemble import ENSEMBLE, Ensemble, EnsembleCard, find_members
+from .ensemble import Ensemble, EnsembleCard, find_members
 from .export import EXPORT_FORMATS, ExportFormat, export_model
 from .initial_weights import fill_network, hash_initial_weights
 from .own_network import is_own_network, refuse_other_network

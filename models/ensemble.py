@@ -20,12 +20,11 @@ from pydantic import BaseModel, ConfigDict
 
 from ..storage import ModelError, atomic_file
 from ..wsi import InputSpec
-from .card import CARD, ModelCard, OperatingThreshold
+from .card import CARD, ENSEMBLE, ModelCard, OperatingThreshold
 from .own_network import refuse_other_network
 
-__all__ = ["ENSEMBLE", "Ensemble", "EnsembleCard", "find_members"]
+__all__ = ["Ensemble", "EnsembleCard", "find_members"]
 
-ENSEMBLE = "ensemble.json"
 MOVED_ASIDE = re.compile(r"\.old-\d+$")  # earlier models, which a training renamed
 CHANGE_SCORES = ("shrink",)  # options that change probabilities and not the weights
 
@@ -40,7 +39,7 @@ class EnsembleCard(BaseModel):
     """Names of the members' folders, trained or to be trained."""
     operating_threshold: OperatingThreshold | None = None
     """Threshold on the slide scores of the members' mean; None: not chosen yet."""
-    weights_sha256: str = ""
+    members_hash: str = ""
     """`Ensemble.hash` of the members for which the threshold was chosen."""
 
     @classmethod
@@ -166,7 +165,7 @@ class Ensemble:
         if len(self.cards) == 1:
             return self.cards[0].operating_threshold
         card = EnsembleCard.load(self.location) if self.location is not None else None
-        if card is None or card.weights_sha256 != self.hash:
+        if card is None or card.members_hash != self.hash:
             return None
         return card.operating_threshold
 
@@ -188,7 +187,7 @@ class Ensemble:
         EnsembleCard(
             members=tuple(folder.name for folder in self.folders),
             operating_threshold=threshold,
-            weights_sha256=self.hash,
+            members_hash=self.hash,
         ).save(self.location)
 
     @property

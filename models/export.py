@@ -58,7 +58,7 @@ def export_model(
     out holds model.onnx, or model.xml and model.bin, a copy of the card, and export.json, which
     tells input, output and differences. The input is (N, P, P, 3) uint8 RGB, for several scales (N,
     scales, P, P, 3), the finest first; the output is (N, classes) float32 probabilities.
-    architecture: module:function of a network of the user's own.
+    architecture: see `load_network`.
 
     Raises:
         ModelError: a damaged model, a package that is not installed, a network that a format
@@ -72,7 +72,8 @@ def export_model(
     refuse_foreign_folder(out, known_by=EXPORT)
     card = ModelCard.load(folder)
     predictor = load_predictor(folder, runtime="keras", architecture=architecture)
-    network = _with_byte_input(load_network(folder, card, architecture=architecture), card)
+    network = load_network(folder, card, architecture=architecture)
+    network = _with_byte_input(network, card)
     batches = _draw_batches(card)
     with atomic_folder(out, known_by=EXPORT) as partial:
         differences = {}

@@ -18,8 +18,7 @@ import numpy as np
 
 from ..storage import ModelError, format_count
 from .architectures import find_architecture
-from .card import CARD, WEIGHTS, ModelCard
-from .ensemble import ENSEMBLE
+from .card import CARD, ENSEMBLE, WEIGHTS, ModelCard
 
 if TYPE_CHECKING:
     import h5py

@@ -64,6 +64,8 @@ def test_a_folder_of_models_is_an_ensemble_of_all_of_them(tmp_path):
 
 def test_a_half_trained_ensemble_is_refused(tmp_path):
     plan_members(tmp_path / "e", members(3))
+    with pytest.raises(ModelError, match="member_1"):
+        ModelCard.load(tmp_path / "e")
     with pytest.raises(ModelError, match="0 of 3 members"):
         Ensemble.load(tmp_path / "e")
     write_members(tmp_path / "e", 2)

@@ -157,6 +157,9 @@ def test_a_model_folder_never_makes_gigaslide_import_code(folder):
     find_architecture("canary:build")
     (folder / "slide.svs").write_bytes(b"x")
     assert main(["predict", "slide.svs", "model", "out"]) == 1
+    assert main(["model", "info", "model"]) == 0
+    assert main(["model", "check", "model"]) == 1
+    assert main(["model", "export", "model", "exported", "--format", "openvino"]) == 1
     assert "canary" not in sys.modules
     assert not (folder / "sung").exists()
     with pytest.raises(ModelError, match="NoneType"):
@@ -197,6 +200,9 @@ def test_the_example_trains_continues_and_predicts(folder, capsys):
     assert f"--architecture {EXAMPLE}" in capsys.readouterr().err
     assert not (folder / "model.old-1").exists()
     assert main([*train, "--examples=48", own]) == 0
+    assert main(["model", "check", "model"]) == 1
+    assert main(["model", "check", "model", own]) in (0, 2)  # 2: it has learnt little
+    capsys.readouterr()
     predict = ["predict", "cohort.csv", "model", "out", "--splits=train", "--stride-px=128"]
     assert main([*predict, "--orientations=1", "--workers=0"]) == 1
     assert EXAMPLE in capsys.readouterr().err

@@ -258,6 +258,8 @@ class _Training(TrainingInputs):
                     verbose=0,  # pyright: ignore[reportArgumentType]
                     callbacks=[progress, monitor, validation],
                 )
+                if progress.problem is not None:
+                    raise progress.problem
             except DivergedError as error:
                 raise self.find_divergence(error, until=stop) from error
         self.tell_early_end(progress.state)
@@ -394,6 +396,7 @@ class _Training(TrainingInputs):
             self.validation_sampler.draw(0),
             batch_size=self.settings.batch_size,
             calibrate=bool(self.settings.calibrate),
+            architecture=self.settings.architecture,
         )
 
     def change_temperature(self) -> None:
