@@ -156,6 +156,11 @@ def job_options(
         SettingsError: an option that this system does not have, or needs in another form.
     """
     assert settings.cluster is not None
+    if settings.gpus:
+        raise SettingsError(
+            "gpus is for workers on this machine, or for the job of a training; request GPUs of "
+            "other jobs with job-directives, for example --job-directives=--gres=gpu:1"
+        )
     kind, names = SYSTEMS[settings.cluster]
     given = {"queue": settings.queue, "account": settings.account}
     unknown = [name for name, value in given.items() if value and name not in names]

@@ -84,14 +84,14 @@ def hide_warnings() -> Iterator[None]:
 @contextmanager
 def progress_bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
     """A bar named after the stage; log lines appear above it."""
-    width = None if sys.stderr.isatty() else PIPE_WIDTH
+    is_terminal = sys.stderr.isatty()
     filters = [kept for handler in logging.root.handlers for kept in handler.filters]
     with tqdm_logging_redirect(
         total=total,
         desc=f"{stage:<{STAGE_WIDTH}}",
         unit=unit,
-        ncols=width,
-        mininterval=0.5,
+        ncols=None if is_terminal else PIPE_WIDTH,
+        mininterval=0.5 if is_terminal else 5.0,  # log files keep every update
         bar_format=BAR,
     ) as progress:
         for kept in filters:  # the bar's handler has none
