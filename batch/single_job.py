@@ -9,10 +9,8 @@ FOLDER/N.log       what job N wrote to standard output and standard error
 import codecs
 import json
 import logging
-import re
 import shlex
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from pathlib import Path
 from ..storage import LOCK, ClusterError, FolderLock, SettingsError, atomic_file
 from .job_cluster import job_options
 from .settings import BatchSettings
+from .slurm import JobState, call_slurm, find_state
 from .stop import Stopped, stop_signals
 
 __all__ = ["SingleJob"]
@@ -33,49 +32,6 @@ SIGNAL_S = 60
 READ_LOG_S = 1.0
 ASK_QUEUE_S = 10.0
 SHOWN_LINES = 15  # of a log, in an error
-STOPPED = {"BOOT_FAIL", "DEADLINE", "NODE_FAIL", "PREEMPTED", "TIMEOUT"}
-ENDED = {"CANCELLED", "COMPLETED", "FAILED", "OUT_OF_MEMORY", "REVOKED", *STOPPED}
-"""States in which a job of Slurm does not come back."""
-COMPLETE = (0, 2)  # exit statuses of a command that has done what it could
-
-
-@dataclass(frozen=True)
-class JobState:
-    """State of a job as Slurm tells it; `name` is empty for a job that it has forgotten."""
-
-    name: str = ""
-    reason: str = ""
-    nodes: str = ""
-    status: int = 0
-    """Exit status of the command."""
-    signal: int = 0
-    """Signal that ended the command."""
-
-    @property
-    def has_ended(self) -> bool:
-        return not self.name or self.name in ENDED
-
-    @property
-    def is_complete(self) -> bool:
-        done = self.name == "COMPLETED" or (self.name == "FAILED" and not self.signal)
-        return done and self.status in COMPLETE
-
-    @property
-    def was_stopped(self) -> bool:
-        """True if the command may continue in another job: it did not end by itself."""
-        by_signal = self.name == "FAILED" and (self.signal or self.status > 128)
-        return not self.name or self.name in STOPPED or bool(by_signal)
-
-    def __str__(self) -> str:
-        if self.name == "PENDING":
-            return f"waits in the queue ({self.reason})"
-        if self.name == "RUNNING":
-            return f"runs on {self.nodes}"
-        if not self.name:
-            return "has ended"
-        if self.name != "FAILED":
-            return f"is {self.name}"
-        return f"ended by signal {self.signal}" if self.signal else f"ended with {self.status}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +131,7 @@ class SingleJob:
             SettingsError: a job runs another command.
         """
         found, job = self._load(), self.current
-        if job is None or _ask(job).has_ended:
+        if job is None or find_state(job).has_ended:
             return None
         if found != {"job": job, **self._content}:
             raise SettingsError(
@@ -190,7 +146,7 @@ class SingleJob:
         pause_s = 10.0
         while True:
             with stop_signals() as stop:  # a job that was accepted is recorded
-                done = _call("sbatch", "--parsable", f"--output={log}", str(script))
+                done = call_slurm("sbatch", "--parsable", f"--output={log}", str(script))
                 job = done.stdout.strip().split(";")[0]
                 if done.returncode == 0:
                     with atomic_file(self.folder / JOB) as partial:
@@ -216,7 +172,7 @@ class SingleJob:
         state = JobState(name="PENDING")
         while not state.has_ended:
             if time.monotonic() - asked >= ASK_QUEUE_S:
-                state, asked = _ask(job), time.monotonic()
+                state, asked = find_state(job), time.monotonic()
                 if str(state) != shown and not state.has_ended:
                     shown = str(state)
                     self.on_event(f"job {job} {shown}")
@@ -274,48 +230,6 @@ def job_script(argv: Sequence[str], settings: BatchSettings) -> str:
         f"exec {shlex.join(argv)}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _ask(job: str) -> JobState:
-    """Return the state of a job. While the queue does not answer, wait."""
-    failures = 0
-    while True:
-        done = _call("scontrol", "--oneliner", "show", "job", job)
-        if done.returncode == 0:
-            return _parse(done.stdout)
-        if "invalid job id" in done.stderr.lower():
-            return JobState()
-        failures += 1
-        if failures == 3:
-            logger.warning("job %s: Slurm does not answer (%s)", job, done.stderr.strip())
-        time.sleep(ASK_QUEUE_S)
-
-
-def _parse(line: str) -> JobState:
-    fields = dict(re.findall(r"(?:^|\s)(\w+)=(\S*)", line))
-    status, _, number = fields.get("ExitCode", "0:0").partition(":")
-    return JobState(
-        name=fields["JobState"],
-        reason=fields.get("Reason", ""),
-        nodes=fields.get("NodeList", ""),
-        status=int(status),
-        signal=int(number or 0),
-    )
-
-
-def _call(*command: str) -> "subprocess.CompletedProcess[str]":
-    try:
-        # A session of its own: Ctrl-C does not end a submission half-way.
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            start_new_session=True,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
 def _last_lines(log: Path) -> str:
