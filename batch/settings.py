@@ -31,7 +31,7 @@ class BatchSettings(Settings):
     """Memory limit per worker (GB). Default: an equal share of the memory that this machine,
     container or job allows; 4 in cluster jobs, 8 in the job of a training."""
     cluster: QueueName | None = None
-    """Run the workers as jobs of this queueing system (through dask-jobqueue); a training as one
+    """Run the workers as jobs of this queueing system (through dask-jobqueue). A training is one
     job, slurm only."""
     queue: str = ""
     """Queue or partition of the jobs. Default: the system's own."""

@@ -203,8 +203,6 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         "seed",
         "from-slides",
         "tile.mpp",
-        "cluster",
-        "gpus",
     ),
     "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits", *LOCATION),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),
