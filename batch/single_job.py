@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..storage import LOCK, ClusterError, FolderLock, SettingsError, atomic_file
-from .job_cluster import job_options
+from .job_cluster import job_options, load_dask_jobqueue
 from .settings import BatchSettings
 from .slurm import JobState, call_slurm, find_state
 from .stop import Stopped, stop_signals
@@ -203,8 +203,6 @@ def job_script(argv: Sequence[str], settings: BatchSettings) -> str:
 
     The command takes the shell's place, so that Slurm's signal before the time limit reaches it.
     """
-    import dask_jobqueue  # slow to import
-
     directives = [f"--signal=B:TERM@{SIGNAL_S}", "--no-requeue"]
     if settings.gpus:
         directives.append(f"--gres=gpu:{settings.gpus}")
@@ -216,7 +214,7 @@ def job_script(argv: Sequence[str], settings: BatchSettings) -> str:
         }
     )
     kind, options = job_options(alone, environment={}, logs=None)
-    job = getattr(dask_jobqueue, kind).job_cls(
+    job = getattr(load_dask_jobqueue(), kind).job_cls(
         scheduler="",
         name="gigaslide",
         job_directives_skip=["#SBATCH -e ", "#SBATCH -o "],  # of a site's Dask configuration

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -207,6 +208,18 @@ def test_settings_of_the_job_are_those_of_the_command(queue, tmp_path, monkeypat
     assert (section["tile"]["mpp"], section["workers"], section["cluster"]) == (0.7, 3, None)
     assert main(["--config", "model.job/settings.yaml", "train", "x", "y", "--dry-run"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["train"]["examples"] == 77
+
+
+def test_ctrl_c_is_not_changed_by_the_library_of_job_scripts():
+    code = """import signal
+from gigaslide.batch import BatchSettings
+from gigaslide.batch.single_job import job_script
+job_script(("true",), BatchSettings(cluster="slurm"))
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+    # A child of a shell's background job would begin with SIGINT ignored.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + code
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(queue, monkeypatch, capsys):
