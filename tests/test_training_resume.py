@@ -142,6 +142,16 @@ def test_faults_39_40_a_killed_training_goes_on_to_the_same_weights(
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+def test_a_training_stopped_before_its_first_validation_continues(store, tmp_path, whole):
+    with pytest.raises(StopError):
+        train(store, tmp_path / "model", AVERAGED, on_step=stop_after(16))
+    assert find_checkpoints(tmp_path / "model.checkpoint")[0].name == "step_00000001"
+    seen = []
+    train(store, tmp_path / "model", AVERAGED, on_step=lambda examples, _: seen.append(examples))
+    assert seen[0] == 32
+    assert_same_weights(store, whole, tmp_path / "model")
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(store, tmp_path, whole, caplog):
     model = tmp_path / "model"
     with pytest.raises(StopError):

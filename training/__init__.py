@@ -11,7 +11,7 @@ from .threshold import choose_threshold
 from .trackers import check_trackers
 
 if TYPE_CHECKING:
-    from .loop import TrainOutcome, train
+    from .loop import TrainOutcome, is_trained, train
 
 __all__ = [
     "Batch",
@@ -23,6 +23,7 @@ __all__ = [
     "check_with_patches",
     "choose_threshold",
     "draw_validation_patches",
+    "is_trained",
     "plan_members",
     "train",
 ]
@@ -30,7 +31,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Keras takes seconds to import: whoever only makes settings does not pay for it.
-    if name in ("TrainOutcome", "train"):
+    if name in ("TrainOutcome", "is_trained", "train"):
         from ..models import prepare_keras
 
         prepare_keras()

@@ -52,7 +52,7 @@ from .settings import TrainSettings
 from .trackers import TrackedRun, check_trackers
 from .validation import Progress, Validation
 
-__all__ = ["TrainOutcome", "train"]
+__all__ = ["TrainOutcome", "is_trained", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def train(
     job = _Training(store, folder, settings, slides)
     output = job.output.state()
     if output.status == "foreign":
-        raise SettingsError(f"{folder}: holds something other than a model; give a new folder")
+        raise foreign_folder(folder)
     if job.is_finished(output):
         job.change_temperature()
         return job.outcome(trained=False)
@@ -128,6 +128,25 @@ def train(
                 if (folder / name).exists():
                     tracked.artifact(folder / name)
     return outcome
+
+
+def is_trained(
+    store: PatchStore, folder: Path, settings: TrainSettings, *, slides: Cohort | None = None
+) -> bool:
+    """Tell whether `train` would leave the folder's model as it is, but for its temperature.
+
+    Raises:
+        SettingsError, ModelError: as `train` does before it begins.
+    """
+    job = _Training(store, folder, settings, slides)
+    output = job.output.state()
+    if output.status == "foreign":
+        raise foreign_folder(folder)
+    return job.is_finished(output)
+
+
+def foreign_folder(folder: Path) -> SettingsError:
+    return SettingsError(f"{folder}: holds something other than a model; give a new folder")
 
 
 class _Training(TrainingInputs):
