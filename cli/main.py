@@ -26,6 +26,7 @@ COMMANDS = {
     "tile": "Extract balanced patches from annotated slides into a patch store.",
     "store": "Inspect a patch store: info, verify, montage.",
     "train": "Train a model on a patch store.",
+    "model": "Inspect a model: info, check, export.",
     "predict": "Predict slides with a model: heatmaps and detections.",
     "evaluate": "Score predictions against annotations: AUC, FROC, a report.",
     "compare": "Compare models on the same slides: paired differences, a report.",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..doctor import DoctorSettings
     from ..eval import EvaluateSettings
     from ..inference import PredictSettings
-    from ..patching import HardSettings, TileSettings
+    from ..patching import HardSettings, PatchStore, TileSettings
     from ..phantom import PhantomSettings, PhantomSlide
     from ..training import TrainSettings
     from .run_settings import RunSettings
@@ -56,8 +56,10 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSet
         SettingsError: before any work, if the cohort lacks the slides of a stage, or no slide to
             predict exists.
     """
+    from ..training import check_trackers
     from .run_settings import check_cohort, check_files, with_mpp_of_slides, worst_status
 
+    check_trackers(settings.train.track)
     check_cohort(cohort, settings)
     check_files(cohort, settings)
     chosen = with_mpp_of_slides(cohort, settings)
@@ -67,7 +69,7 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSet
     tiled = tile_stage(cohort, out / "store", settings.tile, batch)
     if tiled == 1:
         return 1
-    train_stage(out / "store", out / "model", settings.train)
+    train_stage(out / "store", out / "model", settings.train, slides=cohort)
     # Each local worker would load the network: prediction runs in this process.
     alone = batch.model_copy(update={"workers": None}) if batch.workers else batch
     predicted = predict_stage(cohort, out / "model", out / "predictions", settings.predict, alone)
@@ -166,11 +168,21 @@ def hard_negatives_stage(
     return summary.exit_status
 
 
-def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
+def train_stage(
+    store: Location | PatchStore,
+    folder: Path,
+    settings: TrainSettings,
+    *,
+    slides: Cohort | None = None,
+) -> None:
+    """slides: the cohort whose validation slides are predicted whole, where the settings ask for
+    it."""
     from ..patching import PatchStore
+    from ..training import check_trackers
     from ..wsi import warn_of_unlikely_mpp
 
-    opened = PatchStore(store)
+    check_trackers(settings.track)
+    opened = store if isinstance(store, PatchStore) else PatchStore(store)
     for slide in opened.slides:  # a missing store is reported before Keras loads for seconds
         if "slide_mpp" in slide.attributes:
             warn_of_unlikely_mpp(slide.id, slide.attributes["slide_mpp"])
@@ -187,13 +199,16 @@ def train_stage(store: Location, folder: Path, settings: TrainSettings) -> None:
             progress.set_postfix(shown, refresh=False)
             progress.update(min(examples, settings.examples) - progress.n)
 
-        outcome = train(opened, folder, settings, on_step=advance)
+        outcome = train(opened, folder, settings, slides=slides, on_step=advance)
         if not outcome.trained:
             progress.update(settings.examples)
     best = outcome.best
     state = "trained" if outcome.trained else "unchanged"
     auc = f"best validation patch AUC {best.validation_auc:.3f} after {best.examples} examples"
     print_stage_line("train", f"{state}; {auc}")
+    temperature = outcome.card.temperature
+    if temperature is not None:
+        print_stage_line("", f"temperature {temperature.value:.3g}, {temperature.origin}")
     print_stage_line("", f"model in {folder}")
 
 

@@ -12,15 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ..batch import BatchSummary
+from ..models import ModelCheck
 from ..storage import format_count
-from .terminal import STAGE_WIDTH, print_stage_line
+from .terminal import STAGE_WIDTH, print_line, print_stage_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "print_check",
     "print_comparison",
     "print_exclusions",
+    "print_facts",
     "print_metrics",
     "print_summary",
     "print_table",
@@ -35,6 +38,33 @@ def print_table(table: pd.DataFrame) -> None:
     numbers = [name for name in table if table[name].dtype.kind in "iuf"]
     rows = ([_cell(value) for value in row] for row in table.itertuples(index=False))
     _print(list(map(str, table.columns)), rows, right=list(map(str, numbers)))
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print facts below each other: topic, text."""
+    width = max(len(topic) for topic, _ in facts)
+    for topic, text in facts:
+        print_line(f"{topic:<{width}}  {text}")
+
+
+def print_check(check: ModelCheck) -> None:
+    """Print the probabilities of each picture of a model's check, then the warnings."""
+    header = ["picture", "windows", "mean", "highest", "called", ""]
+    rows = [
+        [
+            row.picture,
+            str(row.windows),
+            f"{row.mean:.3f}",
+            f"{row.highest:.3f}",
+            str(row.called),
+            "looks like tumour" if row.looks_like_tumor else "ok",
+        ]
+        for row in check.rows
+    ]
+    _print(header, rows, right=header[1:5])
+    print_line(f"called: windows with a tumour probability of {check.threshold:g} or more")
+    for warning in check.warnings:
+        print_line(f"warning: {warning}")
 
 
 def _cell(value: Any) -> str:

@@ -18,32 +18,46 @@ from .card import (
     WEIGHTS,
     ModelCard,
     OperatingThreshold,
+    Temperature,
     hash_weights,
     parameter_counts,
 )
+from .check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
+from .describe import describe_model
 from .device import describe_device
 from .ensemble import Ensemble
+from .export import EXPORT_FORMATS, ExportFormat, export_model
 from .initial_weights import fill_network, hash_initial_weights
 from .predictor import Predictor, load_network, load_predictor
 from .runtimes import RUNTIMES, Forward, RuntimeName
+from .temperature import scale_probabilities, with_temperature
 
 __all__ = [
     "ARCHITECTURES",
     "CARD",
+    "CHECK",
+    "EXPORT_FORMATS",
     "RUNTIMES",
     "WEIGHTS",
     "Architecture",
     "ArchitectureName",
+    "CheckRow",
     "Ensemble",
+    "ExportFormat",
     "Forward",
     "ModelCard",
+    "ModelCheck",
     "NetworkOptions",
     "OperatingThreshold",
     "Predictor",
     "RuntimeName",
+    "Temperature",
     "build_network",
+    "check_model",
     "choose_backend",
     "describe_device",
+    "describe_model",
+    "export_model",
     "fill_network",
     "find_architecture",
     "hash_initial_weights",
@@ -53,4 +67,7 @@ __all__ = [
     "load_predictor",
     "parameter_counts",
     "prepare_keras",
+    "scale_probabilities",
+    "score_in_batches",
+    "with_temperature",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "WEIGHTS",
     "ModelCard",
     "OperatingThreshold",
+    "Temperature",
     "hash_weights",
     "parameter_counts",
 ]
@@ -49,6 +50,30 @@ class OperatingThreshold(BaseModel):
             partial.write_text(self.model_dump_json(indent=1), encoding="utf-8")
 
 
+class Temperature(BaseModel):
+    """Number that divides the log-odds of every patch, so that probabilities are neither too sure
+    nor too unsure; fitted on validation patches, half of them tumour."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    value: float = Field(gt=0, allow_inf_nan=False)
+    patches: int
+    """Validation patches that it was fitted on."""
+    log_loss: tuple[float, float]
+    """Mean log loss of these patches without it and with it, nats."""
+    calibration_error: tuple[float, float]
+    """Expected calibration error of these patches without it and with it."""
+
+    @property
+    def origin(self) -> str:
+        """Describe what it changed."""
+        (loss, scaled_loss), (error, scaled_error) = self.log_loss, self.calibration_error
+        return (
+            f"fitted on {self.patches} validation patches: log loss {loss:.3f} → "
+            f"{scaled_loss:.3f}, calibration error {error:.3f} → {scaled_error:.3f}"
+        )
+
+
 class ModelCard(BaseModel):
     """Facts about a trained network. Unknown keys are refused."""
 
@@ -70,6 +95,8 @@ class ModelCard(BaseModel):
     weights_sha256: str
     operating_threshold: OperatingThreshold | None = None
     """None: not chosen yet."""
+    temperature: Temperature | None = None
+    """None: probabilities as the network gives them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -108,6 +135,15 @@ class ModelCard(BaseModel):
                 f"{folder}: not a model folder ({why}); make one with gigaslide train"
             ) from error
         return card
+
+    @property
+    def hash(self) -> str:
+        """Hash of what probabilities depend on: that of the weights, and with a temperature another
+        one."""
+        if self.temperature is None:
+            return self.weights_sha256
+        scaled = f"{self.weights_sha256} {self.temperature.value!r}"
+        return hashlib.sha256(scaled.encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
         with atomic_file(folder / CARD) as partial:

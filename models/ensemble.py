@@ -58,8 +58,9 @@ class Ensemble:
 
     @property
     def hash(self) -> str:
-        """Hash of the weights; that of several models does not depend on their order."""
-        hashes = sorted(card.weights_sha256 for card in self.cards)
+        """Hash of weights and temperatures; that of several models does not depend on their
+        order."""
+        hashes = sorted(card.hash for card in self.cards)
         return (
             hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
         )
@@ -78,6 +79,7 @@ class Ensemble:
                     "architecture": card.architecture,
                     "weights_sha256": card.weights_sha256,
                     **{name: card.options[name] for name in CHANGE_SCORES if name in card.options},
+                    **({"temperature": card.temperature.value} if card.temperature else {}),
                 }
                 for card in self.cards
             ),

@@ -14,7 +14,7 @@ from openvino.preprocess import PrePostProcessor
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["ConvertedNetwork", "start_openvino"]
+__all__ = ["ConvertedNetwork", "start_openvino", "without_telemetry"]
 
 
 class ConvertedNetwork:
@@ -44,7 +44,7 @@ class ConvertedNetwork:
 
 def start_openvino(network: "keras.Model", threads: int | None) -> ConvertedNetwork:
     """Convert a network, which takes some ten seconds, and return its forward pass."""
-    with tempfile.TemporaryDirectory() as folder, _without_telemetry():
+    with tempfile.TemporaryDirectory() as folder, without_telemetry():
         path = Path(folder) / "network.xml"
         network.export(str(path), format="openvino", verbose=False)
         with_bytes = PrePostProcessor(openvino.Core().read_model(path))
@@ -53,7 +53,7 @@ def start_openvino(network: "keras.Model", threads: int | None) -> ConvertedNetw
 
 
 @contextmanager
-def _without_telemetry() -> Iterator[None]:
+def without_telemetry() -> Iterator[None]:
     """Keep OpenVINO's converter from reporting its use to its maker, as it does outside a CI."""
     before = os.environ.get("CI")
     os.environ["CI"] = "true"

@@ -21,6 +21,7 @@ from .converted import find_converted, keep_converted
 from .device import has_gpu
 from .ensemble import Ensemble
 from .runtimes import AUTO, Forward, RuntimeName, start_runtime
+from .temperature import with_temperature
 
 if TYPE_CHECKING:
     import keras
@@ -39,7 +40,7 @@ class Predictor:
     spec: InputSpec
     forward: Forward
     hash: str
-    """Identity of the weights."""
+    """Identity of the weights and of the temperature."""
     runtime: str = ""
     """Name of what computes it."""
 
@@ -84,7 +85,8 @@ def _load(ensemble: Ensemble, weights: str, runtime: RuntimeName, threads: int |
     keep_large_buffers()
     started: dict[str, tuple[str, Forward]] = {}
     for folder, card in zip(ensemble.folders, ensemble.cards, strict=True):
-        started[card.weights_sha256] = _start(folder, card, runtime, threads)
+        name, forward = _start(folder, card, runtime, threads)
+        started[card.weights_sha256] = name, with_temperature(forward, card.temperature)
     names, forwards = zip(*(started[key] for key in sorted(started)), strict=True)
     forward = forwards[0] if len(forwards) == 1 else _mean_of(forwards)
     return Predictor(

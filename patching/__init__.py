@@ -2,7 +2,9 @@
 
 from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
 from .hard_negatives import add_hard_negatives
+from .index import index_cohort
 from .inventory import Damage, StoreCheck, inventory, totals, verify_store
+from .live_patches import LivePatches
 from .metadata import SlidePatches
 from .montage import montage, save_montage
 from .plan import plan_patches
@@ -18,6 +20,7 @@ __all__ = [
     "Candidates",
     "Damage",
     "HardSettings",
+    "LivePatches",
     "PatchStore",
     "SlidePatches",
     "StoreCheck",
@@ -27,6 +30,7 @@ __all__ = [
     "centre_crop",
     "choose",
     "draw_augmentation",
+    "index_cohort",
     "inventory",
     "montage",
     "patch_rng",

@@ -29,7 +29,15 @@ from .pixels import fitted_stains, read_pixels
 from .plan import Quota, plan_slide, recipe_of, refuse_if_gone
 from .sampling import ROW, Candidates
 from .settings import TileSettings
-from .write import block_layout, create_arrays, layouts, rows_per_block, write_rest, write_rows
+from .write import (
+    Checksums,
+    block_layout,
+    create_arrays,
+    layouts,
+    rows_per_block,
+    write_rest,
+    write_rows,
+)
 
 __all__ = ["PatchBlocks", "SlideToTile", "TileBlocks"]
 
@@ -98,8 +106,7 @@ class PatchBlocks(ABC, Generic[ItemT]):
             return found
         chosen, attributes = found
         for name, rows in chosen.items():
-            place = join_location(context.partial.whole, name)
-            create_arrays(place, len(rows), self.settings.arrays)
+            self.create(join_location(context.partial.whole, name), len(rows))
             write_file(context.partial.folder, f"rows/{name}", rows.to_bytes())
         rows = {name: len(windows) for name, windows in chosen.items()}
         return BlockPlan(
@@ -107,25 +114,29 @@ class PatchBlocks(ABC, Generic[ItemT]):
         )
 
     def block(self, context: SlideContext[ItemT], number: int) -> BlockRecord:
-        total = context.plan.data["rows"]
-        block = self._blocks(total)[number]
+        block = self._blocks(context.plan.data["rows"])[number]
         windows = _windows(context, block.name, start=block.start, stop=block.stop)
         rows = range(block.start, block.stop)
-        pixels = read_pixels(
-            context.opened,
-            windows,
-            self.settings,
-            group=f"{self.group(context.slide)}/{block.name}",
-            first=block.start,
-        )
-        place = join_location(context.partial.whole, block.name)
-        planned = layouts(total[block.name], self.settings.arrays)
-        readable, checksums = write_rows(place, planned, rows, pixels)
+        readable, checksums = self.write(context, block.name, rows, windows)
         return BlockRecord(
             files={f"{block.name}/{key}": checksum for key, checksum in checksums.items()},
             counts={block.name: len(readable)},
             notes={"unreadable": sorted(set(rows) - set(readable))},
         )
+
+    def create(self, place: Location, rows: int) -> None:
+        """Create the arrays of pixels of a class."""
+        create_arrays(place, rows, self.settings.arrays)
+
+    def write(
+        self, context: SlideContext[ItemT], name: str, rows: range, windows: Candidates
+    ) -> tuple[list[int], Checksums]:
+        """Write rows of a class, whose windows these are. Return the readable rows, and the
+        checksums of the files by their paths below the class."""
+        group = f"{self.group(context.slide)}/{name}"
+        pixels = read_pixels(context.opened, windows, self.settings, group=group, first=rows.start)
+        planned = layouts(context.plan.data["rows"][name], self.settings.arrays)
+        return write_rows(join_location(context.partial.whole, name), planned, rows, pixels)
 
     def assemble(
         self, context: SlideContext[ItemT], records: Mapping[int, BlockRecord]

@@ -269,5 +269,5 @@ class PatchStore:
             self._opened[group, array] = self._settled(future, group)
         return self._opened[group, array]
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return PatchStore, (self.path,)

@@ -35,7 +35,7 @@ from .plan import Quota, quotas
 from .settings import TileSettings
 from .store import PatchStore
 
-__all__ = ["slides_to_tile", "tile_cohort", "tile_slide"]
+__all__ = ["items_to_tile", "slides_to_tile", "store_row", "tile_cohort", "tile_slide"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +61,8 @@ def tile_cohort(
         ClusterError: another run works on the store, or workers or scheduler are gone.
         Stopped: a signal asked to stop.
     """
-    slides = slides_to_tile(cohort, settings)
-    if not slides:
-        wanted = ", ".join(settings.splits)
-        raise SettingsError(
-            f"no slide to tile: none has a label and a split among {wanted}; fill in the cohort's "
-            "columns"
-        )
-    share = quotas(slides, settings)
-    items = [SlideToTile(slide=slide, quota=share[slide.id]) for slide in slides]
+    items = items_to_tile(cohort, settings)
+    slides, share = [item.slide for item in items], {item.id: item.quota for item in items}
     with open_run_folder(store, batch) as folder:
         _describe(cohort, slides, share, store, settings)
         work = TileBlocks(store, settings)
@@ -91,7 +84,7 @@ def _describe(
     for slide in slides:
         if slide.id in tiled:
             _refuse_other_file(store, rows, slide)
-        rows[slide.id] = {**rows.get(slide.id, {}), **_row(slide)}
+        rows[slide.id] = {**rows.get(slide.id, {}), **store_row(slide)}
     changed = {slide_id: _changed_settings(group, settings) for slide_id, group in tiled.items()}
     replaced = {slide_id: changes for slide_id, changes in changed.items() if changes}
     if settings.check_space and isinstance(store, Path):
@@ -129,12 +122,30 @@ def _changed_settings(group: bytes, settings: TileSettings) -> list[str]:
     return made.differences(replace(made, settings=settings.of_recipe()))
 
 
+def items_to_tile(cohort: Cohort, settings: TileSettings) -> list[SlideToTile]:
+    """Return the slides to tile, each with its quota.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    slides = slides_to_tile(cohort, settings)
+    if not slides:
+        wanted = ", ".join(settings.splits)
+        raise SettingsError(
+            f"no slide to tile: none has a label and a split among {wanted}; fill in the cohort's "
+            "columns"
+        )
+    share = quotas(slides, settings)
+    return [SlideToTile(slide=slide, quota=share[slide.id]) for slide in slides]
+
+
 def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:
     """Return the labelled slides of the wanted splits."""
     return [slide for slide in cohort if slide.split in settings.splits and slide.label]
 
 
-def _row(slide: CohortSlide) -> dict[str, Any]:
+def store_row(slide: CohortSlide) -> dict[str, Any]:
+    """Return what a store's own list says of a slide."""
     return {
         "label": slide.label,
         "patient": slide.patient,

@@ -28,6 +28,7 @@ from .shard import BLOSC, Layout, Row, build_shard, encode_row
 
 __all__ = [
     "METADATA_ARRAYS",
+    "Checksums",
     "Pixels",
     "block_layout",
     "create_arrays",

@@ -15,7 +15,7 @@ from gigaslide.cli.plain_letters import use_plain_letters
 from gigaslide.storage import Settings
 
 MAX_EVERYDAY_LINES = 15
-OPTIONED = [name for name in COMMANDS if name not in ("store", "cohort")]
+OPTIONED = [name for name in COMMANDS if name not in ("store", "cohort", "model")]
 
 
 def is_settings(annotation: object) -> bool:
@@ -103,6 +103,7 @@ def test_inputs_come_first_and_the_output_last():
         "tile": "COHORT STORE [OPTIONS]",
         "store": "COMMAND …",
         "train": "STORE MODEL [OPTIONS]",
+        "model": "COMMAND …",
         "predict": "SLIDES MODEL PREDICTIONS [OPTIONS]",
         "evaluate": "COHORT PREDICTIONS REPORT [OPTIONS]",
         "compare": "COHORT PREDICTIONS-A PREDICTIONS-B OUT [OPTIONS]",

@@ -20,7 +20,8 @@ from gigaslide.eval.report.provenance import format_command
 from gigaslide.eval.statistics.operating import FalsePositive, OperatingPoint
 from gigaslide.eval.statistics.scores import roc_curve
 from gigaslide.storage import Recipe, SettingsError
-from gigaslide.training.history import HistoryRow, draw_curve
+from gigaslide.training.history import HistoryRow
+from gigaslide.training.plots import draw_curve
 from predictions import HEIGHT, IN_LESION, LESION, QUICK, WIDTH, Bench, Page
 
 LOSSES = {

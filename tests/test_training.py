@@ -13,6 +13,7 @@ from gigaslide.inference import PredictSettings, predict_slide
 from gigaslide.models import (
     ARCHITECTURES,
     CARD,
+    CHECK,
     WEIGHTS,
     ModelCard,
     build_network,
@@ -123,8 +124,10 @@ def test_training_writes_a_whole_model_folder(trained, store):
         WEIGHTS,
         "last.weights.h5",
         "history.csv",
+        "training.html",
         "training_curve.png",
         "recipe.json",
+        CHECK,
     }
     card = ModelCard.load(folder)
     spec = store.input_spec.model_copy(update={"stain": "reinhard"})

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -191,6 +192,21 @@ def test_a_disk_that_fills_while_saving_leaves_the_checkpoint_before(
     assert sorted(names) == ["step_00000003", "step_00000004"]
     train(store, model, AVERAGED)
     assert_same_weights(store, whole, model)
+
+
+def test_a_store_that_changes_while_training_stops_it_and_leaves_the_checkpoint(store, tmp_path):
+    copy = tmp_path / "store"
+    shutil.copytree(store.path, copy)
+
+    def tile_again(examples, _figures):
+        if examples == 64:
+            group = copy / "a" / "zarr.json"
+            group.write_text(group.read_text().replace('"tumor": 20', '"tumor": 19', 1))
+
+    with pytest.raises(StoreError, match=r"a changed while"):
+        train(PatchStore(copy), tmp_path / "model", SHORT, on_step=tile_again)
+    (kept,) = find_checkpoints(tmp_path / "model.checkpoint")
+    assert kept.name == "step_00000003"
 
 
 def test_fault_39_nan_loss_names_its_batch_and_keeps_the_checkpoint(store, tmp_path, monkeypatch):

@@ -3,14 +3,26 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .model_check import check_with_patches, draw_validation_patches
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
 from .threshold import choose_threshold
+from .trackers import check_trackers
 
 if TYPE_CHECKING:
     from .loop import TrainOutcome, train
 
-__all__ = ["Batch", "Sampler", "TrainOutcome", "TrainSettings", "choose_threshold", "train"]
+__all__ = [
+    "Batch",
+    "Sampler",
+    "TrainOutcome",
+    "TrainSettings",
+    "check_trackers",
+    "check_with_patches",
+    "choose_threshold",
+    "draw_validation_patches",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -55,21 +55,22 @@ class DivergedError(ModelError):
 
 @dataclass(frozen=True, kw_only=True)
 class Unvalidated:
-    """Mean loss and accuracy of the training steps since the last validation."""
+    """Mean loss, accuracy and AUC of the training steps since the last validation; the AUC is a
+    mean over the parts between which the training was stopped."""
 
     steps: int = 0
     loss: float = 0.0
     accuracy: float = 0.0
+    auc: float = 0.0
 
     def __add__(self, other: "Unvalidated") -> "Unvalidated":
         steps = self.steps + other.steps
-        if not other.steps or not self.steps:
-            return other if other.steps else self
-        share = other.steps / steps
+        share = other.steps / steps if steps else 0.0
         return Unvalidated(
             steps=steps,
             loss=self.loss + share * (other.loss - self.loss),
             accuracy=self.accuracy + share * (other.accuracy - self.accuracy),
+            auc=self.auc + share * (other.auc - self.auc),
         )
 
 

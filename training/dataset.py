@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from ..wsi import CLASSES
+from .input_monitor import InputMonitor
 from .sampler import Sampler
 
 __all__ = ["BatchDataset", "one_hot"]
@@ -15,9 +16,18 @@ QUEUE = 4  # batches drawn ahead
 class BatchDataset(keras.utils.PyDataset):
     """Batches `start` to `stop` - 1 of a sampler, in order, drawn ahead on threads."""
 
-    def __init__(self, sampler: Sampler, *, start: int, stop: int, threads: int = THREADS) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        *,
+        start: int,
+        stop: int,
+        threads: int = THREADS,
+        monitor: InputMonitor | None = None,
+    ) -> None:
         super().__init__(workers=threads, use_multiprocessing=False, max_queue_size=QUEUE)
         self.sampler, self.start, self.stop = sampler, start, stop
+        self.monitor = monitor
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -26,6 +36,8 @@ class BatchDataset(keras.utils.PyDataset):
         """Draw one batch: patches (N, scales, P, P, 3) uint8, and for each class whether a patch is
         of it: (N, classes) float32."""
         batch = self.sampler.draw(self.start + index)
+        if self.monitor is not None:
+            self.monitor.add(index, batch)
         return batch.patches, one_hot(batch.labels)
 
 

@@ -1,20 +1,21 @@
-"""Training history: one row per validation, as CSV and as a picture."""
+"""Training history: one row per validation, as CSV."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import matplotlib.style
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-__all__ = ["HistoryRow", "draw_curve", "load_history", "save_history"]
+__all__ = ["HistoryRow", "is_candidate", "load_history", "rank_key", "save_history"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryRow:
-    """The state at one validation. Losses are cross-entropies in nats."""
+    """The state at one validation. Losses are cross-entropies in nats.
+
+    A figure is None where it was not measured, as in histories of earlier versions.
+    """
 
     examples: int
     seconds: float
@@ -25,6 +26,35 @@ class HistoryRow:
     validation_loss: float
     validation_auc: float
     """Over patches, one orientation."""
+    train_auc: float | None = None
+    """Over the augmented patches since the validation before, scored while the network learnt."""
+    validation_sensitivity_at_95: float | None = None
+    """Highest sensitivity of a threshold with a specificity of at least 95 %."""
+    validation_calibration_error: float | None = None
+    """Expected calibration error: mean absolute difference of score and share of tumour in ten bins
+    of equal width, weighted by their patches. Half of the validation patches are tumour."""
+    slide_auc: float | None = None
+    """Over whole validation slides, by their highest probability in one orientation."""
+    froc: float | None = None
+    """FROC score on whole validation slides."""
+    patches_per_s: float | None = None
+    """Training speed since the validation before, without its first step."""
+    waiting_share: float | None = None
+    """Share of that time in which a step waited for its patches."""
+
+
+def rank_key(row: HistoryRow, figure: str = "patch_auc") -> tuple[float, ...]:
+    """Return the key by which validations are ranked, best last: the figure; at a tie, the patch
+    AUC and the lowest loss. Validations without the figure come first."""
+    values = {"patch_auc": row.validation_auc, "loss": -row.validation_loss}
+    value = values.get(figure, getattr(row, figure, None))
+    rest = (round(row.validation_auc, 4), -row.validation_loss)
+    return (-math.inf if value is None else round(value, 4), *rest)
+
+
+def is_candidate(row: HistoryRow, figure: str) -> bool:
+    """Tell whether a validation has the figure by which the best is chosen."""
+    return rank_key(row, figure)[0] > -math.inf
 
 
 def save_history(rows: Sequence[HistoryRow], path: Path) -> None:
@@ -33,33 +63,9 @@ def save_history(rows: Sequence[HistoryRow], path: Path) -> None:
 
 
 def load_history(path: Path) -> list[HistoryRow]:
-    """The rows of such a CSV; none where there is no file."""
+    """Load the rows of such a CSV; none where there is no file."""
     if not path.exists():
         return []
     records = pd.read_csv(path.absolute()).to_dict("records")
-    return [HistoryRow(**{str(key): value for key, value in record.items()}) for record in records]
-
-
-def draw_curve(rows: Sequence[HistoryRow], path: Path) -> None:
-    """Losses and validation AUC over examples, as PNG."""
-    with matplotlib.style.context("default"):  # whatever the user's own matplotlibrc says
-        _draw_curve(rows, path)
-
-
-def _draw_curve(rows: Sequence[HistoryRow], path: Path) -> None:
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    losses, aucs = figure.subplots(1, 2)
-    examples = [row.examples for row in rows]
-    losses.plot(
-        examples, [row.train_loss for row in rows], marker=".", label="training (augmented)"
-    )
-    losses.plot(examples, [row.validation_loss for row in rows], marker=".", label="validation")
-    losses.set(xlabel="examples seen", ylabel="cross-entropy", ylim=(0, None))
-    losses.legend(frameon=False)
-    aucs.plot(examples, [row.validation_auc for row in rows], marker=".", color="C1")
-    aucs.set(xlabel="examples seen", ylabel="patch AUC, validation slides", ylim=(0.4, 1.01))
-    for axes in (losses, aucs):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    known = [{str(key): v for key, v in record.items() if pd.notna(v)} for record in records]
+    return [HistoryRow(**record) for record in known]

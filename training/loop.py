@@ -6,49 +6,49 @@ the model folder, see `checkpoint`. The model folder itself appears when the tra
 """
 
 import logging
-import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from ..batch import stop_signals
+from ..cohort import Cohort
 from ..models import (
     CARD,
     WEIGHTS,
     ModelCard,
     find_architecture,
-    hash_initial_weights,
     hash_weights,
     parameter_counts,
 )
 from ..patching import PatchStore
-from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
-from ..wsi import InputSpec
+from ..storage import ModelError, Output, OutputState, SettingsError
 from .checkpoint import (
     LAST,
-    RECIPE,
     Checkpoints,
     DivergedError,
     TrainingState,
     Unvalidated,
-    checkpoint_folder,
-    find_checkpoints,
     move_aside,
 )
+from .completion import complete_model
 from .dataset import BatchDataset, one_hot
-from .history import HistoryRow, draw_curve, load_history, save_history
-from .network import NetworkBuilder
+from .history import HistoryRow, is_candidate, load_history, rank_key, save_history
+from .input_monitor import InputMonitor
+from .inputs import TrainingInputs
 from .optimiser import describe_optimiser
+from .page import PAGE
 from .picture import save_batch
+from .plots import draw_curve
 from .probe import fit_probe
-from .sampler import Sampler
+from .report import Report, flatten_settings, page_beside
 from .settings import TrainSettings
-from .validation import Progress, Validation, rank_key
+from .trackers import TrackedRun, check_trackers
+from .validation import Progress, Validation
 
 __all__ = ["TrainOutcome", "train"]
 
@@ -71,12 +71,15 @@ def train(
     folder: Path,
     settings: TrainSettings,
     *,
+    slides: Cohort | None = None,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> TrainOutcome:
     """Train on the store's training slides, validate on its validation slides, and keep the weights
     of the best validation and the last ones.
 
-    The best validation has the highest AUC over patches, at a tie the lowest loss. A stopped
+    The best validation has the highest figure `settings.best`, by default the AUC over patches; at
+    a tie, the lowest loss. slides is the cohort whose validation slides are predicted whole where
+    `settings.validate_slides_every` asks for that. A stopped
     training continues from its last checkpoint, on a CPU to the same weights as if it had not
     stopped; so does a finished one with a larger
     `settings.examples`. Other settings or patches start anew: the log says what changed, and the
@@ -85,17 +88,21 @@ def train(
 
     Raises:
         SettingsError: a class has no patches in training or validation, the jitter exceeds the
-            store's margin, or folder holds something other than a model.
-        StoreError: damaged patches, or checkpoints that are all damaged.
+            store's margin, folder holds something other than a model, or a tracker is not
+            installed or cannot be started.
+        StoreError: damaged patches, patches that change meanwhile, or checkpoints that are all
+            damaged.
         ModelError: the loss became NaN; the last good checkpoint stays, and so does an earlier
             model.
         Stopped: SIGTERM or SIGINT; a checkpoint has been written. Only in the main thread.
     """
-    job = _Training(store, folder, settings)
+    check_trackers(settings.track)
+    job = _Training(store, folder, settings, slides)
     output = job.output.state()
     if output.status == "foreign":
         raise SettingsError(f"{folder}: holds something other than a model; give a new folder")
     if job.is_finished(output):
+        job.change_temperature()
         return job.outcome(trained=False)
     with stop_signals() as stop:
         stop.at_once = True  # nothing is lost until the first step
@@ -105,105 +112,23 @@ def train(
             state,
             stop,
             checkpoint_seconds=60 * settings.checkpoint_minutes,
+            check_inputs=job.check_unchanged,
             batch_size=settings.batch_size,
             on_step=on_step or (lambda examples, figures: None),
         )
-        validation = Validation(job.validation_sampler, progress, settings.batch_size)
         stop.at_once = False
-        job.run(network, progress, validation)
-    return job.finish(network, progress.state.history, replaces=output)
+        tracked = TrackedRun.open(settings.track, folder, resumed=state.step > 0)
+        with tracked.started(flatten_settings(settings)):
+            job.run(network, progress, tracked)
+            outcome = job.finish(network, progress.state.history, replaces=output)
+            for name in (CARD, HISTORY, PAGE):
+                if (folder / name).exists():
+                    tracked.artifact(folder / name)
+    return outcome
 
 
-class _Training:
-    """Recipe, samplers, network and folders of one training."""
-
-    def __init__(self, store: PatchStore, folder: Path, settings: TrainSettings) -> None:
-        self.store, self.folder, self.settings = store, folder, settings
-        self.tiles, self.spec = store.tile_settings, _choose_input(store, settings)
-        self.steps = math.ceil(settings.examples / settings.batch_size)
-        self._check_store()
-        self.sampler.check()
-        self.validation_sampler.check()
-
-    def _check_store(self) -> None:
-        jitter_px, margin_px = self.settings.augment.jitter_px, self.tiles.margin_px
-        if self.settings.use_copies and not self.tiles.copies:
-            raise SettingsError(
-                f"{self.store.path}: holds no augmented copies; tile with --copies, or omit "
-                "--use-copies"
-            )
-        if jitter_px > margin_px:
-            raise SettingsError(
-                f"{self.store.path}: a jitter of {jitter_px} px needs as much margin, the store "
-                f"has {margin_px} px; lower --augment.jitter-px or tile with a larger --margin-px"
-            )
-
-    @property
-    def builder(self) -> NetworkBuilder:
-        return NetworkBuilder(self.settings, self.spec, self.steps)
-
-    @cached_property
-    def sampler(self) -> Sampler:
-        return Sampler(
-            store=self.store,
-            split="train",
-            spec=self.spec,
-            batch_size=self.settings.batch_size,
-            seed=self.settings.seed,
-            augment=self.settings.augment,
-            warm_up=math.ceil(self.settings.colour_warm_up * self.steps),
-            stain=self.spec.stain,
-            copies=self.tiles.copies if self.settings.use_copies else 0,
-        )
-
-    @cached_property
-    def validation_sampler(self) -> Sampler:
-        """Sampler of the patches that every validation scores, as its batch 0."""
-        return Sampler(
-            store=self.store,
-            split="validation",
-            spec=self.spec,
-            batch_size=self.settings.validation_patches,
-            seed=self.settings.seed,
-            augment=None,
-            stain=self.spec.stain,
-        )
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        # Contents, not times: a copied store is the same store. Slides of another split may come
-        # and go.
-        splits = (self.sampler.split, self.validation_sampler.split)
-        used = [slide for slide in self.store.slides if slide.split in splits]
-        # The path of the initial weights may change; their hash counts.
-        extent, paths = {"examples", "validate_every", "checkpoint_minutes"}, {"initial_weights"}
-        return Recipe(
-            stage="train",
-            settings=self.settings.model_dump(mode="json", exclude=extent | paths),
-            inputs={
-                "tile": self.tiles.of_recipe(),
-                "slides": {s.id: {"split": s.split, "group": s.sha256} for s in used},
-                **self._initial_weights,
-            },
-            extent=self.settings.model_dump(mode="json", include=extent),
-        )
-
-    @cached_property
-    def _initial_weights(self) -> dict[str, str]:
-        """Identity of the weights to begin with, if they are given."""
-        source = self.settings.initial_weights
-        if not source:
-            return {}
-        try:
-            return {"initial_weights": hash_initial_weights(source)}
-        except ModelError:
-            # What was trained from them needs them no more.
-            checkpoints = find_checkpoints(checkpoint_folder(self.folder))
-            for folder in (self.folder, *checkpoints):
-                made = Recipe.load(folder / RECIPE)
-                if made is not None and "initial_weights" in made.inputs:
-                    return {"initial_weights": made.inputs["initial_weights"]}
-            raise
+class _Training(TrainingInputs):
+    """One training: its inputs, its checkpoints and its model folder."""
 
     @property
     def output(self) -> Output:
@@ -234,13 +159,16 @@ class _Training:
             return False
         return True
 
+    def _rank(self, row: HistoryRow) -> tuple[float, ...]:
+        return rank_key(row, self.settings.best)
+
     def outcome(self, *, trained: bool) -> TrainOutcome:
         card = ModelCard.load(self.folder)
         card.check_weights(self.folder)
         rows = load_history(self.folder / HISTORY)
         if not rows:
             raise ModelError(f"{self.folder}: no {HISTORY}; train again")
-        return TrainOutcome(card=card, trained=trained, best=max(rows, key=rank_key))
+        return TrainOutcome(card=card, trained=trained, best=max(rows, key=self._rank))
 
     def begin(self, output: OutputState) -> tuple[keras.Model, TrainingState]:
         """Build the network, and fill it from a checkpoint if that has the same recipe.
@@ -274,18 +202,36 @@ class _Training:
         self.builder.check_fast_ways(network, self.sampler.draw(0))
         return network, TrainingState()
 
-    def run(self, network: keras.Model, progress: Progress, validation: Validation) -> None:
+    def run(self, network: keras.Model, progress: Progress, tracked: TrackedRun) -> None:
         """Train to the end, from one validation to the next.
 
         Raises:
             ModelError: the loss became NaN.
             Stopped: a signal came; a checkpoint is written.
         """
+        monitor = InputMonitor(batch_size=self.settings.batch_size)
+        validation = Validation(
+            self.validation_sampler,
+            progress,
+            monitor,
+            best=self.settings.best,
+            slides=self.slide_validation,
+        )
+        validation.on_validated = Report.of(
+            self.folder,
+            self.settings,
+            self.spec,
+            parameters=parameter_counts(network)["all"],
+            progress=progress,
+            monitor=monitor,
+            checked=validation.batch,
+            tracked=tracked,
+        ).add
         for callback in (progress, validation):
             callback.set_model(network)
         if self.settings.recipe == "probe" and progress.state.step < self.steps:
             self.probe(network, progress, validation)
-        while progress.state.step < self.steps or progress.state.unvalidated.steps:
+        while not self.is_over(progress.state):
             start, stop = progress.state.step, self.next_validation(progress.state)
             try:
                 if start == stop:  # a signal came before this validation
@@ -294,18 +240,43 @@ class _Training:
                 if start == self.settings.unfreeze_step:
                     self.builder.compile(network, start)
                 network.fit(
-                    BatchDataset(self.sampler, start=start, stop=stop),
+                    BatchDataset(self.sampler, start=start, stop=stop, monitor=monitor),
                     shuffle=False,
                     verbose=0,  # pyright: ignore[reportArgumentType]
-                    callbacks=[progress, validation],
+                    callbacks=[progress, monitor, validation],
                 )
             except DivergedError as error:
                 raise self.find_divergence(error, until=stop) from error
 
+    def is_over(self, state: TrainingState) -> bool:
+        """Tell whether the last step is validated, or no validation was better for so long that the
+        training ends early."""
+        if state.unvalidated.steps:
+            return False
+        figure, patience = self.settings.best, self.settings.patience
+        rows = [row for row in state.history if is_candidate(row, figure)]
+        best = max(rows, key=lambda row: rank_key(row, figure), default=None)
+        if patience and best and len(rows) - 1 - rows.index(best) >= patience:
+            logger.warning(
+                "%s: the training ends after %d examples: %d validations were not better than that "
+                "after %d",
+                self.folder,
+                state.history[-1].examples,
+                patience,
+                best.examples,
+            )
+            return True
+        return state.step >= self.steps
+
     def probe(self, network: keras.Model, progress: Progress, validation: Validation) -> None:
         """Fit the classifier on features of the network, and write the checkpoint."""
         figures = fit_probe(
-            network, self.sampler, validation.batch, steps=self.steps, on_step=progress.count_to
+            network,
+            self.sampler,
+            validation.batch,
+            steps=self.steps,
+            on_step=progress.count_to,
+            monitor=validation.monitor,
         )
         since = Unvalidated(steps=self.steps, **figures)
         progress.state = replace(progress.state, unvalidated=since)
@@ -362,12 +333,15 @@ class _Training:
                 "%s: the earlier model was moved to %s", self.folder, move_aside(self.folder)
             )
         checkpoint, architecture = self.checkpoints.newest, self.settings.architecture
+        page = page_beside(self.folder)
         with self.output.write() as folder:
             assert isinstance(folder, Path)
             for name in (LAST, WEIGHTS):
                 shutil.copy(checkpoint / name, folder / name)
             save_history(history, folder / HISTORY)
             draw_curve(history, folder / "training_curve.png")
+            if page.exists():  # none where the last validation was one of an earlier version
+                shutil.copy(page, folder / PAGE)
             ModelCard(
                 architecture=architecture,
                 options=self.builder.options,
@@ -375,34 +349,32 @@ class _Training:
                 pixels=find_architecture(architecture).preprocessing,
                 parameters=parameter_counts(network),
                 training={
-                    "settings": self.settings.model_dump(mode="json"),
+                    "settings": self.settings.model_dump(
+                        mode="json", exclude={"track", "calibrate"}
+                    ),
                     "patches_from": self.tiles.model_dump(mode="json"),
                     "backend": keras.backend.backend(),
                     "keras": keras.__version__,
                     "optimiser": describe_optimiser(self.settings),
-                    "best": asdict(max(history, key=rank_key)),
+                    "best": asdict(max(history, key=self._rank)),
                 },
                 weights_sha256=hash_weights(folder),
             ).save(folder)
+            self.complete(folder)
+        page.unlink(missing_ok=True)
         return self.outcome(trained=True)
 
-
-def _choose_input(store: PatchStore, settings: TrainSettings) -> InputSpec:
-    """Return the patches that the network sees: the scales asked for, else the finest, and the
-    stain normalisation.
-
-    Raises:
-        SettingsError: a scale that the store does not hold, or the finest one is left out, to
-            which the sizes of patches refer.
-    """
-    held = store.input_spec.mpps
-    asked = settings.scales or held[:1]
-    mpps = tuple(mpp for mpp in held if any(math.isclose(mpp, one, rel_tol=1e-3) for one in asked))
-    if len(mpps) < len(set(asked)) or mpps[:1] != held[:1]:
-        raise SettingsError(
-            f"{store.path}: holds patches of {', '.join(f'{mpp:g}' for mpp in held)} µm/px, and "
-            f"--scales asks for {', '.join(f'{mpp:g}' for mpp in asked)}; name the finest and any "
-            "others of the store, or tile with --further-mpp"
+    def complete(self, folder: Path) -> None:
+        """Calibrate the model in a folder, if that is wanted, and check it."""
+        complete_model(
+            folder,
+            self.validation_sampler.draw(0),
+            batch_size=self.settings.batch_size,
+            calibrate=bool(self.settings.calibrate),
         )
-    stain = None if settings.stain == "none" else settings.stain
-    return store.input_spec.model_copy(update={"mpps": mpps, "stain": stain})
+
+    def change_temperature(self) -> None:
+        """Fit or remove the temperature of the finished model where the settings ask for it."""
+        card, wanted = ModelCard.load(self.folder), self.settings.calibrate
+        if wanted is not None and wanted != (card.temperature is not None):
+            self.complete(self.folder)

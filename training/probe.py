@@ -5,6 +5,7 @@ logistic regression. It takes minutes, and every longer training should beat it.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from ..models import score_in_batches
 from ..storage import ModelError
+from .input_monitor import InputMonitor, Pace
 from .sampler import Batch, Sampler
 
 __all__ = ["fit_probe"]
@@ -33,11 +36,12 @@ def fit_probe(
     *,
     steps: int,
     on_step: Callable[[int], None],
+    monitor: InputMonitor,
 ) -> dict[str, float]:
     """Fill the classifier of a network from the features of `steps` batches.
 
-    Return what a history holds of it: loss and accuracy of the training examples. on_step receives
-    the number of batches seen.
+    Return what a history holds of it: loss, accuracy and AUC of the training examples. on_step
+    receives the number of batches seen; monitor the last batch, the speed and the waiting.
 
     Raises:
         ModelError: features that are not numbers.
@@ -45,16 +49,23 @@ def fit_probe(
     classifier: Any = network.layers[-1]
     to_features = keras.Model(network.inputs, classifier.input)
     features, labels = [], []
+    started, waiting_s = time.perf_counter(), 0.0
     for number in range(steps):
-        batch = sampler.draw(number)
+        asked = time.perf_counter()
+        batch = monitor.batch = sampler.draw(number)
+        waiting_s += time.perf_counter() - asked
         features.append(np.asarray(to_features.predict_on_batch(batch.patches)))
         labels.append(batch.labels)
         on_step(number + 1)
+    monitor.pace = Pace.of(
+        patches=steps * sampler.batch_size,
+        seconds=time.perf_counter() - started,
+        waiting_s=waiting_s,
+    )
     if not all(np.isfinite(part).all() for part in features):
         raise ModelError("the features are not numbers; give other initial weights")
-    size = sampler.batch_size
-    parts = [validation.patches[i : i + size] for i in range(0, len(validation.labels), size)]
-    checked = np.concatenate([np.asarray(to_features.predict_on_batch(part)) for part in parts])
+    predict: Any = to_features.predict_on_batch
+    checked = score_in_batches(predict, validation.patches, sampler.batch_size)
     return _fit(
         classifier,
         np.concatenate(features),
@@ -90,4 +101,5 @@ def _fit(
     return {
         "loss": float(log_loss(labels, scores)),
         "accuracy": float(((scores > 0.5) == labels).mean()),
+        "auc": float(roc_auc_score(labels, scores)),
     }

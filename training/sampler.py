@@ -33,6 +33,8 @@ class Batch:
 
     patches: np.ndarray
     labels: np.ndarray
+    slides: tuple[str, ...] = ()
+    """Id of the slide of each patch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ class Sampler:
             if not self._slides(name):
                 raise SettingsError(
                     f"{self.store.path}: no {name} patch in split {self.split!r}; both classes are "
-                    "needed: check the cohort's labels and splits, and the table of gigaslide tile"
+                    "needed: check the cohort's labels and splits, and the summary.csv there"
                 )
 
     def draw(self, number: int) -> Batch:
@@ -76,10 +78,11 @@ class Sampler:
         rng = np.random.default_rng([self.seed, number])
         labels = rng.permutation(np.arange(self.batch_size) % len(CLASSES))
         places = [self._draw_place(rng, label) for label in labels]
+        slides = tuple(slide for slide, *_ in places)
         if self.copies:
             copies = rng.integers(self.copies, size=self.batch_size).tolist()
             stored = self.store.read_many(places, array="augmented", copies=copies)
-            return Batch(self._normalise(stored, places)[:, None], labels)
+            return Batch(self._normalise(stored, places)[:, None], labels, slides)
         patches = np.empty((self.batch_size, *self.spec.shape), np.uint8)
         augment = self._augment_of(number)
         stored = [
@@ -89,7 +92,7 @@ class Sampler:
         for position, (place, *scales) in enumerate(zip(places, *stored, strict=True)):
             example = number * self.batch_size + position
             patches[position] = self._crop(scales, place, example, augment)
-        return Batch(patches, labels)
+        return Batch(patches, labels, slides)
 
     def _slides(self, name: str) -> list[SlidePatches]:
         slides = self.store.slides

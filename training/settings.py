@@ -10,12 +10,15 @@ from ..models import ArchitectureName, NetworkOptions
 from ..patching import AugmentSettings
 from ..storage import Settings
 from ..wsi import InputSpec, StainMethod
+from .trackers import TrackerName
 
 __all__ = ["RECIPES", "RecipeName", "TrainSettings"]
 
 SHRINK_FROM_PX = 200
 
 RecipeName = Literal["modern", "paper", "probe"]
+
+BestFigure = Literal["patch_auc", "loss", "slide_auc", "froc"]
 
 RECIPES: Mapping[RecipeName, Mapping[str, Any]] = {
     "modern": {},  # the defaults of the fields
@@ -130,9 +133,22 @@ class TrainSettings(Settings):
     """Examples between two validations. Each writes a checkpoint."""
     validation_patches: int = Field(default=768, ge=2)
     """Patches scored in each validation: half of each class, always the same ones."""
+    validate_slides_every: int = Field(default=0, ge=0)
+    """Examples between two validations on whole validation slides, with slide AUC and FROC. 0:
+    never."""
+    best: BestFigure = "patch_auc"
+    """Validation figure by which the best weights are chosen. slide_auc and froc need
+    --validate-slides-every."""
+    patience: int = Field(default=0, ge=0)
+    """Validations with that figure, none of them better than the best before, after which the
+    training ends. 0: it goes on to the last example."""
     checkpoint_minutes: float = Field(default=5.0, ge=0)
     """Time between two checkpoints, besides those of the validations. What has been learnt since
     the last one is lost when the process is killed."""
+    calibrate: bool | None = None
+    """Fit a temperature to the validation patches, which divides the log-odds of every prediction.
+    A finished model is not trained again: --calibrate adds it, --no-calibrate removes it. Default:
+    none for a new model, and a finished one stays as it is."""
     augment: AugmentSettings = MODERN_AUGMENT
     use_copies: bool = False
     """Learn from the copies stored by gigaslide tile --copies. Patches are then not augmented while
@@ -142,6 +158,9 @@ class TrainSettings(Settings):
     from the start, as in Liu et al."""
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the order of the patches and their augmentation."""
+    track: tuple[TrackerName, ...] = ()
+    """Experiment tracker that is told of every validation. Repeatable. They need
+    gigaslide[track] and write to MODEL.tracking beside the model."""
 
     @model_validator(mode="before")
     @classmethod
@@ -175,6 +194,8 @@ class TrainSettings(Settings):
             )
         if self.unfreeze_after and self.freeze == "none":
             raise ValueError("nothing is frozen; give freeze, or leave unfreeze_after out")
+        if self.best in ("slide_auc", "froc") and not self.validate_slides_every:
+            raise ValueError(f"best {self.best} needs whole slides; give validate_slides_every")
         if self.batch_size % self.devices:
             raise ValueError(
                 f"a batch of {self.batch_size} patches cannot be divided over {self.devices} "

@@ -32,7 +32,7 @@ def choose_threshold(cohort: Cohort, model: Path, predictions: Path) -> Operatin
     card = ModelCard.load(model)
     slides = [slide for slide in cohort if slide.split == "validation" and slide.label]
     opened = open_predictions(predictions, cohort)
-    scores = _read_scores(slides, opened, card.weights_sha256)
+    scores = _read_scores(slides, opened, card.hash)
     used = [slide for slide in slides if slide.id in scores]
     threshold = _choose(
         np.array([scores[slide.id] for slide in used]),
@@ -45,9 +45,9 @@ def choose_threshold(cohort: Cohort, model: Path, predictions: Path) -> Operatin
 
 
 def _read_scores(
-    slides: Iterable[CohortSlide], opened: Predictions, weights_sha256: str
+    slides: Iterable[CohortSlide], opened: Predictions, model_hash: str
 ) -> dict[str, float]:
-    """Slide scores by slide id, of the slides that the model with these weights has predicted."""
+    """Slide scores by slide id, of the slides that the model of that hash has predicted."""
     scores = {}
     for slide in slides:
         try:
@@ -57,7 +57,7 @@ def _read_scores(
             continue
         if isinstance(found, str) or found.score is None or found.heatmap is None:
             continue
-        if found.heatmap.model_hash == weights_sha256:
+        if found.heatmap.model_hash == model_hash:
             scores[slide.id] = found.score
     return scores
 

@@ -5,30 +5,29 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
-from sklearn.metrics import log_loss, roc_auc_score
 
 from ..batch import Stopped, StopRequest
+from ..models import score_in_batches
 from .checkpoint import Checkpoints, DivergedError, TrainingState, Unvalidated
-from .history import HistoryRow
+from .figures import measure_validation
+from .history import HistoryRow, rank_key
+from .input_monitor import InputMonitor
 from .optimiser import averaged_weights
 from .sampler import Sampler
+from .settings import BestFigure
+from .slide_validation import SlideValidation
 
-__all__ = ["Progress", "Validation", "rank_key"]
+__all__ = ["DueSlideValidation", "Progress", "Validation"]
 
 logger = logging.getLogger(__name__)
 
 WATCH_STEPS = 50
 """Steps between two looks at the loss. Each look waits for the device."""
-
-
-def rank_key(row: HistoryRow) -> tuple[float, float]:
-    """Return the key by which validations are ranked: highest AUC, at a tie lowest loss."""
-    return (round(row.validation_auc, 4), -row.validation_loss)
 
 
 class Progress(keras.callbacks.Callback):
@@ -47,14 +46,15 @@ class Progress(keras.callbacks.Callback):
         stop: StopRequest,
         *,
         checkpoint_seconds: float,
+        check_inputs: Callable[[], None],
         on_step: Callable[[int, dict[str, float]], None],
         batch_size: int,
     ) -> None:
         super().__init__()
         self.checkpoints, self.state, self.stop = checkpoints, state, stop
         self.figures: dict[str, float] = {}
-        self._on_step, self._batch_size = on_step, batch_size
-        self._checkpoint_seconds = checkpoint_seconds
+        self._on_step, self.batch_size = on_step, batch_size
+        self._checkpoint_seconds, self._check_inputs = checkpoint_seconds, check_inputs
         self._started = time.monotonic() - state.seconds
         self._saved = time.monotonic()
         self._begun = state
@@ -83,7 +83,7 @@ class Progress(keras.callbacks.Callback):
     def count_to(self, step: int) -> None:
         """Report a step of a training that Keras does not run."""
         self.state = replace(self.state, step=step)
-        self._on_step(step * self._batch_size, self.figures)
+        self._on_step(step * self.batch_size, self.figures)
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
@@ -96,8 +96,9 @@ class Progress(keras.callbacks.Callback):
             raise Stopped(self.stop.number)
 
     def save(self, *, is_best: bool = False) -> None:
-        """Write a checkpoint of the state."""
+        """Write a checkpoint of the state, if the inputs are still those it began with."""
         network: Any = self.model
+        self._check_inputs()
         self.state = replace(self.state, seconds=self.seconds)
         self.checkpoints.save(network, self.state, is_best=is_best)
         self._saved = time.monotonic()
@@ -111,7 +112,7 @@ class Progress(keras.callbacks.Callback):
         self.state = replace(self.state, step=self.state.step + 1)
         if look:
             self._look()
-        self._on_step(self.state.step * self._batch_size, self.figures)
+        self._on_step(self.state.step * self.batch_size, self.figures)
 
     def _look(self) -> None:
         """Take the training loss over; raise `DivergedError` if it is not a number."""
@@ -126,19 +127,46 @@ class Progress(keras.callbacks.Callback):
         network: Any = self.model
         steps = self.state.step - self._begun.step
         figures = network.get_metrics_result()
-        means = {name: float(np.asarray(figures[name])) for name in ("loss", "accuracy")}
+        means = {name: float(np.asarray(figures[name])) for name in ("loss", "accuracy", "auc")}
         since = self._begun.unvalidated + Unvalidated(steps=steps, **means)
         self.state = replace(self.state, unvalidated=since)
+
+
+@dataclass(frozen=True)
+class DueSlideValidation:
+    """Validation on whole slides, and when it is due: at the first validation at or after every so
+    many steps, and after the last step."""
+
+    validation: SlideValidation
+    every_steps: int
+    last_step: int
+
+    def is_due(self, state: TrainingState) -> bool:
+        before = state.step - state.unvalidated.steps
+        passed = state.step // self.every_steps > before // self.every_steps
+        return passed or state.step == self.last_step
 
 
 class Validation(keras.callbacks.Callback):
     """Validation at the end of each epoch: score the validation patches, add a row to the history,
     write the checkpoint."""
 
-    def __init__(self, sampler: Sampler, progress: Progress, batch_size: int) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        progress: Progress,
+        monitor: InputMonitor,
+        *,
+        best: BestFigure,
+        slides: DueSlideValidation | None,
+    ) -> None:
         super().__init__()
-        self.progress, self.batch_size = progress, batch_size
+        self.progress, self.monitor = progress, monitor
+        self.best, self.slides = best, slides
+        self.batch_size = progress.batch_size
         self.batch = sampler.draw(0)
+        self.on_validated: Callable[[np.ndarray], None] = lambda scores: None
+        """Called after each checkpoint with the scores of `batch`."""
         self._own: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -157,15 +185,20 @@ class Validation(keras.callbacks.Callback):
         """Validate the network as it is, and write a checkpoint."""
         network: Any = self.model
         progress, state = self.progress, self.progress.state
+        slide_figures: dict[str, Any] = {}
         try:
             with averaged_weights(network):
                 scores = self._score()
+                if self.slides is not None and self.slides.is_due(state):
+                    slide_figures = self.slides.validation.measure(
+                        network, on_slide=progress.stop_if_asked
+                    )
         except Stopped:
             progress.save()
             raise
         if not np.isfinite(scores).all():
             raise DivergedError("a validation score is not a number")
-        labels, optimiser = self.batch.labels, network.optimizer
+        optimiser, pace = network.optimizer, self.monitor.pace
         has_learnt = int(np.asarray(optimiser.iterations)) > 0  # a probe's optimiser has not
         row = HistoryRow(
             examples=state.step * self.batch_size,
@@ -173,27 +206,30 @@ class Validation(keras.callbacks.Callback):
             learning_rate=float(np.asarray(optimiser.learning_rate)) if has_learnt else 0.0,
             train_loss=state.unvalidated.loss,
             train_accuracy=state.unvalidated.accuracy,
-            validation_loss=float(log_loss(labels, scores, labels=[0, 1])),
-            validation_auc=float(roc_auc_score(labels, scores)),
+            train_auc=state.unvalidated.auc,
+            patches_per_s=pace.patches_per_s if pace else None,
+            waiting_share=pace.waiting_share if pace else None,
+            **measure_validation(scores, self.batch.labels),
+            **slide_figures,
         )
-        is_best = not state.history or rank_key(row) > max(map(rank_key, state.history))
+        keys = [rank_key(earlier, self.best) for earlier in state.history]
+        is_best = not keys or rank_key(row, self.best) > max(keys)
         progress.state = replace(state, history=[*state.history, row], unvalidated=Unvalidated())
         progress.figures |= {
             "validation_auc": row.validation_auc,
             "validation_loss": row.validation_loss,
+            **{name: value for name, value in slide_figures.items() if value is not None},
         }
         logger.info("%s", row)
         progress.save(is_best=is_best)
+        self.on_validated(scores)
 
     def _score(self) -> np.ndarray:
         """Return the tumour probability of each validation patch: (N,) float64."""
         network: Any = self.model
-        patches, size = self.batch.patches, self.batch_size
-        # Padded to whole batches: one batch size, one compiled graph.
-        padded = np.resize(patches, (len(patches) + -len(patches) % size, *patches.shape[1:]))
-        parts = []
-        for first in range(0, len(padded), size):
+
+        def predict(patches: np.ndarray) -> np.ndarray:
             self.progress.stop_if_asked()
-            parts.append(network.predict_on_batch(padded[first : first + size]))
-        scores = np.concatenate([np.asarray(part)[:, 1] for part in parts])
-        return scores[: len(patches)].astype(np.float64)
+            return network.predict_on_batch(patches)
+
+        return score_in_batches(predict, self.batch.patches, self.batch_size)[:, 1]

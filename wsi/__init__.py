@@ -25,7 +25,7 @@ from .slide import Slide, SlideInfo, open_slide
 from .slide_frame import SlideFrame
 from .spacing import describe_unlikely_mpp, warn_of_unlikely_mpp
 from .stain_fit import STAIN_PATCHES, StainFit, fit_stain, fit_stain_to_patches
-from .tiles import UnreadableTile
+from .tiles import TileCache, UnreadableTile
 from .tissue import TissueMask, tissue_in_image, tissue_mask
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "SlideInfo",
     "StainFit",
     "StainMethod",
+    "TileCache",
     "TissueMask",
     "TissueSettings",
     "UnreadableTile",

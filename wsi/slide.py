@@ -18,8 +18,14 @@ from .overview import Overview, read_overview
 from .readers import open_reader
 from .slide_frame import SlideFrame
 from .spacing import choose_mpp, describe_unlikely_mpp, read_file_mpp
-from .tiled_image import RESAMPLED_TILE_PX, TiledImage, read_rectangle, resample
-from .tiles import CACHE_BYTES, SlideTiles, UnreadableTile
+from .tiled_image import (
+    RESAMPLED_TILE_PX,
+    SCATTERED_TILE_PX,
+    TiledImage,
+    read_rectangle,
+    resample,
+)
+from .tiles import CACHE_BYTES, SlideTiles, TileCache, UnreadableTile
 from .windows import read_windows
 
 __all__ = ["Slide", "SlideInfo", "open_slide"]
@@ -59,26 +65,36 @@ class SlideInfo:
 
 
 def open_slide(
-    path: str | Path, *, mpp: float | None = None, fallback_mpp: float | None = None
+    path: str | Path,
+    *,
+    mpp: float | None = None,
+    fallback_mpp: float | None = None,
+    cache: TileCache | None = None,
 ) -> "Slide":
     """Open a slide with the fastest reader that gives OpenSlide's pixels; see docs/formats.md.
 
     mpp overrides the µm per level-0 px in the file; fallback_mpp is used only if the file states
-    none. path may be a URL (s3://, gs://, https://).
+    none. path may be a URL (s3://, gs://, https://). cache, which slides may share, keeps decoded
+    tiles: for windows that are read one by one, from all over a slide.
 
     Raises:
         SlideError: no such file, or not a slide.
         SpacingError: no µm/px, an implausible one, or x and y that differ by more than 5 %.
     """
     location = parse_location(path, Path()) if isinstance(path, str) else path
-    return Slide(location, mpp=mpp, fallback_mpp=fallback_mpp)
+    return Slide(location, mpp=mpp, fallback_mpp=fallback_mpp, cache=cache)
 
 
 class Slide:
     """An open slide. It pickles as its path, so each process opens its own handle."""
 
     def __init__(
-        self, path: Path | str, *, mpp: float | None = None, fallback_mpp: float | None = None
+        self,
+        path: Path | str,
+        *,
+        mpp: float | None = None,
+        fallback_mpp: float | None = None,
+        cache: TileCache | None = None,
     ) -> None:
         self._open_again = partial(Slide, path, mpp=mpp, fallback_mpp=fallback_mpp)
         self._reader, reason = open_reader(path)
@@ -106,7 +122,7 @@ class Slide:
             bounds=pyramid.bounds,
             further_scans=pyramid.further_scans,
         )
-        self._tiles = SlideTiles(self._reader, name=format_location(path))
+        self._tiles = SlideTiles(self._reader, name=format_location(path), cache=cache)
 
     def __reduce__(self):
         return self._open_again, ()
@@ -231,7 +247,7 @@ class Slide:
             np.asarray(xy, np.float64).reshape(-1, 2) / self._window_px(scale)
         ).astype(np.int64)
         resampled = scale.resample != 1
-        image = self._image(scale, cached=resampled)
+        image = self._image(scale, cached=resampled or self._tiles.shares_cache)
         stripe_px = self._resampled_stripe_px(scale) if resampled else None
         for index, window in read_windows(
             image, corners, side=size, threads=threads, stripe_px=stripe_px
@@ -262,9 +278,8 @@ class Slide:
         finest, *coarser = (self.scale(mpp, allow_upsampling=allow_upsampling) for mpp in spec.mpps)
 
         def windows(corners: np.ndarray, scale: Scale) -> Iterator[tuple[int, np.ndarray | None]]:
-            reach = side * (scale.level0 - finest.level0) / 2
             return self.read_windows(
-                np.rint(corners - reach).astype(np.int64),
+                _move_out(corners, side, finest, scale),
                 size=side,
                 mpp=scale.requested_mpp,
                 allow_upsampling=allow_upsampling,
@@ -283,6 +298,22 @@ class Slide:
                 yield first + index, readable if len(readable) == len(patch) else None
             del waiting  # before the next are read
 
+    def concentric_xy(
+        self,
+        xy: np.ndarray,
+        *,
+        size: int,
+        mpp: float,
+        finest_mpp: float,
+        allow_upsampling: bool = False,
+    ) -> np.ndarray:
+        """Return where windows of mpp µm/px begin that `read_concentric` reads around windows of
+        finest_mpp µm/px at xy: both (N, 2) int64, level-0 (x, y) top left; size in window px."""
+        finest, scale = (
+            self.scale(one, allow_upsampling=allow_upsampling) for one in (finest_mpp, mpp)
+        )
+        return _move_out(np.asarray(xy).reshape(-1, 2), size, finest, scale)
+
     def overview(self, mpp: float) -> Overview:
         """Average the whole slide to about mpp µm/px or a little finer, in bounded memory."""
         return read_overview(self._tiles, downsample=mpp / self.info.mpp)
@@ -299,7 +330,10 @@ class Slide:
 
     def _image(self, scale: Scale, *, cached: bool = True) -> TiledImage:
         level = self._tiles.level(scale.level, cached=cached)
-        return level if scale.resample == 1 else resample(level, self._level_px(scale))
+        if scale.resample == 1:
+            return level
+        tile_px = SCATTERED_TILE_PX if self._tiles.shares_cache else RESAMPLED_TILE_PX
+        return resample(level, self._level_px(scale), tile_px=tile_px)
 
     def _resampled_stripe_px(self, scale: Scale) -> int:
         """Stripe width in window px for which the level's tiles under one row of resampled tiles
@@ -331,3 +365,8 @@ class Slide:
                 f"{first.row}, column {first.column} ({len(unreadable)} such tiles here): "
                 f"{first.reason}"
             )
+
+
+def _move_out(xy: np.ndarray, side: int, finest: Scale, scale: Scale) -> np.ndarray:
+    """Corners of windows of another scale with the same centres, level-0 px."""
+    return np.rint(xy - side * (scale.level0 - finest.level0) / 2).astype(np.int64)

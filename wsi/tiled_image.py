@@ -13,9 +13,10 @@ from scipy.sparse import csr_matrix
 
 from .geometry import ceil_div, floor_div
 
-__all__ = ["TiledImage", "paste_tiles", "read_rectangle", "resample"]
+__all__ = ["SCATTERED_TILE_PX", "TiledImage", "paste_tiles", "read_rectangle", "resample"]
 
 RESAMPLED_TILE_PX = 512
+SCATTERED_TILE_PX = 128  # for windows that have no neighbours
 # Side of the source rectangle behind one resampled tile: 12 MB, up to a ratio of 256.
 RESAMPLED_SOURCE_PX = 2048
 
@@ -84,16 +85,18 @@ def paste_tiles(
     return pixels
 
 
-def resample(source: TiledImage, ratio_xy: tuple[float, float]) -> TiledImage:
+def resample(
+    source: TiledImage, ratio_xy: tuple[float, float], *, tile_px: int = RESAMPLED_TILE_PX
+) -> TiledImage:
     """The image at another scale; ratio_xy is source px per px of the result, in x and in y.
 
     Px (i, j) of the result covers source [i × ratio, (i + 1) × ratio) in x, and likewise in y.
     Shrinking takes the exact mean of the covered area, with partial weights for partly covered px.
-    Enlarging interpolates linearly between the centres of source px. Every px belongs to one tile
-    of a fixed grid, so it never depends on what else is read.
+    Enlarging interpolates linearly between the centres of source px. No px depends on what else is
+    read, nor on tile_px, the side of the tiles.
     """
     coarsest = max(ratio_xy)
-    side = max(8, min(RESAMPLED_TILE_PX, floor_div(RESAMPLED_SOURCE_PX, coarsest)))
+    side = max(8, min(tile_px, floor_div(RESAMPLED_SOURCE_PX, coarsest)))
     width, height = ceil_div(source.width, ratio_xy[0]), ceil_div(source.height, ratio_xy[1])
 
     def fetch(row: int, column: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from .geometry import Region, ceil_div, floor_div
 from .readers import TileReader
 from .tiled_image import TiledImage
 
-__all__ = ["SlideTiles", "UnreadableTile"]
+__all__ = ["SlideTiles", "TileCache", "UnreadableTile"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +39,44 @@ class UnreadableTile:
     reason: str
 
 
+TileKey = tuple[str, int, int, int]
+"""Slide, level, row, column."""
+
+
+class TileCache:
+    """Decoded tiles of one slide or several, the most recently used ones; safe to use from several
+    threads."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._tiles = LRUCache(max_bytes, getsizeof=_count_bytes)
+
+    def get(self, key: TileKey) -> np.ndarray | None:
+        """Return a tile.
+
+        Raises:
+            KeyError: it is not kept.
+        """
+        with self._lock:
+            return self._tiles[key]
+
+    def keep(self, key: TileKey, tile: np.ndarray | None) -> None:
+        """Keep a tile, unless it is larger than the cache."""
+        with self._lock, suppress(ValueError):
+            self._tiles[key] = tile
+
+
 class SlideTiles:
     """Tiles of one reader by level; safe to call from several threads."""
 
-    def __init__(self, reader: TileReader, *, name: str) -> None:
+    def __init__(self, reader: TileReader, *, name: str, cache: TileCache | None = None) -> None:
+        """cache: one that slides share; without it, the slide has one of its own."""
         self._reader = reader
         self.levels = reader.pyramid.levels
         self._name = name
         self._lock = threading.Lock()
-        self._cache = LRUCache(CACHE_BYTES, getsizeof=_count_bytes)
+        self.shares_cache = cache is not None
+        self._cache = cache or TileCache(CACHE_BYTES)
         self.unreadable: dict[tuple[int, int, int], UnreadableTile] = {}
         """By (level, row, column)."""
 
@@ -82,12 +111,13 @@ class SlideTiles:
         return [self.unreadable[place] for place in places if place in self.unreadable]
 
     def _fetch_cached(self, level: int, row: int, column: int) -> np.ndarray | None:
-        key = level, row, column
-        with self._lock, suppress(KeyError):
-            return self._cache[key]
+        key = self._name, level, row, column
+        with suppress(KeyError):
+            return self._cache.get(key)
         tile = self._fetch(level, row, column)
-        with self._lock, suppress(ValueError):  # a tile larger than the cache is not kept
-            self._cache[key] = tile
+        # An unreadable tile is listed with its handle; a fresh handle tries it again.
+        if (level, row, column) not in self.unreadable:
+            self._cache.keep(key, tile)
         return tile
 
     def _fetch(self, level: int, row: int, column: int) -> np.ndarray | None:

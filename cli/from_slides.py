@@ -1,0 +1,70 @@
+"""Training straight from slides: the stage that chooses patches, then the training on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..batch import BatchSettings, describe_workers
+from ..cohort import Cohort
+from ..storage import Settings, SettingsError
+from .stages import train_stage
+from .tables import print_summary
+from .terminal import print_line, print_stage_line, slide_bar
+
+if TYPE_CHECKING:
+    from ..patching import TileSettings
+    from ..training import TrainSettings
+
+__all__ = ["refuse_options_of_slides", "train_from_slides"]
+
+
+def train_from_slides(
+    cohort: Cohort,
+    model: Path,
+    settings: TrainSettings,
+    tiles: TileSettings,
+    batch: BatchSettings,
+) -> int:
+    """Train on the patches that tile would store; MODEL.index keeps their positions. Return 1 if no
+    slide could be read, 2 if some could not."""
+    from ..patching import index_cohort, slides_to_tile
+
+    index = model.with_name(f"{model.name}.index")
+    print_line(f"index: {describe_workers(batch)}")
+    slides = slides_to_tile(cohort, tiles)
+    with slide_bar("index", len(slides), unit="patches") as (end_slide, add_counts):
+        patches, summary = index_cohort(
+            cohort, index, tiles, batch, on_outcome=end_slide, on_block=add_counts
+        )
+    print_summary("index", summary)
+    counts = f"{summary.total('tumor')} tumour and {summary.total('normal')} normal patches"
+    print_stage_line("", f"{counts}; their positions in {index}")
+    if summary.exit_status != 1:
+        train_stage(patches, model, settings, slides=cohort)
+    return summary.exit_status
+
+
+def refuse_options_of_slides(tiles: TileSettings, batch: BatchSettings) -> None:
+    """Pass unless an option is given that has a meaning with --from-slides only.
+
+    Raises:
+        SettingsError: it is.
+    """
+    given = [*_changed("--tile.", tiles), *_changed("--", batch)]
+    if given:
+        raise SettingsError(
+            f"{', '.join(given)}: a store has its patches already; omit, or give the cohort and "
+            "--from-slides"
+        )
+
+
+def _changed(prefix: str, settings: Settings) -> list[str]:
+    """Return the options that are not at their defaults; a settings file names all of them."""
+    default = type(settings)()
+    names = [name for name in type(settings).model_fields if name in settings.model_fields_set]
+    return [
+        f"{prefix}{name.replace('_', '-')}"
+        for name in names
+        if getattr(settings, name) != getattr(default, name)
+    ]
