@@ -26,7 +26,7 @@ COMMANDS = {
     "doctor": "Check a cohort before a long run; estimate time and disk space.",
     "tile": "Extract balanced patches from annotated slides into a patch store.",
     "store": "Inspect a patch store: info, verify, montage.",
-    "train": "Train a model on a patch store.",
+    "train": "Train a model on a patch store, or straight from slides.",
     "model": "Inspect a model: info, check, export.",
     "predict": "Predict slides with a model: heatmaps and detections.",
     "evaluate": "Score predictions against annotations: AUC, FROC, a report.",
