@@ -137,7 +137,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "PredictSettings": ("slide_mpp", "allow_upsampling"),
         "EvaluateSettings": ("groups",),
     },
-    "Augmentation": {
+    "Augmentation (defaults of recipe paper)": {
         "TrainSettings": ("use_copies", "colour_warm_up"),
         "TileSettings": ("copies",),
         "AugmentSettings": (
@@ -206,7 +206,6 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         "members",
         "seed",
         "from-slides",
-        "tile.mpp",
     ),
     "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits", *LOCATION),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),

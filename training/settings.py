@@ -69,8 +69,8 @@ class TrainSettings(Settings):
     """Scales that the network sees (µm/px), one tower for each: the finest of the store, and others
     that it holds. Repeatable. Default: the finest."""
     initial_weights: str = ""
-    """Weights to begin with: a model folder, a .weights.h5 or .keras file, or imagenet. Default:
-    random."""
+    """Weights to begin with: a model folder, a .weights.h5 or .keras file, or imagenet; the recipe
+    is then probe, unless it is given. Default: random."""
     shrink: int | None = Field(default=None, ge=1, le=8)
     """Factor by which the network first shrinks its patches. Default: 2 for patches of 200 px or
     more, else 1; always 1 with recipe paper."""
@@ -81,7 +81,7 @@ class TrainSettings(Settings):
     """Part of the network that does not learn. towers: all but the classifier; a number N: all but
     the last N layers with weights; the name of a layer or block, such as mixed7: all before it."""
     unfreeze_after: int = Field(default=0, ge=0)
-    """Examples after which the frozen part learns too, its batch normalisation excepted. 0:
+    """Examples after which the frozen part learns too, its batch normalisation excepted. 0 means
     never."""
     unfrozen_rate: float = Field(default=0.1, gt=0)
     """Learning rate from then on, as a share of --learning-rate."""
@@ -134,8 +134,8 @@ class TrainSettings(Settings):
     validation_patches: int = Field(default=768, ge=2)
     """Patches scored in each validation: half of each class, always the same ones."""
     validate_slides_every: int = Field(default=0, ge=0)
-    """Examples between two validations on whole validation slides, with slide AUC and FROC. 0:
-    never."""
+    """Examples between two validations on whole validation slides, with slide AUC and FROC. 0
+    means never."""
     best: BestFigure = "patch_auc"
     """Validation figure by which the best weights are chosen. slide_auc and froc need
     --validate-slides-every."""
