@@ -6,7 +6,7 @@ import os
 
 from ..storage import ModelError
 
-__all__ = ["choose_backend", "prepare_keras"]
+__all__ = ["choose_backend", "count_gpus", "prepare_keras"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,3 +52,17 @@ def prepare_keras() -> None:
             "Keras's dtype policy is %s; it is set to float32 here", config.dtype_policy().name
         )
         config.set_dtype_policy("float32")
+
+
+def count_gpus() -> int:
+    """Count the GPUs that the backend of Keras sees."""
+    import keras
+
+    backend = keras.config.backend()
+    if backend == "torch":  # of which Keras lists no devices
+        import torch  # pyright: ignore[reportMissingImports]
+
+        return torch.cuda.device_count()
+    if backend == "jax":  # which fails where a kind is asked for that is not there
+        return sum(name.startswith("gpu") for name in keras.distribution.list_devices())
+    return len(keras.distribution.list_devices("gpu"))

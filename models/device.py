@@ -1,6 +1,6 @@
 """The library and device that run a network here, in words."""
 
-from .backend import prepare_keras
+from .backend import count_gpus, prepare_keras
 
 __all__ = ["describe_device"]
 
@@ -15,7 +15,7 @@ def describe_device(*, openvino: bool = False) -> str:
     prepare_keras()
     import keras
 
-    gpus = len(keras.distribution.list_devices("gpu"))
+    gpus = count_gpus()
     if openvino and not gpus:
         return "OpenVINO on CPU"
     backend = keras.config.backend()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..storage import ModelError
+from .backend import count_gpus
 
 if TYPE_CHECKING:
     import keras
@@ -66,7 +67,7 @@ def start_runtime(
         ModelError: the runtime asked for cannot run the network, or its probabilities differ from
             Keras's.
     """
-    if runtime == "keras" or (runtime == AUTO and _has_gpu()):
+    if runtime == "keras" or (runtime == AUTO and count_gpus()):
         return "keras", RUNTIMES["keras"](network, threads)
     name = "openvino" if runtime == AUTO else runtime
     try:
@@ -80,12 +81,6 @@ def start_runtime(
         logger.warning("%s cannot run this model; Keras does, at half the speed: %s", name, error)
         return "keras", RUNTIMES["keras"](network, threads)
     return name, forward
-
-
-def _has_gpu() -> bool:
-    import keras
-
-    return bool(keras.distribution.list_devices("gpu"))
 
 
 def _compare(forward: Forward, network: "keras.Model") -> None:

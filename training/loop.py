@@ -37,6 +37,7 @@ from .checkpoint import (
 )
 from .completion import complete_model
 from .dataset import BatchDataset, one_hot
+from .hardware import divide_batches
 from .history import HistoryRow, is_candidate, load_history, rank_key, save_history
 from .input_monitor import InputMonitor
 from .inputs import TrainingInputs
@@ -47,6 +48,7 @@ from .plots import draw_curve
 from .probe import fit_probe
 from .report import Report, flatten_settings, page_beside
 from .settings import TrainSettings
+from .step_seed import StepSeed, seed_step
 from .trackers import TrackedRun, check_trackers
 from .validation import Progress, Validation
 
@@ -106,7 +108,8 @@ def train(
         return job.outcome(trained=False)
     with stop_signals() as stop:
         stop.at_once = True  # nothing is lost until the first step
-        network, state = job.begin(output)
+        with divide_batches(settings.devices):
+            network, state = job.begin(output)
         progress = Progress(
             job.checkpoints,
             state,
@@ -119,7 +122,8 @@ def train(
         stop.at_once = False
         tracked = TrackedRun.open(settings.track, folder, resumed=state.step > 0)
         with tracked.started(flatten_settings(settings)):
-            job.run(network, progress, tracked)
+            with divide_batches(settings.devices):
+                job.run(network, progress, tracked)
             outcome = job.finish(network, progress.state.history, replaces=output)
             for name in (CARD, HISTORY, PAGE):
                 if (folder / name).exists():
@@ -243,7 +247,12 @@ class _Training(TrainingInputs):
                     BatchDataset(self.sampler, start=start, stop=stop, monitor=monitor),
                     shuffle=False,
                     verbose=0,  # pyright: ignore[reportArgumentType]
-                    callbacks=[progress, monitor, validation],
+                    callbacks=[
+                        StepSeed(self.settings.seed, start=start),
+                        progress,
+                        monitor,
+                        validation,
+                    ],
                 )
             except DivergedError as error:
                 raise self.find_divergence(error, until=stop) from error
@@ -308,6 +317,7 @@ class _Training(TrainingInputs):
         for number in range(start, until):
             batch = self.sampler.draw(number)
             network.reset_metrics()
+            seed_step(self.settings.seed, number)
             targets = one_hot(batch.labels)
             loss = network.train_on_batch(batch.patches, targets, return_dict=True)["loss"]
             if not np.isfinite(loss):
