@@ -32,37 +32,50 @@ BATCH = 32
 SLIDES, PER_CLASS = 16, 300
 
 
-def made_store(folder: Path, settings: TileSettings) -> Path:
+def made_store(
+    folder: Path,
+    settings: TileSettings,
+    *,
+    slides: int = SLIDES,
+    per_class: int = PER_CLASS,
+    of_validation: int = 0,
+) -> Path:
+    """A store of phantom tissue; its last slides are of the validation split."""
     recipe = Recipe(stage="tile", settings=settings.of_recipe(), inputs={})
     rows = {
-        f"s{n}": {"label": "tumor", "patient": f"p{n}", "split": "train"} for n in range(SLIDES)
+        f"s{n}": {
+            "label": "tumor",
+            "patient": f"p{n}",
+            "split": "train" if n < slides - of_validation else "validation",
+        }
+        for n in range(slides)
     }
     PatchStore.describe(folder, settings=settings.model_dump(mode="json"), slides=rows)
     rng = np.random.default_rng(0)
     side = settings.stored_px
     known = Candidates(
-        xy=rng.integers(0, 10**5, (PER_CLASS, 2)),
-        tumor_fraction=np.ones(PER_CLASS, np.float32),
-        tissue_fraction=np.ones(PER_CLASS, np.float32),
-        lesion=np.zeros(PER_CLASS, np.int32),
+        xy=rng.integers(0, 10**5, (per_class, 2)),
+        tumor_fraction=np.ones(per_class, np.float32),
+        tissue_fraction=np.ones(per_class, np.float32),
+        lesion=np.zeros(per_class, np.int32),
     )
     tissue = stained(3 * side)
     for slide in rows:
-        places = rng.integers(0, 2 * side, (PER_CLASS, 2)).tolist()
+        places = rng.integers(0, 2 * side, (per_class, 2)).tolist()
         pixels = [
             (row, {"images": tissue[y : y + side, x : x + side]})
             for row, (x, y) in enumerate(places)
         ]
-        counts = dict.fromkeys(CLASSES, PER_CLASS)
+        counts = dict.fromkeys(CLASSES, per_class)
         made = {"counts": counts, "arrays": settings.arrays, "unreadable": {}}
         output = Output(location=folder / slide, recipe=recipe, recipe_file=GROUP)
         with output.write(made) as group:
             for name in CLASSES:
                 place = Path(group) / name
-                create_arrays(place, PER_CLASS, settings.arrays)
-                planned = layouts(PER_CLASS, settings.arrays)
-                write_rows(place, planned, range(PER_CLASS), pixels)
-                write_rest(place, known, np.zeros(PER_CLASS, bool))
+                create_arrays(place, per_class, settings.arrays)
+                planned = layouts(per_class, settings.arrays)
+                write_rows(place, planned, range(per_class), pixels)
+                write_rest(place, known, np.zeros(per_class, bool))
     return folder
 
 

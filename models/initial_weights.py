@@ -18,7 +18,7 @@ import numpy as np
 
 from ..storage import ModelError, format_count
 from .architectures import find_architecture
-from .card import CARD, WEIGHTS, ModelCard
+from .card import CARD, ENSEMBLE, WEIGHTS, ModelCard
 
 if TYPE_CHECKING:
     import h5py
@@ -87,6 +87,8 @@ def hash_initial_weights(source: str) -> str:
 
 
 def _locate(source: Path) -> Path:
+    if (source / ENSEMBLE).is_file():
+        raise ModelError(f"{source}: is an ensemble; give one of its members, {source}/member_1")
     path = source / WEIGHTS if (source / CARD).exists() else source
     if not path.is_file():
         raise ModelError(

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..storage import ModelError
-from .backend import count_gpus
+from .device import has_gpu
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["LARGEST_DIFFERENCE", "RUNTIMES", "Forward", "RuntimeName", "start_runtime"]
+__all__ = ["AUTO", "LARGEST_DIFFERENCE", "RUNTIMES", "Forward", "RuntimeName", "start_runtime"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def start_runtime(
         ModelError: the runtime asked for cannot run the network, or its probabilities differ from
             Keras's.
     """
-    if runtime == "keras" or (runtime == AUTO and count_gpus()):
+    if runtime == "keras" or (runtime == AUTO and has_gpu()):
         return "keras", RUNTIMES["keras"](network, threads)
     name = "openvino" if runtime == AUTO else runtime
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..wsi import ORIENTATIONS, floor_div, orient
+from ..wsi import ORIENTATIONS, floor_div
 from .settings import AugmentSettings
 
 __all__ = ["Augmentation", "centre_crop", "draw_augmentation", "patch_rng"]
@@ -17,7 +17,11 @@ __all__ = ["Augmentation", "centre_crop", "draw_augmentation", "patch_rng"]
 _H_AND_E = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
 STAINS = np.vstack([_H_AND_E, np.cross(*_H_AND_E)])
 STAINS /= np.linalg.norm(STAINS, axis=1, keepdims=True)
-DENSITY = -np.log10((np.arange(256, dtype=np.float32) + 1) / 256)
+LOG_LIGHT = np.log((np.arange(256) + 1) / 256).astype(np.float32)
+"""Natural logarithm of the share of light that comes through, by pixel value."""
+SHARES = np.arange(256, dtype=np.float32) / 255
+"""Pixel values as shares of 1."""
+TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,38 +52,53 @@ class Augmentation:
         as many µm, to half a px.
         """
         shift = (round(self.shift_px[0] / coarser), round(self.shift_px[1] / coarser))
-        placed = orient(centre_crop(patch, side_px=side_px, shift_px=shift), self.orientation)
-        coloured = self._coloured(self._stained(placed))
+        placed = _orient_copy(centre_crop(patch, side_px=side_px, shift_px=shift), self.orientation)
+        colour = self._stained(placed)
+        self._change_colours(colour)
         if self.blur_px:
-            coloured = cv2.GaussianBlur(
-                coloured, (0, 0), self.blur_px, borderType=cv2.BORDER_REFLECT_101
+            colour = cv2.GaussianBlur(
+                colour, (0, 0), self.blur_px, borderType=cv2.BORDER_REFLECT_101
             )
-        changed = np.rint(np.clip(coloured, 0, 1) * 255).astype(np.uint8)
+        np.clip(colour, 0, 1, out=colour)
+        changed = cv2.convertScaleAbs(colour, alpha=255)  # rounds as `np.rint`
         return changed if self.jpeg_quality == 100 else _compressed(changed, self.jpeg_quality)
 
     def _stained(self, patch: np.ndarray) -> np.ndarray:
-        """Float32 in [0, 1], with other amounts of the stains."""
+        """Float32 in [0, 1], a copy, with other amounts of the stains."""
         if self.stain_factors == (1.0, 1.0) and self.stain_shifts == (0.0, 0.0):
-            return patch.astype(np.float32) / 255
-        density = cv2.LUT(np.ascontiguousarray(patch), DENSITY)
-        # Unmixed, changed and mixed again: one matrix and one offset for the three densities.
+            return cv2.LUT(patch, SHARES)
+        # Unmixed, changed and mixed again: one matrix and one offset for the three logarithms. The
+        # offset also scales 256 to 255.
         matrix = np.linalg.inv(STAINS) @ np.diag([*self.stain_factors, 1.0]) @ STAINS
-        offset = np.array([*self.stain_shifts, 0.0]) @ STAINS
-        changed = cv2.transform(density, np.column_stack([matrix.T, offset]).astype(np.float32))
-        return np.clip(
-            (np.float32(256) * np.power(np.float32(10), -changed) - 1) / np.float32(255), 0, 1
+        offset = np.log(256 / 255) - np.log(10) * np.array([*self.stain_shifts, 0.0]) @ STAINS
+        light = cv2.transform(
+            cv2.LUT(patch, LOG_LIGHT), np.column_stack([matrix.T, offset]).astype(np.float32)
         )
+        cv2.exp(light, light)
+        light -= np.float32(1 / 255)
+        return np.clip(light, 0, 1, out=light)
 
-    def _coloured(self, patch: np.ndarray) -> np.ndarray:
-        # The order of TF-Slim's distort_color: brightness, saturation, hue, contrast, and only then
-        # the clip.
-        colour = patch + np.float32(self.brightness)
+    def _change_colours(self, colour: np.ndarray) -> None:
+        """Change (P, P, 3) float32 in place, plane by plane, for NumPy is slow along an axis of
+        three.
+
+        The order is that of TF-Slim's distort_color: brightness, saturation, hue, contrast, and
+        only then the clip.
+        """
+        colour += np.float32(self.brightness)
         hsv = cv2.cvtColor(colour, cv2.COLOR_RGB2HSV)
-        hsv[..., 0] = np.mod(hsv[..., 0] + np.float32(360 * self.hue_turn), np.float32(360))
-        hsv[..., 1] = np.clip(hsv[..., 1] * np.float32(self.saturation), 0, 1)
-        colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-        mean = np.array(cv2.mean(colour)[:3], np.float32)
-        return (colour - mean) * np.float32(self.contrast) + mean
+        hue, saturation, value = cv2.split(hsv)
+        hue += np.float32(360 * self.hue_turn)
+        np.subtract(hue, np.float32(360), out=hue, where=hue >= 360)
+        np.add(hue, np.float32(360), out=hue, where=hue < 0)
+        saturation *= np.float32(self.saturation)
+        np.clip(saturation, 0, 1, out=saturation)
+        cv2.cvtColor(cv2.merge((hue, saturation, value), hsv), cv2.COLOR_HSV2RGB, colour)
+        rows = colour.reshape(len(colour), -1)
+        mean = np.tile(np.array(cv2.mean(colour)[:3], np.float32), colour.shape[1])
+        rows -= mean
+        rows *= np.float32(self.contrast)
+        rows += mean
 
 
 def draw_augmentation(rng: np.random.Generator, settings: AugmentSettings) -> Augmentation:
@@ -126,6 +145,13 @@ def centre_crop(
     margin = (patch.shape[0] - side_px) // 2
     left, top = margin + shift_px[0], margin + shift_px[1]
     return patch[top : top + side_px, left : left + side_px]
+
+
+def _orient_copy(patch: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn a patch as `orient` does, with its pixels in order in memory."""
+    flipped = cv2.flip(patch, 1) if orientation >= 4 else patch
+    turn = TURNS[orientation % 4]
+    return np.ascontiguousarray(flipped) if turn is None else cv2.rotate(flipped, turn)
 
 
 def _compressed(patch: np.ndarray, quality: int) -> np.ndarray:

@@ -10,6 +10,11 @@ from ..wsi import GroupMeaning, InputSpec, StainMethod, TissueSettings
 __all__ = ["AugmentSettings", "HardSettings", "TileSettings"]
 
 
+STAIN_CHANGE = 2
+"""Version of how pixels get other amounts of the stains. A store of augmented copies holds it: in
+version 1, one value in 300 000 was one level off."""
+
+
 class AugmentSettings(Settings):
     """Random changes of a training patch (Liu et al. 2017; TF-Slim's order of the colours)."""
 
@@ -133,7 +138,10 @@ class TileSettings(Settings):
 
     def of_recipe(self) -> dict[str, Any]:
         """Return the settings that the patches of a slide depend on, as plain JSON."""
-        return self.model_dump(mode="json", exclude={"splits", "check_space"})
+        made = self.model_dump(mode="json", exclude={"splits", "check_space"})
+        if self.copies and (self.augment.stain or self.augment.stain_shift):
+            made["stain_change"] = STAIN_CHANGE
+        return made
 
     @model_validator(mode="after")
     def _centre_fits(self) -> "TileSettings":

@@ -5,6 +5,7 @@ Sizes are odd and unlike in x and y, so that no swapped axis and no tile one pix
 """
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ pytest_plugins = (
     "checkups",
     "schedulers",
 )  # fixtures of one stage each
+
+os.environ["GIGASLIDE_CACHE"] = ""  # tests keep nothing in the home of the user
 
 WIDTH, HEIGHT, MPP = 1531, 1127, 0.5
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

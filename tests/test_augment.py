@@ -2,13 +2,16 @@
 at a time."""
 
 import colorsys
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from conftest import position_coded
 from gigaslide.patching import (
     Augmentation,
     AugmentSettings,
+    TileSettings,
     centre_crop,
     draw_augmentation,
     patch_rng,
@@ -294,3 +297,65 @@ def test_draws_belong_to_seed_slide_row_and_copy():
     ]
     assert draws[:5] == draws[5:]
     assert len({draw.contrast for draw in draws}) == 5
+
+
+def plain_apply(made: Augmentation, image: np.ndarray, side: int) -> np.ndarray:
+    """All changes but JPEG, step by step in NumPy, each on the whole patch."""
+    placed = orient(centre_crop(image, side_px=side, shift_px=made.shift_px), made.orientation)
+    colour = placed.astype(np.float32) / 255
+    if made.stain_factors != (1, 1) or made.stain_shifts != (0, 0):
+        h, e = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
+        stains = np.stack([v / np.linalg.norm(v) for v in (h, e, np.cross(h, e))])
+        density = -np.log10((placed.astype(np.float64) + 1) / 256)
+        amounts = density @ np.linalg.inv(stains)
+        amounts = amounts * [*made.stain_factors, 1] + [*made.stain_shifts, 0]
+        colour = np.clip((256 * 10 ** -(amounts @ stains) - 1) / 255, 0, 1).astype(np.float32)
+    hsv = cv2.cvtColor(colour + np.float32(made.brightness), cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = np.mod(hsv[..., 0] + np.float32(360 * made.hue_turn), np.float32(360))
+    hsv[..., 1] = np.clip(hsv[..., 1] * np.float32(made.saturation), 0, 1)
+    colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    mean = np.array(cv2.mean(colour)[:3], np.float32)
+    colour = (colour - mean) * np.float32(made.contrast) + mean
+    if made.blur_px:
+        colour = cv2.GaussianBlur(colour, (0, 0), made.blur_px, borderType=cv2.BORDER_REFLECT_101)
+    return np.rint(np.clip(colour, 0, 1) * 255).astype(np.uint8)
+
+
+WIDE = AugmentSettings(brightness=0.6, saturation=1, hue=0.5, contrast=1, blur_px=1.2)
+
+
+def many_colours() -> np.ndarray:
+    """(91, 91, 3) noise, greys, black, white and pure colours."""
+    image = np.random.default_rng(11).integers(0, 256, (91, 91, 3), dtype=np.uint8)
+    image[20:30] = image[20:30, :, :1]
+    image[30:40] = np.where(image[30:40] > 128, 255, 0)
+    image[40:45] = 0
+    image[45:50] = 255
+    return image
+
+
+@pytest.mark.parametrize("settings", [AugmentSettings(), WIDE])
+def test_the_changes_equal_plain_numpy_to_the_bit(settings):
+    image = many_colours()
+    for seed in range(64):
+        made = draw_augmentation(np.random.default_rng(seed), settings)
+        made = replace(made, orientation=seed % ORIENTATIONS)
+        assert np.array_equal(made.apply(image, side_px=75), plain_apply(made, image, 75))
+
+
+def test_other_amounts_of_stain_equal_plain_numpy_but_for_rounding():
+    image, settings = many_colours(), AugmentSettings(stain=0.3, stain_shift=0.05)
+    off = []
+    for seed in range(64):
+        made = draw_augmentation(np.random.default_rng(seed), settings)
+        changed = made.apply(image, side_px=75).astype(int)
+        off.append(np.abs(changed - plain_apply(made, image, 75)))
+    assert np.max(off) <= 1
+    assert np.mean(off) < 1e-4
+
+
+def test_stores_tell_how_their_copies_were_stained():
+    stained = TileSettings(copies=1, augment=AugmentSettings(stain=0.1))
+    assert "stain_change" in stained.of_recipe()
+    for settings in (TileSettings(copies=1), stained.model_copy(update={"copies": 0})):
+        assert "stain_change" not in settings.of_recipe()

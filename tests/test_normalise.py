@@ -151,6 +151,8 @@ def test_batches_are_changed_patch_by_patch(method):
     fit = fit_stain(image.reshape(-1, 3), method)
     batch = np.stack([image, image[::-1]])
     assert np.array_equal(fit.apply(batch), np.stack([fit.apply(patch) for patch in batch]))
+    by_pixel = fit.apply(image.reshape(-1, 1, 3)).reshape(image.shape)
+    assert np.array_equal(fit.apply(image), by_pixel)
     assert fit.apply(batch[:0]).shape == (0, 150, 150, 3)  # a slide may have no patch of a class
 
 

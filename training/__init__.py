@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .members import Member, plan_members
 from .model_check import check_with_patches, draw_validation_patches
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "Member",
     "Sampler",
     "TrainOutcome",
     "TrainSettings",
@@ -21,6 +23,7 @@ __all__ = [
     "check_with_patches",
     "choose_threshold",
     "draw_validation_patches",
+    "plan_members",
     "train",
 ]
 

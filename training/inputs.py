@@ -120,9 +120,10 @@ class TrainingInputs:
         splits = (self.sampler.split, self.validation_sampler.split)
         used = [slide for slide in self.store.slides if slide.split in splits]
         # Of the initial weights the hash counts, not the path. Trackers and the time between
-        # checkpoints change nothing; the temperature of a finished model may change.
+        # checkpoints change nothing; the temperature of a finished model may change. A member of an
+        # ensemble is trained as if it were alone.
         extent = {"examples", "validate_every", "validate_slides_every", "patience"}
-        others = {"initial_weights", "track", "checkpoint_minutes", "calibrate"}
+        others = {"initial_weights", "track", "checkpoint_minutes", "calibrate", "members"}
         return Recipe(
             stage="train",
             settings=self.settings.model_dump(mode="json", exclude=extent | others),

@@ -24,11 +24,13 @@ from ..models import (
     find_architecture,
     hash_weights,
     parameter_counts,
+    refuse_other_network,
 )
 from ..patching import PatchStore
-from ..storage import ModelError, Output, OutputState, SettingsError
+from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
 from .checkpoint import (
     LAST,
+    RECIPE,
     Checkpoints,
     DivergedError,
     TrainingState,
@@ -119,11 +121,12 @@ def train(
             batch_size=settings.batch_size,
             on_step=on_step or (lambda examples, figures: None),
         )
-        stop.at_once = False
         tracked = TrackedRun.open(settings.track, folder, resumed=state.step > 0)
         with tracked.started(flatten_settings(settings)):
+            stop.at_once = False
             with divide_batches(settings.devices):
                 job.run(network, progress, tracked)
+            stop.at_once = True  # the checkpoint has everything
             outcome = job.finish(network, progress.state.history, replaces=output)
             for name in (CARD, HISTORY, PAGE):
                 if (folder / name).exists():
@@ -180,6 +183,7 @@ class _Training(TrainingInputs):
         Return the network and the state of its training. Checkpoints of another recipe are moved
         aside.
         """
+        self._refuse_other_network()
         differences = self.checkpoints.differences()
         # A probe has no steps to go on from.
         if differences == [] and self.settings.recipe != "probe":
@@ -206,6 +210,14 @@ class _Training(TrainingInputs):
         self.builder.check_fast_ways(network, self.sampler.draw(0))
         return network, TrainingState()
 
+    def _refuse_other_network(self) -> None:
+        """Refuse to start anew in place of a network of the user's own: most likely its option was
+        forgotten."""
+        for folder in (self.folder, *self.checkpoints.find()):
+            made = Recipe.load(folder / RECIPE)
+            recorded = "" if made is None else str(made.settings.get("architecture", ""))
+            refuse_other_network(folder, recorded=recorded, given=self.settings.architecture)
+
     def run(self, network: keras.Model, progress: Progress, tracked: TrackedRun) -> None:
         """Train to the end, from one validation to the next.
 
@@ -227,6 +239,7 @@ class _Training(TrainingInputs):
             self.spec,
             parameters=parameter_counts(network)["all"],
             progress=progress,
+            is_over=self.is_over,
             monitor=monitor,
             checked=validation.batch,
             tracked=tracked,
@@ -254,28 +267,40 @@ class _Training(TrainingInputs):
                         validation,
                     ],
                 )
+                if progress.problem is not None:
+                    raise progress.problem
             except DivergedError as error:
                 raise self.find_divergence(error, until=stop) from error
+        self.tell_early_end(progress.state)
 
     def is_over(self, state: TrainingState) -> bool:
         """Tell whether the last step is validated, or no validation was better for so long that the
         training ends early."""
         if state.unvalidated.steps:
             return False
-        figure, patience = self.settings.best, self.settings.patience
+        patience, best = self.settings.patience, self.best_candidate(state)
+        late = bool(patience and best and len(best[1]) >= patience)
+        return late or state.step >= self.steps
+
+    def best_candidate(self, state: TrainingState) -> tuple[HistoryRow, list[HistoryRow]] | None:
+        """Return the best of the validations that have the figure asked for, and those after it."""
+        figure = self.settings.best
         rows = [row for row in state.history if is_candidate(row, figure)]
         best = max(rows, key=lambda row: rank_key(row, figure), default=None)
-        if patience and best and len(rows) - 1 - rows.index(best) >= patience:
+        return None if best is None else (best, rows[rows.index(best) + 1 :])
+
+    def tell_early_end(self, state: TrainingState) -> None:
+        """Warn of a training that ended before its last step."""
+        best = self.best_candidate(state)
+        if state.step < self.steps and best:
             logger.warning(
                 "%s: the training ends after %d examples: %d validations were not better than that "
                 "after %d",
                 self.folder,
                 state.history[-1].examples,
-                patience,
-                best.examples,
+                self.settings.patience,
+                best[0].examples,
             )
-            return True
-        return state.step >= self.steps
 
     def probe(self, network: keras.Model, progress: Progress, validation: Validation) -> None:
         """Fit the classifier on features of the network, and write the checkpoint."""
@@ -381,6 +406,7 @@ class _Training(TrainingInputs):
             self.validation_sampler.draw(0),
             batch_size=self.settings.batch_size,
             calibrate=bool(self.settings.calibrate),
+            architecture=self.settings.architecture,
         )
 
     def change_temperature(self) -> None:

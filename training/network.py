@@ -39,11 +39,15 @@ class NetworkBuilder:
         check_backend(settings)
         keras.utils.set_random_seed(settings.seed)
         with spread_over_devices(settings.devices), float_type(settings):
-            network = build_network(settings.architecture, self.spec, self.options)
+            network = self._build_plain()
             if settings.initial_weights and fill:
                 fill_network(network, settings.architecture, settings.initial_weights)
             self.compile(network, step)
         return network
+
+    def _build_plain(self) -> keras.Model:
+        name = self.settings.architecture
+        return build_network(name, self.spec, self.options, trusted=name)
 
     def compile(self, network: keras.Model, step: int) -> None:
         """Choose the layers that learn from that step on, and give them a fresh optimiser."""
@@ -66,7 +70,7 @@ class NetworkBuilder:
         ways += ["XLA"] if settings.xla else []
         if not ways:
             return
-        plain = build_network(settings.architecture, self.spec, self.options)
+        plain = self._build_plain()
         without_xla: Any = False
         plain.compile(jit_compile=without_xla)
         check_against_float32(network, plain, batch, way=" with ".join(ways))

@@ -62,9 +62,9 @@ class TrainSettings(Settings):
     linear classifier on the features of trained weights, in minutes, and the default where initial
     weights are given."""
     architecture: ArchitectureName = "compact"
-    """Network; names with capitals: keras.applications. compact has 0.2 million parameters and
-    learns in minutes; inception_v3 (21.8 million) and inception_v3_small (0.3 million) are those of
-    Liu et al."""
+    """Network, or module:function of your own. Names with capitals: keras.applications.
+    compact has 0.2 million parameters and learns in minutes; inception_v3 (21.8 million) and
+    inception_v3_small (0.3 million) are those of Liu et al."""
     scales: tuple[float, ...] = ()
     """Scales that the network sees (µm/px), one tower for each: the finest of the store, and others
     that it holds. Repeatable. Default: the finest."""
@@ -156,6 +156,9 @@ class TrainSettings(Settings):
     colour_warm_up: float = Field(default=0.0, ge=0, le=1)
     """First share of the training over which the colour changes grow to their full size. 0: full
     from the start, as in Liu et al."""
+    members: int = Field(default=1, ge=1, le=100)
+    """Number of networks to train, one after another, with --seed and the seeds after it. From 2
+    on the model is an ensemble, which predicts their mean."""
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the order of the patches and their augmentation."""
     track: tuple[TrackerName, ...] = ()

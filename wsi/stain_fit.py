@@ -57,7 +57,8 @@ class StainFit:
         without a fit."""
         if not self.parameters or not patches.size:
             return patches
-        rows = np.ascontiguousarray(patches).reshape(-1, 1, 3)  # OpenCV wants an image
+        # OpenCV wants one image, and takes each of its rows in one go.
+        rows = np.ascontiguousarray(patches).reshape(-1, patches.shape[-2], 3)
         changed = _APPLY[self.method](rows, self.parameters)
         if changed.dtype != np.uint8:
             changed = np.rint(np.clip(np.nan_to_num(changed), 0, 255)).astype(np.uint8)
