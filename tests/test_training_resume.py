@@ -111,6 +111,15 @@ def test_fault_40_a_stopped_training_goes_on_to_the_same_weights(store, tmp_path
     assert_same_weights(store, whole, tmp_path / "model")
 
 
+def test_a_training_stopped_before_its_first_validation_goes_on(store, tmp_path, whole):
+    with pytest.raises(StopError):
+        train(store, tmp_path / "model", AVERAGED, on_step=stop_after(16))
+    seen = []
+    train(store, tmp_path / "model", AVERAGED, on_step=lambda examples, _: seen.append(examples))
+    assert seen == [32, 48, 64, 80, 96]
+    assert_same_weights(store, whole, tmp_path / "model")
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
 def test_faults_39_40_a_killed_training_goes_on_to_the_same_weights(
     store, tmp_path, whole, number, status

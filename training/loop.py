@@ -39,6 +39,7 @@ from .checkpoint import (
 )
 from .completion import complete_model
 from .dataset import BatchDataset, one_hot
+from .hardware import divide_batches
 from .history import HistoryRow, is_candidate, load_history, rank_key, save_history
 from .input_monitor import InputMonitor
 from .inputs import TrainingInputs
@@ -49,6 +50,7 @@ from .plots import draw_curve
 from .probe import fit_probe
 from .report import Report, flatten_settings, page_beside
 from .settings import TrainSettings
+from .step_seed import StepSeed, seed_step
 from .trackers import TrackedRun, check_trackers
 from .validation import Progress, Validation
 
@@ -108,7 +110,8 @@ def train(
         return job.outcome(trained=False)
     with stop_signals() as stop:
         stop.at_once = True  # nothing is lost until the first step
-        network, state = job.begin(output)
+        with divide_batches(settings.devices):
+            network, state = job.begin(output)
         progress = Progress(
             job.checkpoints,
             state,
@@ -121,7 +124,8 @@ def train(
         tracked = TrackedRun.open(settings.track, folder, resumed=state.step > 0)
         with tracked.started(flatten_settings(settings)):
             stop.at_once = False
-            job.run(network, progress, tracked)
+            with divide_batches(settings.devices):
+                job.run(network, progress, tracked)
             stop.at_once = True  # the checkpoint has everything
             outcome = job.finish(network, progress.state.history, replaces=output)
             for name in (CARD, HISTORY, PAGE):
@@ -275,7 +279,12 @@ class _Training(TrainingInputs):
                     BatchDataset(self.sampler, start=start, stop=stop, monitor=monitor),
                     shuffle=False,
                     verbose=0,  # pyright: ignore[reportArgumentType]
-                    callbacks=[progress, monitor, validation],
+                    callbacks=[
+                        StepSeed(self.settings.seed, start=start),
+                        progress,
+                        monitor,
+                        validation,
+                    ],
                 )
                 if progress.problem is not None:
                     raise progress.problem
@@ -352,6 +361,7 @@ class _Training(TrainingInputs):
         for number in range(start, until):
             batch = self.sampler.draw(number)
             network.reset_metrics()
+            seed_step(self.settings.seed, number)
             targets = one_hot(batch.labels)
             loss = network.train_on_batch(batch.patches, targets, return_dict=True)["loss"]
             if not np.isfinite(loss):

@@ -8,7 +8,7 @@ import keras
 from ..models import build_network, fill_network, keep_large_buffers
 from ..wsi import InputSpec
 from .freezing import freeze_layers
-from .hardware import check_against_float32, float_type, spread_over_devices
+from .hardware import check_against_float32, check_backend, float_type, spread_over_devices
 from .optimiser import compile_network
 from .sampler import Batch
 from .settings import TrainSettings
@@ -36,6 +36,7 @@ class NetworkBuilder:
         replaces them."""
         keep_large_buffers()
         settings = self.settings
+        check_backend(settings)
         keras.utils.set_random_seed(settings.seed)
         with spread_over_devices(settings.devices), float_type(settings):
             network = self._build_plain()
