@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from ..batch import BatchSettings
 from ..cohort import Cohort
 from ..patching import TileSettings
-from ..storage import parse_location
+from ..storage import SettingsError, parse_location
 from ..training import TrainSettings
 from .from_slides import check_where, train_from_slides
 from .options import Batch
@@ -51,6 +51,9 @@ def train(
     """Train a model on a patch store, or straight from slides: best and last weights, a card and
     the training curve. With --cluster slurm, all of it runs as one job."""
     check_where(tile, batch, from_slides=from_slides)
+    if validation_slides is not None and (from_slides or not settings.validate_slides_every):
+        reason = "--from-slides has its cohort" if from_slides else "give --validate-slides-every"
+        raise SettingsError(f"--validation-slides: {reason}, or leave it out")
     if from_slides:
         cohort = Cohort.load(Path(store))
         if batch.cluster:

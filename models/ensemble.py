@@ -26,6 +26,7 @@ from .own_network import refuse_other_network
 __all__ = ["Ensemble", "EnsembleCard", "find_members"]
 
 MOVED_ASIDE = re.compile(r"\.old-\d+$")  # earlier models, which a training renamed
+OF_ONE_MEMBER = {"seed", "checkpoint_minutes", "initial_weights", "patience", "validate_every"}
 CHANGE_SCORES = ("shrink",)  # options that change probabilities and not the weights
 
 
@@ -132,7 +133,21 @@ class Ensemble:
                     f"{'; '.join(differences)}; models predict together only if these are equal"
                 )
         ensemble._refuse_equal_weights()
+        if ensemble.location is not None and EnsembleCard.load(ensemble.location) is not None:
+            ensemble._refuse_half_trained()
         return ensemble
+
+    def _refuse_half_trained(self) -> None:
+        """Refuse members of which some were trained again with other settings, and some not yet."""
+        first, *others = (_shared_settings(card) for card in self.cards)
+        for folder, found in zip(self.folders[1:], others, strict=True):
+            names = sorted(name for name in first if found.get(name) != first[name])
+            if names:
+                raise ModelError(
+                    f"{folder}: was trained with another {', '.join(names)} than "
+                    f"{self.folders[0].name}; run the same gigaslide train --members again until "
+                    "every member is finished"
+                )
 
     def _refuse_equal_weights(self) -> None:
         if len({card.weights_sha256 for card in self.cards}) < len(self.folders):
@@ -231,6 +246,11 @@ class Ensemble:
         """
         for folder, card in zip(self.folders, self.cards, strict=True):
             card.check_weights(folder)
+
+
+def _shared_settings(card: ModelCard) -> dict[str, Any]:
+    settings = card.training.get("settings", {})
+    return {name: value for name, value in settings.items() if name not in OF_ONE_MEMBER}
 
 
 def _describe_differences(spec: InputSpec, other: InputSpec) -> Iterable[str]:

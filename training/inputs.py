@@ -11,7 +11,7 @@ from ..models import hash_initial_weights
 from ..patching import PatchStore
 from ..storage import ModelError, Recipe, SettingsError, StoreError
 from ..wsi import InputSpec
-from .checkpoint import RECIPE, checkpoint_folder, find_checkpoints
+from .checkpoint import checkpoint_folder, find_checkpoints, read_recipe
 from .network import NetworkBuilder
 from .sampler import Sampler
 from .settings import TrainSettings
@@ -147,7 +147,7 @@ class TrainingInputs:
             # What was trained from them needs them no more.
             checkpoints = find_checkpoints(checkpoint_folder(self.folder))
             for folder in (self.folder, *checkpoints):
-                made = Recipe.load(folder / RECIPE)
+                made = read_recipe(folder)
                 if made is not None and "initial_weights" in made.inputs:
                     return {"initial_weights": made.inputs["initial_weights"]}
             raise

@@ -9,7 +9,6 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -27,15 +26,15 @@ from ..models import (
     refuse_other_network,
 )
 from ..patching import PatchStore
-from ..storage import ModelError, Output, OutputState, Recipe, SettingsError
+from ..storage import ModelError, Output, OutputState, SettingsError, remove_folder
 from .checkpoint import (
     LAST,
-    RECIPE,
     Checkpoints,
     DivergedError,
     TrainingState,
     Unvalidated,
     move_aside,
+    read_recipe,
 )
 from .completion import complete_model
 from .dataset import BatchDataset, one_hot
@@ -127,7 +126,10 @@ def train(
             with divide_batches(settings.devices):
                 job.run(network, progress, tracked)
             stop.at_once = True  # the checkpoint has everything
-            outcome = job.finish(network, progress.state.history, replaces=output)
+            progress.stop_if_asked()
+            outcome = job.finish(
+                network, progress.state.history, replaces=output, is_new=not state.step
+            )
             for name in (CARD, HISTORY, PAGE):
                 if (folder / name).exists():
                     tracked.artifact(folder / name)
@@ -183,7 +185,9 @@ class _Training(TrainingInputs):
         except ModelError as error:
             logger.warning("%s; it is trained again", error)
             return False
-        return True
+        last = load_history(self.folder / HISTORY)[-1]
+        ended_early = last.examples < self.settings.examples
+        return not ended_early or state.made.extent.get("patience") == self.settings.patience
 
     def _rank(self, row: HistoryRow) -> tuple[float, ...]:
         return rank_key(row, self.settings.best)
@@ -206,11 +210,16 @@ class _Training(TrainingInputs):
         differences = self.checkpoints.differences()
         # A probe has no steps to go on from.
         if differences == [] and self.settings.recipe != "probe":
-            network, state = self.checkpoints.load(partial(self.builder.build, fill=False))
+            network, state = self.checkpoints.load(self.rebuild)
             examples = state.step * self.settings.batch_size
             logger.warning("%s: training continues after %d examples", self.folder, examples)
             return network, state
-        if differences:
+        # First, because it may fail: nothing is moved then.
+        network = self.builder.build(0)
+        self.builder.check_fast_ways(network, self.sampler.draw(0))
+        if differences == []:
+            remove_folder(self.checkpoints.folder)  # of the same probe
+        elif differences:
             rows = self.checkpoints.history()
             seen = rows[-1].examples if rows else 0
             moved = move_aside(self.checkpoints.folder)
@@ -225,15 +234,17 @@ class _Training(TrainingInputs):
         elif output.made is not None and differences is None:
             reason = "; ".join(output.differences[:5]) or f"{self.checkpoints.folder} is missing"
             logger.warning("%s: training starts anew: %s", self.folder, reason)
-        network = self.builder.build(0)
-        self.builder.check_fast_ways(network, self.sampler.draw(0))
         return network, TrainingState()
+
+    def rebuild(self, step: int) -> keras.Model:
+        """Build the network for a checkpoint of that step, compiled as it was when it was saved."""
+        return self.builder.build(max(0, step - 1), fill=False)
 
     def _refuse_other_network(self) -> None:
         """Refuse to start anew in place of a network of the user's own: most likely its option was
         forgotten."""
         for folder in (self.folder, *self.checkpoints.find()):
-            made = Recipe.load(folder / RECIPE)
+            made = read_recipe(folder)
             recorded = "" if made is None else str(made.settings.get("architecture", ""))
             refuse_other_network(folder, recorded=recorded, given=self.settings.architecture)
 
@@ -269,6 +280,7 @@ class _Training(TrainingInputs):
             self.probe(network, progress, validation)
         while not self.is_over(progress.state):
             start, stop = progress.state.step, self.next_validation(progress.state)
+            batches = BatchDataset(self.sampler, start=start, stop=stop, monitor=monitor)
             try:
                 if start == stop:  # a signal came before this validation
                     validation.validate()
@@ -276,7 +288,7 @@ class _Training(TrainingInputs):
                 if start == self.settings.unfreeze_step:
                     self.builder.compile(network, start)
                 network.fit(
-                    BatchDataset(self.sampler, start=start, stop=stop, monitor=monitor),
+                    batches,
                     shuffle=False,
                     verbose=0,  # pyright: ignore[reportArgumentType]
                     callbacks=[
@@ -290,6 +302,10 @@ class _Training(TrainingInputs):
                     raise progress.problem
             except DivergedError as error:
                 raise self.find_divergence(error, until=stop) from error
+            except Exception as error:
+                if batches.problem is None:
+                    raise
+                raise batches.problem from error  # TensorFlow's own says nothing of it
         self.tell_early_end(progress.state)
 
     def is_over(self, state: TrainingState) -> bool:
@@ -339,19 +355,21 @@ class _Training(TrainingInputs):
         """Return the step at which the next validation is due. A rest of less than half an interval
         belongs to the last one."""
         interval = max(1, self.settings.validate_every // self.settings.batch_size)
-        if state.unvalidated.steps and state.step % interval == 0:
+        unfreeze = self.settings.unfreeze_step
+        if state.unvalidated.steps and (state.step % interval == 0 or state.step == unfreeze):
             due = state.step
         else:
             due = (state.step // interval + 1) * interval
         stop = due if self.steps - due >= interval / 2 else self.steps
-        unfreeze = self.settings.unfreeze_step
-        return unfreeze if unfreeze is not None and state.step < unfreeze < stop else stop
+        if unfreeze is not None and state.step < unfreeze < stop:
+            return unfreeze
+        return max(state.step, stop)  # which may be past the end of a shorter training
 
     def find_divergence(self, error: DivergedError, *, until: int) -> ModelError:
         """Find the batch at which the loss became NaN by replaying the steps since the checkpoint,
         save it as a picture, and return an error that names it."""
         if self.checkpoints.find():
-            network, state = self.checkpoints.load(partial(self.builder.build, fill=False))
+            network, state = self.checkpoints.load(self.rebuild)
         else:
             network, state = self.builder.build(0), TrainingState()
         start = state.step
@@ -379,10 +397,16 @@ class _Training(TrainingInputs):
         )
 
     def finish(
-        self, network: keras.Model, history: list[HistoryRow], *, replaces: OutputState
+        self,
+        network: keras.Model,
+        history: list[HistoryRow],
+        *,
+        replaces: OutputState,
+        is_new: bool,
     ) -> TrainOutcome:
-        """Write the model folder from the checkpoint."""
-        if replaces.status == "changed":
+        """Write the model folder from the checkpoint. An earlier model is renamed, unless this
+        training continued it."""
+        if replaces.status == "changed" or (replaces.status == "unchanged" and is_new):
             logger.warning(
                 "%s: the earlier model was moved to %s", self.folder, move_aside(self.folder)
             )

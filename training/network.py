@@ -1,5 +1,6 @@
 """Network of a training: its first weights, the layers that learn, the device that computes it."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,11 +54,14 @@ class NetworkBuilder:
         """Choose the layers that learn from that step on, and give them a fresh optimiser."""
         settings, unfreeze = self.settings, self.settings.unfreeze_step
         freeze_layers(network, settings, step=step)
-        if unfreeze is None or step < unfreeze:
-            compile_network(network, settings, steps=min(self.steps, unfreeze or self.steps))
-        else:
-            rest, factor = self.steps - unfreeze, settings.unfrozen_rate
-            compile_network(network, settings, steps=max(1, rest), rate_factor=factor)
+        # Arrays of optimiser and metrics belong to the devices of the network.
+        strategy = getattr(network, "distribute_strategy", None)  # of TensorFlow
+        with strategy.scope() if strategy else nullcontext():
+            if unfreeze is None or step < unfreeze:
+                compile_network(network, settings, steps=min(self.steps, unfreeze or self.steps))
+            else:
+                rest, factor = self.steps - unfreeze, settings.unfrozen_rate
+                compile_network(network, settings, steps=max(1, rest), rate_factor=factor)
 
     def check_fast_ways(self, network: keras.Model, batch: Batch) -> None:
         """Compare bfloat16 and XLA with plain float32 on a batch, where they were asked for.

@@ -1,7 +1,7 @@
 """Optimiser, loss and averaged weights of a training, all of them Keras's own."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -39,10 +39,7 @@ def compile_network(
         )
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
     xla: Any = "auto" if settings.xla is None else settings.xla
-    # Its arrays belong to the devices of the network.
-    strategy = getattr(network, "distribute_strategy", None)  # of TensorFlow
-    with strategy.scope() if strategy else nullcontext():
-        metrics = ["accuracy", TumorAuc(name="auc")]
+    metrics = ["accuracy", TumorAuc(name="auc")]
     network.compile(optimizer=optimiser, loss=loss, metrics=metrics, jit_compile=xla)
     if keras.backend.backend() != "tensorflow":
         _build_metrics(network)

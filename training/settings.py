@@ -77,7 +77,7 @@ class TrainSettings(Settings):
     stain: StainMethod | Literal["none"] = "reinhard"
     """Stain normalisation of every patch, fitted to each slide, in training and prediction. none:
     pixels as scanned, as in Liu et al."""
-    freeze: str = Field(default="none", pattern=r"^[A-Za-z0-9_]+$")
+    freeze: str = Field(default="none", pattern=r"^([1-9]\d*|[A-Za-z_]\w*)$")
     """Part of the network that does not learn. towers: all but the classifier; a number N: all but
     the last N layers with weights; the name of a layer or block, such as mixed7: all before it."""
     unfreeze_after: int = Field(default=0, ge=0)

@@ -216,7 +216,7 @@ class Validation(keras.callbacks.Callback):
                 scores = self._score()
                 if self.slides is not None and self.slides.is_due(state):
                     slide_figures = self.slides.validation.measure(
-                        network, on_slide=progress.stop_if_asked
+                        network, on_call=progress.stop_if_asked
                     )
         except Stopped:
             progress.save()
