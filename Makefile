@@ -41,12 +41,11 @@ test-pages: $(READY) docs  ## open the report and the documentation in a headles
 	.ci/chromium install || true
 	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py tests/test_site.py
 
-# torch==2.13.0 is met by 2.13.0+cpu too, which pip prefers where PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL
-# offers it. It comes first, so that the extra finds it there.
-test-backends:  ## train and predict on TensorFlow, JAX and PyTorch in .venv-backends (downloads 1.5 GB; more where pip finds no CPU build of torch)
+# torch==2.13.0 is met by 2.13.0+cpu too, which pip prefers where its settings offer it, such as in
+# PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL.
+test-backends:  ## train and predict on TensorFlow, JAX and PyTorch in .venv-backends (downloads 1.5 GB; 4 GB where pip finds no CPU build of torch)
 	test -d $(BACKENDS) || $(PYTHON) -m venv $(BACKENDS)
-	$(BACKENDS)/bin/python -m pip install --quiet '$(TORCH)'
-	$(BACKENDS)/bin/python -m pip install --quiet --editable '.[backends,dev]'
+	$(BACKENDS)/bin/python -m pip install --quiet --editable '.[backends,dev]' '$(TORCH)'
 	for backend in tensorflow jax torch; do \
 		KERAS_BACKEND=$$backend $(BACKENDS)/bin/python -m pytest -m backends -rs tests/test_backends.py || exit 1; \
 	done
