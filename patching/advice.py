@@ -16,8 +16,8 @@ from .settings import TileSettings
 __all__ = ["PatchAdvice", "advise_for_slides", "advise_patches", "measure_widths_um"]
 
 LEAST_CONTEXT_UM = 145.0
-"""Side of a patch below which a network sees too little around a gland. On a real cohort of colon,
-186 µm were much better than 86 µm, see docs/experiments.md."""
+"""Side of a patch below which a network sees little around a gland. The trainings on a real cohort
+of colon in docs/experiments.md saw 186 µm."""
 STEPS = (1, 2, 4, 8)
 SLIDES_MEASURED = 20
 
