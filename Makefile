@@ -2,15 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BACKENDS := .venv-backends
 READY := $(VENV)/.ready
 OUT ?= demo-out
 SEED ?= 0
 MINUTES ?= 10
+TORCH ?= torch==2.13.0
 SLIDES ?= 4
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real test-cluster test-pages same-content fuzz lint format docs dist study-weights bench clean
+.PHONY: help demo test test-real test-cluster test-backends test-pages same-content fuzz lint format docs dist study-weights bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +40,15 @@ test-cluster: $(READY)  ## run batches on a Slurm of our own (root on Debian, el
 test-pages: $(READY) docs  ## open the report and the documentation in a headless Chromium (root on Debian installs one)
 	.ci/chromium install || true
 	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py tests/test_site.py
+
+# torch==2.13.0 is met by 2.13.0+cpu too, which pip prefers where its settings offer it, such as in
+# PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL.
+test-backends:  ## train and predict on TensorFlow, JAX and PyTorch in .venv-backends (downloads 1.5 GB; 4 GB where pip finds no CPU build of torch)
+	test -d $(BACKENDS) || $(PYTHON) -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet --editable '.[backends,dev]' '$(TORCH)'
+	for backend in tensorflow jax torch; do \
+		KERAS_BACKEND=$$backend $(BACKENDS)/bin/python -m pytest -m backends -rs tests/test_backends.py || exit 1; \
+	done
 
 same-content: $(READY)  ## tile phantoms with 0 to 3 workers, and Slurm if started: one content hash (SLIDES=4)
 	rm -rf same-content-out
@@ -71,5 +82,5 @@ bench: $(READY)  ## seconds, patches per second and peak memory of every stage
 	$(BIN)/python benchmarks/stages.py
 
 clean:  ## remove the environment, the demo's output and caches
-	rm -rf $(VENV) demo-out same-content-out build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BACKENDS) demo-out same-content-out build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

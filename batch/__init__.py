@@ -7,6 +7,7 @@ from .outcome import BatchSummary, SlideOutcome, SlideStatus
 from .run import run_blocks, run_slides
 from .run_folder import RunFolder, open_run_folder
 from .settings import BatchSettings
+from .single_job import SingleJob
 from .stop import Stopped, StopRequest, stop_signals
 from .workers import describe_workers
 
@@ -18,6 +19,7 @@ __all__ = [
     "BlockWork",
     "PendingBlocks",
     "RunFolder",
+    "SingleJob",
     "SlideContext",
     "SlideOutcome",
     "SlideStatus",

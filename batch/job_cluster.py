@@ -3,8 +3,10 @@
 import math
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ __all__ = [
     "format_walltime",
     "job_cluster",
     "job_options",
+    "load_dask_jobqueue",
     "withdraw_refused_jobs",
 ]
 
@@ -85,11 +88,9 @@ def _certificates(shared: Path | None) -> Iterator[Security]:
 
 def make_job_cluster(settings: BatchSettings, security: Security, *, logs: Path | None) -> Any:
     """Return dask-jobqueue's cluster of the settings, without jobs."""
-    import dask_jobqueue  # slow to import, and used only here
-
     environment = options_as_environment(settings.threads_per_worker)
     kind, options = job_options(settings, environment=environment, logs=logs)
-    cluster = getattr(dask_jobqueue, kind)
+    cluster = getattr(load_dask_jobqueue(), kind)
     submit_command = cluster.job_cls.submit_command.split()[0]
     if shutil.which(submit_command) is None:
         raise ClusterError(
@@ -107,6 +108,16 @@ def make_job_cluster(settings: BatchSettings, security: Security, *, logs: Path 
         raise ClusterError(
             f"--cluster {settings.cluster}: the scheduler cannot be started: {error}"
         ) from error
+
+
+def load_dask_jobqueue() -> Any:
+    """Import dask-jobqueue, which is slow, and undo that it ends the process at every Ctrl-C."""
+    handler = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
+    return dask_jobqueue
 
 
 def _refusable(job_class: Any) -> Any:
@@ -156,6 +167,11 @@ def job_options(
         SettingsError: an option that this system does not have, or needs in another form.
     """
     assert settings.cluster is not None
+    if settings.gpus:
+        raise SettingsError(
+            "gpus is for workers on this machine, or for the job of a training; request GPUs of "
+            "other jobs with job-directives, for example --job-directives=--gres=gpu:1"
+        )
     kind, names = SYSTEMS[settings.cluster]
     given = {"queue": settings.queue, "account": settings.account}
     unknown = [name for name, value in given.items() if value and name not in names]

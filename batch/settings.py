@@ -24,13 +24,15 @@ class BatchSettings(Settings):
     """Compute threads per worker (network, linear algebra). Default: 1 for stages that read slides,
     more for stages that run a network."""
     gpus: int | None = Field(default=None, ge=1)
-    """Number of GPUs of this machine to use; each worker sees one of them. In cluster jobs request
-    GPUs with a directive instead: --job-directives=--gres=gpu:1."""
+    """Number of GPUs of this machine to use; each worker sees one of them. With train --cluster
+    slurm: GPUs of the job. In the jobs of other commands request GPUs with a directive instead:
+    --job-directives=--gres=gpu:1."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Memory limit per worker (GB). Default: an equal share of the memory that this machine,
-    container or job allows; 4 in cluster jobs."""
+    container or job allows; 4 in cluster jobs, 8 in the job of a training."""
     cluster: QueueName | None = None
-    """Run the workers as jobs of this queueing system (through dask-jobqueue)."""
+    """Run the workers as jobs of this queueing system (through dask-jobqueue). A training is one
+    job, slurm only."""
     queue: str = ""
     """Queue or partition of the jobs. Default: the system's own."""
     account: str = ""
@@ -105,11 +107,8 @@ class BatchSettings(Settings):
         chosen = [name for name, is_given in given.items() if is_given]
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} exclude each other; give one of them")
-        if self.gpus and (self.cluster or self.scheduler or self.workers == 0):
-            raise ValueError(
-                "gpus is for workers on this machine; request GPUs of cluster jobs with "
-                "job-directives, for example --job-directives=--gres=gpu:1"
-            )
+        if self.gpus and (self.scheduler or self.workers == 0):
+            raise ValueError("gpus is for workers on this machine, or for the job of a training")
         if self.cluster and self.threads_per_worker > self.cores:
             raise ValueError(
                 f"threads {self.threads_per_worker} exceeds cores {self.cores} of a job; "

@@ -1,8 +1,9 @@
 """Table of ablations: trainings that differ from the default in one setting, over seeds and folds
 of patients.
 
-The patients of splits train and validation are divided into folds; each fold is predicted by
-networks that saw none of its patients, and whose weights were chosen on patients of the next fold.
+The patients of splits train and validation are divided into folds; each fold is predicted, in one
+orientation, by networks that saw none of its patients. Training needs a validation, for which a few
+patients of the next fold serve; it comes once, after the last example, so that it chooses nothing.
 Patients of split test are never looked at. Everything is done by the commands of gigaslide, so a
 run that was stopped continues, and every model, prediction and report stays in OUT.
 
@@ -61,8 +62,9 @@ def main() -> None:
             for name in study.trainings:
                 study.measure(name, seed, fold)
             study.print_table()
-    study.add_ensembles()
-    study.print_table()
+        if "default" in study.trainings and arguments.seeds > 1:
+            study.add_ensemble(fold)
+            study.print_table()
 
 
 class Study:
@@ -90,26 +92,33 @@ class Study:
         options = [o.format(mpp=self.mpp, coarser=2 * self.mpp) for o in self.trainings[name]]
         if "--examples" not in options:
             options += ["--examples", str(self.examples)]
+        options += ["--validate-every", str(self.examples)]
         run("train", store, model, "--seed", seed, *options)
-        self.score(name, seed, cohort, model, self.out / "predictions" / slug(name, fold, seed))
+        self.score(
+            name,
+            seed,
+            cohort,
+            model,
+            self.out / "predictions" / slug(name, fold, seed, 1),
+            "--orientations",
+            "1",
+        )
         if name == "default":
             self.score(
-                "default, one orientation",
+                "default, eight orientations",
                 seed,
                 cohort,
                 model,
-                self.out / "predictions" / slug("one", fold, seed),
-                "--orientations",
-                "1",
+                self.out / "predictions" / slug(name, fold, seed),
             )
 
-    def add_ensembles(self) -> None:
-        """Predict with all seeds of the default together."""
-        for fold in sorted({int(path.name[-1]) for path in self.out.glob("models/default-*")}):
-            _, cohort = self.tile(fold)
-            predictions = self.out / "predictions" / slug("ensemble", fold, 0)
-            folder = self.folder("default", fold)
-            self.score(f"ensemble of {self.seeds} defaults", 0, cohort, folder, predictions)
+    def add_ensemble(self, fold: int) -> None:
+        """Predict with the default networks of all seeds together."""
+        name = f"ensemble of the {self.seeds} default ones"
+        _, cohort = self.tile(fold)
+        predictions = self.out / "predictions" / slug("ensemble", fold, self.seeds)
+        models = self.folder("default", fold)
+        self.score(name, 0, cohort, models, predictions, "--orientations", "1")
 
     def score(
         self, name: str, seed: int, cohort: Path, model: Path, predictions: Path, *options: str

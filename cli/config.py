@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 from ..storage import Settings, SettingsError, expand_home
 from .groups_option import join_groups_in_section
 
-__all__ = ["load_config", "print_config"]
+__all__ = ["format_config", "load_config", "print_config"]
 
 FLAT = ("settings", "batch")  # parameters whose options have no prefix
 
@@ -73,12 +74,17 @@ def print_config(command: str, bound: inspect.BoundArguments) -> int:
         SettingsError: the command has no settings.
     """
     bound.apply_defaults()
-    section: dict[str, Any] = {}
-    for name, value in bound.arguments.items():
-        if isinstance(value, Settings):
-            fields = value.model_dump(mode="json")
-            section |= fields if name in FLAT else {name: fields}
-    if not section:
+    settings = {k: value for k, value in bound.arguments.items() if isinstance(value, Settings)}
+    if not settings:
         raise SettingsError(f"--dry-run: gigaslide {command} has no settings to print")
-    yaml.safe_dump({command: section}, sys.stdout, sort_keys=False, allow_unicode=True)
+    sys.stdout.write(format_config(command, settings))
     return 0
+
+
+def format_config(command: str, settings: Mapping[str, Settings]) -> str:
+    """Return the YAML that --config reads for a command, from its parameters that are settings."""
+    section: dict[str, Any] = {}
+    for name, value in settings.items():
+        fields = value.model_dump(mode="json")
+        section |= fields if name in FLAT else {name: fields}
+    return yaml.safe_dump({command: section}, sort_keys=False, allow_unicode=True)

@@ -11,12 +11,13 @@ from ..storage import Settings, SettingsError
 from .stages import train_stage
 from .tables import print_summary
 from .terminal import print_line, print_stage_line, slide_bar
+from .train_job import JOB_OPTIONS
 
 if TYPE_CHECKING:
     from ..patching import TileSettings
     from ..training import TrainSettings
 
-__all__ = ["refuse_options_of_slides", "train_from_slides"]
+__all__ = ["check_where", "train_from_slides"]
 
 
 def train_from_slides(
@@ -45,26 +46,32 @@ def train_from_slides(
     return summary.exit_status
 
 
-def refuse_options_of_slides(tiles: TileSettings, batch: BatchSettings) -> None:
-    """Pass unless an option is given that has a meaning with --from-slides only.
+def check_where(tiles: TileSettings, batch: BatchSettings, *, from_slides: bool) -> None:
+    """Pass unless an option is given that has no meaning for a training here, or in one job.
 
     Raises:
-        SettingsError: it is.
+        SettingsError: one is.
     """
-    given = [*_changed("--tile.", tiles), *_changed("--", batch)]
+    if batch.cluster:
+        given = _changed("--", batch, allowed=JOB_OPTIONS)
+        if given:
+            raise SettingsError(f"{', '.join(given)}: a training is one job, of --cores; omit")
+    given = [] if from_slides else _changed("--tile.", tiles)
+    if not (from_slides or batch.cluster):
+        given += _changed("--", batch)
     if given:
         raise SettingsError(
-            f"{', '.join(given)}: a store has its patches already; omit, or give the cohort and "
-            "--from-slides"
+            f"{', '.join(given)}: a store has its patches already, and one process trains on "
+            "them; omit, add --cluster slurm for a job, or give the cohort and --from-slides"
         )
 
 
-def _changed(prefix: str, settings: Settings) -> list[str]:
+def _changed(prefix: str, settings: Settings, allowed: frozenset[str] = frozenset()) -> list[str]:
     """Return the options that are not at their defaults; a settings file names all of them."""
     default = type(settings)()
     names = [name for name in type(settings).model_fields if name in settings.model_fields_set]
     return [
         f"{prefix}{name.replace('_', '-')}"
         for name in names
-        if getattr(settings, name) != getattr(default, name)
+        if name not in allowed and getattr(settings, name) != getattr(default, name)
     ]

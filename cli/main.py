@@ -1,5 +1,6 @@
 """The list of commands, and the one place where errors become one line and an exit status."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -25,13 +26,15 @@ COMMANDS = {
     "doctor": "Check a cohort before a long run; estimate time and disk space.",
     "tile": "Extract balanced patches from annotated slides into a patch store.",
     "store": "Inspect a patch store: info, verify, montage.",
-    "train": "Train a model on a patch store.",
+    "train": "Train a model on a patch store, or straight from slides.",
     "model": "Inspect a model: info, check, export.",
     "predict": "Predict slides with a model: heatmaps and detections.",
     "evaluate": "Score predictions against annotations: AUC, FROC, a report.",
     "compare": "Compare models on the same slides: paired differences, a report.",
     "phantom": "Make synthetic slides whose tumour is known.",
 }
+
+STOPPED = (130, 143)  # exit statuses after SIGINT and SIGTERM
 
 HELP = """Find tumour in gigapixel pathology slides: tiling, training, heatmaps, FROC.
 
@@ -58,7 +61,13 @@ def main(tokens: Sequence[str] | None = None) -> int:
         given = [word for word in given if word != "-"]
     app = build_app(used, in_full="--help-all" in given)
     words = ["--help" if word == "--help-all" else word for word in given]
-    return _run(app, join_groups(words))
+    status = _run(app, join_groups(words))
+    if tokens is None and status in STOPPED:
+        # Threads that Keras leaves waiting for patches would abort the interpreter while it ends.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)
+    return status
 
 
 def _expand_home(word: str) -> str:

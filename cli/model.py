@@ -10,6 +10,7 @@ from ..models import (
     ExportFormat,
     ModelCard,
     ModelCheck,
+    Predictor,
     check_model,
     describe_model,
     export_model,
@@ -22,6 +23,9 @@ from .terminal import print_line, quiet_tensorflow
 __all__ = ["model"]
 
 ModelFolder = Annotated[Path, Parameter(help="Model folder made by gigaslide train.")]
+OwnNetwork = Annotated[
+    str, Parameter(help="module:function of a network of your own, as given to gigaslide train.")
+]
 
 
 def show_info(model: ModelFolder) -> int:
@@ -41,6 +45,7 @@ def check(
         str,
         Parameter(help="Patch store whose validation patches, normal and tumour, are scored too."),
     ] = "",
+    architecture: OwnNetwork = "",
 ) -> int:
     """Score pictures that hold no tumour: glass, black, grey, pen strokes, normal tissue, blur.
 
@@ -52,19 +57,20 @@ def check(
     """
     card = ModelCard.load(model)
     with quiet_tensorflow():
-        found = _check(model, card, store)
+        predictor = load_predictor(model, runtime="keras", architecture=architecture)
+        found = _check(predictor, card, store)
     print_check(found)
     return 2 if found.warnings else 0
 
 
-def _check(model: Path, card: ModelCard, store: str) -> ModelCheck:
+def _check(predictor: Predictor, card: ModelCard, store: str) -> ModelCheck:
     if not store:
-        return check_model(load_predictor(model, runtime="keras"), card)
+        return check_model(predictor, card)
     from ..patching import PatchStore
     from ..training import check_with_patches, draw_validation_patches
 
     patches = draw_validation_patches(PatchStore(parse_location(store, Path())), card)
-    return check_with_patches(load_predictor(model, runtime="keras"), card, patches)
+    return check_with_patches(predictor, card, patches)
 
 
 def export(
@@ -74,6 +80,7 @@ def export(
     formats: Annotated[
         tuple[ExportFormat, ...], Parameter(name="--format", help="File format. Repeatable.")
     ] = EXPORT_FORMATS,
+    architecture: OwnNetwork = "",
 ) -> int:
     """Export a model for other programs, with its preprocessing and temperature inside.
 
@@ -82,7 +89,7 @@ def export(
     probability differs from Keras's by more than 1e-5. ONNX needs gigaslide[onnx].
     """
     with quiet_tensorflow():
-        differences = export_model(model, out, formats)
+        differences = export_model(model, out, formats, architecture=architecture)
     for name, difference in differences.items():
         print_line(f"{name}: largest difference from Keras {difference:.2g}")
     stain = ModelCard.load(model).input_spec.stain

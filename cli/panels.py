@@ -47,7 +47,6 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "TrainSettings": (
             "architecture",
             "initial_weights",
-            "freeze",
             "scales",
             "shrink",
             "stain",
@@ -59,11 +58,13 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "recipe",
             "examples",
             "batch_size",
+            "members",
             "seed",
             "checkpoint_minutes",
             "calibrate",
             "track",
         ),
+        "RunSettings": ("members",),
     },
     "Validation": {
         "TrainSettings": (
@@ -94,7 +95,9 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "batch_norm_momentum",
         ),
     },
-    "Heatmap": {"PredictSettings": ("stride_px", "orientations", "batch_size", "runtime")},
+    "Heatmap": {
+        "PredictSettings": ("stride_px", "orientations", "batch_size", "runtime", "architecture")
+    },
     "Detections": {"PredictSettings": ("threshold", "radius_um")},
     "Figures": {
         "EvaluateSettings": (
@@ -134,7 +137,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "PredictSettings": ("slide_mpp", "allow_upsampling"),
         "EvaluateSettings": ("groups",),
     },
-    "Augmentation": {
+    "Augmentation (defaults of recipe paper)": {
         "TrainSettings": ("use_copies", "colour_warm_up"),
         "TileSettings": ("copies",),
         "AugmentSettings": (
@@ -200,9 +203,9 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         "architecture",
         "initial-weights",
         "examples",
+        "members",
         "seed",
         "from-slides",
-        "tile.mpp",
     ),
     "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits", *LOCATION),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from ..batch import BatchSettings
 from ..cohort import Cohort, CohortSlide, propose_cohort
 from ..inference import PredictSettings
-from ..models import CARD
+from ..models import CARD, ENSEMBLE
 from ..storage import SettingsError, name_of, parse_location
 from .options import Batch
 from .stages import predict_stage
@@ -21,7 +21,9 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")  # workbooks 
 
 def predict(
     slides: Annotated[str, Parameter(help="Cohort CSV, one slide, or a folder of slides.")],
-    model: Annotated[Path, Parameter(help="Model folder made by gigaslide train.")],
+    model: Annotated[
+        Path, Parameter(help="Model folder made by gigaslide train, or a folder of several.")
+    ],
     predictions: Annotated[
         Path, Parameter(help="Folder for heatmaps and detections; finished slides are skipped.")
     ],
@@ -45,7 +47,7 @@ def _load_slides(slides: str) -> Cohort:
     """
     path = parse_location(slides, Path())
     if isinstance(path, Path):
-        if (path / CARD).is_file():
+        if any((path / name).is_file() for name in (CARD, ENSEMBLE)):
             raise SettingsError(
                 f"{slides}: is a model folder, where slides are expected; the order is gigaslide "
                 "predict SLIDES MODEL PREDICTIONS"

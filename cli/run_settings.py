@@ -14,6 +14,7 @@ from pydantic import model_validator
 from ..cohort import Cohort
 from ..eval import EvaluateSettings
 from ..inference import PredictSettings
+from ..models import is_own_network
 from ..patching import TileSettings
 from ..storage import (
     Settings,
@@ -48,9 +49,14 @@ BY_SEVERITY = (0, 2, 1)  # 1 is the worst: nothing could be done
 
 
 def _field_of_tile(name: str, *, description: str | None = None) -> Any:
-    """Default, limits and help of a field of TileSettings, which has every shared one. A dump
-    leaves it out, because the stages have its value."""
-    field = copy(TileSettings.model_fields[name])
+    """Field of TileSettings, which has most shared ones, see `_field_of`."""
+    return _field_of(TileSettings, name, description=description)
+
+
+def _field_of(stage: type[Settings], name: str, *, description: str | None = None) -> Any:
+    """Default, limits and help of a field. A dump leaves it out, because the stages have its
+    value."""
+    field = copy(stage.model_fields[name])
     field.description = description or field.description
     field.exclude = True
     return field
@@ -70,6 +76,7 @@ class RunSettings(Settings):
     seed: int = _field_of_tile(
         "seed", description="Seed of the patches, the training and the bootstrap."
     )
+    members: int = _field_of(TrainSettings, "members")
     tile: TileSettings = TileSettings()
     train: TrainSettings = TrainSettings()
     predict: PredictSettings = PredictSettings()
@@ -87,6 +94,9 @@ class RunSettings(Settings):
         for name, stage in STAGES.items():
             common = {field: shared[field] for field in shared if field in stage.model_fields}
             settings[name] = _merge(common, settings.get(name, {}))
+        # A network of the user's own, given for training, is trusted in prediction too.
+        if is_own_network(name := str(settings["train"].get("architecture", ""))):
+            settings["predict"].setdefault("architecture", name)
         # The validation slides are predicted too: the operating threshold is chosen on them.
         splits = settings["predict"].get("splits", PredictSettings().splits)
         settings["predict"]["splits"] = tuple(dict.fromkeys((*splits, "validation")))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..inference import PredictSettings
     from ..patching import HardSettings, PatchStore, TileSettings
     from ..phantom import PhantomSettings, PhantomSlide
-    from ..training import TrainSettings
+    from ..training import Member, TrainSettings
     from .run_settings import RunSettings
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
     "train_stage",
 ]
 
-SHOWN = ("loss", "validation_auc")  # while a training runs
+SHOWN = {"loss": "loss", "validation_auc": "validation AUC"}  # while a training runs
 
 
 def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSettings) -> int:
@@ -120,9 +120,13 @@ def _make_phantom(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
 def tile_stage(
     cohort: Cohort, store: Location, settings: TileSettings, batch: BatchSettings
 ) -> int:
-    from ..patching import slides_to_tile, tile_cohort
+    from ..patching import advise_for_slides, slides_to_tile, tile_cohort
 
     slides = slides_to_tile(cohort, settings)
+    if "mpp" not in settings.model_fields_set:
+        advice = advise_for_slides(slides, settings)
+        if advice is not None and advice.mpp != settings.mpp:
+            print_line(f"tile: {settings.mpp:g} µm/px, the default. {advice}")
     _print_workers("tile", batch)
     with slide_bar("tile", len(slides), unit="patches") as (end_slide, add_counts):
         summary = tile_cohort(
@@ -188,24 +192,41 @@ def train_stage(
             warn_of_unlikely_mpp(slide.id, slide.attributes["slide_mpp"])
     with quiet_tensorflow():
         from ..models import describe_device
-        from ..training import train
+        from ..training import plan_members
 
         device = describe_device()
+    members = plan_members(folder, settings)
     print_line(f"train: this machine, {device}")
-    with progress_bar("train", settings.examples, " patches") as progress:
+    for number, member in enumerate(members, 1):
+        stage = "train" if len(members) == 1 else f"train {number}/{len(members)}"
+        _train_model(opened, member, slides, stage=stage)
+    if len(members) > 1:
+        print_stage_line("", f"ensemble of {len(members)} members in {folder}")
+
+
+def _train_model(store: PatchStore, member: Member, slides: Cohort | None, *, stage: str) -> None:
+    from ..training import train
+
+    folder, settings = member.folder, member.settings
+    with progress_bar(stage, settings.examples, " patches") as progress:
 
         def advance(examples: int, figures: dict[str, float]) -> None:
-            shown = {name: f"{figures[name]:.3f}" for name in SHOWN if name in figures}
-            progress.set_postfix(shown, refresh=False)
+            shown = [
+                f"{words} {figures[name]:.3f}" for name, words in SHOWN.items() if name in figures
+            ]
+            progress.set_postfix_str(", ".join(shown), refresh=False)
+            if not progress.n:  # what was seen before this run counts neither as speed nor for ETA
+                progress.n = progress.initial = max(0, examples - settings.batch_size)
+                progress.last_print_n = progress.n
             progress.update(min(examples, settings.examples) - progress.n)
 
-        outcome = train(opened, folder, settings, slides=slides, on_step=advance)
+        outcome = train(store, folder, settings, slides=slides, on_step=advance)
         if not outcome.trained:
             progress.update(settings.examples)
     best = outcome.best
     state = "trained" if outcome.trained else "unchanged"
     auc = f"best validation patch AUC {best.validation_auc:.3f} after {best.examples} examples"
-    print_stage_line("train", f"{state}; {auc}")
+    print_stage_line(stage, f"{state}; {auc}")
     temperature = outcome.card.temperature
     if temperature is not None:
         print_stage_line("", f"temperature {temperature.value:.3g}, {temperature.origin}")
@@ -216,11 +237,15 @@ def predict_stage(
     cohort: Cohort, model: Path, out: Path, settings: PredictSettings, batch: BatchSettings
 ) -> int:
     from ..inference import predict_cohort, slides_to_predict, with_default_workers
-    from ..models import ModelCard
+    from ..models import Ensemble
 
-    ModelCard.load(model)  # a missing model is reported before Keras loads for seconds
+    ensemble = Ensemble.load(model)  # a missing model is reported before Keras loads for seconds
+    ensemble.check_architecture(settings.architecture)
     batch = with_default_workers(batch)
     print_line(f"predict: {_describe_prediction(settings, batch)}")
+    if len(ensemble.folders) > 1:
+        names = ", ".join(folder.name for folder in ensemble.folders)
+        print_stage_line("", f"mean of {len(ensemble.folders)} models: {names}")
     with progress_bar("predict", 0, " windows") as progress:
         windows = WindowsToPredict(slides=len(slides_to_predict(cohort, settings)))
 

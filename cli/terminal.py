@@ -23,8 +23,9 @@ __all__ = [
 ]
 
 STAGE_WIDTH = 9
-PIPE_WIDTH = 100
-BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+PIPE_INTERVAL_S = 15
+FIGURES = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+BAR, PIPE_BAR = "{l_bar}{bar}| " + FIGURES, "{l_bar} " + FIGURES
 
 
 def print_line(line: str = "", *, end: str = "\n") -> None:
@@ -81,18 +82,35 @@ def hide_warnings() -> Iterator[None]:
         logger.setLevel(before)
 
 
+class _Lines:
+    """Standard error as a bar writes to it, each state on a line of its own."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            sys.stderr.write(line + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 @contextmanager
 def progress_bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
-    """A bar named after the stage; log lines appear above it."""
-    width = None if sys.stderr.isatty() else PIPE_WIDTH
+    """A bar named after the stage; log lines appear above it. In a file it is a line now and
+    then."""
+    if sys.stderr.isatty():
+        shape = {"mininterval": 0.5, "bar_format": BAR}
+    else:
+        shape = {
+            "mininterval": PIPE_INTERVAL_S,
+            "bar_format": PIPE_BAR,
+            "file": _Lines(),
+        }
     filters = [kept for handler in logging.root.handlers for kept in handler.filters]
     with tqdm_logging_redirect(
         total=total,
         desc=f"{stage:<{STAGE_WIDTH}}",
         unit=unit,
-        ncols=width,
-        mininterval=0.5,
-        bar_format=BAR,
+        **shape,
     ) as progress:
         for kept in filters:  # the bar's handler has none
             logging.root.handlers[-1].addFilter(kept)

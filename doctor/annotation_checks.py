@@ -14,6 +14,7 @@ from shapely.geometry import MultiPolygon
 
 from ..cohort import CohortSlide
 from ..eval import EvaluateSettings, find_lesions
+from ..patching import measure_widths_um
 from ..storage import GigaslideError
 from ..wsi import DEFAULT_GROUPS, Annotation, GroupMeaning, SlideInfo, TissueMask
 from .findings import Finding, error, from_exception, note, warning
@@ -50,6 +51,8 @@ class AnnotationFacts:
     """Countable lesions, as in evaluation."""
     isolated_cells: int
     """Lesions that are too small to count."""
+    widths_um: tuple[float, ...] = ()
+    """Width of each outlined piece of tumour: the shorter side of the rectangle around it (µm)."""
 
     @classmethod
     def measure(
@@ -86,6 +89,7 @@ class AnnotationFacts:
             on_tissue_share=None if tissue is None else _share_on_tissue(tumor, tissue),
             lesions=len(lesions.measures) - isolated,
             isolated_cells=isolated,
+            widths_um=tuple(round(um, 1) for um in measure_widths_um(tumor, mpp=info.mpp)),
         )
 
 

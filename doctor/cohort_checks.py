@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from ..cohort import Cohort, CohortSlide, propose_cohort
+from ..patching import advise_patches
 from ..storage import fold_name, format_count
 from ..wsi import floor_div
 from .checkup import SlideCheckup, SplitFacts
@@ -104,6 +105,7 @@ def check_cohort(
     yield from _check_patients(cohort)
     yield from _check_training(cohort, slides, settings)
     yield from _check_prediction(cohort, settings)
+    yield from _advise_on_patches(slides, settings)
 
 
 def _check_files(slides: Sequence[SlideCheckup]) -> Iterator[Finding]:
@@ -208,4 +210,23 @@ def _check_prediction(cohort: Cohort, settings: DoctorSettings) -> Iterator[Find
             "classes",
             f"no slide labelled {' or '.join(missing)} in {splits}, so slide AUC is not defined",
             "add some, or ignore slide AUC",
+        )
+
+
+def _advise_on_patches(
+    slides: Sequence[SlideCheckup], settings: DoctorSettings
+) -> Iterator[Finding]:
+    """Advise on the µm/px of patches where none was given and another one fits better."""
+    if "mpp" in settings.tile.model_fields_set:
+        return
+    # Also slides that cannot be tiled with the default.
+    tiled = [
+        slide for slide in slides if slide.label and slide.split in (*settings.tile.splits, "")
+    ]
+    widths_um = [um for slide in tiled if slide.annotation for um in slide.annotation.widths_um]
+    mpps = [slide.pixels.mpp for slide in tiled if slide.pixels]
+    advice = advise_patches(settings.tile, mpps, widths_um)
+    if advice is not None and advice.mpp != settings.tile.mpp:
+        yield note(
+            "patches", f"{settings.tile.mpp:g} µm/px is the default, not chosen", str(advice)
         )

@@ -82,7 +82,7 @@ def _estimate_training(
     rate = _windows_per_s(settings, cores)
     validated = ceil_div(train.examples, train.validate_every) * train.validation_patches
     cost = 1 if train.recipe == "probe" else TRAINING_COST
-    seconds = (train.examples * cost + validated) / rate
+    seconds = train.members * (train.examples * cost + validated) / rate
     used = [
         slide
         for slide in slides
@@ -95,9 +95,9 @@ def _estimate_training(
     return StageEstimate(
         stage="train",
         slides=len(used),
-        items=train.examples if can_train else 0,
+        items=train.members * train.examples if can_train else 0,
         unit="examples",
-        bytes=WEIGHTS_WRITTEN * architecture.weights_bytes if can_train else 0,
+        bytes=train.members * WEIGHTS_WRITTEN * architecture.weights_bytes if can_train else 0,
         hours=seconds / 3600 if can_train else 0,
         basis=f"{train.architecture} at {round_figure(rate / cost)} patches per second, "
         "not measured",
@@ -110,7 +110,7 @@ def _estimate_prediction(
     work = [(slide, slide.predict) for slide in slides if slide.predict is not None]
     windows = sum(predict.windows for _, predict in work)
     orientations = settings.predict.orientations
-    rate = _windows_per_s(settings, cores) / orientations
+    rate = _windows_per_s(settings, cores) / orientations / settings.train.members
     reading_s = sum(
         slide.tissue_seconds
         + (predict.read_mpx / slide.tiles.mpx_per_s if slide.tiles and slide.tiles.mpx_per_s else 0)

@@ -87,7 +87,7 @@ class PredictBlocks:
             location=self.out / slide.id / HEATMAP,
             recipe=heatmap_recipe(slide, self.models.identity, self.settings),
             recipe_file=GROUP,
-            layout={"cells_per_block": self.cells_per_block},
+            layout=self._layout,
         )
 
     def open(self, slide: CohortSlide) -> AbstractContextManager[Slide]:
@@ -120,7 +120,7 @@ class PredictBlocks:
         grid = heatmap_grid(context.opened, self.settings, self.models.input_spec)
         cells = self._cells(context, number)
         stain = context.plan.data.get("stain")
-        probability, status = score_windows(
+        scores = score_windows(
             context.opened,
             grid.windows_xy(cells),
             self.load_predictor(),
@@ -128,11 +128,10 @@ class PredictBlocks:
             stain=StainFit.from_json(stain) if stain else None,
             threads=min(READING_THREADS, self.threads or available_cores()),
         )
-        scores = [None if np.isnan(score) else score for score in probability.tolist()]
-        return BlockRecord(
-            counts={"windows": len(cells)},
-            notes={"probability": scores, "status": status.tolist()},
-        )
+        notes = {"probability": _to_json(scores.probability), "status": scores.status.tolist()}
+        if scores.spread is not None:
+            notes["spread"] = _to_json(scores.spread)
+        return BlockRecord(counts={"windows": len(cells)}, notes=notes)
 
     def assemble(
         self, context: SlideContext[CohortSlide], records: Mapping[int, BlockRecord]
@@ -140,17 +139,18 @@ class PredictBlocks:
         plan = context.plan.data
         content = read_file(context.partial.folder, INITIAL_STATUS) or b""
         status = np.frombuffer(content, np.uint8).reshape(plan["shape"]).copy()
-        probability = np.full(status.shape, np.nan, np.float32)
+        values = {name: np.full(status.shape, np.nan, np.float32) for name in self._values}
         for number, record in records.items():
             at = tuple(self._cells(context, number).T)
-            probability[at] = record.notes["probability"]
+            for name, filled in values.items():
+                filled[at] = record.notes[name]
             status[at] = record.notes["status"]
         if plan["cells"] and not (status == CellStatus.SCORED).any():
             context.partial.discard()  # so that a later run reads them again
             raise _explain_no_score(context.slide, status)
         heatmap = Heatmap(
-            probability=probability,
             status=status,
+            **values,
             model_hash=self.models.hash,
             **{name: _as_tuple(value) for name, value in plan["fields"].items()},
         )
@@ -181,6 +181,17 @@ class PredictBlocks:
             counts={**counts, "detections": detections},
         )
 
+    @property
+    def _values(self) -> tuple[str, ...]:
+        """Arrays of a heatmap that the blocks score."""
+        return ("probability", "spread") if len(self.models.folders) > 1 else ("probability",)
+
+    @property
+    def _layout(self) -> dict[str, Any]:
+        # Blocks of an ensemble that were scored before heatmaps had a spread lack it.
+        has_spread = {"spread": True} if "spread" in self._values else {}
+        return {"cells_per_block": self.cells_per_block, **has_spread}
+
     def _cells(self, context: SlideContext[CohortSlide], number: int) -> np.ndarray:
         """Cells of one block, (N, 2) int32 (row, column)."""
         first = number * self.cells_per_block
@@ -196,7 +207,10 @@ class PredictBlocks:
             ModelError: it cannot be loaded, or the model folder changed.
         """
         predictor = load_predictor(
-            self.models.folders, runtime=self.settings.runtime, threads=self.threads
+            self.models.folders,
+            runtime=self.settings.runtime,
+            threads=self.threads,
+            architecture=self.settings.architecture,
         )
         if predictor.hash != self.models.hash:
             folders = ", ".join(map(str, self.models.folders))
@@ -228,6 +242,11 @@ def _explain_no_score(slide: CohortSlide, status: np.ndarray) -> SlideError:
         f"{format_location(slide.path)}: no cell has a probability: {' and '.join(facts)}; "
         + ("copy the file again" if unreadable else "train the model again")
     )
+
+
+def _to_json(values: np.ndarray) -> list[float | None]:
+    """Values as plain JSON, None for NaN."""
+    return [None if np.isnan(value) else value for value in values.tolist()]
 
 
 def _as_tuple(value: Any) -> Any:

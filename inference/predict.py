@@ -47,7 +47,8 @@ def predict_cohort(
 
     Raises:
         SettingsError: no slide to predict.
-        ModelError: a model folder is damaged, or the backend of Keras is not installed.
+        ModelError: a model folder is damaged, a network of somebody's own was not given, or the
+            backend of Keras is not installed.
         StoreError: the disk is full.
         ClusterError: another run predicts into this folder, or workers or scheduler are gone.
         Stopped: a signal asked to stop.
@@ -58,6 +59,7 @@ def predict_cohort(
         raise SettingsError(f"no slide to predict: none has its split among {wanted}; see --splits")
     choose_backend()
     ensemble = Ensemble.load(models)
+    ensemble.check_architecture(settings.architecture)
     ensemble.check_weights()
     batch = with_default_workers(batch)
     with open_run_folder(out, batch) as folder:

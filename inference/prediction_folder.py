@@ -56,7 +56,7 @@ EXPORT_SETTINGS = (
     "radius_um",
     "threshold",
 )  # of the exports only: the heatmap stays if they change
-NOT_IN_RECIPES = ("splits", "batch_size", "runtime")
+NOT_IN_RECIPES = ("splits", "batch_size", "runtime", "architecture")
 COUNTS = {
     "cells": CellStatus.SCORED,
     "unreadable": CellStatus.UNREADABLE,

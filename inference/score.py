@@ -26,6 +26,7 @@ from .read_ahead import read_ahead
 from .settings import PredictSettings
 
 __all__ = [
+    "WindowScores",
     "cells_per_call",
     "find_cells",
     "fit_slide_stain",
@@ -49,18 +50,26 @@ def predict_slide(
         SpacingError: the slide is coarser than the model's µm/px.
     """
     grid, status = find_cells(slide, predictor.spec, settings)
-    probability = np.full(status.shape, np.nan, np.float32)
     cells = np.argwhere(status == CellStatus.NOT_YET)
     at, xy = tuple(cells.T), grid.windows_xy(cells)
     stain = fit_slide_stain(slide, xy, predictor.spec, settings)
-    probability[at], status[at] = score_windows(slide, xy, predictor, settings, stain=stain)
+    scores = score_windows(slide, xy, predictor, settings, stain=stain)
+    status[at] = scores.status
     return Heatmap(
         slide=slide_id,
-        probability=probability,
+        probability=fill_cells(status.shape, at, scores.probability),
         status=status,
+        spread=None if scores.spread is None else fill_cells(status.shape, at, scores.spread),
         model_hash=predictor.hash,
         **heatmap_fields(slide, grid),
     )
+
+
+def fill_cells(shape: tuple[int, ...], at: tuple[np.ndarray, ...], values: Any) -> np.ndarray:
+    """Return float32 values at cells (rows, columns) of a heatmap, and NaN elsewhere."""
+    filled = np.full(shape, np.nan, np.float32)
+    filled[at] = values
+    return filled
 
 
 def find_cells(
@@ -138,6 +147,18 @@ def cells_per_call(settings: PredictSettings) -> int:
     return max(1, settings.batch_size // settings.orientations)
 
 
+@dataclass(frozen=True, kw_only=True)
+class WindowScores:
+    """Scores of N windows; NaN for those without."""
+
+    probability: np.ndarray
+    """(N,) float32, the mean over orientations and members."""
+    status: np.ndarray
+    """(N,) uint8, values of `CellStatus`."""
+    spread: np.ndarray | None = None
+    """(N,) float32, see `Heatmap.spread`."""
+
+
 def score_windows(
     slide: Slide,
     xy: np.ndarray,
@@ -146,9 +167,8 @@ def score_windows(
     *,
     stain: StainFit | None = None,
     threads: int = 1,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return probability (N,) float32 and status (N,) uint8 of windows with top left corners xy,
-    (N, 2) integer level-0 (x, y) of the finest scale.
+) -> WindowScores:
+    """Score windows with top left corners xy, (N, 2) integer level-0 (x, y) of the finest scale.
 
     stain is the fit of the slide, for a network that takes normalised pixels.
 
@@ -156,17 +176,22 @@ def score_windows(
     computes. At most four batches are in memory.
     """
     probability = np.full(len(xy), np.nan, np.float32)
+    spread = np.full(len(xy), np.nan, np.float32) if predictor.members else None
     status = np.full(len(xy), CellStatus.UNREADABLE, np.uint8)
     patches = slide.read_concentric(
         xy, predictor.spec, allow_upsampling=settings.allow_upsampling, threads=threads
     )
     with closing(read_ahead(_batches(patches, settings, stain))) as batches:
         for batch in batches:
-            scores = predictor(batch.windows)[:, predictor.spec.tumor].astype(np.float64)
-            mean = scores.reshape(settings.orientations, -1).mean(axis=0)[: len(batch.indices)]
+            scores = predictor.score_members(batch.windows)[..., predictor.spec.tumor]
+            by_turn = scores.astype(np.float64).reshape(len(scores), settings.orientations, -1)
+            of_members = by_turn.mean(axis=1)[:, : len(batch.indices)]
+            mean = of_members.mean(axis=0)
             probability[batch.indices] = mean
+            if spread is not None:
+                spread[batch.indices] = of_members.std(axis=0)
             status[batch.indices] = np.where(np.isnan(mean), CellStatus.FAILED, CellStatus.SCORED)
-    return probability, status
+    return WindowScores(probability=probability, status=status, spread=spread)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,9 @@ class PredictSettings(Settings):
     runtime: RuntimeName = "auto"
     """Runtime of the network. auto is OpenVINO on a CPU (probabilities equal Keras's to 1e-5) and
     Keras on a GPU."""
+    architecture: str = ""
+    """Module and function (module:function) of a network of your own, as given to gigaslide train.
+    Default: the network is one of gigaslide's."""
     min_tissue: float = Field(default=0.5, ge=0, le=1)
     """Minimum share of tissue in a cell; others are background."""
     tissue: TissueSettings = TissueSettings()

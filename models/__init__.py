@@ -15,6 +15,7 @@ from .architectures import (
 from .backend import choose_backend, prepare_keras
 from .card import (
     CARD,
+    ENSEMBLE,
     WEIGHTS,
     ModelCard,
     OperatingThreshold,
@@ -25,9 +26,10 @@ from .card import (
 from .check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
 from .describe import describe_model
 from .device import describe_device
-from .ensemble import Ensemble
+from .ensemble import Ensemble, EnsembleCard, find_members
 from .export import EXPORT_FORMATS, ExportFormat, export_model
 from .initial_weights import fill_network, hash_initial_weights
+from .own_network import is_own_network, refuse_other_network
 from .predictor import Predictor, load_network, load_predictor
 from .runtimes import RUNTIMES, Forward, RuntimeName
 from .temperature import scale_probabilities, with_temperature
@@ -36,6 +38,7 @@ __all__ = [
     "ARCHITECTURES",
     "CARD",
     "CHECK",
+    "ENSEMBLE",
     "EXPORT_FORMATS",
     "RUNTIMES",
     "WEIGHTS",
@@ -43,6 +46,7 @@ __all__ = [
     "ArchitectureName",
     "CheckRow",
     "Ensemble",
+    "EnsembleCard",
     "ExportFormat",
     "Forward",
     "ModelCard",
@@ -60,13 +64,16 @@ __all__ = [
     "export_model",
     "fill_network",
     "find_architecture",
+    "find_members",
     "hash_initial_weights",
     "hash_weights",
+    "is_own_network",
     "keep_large_buffers",
     "load_network",
     "load_predictor",
     "parameter_counts",
     "prepare_keras",
+    "refuse_other_network",
     "scale_probabilities",
     "score_in_batches",
     "with_temperature",

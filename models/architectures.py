@@ -6,15 +6,16 @@ it does to the pixels first is inside it. Nothing here imports Keras before a ne
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from ..storage import ModelError, Settings
 from ..wsi import InputSpec
 from .backend import prepare_keras
+from .own_network import build_own_network, is_own_network
 
 if TYPE_CHECKING:
     import keras
@@ -189,16 +190,20 @@ networks of keras.applications."""
 if TYPE_CHECKING:
     ArchitectureName = str
 else:
-    ArchitectureName = Literal[tuple(ARCHITECTURES)]
-    """Name in `ARCHITECTURES`."""
+    OwnName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    ArchitectureName = Literal[tuple(ARCHITECTURES)] | OwnName
+    """Name in `ARCHITECTURES`, or module:function, see `own_network`."""
 
 
 def find_architecture(name: str) -> Architecture:
-    """Look up an architecture.
+    """Look up an architecture. Facts about a network of the user's own, which is not imported, are
+    those of compact: a guess for estimates.
 
     Raises:
         ModelError: unknown name.
     """
+    if is_own_network(name):
+        return replace(ARCHITECTURES["compact"], preprocessing=f"that of {name}")
     if name not in ARCHITECTURES:
         raise ModelError(
             f"architecture {name!r} is unknown; known are {', '.join(sorted(ARCHITECTURES))}"
@@ -207,20 +212,26 @@ def find_architecture(name: str) -> Architecture:
 
 
 def build_network(
-    name: str, spec: InputSpec, options: Mapping[str, Any] | None = None
+    name: str, spec: InputSpec, options: Mapping[str, Any] | None = None, *, trusted: str = ""
 ) -> "keras.Model":
     """Build a network with random weights: (N, scales, P, P, 3) RGB → (N, classes) probabilities.
 
+    trusted: architecture that the user gave; only that may be a module:function to import.
+
     Raises:
-        ModelError: unknown architecture or options, windows that it cannot take, or no backend of
-            Keras.
+        ModelError: unknown architecture or options, windows that it cannot take, a network of
+            somebody's own that is not trusted or does not fit, or no backend of Keras.
     """
+    if is_own_network(name) and name != trusted:
+        raise ModelError(f"architecture {name}: is code outside gigaslide, and was not asked for")
     prepare_keras()
     architecture = find_architecture(name)
     try:
         checked = NetworkOptions.model_validate(dict(options or {}))
     except ValidationError as error:
         raise ModelError(f"architecture {name}: options cannot be used: {error}") from error
+    if is_own_network(name):
+        return build_own_network(name, spec, checked)
     least_px = architecture.min_patch_px * checked.shrink
     if spec.patch_px < least_px:
         raise ModelError(

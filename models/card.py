@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CARD",
+    "ENSEMBLE",
     "WEIGHTS",
     "ModelCard",
     "OperatingThreshold",
@@ -28,6 +29,7 @@ __all__ = [
 
 CARD = "card.json"
 WEIGHTS = "model.weights.h5"
+ENSEMBLE = "ensemble.json"  # card of a folder of model folders, see `ensemble`
 OLD_WIDTHS = {"full": "inception_v3", "small": "inception_v3_small"}
 
 
@@ -81,7 +83,8 @@ class ModelCard(BaseModel):
 
     format: Literal["gigaslide-model/2"] = "gigaslide-model/2"
     architecture: str
-    """Name in `ARCHITECTURES`."""
+    """Name in `ARCHITECTURES`, or module:function of a network of the user's own, which is only
+    recorded: a card never makes gigaslide import it."""
     options: dict[str, Any] = {}
     """Options of the architecture."""
     input_spec: InputSpec
@@ -126,6 +129,11 @@ class ModelCard(BaseModel):
         except ModelError as error:
             raise ModelError(f"{folder}: {error}; update gigaslide") from error
         except (OSError, ValueError, KeyError) as error:
+            if (folder / ENSEMBLE).is_file():
+                raise ModelError(
+                    f"{folder}: is an ensemble, and a single model is needed; give one of its "
+                    f"members, such as {folder / 'member_1'}"
+                ) from error
             why = (
                 "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
                 if isinstance(error, ValidationError)

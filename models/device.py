@@ -20,7 +20,7 @@ def describe_device(*, openvino: bool = False) -> str:
     prepare_keras()
     import keras
 
-    gpus = len(keras.distribution.list_devices("gpu"))
+    gpus = _count_gpus()
     backend = keras.config.backend()
     device = "CPU" if not gpus else "GPU" if gpus == 1 else f"{gpus} GPUs"
     return f"{LIBRARIES.get(backend, backend)} on {device}"
@@ -33,6 +33,17 @@ def has_gpu() -> bool:
     if sys.platform == "linux" and not any(any(Path("/dev").glob(name)) for name in drivers):
         return False
     prepare_keras()
+    return _count_gpus() > 0
+
+
+def _count_gpus() -> int:
     import keras
 
-    return bool(keras.distribution.list_devices("gpu"))
+    backend = keras.config.backend()
+    if backend == "torch":  # of which Keras lists no devices
+        import torch  # pyright: ignore[reportMissingImports]
+
+        return torch.cuda.device_count()
+    if backend == "jax":  # which fails where a kind is asked for that is not there
+        return sum(name.startswith("gpu") for name in keras.distribution.list_devices())
+    return len(keras.distribution.list_devices("gpu"))

@@ -46,7 +46,11 @@ NOISE_WINDOWS = 4
 
 
 def export_model(
-    folder: Path, out: Path, formats: Sequence[ExportFormat] = EXPORT_FORMATS
+    folder: Path,
+    out: Path,
+    formats: Sequence[ExportFormat] = EXPORT_FORMATS,
+    *,
+    architecture: str = "",
 ) -> dict[str, float]:
     """Export a model folder into a folder that appears whole or not at all; return the largest
     difference of a probability from Keras's by format.
@@ -54,6 +58,7 @@ def export_model(
     out holds model.onnx, or model.xml and model.bin, a copy of the card, and export.json, which
     tells input, output and differences. The input is (N, P, P, 3) uint8 RGB, for several scales (N,
     scales, P, P, 3), the finest first; the output is (N, classes) float32 probabilities.
+    architecture: see `load_network`.
 
     Raises:
         ModelError: a damaged model, a package that is not installed, a network that a format
@@ -66,8 +71,9 @@ def export_model(
         _check_packages()
     refuse_foreign_folder(out, known_by=EXPORT)
     card = ModelCard.load(folder)
-    predictor = load_predictor(folder, runtime="keras")
-    network = _with_byte_input(load_network(folder, card), card)
+    predictor = load_predictor(folder, runtime="keras", architecture=architecture)
+    network = load_network(folder, card, architecture=architecture)
+    network = _with_byte_input(network, card)
     batches = _draw_batches(card)
     with atomic_folder(out, known_by=EXPORT) as partial:
         differences = {}

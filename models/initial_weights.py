@@ -18,7 +18,7 @@ import numpy as np
 
 from ..storage import ModelError, format_count
 from .architectures import find_architecture
-from .card import CARD, WEIGHTS, ModelCard
+from .card import CARD, ENSEMBLE, WEIGHTS, ModelCard
 
 if TYPE_CHECKING:
     import h5py
@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 IMAGENET = "imagenet"
 TOWER = re.compile(r"^layers/functional(_\d+)?/")  # a network within the network, as Keras saves it
 OPTIMISER = "optimizer/"
+IN_ARCHIVE = "model.weights.h5"  # of a .keras file
+MOST_COPIES = 8  # of a network's numbers in a file: its optimiser's, another classifier
+SPARE_BYTES = 64_000_000
 DIVIDED_TWICE = {f"EfficientNetB{number}" for number in range(8)}
 """Networks whose ImageNet weights hold a standard deviation where the variance belongs."""
 
@@ -48,7 +51,10 @@ def fill_network(network: "keras.Model", architecture: str, source: str) -> None
     import h5py
 
     with tempfile.TemporaryDirectory() as folder:
-        given = _read_imagenet(network, architecture) if source == IMAGENET else _read(Path(source))
+        if source == IMAGENET:
+            given = _read_imagenet(network, architecture)
+        else:
+            given = _read(Path(source), most_bytes=MOST_COPIES * 4 * network.count_params())
         path = Path(folder) / WEIGHTS
         network.save_weights(path)
         with h5py.File(path, "r+") as file:
@@ -87,6 +93,8 @@ def hash_initial_weights(source: str) -> str:
 
 
 def _locate(source: Path) -> Path:
+    if (source / ENSEMBLE).is_file():
+        raise ModelError(f"{source}: is an ensemble; give one of its members, {source}/member_1")
     path = source / WEIGHTS if (source / CARD).exists() else source
     if not path.is_file():
         raise ModelError(
@@ -96,22 +104,33 @@ def _locate(source: Path) -> Path:
     return path
 
 
-def _read(source: Path) -> dict[str, np.ndarray]:
+def _read(source: Path, *, most_bytes: int | None = None) -> dict[str, np.ndarray]:
+    """Read the arrays of a file by their place; no more than `most_bytes` and a few megabytes."""
     import h5py
 
     path = _locate(source)
+    most = None if most_bytes is None else most_bytes + SPARE_BYTES
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                content = archive.read("model.weights.h5")
+                _refuse_size(archive.getinfo(IN_ARCHIVE).file_size, most)
+                content = archive.read(IN_ARCHIVE)
         else:
             content = path.read_bytes()
         with h5py.File(io.BytesIO(content), "r") as file:
-            return {place: dataset[...] for place, dataset in _arrays(file)}
+            arrays = dict(_arrays(file))
+            _refuse_size(sum(dataset.nbytes for dataset in arrays.values()), most)
+            return {place: dataset[...] for place, dataset in arrays.items()}
     except Exception as error:  # damaged bytes raise errors of zipfile, zlib and HDF5
         raise ModelError(
             f"{path}: not weights that Keras 3 saved ({error}); give a .weights.h5 or .keras file"
         ) from error
+
+
+def _refuse_size(found: int, most: int | None) -> None:
+    """Pass unless a file unpacks to far more than its network needs."""
+    if most is not None and found > most:
+        raise ValueError(f"it unpacks to {found / 1e6:.0f} MB, its network needs {most / 1e6:.0f}")
 
 
 def _arrays(file: "h5py.File") -> Iterator[tuple[str, "h5py.Dataset"]]:

@@ -11,6 +11,8 @@ import numpy as np
 import openvino
 from openvino.preprocess import PrePostProcessor
 
+from ..storage import ModelError
+
 if TYPE_CHECKING:
     import keras
 
@@ -43,7 +45,18 @@ class ConvertedNetwork:
 
 
 def start_openvino(network: "keras.Model", threads: int | None) -> ConvertedNetwork:
-    """Convert a network, which takes some ten seconds, and return its forward pass."""
+    """Convert a network, which takes some ten seconds, and return its forward pass.
+
+    Raises:
+        ModelError: the backend of Keras is JAX.
+    """
+    import keras
+
+    if keras.backend.backend() == "jax":
+        raise ModelError(
+            "OpenVINO does not read what Keras exports on JAX; with KERAS_BACKEND=tensorflow it "
+            "converts this model, and later runs on any backend take that from the cache"
+        )
     with tempfile.TemporaryDirectory() as folder, without_telemetry():
         path = Path(folder) / "network.xml"
         network.export(str(path), format="openvino", verbose=False)

@@ -18,14 +18,7 @@ from .device import has_gpu
 if TYPE_CHECKING:
     import keras
 
-__all__ = [
-    "AUTO",
-    "LARGEST_DIFFERENCE",
-    "RUNTIMES",
-    "Forward",
-    "RuntimeName",
-    "start_runtime",
-]
+__all__ = ["AUTO", "LARGEST_DIFFERENCE", "RUNTIMES", "Forward", "RuntimeName", "start_runtime"]
 
 logger = logging.getLogger(__name__)
 

@@ -1,12 +1,13 @@
 """Choice of patches, and the Zarr store that holds them."""
 
+from .advice import PatchAdvice, advise_for_slides, advise_patches, measure_widths_um
 from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
 from .hard_negatives import add_hard_negatives
 from .index import index_cohort
 from .inventory import Damage, StoreCheck, inventory, totals, verify_store
 from .live_patches import LivePatches
 from .metadata import SlidePatches
-from .montage import montage, save_montage
+from .montage import CLASS_COLOURS, montage, save_montage
 from .plan import plan_patches
 from .sampling import Candidates, candidates, choose, slide_rng
 from .settings import AugmentSettings, HardSettings, TileSettings
@@ -15,23 +16,28 @@ from .tile import slides_to_tile, tile_cohort, tile_slide
 from .write import stored_bytes
 
 __all__ = [
+    "CLASS_COLOURS",
     "AugmentSettings",
     "Augmentation",
     "Candidates",
     "Damage",
     "HardSettings",
     "LivePatches",
+    "PatchAdvice",
     "PatchStore",
     "SlidePatches",
     "StoreCheck",
     "TileSettings",
     "add_hard_negatives",
+    "advise_for_slides",
+    "advise_patches",
     "candidates",
     "centre_crop",
     "choose",
     "draw_augmentation",
     "index_cohort",
     "inventory",
+    "measure_widths_um",
     "montage",
     "patch_rng",
     "plan_patches",

@@ -119,7 +119,7 @@ def test_each_orientation_is_scaled_before_the_mean(coded_slide):
     settings = PredictSettings(orientations=8, batch_size=16)
     xy = np.array([[130, 301], [700, 90]])
     with open_slide(coded_slide) as slide:
-        found, _ = score_windows(slide, xy, predictor, settings)
+        found = score_windows(slide, xy, predictor, settings).probability
         windows = dict(slide.read_windows(xy, size=75, mpp=0.5))
     for index, score in enumerate(found):
         turned = np.stack([orient(windows[index], number)[None] for number in range(8)])

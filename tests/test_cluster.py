@@ -12,12 +12,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import pytest
 from gigaslide.batch import BatchSettings, clusters
+from gigaslide.cli.config import format_config
 from gigaslide.patching import PatchStore, tile_cohort
+from gigaslide.training import train
 from sums import COLUMNS, Column, contents, expected, run
 from test_batch_blocks import journal
 from tiling import SETTINGS, content_hash
+from training_store import SHORT, make_store
 
 ROOT = Path(__file__).resolve().parents[1]
 ON_SLURM = {"cluster": "slurm", "memory_gb": 1, "interface": "lo", "walltime": "00:10:00"}
@@ -122,6 +126,52 @@ def test_tiling_on_slurm_gives_the_content_hash_of_tiling_here(slurm, cohort, ti
     assert summary.exit_status == 0
     assert content_hash(PatchStore(tmp_path / "store")) == content_hash(tiled[0])
     wait_for_no_jobs()
+
+
+def test_training_as_a_job_that_is_stopped_once_ends_with_the_weights_of_one_here(slurm, tmp_path):
+    store = make_store(tmp_path)
+    settings = SHORT.model_copy(update={"examples": 640, "checkpoint_minutes": 0.0})
+    config = tmp_path / "settings.yaml"
+    config.write_text(format_config("train", {"settings": settings}))
+    given = ["--config", str(config), "train", str(store.path), str(tmp_path / "model")]
+    where = ["--cluster", "slurm", "--gpus", "1", "--memory-gb", "2", "--walltime", "00:10:00"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gigaslide.cli", *given, *where],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as command:
+        checkpoints = tmp_path / "model.checkpoint"
+        deadline = time.monotonic() + TIMEOUT_S
+        while not list(checkpoints.glob("step_*")):
+            assert command.poll() is None, command.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        subprocess.run(["scancel", "--batch", "--signal=TERM", *jobs()], timeout=20, check=True)
+        said = command.communicate(timeout=TIMEOUT_S)[0]
+    assert command.returncode == 0, said
+    assert said.count("is submitted; its log is") == 2
+    assert "ended with 143; the command is submitted again" in said
+    assert "training continues after" in said
+    assert "trained; best validation patch AUC" in said
+    train(store, tmp_path / "here", settings)
+    assert read_arrays(tmp_path / "model") == read_arrays(tmp_path / "here")
+    wait_for_no_jobs()
+
+
+def read_arrays(model: Path) -> dict[str, bytes]:
+    """Every array of weights of a model, by its name in the file."""
+    arrays: dict[str, bytes] = {}
+    with h5py.File(model / "last.weights.h5") as file:
+        file.visititems(
+            lambda name, found: (
+                arrays.update({name: found[()].tobytes()})
+                if isinstance(found, h5py.Dataset)
+                else None
+            )
+        )
+    assert arrays
+    return arrays
 
 
 def test_sbatch_template_runs_a_command_that_a_signal_stops_and_the_next_job_completes(

@@ -107,3 +107,8 @@ def test_paths_that_contributing_names_exist():
     assert len(paths) > 30
     missing = {path for path in paths if not list(ROOT.glob(path.rstrip("/")))}
     assert not missing - {"../shared/data"}
+
+
+def test_the_site_has_a_page_for_every_command():
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"- commands/{name}.md" not in nav] == []

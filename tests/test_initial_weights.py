@@ -1,5 +1,7 @@
 """Weights that a training begins with: from a model folder, a file, a single tower."""
 
+import pickle
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -132,6 +134,38 @@ def test_fault_42_arrays_of_other_files_are_refused(tmp_path, kind):
             file.create_virtual_dataset("layers/more", layout)
     with pytest.raises(ModelError, match="lies in another file"):
         fill_network(network_of(0), "tiny", str(path))
+
+
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+def test_fault_42_a_file_that_unpacks_to_far_more_than_its_network_is_refused(tmp_path, kind):
+    path = tmp_path / f"bomb.{kind}"
+    if kind == "keras":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("model.weights.h5", bytes(100_000_000))
+    else:
+        with h5py.File(path, "w") as file:  # chunks that were never written
+            file.create_dataset("layers/a", (10**12,), np.float32, chunks=(1024,))
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(ModelError, match="unpacks to"):
+        fill_network(network_of(0), "tiny", str(path))
+
+
+def test_fault_42_a_pickle_and_paths_out_of_an_archive_do_nothing(tmp_path):
+    class Canary:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "canary"), "w"))
+
+    path = tmp_path / "their.weights.h5"
+    path.write_bytes(pickle.dumps(Canary()))
+    with pytest.raises(ModelError, match="not weights"):
+        fill_network(network_of(0), "tiny", str(path))
+    path = tmp_path / "inner" / "their.keras"
+    path.parent.mkdir()
+    network_of(1).save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../canary", "slipped out")
+    fill_network(network_of(0), "tiny", str(path))
+    assert not (tmp_path / "canary").exists()
 
 
 def test_a_damaged_keras_file_is_refused(tmp_path):

@@ -111,6 +111,15 @@ def test_fault_40_a_stopped_training_goes_on_to_the_same_weights(store, tmp_path
     assert_same_weights(store, whole, tmp_path / "model")
 
 
+def test_a_training_stopped_before_its_first_validation_goes_on(store, tmp_path, whole):
+    with pytest.raises(StopError):
+        train(store, tmp_path / "model", AVERAGED, on_step=stop_after(16))
+    seen = []
+    train(store, tmp_path / "model", AVERAGED, on_step=lambda examples, _: seen.append(examples))
+    assert seen == [32, 48, 64, 80, 96]
+    assert_same_weights(store, whole, tmp_path / "model")
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
 def test_faults_39_40_a_killed_training_goes_on_to_the_same_weights(
     store, tmp_path, whole, number, status
@@ -140,6 +149,16 @@ def test_faults_39_40_a_killed_training_goes_on_to_the_same_weights(
     assert_same_weights(store, whole, model)
     one, other = (pd.read_csv(folder / "history.csv")[FIGURES] for folder in (whole, model))
     np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_a_training_stopped_before_its_first_validation_continues(store, tmp_path, whole):
+    with pytest.raises(StopError):
+        train(store, tmp_path / "model", AVERAGED, on_step=stop_after(16))
+    assert find_checkpoints(tmp_path / "model.checkpoint")[0].name == "step_00000001"
+    seen = []
+    train(store, tmp_path / "model", AVERAGED, on_step=lambda examples, _: seen.append(examples))
+    assert seen[0] == 32
+    assert_same_weights(store, whole, tmp_path / "model")
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(store, tmp_path, whole, caplog):

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .members import Member, plan_members
 from .model_check import check_with_patches, draw_validation_patches
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
@@ -10,10 +11,11 @@ from .threshold import choose_threshold
 from .trackers import check_trackers
 
 if TYPE_CHECKING:
-    from .loop import TrainOutcome, train
+    from .loop import TrainOutcome, is_trained, train
 
 __all__ = [
     "Batch",
+    "Member",
     "Sampler",
     "TrainOutcome",
     "TrainSettings",
@@ -21,13 +23,15 @@ __all__ = [
     "check_with_patches",
     "choose_threshold",
     "draw_validation_patches",
+    "is_trained",
+    "plan_members",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # Keras takes seconds to import: whoever only makes settings does not pay for it.
-    if name in ("TrainOutcome", "train"):
+    if name in ("TrainOutcome", "is_trained", "train"):
         from ..models import prepare_keras
 
         prepare_keras()

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 LIMITS = (0.05, 20.0)
 LEAST = 1e-37  # of a probability whose logarithm is taken
-BINS = 15  # of the expected calibration error
+BINS = 10  # of the expected calibration error
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> Temperature:

@@ -38,6 +38,7 @@ __all__ = [
     "checkpoint_folder",
     "find_checkpoints",
     "move_aside",
+    "read_recipe",
 ]
 
 logger = logging.getLogger(__name__)
@@ -114,12 +115,9 @@ class Checkpoints:
     def differences(self) -> list[str] | None:
         """Return the differences of the recipe that made them, as text: none (an empty list) if the
         training can continue, None if there is no checkpoint.
-
-        Raises:
-            StoreError: the recipe file is damaged.
         """
         for folder in self.find():
-            made = Recipe.load(folder / RECIPE)
+            made = read_recipe(folder)
             if made is not None:
                 return made.differences(self.recipe)
         earlier = Recipe.load(self.folder / RECIPE)  # of a version that kept one checkpoint
@@ -193,6 +191,15 @@ class Checkpoints:
 def checkpoint_folder(model: Path) -> Path:
     """Return the folder of a model's checkpoints."""
     return model.with_name(f"{model.name}.checkpoint")
+
+
+def read_recipe(folder: Path) -> Recipe | None:
+    """Return the recipe of a checkpoint or a model; None where there is none, or a damaged one."""
+    try:
+        return Recipe.load(folder / RECIPE)
+    except StoreError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def find_checkpoints(folder: Path) -> list[Path]:

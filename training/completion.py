@@ -14,15 +14,18 @@ __all__ = ["complete_model"]
 logger = logging.getLogger(__name__)
 
 
-def complete_model(folder: Path, patches: Batch, *, batch_size: int, calibrate: bool) -> None:
+def complete_model(
+    folder: Path, patches: Batch, *, batch_size: int, calibrate: bool, architecture: str
+) -> None:
     """Fit or remove the temperature of the model in a folder, check it, and write card and check.
 
     The network is loaded as prediction does, whatever devices and float type trained it. patches
     are those of the validation. A card whose temperature changes loses its operating threshold,
-    which was chosen on other probabilities. Warnings of the check are logged.
+    which was chosen on other probabilities. Warnings of the check are logged. architecture: see
+    `load_network`.
     """
     card, temperature = ModelCard.load(folder), None
-    predict: Any = load_network(folder, card).predict_on_batch
+    predict: Any = load_network(folder, card, architecture=architecture).predict_on_batch
     if calibrate:
         probabilities = score_in_batches(predict, patches.patches, batch_size)
         temperature = fit_temperature(probabilities, patches.labels)

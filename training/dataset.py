@@ -28,6 +28,8 @@ class BatchDataset(keras.utils.PyDataset):
         super().__init__(workers=threads, use_multiprocessing=False, max_queue_size=QUEUE)
         self.sampler, self.start, self.stop = sampler, start, stop
         self.monitor = monitor
+        self.problem: Exception | None = None
+        """Error of a batch that could not be drawn, which Keras passes on without its cause."""
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -35,7 +37,11 @@ class BatchDataset(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw one batch: patches (N, scales, P, P, 3) uint8, and for each class whether a patch is
         of it: (N, classes) float32."""
-        batch = self.sampler.draw(self.start + index)
+        try:
+            batch = self.sampler.draw(self.start + index)
+        except Exception as error:
+            self.problem = self.problem or error
+            raise
         if self.monitor is not None:
             self.monitor.add(index, batch)
         return batch.patches, one_hot(batch.labels)

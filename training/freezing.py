@@ -18,13 +18,16 @@ def freeze_layers(network: keras.Model, settings: TrainSettings, *, step: int) -
     begin to learn: a few batches of new pictures would spoil the statistics of millions.
 
     Raises:
-        SettingsError: no layer of that name.
+        SettingsError: no layer of that name, or layers of one tower among several.
     """
-    layers = list(_leaves(network))
-    for layer in layers:
-        layer.trainable = True
     if settings.freeze == "none":
         return
+    layers = list(_leaves(network))
+    if settings.freeze != "towers" and network.input_shape[1] > 1:
+        raise SettingsError(
+            f"freeze {settings.freeze}: this network has a tower for each scale; give towers "
+            "or none"
+        )
     frozen = layers[: _first_to_learn(layers, settings.freeze)]
     unfrozen = settings.unfreeze_step is not None and step >= settings.unfreeze_step
     for layer in frozen:

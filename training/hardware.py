@@ -12,7 +12,13 @@ from ..storage import ModelError, SettingsError
 from .sampler import Batch
 from .settings import TrainSettings
 
-__all__ = ["check_against_float32", "float_type", "spread_over_devices"]
+__all__ = [
+    "check_against_float32",
+    "check_backend",
+    "divide_batches",
+    "float_type",
+    "spread_over_devices",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -33,16 +39,51 @@ def float_type(settings: TrainSettings) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
+def check_backend(settings: TrainSettings) -> None:
+    """Refuse what the backend of Keras cannot do.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    if settings.xla and keras.backend.backend() == "torch":
+        raise SettingsError(
+            "xla: Keras cannot compile a training with XLA on PyTorch; leave --xla out, or set "
+            "KERAS_BACKEND to tensorflow or jax"
+        )
+
+
 def spread_over_devices(count: int) -> Any:
     """Return a context in which a network is built and compiled so that each step divides its batch
-    over that many devices: the GPUs, or without any the logical CPUs.
+    over that many devices: the GPUs, or without any the logical CPUs. On JAX, `divide_batches` does
+    so.
 
     Raises:
         SettingsError: fewer devices are there, or the backend cannot.
     """
-    backend = keras.backend.backend()
     if count == 1:
         return nullcontext()
+    found = _find_devices(count)
+    if keras.backend.backend() == "jax":
+        return nullcontext()
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(found).scope()
+
+
+def divide_batches(count: int) -> Any:
+    """Return a context in which networks are built, filled and trained so that on JAX each step
+    divides its batch over that many devices. Other backends need none.
+
+    Raises:
+        SettingsError: fewer devices are there.
+    """
+    if count == 1 or keras.backend.backend() != "jax":
+        return nullcontext()
+    return keras.distribution.DataParallel(devices=_find_devices(count)).scope()
+
+
+def _find_devices(count: int) -> list[str]:
+    backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         raise SettingsError(
             f"devices {count}: with KERAS_BACKEND={backend} a training uses one device; choose "
@@ -53,11 +94,7 @@ def spread_over_devices(count: int) -> Any:
         raise SettingsError(
             f"devices {count}: this machine has {len(found)} ({', '.join(found)}); ask for as many"
         )
-    if backend == "jax":
-        return keras.distribution.DataParallel(devices=found[:count]).scope()
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy(found[:count]).scope()
+    return found[:count]
 
 
 def _tensorflow_devices() -> list[str]:

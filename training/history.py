@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
@@ -58,7 +58,8 @@ def is_candidate(row: HistoryRow, figure: str) -> bool:
 
 
 def save_history(rows: Sequence[HistoryRow], path: Path) -> None:
-    table = pd.DataFrame([asdict(row) for row in rows])
+    names = [field.name for field in fields(HistoryRow)]
+    table = pd.DataFrame([asdict(row) for row in rows], columns=names)
     table.to_csv(path.absolute(), index=False, lineterminator="\n")  # pandas would expand a ~
 
 

@@ -11,7 +11,7 @@ from ..models import hash_initial_weights
 from ..patching import PatchStore
 from ..storage import ModelError, Recipe, SettingsError, StoreError
 from ..wsi import InputSpec
-from .checkpoint import RECIPE, checkpoint_folder, find_checkpoints
+from .checkpoint import checkpoint_folder, find_checkpoints, read_recipe
 from .network import NetworkBuilder
 from .sampler import Sampler
 from .settings import TrainSettings
@@ -120,9 +120,10 @@ class TrainingInputs:
         splits = (self.sampler.split, self.validation_sampler.split)
         used = [slide for slide in self.store.slides if slide.split in splits]
         # Of the initial weights the hash counts, not the path. Trackers and the time between
-        # checkpoints change nothing; the temperature of a finished model may change.
+        # checkpoints change nothing; the temperature of a finished model may change. A member of an
+        # ensemble is trained as if it were alone.
         extent = {"examples", "validate_every", "validate_slides_every", "patience"}
-        others = {"initial_weights", "track", "checkpoint_minutes", "calibrate"}
+        others = {"initial_weights", "track", "checkpoint_minutes", "calibrate", "members"}
         return Recipe(
             stage="train",
             settings=self.settings.model_dump(mode="json", exclude=extent | others),
@@ -146,7 +147,7 @@ class TrainingInputs:
             # What was trained from them needs them no more.
             checkpoints = find_checkpoints(checkpoint_folder(self.folder))
             for folder in (self.folder, *checkpoints):
-                made = Recipe.load(folder / RECIPE)
+                made = read_recipe(folder)
                 if made is not None and "initial_weights" in made.inputs:
                     return {"initial_weights": made.inputs["initial_weights"]}
             raise

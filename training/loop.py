@@ -9,7 +9,6 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -24,9 +23,10 @@ from ..models import (
     find_architecture,
     hash_weights,
     parameter_counts,
+    refuse_other_network,
 )
 from ..patching import PatchStore
-from ..storage import ModelError, Output, OutputState, SettingsError
+from ..storage import ModelError, Output, OutputState, SettingsError, remove_folder
 from .checkpoint import (
     LAST,
     Checkpoints,
@@ -34,9 +34,11 @@ from .checkpoint import (
     TrainingState,
     Unvalidated,
     move_aside,
+    read_recipe,
 )
 from .completion import complete_model
 from .dataset import BatchDataset, one_hot
+from .hardware import divide_batches
 from .history import HistoryRow, is_candidate, load_history, rank_key, save_history
 from .input_monitor import InputMonitor
 from .inputs import TrainingInputs
@@ -47,10 +49,11 @@ from .plots import draw_curve
 from .probe import fit_probe
 from .report import Report, flatten_settings, page_beside
 from .settings import TrainSettings
+from .step_seed import StepSeed, seed_step
 from .trackers import TrackedRun, check_trackers
 from .validation import Progress, Validation
 
-__all__ = ["TrainOutcome", "train"]
+__all__ = ["TrainOutcome", "is_trained", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -100,13 +103,14 @@ def train(
     job = _Training(store, folder, settings, slides)
     output = job.output.state()
     if output.status == "foreign":
-        raise SettingsError(f"{folder}: holds something other than a model; give a new folder")
+        raise foreign_folder(folder)
     if job.is_finished(output):
         job.change_temperature()
         return job.outcome(trained=False)
     with stop_signals() as stop:
         stop.at_once = True  # nothing is lost until the first step
-        network, state = job.begin(output)
+        with divide_batches(settings.devices):
+            network, state = job.begin(output)
         progress = Progress(
             job.checkpoints,
             state,
@@ -116,15 +120,39 @@ def train(
             batch_size=settings.batch_size,
             on_step=on_step or (lambda examples, figures: None),
         )
-        stop.at_once = False
         tracked = TrackedRun.open(settings.track, folder, resumed=state.step > 0)
         with tracked.started(flatten_settings(settings)):
-            job.run(network, progress, tracked)
-            outcome = job.finish(network, progress.state.history, replaces=output)
+            stop.at_once = False
+            with divide_batches(settings.devices):
+                job.run(network, progress, tracked)
+            stop.at_once = True  # the checkpoint has everything
+            progress.stop_if_asked()
+            outcome = job.finish(
+                network, progress.state.history, replaces=output, is_new=not state.step
+            )
             for name in (CARD, HISTORY, PAGE):
                 if (folder / name).exists():
                     tracked.artifact(folder / name)
     return outcome
+
+
+def is_trained(
+    store: PatchStore, folder: Path, settings: TrainSettings, *, slides: Cohort | None = None
+) -> bool:
+    """Tell whether `train` would leave the folder's model as it is, but for its temperature.
+
+    Raises:
+        SettingsError, ModelError: as `train` does before it begins.
+    """
+    job = _Training(store, folder, settings, slides)
+    output = job.output.state()
+    if output.status == "foreign":
+        raise foreign_folder(folder)
+    return job.is_finished(output)
+
+
+def foreign_folder(folder: Path) -> SettingsError:
+    return SettingsError(f"{folder}: holds something other than a model; give a new folder")
 
 
 class _Training(TrainingInputs):
@@ -157,7 +185,9 @@ class _Training(TrainingInputs):
         except ModelError as error:
             logger.warning("%s; it is trained again", error)
             return False
-        return True
+        last = load_history(self.folder / HISTORY)[-1]
+        ended_early = last.examples < self.settings.examples
+        return not ended_early or state.made.extent.get("patience") == self.settings.patience
 
     def _rank(self, row: HistoryRow) -> tuple[float, ...]:
         return rank_key(row, self.settings.best)
@@ -176,14 +206,20 @@ class _Training(TrainingInputs):
         Return the network and the state of its training. Checkpoints of another recipe are moved
         aside.
         """
+        self._refuse_other_network()
         differences = self.checkpoints.differences()
         # A probe has no steps to go on from.
         if differences == [] and self.settings.recipe != "probe":
-            network, state = self.checkpoints.load(partial(self.builder.build, fill=False))
+            network, state = self.checkpoints.load(self.rebuild)
             examples = state.step * self.settings.batch_size
             logger.warning("%s: training continues after %d examples", self.folder, examples)
             return network, state
-        if differences:
+        # First, because it may fail: nothing is moved then.
+        network = self.builder.build(0)
+        self.builder.check_fast_ways(network, self.sampler.draw(0))
+        if differences == []:
+            remove_folder(self.checkpoints.folder)  # of the same probe
+        elif differences:
             rows = self.checkpoints.history()
             seen = rows[-1].examples if rows else 0
             moved = move_aside(self.checkpoints.folder)
@@ -198,9 +234,19 @@ class _Training(TrainingInputs):
         elif output.made is not None and differences is None:
             reason = "; ".join(output.differences[:5]) or f"{self.checkpoints.folder} is missing"
             logger.warning("%s: training starts anew: %s", self.folder, reason)
-        network = self.builder.build(0)
-        self.builder.check_fast_ways(network, self.sampler.draw(0))
         return network, TrainingState()
+
+    def rebuild(self, step: int) -> keras.Model:
+        """Build the network for a checkpoint of that step, compiled as it was when it was saved."""
+        return self.builder.build(max(0, step - 1), fill=False)
+
+    def _refuse_other_network(self) -> None:
+        """Refuse to start anew in place of a network of the user's own: most likely its option was
+        forgotten."""
+        for folder in (self.folder, *self.checkpoints.find()):
+            made = read_recipe(folder)
+            recorded = "" if made is None else str(made.settings.get("architecture", ""))
+            refuse_other_network(folder, recorded=recorded, given=self.settings.architecture)
 
     def run(self, network: keras.Model, progress: Progress, tracked: TrackedRun) -> None:
         """Train to the end, from one validation to the next.
@@ -223,6 +269,7 @@ class _Training(TrainingInputs):
             self.spec,
             parameters=parameter_counts(network)["all"],
             progress=progress,
+            is_over=self.is_over,
             monitor=monitor,
             checked=validation.batch,
             tracked=tracked,
@@ -233,6 +280,7 @@ class _Training(TrainingInputs):
             self.probe(network, progress, validation)
         while not self.is_over(progress.state):
             start, stop = progress.state.step, self.next_validation(progress.state)
+            batches = BatchDataset(self.sampler, start=start, stop=stop, monitor=monitor)
             try:
                 if start == stop:  # a signal came before this validation
                     validation.validate()
@@ -240,33 +288,54 @@ class _Training(TrainingInputs):
                 if start == self.settings.unfreeze_step:
                     self.builder.compile(network, start)
                 network.fit(
-                    BatchDataset(self.sampler, start=start, stop=stop, monitor=monitor),
+                    batches,
                     shuffle=False,
                     verbose=0,  # pyright: ignore[reportArgumentType]
-                    callbacks=[progress, monitor, validation],
+                    callbacks=[
+                        StepSeed(self.settings.seed, start=start),
+                        progress,
+                        monitor,
+                        validation,
+                    ],
                 )
+                if progress.problem is not None:
+                    raise progress.problem
             except DivergedError as error:
                 raise self.find_divergence(error, until=stop) from error
+            except Exception as error:
+                if batches.problem is None:
+                    raise
+                raise batches.problem from error  # TensorFlow's own says nothing of it
+        self.tell_early_end(progress.state)
 
     def is_over(self, state: TrainingState) -> bool:
         """Tell whether the last step is validated, or no validation was better for so long that the
         training ends early."""
         if state.unvalidated.steps:
             return False
-        figure, patience = self.settings.best, self.settings.patience
+        patience, best = self.settings.patience, self.best_candidate(state)
+        late = bool(patience and best and len(best[1]) >= patience)
+        return late or state.step >= self.steps
+
+    def best_candidate(self, state: TrainingState) -> tuple[HistoryRow, list[HistoryRow]] | None:
+        """Return the best of the validations that have the figure asked for, and those after it."""
+        figure = self.settings.best
         rows = [row for row in state.history if is_candidate(row, figure)]
         best = max(rows, key=lambda row: rank_key(row, figure), default=None)
-        if patience and best and len(rows) - 1 - rows.index(best) >= patience:
+        return None if best is None else (best, rows[rows.index(best) + 1 :])
+
+    def tell_early_end(self, state: TrainingState) -> None:
+        """Warn of a training that ended before its last step."""
+        best = self.best_candidate(state)
+        if state.step < self.steps and best:
             logger.warning(
                 "%s: the training ends after %d examples: %d validations were not better than that "
                 "after %d",
                 self.folder,
                 state.history[-1].examples,
-                patience,
-                best.examples,
+                self.settings.patience,
+                best[0].examples,
             )
-            return True
-        return state.step >= self.steps
 
     def probe(self, network: keras.Model, progress: Progress, validation: Validation) -> None:
         """Fit the classifier on features of the network, and write the checkpoint."""
@@ -286,19 +355,21 @@ class _Training(TrainingInputs):
         """Return the step at which the next validation is due. A rest of less than half an interval
         belongs to the last one."""
         interval = max(1, self.settings.validate_every // self.settings.batch_size)
-        if state.unvalidated.steps and state.step % interval == 0:
+        unfreeze = self.settings.unfreeze_step
+        if state.unvalidated.steps and (state.step % interval == 0 or state.step == unfreeze):
             due = state.step
         else:
             due = (state.step // interval + 1) * interval
         stop = due if self.steps - due >= interval / 2 else self.steps
-        unfreeze = self.settings.unfreeze_step
-        return unfreeze if unfreeze is not None and state.step < unfreeze < stop else stop
+        if unfreeze is not None and state.step < unfreeze < stop:
+            return unfreeze
+        return max(state.step, stop)  # which may be past the end of a shorter training
 
     def find_divergence(self, error: DivergedError, *, until: int) -> ModelError:
         """Find the batch at which the loss became NaN by replaying the steps since the checkpoint,
         save it as a picture, and return an error that names it."""
         if self.checkpoints.find():
-            network, state = self.checkpoints.load(partial(self.builder.build, fill=False))
+            network, state = self.checkpoints.load(self.rebuild)
         else:
             network, state = self.builder.build(0), TrainingState()
         start = state.step
@@ -308,6 +379,7 @@ class _Training(TrainingInputs):
         for number in range(start, until):
             batch = self.sampler.draw(number)
             network.reset_metrics()
+            seed_step(self.settings.seed, number)
             targets = one_hot(batch.labels)
             loss = network.train_on_batch(batch.patches, targets, return_dict=True)["loss"]
             if not np.isfinite(loss):
@@ -325,10 +397,16 @@ class _Training(TrainingInputs):
         )
 
     def finish(
-        self, network: keras.Model, history: list[HistoryRow], *, replaces: OutputState
+        self,
+        network: keras.Model,
+        history: list[HistoryRow],
+        *,
+        replaces: OutputState,
+        is_new: bool,
     ) -> TrainOutcome:
-        """Write the model folder from the checkpoint."""
-        if replaces.status == "changed":
+        """Write the model folder from the checkpoint. An earlier model is renamed, unless this
+        training continued it."""
+        if replaces.status == "changed" or (replaces.status == "unchanged" and is_new):
             logger.warning(
                 "%s: the earlier model was moved to %s", self.folder, move_aside(self.folder)
             )
@@ -371,6 +449,7 @@ class _Training(TrainingInputs):
             self.validation_sampler.draw(0),
             batch_size=self.settings.batch_size,
             calibrate=bool(self.settings.calibrate),
+            architecture=self.settings.architecture,
         )
 
     def change_temperature(self) -> None:

@@ -1,5 +1,6 @@
 """Network of a training: its first weights, the layers that learn, the device that computes it."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import keras
 from ..models import build_network, fill_network, keep_large_buffers
 from ..wsi import InputSpec
 from .freezing import freeze_layers
-from .hardware import check_against_float32, float_type, spread_over_devices
+from .hardware import check_against_float32, check_backend, float_type, spread_over_devices
 from .optimiser import compile_network
 from .sampler import Batch
 from .settings import TrainSettings
@@ -36,23 +37,31 @@ class NetworkBuilder:
         replaces them."""
         keep_large_buffers()
         settings = self.settings
+        check_backend(settings)
         keras.utils.set_random_seed(settings.seed)
         with spread_over_devices(settings.devices), float_type(settings):
-            network = build_network(settings.architecture, self.spec, self.options)
+            network = self._build_plain()
             if settings.initial_weights and fill:
                 fill_network(network, settings.architecture, settings.initial_weights)
             self.compile(network, step)
         return network
 
+    def _build_plain(self) -> keras.Model:
+        name = self.settings.architecture
+        return build_network(name, self.spec, self.options, trusted=name)
+
     def compile(self, network: keras.Model, step: int) -> None:
         """Choose the layers that learn from that step on, and give them a fresh optimiser."""
         settings, unfreeze = self.settings, self.settings.unfreeze_step
         freeze_layers(network, settings, step=step)
-        if unfreeze is None or step < unfreeze:
-            compile_network(network, settings, steps=min(self.steps, unfreeze or self.steps))
-        else:
-            rest, factor = self.steps - unfreeze, settings.unfrozen_rate
-            compile_network(network, settings, steps=max(1, rest), rate_factor=factor)
+        # Arrays of optimiser and metrics belong to the devices of the network.
+        strategy = getattr(network, "distribute_strategy", None)  # of TensorFlow
+        with strategy.scope() if strategy else nullcontext():
+            if unfreeze is None or step < unfreeze:
+                compile_network(network, settings, steps=min(self.steps, unfreeze or self.steps))
+            else:
+                rest, factor = self.steps - unfreeze, settings.unfrozen_rate
+                compile_network(network, settings, steps=max(1, rest), rate_factor=factor)
 
     def check_fast_ways(self, network: keras.Model, batch: Batch) -> None:
         """Compare bfloat16 and XLA with plain float32 on a batch, where they were asked for.
@@ -65,7 +74,7 @@ class NetworkBuilder:
         ways += ["XLA"] if settings.xla else []
         if not ways:
             return
-        plain = build_network(settings.architecture, self.spec, self.options)
+        plain = self._build_plain()
         without_xla: Any = False
         plain.compile(jit_compile=without_xla)
         check_against_float32(network, plain, batch, way=" with ".join(ways))

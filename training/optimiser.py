@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..wsi import CLASSES
 from .learning_rate import HalvingWithCooldown
 from .settings import TrainSettings
 
@@ -40,6 +41,19 @@ def compile_network(
     xla: Any = "auto" if settings.xla is None else settings.xla
     metrics = ["accuracy", TumorAuc(name="auc")]
     network.compile(optimizer=optimiser, loss=loss, metrics=metrics, jit_compile=xla)
+    if keras.backend.backend() != "tensorflow":
+        _build_metrics(network)
+
+
+def _build_metrics(network: Any) -> None:
+    """Create the variables of the metrics, which `fit` would do from the first batch.
+
+    On JAX and PyTorch it would then put that batch after the last one.
+    """
+    targets = keras.ops.eye(len(CLASSES))
+    network.compute_loss(y=targets, y_pred=targets)
+    network.compute_metrics(None, targets, targets)
+    network.reset_metrics()
 
 
 class TumorAuc(keras.metrics.AUC):
@@ -93,6 +107,9 @@ def averaged_weights(network: keras.Model) -> Iterator[None]:
         return
     own = [np.array(variable) for variable in network.trainable_variables]
     optimiser.finalize_variable_values(network.trainable_variables)
+    for variable in network.trainable_variables:
+        # On JAX the weights would share the averages' memory, which a prediction frees.
+        variable.assign(np.array(variable))
     try:
         yield
     finally:

@@ -41,6 +41,8 @@ class ValidationScores:
 
     batch: Batch
     scores: np.ndarray
+    is_last: bool
+    """Whether the training ends with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,8 @@ class TrainingPage:
             history=history,
             last=history[-1],
             best=best,
-            finished=history[-1].examples >= self.examples,
+            finished=validation.is_last,
+            whole_slides=any(row.slide_auc is not None for row in history),
             curves=curves_svg(history, best=best, examples=self.examples),
             calibration=calibration_svg(calibration),
             brier=calibration.brier,

@@ -6,18 +6,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..patching import CLASS_COLOURS
+from ..wsi import CLASSES
 from .sampler import Batch
 
 __all__ = ["draw_batch", "save_batch"]
 
 EDGE_PX = 4
-NORMAL_EDGE, TUMOR_EDGE = (60, 120, 200), (200, 40, 40)
 
 
 def draw_batch(batch: Batch) -> np.ndarray:
-    """Draw the patches of a batch in rows, with red edges where they are tumour and blue ones where
-    not; several scales lie side by side. Returns (rows, columns, 3) uint8."""
-    edges = np.array([NORMAL_EDGE, TUMOR_EDGE], np.uint8)
+    """Draw the patches of a batch in rows, framed by class in `CLASS_COLOURS`; several scales lie
+    side by side. Returns (rows, columns, 3) uint8."""
+    edges = np.array([CLASS_COLOURS[name] for name in CLASSES], np.uint8)
     across = math.ceil(math.sqrt(len(batch.labels)))
     framed = []
     for patches, label in zip(batch.patches, batch.labels, strict=True):

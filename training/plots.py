@@ -40,22 +40,25 @@ STYLE: list[Any] = [
 ]
 
 
-def curves_svg(rows: Sequence[HistoryRow], *, best: HistoryRow, examples: int) -> str:
-    """Loss, AUC, learning rate and speed over examples, as SVG text; examples is the number that
-    the training will see."""
-    with _figure(width=11.4, height=6.6) as figure:
-        loss, auc, rate, speed = figure.subplots(2, 2).ravel()
-        _draw_loss(loss, rows)
-        _draw_auc(auc, rows)
-        for axes in (loss, auc):
+def curves_svg(rows: Sequence[HistoryRow], *, best: HistoryRow, examples: int) -> dict[str, str]:
+    """Loss, AUC, learning rate and speed over examples, each as SVG text; examples is the number
+    that the training will see."""
+    plots = {
+        "loss": _draw_loss,
+        "AUC": _draw_auc,
+        "learning rate": _draw_learning_rate,
+        "speed": _draw_speed,
+    }
+    drawn = {}
+    for name, draw in plots.items():
+        with _figure(width=5.7, height=3.4) as figure:
+            axes = figure.add_subplot()
+            draw(axes, rows)
             axes.axvline(best.examples, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)))
-        _line(rate, rows, "learning_rate", ORANGE, "")
-        rate.set(title="Learning rate", ylim=(0, None))
-        _draw_speed(speed, rows)
-        for axes in (loss, auc, rate, speed):
             axes.set(xlim=(0, examples), xlabel="examples seen")
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        return _to_svg(figure)
+            drawn[name] = _to_svg(figure)
+    return drawn
 
 
 def _draw_loss(axes: Axes, rows: Sequence[HistoryRow]) -> None:
@@ -76,8 +79,15 @@ def _draw_auc(axes: Axes, rows: Sequence[HistoryRow]) -> None:
         "sensitivity at 95 % specificity (validation)",
         dashes=True,
     )
+    if any(row.slide_auc is not None for row in rows):
+        _line(axes, rows, "slide_auc", "#00756b", "slide AUC (validation)")
     axes.set(title="Patch AUC", ylim=(None, 1.01))
     _name_lines(axes)
+
+
+def _draw_learning_rate(axes: Axes, rows: Sequence[HistoryRow]) -> None:
+    _line(axes, rows, "learning_rate", ORANGE, "")
+    axes.set(title="Learning rate", ylim=(0, None))
 
 
 def _draw_speed(axes: Axes, rows: Sequence[HistoryRow]) -> None:

@@ -47,7 +47,7 @@ def fit_probe(
         ModelError: features that are not numbers.
     """
     classifier: Any = network.layers[-1]
-    to_features = keras.Model(network.inputs, classifier.input)
+    to_features = keras.Model(network.input, classifier.input)
     features, labels = [], []
     started, waiting_s = time.perf_counter(), 0.0
     for number in range(steps):

@@ -2,7 +2,7 @@
 validation."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..wsi import InputSpec
+from .checkpoint import TrainingState
 from .input_monitor import InputMonitor
 from .page import PAGE, TrainingPage, ValidationScores
 from .sampler import Batch
@@ -30,6 +31,8 @@ class Report:
     tracked: TrackedRun
     progress: Progress
     """Its history grows with every validation."""
+    is_over: Callable[[TrainingState], bool]
+    """Tells whether the training has ended."""
     monitor: InputMonitor
     checked: Batch
     """Patches that every validation scores."""
@@ -61,11 +64,13 @@ class Report:
 
     def add(self, scores: np.ndarray) -> None:
         """Tell of the last validation, whose patches got those scores (N,)."""
-        history = self.progress.state.history
-        self.tracked.log(history)
+        state = self.progress.state
+        self.tracked.log(state.history)
+        validation = ValidationScores(
+            batch=self.checked, scores=scores, is_last=self.is_over(state)
+        )
         try:
-            validation = ValidationScores(batch=self.checked, scores=scores)
-            self.page.save(history, self.monitor.batch, validation)
+            self.page.save(state.history, self.monitor.batch, validation)
         except OSError as error:
             logger.warning("%s: cannot be written: %s", self.page.path, error)
 

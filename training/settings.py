@@ -62,26 +62,26 @@ class TrainSettings(Settings):
     linear classifier on the features of trained weights, in minutes, and the default where initial
     weights are given."""
     architecture: ArchitectureName = "compact"
-    """Network; names with capitals: keras.applications. compact has 0.2 million parameters and
-    learns in minutes; inception_v3 (21.8 million) and inception_v3_small (0.3 million) are those of
-    Liu et al."""
+    """Network, or module:function of your own. Names with capitals: keras.applications.
+    compact has 0.2 million parameters and learns in minutes; inception_v3 (21.8 million) and
+    inception_v3_small (0.3 million) are those of Liu et al."""
     scales: tuple[float, ...] = ()
     """Scales that the network sees (µm/px), one tower for each: the finest of the store, and others
     that it holds. Repeatable. Default: the finest."""
     initial_weights: str = ""
-    """Weights to begin with: a model folder, a .weights.h5 or .keras file, or imagenet. Default:
-    random."""
+    """Weights to begin with: a model folder, a .weights.h5 or .keras file, or imagenet; the recipe
+    is then probe, unless it is given. Default: random."""
     shrink: int | None = Field(default=None, ge=1, le=8)
     """Factor by which the network first shrinks its patches. Default: 2 for patches of 200 px or
     more, else 1; always 1 with recipe paper."""
     stain: StainMethod | Literal["none"] = "reinhard"
     """Stain normalisation of every patch, fitted to each slide, in training and prediction. none:
     pixels as scanned, as in Liu et al."""
-    freeze: str = Field(default="none", pattern=r"^[A-Za-z0-9_]+$")
+    freeze: str = Field(default="none", pattern=r"^([1-9]\d*|[A-Za-z_]\w*)$")
     """Part of the network that does not learn. towers: all but the classifier; a number N: all but
     the last N layers with weights; the name of a layer or block, such as mixed7: all before it."""
     unfreeze_after: int = Field(default=0, ge=0)
-    """Examples after which the frozen part learns too, its batch normalisation excepted. 0:
+    """Examples after which the frozen part learns too, its batch normalisation excepted. 0 means
     never."""
     unfrozen_rate: float = Field(default=0.1, gt=0)
     """Learning rate from then on, as a share of --learning-rate."""
@@ -134,8 +134,8 @@ class TrainSettings(Settings):
     validation_patches: int = Field(default=768, ge=2)
     """Patches scored in each validation: half of each class, always the same ones."""
     validate_slides_every: int = Field(default=0, ge=0)
-    """Examples between two validations on whole validation slides, with slide AUC and FROC. 0:
-    never."""
+    """Examples between two validations on whole validation slides, with slide AUC and FROC. 0
+    means never."""
     best: BestFigure = "patch_auc"
     """Validation figure by which the best weights are chosen. slide_auc and froc need
     --validate-slides-every."""
@@ -156,6 +156,9 @@ class TrainSettings(Settings):
     colour_warm_up: float = Field(default=0.0, ge=0, le=1)
     """First share of the training over which the colour changes grow to their full size. 0: full
     from the start, as in Liu et al."""
+    members: int = Field(default=1, ge=1, le=100)
+    """Number of networks to train, one after another, with --seed and the seeds after it. From 2
+    on the model is an ensemble, which predicts their mean."""
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the order of the patches and their augmentation."""
     track: tuple[TrackerName, ...] = ()

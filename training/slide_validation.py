@@ -50,15 +50,19 @@ class SlideValidation:
         return cls(cohort=Cohort.of_rows(slides), spec=spec, tiles=tiles, batch_size=batch_size)
 
     def measure(
-        self, network: keras.Model, *, on_slide: Callable[[], None] = lambda: None
+        self, network: keras.Model, *, on_call: Callable[[], None] = lambda: None
     ) -> dict[str, float | None]:
         """Predict every slide with the network as it is, in one orientation, and return the slide
         AUC and the FROC score, as in `gigaslide evaluate`.
 
         A slide that cannot be read is left out with a warning. A figure that the others do not
-        define is None. on_slide is called before each slide.
+        define is None. on_call is called before each call of the network.
         """
-        predict: Any = network.predict_on_batch
+
+        def predict(patches: np.ndarray) -> np.ndarray:
+            on_call()
+            return network.predict_on_batch(patches)
+
         predictor = Predictor(
             spec=self.spec,
             forward=lambda patches: score_in_batches(predict, patches, self.batch_size),
@@ -67,7 +71,6 @@ class SlideValidation:
         predicted: list[CohortSlide] = []
         heatmaps: list[Heatmap] = []
         for slide in self.cohort:
-            on_slide()
             try:
                 with open_slide(
                     slide.path, mpp=slide.mpp, fallback_mpp=self.tiles.slide_mpp
@@ -103,7 +106,11 @@ class SlideValidation:
         settings = EvaluateSettings(
             split="validation", resamples=0, groups=self.tiles.groups, official=False
         )
-        evaluation = evaluate(Detections.concatenate(found), Cohort.of_rows(slides), settings)
+        try:
+            evaluation = evaluate(Detections.concatenate(found), Cohort.of_rows(slides), settings)
+        except GigaslideError as error:  # an annotation that cannot be used
+            logger.warning("no FROC in this validation: %s", error)
+            return None
         return evaluation.figures.froc["gigaslide"].score.value
 
 

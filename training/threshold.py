@@ -8,7 +8,7 @@ import numpy as np
 from ..cohort import Cohort, CohortSlide
 from ..eval import Predictions, SlideFile, open_predictions, youden_threshold
 from ..inference import THRESHOLD
-from ..models import ModelCard, OperatingThreshold
+from ..models import Ensemble, OperatingThreshold
 from ..storage import GigaslideError, format_count
 
 __all__ = ["choose_threshold"]
@@ -20,7 +20,7 @@ UNCHOSEN = 0.5
 
 def choose_threshold(cohort: Cohort, model: Path, predictions: Path) -> OperatingThreshold:
     """Choose the threshold on the slide score by Youden's J on the labelled validation slides, and
-    write it to the model card and beside the predictions.
+    write it to the card of the model, or of the ensemble, and beside the predictions.
 
     It is 0.5 where the slides of a class are too few or no threshold separates them; its origin
     says so. A slide counts if this model has predicted it.
@@ -29,17 +29,17 @@ def choose_threshold(cohort: Cohort, model: Path, predictions: Path) -> Operatin
         ModelError: no model folder.
         ScoreError: no folder of predictions.
     """
-    card = ModelCard.load(model)
+    ensemble = Ensemble.load(model)
     slides = [slide for slide in cohort if slide.split == "validation" and slide.label]
     opened = open_predictions(predictions, cohort)
-    scores = _read_scores(slides, opened, card.hash)
+    scores = _read_scores(slides, opened, ensemble.hash)
     used = [slide for slide in slides if slide.id in scores]
     threshold = _choose(
         np.array([scores[slide.id] for slide in used]),
         np.array([slide.label == "tumor" for slide in used], bool),
     )
-    if threshold != card.operating_threshold:
-        card.model_copy(update={"operating_threshold": threshold}).save(model)
+    if threshold != ensemble.operating_threshold:
+        ensemble.save_operating_threshold(threshold)
     threshold.save(predictions / THRESHOLD)
     return threshold
 
@@ -47,7 +47,7 @@ def choose_threshold(cohort: Cohort, model: Path, predictions: Path) -> Operatin
 def _read_scores(
     slides: Iterable[CohortSlide], opened: Predictions, model_hash: str
 ) -> dict[str, float]:
-    """Slide scores by slide id, of the slides that the model of that hash has predicted."""
+    """Slide scores by slide id, of the slides that the model of this hash has predicted."""
     scores = {}
     for slide in slides:
         try:

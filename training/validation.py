@@ -4,7 +4,8 @@ stops it, and validations."""
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,6 +55,9 @@ class Progress(keras.callbacks.Callback):
         self.checkpoints, self.state, self.stop = checkpoints, state, stop
         self.figures: dict[str, float] = {}
         self._on_step, self.batch_size = on_step, batch_size
+        self.problem: BaseException | None = None
+        """Reason for which the training stops. It is raised after `fit`: Keras and TensorFlow leave
+        threads behind where it is raised within, and the process may abort when it ends."""
         self._checkpoint_seconds, self._check_inputs = checkpoint_seconds, check_inputs
         self._started = time.monotonic() - state.seconds
         self._saved = time.monotonic()
@@ -63,8 +67,21 @@ class Progress(keras.callbacks.Callback):
         self._begun = self.state
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if not batch:  # no step before
+        if batch:  # the step before has ended
+            with self.stop_on_problem():
+                self._end_step(batch)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.problem is not None:
             return
+        with self.stop_on_problem():
+            self._count(look=True)
+            self._add_steps()
+            if self.stop.number is not None:
+                self.save()
+            self.stop_if_asked()
+
+    def _end_step(self, batch: int) -> None:
         self._count(look=batch % WATCH_STEPS == 0)
         is_due = time.monotonic() - self._saved >= self._checkpoint_seconds
         if is_due or self.stop.number is not None:
@@ -73,12 +90,16 @@ class Progress(keras.callbacks.Callback):
             self.save()
         self.stop_if_asked()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._count(look=True)
-        self._add_steps()
-        if self.stop.number is not None:
-            self.save()
-        self.stop_if_asked()
+    @contextmanager
+    def stop_on_problem(self) -> Iterator[None]:
+        """Keep an error of this context as the problem, and let Keras end `fit` after the step that
+        has begun."""
+        try:
+            yield
+        except (Exception, Stopped) as error:
+            self.problem = error
+            network: Any = self.model
+            network.stop_training = True
 
     def count_to(self, step: int) -> None:
         """Report a step of a training that Keras does not run."""
@@ -171,15 +192,19 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         network: Any = self.model
+        if self.progress.problem is not None:
+            return
         self._own = [np.array(variable) for variable in network.trainable_variables]
-        self.validate()
+        with self.progress.stop_on_problem():
+            self.validate()
 
     def on_train_end(self, logs: Any = None) -> None:
         """Put the network's own weights back: where the optimiser averages them, Keras leaves the
         averages at the end of each `fit`."""
         network: Any = self.model
-        for variable, own in zip(network.trainable_variables, self._own, strict=True):
-            variable.assign(own)
+        if self.progress.problem is None:
+            for variable, own in zip(network.trainable_variables, self._own, strict=True):
+                variable.assign(own)
 
     def validate(self) -> None:
         """Validate the network as it is, and write a checkpoint."""
@@ -191,7 +216,7 @@ class Validation(keras.callbacks.Callback):
                 scores = self._score()
                 if self.slides is not None and self.slides.is_due(state):
                     slide_figures = self.slides.validation.measure(
-                        network, on_slide=progress.stop_if_asked
+                        network, on_call=progress.stop_if_asked
                     )
         except Stopped:
             progress.save()

@@ -1,4 +1,7 @@
-"""Heatmap of a slide: a tumour probability per cell, on disk as a Zarr v3 group."""
+"""Heatmap of a slide: a tumour probability per cell, on disk as a Zarr v3 group.
+
+Format 1 has the arrays `probability` and `status`; format 2, of several models, also `spread`.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,8 +17,9 @@ from ..storage import StoreError, atomic_folder
 
 __all__ = ["CellStatus", "Heatmap"]
 
-FORMAT = "gigaslide-heatmap/1"
+FORMAT, FORMAT_WITH_SPREAD = "gigaslide-heatmap/1", "gigaslide-heatmap/2"
 ARRAYS = ("probability", "status")
+SPREAD = "spread"
 FIELDS = (
     "slide",
     "stride_level0",
@@ -69,21 +73,34 @@ class Heatmap:
     """µm per level-0 px."""
     model_hash: str
     """Identity of the network's weights."""
+    spread: np.ndarray | None = None
+    """Standard deviation of the probability between the members of an ensemble (population: divided
+    by their number), (rows, columns) float32; NaN for cells without a score. None: one model."""
 
     def __post_init__(self) -> None:
-        if self.probability.ndim != 2 or self.probability.shape != self.status.shape:
+        if self.probability.ndim != 2:
             raise StoreError(
-                f"heatmap of {self.slide}: the shapes of probability {self.probability.shape} and "
-                f"status {self.status.shape} differ; both are (rows, columns)"
+                f"heatmap of {self.slide}: the shape of probability is {self.probability.shape}, "
+                "not (rows, columns)"
             )
-        if (
-            np.isnan(self.probability[self.scored]).any()
-            or not np.isnan(self.probability[~self.scored]).all()
-        ):
-            raise StoreError(
-                f"heatmap of {self.slide}: scored cells without a probability, or others with one; "
-                "set NaN where the status is not SCORED"
-            )
+        for name in self.arrays:
+            if getattr(self, name).shape != self.probability.shape:
+                raise StoreError(
+                    f"heatmap of {self.slide}: the shapes of probability {self.probability.shape} "
+                    f"and {name} {getattr(self, name).shape} differ; both are (rows, columns)"
+                )
+        for name in (name for name in self.arrays if name != "status"):
+            values = getattr(self, name)
+            if np.isnan(values[self.scored]).any() or not np.isnan(values[~self.scored]).all():
+                raise StoreError(
+                    f"heatmap of {self.slide}: scored cells without a {name}, or others with one; "
+                    "set NaN where the status is not SCORED"
+                )
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the arrays that this heatmap has."""
+        return ARRAYS if self.spread is None else (*ARRAYS, SPREAD)
 
     @property
     def scored(self) -> np.ndarray:
@@ -117,13 +134,13 @@ class Heatmap:
 
         Replaces what an interrupted call left.
         """
-        for name in ARRAYS:
+        for name in self.arrays:
             zarr.create_array(
                 folder / name,
                 data=getattr(self, name),
                 chunks=(512, 512),
                 compressors=[BloscCodec(cname="zstd"), Crc32cCodec()],
-                fill_value=np.nan if name == "probability" else 0,
+                fill_value=0 if name == "status" else np.nan,
                 config={"write_empty_chunks": True},
                 zarr_format=3,
                 overwrite=True,
@@ -134,13 +151,14 @@ class Heatmap:
         """Attributes of the Zarr group, plain JSON."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
         lists = {name: list(value) for name, value in fields.items() if isinstance(value, tuple)}
-        return {"format": FORMAT, **fields, **lists, "content_sha256": self.content_sha256}
+        form = FORMAT if self.spread is None else FORMAT_WITH_SPREAD
+        return {"format": form, **fields, **lists, "content_sha256": self.content_sha256}
 
     @property
     def content_sha256(self) -> str:
-        """SHA-256 of probabilities and statuses, hexadecimal."""
+        """SHA-256 of the arrays, hexadecimal."""
         digest = hashlib.sha256()
-        for name in ARRAYS:
+        for name in self.arrays:
             values = np.ascontiguousarray(getattr(self, name))
             digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
         return digest.hexdigest()
@@ -155,16 +173,18 @@ class Heatmap:
         try:
             group: Any = zarr.open_group(path, mode="r")
             attributes: Any = dict(group.attrs)
-            if attributes.get("format") != FORMAT:
+            form = attributes.get("format")
+            if form not in (FORMAT, FORMAT_WITH_SPREAD):
                 raise StoreError(
-                    f"{path}: not a heatmap of format {FORMAT}; predict this slide again"
+                    f"{path}: not a heatmap of format {FORMAT} or {FORMAT_WITH_SPREAD}; predict "
+                    "this slide again"
                 )
             if unknown := attributes.keys() - {*FIELDS, *FURTHER}:
                 raise StoreError(f"{path}: unknown attributes {sorted(unknown)}; update gigaslide")
             fields: Any = {name: attributes[name] for name in FIELDS}
             for name in ("origin_level0", "slide_size"):
                 fields[name] = tuple(fields[name])
-            for name in ARRAYS:
+            for name in ARRAYS if form == FORMAT else (*ARRAYS, SPREAD):
                 # Zarr reads a missing chunk as fill values, which mean "not yet scored".
                 if group[name].nchunks_initialized < group[name].nchunks:
                     raise StoreError(
