@@ -58,7 +58,6 @@ TRIES: dict[str, dict[str, Any]] = {
     "XLA": {"xla": True},
     "graph optimiser on": {"optimiser": True},
     "oneDNN off": {"onednn": "0"},
-    "channels first": {"layout": "channels_first"},
 }
 
 PREDICT = """

@@ -205,8 +205,6 @@ def run_try(options: dict[str, Any]) -> dict[str, float]:
     batch = options.get("batch", 32)
     settings = TrainSettings.model_validate({"recipe": "paper", "batch_size": batch})
     spec = InputSpec(patch_px=options["side_px"], centre_px=64, mpps=(0.5,))
-    if "layout" in options:
-        keras.config.set_image_data_format(options["layout"])
     network = _compiled(settings, spec)
     if options.get("xla"):
         network.jit_compile = True
