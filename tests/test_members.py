@@ -52,7 +52,7 @@ def changed(folder: Path) -> dict[str, int]:
 
 
 def are_equal(folder: Path, other: Path) -> bool:
-    """Whether two model folders have the same weights, bit for bit."""
+    """Tell if two model folders have the same weights, bit for bit."""
     pair = (load_network(one, ModelCard.load(one)).get_weights() for one in (folder, other))
     return all(map(np.array_equal, *pair))
 

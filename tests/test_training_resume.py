@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from gigaslide.models import ARCHITECTURES, build_network
 from gigaslide.patching import PatchStore
-from gigaslide.storage import ModelError, StoreError
-from gigaslide.training import TrainSettings, train
+from gigaslide.storage import ModelError, SettingsError, StoreError
+from gigaslide.training import Sampler, TrainSettings, train
 from gigaslide.training.checkpoint import Checkpoints, find_checkpoints
 from gigaslide.training.learning_rate import HalvingWithCooldown
 from keras import ops
@@ -211,6 +211,49 @@ def test_a_disk_that_fills_while_saving_leaves_the_checkpoint_before(
     assert sorted(names) == ["step_00000003", "step_00000004"]
     train(store, model, AVERAGED)
     assert_same_weights(store, whole, model)
+
+
+def test_a_training_that_cannot_begin_leaves_the_checkpoints(store, tmp_path, whole):
+    model = tmp_path / "model"
+    with pytest.raises(StopError):
+        train(store, model, AVERAGED, on_step=stop_after(64))
+    before = find_checkpoints(tmp_path / "model.checkpoint")
+    with pytest.raises(SettingsError, match="devices 64"):
+        train(store, model, AVERAGED.model_copy(update={"devices": 64}))
+    assert find_checkpoints(tmp_path / "model.checkpoint") == before
+    train(store, model, AVERAGED)
+    assert_same_weights(store, whole, model)
+
+
+def test_fewer_examples_than_a_stopped_training_has_seen_end_it(store, tmp_path):
+    model = tmp_path / "model"
+    with pytest.raises(StopError):
+        train(store, model, AVERAGED, on_step=stop_after(80))
+    assert train(store, model, AVERAGED.model_copy(update={"examples": 64})).trained
+
+
+def test_a_new_training_renames_the_model_whose_checkpoints_are_gone(store, tmp_path):
+    model = tmp_path / "model"
+    train(store, model, SHORT)
+    kept = (model / "last.weights.h5").read_bytes()
+    shutil.rmtree(tmp_path / "model.checkpoint")
+    train(store, model, SHORT.model_copy(update={"examples": 112}))
+    assert (tmp_path / "model.old-1" / "last.weights.h5").read_bytes() == kept
+
+
+def test_a_patch_that_cannot_be_read_is_named_not_hidden_by_tensorflow(
+    store, tmp_path, monkeypatch
+):
+    draw = Sampler.draw
+
+    def fail_later(self, number):
+        if self.split == "train" and number == 4:
+            raise StoreError("shard c/0 is damaged")
+        return draw(self, number)
+
+    monkeypatch.setattr(Sampler, "draw", fail_later)
+    with pytest.raises(StoreError, match="shard c/0"):
+        train(store, tmp_path / "model", SHORT)
 
 
 def test_a_store_that_changes_while_training_stops_it_and_leaves_the_checkpoint(store, tmp_path):

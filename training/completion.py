@@ -1,4 +1,4 @@
-"""What a trained model gets besides its weights: a temperature if it is asked for, and a check."""
+"""Temperature and check of a trained model, added to its folder after the weights."""
 
 import logging
 from pathlib import Path

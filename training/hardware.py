@@ -23,7 +23,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 LARGEST_DIFFERENCE = 0.05
-"""Of a probability between a fast way and float32, above which the training is refused."""
+"""Largest difference of a probability from float32 with which a fast way is accepted."""
 
 
 @contextmanager

@@ -24,7 +24,7 @@ class NetworkBuilder:
     settings: TrainSettings
     spec: InputSpec
     steps: int
-    """Of the whole training."""
+    """Number of steps of the whole training."""
 
     @property
     def options(self) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class ValidationScores:
     batch: Batch
     scores: np.ndarray
     is_last: bool
-    """Whether the training ends with it."""
+    """True for the last validation of the training."""
 
 
 @dataclass(frozen=True, kw_only=True)

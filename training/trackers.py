@@ -33,7 +33,7 @@ PROJECT = "gigaslide"
 
 
 class Tracker(Protocol):
-    """What a training tells a tracker. Steps are examples seen."""
+    """Receiver of the settings, figures and files of a training. Steps are examples seen."""
 
     def start(self, params: Mapping[str, Any]) -> None:
         """Begin or continue the run; params are the settings, by flat names."""
