@@ -27,6 +27,7 @@ __all__ = ["Ensemble", "EnsembleCard", "find_members"]
 
 MOVED_ASIDE = re.compile(r"\.old-\d+$")  # earlier models, which a training renamed
 OF_ONE_MEMBER = {"seed", "checkpoint_minutes", "initial_weights", "patience", "validate_every"}
+MEMBER = re.compile(r"^member_\d+$")  # as gigaslide train --members names them
 CHANGE_SCORES = ("shrink",)  # options that change probabilities and not the weights
 
 
@@ -133,7 +134,8 @@ class Ensemble:
                     f"{'; '.join(differences)}; models predict together only if these are equal"
                 )
         ensemble._refuse_equal_weights()
-        if ensemble.location is not None and EnsembleCard.load(ensemble.location) is not None:
+        # Models that a user put together may differ in their settings.
+        if ensemble.location is not None and all(MEMBER.match(one.name) for one in members):
             ensemble._refuse_half_trained()
         return ensemble
 

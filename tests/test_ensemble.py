@@ -81,6 +81,21 @@ def test_a_half_trained_ensemble_is_refused(tmp_path):
         Ensemble.load(tmp_path / "e")
 
 
+def test_members_trained_again_in_part_are_refused_but_models_put_together_are_not(tmp_path):
+    folder = write_members(tmp_path / "e", 2)
+    card = ModelCard.load(folder / "member_2")
+    settings = {**card.training.get("settings", {}), "learning_rate": 0.5, "seed": 9}
+    card.model_copy(update={"training": {"settings": settings}}).save(folder / "member_2")
+    first = ModelCard.load(folder / "member_1")
+    settings = {**settings, "learning_rate": 0.1, "seed": 8}
+    first.model_copy(update={"training": {"settings": settings}}).save(folder / "member_1")
+    with pytest.raises(ModelError, match=r"member_2.*learning_rate.*member_1"):
+        Ensemble.load(folder)
+    for number in (1, 2):
+        (folder / f"member_{number}").rename(folder / f"mine_{number}")
+    assert len(Ensemble.load(folder).cards) == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "facts"),
     [
