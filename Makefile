@@ -3,19 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BACKENDS := .venv-backends
+TRACKERS := .venv-trackers
 READY := $(VENV)/.ready
 OUT ?= demo-out
 SEED ?= 0
 MINUTES ?= 10
 TORCH ?= torch==2.13.0
 SLIDES ?= 4
+# Kinds of tests that need nothing but the package and its tools, see setup.cfg.
+HERE := not real_run and not cluster and not backends and not pages
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real test-cluster test-backends test-pages same-content fuzz lint format docs dist study-weights bench clean
+.PHONY: help demo test test-slow test-real test-cluster test-backends test-trackers test-pages same-content fuzz lint format docs vendor dist study-weights bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gigaslide needs Python >= 3.11; run make PYTHON=python3.12 …"; exit 1; }
@@ -28,7 +31,10 @@ demo: $(READY)  ## draw phantom slides, then tile, train, predict and evaluate (
 	$(BIN)/gigaslide demo $(OUT) --seed $(SEED)
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "$(HERE) and not slow"
+
+test-slow: $(READY)  ## run the tests that kill, stop and repeat whole processes
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "$(HERE) and slow"
 
 test-real: $(READY)  ## run the reduced real run on ../shared/data
 	$(BIN)/python -m pytest -m real_run
@@ -37,9 +43,9 @@ test-cluster: $(READY)  ## run batches on a Slurm of our own (root on Debian, el
 	.ci/slurm install || true
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
 
-test-pages: $(READY) docs  ## open the report and the documentation in a headless Chromium (root on Debian installs one)
+test-pages: $(READY) docs  ## open the reports, the documentation and the page of gigaslide view in a headless Chromium (root on Debian installs one)
 	.ci/chromium install || true
-	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py tests/test_site.py
+	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py tests/test_site.py tests/test_view_pages.py tests/test_view_drawing.py tests/test_view_loop.py
 
 # torch==2.13.0 is met by 2.13.0+cpu too, which pip prefers where its settings offer it, such as in
 # PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL.
@@ -49,6 +55,11 @@ test-backends:  ## train and predict on TensorFlow, JAX and PyTorch in .venv-bac
 	for backend in tensorflow jax torch; do \
 		KERAS_BACKEND=$$backend $(BACKENDS)/bin/python -m pytest -m backends -rs tests/test_backends.py || exit 1; \
 	done
+
+test-trackers: $(READY)  ## test MLflow, Weights & Biases and TensorBoard in .venv-trackers
+	test -d $(TRACKERS) || $(PYTHON) -m venv $(TRACKERS)
+	$(TRACKERS)/bin/python -m pip install --quiet --editable '.[dev,track]'
+	$(TRACKERS)/bin/python -m pytest -rs tests/test_trackers.py
 
 same-content: $(READY)  ## tile phantoms with 0 to 3 workers, and Slurm if started: one content hash (SLIDES=4)
 	rm -rf same-content-out
@@ -71,6 +82,10 @@ docs: $(READY)  ## build the documentation into site/; open site/index.html
 	$(BIN)/python docs/scripts/make_pages.py build/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python docs/scripts/check_site.py site
+
+vendor:  ## bundle OpenLayers for gigaslide view into serve/static/vendor (needs npm)
+	npm ci --prefix vendor --ignore-scripts --no-audit --no-fund
+	node vendor/build.js serve/static/vendor
 
 dist: $(READY)  ## build sdist and wheel into dist/, install the wheel elsewhere and run its demo
 	.ci/dist $(BIN)/python

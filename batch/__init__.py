@@ -1,22 +1,25 @@
 """Work over many slides, on one machine or many."""
 
-from .blocks import BlockPlan, BlockWork, PendingBlocks
+from .blocks import BlockPlan, BlockWork, LostBlocksError, PendingBlocks
+from .cluster.single_job import SingleJob
 from .driver import BlockDriver, SlideContext
 from .machine import available_cores, available_memory
-from .outcome import BatchSummary, SlideOutcome, SlideStatus
+from .outcome import BatchSummary, Pace, SlideOutcome, SlideStatus
 from .run import run_blocks, run_slides
-from .run_folder import RunFolder, open_run_folder
+from .run_folder import JOURNAL, RunFolder, open_run_folder, read_failures
 from .settings import BatchSettings
-from .single_job import SingleJob
 from .stop import Stopped, StopRequest, stop_signals
 from .workers import describe_workers
 
 __all__ = [
+    "JOURNAL",
     "BatchSettings",
     "BatchSummary",
     "BlockDriver",
     "BlockPlan",
     "BlockWork",
+    "LostBlocksError",
+    "Pace",
     "PendingBlocks",
     "RunFolder",
     "SingleJob",
@@ -29,6 +32,7 @@ __all__ = [
     "available_memory",
     "describe_workers",
     "open_run_folder",
+    "read_failures",
     "run_blocks",
     "run_slides",
     "stop_signals",

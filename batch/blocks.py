@@ -1,6 +1,6 @@
 """Slide work in blocks: what a stage fills in, and the tasks into which it is split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
@@ -11,7 +11,16 @@ from .outcome import SlideOutcome
 if TYPE_CHECKING:
     from .driver import SlideContext
 
-__all__ = ["BlockPlan", "BlockWork", "HasId", "PendingBlocks", "SlideT", "Step", "Task"]
+__all__ = [
+    "BlockPlan",
+    "BlockWork",
+    "HasId",
+    "LostBlocksError",
+    "PendingBlocks",
+    "SlideT",
+    "Step",
+    "Task",
+]
 
 
 class HasId(Protocol):
@@ -45,6 +54,14 @@ class PendingBlocks:
     pending: tuple[int, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
     """Sums of the counts that the pending blocks will record, where known."""
+
+
+class LostBlocksError(Exception):
+    """Blocks of which files that `BlockWork.assemble` needs did not last: they are done again."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        super().__init__(f"files of blocks {', '.join(map(str, numbers))} did not last")
+        self.numbers = tuple(numbers)
 
 
 class BlockWork(Protocol[SlideT]):
@@ -81,7 +98,11 @@ class BlockWork(Protocol[SlideT]):
         self, context: "SlideContext[SlideT]", records: Mapping[int, BlockRecord]
     ) -> Mapping[str, Any]:
         """Complete the output from the records of all blocks; return the attributes (plain JSON) to
-        save with its recipe."""
+        save with its recipe.
+
+        Raises:
+            LostBlocksError: something that blocks wrote did not last.
+        """
         ...
 
     def outcome(self, slide: SlideT, attributes: Mapping[str, Any]) -> SlideOutcome:

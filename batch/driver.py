@@ -11,8 +11,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic
 
-from ..storage import Output, PartialOutput, Recipe, SlideError, StoreError, format_count
-from .blocks import BlockPlan, BlockWork, PendingBlocks, SlideT
+from ..storage import (
+    BlockRecord,
+    Output,
+    PartialOutput,
+    Recipe,
+    SlideError,
+    StoreError,
+    format_count,
+)
+from .blocks import BlockPlan, BlockWork, LostBlocksError, PendingBlocks, SlideT
 from .outcome import SlideOutcome
 
 __all__ = ["BlockDriver", "SlideContext", "close_kept_slide"]
@@ -134,8 +142,8 @@ class BlockDriver(Generic[SlideT]):
         context.plan = plan
         return PendingBlocks(blocks=plan.blocks, pending=tuple(range(plan.blocks)), counts=counts)
 
-    def block(self, slide: SlideT, number: int) -> dict[str, int]:
-        """Do one block; return its counts.
+    def block(self, slide: SlideT, number: int) -> BlockRecord:
+        """Do one block; return its record, without files and notes.
 
         Raises:
             SlideError: the slide changed, or another run started its output again.
@@ -148,7 +156,7 @@ class BlockDriver(Generic[SlideT]):
         except BaseException:
             close_kept_slide()  # the next attempt opens the slide again
             raise
-        return dict(record.counts)
+        return BlockRecord(counts=record.counts, seconds=record.seconds)
 
     def assemble(self, slide: SlideT) -> SlideOutcome | PendingBlocks:
         """Make the slide's output whole; or return the blocks whose files did not last.
@@ -165,7 +173,10 @@ class BlockDriver(Generic[SlideT]):
             gone = tuple(k for k in range(context.plan.blocks) if k not in records)
             if gone:
                 return PendingBlocks(blocks=context.plan.blocks, pending=gone)
-            attributes = self.work.assemble(context, records)
+            try:
+                attributes = self.work.assemble(context, records)
+            except LostBlocksError as error:
+                return PendingBlocks(blocks=context.plan.blocks, pending=error.numbers)
             self._refuse_change(context)
             output.commit(context.partial, attributes)
         except Exception:

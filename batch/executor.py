@@ -46,6 +46,10 @@ class Executor(Protocol):
 
     def close(self) -> None: ...
 
+    def take_rest(self) -> list[Ended]:
+        """Return the tasks that ended, once it is closed, and that `wait` did not return."""
+        ...
+
 
 class LocalExecutor:
     """Runs one task at a time in this process."""
@@ -68,3 +72,6 @@ class LocalExecutor:
 
     def close(self) -> None:
         self._tasks.clear()
+
+    def take_rest(self) -> list[Ended]:
+        return []

@@ -1,6 +1,7 @@
 """Outcome of each slide of a batch, and of the batch."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,12 @@ from ..storage import atomic_file, format_count, write_file
 
 __all__ = ["BatchSummary", "Pace", "SlideOutcome", "SlideStatus", "table_name"]
 
+BESIDE = ("read", "decode")
+"""Parts of the time that threads spend beside the tasks."""
+TURNS = "turns"
+"""Part of the time in which a thread waits while another one's block is in the network."""
+STEPS = {"prepare": "preparing", "assemble": "writing"}
+"""Names of those parts of the time that are whole tasks, by step."""
 SlideStatus = Literal["done", "skipped", "partial", "failed"]
 
 
@@ -41,6 +48,9 @@ class WorkerPace:
     seconds: float = 0.0
     """Time spent in tasks."""
     counts: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, float] = field(default_factory=dict)
+    """Parts of these seconds by name, as the tasks tell, and those of `STEPS`; the rest has no
+    name. Those of `BESIDE` are seconds of other threads."""
 
     @property
     def per_second(self) -> float:
@@ -55,15 +65,65 @@ class Pace:
     workers: dict[str, WorkerPace] = field(default_factory=dict)
     seconds: float = 0.0
     """Time from the start of the run to its end."""
+    is_in_threads: bool = False
+    """True if tasks ran in threads of this process, which share its network."""
 
-    def add(self, worker: str, seconds: float, counts: dict[str, int]) -> None:
-        """Add a task."""
+    def add(
+        self,
+        worker: str,
+        seconds: float,
+        counts: Mapping[str, int],
+        *,
+        parts: Mapping[str, float] | None = None,
+    ) -> None:
+        """Add a task, and the named parts of its seconds."""
         before = self.workers.get(worker, WorkerPace())
         self.workers[worker] = WorkerPace(
             tasks=before.tasks + 1,
             seconds=before.seconds + seconds,
             counts=dict(Counter(before.counts) + Counter(counts)),
+            parts=_sum_parts([before.parts, parts or {}]),
         )
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Time of all workers by part of the work (s), and "other" for work without a name;
+        empty if no task names parts. Of threads, which overlap, it is the time of the run."""
+        named = self._named
+        waited = named.pop(TURNS, 0.0)
+        for name in BESIDE:
+            named.pop(name, None)
+        if not named.keys() - STEPS.values():
+            return {}
+        at_work = sum(worker.seconds for worker in self.workers.values()) - waited
+        parts = {**named, "other": max(0.0, at_work - sum(named.values()))}
+        return self._without_overlap(parts) if self.is_in_threads and self.seconds else parts
+
+    def _without_overlap(self, parts: dict[str, float]) -> dict[str, float]:
+        """Divide the time in which the network does not compute between the other parts."""
+        network = min(parts.pop("network", 0.0), self.seconds)
+        left, rest = self.seconds - network, sum(parts.values())
+        scale = min(1.0, left / rest) if rest else 0.0
+        scaled = {name: seconds * scale for name, seconds in parts.items()}
+        scaled["other"] += left - scale * rest
+        return {"network": network, **scaled}
+
+    @property
+    def beside(self) -> dict[str, float]:
+        """Time of threads that worked beside the tasks, by part (s)."""
+        return {name: self._named[name] for name in BESIDE if name in self._named}
+
+    @property
+    def _named(self) -> dict[str, float]:
+        return _sum_parts([worker.parts for worker in self.workers.values()])
+
+
+def _sum_parts(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for table in tables:
+        for name, seconds in table.items():
+            total[name] = total.get(name, 0.0) + seconds
+    return total
 
 
 @dataclass(frozen=True, kw_only=True)

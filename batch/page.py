@@ -15,6 +15,17 @@ __all__ = ["run_html"]
 TEMPLATE = files("gigaslide.batch").joinpath("templates", "run.html.j2")
 STATUSES: tuple[SlideStatus, ...] = ("done", "skipped", "partial", "failed")
 SLOWEST, NAMED = 10, 12
+PARTS = {
+    "network": "the network computes",
+    "pixels": "waiting for pixels: reading, decoding, stain normalisation",
+    "loading": "loading the network",
+    "preparing": "opening slides, finding tissue",
+    "writing": "writing results and pictures",
+    "other": "everything else",
+    "read": "reading tiles",
+    "decode": "decoding tiles",
+}
+"""Parts of the work, in words."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,7 @@ def run_html(summary: BatchSummary, *, name: str, failures: str = "failures.txt"
         totals=dict(totals),
         reasons=_reasons(summary),
         most=NAMED,
+        parts=PARTS,
         slowest=sorted(worked_on, key=lambda outcome: -outcome.seconds)[:SLOWEST],
         version=gigaslide_version(),
     )

@@ -5,22 +5,23 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Generic, Literal
 
 from ..storage import ClusterError, ModelError, StoreError
 from .blocks import BlockWork, PendingBlocks, SlideT, Task
-from .dask_executor import DaskExecutor
+from .cluster.dask_executor import DaskExecutor
 from .driver import BlockDriver, close_kept_slide
 from .executor import Executor, LocalExecutor, LostTask
-from .outcome import BatchSummary, SlideOutcome
+from .outcome import STEPS, BatchSummary, SlideOutcome
 from .run_folder import RunFolder
 from .run_log import RunLog
 from .scheduling import SlideProgress, TaskQueue
 from .settings import BatchSettings
 from .stop import GRACE_S, Stopped, StopRequest, stop_signals
 from .task import PACKAGE, TaskFailure, TaskReport, TaskTerms, Work
+from .thread_executor import ThreadExecutor
 
 __all__ = ["run_blocks", "run_slides"]
 
@@ -68,6 +69,7 @@ def run_blocks(
     settings: BatchSettings,
     *,
     folder: RunFolder,
+    tasks_at_once: int = 1,
     on_outcome: Callable[[SlideOutcome], None] | None = None,
     on_block: Callable[[dict[str, int]], None] | None = None,
     on_plan: Callable[[Mapping[str, int]], None] | None = None,
@@ -76,8 +78,9 @@ def run_blocks(
 
     Slides that failed in an earlier run by the same recipe are not tried again unless
     settings.retry_failed. At the end the folder has a summary.csv, a run.html, and a failures.txt
-    if a slide failed. on_block receives the counts of each block; on_plan those that the pending
-    blocks of a slide will add up to, where the work knows them.
+    if a slide failed. tasks_at_once: tasks at the same time where there are several slides and no
+    workers. on_block receives the counts of each block; on_plan those that the pending blocks of a
+    slide will add up to, where the work knows them.
 
     Raises:
         ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was
@@ -95,9 +98,9 @@ def run_blocks(
         on_plan=on_plan,
     )
     identity = BlockDriver(work).failure_identity
-    return _BatchRun(work, settings, log, identity, first_step="prepare").run(
-        slides, timeout_s=timeout_s
-    )
+    at_once = min(tasks_at_once, len(slides))
+    run = _BatchRun(work, settings, log, identity, first_step="prepare", tasks_at_once=at_once)
+    return run.run(slides, timeout_s=timeout_s)
 
 
 def make_executor(
@@ -120,10 +123,12 @@ class _BatchRun(Generic[SlideT]):
         identity: FailureIdentity[SlideT],
         *,
         first_step: Literal["slide", "prepare"],
+        tasks_at_once: int = 1,
     ) -> None:
         self.work, self.settings, self.log, self.identity = work, settings, log, identity
         self.queue: TaskQueue[SlideT] = TaskQueue(first_step=first_step)
         self.is_in_blocks = first_step == "prepare"
+        self.tasks_at_once = tasks_at_once
         self.stop = StopRequest()
 
     def run(self, slides: Sequence[SlideT], *, timeout_s: float | None) -> BatchSummary:
@@ -143,7 +148,11 @@ class _BatchRun(Generic[SlideT]):
             except BaseException as error:
                 self.log.note("stopped", reason=str(error) or type(error).__name__)
                 raise
-            return self.log.end([slide.id for slide in slides])
+            return self.log.end([slide.id for slide in slides], is_in_threads=self._uses_threads)
+
+    @property
+    def _uses_threads(self) -> bool:
+        return self.settings.workers == 0 and self.tasks_at_once > 1
 
     def _queue(self, slides: Sequence[SlideT]) -> None:
         """Queue the slides, except those that failed before and would fail again."""
@@ -167,14 +176,30 @@ class _BatchRun(Generic[SlideT]):
 
     def _work_through(self, terms: TaskTerms) -> None:
         max_workers = MANY if self.is_in_blocks else self.queue.unstarted
-        executor = make_executor(self.work, terms, self.settings, self.log, max_workers=max_workers)
-        with closing(executor):
-            self.stop.at_once = not executor.can_kill_tasks
-            try:
-                self.drive(executor)
-            finally:
-                close_kept_slide()
-            self.stop.at_once = False
+        if self._uses_threads:
+            executor: Executor = ThreadExecutor(self.work, terms, threads=self.tasks_at_once)
+        else:
+            executor = make_executor(
+                self.work, terms, self.settings, self.log, max_workers=max_workers
+            )
+        try:
+            with closing(executor):
+                self.stop.at_once = not executor.can_kill_tasks
+                try:
+                    self.drive(executor)
+                finally:
+                    close_kept_slide()
+                self.stop.at_once = False
+        except BaseException:
+            self._take_rest(executor)
+            raise
+
+    def _take_rest(self, executor: Executor) -> None:
+        """Log what tasks completed while the run was interrupted: it is on disk."""
+        for task, report in executor.take_rest():
+            if isinstance(report, TaskReport) and not isinstance(report.value, TaskFailure):
+                with suppress(KeyboardInterrupt):  # of who asks again to stop
+                    self._take(task, report)
 
     def drive(self, executor: Executor) -> None:
         """Hand out tasks and take results until every slide has its outcome; see `run_blocks`."""
@@ -225,26 +250,28 @@ class _BatchRun(Generic[SlideT]):
         self, state: SlideProgress[SlideT], task: Task[SlideT], report: TaskReport
     ) -> None:
         value, pace = report.value, self.log.pace
+        of_step = {STEPS[task.step]: report.seconds} if task.step in STEPS else {}
         if isinstance(value, SlideOutcome):
             is_news = task.step != "assemble" and value.status != "skipped"
-            pace.add(report.worker, report.seconds, value.counts if is_news else {})
+            counts = value.counts if is_news else {}
+            pace.add(report.worker, report.seconds, counts, parts=of_step)
             seconds = state.seconds if value.status != "skipped" else value.seconds
             self._close(replace(value, seconds=seconds), attempts=report.attempts)
         elif isinstance(value, PendingBlocks):
-            pace.add(report.worker, report.seconds, {})
-            self.log.plan(task.slide.id, value)
+            pace.add(report.worker, report.seconds, {}, parts=of_step)
+            self.log.plan(task.slide.id, value, seconds=report.seconds)
             if state.plans < self.settings.max_attempts:
                 self.queue.add_blocks(state, value.pending)
             else:
                 reason = f"written files did not last ({state.plans} times)"
                 self._take_failure(state, task, TaskFailure(reason=reason))
         else:
-            pace.add(report.worker, report.seconds, value)
+            pace.add(report.worker, report.seconds, value.counts, parts=value.seconds)
             seconds = round(report.seconds, 3)
             self.log.block(
                 task.slide.id,
                 task.number,
-                value,
+                value.counts,
                 seconds=seconds,
                 worker=report.worker,
                 attempts=report.attempts,

@@ -29,7 +29,7 @@ from ..storage import (
 from .outcome import table_name
 from .settings import BatchSettings
 
-__all__ = ["RunFolder", "open_run_folder"]
+__all__ = ["JOURNAL", "RunFolder", "open_run_folder", "read_failures"]
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +125,12 @@ class RunFolder:
     def shared(self) -> Path | None:
         """The folder, if workers on other machines may reach it too."""
         return self.path if self.path == self.location else None
+
+
+def read_failures(folder: Path) -> dict[str, str]:
+    """Return the reason of each slide whose last outcome in an output folder was a failure."""
+    failures = Journal(folder / JOURNAL).failures()
+    return {slide: str(line.get("reason", "")) for slide, line in failures.items()}
 
 
 def open_run_folder(

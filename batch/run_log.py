@@ -36,17 +36,23 @@ class RunLog:
             stage = {"stage": self.folder.stage} if self.folder.stage else {}
             self.folder.journal.write(event, run=self.run, **stage, **fields)
 
-    def plan(self, slide: str, pending: PendingBlocks) -> None:
-        """Log the blocks of a slide that are to be done."""
-        self.note("plan", slide=slide, blocks=pending.blocks, pending=len(pending.pending))
+    def plan(self, slide: str, pending: PendingBlocks, *, seconds: float) -> None:
+        """Log the blocks of a slide that are to be done, and the time that it took to find them."""
+        self.note(
+            "plan",
+            slide=slide,
+            blocks=pending.blocks,
+            pending=len(pending.pending),
+            seconds=round(seconds, 3),
+        )
         if self.on_plan is not None:
             self.on_plan(pending.counts)
 
-    def block(self, slide: str, number: int, counts: dict[str, int], **details: object) -> None:
+    def block(self, slide: str, number: int, counts: Mapping[str, int], **details: object) -> None:
         """Log a finished block."""
         self.note("block", slide=slide, block=number, **details)
         if self.on_block is not None:
-            self.on_block(counts)
+            self.on_block(dict(counts))
 
     def outcome(self, outcome: SlideOutcome, *, attempts: int, identity: str | None) -> None:
         """Log a slide's outcome."""
@@ -68,11 +74,15 @@ class RunLog:
         if self.on_outcome is not None:
             self.on_outcome(outcome)
 
-    def end(self, slides: Sequence[str]) -> BatchSummary:
-        """Return the summary in the order of these slides; save it as summary.csv and run.html."""
+    def end(self, slides: Sequence[str], *, is_in_threads: bool = False) -> BatchSummary:
+        """Return the summary in the order of these slides; save it as summary.csv and run.html.
+
+        is_in_threads: see `Pace`.
+        """
+        seconds = time.perf_counter() - self.begun
         summary = BatchSummary(
             outcomes=tuple(self.outcomes[slide] for slide in slides),
-            pace=replace(self.pace, seconds=time.perf_counter() - self.begun),
+            pace=replace(self.pace, seconds=seconds, is_in_threads=is_in_threads),
         )
         self.note("end", headline=summary.headline())
         if self.folder is not None:

@@ -56,7 +56,7 @@ class TaskReport:
     """Result of a task, and which worker gave it."""
 
     value: Any
-    """`PendingBlocks`, counts of a block, `SlideOutcome` or `TaskFailure`."""
+    """`PendingBlocks`, `BlockRecord`, `SlideOutcome` or `TaskFailure`."""
     seconds: float
     worker: str = ""
     attempts: int = 1

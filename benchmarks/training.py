@@ -8,12 +8,16 @@ parts        CPU ms of drawing a batch, per patch: reading, stain normalisation,
              augmented patches/s on all cores
 loading      patches/s of loading alone, no augmentation: ours, `tf.data` over PNG files, and
              zarr-python in a keras PyDataset; each with as many threads as cores
-step         a training step with our input path ÷ one on a batch kept in memory, in turn
+step         a training step with our input path ÷ one on a batch kept in memory, in turn, and the
+             share of the input path in the CPU time
+full         the same for full `inception_v3` in bfloat16, as on a GPU: patches/s, and the share of
+             the device's own matrix product in bfloat16; not done unless named
 limit        multiply-adds of `inception_v3_small` at 139 px per second, as a share of those of a
              large matrix product; and what other batch sizes, XLA, and TensorFlow's graph optimiser
              and oneDNN change
-start        seconds and CPU seconds from the command to the first step of `gigaslide train`, and
-             until a model that is loaded to predict has scored a batch: first and second time
+start        seconds and CPU seconds from the command to the first step of `gigaslide train`, also
+             with XLA, and until a model that is loaded to predict has scored a batch: first and
+             second time
 memory       resident memory at the end of each of 3 epochs, and its peak
 
 Ratios come from rounds in turn in one process; start and memory run in processes of their own.
@@ -214,9 +218,12 @@ def measure_loading(store: PatchStore, work: Path, rounds: int) -> None:
         say(f"loading, {name:<28}{1 / seconds:>8.0f} patches/s{of}")
 
 
-def measure_step(store: PatchStore, rounds: int, steps: int) -> None:
-    for recipe, what in RECIPES.items():
-        network, sampler = training_runs.compiled(store, recipe), sampler_of(store, recipe)
+def measure_step(
+    store: PatchStore, recipes: Mapping[str, str], rounds: int, steps: int, **settings: Any
+) -> None:
+    for recipe, what in recipes.items():
+        network = training_runs.compiled(store, recipe, **settings)
+        sampler = sampler_of(store, recipe)
         fed, kept = (
             training_runs.steps_fed(network, sampler),
             training_runs.steps_kept(network, sampler),
@@ -237,8 +244,13 @@ def measure_step(store: PatchStore, rounds: int, steps: int) -> None:
         say(
             f"step, {recipe} ({what}): {seconds:.2f} s with a batch in memory, cores "
             f"{busy / seconds / CORES:.0%} busy; with our input path {ratio:.2f} times that "
-            f"(CPU {cpu:.2f})"
+            f"(CPU {cpu:.2f}, of which the input path {1 - 1 / cpu:.0%})"
         )
+        if settings:
+            rate = BATCH / medians["fed"][0]
+            peak = training_runs.matrix_peak(settings["precision"])
+            share = 3 * training_runs.multiply_adds(network) * rate / peak
+            say(f"  {rate:.1f} patches/s, {share:.0%} of {peak / 1e12:.2f} T multiply-adds/s")
 
 
 def measure_limit(rounds: int) -> None:
@@ -262,6 +274,8 @@ def measure_start(store: PatchStore, work: Path, rounds: int) -> None:
         figures = [training_runs.first_step(store, work / "model", recipe) for _ in range(rounds)]
         seconds, cpu = (statistics.median(row[k] for row in figures) for k in (0, 1))
         say(f"start of gigaslide train, {recipe} ({what}): {seconds:.0f} s, {cpu:.0f} s of CPU")
+    seconds, cpu = training_runs.first_step(store, work / "model", "paper", "--xla")
+    say(f"start of gigaslide train, paper with --xla: {seconds:.0f} s, {cpu:.0f} s of CPU")
     model = training_runs.random_model(store, work / "small")
     cache = work / "cache"
     for name in ("first", "second"):
@@ -311,8 +325,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = ("parts", "loading", "step", "limit", "start", "memory")
+    others = ("full",)
     parser.add_argument("--store", type=Path, help="patch store with training and validation")
-    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--only", nargs="+", choices=names + others, default=names)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8, help="steps of a round of step")
     options = parser.parse_args()
@@ -325,7 +340,15 @@ def main() -> None:
         measures: dict[str, Callable[[], None]] = {
             "parts": lambda: measure_parts(store, options.rounds),
             "loading": lambda: measure_loading(store, work, options.rounds),
-            "step": lambda: measure_step(store, options.rounds, options.steps),
+            "step": lambda: measure_step(store, RECIPES, options.rounds, options.steps),
+            "full": lambda: measure_step(
+                store,
+                {"paper": "inception_v3, bfloat16"},
+                options.rounds,
+                options.steps,
+                architecture="inception_v3",
+                precision="bfloat16",
+            ),
             "limit": lambda: measure_limit(options.rounds),
             "start": lambda: measure_start(store, work, max(1, options.rounds // 2)),
             "memory": lambda: measure_memory(store, work),

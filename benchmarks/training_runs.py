@@ -36,7 +36,8 @@ from gigaslide.models import (
 from gigaslide.patching import PatchStore
 from gigaslide.training import Sampler, TrainSettings, train
 from gigaslide.training.dataset import BatchDataset, one_hot
-from gigaslide.training.optimiser import compile_network
+from gigaslide.training.network.hardware import float_type
+from gigaslide.training.network.optimiser import compile_network
 from gigaslide.wsi import CLASSES, InputSpec
 
 FILLING = 3  # steps until the queue of batches is full
@@ -111,9 +112,9 @@ def png_batches(paths: list[str], batch: int, threads: int, *, batches: int) -> 
     )
 
 
-def compiled(store: PatchStore, recipe: str) -> keras.Model:
+def compiled(store: PatchStore, recipe: str, **changes: Any) -> keras.Model:
     """The network of a recipe, ready for training on the store's finest scale."""
-    settings = TrainSettings.model_validate({"recipe": recipe})
+    settings = TrainSettings.model_validate({"recipe": recipe, **changes})
     spec = store.input_spec.model_copy(update={"mpps": store.input_spec.mpps[:1]})
     return _compiled(settings, spec)
 
@@ -121,8 +122,9 @@ def compiled(store: PatchStore, recipe: str) -> keras.Model:
 def _compiled(settings: TrainSettings, spec: InputSpec) -> keras.Model:
     keep_large_buffers()
     options = settings.network_options(spec).model_dump(mode="json")
-    network = build_network(settings.architecture, spec, options)
-    compile_network(network, settings, steps=10_000)
+    with float_type(settings):
+        network = build_network(settings.architecture, spec, options)
+        compile_network(network, settings, steps=10_000)
     return network
 
 
@@ -182,17 +184,21 @@ def multiply_adds(network: keras.Model) -> int:
     return total
 
 
-def matrix_peak() -> float:
-    """Multiply-adds per second of a large product of float32 matrices; the best of 5."""
+def matrix_peak(precision: str = "float32") -> float:
+    """Multiply-adds per second of products of large matrices; the best of 5."""
     import tensorflow as tf
 
-    matrix = tf.random.normal((PEAK_SIDE, PEAK_SIDE))
+    side = 4 * PEAK_SIDE if tf.config.list_physical_devices("GPU") else PEAK_SIDE
+    matrix = tf.cast(tf.random.normal((side, side)), precision)
     best = math.inf
-    for _ in range(5):
+    for _ in range(6):  # the first one compiles
         start = time.perf_counter()
-        np.asarray(matrix @ matrix)
+        product = matrix
+        for _ in range(4):
+            product = product @ matrix
+        np.asarray(product[0, 0])  # waits for the device
         best = min(best, time.perf_counter() - start)
-    return PEAK_SIDE**3 / best
+    return 4 * side**3 / best
 
 
 def run_try(options: dict[str, Any]) -> dict[str, float]:
@@ -223,12 +229,12 @@ def run_try(options: dict[str, Any]) -> dict[str, float]:
     return {"rate": statistics.median(rates), "of_peak": statistics.median(shares)}
 
 
-def first_step(store: PatchStore, folder: Path, recipe: str) -> tuple[float, float]:
+def first_step(store: PatchStore, folder: Path, recipe: str, *options: str) -> tuple[float, float]:
     """Seconds and CPU seconds from the command `gigaslide train` to the end of its first step; the
     training is then stopped."""
     name = f"{folder.name}-{recipe}-{time.time_ns()}"
     command = [Path(sys.executable).with_name("gigaslide"), "train", store.path]
-    command += [folder.with_name(name), "--recipe", recipe, "--examples", "3200"]
+    command += [folder.with_name(name), "--recipe", recipe, "--examples", "3200", *options]
     start, seen = time.perf_counter(), ""
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.stderr is not None

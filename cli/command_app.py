@@ -8,7 +8,7 @@ from cyclopts import App, Group, Parameter
 from cyclopts.argument import Argument, ArgumentCollection
 
 from ..storage import Settings
-from .panels import ARGUMENTS, EVERYDAY, PANELS, panel_of
+from .panels import ARGUMENTS, EVERYDAY, NOT_SHOWN, PANELS, panel_of
 
 __all__ = ["CommandApp", "make_command"]
 
@@ -34,7 +34,8 @@ class CommandApp(App):
         for argument in arguments:
             text = " ".join((argument.parameter.help or "").split())
             _change(argument, help=text if self.everyday is None else _first_sentence(text))
-            if self.everyday is not None and _is_rare(argument, self.everyday):
+            is_rare = self.everyday is not None and _is_rare(argument, self.everyday)
+            if is_rare or argument.names[0] in NOT_SHOWN:
                 _change(argument, show=False)
         return arguments
 
@@ -47,6 +48,7 @@ def make_command(function: Callable[..., int], name: str, path: str, *, in_full:
     arguments = command.assemble_argument_collection()
     inputs = [_usage_of(argument) for argument in arguments if argument.index is not None]
     command.usage = " ".join(["Usage: gigaslide", path, *inputs, "[OPTIONS]"])
+    command.help_epilogue = " "  # not that of the command above
     if everyday is not None and not in_full:
         rare = sum(argument.show and _is_rare(argument, everyday) for argument in arguments)
         command.everyday = everyday

@@ -82,9 +82,12 @@ def print_config(command: str, bound: inspect.BoundArguments) -> int:
 
 
 def format_config(command: str, settings: Mapping[str, Settings]) -> str:
-    """Return the YAML that --config reads for a command, from its parameters that are settings."""
+    """Return the YAML that --config reads for a command ("study labels": a section in a section),
+    from its parameters that are settings."""
     section: dict[str, Any] = {}
     for name, value in settings.items():
         fields = value.model_dump(mode="json")
         section |= fields if name in FLAT else {name: fields}
-    return yaml.safe_dump({command: section}, sort_keys=False, allow_unicode=True)
+    for word in reversed(command.split()):
+        section = {word: section}
+    return yaml.safe_dump(section, sort_keys=False, allow_unicode=True)

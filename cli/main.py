@@ -27,10 +27,19 @@ COMMANDS = {
     "tile": "Extract balanced patches from annotated slides into a patch store.",
     "store": "Inspect a patch store: info, verify, montage.",
     "train": "Train a model on a patch store, or straight from slides.",
-    "model": "Inspect a model: info, check, export.",
+    "model": "Inspect a model: info, check, export, quantise.",
     "predict": "Predict slides with a model: heatmaps and detections.",
+    "export": "Export heatmaps to QuPath, ASAP, OME-TIFF, OME-Zarr, PNG and CSV.",
+    "view": "Look at slides in a browser, and outline what you see.",
+    "serve": "Offer models as an API: jobs by HTTP, results as files.",
+    "propose": "Outline what a model found, for people to correct.",
+    "annotations": "Versions of outlines: list, save, accept, restore, export.",
+    "next": "List the regions worth looking at next, each with its reason.",
+    "minutes": "How long outlines took, and how far annotators agree.",
+    "features": "Feature vectors of windows, by any encoder; import and export.",
     "evaluate": "Score predictions against annotations: AUC, FROC, a report.",
     "compare": "Compare models on the same slides: paired differences, a report.",
+    "study": "Answer a question with many small trainings, compared on one page.",
     "phantom": "Make synthetic slides whose tumour is known.",
 }
 
@@ -105,39 +114,23 @@ def build_app(used: str, *, in_full: bool = True) -> App:
         command = _load_command(name, in_full=in_full) if is_used else App(name, help=help_text)
         command.sort_key = number
         app.command(command)
-    general = Group(GENERAL, sort_key=1000)
+    app.meta.default(_launcher(app, used, in_full=in_full))
+    return app
 
-    @app.meta.default
+
+def _launcher(app: App, used: str, *, in_full: bool) -> Callable[..., int]:
+    """Return the function that takes the options of every command, then runs the one that is used.
+
+    in_full shows these options in the help.
+    """
+    config_help = "YAML file with a section of settings for each command; options win."
+    dry_run_help = "Print all settings as YAML for --config, and run nothing."
+
     def launch(
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-        config: Annotated[
-            Path | None,
-            Parameter(
-                group=general,
-                show=in_full,
-                help="YAML file with a section of settings for each command; options win.",
-            ),
-        ] = None,
-        verbose: Annotated[
-            bool,
-            Parameter(
-                group=general,
-                show=in_full,
-                negative="",
-                show_default=False,
-                help="Log what gigaslide does.",
-            ),
-        ] = False,
-        dry_run: Annotated[
-            bool,
-            Parameter(
-                group=general,
-                show=in_full,
-                negative="",
-                show_default=False,
-                help="Print all settings as YAML for --config, and run nothing.",
-            ),
-        ] = False,
+        config: Annotated[Path | None, _general(config_help, show=in_full)] = None,
+        verbose: Annotated[bool, _flag("Log what gigaslide does.", show=in_full)] = False,
+        dry_run: Annotated[bool, _flag(dry_run_help, show=in_full)] = False,
     ) -> int:
         if words and words[0] in COMMANDS and not {"--help", "-h"} & set(words):
             from .terminal import configure_logging
@@ -150,28 +143,46 @@ def build_app(used: str, *, in_full: bool = True) -> App:
         if dry_run and used:
             from .config import print_config
 
+            inner = [word for word in words[1:2] if word in app[used]]
             return print_config(
-                used, app.parse_args(words, exit_on_error=False, print_error=False)[1]
+                " ".join([used, *inner]),
+                app.parse_args(words, exit_on_error=False, print_error=False)[1],
             )
         return app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
 
-    return app
+    return launch
+
+
+def _general(help_text: str, *, show: bool) -> Parameter:
+    return Parameter(group=Group(GENERAL, sort_key=1000), show=show, help=help_text)
+
+
+def _flag(help_text: str, *, show: bool) -> Parameter:
+    return Parameter(
+        group=Group(GENERAL, sort_key=1000),
+        show=show,
+        negative="",
+        show_default=False,
+        help=help_text,
+    )
 
 
 def _load_command(name: str, *, in_full: bool) -> App:
     from .command_app import make_command
 
     found: Callable[..., int] | dict[str, Callable[..., int]] = getattr(
-        import_module(f".{name}", __package__), name
+        import_module(f".commands.{name}", __package__), name
     )
     if not isinstance(found, dict):
         return make_command(found, name, name, in_full=in_full)
-    group = App(
-        name=name,
-        help=COMMANDS[name],
-        usage=f"Usage: gigaslide {name} COMMAND …",
-    )
+    if "" in found:  # the command without a further word
+        group = make_command(found[""], name, name, in_full=in_full)
+    else:
+        usage = f"Usage: gigaslide {name} COMMAND …"
+        group = App(name=name, help=COMMANDS[name], usage=usage)
     for inner, function in found.items():
+        if not inner:
+            continue
         group.command(make_command(function, inner, f"{name} {inner}", in_full=in_full))
     return group
 

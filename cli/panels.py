@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
-__all__ = ["ARGUMENTS", "EVERYDAY", "GENERAL", "PANELS", "panel_of"]
+__all__ = ["ARGUMENTS", "EVERYDAY", "GENERAL", "NOT_SHOWN", "PANELS", "panel_of"]
 
 ARGUMENTS = "Arguments"
 GENERAL = "General"
+
+OF_STUDIES = ("folds", "repeats", "seeds", "seed", "primary")
+OF_SAMPLES = ("draws", "few", "target")
 
 PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Phantoms": {
@@ -40,14 +43,74 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "RunSettings": ("min_tissue",),
         "TileSettings": ("min_tissue",),
         "PredictSettings": ("min_tissue",),
+        "FeatureSettings": ("min_tissue",),
         "TissueSettings": ("method", "mpp", "cut_ink", "min_area_um2", "min_hole_um2"),
     },
-    "Hard negatives": {"HardSettings": ("threshold", "per_slide")},
+    "Hard negatives": {
+        "HardSettings": ("threshold", "per_slide"),
+        "CorrectionSettings": ("per_slide",),
+    },
+    "Study": {
+        "LabelsSettings": (
+            "features",
+            *OF_STUDIES,
+            "weak_labels",
+            "strong_labels",
+            *OF_SAMPLES,
+            "minutes_per_slide_label",
+            "minutes_per_outline",
+            "minutes_per_window",
+        ),
+        "SizeSettings": ("features", *OF_STUDIES, "slides", "learners", *OF_SAMPLES),
+        "NoiseSettings": ("features", *OF_STUDIES, "flipped", "learners"),
+        "TransferSettings": ("encoders", *OF_STUDIES, "learners"),
+        "FinetuneSettings": (
+            "store",
+            "starts",
+            *OF_STUDIES,
+            "architecture",
+            "freeze",
+            "learning_rates",
+            "steps",
+            "batch_size",
+            "dropout",
+            "patches_per_slide",
+        ),
+        "WeakSettings": (
+            "features",
+            *OF_STUDIES,
+            "source",
+            "slides",
+            "score_above",
+            "frozen_share",
+            "unfrozen_rate",
+            *OF_SAMPLES,
+        ),
+        "CurriculumSettings": (
+            *OF_STUDIES,
+            "mpp",
+            "most_px",
+            "augmentation",
+            "findings",
+            "steps",
+            "patch_steps",
+            "patch_px",
+            "patches_per_step",
+            "slides_per_step",
+            "learning_rate",
+            "weight_decay",
+            "width",
+            "sharpness",
+            "checkpoints",
+            "radius_um",
+        ),
+    },
     "Network": {
         "TrainSettings": (
             "architecture",
             "initial_weights",
             "scales",
+            "widths",
             "shrink",
             "stain",
             "dropout",
@@ -61,10 +124,52 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "members",
             "seed",
             "checkpoint_minutes",
+            "corrected",
             "calibrate",
             "track",
         ),
         "RunSettings": ("members",),
+    },
+    "Learning from features": {
+        "BagSettings": (
+            "labels",
+            "pooling",
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "weight_decay",
+            "hidden",
+            "attention",
+            "feature_dropout",
+            "dropout",
+            "max_windows",
+            "window_dropout",
+            "validate_every",
+            "groups",
+        ),
+    },
+    "Learning regions": {
+        "RegionSettings": (
+            "mpp",
+            "crop_px",
+            "cell_px",
+            "epochs",
+            "steps",
+            "batch_size",
+            "learning_rate",
+            "positive",
+            "width",
+            "stages",
+            "encoder",
+            "encoder_weights",
+            "stain",
+            "validation_crops",
+            "previews",
+            "groups",
+            "min_tissue",
+            "slide_mpp",
+            "allow_upsampling",
+        ),
     },
     "Validation": {
         "TrainSettings": (
@@ -87,6 +192,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "clip_norm",
             "label_smoothing",
             "average",
+            "penalty",
             "halve_every",
             "cooldown",
             "momentum",
@@ -95,10 +201,52 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "batch_norm_momentum",
         ),
     },
-    "Heatmap": {
-        "PredictSettings": ("stride_px", "orientations", "batch_size", "runtime", "architecture")
+    "Encoder": {
+        "FeatureSettings": (
+            "encoder",
+            "encoder_weights",
+            "encoder_card",
+            "runtime",
+            "batch_size",
+            "architecture",
+        ),
     },
-    "Detections": {"PredictSettings": ("threshold", "radius_um")},
+    "Windows": {"FeatureSettings": ("patch_px", "mpp", "stride_px")},
+    "Heatmap": {
+        "PredictSettings": (
+            "mode",
+            "first_pass",
+            "exact_above",
+            "stride_px",
+            "orientations",
+            "batch_size",
+            "runtime",
+            "precision",
+            "xla",
+            "architecture",
+        )
+    },
+    "Detections": {"PredictSettings": ("detect", "threshold", "radius_um")},
+    "Export": {
+        "ExportSettings": (
+            "to",
+            "level",
+            "simplify_um",
+            "origin",
+            "cell_px",
+            "colours",
+            "picture_px",
+        ),
+    },
+    "Proposals": {
+        "ProposeSettings": ("threshold", "min_area_um2", "min_hole_um2", "tolerance_um", "group"),
+    },
+    "Order": {
+        "OrderSettings": ("order", "count", "random_share", "side_um", "threshold", "seed"),
+    },
+    "Deal of slides between ways to annotate": {"Deal": ("scratch", "blind", "seed")},
+    "Page": {"ServerSettings": ("browser", "read_only")},
+    "Server": {"ServerSettings": ("port", "host", "base_url", "socket", "allow_host")},
     "Figures": {
         "EvaluateSettings": (
             "false_positives_per_slide",
@@ -111,11 +259,21 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "pn_stages",
         ),
     },
-    "Intervals": {"EvaluateSettings": ("resamples", "confidence", "seed")},
+    "Intervals": {
+        "EvaluateSettings": ("resamples", "confidence", "seed"),
+        "LabelsSettings": ("resamples", "confidence"),
+        "SizeSettings": ("resamples", "confidence"),
+        "NoiseSettings": ("resamples", "confidence"),
+        "TransferSettings": ("resamples", "confidence"),
+        "WeakSettings": ("resamples", "confidence"),
+        "CurriculumSettings": ("resamples", "confidence"),
+        "FinetuneSettings": ("resamples", "confidence"),
+    },
     "Report": {"EvaluateSettings": ("picture_px", "gallery")},
     "Split and quotas": {
         "TileSettings": (
             "splits",
+            "quality",
             "tumor_per_slide",
             "normal_per_slide",
             "tumor_per_patient",
@@ -123,6 +281,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "seed",
         ),
         "PredictSettings": ("splits",),
+        "FeatureSettings": ("splits",),
         "EvaluateSettings": ("split",),
     },
     "Sample of each slide": {
@@ -134,8 +293,16 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Slides and annotations": {
         "RunSettings": ("slide_mpp", "allow_upsampling", "groups"),
         "TileSettings": ("slide_mpp", "allow_upsampling", "groups"),
-        "PredictSettings": ("slide_mpp", "allow_upsampling"),
+        "PredictSettings": ("slide_mpp", "allow_upsampling", "allow_tumor_on_glass"),
+        "FeatureSettings": ("slide_mpp", "allow_upsampling"),
         "EvaluateSettings": ("groups",),
+        "LabelsSettings": ("groups",),
+        "SizeSettings": ("groups",),
+        "NoiseSettings": ("groups",),
+        "TransferSettings": ("groups",),
+        "WeakSettings": ("groups",),
+        "CurriculumSettings": ("groups",),
+        "FinetuneSettings": ("groups",),
     },
     "Augmentation (defaults of recipe paper)": {
         "TrainSettings": ("use_copies", "colour_warm_up"),
@@ -206,13 +373,50 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         "members",
         "seed",
         "from-slides",
+        "labels",
+        "task",
     ),
-    "predict": ("orientations", "stride-px", "threshold", "radius-um", "splits", *LOCATION),
+    "predict": (
+        "mode",
+        "compare",
+        "stride-px",
+        "threshold",
+        "detect",
+        "splits",
+        "features",
+        *LOCATION,
+    ),
+    "export": ("to", "slides", "out", "level", "simplify-um", *LOCATION),
+    "features": (
+        "encoder",
+        "encoder-weights",
+        "encoder-card",
+        "patch-px",
+        "mpp",
+        "stride-px",
+        *LOCATION,
+    ),
+    "view": ("predictions", "annotations", "annotator", "read-only", "browser", "port"),
+    "serve": ("cohort", "out", "port", "upload-gb"),
+    "propose": ("predictions", "threshold", "min-area-um2", "min-hole-um2", "tolerance-um"),
+    "next": ("predictions", "order", "count", "random-share", "out"),
+    "minutes": ("report", "resamples"),
     "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),
     "compare": ("further", "split", "resamples"),
+    "study labels": ("features", "folds", "seeds", "plan", *LOCATION),
+    "study size": ("features", "folds", "seeds", "plan", *LOCATION),
+    "study transfer": ("encoders", "folds", "seeds", "plan", *LOCATION),
+    "study finetune": ("store", "starts", "folds", "seeds", "plan", *LOCATION),
+    "study curriculum": ("mpp", "steps", "folds", "seeds", "plan", *LOCATION),
+    "study noise": ("features", "folds", "seeds", "plan", *LOCATION),
+    "study weak": ("features", "source", "folds", "seeds", "plan", *LOCATION),
     "phantom": ("slides", "size-px", "mpp", "tumor-share", "seed", *LOCATION),
 }
 """Options that `--help` shows; a command without an entry shows all of its options."""
+
+
+NOT_SHOWN = ("--bags.labels",)
+"""Options that no help shows, because another one, --labels, sets the same field."""
 
 
 def panel_of(settings: str, field: str) -> str:

@@ -97,6 +97,9 @@ class RunSettings(Settings):
         # A network of the user's own, given for training, is trusted in prediction too.
         if is_own_network(name := str(settings["train"].get("architecture", ""))):
             settings["predict"].setdefault("architecture", name)
+        # Its training has just warned of a model that calls glass tumour; the report is made all
+        # the same.
+        settings["predict"].setdefault("allow_tumor_on_glass", True)
         # The validation slides are predicted too: the operating threshold is chosen on them.
         splits = settings["predict"].get("splits", PredictSettings().splits)
         settings["predict"]["splits"] = tuple(dict.fromkeys((*splits, "validation")))

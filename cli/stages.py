@@ -4,8 +4,6 @@ its room when it begins."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers, run_slides
 from ..cohort import Cohort
 from ..storage import Location, SettingsError, format_count, refuse_foreign_folder
-from .tables import print_comparison, print_exclusions, print_metrics, print_summary
+from .tables import print_comparison, print_exclusions, print_metrics, print_summary, print_time
 from .terminal import (
     hide_warnings,
     print_line,
@@ -22,11 +20,12 @@ from .terminal import (
     quiet_tensorflow,
     slide_bar,
 )
+from .windows_bar import windows_bar
 
 if TYPE_CHECKING:
     from ..doctor import DoctorSettings
     from ..eval import EvaluateSettings
-    from ..inference import PredictSettings
+    from ..inference import ExportSettings, PredictSettings
     from ..patching import HardSettings, PatchStore, TileSettings
     from ..phantom import PhantomSettings, PhantomSlide
     from ..training import Member, TrainSettings
@@ -36,6 +35,7 @@ __all__ = [
     "compare_stage",
     "doctor_stage",
     "evaluate_stage",
+    "export_stage",
     "hard_negatives_stage",
     "phantom_stage",
     "predict_stage",
@@ -55,11 +55,14 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSet
     Raises:
         SettingsError: before any work, if the cohort lacks the slides of a stage, or no slide to
             predict exists.
+        ModelError: before any work, if the initial weights do not exist.
     """
-    from ..training import check_trackers
+    from ..training import check_trackers, identify_initial_weights
     from .run_settings import check_cohort, check_files, with_mpp_of_slides, worst_status
 
     check_trackers(settings.train.track)
+    several = settings.train.members > 1
+    identify_initial_weights(settings.train, out / "model" / ("member_1" if several else ""))
     check_cohort(cohort, settings)
     check_files(cohort, settings)
     chosen = with_mpp_of_slides(cohort, settings)
@@ -80,11 +83,21 @@ def run_stages(cohort: Cohort, out: Path, settings: RunSettings, batch: BatchSet
     return worst_status([tiled, predicted, evaluated])
 
 
-def doctor_stage(path: Path, out: Path, settings: DoctorSettings, batch: BatchSettings) -> int:
+def doctor_stage(
+    path: Path,
+    out: Path,
+    settings: DoctorSettings,
+    batch: BatchSettings,
+    annotations: Path | None = None,
+) -> int:
+    """annotations: folder whose newest accepted versions replace the cohort's annotations."""
+    from ..annotate import use_versions
     from ..doctor import examine_cohort, format_checkup, load_cohort, save_checkup
 
     refuse_foreign_folder(out, known_by="checkup.json")
     cohort, known = load_cohort(path)
+    if annotations is not None:
+        cohort = use_versions(cohort, annotations)
     _print_workers("doctor", batch, at_most=len(cohort))
     with hide_warnings(), slide_bar("doctor", len(cohort)) as (end_slide, _):
         checkup = examine_cohort(
@@ -138,7 +151,9 @@ def tile_stage(
     if len(slides) < len(cohort):
         rest = format_count(len(cohort) - len(slides), "slide")
         splits = " or ".join(settings.splits)
-        print_stage_line("", f"{rest} not tiled: no label, or not in split {splits} (--splits)")
+        quality = f", or not {settings.quality} (--quality)" if settings.quality else ""
+        words = f"no label, or not in split {splits} (--splits){quality}"
+        print_stage_line("", f"{rest} not tiled: {words}")
     return summary.exit_status
 
 
@@ -246,59 +261,53 @@ def predict_stage(
     if len(ensemble.folders) > 1:
         names = ", ".join(folder.name for folder in ensemble.folders)
         print_stage_line("", f"mean of {len(ensemble.folders)} models: {names}")
-    with progress_bar("predict", 0, " windows") as progress:
-        windows = WindowsToPredict(slides=len(slides_to_predict(cohort, settings)))
-
-        def add_windows(counts: Mapping[str, int]) -> None:
-            progress.total = windows.add(counts["windows"])
-            progress.refresh()
-
-        def advance(counts: Mapping[str, int]) -> None:
-            progress.update(counts["windows"])
-
-        def end_slide(outcome: SlideOutcome) -> None:
-            windows.end(outcome)
-            progress.set_postfix_str(f"{windows.ended} of {windows.slides} slides")
-
+    with windows_bar("predict", slides=len(slides_to_predict(cohort, settings))) as bar:
         summary = predict_cohort(
             cohort,
             model,
             out,
             settings,
             batch,
-            on_plan=add_windows,
-            on_block=advance,
-            on_outcome=end_slide,
+            on_plan=bar.add_slide,
+            on_block=bar.advance,
+            on_outcome=bar.end_slide,
         )
     print_summary("predict", summary)
     cells = format_count(summary.total("cells"), "cell")
     detections = format_count(summary.total("detections"), "detection")
     print_stage_line("", f"{cells}, {detections} in {out}")
+    if settings.mode != "exact":
+        exactly = summary.total("cells") - summary.total("first_pass")
+        print_stage_line("", f"{format_count(exactly, 'cell')} scored exactly")
+    print_time(summary.pace)
     return summary.exit_status
 
 
-@dataclass
-class WindowsToPredict:
-    """Windows of a run: those of the slides that are planned, and an estimate for the others."""
+def export_stage(
+    predictions: Path,
+    out: Path,
+    settings: ExportSettings,
+    batch: BatchSettings,
+    *,
+    slides: Cohort | None = None,
+) -> int:
+    from ..inference import export_predictions, find_predicted
 
-    slides: int
-    planned: int = 0
-    windows: int = 0
-    ended: int = 0
-    without_windows: int = 0
-    """Slides that ended before they were planned, or failed."""
-
-    def add(self, windows: int) -> int:
-        """Add the windows of a slide; return those of all slides, from the mean of the planned."""
-        self.planned += 1
-        self.windows += windows
-        to_come = self.slides - self.without_windows
-        return round(self.windows / self.planned * max(self.planned, to_come))
-
-    def end(self, outcome: SlideOutcome) -> None:
-        """Count a slide that ended."""
-        self.ended += 1
-        self.without_windows += outcome.status in ("skipped", "failed")
+    found = find_predicted(predictions, slides)
+    if batch.workers is None and not (batch.cluster or batch.scheduler):
+        batch = batch.model_copy(update={"workers": 0})  # seconds of work do not pay for processes
+    _print_workers("export", batch, at_most=len(found))
+    with slide_bar("export", len(found)) as (end_slide, _):
+        summary = export_predictions(
+            predictions, out, settings, batch, slides=slides, on_outcome=end_slide
+        )
+    print_summary("export", summary)
+    made = format_count(summary.total("exports"), "export")
+    print_stage_line("", f"{made} made, {summary.total('unchanged')} unchanged in {out}")
+    if slides is not None and len(found) < len(slides):
+        rest = format_count(len(slides) - len(found), "slide")
+        print_stage_line("", f"{rest} of the cohort without a heatmap")
+    return summary.exit_status
 
 
 def _describe_prediction(settings: PredictSettings, batch: BatchSettings) -> str:
@@ -308,9 +317,12 @@ def _describe_prediction(settings: PredictSettings, batch: BatchSettings) -> str
         if batch.workers != 0:
             threads = format_count(batch.threads_per_worker, "thread")
             return workers if batch.scheduler else f"{workers}, {threads} each"
+        if settings.runtime == "onnx":
+            return f"{workers}, ONNX Runtime on CPU"
         from ..models import describe_device
 
-        return f"{workers}, {describe_device(openvino=settings.runtime != 'keras')}"
+        by_openvino = settings.runtime != "keras" and not settings.xla
+        return f"{workers}, {describe_device(openvino=by_openvino)}"
 
 
 def threshold_stage(cohort: Cohort, model: Path, predictions: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..batch import BatchSummary
+from ..batch import BatchSummary, Pace
 from ..models import ModelCheck
 from ..storage import format_count
 from .terminal import STAGE_WIDTH, print_line, print_stage_line
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "print_agreement",
     "print_check",
     "print_comparison",
     "print_exclusions",
     "print_facts",
     "print_metrics",
+    "print_rows",
     "print_summary",
     "print_table",
 ]
@@ -38,6 +40,13 @@ def print_table(table: pd.DataFrame) -> None:
     numbers = [name for name in table if table[name].dtype.kind in "iuf"]
     rows = ([_cell(value) for value in row] for row in table.itertuples(index=False))
     _print(list(map(str, table.columns)), rows, right=list(map(str, numbers)))
+
+
+def print_rows(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
+) -> None:
+    """Print a table of texts; columns named in right stand to the right."""
+    _print(header, rows, right=right)
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
@@ -88,6 +97,48 @@ def _print(
     for line in capture.get().splitlines():
         print(line.rstrip())
     sys.stdout.flush()
+
+
+def print_time(pace: Pace) -> None:
+    """Print where the time of a prediction or of features went, and what limits it."""
+    parts, beside = pace.parts, pace.beside
+    whole = sum(parts.values())
+    if not whole:
+        return
+    words = {
+        "network": "network",
+        "pixels": "waiting for pixels",
+        "loading": "loading the network",
+        "preparing": "finding tissue",
+        "writing": "writing",
+    }
+    shares = ", ".join(
+        f"{words.get(name, 'the rest')} {seconds / whole:.0%}" for name, seconds in parts.items()
+    )
+    advice = {
+        "network": "the network limits it",
+        "pixels": _advise_on_pixels(**beside),
+        "preparing": "finding tissue limits it",
+        "writing": "writing limits it: a local disk may be faster",
+    }
+    limit = max(advice, key=lambda name: parts.get(name, 0.0))
+    rest = whole - sum(parts.get(name, 0.0) for name in advice)
+    told = "" if rest > whole / 2 else f"; {advice[limit]}"
+    print_stage_line("", f"time: {shares}{told}")
+    if any(beside.values()):
+        read, decode = (beside.get(name, 0.0) for name in ("read", "decode"))
+        told = f"{read:.1f} s reading tiles, {decode:.1f} s decoding them"
+        print_stage_line("", f"beside the network: {told}")
+
+
+def _advise_on_pixels(*, read: float = 0.0, decode: float = 0.0) -> str:
+    if decode > read > 0:
+        return "decoding limits it: give more cores"
+    is_told = read or not decode  # OpenSlide counts both as decoding
+    return (
+        f"reading {'' if is_told else 'or decoding '}limits it: copy the slides to a local disk, "
+        "or give more cores"
+    )
 
 
 def print_summary(stage: str, summary: BatchSummary) -> None:
@@ -194,6 +245,36 @@ def print_comparison(metrics: dict[str, Any], confidence: float) -> None:
     numbers = [first, second, "difference", "p"]
     header = ["figure", first, second, "difference", f"{confidence:.0%} interval", "p"]
     _print(header, rows, right=numbers, indent=STAGE_WIDTH + 1)
+    print_agreement(metrics)
+
+
+def print_agreement(metrics: dict[str, Any]) -> None:
+    """Print how far the heatmaps of two models agree, and the time that each took."""
+    for line in _agreement(metrics):
+        print_stage_line("", line)
+
+
+def _agreement(metrics: dict[str, Any]) -> Iterator[str]:
+    """Lines on the heatmaps and the seconds of two models."""
+    found, seconds = metrics["heatmaps"], metrics["seconds"]
+    if found and not found["cells"]:
+        yield "heatmaps: not compared, because their cells differ (stride or slide size)"
+    elif found:
+        correlation = found["correlation"]
+        shown = "not defined" if correlation is None else f"{correlation:.4f}"
+        x, y = found["largest_at"]
+        yield (
+            f"heatmaps: correlation {shown} over {found['cells']} cells; differences: mean "
+            f"{found['mean_difference']:.3g}, largest {found['largest_difference']:.3g}, on "
+            f"{found['largest_on']} at x {x}, y {y} (level-0 px)"
+        )
+    if seconds and seconds["ratio"]:
+        first, second = metrics["names"]
+        slides = format_count(seconds["slides"], "slide")
+        yield (
+            f"time: {seconds['first']:.3g} s and {seconds['second']:.3g} s for {slides}: {first} "
+            f"took {seconds['ratio']:.3g} times as long as {second}"
+        )
 
 
 def _difference(one: dict[str, Any]) -> list[str]:

@@ -119,15 +119,15 @@ def progress_bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
 
 @contextmanager
 def slide_bar(
-    stage: str, total: int, *, unit: str = ""
+    stage: str, total: int, *, unit: str = "", noun: str = "slides"
 ) -> Iterator[tuple[Callable[[SlideOutcome], None], Callable[[dict[str, int]], None]]]:
-    """A bar of slides, with two functions that advance it.
+    """A bar of slides (noun, plural), with two functions that advance it.
 
     The first takes the outcome of a slide, the second the counts of a finished part of one, shown
     in the given unit.
     """
     failed = made = 0
-    with progress_bar(stage, total, " slides") as progress:
+    with progress_bar(stage, total, f" {noun}") as progress:
 
         def refresh() -> None:
             notes = [f"{made} {unit}" if made else "", f"{failed} failed or partial" * bool(failed)]

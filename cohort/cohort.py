@@ -31,10 +31,11 @@ from .found_files import SLIDE_SUFFIXES
 from .missing_values import empty_missing
 from .written_paths import find_written
 
-__all__ = ["Cohort", "CohortSlide", "Label", "Split"]
+__all__ = ["Cohort", "CohortSlide", "Label", "Quality", "Split"]
 
 Label = Literal["tumor", "normal", ""]
 Split = Literal["train", "validation", "test", ""]
+Quality = Literal["weak", "strong"]
 # A file name may have 255 bytes; a hash, a suffix and the endings of partial files are added.
 ID_BYTES = 150
 COLUMNS = ("slide", "annotation", "label", "patient", "split", "mpp", "exhaustive")
@@ -95,9 +96,29 @@ class CohortSlide:
             "empty"
         )
 
+    @property
+    def quality(self) -> Quality:
+        """Quality of the annotation, by the column quality: strong, a person's outlines, which an
+        empty cell means too; weak, those of a machine or a stain, or coarse ones.
+
+        Raises:
+            SettingsError: the column has another value.
+        """
+        stated = self.column("quality").strip().casefold() or "strong"
+        for quality in get_args(Quality):
+            if quality == stated:
+                return quality
+        raise SettingsError(
+            f"cohort: quality of {self.id} is {stated!r}; use weak, strong or leave it empty"
+        )
+
     exhaustive: bool = True
     """True if every tumour of the slide is outlined; if not, tissue outside the outlines may be
     tumour."""
+
+    has_regions: bool = False
+    """True if every tumour is outlined within the annotation's outlines of the class Region*, and
+    only there; then exhaustive is false."""
 
     def load_tumor(
         self,
@@ -138,6 +159,9 @@ class CohortSlide:
             slide=slide or (self.path if has_slide else None),
             origin=self.annotation_origin,
         )
+        # A tumour slide may have no tumour in the regions that a person looked at.
+        if self.has_regions and self.label == "tumor" and annotation.tumor.is_empty:
+            return annotation
         if (self.label == "tumor") == annotation.tumor.is_empty:
             if self.label == "tumor":
                 raise AnnotationError(
@@ -174,6 +198,15 @@ class Cohort:
 
     def __len__(self) -> int:
         return len(self.slides)
+
+    def take_quality(self, quality: Quality | None) -> "Cohort":
+        """Return the cohort with training slides of this quality only, and without weak validation
+        slides: they choose weights and thresholds. None: all slides."""
+        if quality is None:
+            return self
+        wanted = {"train": quality, "validation": "strong"}
+        kept = (slide for slide in self if wanted.get(slide.split, slide.quality) == slide.quality)
+        return replace(self, slides=tuple(kept))
 
     @property
     def has_splits(self) -> bool:

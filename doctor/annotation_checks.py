@@ -159,7 +159,7 @@ def _missing(row: CohortSlide, *, is_tiled: bool) -> list[Finding]:
 
 def _check_label(row: CohortSlide, annotation: Annotation) -> Iterator[Finding]:
     is_empty = annotation.tumor.is_empty
-    if row.label == "tumor" and is_empty:
+    if row.label == "tumor" and is_empty and not row.has_regions:
         found, advice = annotation.explain_no_tumor()
         yield error("label", f"labelled tumor, but no tumour is outlined: {found}", advice)
     elif row.label == "normal" and not is_empty:

@@ -109,7 +109,8 @@ def _estimate_prediction(
 ) -> StageEstimate:
     work = [(slide, slide.predict) for slide in slides if slide.predict is not None]
     windows = sum(predict.windows for _, predict in work)
-    orientations = settings.predict.orientations
+    # An upper limit for the fast modes: how much they save depends on network and tissue.
+    orientations = 1 if settings.predict.mode == "fastest" else settings.predict.orientations
     rate = _windows_per_s(settings, cores) / orientations / settings.train.members
     reading_s = sum(
         slide.tissue_seconds
@@ -154,5 +155,6 @@ def _windows_per_s(settings: DoctorSettings, cores: int) -> float:
     measured = find_architecture(settings.train.architecture).windows_per_s
     spec = settings.tile.input_spec
     side = spec.patch_px / settings.train.network_options(spec).shrink
-    towers = max(1, len(settings.train.scales))
-    return measured / towers * cores / MEASURED_CORES * (MEASURED_PX / side) ** 2
+    towers, widths = max(1, len(settings.train.scales)), settings.train.widths or (1.0,)
+    work = towers * sum(width**2 for width in widths) / len(widths)  # of one tower of width 1
+    return measured / work * cores / MEASURED_CORES * (MEASURED_PX / side) ** 2

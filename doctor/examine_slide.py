@@ -146,10 +146,11 @@ def _measure_work(
     tumor: MultiPolygon,
     settings: DoctorSettings,
 ) -> tuple[TileWorkload | None, PredictWorkload | None]:
-    label_fits = (to_check.row.label != "tumor") == tumor.is_empty
+    row = to_check.row
+    label_fits = (row.label != "tumor") == tumor.is_empty or (row.has_regions and tumor.is_empty)
     tile = predict = None
     if to_check.is_tiled and label_fits and _can_read(slide, settings.tile, settings):
-        tile = measure_tiling(slide, to_check.row, tissue, tumor, settings)
+        tile = measure_tiling(slide, row, tissue, tumor, settings)
     if to_check.is_predicted and _can_read(slide, settings.predict, settings):
         predict = measure_prediction(slide, tissue, settings)
     return tile, predict

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,19 @@ from .report.provenance import format_command, identify_slide, list_versions
 from .report.tables import FROC, ROC, curves_table
 from .scoring.slide_result import SlideResult, refuse_misplaced
 from .settings import EvaluateSettings
-from .statistics.comparison import ModelComparison, compare, list_disagreements
+from .statistics.agreement import HeatmapAgreement, measure_agreement
+from .statistics.comparison import (
+    ModelComparison,
+    adjust_for_models,
+    compare,
+    list_disagreements,
+)
 from .statistics.froc import OURS, froc_curve
 from .statistics.resampled import pool_matches, pool_scores
 from .statistics.scores import roc_curve
+from .statistics.seconds import Seconds, compare_seconds
 
-__all__ = ["compare_cohort"]
+__all__ = ["compare_cohort", "compare_heatmaps"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +46,7 @@ PICTURE_BYTES = 100_000
 class _Models:
     """Predictions and results of each model, by name."""
 
+    paths: Mapping[str, Path]
     opened: Mapping[str, Predictions]
     thresholds: Mapping[str, OperatingThreshold]
     scored: Mapping[str, Sequence[SlideResult]]
@@ -58,6 +66,18 @@ class _Models:
                 has_heatmaps=any(r.cells is not None for r in results),
             )
         return curves
+
+    def compare(self, first: str, other: str, settings: EvaluateSettings) -> ModelComparison:
+        """Compare two models: figures, heatmaps, and the time that they took."""
+        results = self.scored[first]
+        slides = [result.slide.id for result in results if result.in_figures]
+        one, two = self.opened[first], self.opened[other]
+        pairs = ((one.load_heatmap(slide), two.load_heatmap(slide)) for slide in slides)
+        return replace(
+            compare(results, self.scored[other], settings, names=(first, other)),
+            heatmaps=measure_agreement((a, b) for a, b in pairs if a and b),
+            seconds=compare_seconds(self.paths[first], self.paths[other]),
+        )
 
     def draw(self, slide: str, settings: EvaluateSettings) -> dict[str, SlidePictures]:
         """Pictures of one slide, by model; without those that cannot be drawn."""
@@ -141,16 +161,30 @@ def compare_cohort(
     for results in scored.values():
         refuse_misplaced(results)
     first, *others = names
-    found = [
-        compare(scored[first], scored[other], settings, names=(first, other)) for other in others
-    ]
     further = [word for path in predictions[2:] for word in ("--further", str(path))]
     command = format_command("compare", [cohort.source, *predictions[:2], out], settings, further)
-    models = _Models(opened=opened, thresholds=thresholds, scored=scored)
+    models = _Models(
+        paths=dict(zip(names, predictions, strict=True)),
+        opened=opened,
+        thresholds=thresholds,
+        scored=scored,
+    )
+    found = adjust_for_models([models.compare(first, other, settings) for other in others])
     with output.write() as folder:
         _write(found, models, settings, command, Path(folder))
     logger.info("%s: %d models compared", out, len(names))
     return found
+
+
+def compare_heatmaps(
+    cohort: Cohort, first: Path, second: Path
+) -> tuple[HeatmapAgreement | None, Seconds | None]:
+    """Compare the heatmaps of two folders of predictions and the time they took; labels and
+    annotations are not needed."""
+    one, two = (open_predictions(path, cohort) for path in (first, second))
+    pairs = ((one.load_heatmap(slide.id), two.load_heatmap(slide.id)) for slide in cohort)
+    agreement = measure_agreement((a, b) for a, b in pairs if a and b)
+    return agreement, compare_seconds(first, second)
 
 
 def _make_recipe(

@@ -12,13 +12,13 @@ import pandas as pd
 from skimage.measure import label, regionprops
 
 from ..cohort import CohortSlide
-from ..wsi import Heatmap
+from ..wsi import Heatmap, classify_size
 from .scoring.matching import reaches
 from .scoring.slide_result import Exclusion, SlideResult
 from .settings import EvaluateSettings
 from .statistics.bootstrap import Estimate, Statistic
 from .statistics.resampled import draw_resamples
-from .truth.measures import CLASSES, MACRO_UM
+from .truth.measures import CLASSES
 
 __all__ = [
     "STAGES",
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 STAGES = ("pN0", "pN0(i+)", "pN1mi", "pN1", "pN2")
-ITC_UM = 200.0
 PN2_NODES = 4
 
 
@@ -58,7 +57,7 @@ def predict_class(heatmap: Heatmap, *, threshold: float) -> str:
     # A cell is a square, whose own second moment is 1 / 12; regionprops takes points.
     moment = max(region.axis_major_length**2 / 16 for region in regions) + 1 / 12
     longest_um = 4 * np.sqrt(moment) * heatmap.stride_level0 * heatmap.slide_mpp
-    return "macro" if longest_um > MACRO_UM else "micro" if longest_um >= ITC_UM else "itc"
+    return str(classify_size(longest_um))
 
 
 def patient_stage(classes: Sequence[str]) -> str:

@@ -10,7 +10,14 @@ import numpy as np
 
 from ..batch import BlockPlan, SlideContext, SlideOutcome, available_cores
 from ..cohort import CohortSlide
-from ..models import Ensemble, Predictor, load_predictor
+from ..models import (
+    DensePredictor,
+    Ensemble,
+    Predictor,
+    load_dense_predictor,
+    load_predictor,
+    refuse_tumor_on_glass,
+)
 from ..storage import (
     GROUP,
     BlockRecord,
@@ -24,29 +31,36 @@ from ..storage import (
     write_file,
 )
 from ..wsi import (
+    CellGrid,
     CellStatus,
     Heatmap,
+    Region,
     Slide,
     StainFit,
-    ceil_div,
-    floor_div,
     open_slide,
     warn_of_unlikely_mpp,
 )
-from .export import export_prediction, exports_output
+from .clock import BlockClock
+from .exports.beside_heatmap import beside_output, write_beside_heatmap
+from .exports.exporters import remove_exports
+from .modes import FastScorer, Networks
+from .order import block_side, order_by_square, order_near
 from .prediction_folder import (
     HEATMAP,
-    count_cells,
+    describe_heatmap,
     heatmap_recipe,
     refuse_foreign_folder,
     refuse_missing_slide,
 )
+from .runtime_notes import Loaded, describe_runtimes, note_runtimes
 from .score import (
+    WindowScores,
     cells_per_call,
     find_cells,
     fit_slide_stain,
     heatmap_fields,
     heatmap_grid,
+    leave_out_cells,
     score_windows,
 )
 from .settings import PredictSettings
@@ -79,13 +93,15 @@ class PredictBlocks:
     """Compute threads of the network; None = as many as the runtime finds best."""
     block_px: int = BLOCK_PX
     """Pixels that the network takes in one block."""
+    within: Region | None = None
+    """Part of the slide whose cells are scored, by their centres; None: the whole slide."""
 
     def output(self, slide: CohortSlide) -> Output:
         refuse_missing_slide(slide)
         refuse_foreign_folder(self.out / slide.id)
         return Output(
             location=self.out / slide.id / HEATMAP,
-            recipe=heatmap_recipe(slide, self.models.identity, self.settings),
+            recipe=heatmap_recipe(slide, self.models.identity, self.settings, within=self.within),
             recipe_file=GROUP,
             layout=self._layout,
         )
@@ -96,18 +112,23 @@ class PredictBlocks:
     def prepare(self, context: SlideContext[CohortSlide]) -> BlockPlan:
         slide, settings = context.slide, self.settings
         # They describe another heatmap, which nobody sees any more.
-        exports_output(self.out / slide.id, "", settings).remove()
+        beside_output(self.out / slide.id, "", settings).remove()
+        remove_exports(self.out / slide.id, slide.id)
         opened = context.opened
         grid, status = find_cells(opened, self.models.input_spec, settings)
-        cells = _order_cells(np.argwhere(status == CellStatus.NOT_YET), self.cells_per_block)
+        # The stain is that of the whole slide, whatever part is scored.
+        xy = grid.windows_xy(np.argwhere(status == CellStatus.NOT_YET))
+        stain = fit_slide_stain(opened, xy, self.models.input_spec, settings)
+        if self.within is not None:
+            status = leave_out_cells(grid, status, self.within)
+        cells, starts = self._order(np.argwhere(status == CellStatus.NOT_YET))
         write_file(context.partial.folder, CELLS, cells.astype(CELL).tobytes())
         write_file(context.partial.folder, INITIAL_STATUS, status.tobytes())
         fields = {**heatmap_fields(opened, grid), "slide": slide.id}
-        xy = grid.windows_xy(np.argwhere(status == CellStatus.NOT_YET))
-        stain = fit_slide_stain(opened, xy, self.models.input_spec, settings)
         return BlockPlan(
-            blocks=ceil_div(len(cells), self.cells_per_block),
+            blocks=len(starts) - 1,
             data={
+                "starts": starts,
                 "cells": len(cells),
                 "shape": status.shape,
                 "fields": fields,
@@ -119,33 +140,79 @@ class PredictBlocks:
     def block(self, context: SlideContext[CohortSlide], number: int) -> BlockRecord:
         grid = heatmap_grid(context.opened, self.settings, self.models.input_spec)
         cells = self._cells(context, number)
-        stain = context.plan.data.get("stain")
-        scores = score_windows(
-            context.opened,
-            grid.windows_xy(cells),
-            self.load_predictor(),
-            self.settings,
-            stain=StainFit.from_json(stain) if stain else None,
-            threads=min(READING_THREADS, self.threads or available_cores()),
-        )
-        notes = {"probability": _to_json(scores.probability), "status": scores.status.tolist()}
+        loaded: list[Loaded] = []
+        clock = BlockClock(context.opened)
+        scores = self._score(context, grid, cells, loaded, clock)
+        notes = {**self._keep(context, number, scores), "runtimes": note_runtimes(loaded)}
+        return BlockRecord(counts={"windows": len(cells)}, notes=notes, seconds=clock.parts)
+
+    def _keep(
+        self, context: SlideContext[CohortSlide], number: int, scores: WindowScores
+    ) -> dict[str, Any]:
+        """Keep the scores of a block until all are there; return what its record is to note."""
+        kept = {"probability": _to_json(scores.probability), "status": scores.status.tolist()}
         if scores.spread is not None:
-            notes["spread"] = _to_json(scores.spread)
-        return BlockRecord(counts={"windows": len(cells)}, notes=notes)
+            kept["spread"] = _to_json(scores.spread)
+        return kept
+
+    def _kept(
+        self, context: SlideContext[CohortSlide], number: int, record: BlockRecord
+    ) -> Mapping[str, Any]:
+        """Return what `_keep` kept: probability, status and spread of the block's cells."""
+        return record.notes
+
+    def _score(
+        self,
+        context: SlideContext[CohortSlide],
+        grid: CellGrid,
+        cells: np.ndarray,
+        loaded: list[Loaded],
+        clock: BlockClock,
+    ) -> WindowScores:
+        """Score cells; add the networks that this took to loaded, and their time to the clock."""
+        stain = context.plan.data.get("stain")
+        fit = StainFit.from_json(stain) if stain else None
+        threads = min(READING_THREADS, self.threads or available_cores())
+
+        def load_patches() -> Predictor:
+            with clock.load():
+                loaded.append(predictor := self.load_predictor())
+            return clock.watch(predictor)
+
+        def load_dense() -> DensePredictor:
+            with clock.load():
+                loaded.append(predictor := self.load_dense_predictor())
+            return clock.watch_dense(predictor)
+
+        if self.settings.mode == "exact":
+            xy = grid.windows_xy(cells)
+            predictor = load_patches()
+            return score_windows(
+                context.opened, xy, predictor, self.settings, stain=fit, threads=threads
+            )
+        return FastScorer(
+            slide=context.opened,
+            grid=grid,
+            status=self._initial_status(context),
+            networks=Networks(patches=load_patches, dense=load_dense),
+            settings=self.settings,
+            stain=fit,
+            threads=threads,
+        ).score(cells)
 
     def assemble(
         self, context: SlideContext[CohortSlide], records: Mapping[int, BlockRecord]
     ) -> dict[str, Any]:
         plan = context.plan.data
-        content = read_file(context.partial.folder, INITIAL_STATUS) or b""
-        status = np.frombuffer(content, np.uint8).reshape(plan["shape"]).copy()
+        status = self._initial_status(context).copy()
         values = {name: np.full(status.shape, np.nan, np.float32) for name in self._values}
         for number, record in records.items():
             at = tuple(self._cells(context, number).T)
+            kept = self._kept(context, number, record)
             for name, filled in values.items():
-                filled[at] = record.notes[name]
-            status[at] = record.notes["status"]
-        if plan["cells"] and not (status == CellStatus.SCORED).any():
+                filled[at] = kept[name]
+            status[at] = kept["status"]
+        if plan["cells"] and not np.isin(status, (CellStatus.SCORED, CellStatus.FIRST_PASS)).any():
             context.partial.discard()  # so that a later run reads them again
             raise _explain_no_score(context.slide, status)
         heatmap = Heatmap(
@@ -155,12 +222,13 @@ class PredictBlocks:
             **{name: _as_tuple(value) for name, value in plan["fields"].items()},
         )
         heatmap.save_arrays(context.partial.whole)
-        return {**heatmap.attributes, "counts": count_cells(heatmap)}
+        facts = {"mode": self.settings.mode, **describe_runtimes(records.values())}
+        return describe_heatmap(heatmap, facts)
 
     def outcome(self, slide: CohortSlide, attributes: Mapping[str, Any]) -> SlideOutcome:
         """Describe the heatmap and bring the exports up to date with it."""
         warn_of_unlikely_mpp(slide.id, attributes["slide_mpp"])
-        detections, why = export_prediction(
+        detections, why = write_beside_heatmap(
             self.out / slide.id,
             attributes["content_sha256"],
             self.settings,
@@ -190,12 +258,38 @@ class PredictBlocks:
     def _layout(self) -> dict[str, Any]:
         # Blocks of an ensemble that were scored before heatmaps had a spread lack it.
         has_spread = {"spread": True} if "spread" in self._values else {}
+        if self.settings.mode != "exact":
+            return {"block_side": self._block_side, **has_spread}
         return {"cells_per_block": self.cells_per_block, **has_spread}
+
+    @property
+    def _block_side(self) -> int:
+        return block_side(self.settings, self._stride_px)
+
+    @property
+    def _stride_px(self) -> int:
+        return self.settings.stride_px or self.models.input_spec.centre_px
+
+    def _order(self, cells: np.ndarray) -> tuple[np.ndarray, list[int]]:
+        """Order cells by blocks: the cells, and where each block begins, followed by N."""
+        if self.settings.mode != "exact":
+            return order_by_square(cells, self._block_side)
+        size = self.cells_per_block
+        return order_near(cells, size), [*range(0, len(cells), size), len(cells)]
+
+    def _initial_status(self, context: SlideContext[CohortSlide]) -> np.ndarray:
+        """Status of all cells before any is scored, (rows, columns) uint8."""
+        content = read_file(context.partial.folder, INITIAL_STATUS) or b""
+        return np.frombuffer(content, np.uint8).reshape(context.plan.data["shape"])
 
     def _cells(self, context: SlideContext[CohortSlide], number: int) -> np.ndarray:
         """Cells of one block, (N, 2) int32 (row, column)."""
-        first = number * self.cells_per_block
-        last = min(first + self.cells_per_block, context.plan.data["cells"])
+        plan = context.plan.data
+        if "starts" in plan:
+            first, last = plan["starts"][number : number + 2]
+        else:  # of a run that began before plans had it
+            first = number * self.cells_per_block
+            last = min(first + self.cells_per_block, plan["cells"])
         size = 2 * CELL.itemsize
         content = read_part(context.partial.folder, CELLS, start=first * size, stop=last * size)
         return np.frombuffer(content, CELL).reshape(-1, 2)
@@ -204,18 +298,42 @@ class PredictBlocks:
         """Load the network; a process keeps it from block to block.
 
         Raises:
-            ModelError: it cannot be loaded, or the model folder changed.
+            ModelError: it cannot be loaded, the model folder changed, or it calls glass tumour.
         """
         predictor = load_predictor(
             self.models.folders,
             runtime=self.settings.runtime,
             threads=self.threads,
             architecture=self.settings.architecture,
+            precision=self.settings.precision,
+            xla=self.settings.xla,
         )
-        if predictor.hash != self.models.hash:
+        self._check(predictor)
+        return predictor
+
+    def load_dense_predictor(self) -> DensePredictor:
+        """Load the dense form of the network, see `load_predictor`."""
+        predictor = load_dense_predictor(
+            self.models.folders,
+            stride_px=self._stride_px,
+            runtime=self.settings.runtime,
+            threads=self.threads,
+            precision=self.settings.precision,
+            xla=self.settings.xla,
+            is_cam=self.settings.is_cam,
+        )
+        self._check(predictor)
+        return predictor
+
+    def _check(self, predictor: Predictor | DensePredictor) -> None:
+        self._refuse_other_model(predictor.hash)
+        if not self.settings.allow_tumor_on_glass:
+            refuse_tumor_on_glass(self.models, predictor)
+
+    def _refuse_other_model(self, model_hash: str) -> None:
+        if model_hash != self.models.hash:
             folders = ", ".join(map(str, self.models.folders))
             raise ModelError(f"{folders}: another model since the run began; run again")
-        return predictor
 
     @property
     def cells_per_block(self) -> int:
@@ -223,14 +341,6 @@ class PredictBlocks:
         spec, in_call = self.models.input_spec, cells_per_call(self.settings)
         call_px = in_call * self.settings.orientations * len(spec.mpps) * spec.patch_px**2
         return in_call * max(1, round(self.block_px / call_px))
-
-
-def _order_cells(cells: np.ndarray, size: int) -> np.ndarray:
-    """Order cells (N, 2) (row, column) by squares of about `size` cells, so that consecutive cells
-    lie near each other and few tiles are read for two blocks."""
-    side = max(1, floor_div(size**0.5, 1))
-    rows, columns = cells.T
-    return cells[np.lexsort((columns, rows, columns // side, rows // side))]
 
 
 def _explain_no_score(slide: CohortSlide, status: np.ndarray) -> SlideError:

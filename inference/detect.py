@@ -1,23 +1,39 @@
-"""Detections of a heatmap: take the maximum, suppress its neighbourhood, repeat."""
+"""Detections of a heatmap: its peaks, or its regions above a threshold."""
 
 import numpy as np
 
-from ..wsi import Detections, Heatmap, floor_div
+from ..wsi import Detections, Heatmap, find_regions, floor_div
 from .settings import PredictSettings
 
 __all__ = ["find_detections", "find_peaks"]
 
 
 def find_detections(heatmap: Heatmap, settings: PredictSettings) -> Detections:
-    """Return the detections of one slide, the most probable first (Liu et al. 2017).
+    """Return the detections of one slide, the most probable first, with the area and the longest
+    axis of the region above the threshold that each lies in.
 
-    A detection lies at the centre of its cell. The centre of a border cell may lie past the slide's
-    edge; such a detection is moved onto the slide.
+    Peaks as in Liu et al. 2017, or one detection a region. A detection lies at the centre of its
+    cell. The centre of a border cell may lie past the slide's edge; such a detection is moved onto
+    the slide.
     """
-    radius_cells = settings.radius_um / (heatmap.stride_level0 * heatmap.slide_mpp)
-    cells = find_peaks(heatmap.probability, radius_cells=radius_cells, threshold=settings.threshold)
-    xy = np.minimum(heatmap.cell_centres(cells), np.asarray(heatmap.slide_size) - 1)
-    return Detections.of_slide(heatmap.slide, xy, heatmap.probability[tuple(cells.T)])
+    regions = find_regions(heatmap, threshold=settings.threshold)
+    if settings.detect == "components":
+        cells = regions.peaks[np.lexsort((*regions.peaks.T[::-1], -regions.highest))]
+    else:
+        radius_cells = settings.radius_um / (heatmap.stride_level0 * heatmap.slide_mpp)
+        cells = find_peaks(
+            heatmap.probability, radius_cells=radius_cells, threshold=settings.threshold
+        )
+    at = tuple(cells.T)
+    region = regions.labels[at] - 1
+    xy = np.clip(heatmap.cell_centres(cells), 0, np.asarray(heatmap.slide_size) - 1)
+    return Detections.of_slide(
+        heatmap.slide,
+        xy,
+        heatmap.probability[at],
+        area_um2=np.round(regions.area_um2[region], 3),
+        longest_um=np.round(regions.longest_um[region], 3),
+    )
 
 
 def find_peaks(probability: np.ndarray, *, radius_cells: float, threshold: float) -> np.ndarray:

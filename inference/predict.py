@@ -2,7 +2,7 @@
 PREDICTIONS/detections.csv for all slides together, with a copy of the model's operating threshold.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..batch import (
@@ -14,17 +14,35 @@ from ..batch import (
     run_blocks,
 )
 from ..cohort import Cohort, CohortSlide
-from ..models import Ensemble, choose_backend
-from ..storage import SettingsError
-from ..wsi import Detections
+from ..models import (
+    Ensemble,
+    RuntimeChoice,
+    check_dense,
+    choose_backend,
+    find_cam_stride,
+    refuse_tumor_on_glass,
+)
+from ..storage import ModelError, SettingsError
+from ..wsi import Detections, Region
 from .blocks import PredictBlocks
 from .prediction_folder import DETECTIONS, THRESHOLD, repair_folder
+from .regions.blocks import RegionBlocks
+from .regions.score import check_regions
 from .settings import PredictSettings
 
-__all__ = ["predict_cohort", "slides_to_predict", "with_default_workers"]
+__all__ = [
+    "begin_predictions",
+    "compute_threads",
+    "end_predictions",
+    "predict_cohort",
+    "slides_to_predict",
+    "with_default_workers",
+]
 
 BLOCK_TIMEOUT_S = 1800.0
 """A block of InceptionV3 takes three minutes on one core, more where others compute too."""
+TASKS_AT_ONCE = 2
+"""Tasks of a process: the next slide is opened while this one is scored or written."""
 
 
 def predict_cohort(
@@ -37,18 +55,22 @@ def predict_cohort(
     on_outcome: Callable[[SlideOutcome], None] | None = None,
     on_plan: Callable[[Mapping[str, int]], None] | None = None,
     on_block: Callable[[Mapping[str, int]], None] | None = None,
+    within: Region | None = None,
 ) -> BatchSummary:
     """Predict the slides of the wanted splits with one model folder or several; skip unchanged
     slides.
 
     Where nothing says how many workers there are, this process predicts alone, see
     `with_default_workers`. on_outcome receives each slide's outcome, on_plan the number of
-    "windows" that a slide still needs, on_block the number that a block scored.
+    "windows" that a slide still needs, on_block the number that a block scored. within limits the
+    prediction to the cells whose centre lies in a part of the slide; the others count as
+    background.
 
     Raises:
         SettingsError: no slide to predict.
-        ModelError: a model folder is damaged, a network of somebody's own was not given, or the
-            backend of Keras is not installed.
+        ModelError: a model folder is damaged, a network of somebody's own was not given, the
+            backend of Keras is not installed, the mode does not suit the network, the model calls
+            glass tumour, or the runtime has no XLA.
         StoreError: the disk is full.
         ClusterError: another run predicts into this folder, or workers or scheduler are gone.
         Stopped: a signal asked to stop.
@@ -58,38 +80,78 @@ def predict_cohort(
         wanted = ", ".join(settings.splits)
         raise SettingsError(f"no slide to predict: none has its split among {wanted}; see --splits")
     choose_backend()
+    choice = RuntimeChoice(runtime=settings.runtime, precision=settings.precision, xla=settings.xla)
     ensemble = Ensemble.load(models)
     ensemble.check_architecture(settings.architecture)
+    _refuse_models_of_features(ensemble)
     ensemble.check_weights()
+    if not settings.allow_tumor_on_glass:
+        refuse_tumor_on_glass(ensemble)
+    segments = ensemble.task == "regions"
+    if segments:
+        check_regions(ensemble, settings)
+    elif settings.is_cam and settings.stride_px is None:
+        settings = settings.model_copy(update={"stride_px": find_cam_stride(ensemble)})
+    if not segments and settings.needs_dense:
+        stride_px = settings.stride_px or ensemble.input_spec.centre_px
+        check_dense(ensemble, stride_px, choice, is_cam=settings.is_cam)
     batch = with_default_workers(batch)
     with open_run_folder(out, batch) as folder:
-        for slide in slides:
-            repair_folder(out / slide.id)
-        # An interrupted run leaves no table of all slides rather than one of another model.
-        (out / DETECTIONS).unlink(missing_ok=True)
-        (out / THRESHOLD).unlink(missing_ok=True)
-        threads = batch.threads if batch.workers == 0 else batch.threads_per_worker
-        work = PredictBlocks(models=ensemble, out=out, settings=settings, threads=threads)
+        begin_predictions(out, slides)
+        threads = compute_threads(batch)
+        kind = RegionBlocks if segments else PredictBlocks
+        work = kind(models=ensemble, out=out, settings=settings, threads=threads, within=within)
         summary = run_blocks(
             work,
             slides,
             batch,
             folder=folder,
+            tasks_at_once=TASKS_AT_ONCE,
             on_outcome=on_outcome,
             on_plan=on_plan,
             on_block=on_block,
         )
-        predicted = [one.slide for one in summary.outcomes if one.status != "failed"]
-        tables = [Detections.load(out / slide / DETECTIONS) for slide in predicted]
-        Detections.concatenate(tables).save(out / DETECTIONS)
-        if ensemble.operating_threshold is not None:
-            ensemble.operating_threshold.save(out / THRESHOLD)
+        end_predictions(out, summary, ensemble)
     return summary
+
+
+def begin_predictions(out: Path, slides: Iterable[CohortSlide]) -> None:
+    """Prepare the folders of these slides, and remove what tells of all slides together."""
+    for slide in slides:
+        repair_folder(out / slide.id)
+    # An interrupted run leaves no table of all slides rather than one of another model.
+    (out / DETECTIONS).unlink(missing_ok=True)
+    (out / THRESHOLD).unlink(missing_ok=True)
+
+
+def end_predictions(out: Path, summary: BatchSummary, ensemble: Ensemble) -> None:
+    """Write the table of all detections, and a copy of the operating threshold."""
+    predicted = [one.slide for one in summary.outcomes if one.status != "failed"]
+    tables = [Detections.load(out / slide / DETECTIONS) for slide in predicted]
+    Detections.concatenate(tables).save(out / DETECTIONS)
+    if ensemble.operating_threshold is not None:
+        ensemble.operating_threshold.save(out / THRESHOLD)
+
+
+def _refuse_models_of_features(ensemble: Ensemble) -> None:
+    if (taken := ensemble.features) is not None:
+        raise ModelError(
+            f"{ensemble.folders[0]}: takes features of the encoder {taken.encoder}, not pixels; "
+            "give the folder of the slides' features with --features"
+        )
 
 
 def slides_to_predict(cohort: Cohort, settings: PredictSettings) -> list[CohortSlide]:
     """Return the slides of the wanted splits; in a cohort without splits, every slide."""
     return [slide for slide in cohort if slide.split in settings.splits or not cohort.has_splits]
+
+
+def compute_threads(batch: BatchSettings) -> int:
+    """Return the compute threads of each process. One alone takes the cores that it may use: a
+    runtime would count those beyond the limits of a container or of Slurm."""
+    if batch.workers == 0:
+        return batch.threads or available_cores()
+    return batch.threads_per_worker
 
 
 def with_default_workers(batch: BatchSettings) -> BatchSettings:

@@ -30,19 +30,22 @@ from ..storage import (
     read_file,
     write_file,
 )
-from ..wsi import CellStatus, Detections, Heatmap
+from ..wsi import CellStatus, Detections, Heatmap, Region
 from .settings import PredictSettings
 
 __all__ = [
     "DETECTIONS",
     "HEATMAP",
+    "HEATMAP_STAGE",
+    "RECIPE",
     "THRESHOLD",
-    "count_cells",
+    "describe_heatmap",
     "exports_recipe",
     "heatmap_recipe",
     "refuse_foreign_folder",
     "refuse_missing_slide",
     "repair_folder",
+    "slide_file",
 ]
 
 logger = logging.getLogger(__name__)
@@ -53,23 +56,37 @@ HEATMAP, DETECTIONS, RECIPE = "heatmap.zarr", "detections.csv", "recipe.json"
 PREDICTION_NAMES = {HEATMAP, RECIPE, f".{HEATMAP}.partial", f".{HEATMAP}.previous"}
 STAGES = HEATMAP_STAGE, EXPORTS_STAGE = "predict", "detections"
 EXPORT_SETTINGS = (
+    "detect",
     "radius_um",
     "threshold",
 )  # of the exports only: the heatmap stays if they change
-NOT_IN_RECIPES = ("splits", "batch_size", "runtime", "architecture")
-COUNTS = {
-    "cells": CellStatus.SCORED,
-    "unreadable": CellStatus.UNREADABLE,
-    "nan": CellStatus.FAILED,
+NOT_IN_RECIPES = ("splits", "batch_size", "runtime", "xla", "architecture", "allow_tumor_on_glass")
+FACTS = ("mode", "runtime", "runtime_difference", "localise", "attention")
+"""Attributes of a heatmap that tell how it was computed: `PredictSettings.mode`, runtimes, and
+their largest difference from Keras that was measured on load; of features, `Localise` and why
+attention is not to be trusted."""
+UNUSED_SETTINGS = {
+    "exact": ("mode", "first_pass", "exact_above"),
+    "fast": (),
+    "fastest": ("exact_above", "orientations"),
 }
+"""By mode; heatmaps of the time before there were modes are exact."""
 
 
-def heatmap_recipe(slide: CohortSlide, model: dict[str, Any], settings: PredictSettings) -> Recipe:
+def heatmap_recipe(
+    slide: CohortSlide,
+    model: dict[str, Any],
+    settings: PredictSettings,
+    *,
+    within: Region | None = None,
+) -> Recipe:
     """Return the recipe of a slide's heatmap, from its file as it is now.
 
-    model: see `Ensemble.identity`.
+    model: see `Ensemble.identity`. within: the part that is predicted.
     """
     inputs = {"slide": file_identity(slide.path), "mpp": slide.mpp, "model": model}
+    if within is not None:
+        inputs["within"] = [within.x, within.y, within.width, within.height]
     return _heatmap_recipe(settings.model_dump(mode="json"), inputs)
 
 
@@ -83,14 +100,38 @@ def exports_recipe(settings: Mapping[str, Any], heatmap_sha256: str) -> Recipe:
 
 
 def _heatmap_recipe(settings: Mapping[str, Any], inputs: dict[str, Any]) -> Recipe:
-    left_out = (*EXPORT_SETTINGS, *NOT_IN_RECIPES)
+    unused = UNUSED_SETTINGS[settings.get("mode", "exact")]
+    left_out = {*EXPORT_SETTINGS, *NOT_IN_RECIPES, *unused}
+    if settings.get("precision") == "float32":  # as before there was a choice
+        left_out.add("precision")
     kept = {name: value for name, value in settings.items() if name not in left_out}
     return Recipe(stage=HEATMAP_STAGE, settings=kept, inputs=inputs)
 
 
+def slide_file(folder: Path) -> dict[str, Any]:
+    """Return name and bytes of the slide's file, from the recipe of its heatmap, see
+    `file_identity`; empty if unknown."""
+    try:
+        return dict(_attributes(folder / HEATMAP)["recipe"]["inputs"]["slide"])
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
 def count_cells(heatmap: Heatmap) -> dict[str, int]:
-    """Count the cells that were scored, could not be read, and got NaN from the network."""
-    return {name: heatmap.count(status) for name, status in COUNTS.items()}
+    """Count the cells that have a probability, could not be read, and got NaN from the network; for
+    a fast mode, also those that only its first pass scored."""
+    quickly = heatmap.count(CellStatus.FIRST_PASS)
+    return {
+        "cells": int(heatmap.scored.sum()),
+        "unreadable": heatmap.count(CellStatus.UNREADABLE),
+        "nan": heatmap.count(CellStatus.FAILED),
+        **({"first_pass": quickly} if quickly else {}),
+    }
+
+
+def describe_heatmap(heatmap: Heatmap, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a predicted heatmap; facts: values of `FACTS`."""
+    return {**heatmap.attributes, **facts, "counts": count_cells(heatmap)}
 
 
 def refuse_missing_slide(slide: CohortSlide) -> None:
@@ -131,7 +172,8 @@ def repair_folder(folder: Path) -> None:
         return
     if "recipe" not in attributes:
         recipe = _heatmap_recipe_of_0_1(folder).to_json()
-        attributes = {"recipe": recipe, **heatmap.attributes, "counts": count_cells(heatmap)}
+        facts = {name: attributes[name] for name in FACTS if name in attributes}
+        attributes = {"recipe": recipe, **describe_heatmap(heatmap, facts)}
         write_file(folder / HEATMAP, GROUP, group_json(attributes))
     if stage != EXPORTS_STAGE or not _has_detections(folder):
         (folder / RECIPE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Probabilities of windows: the cells of a slide, and any `Predictor` on them."""
+"""Cells of a slide, and the probabilities of their windows by any `Predictor`."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,8 +12,8 @@ from ..wsi import (
     STAIN_PATCHES,
     CellGrid,
     CellStatus,
-    Heatmap,
     InputSpec,
+    Region,
     Slide,
     StainFit,
     TissueMask,
@@ -23,7 +23,7 @@ from ..wsi import (
     tissue_mask,
 )
 from .read_ahead import read_ahead
-from .settings import PredictSettings
+from .settings import PredictSettings, WindowSettings
 
 __all__ = [
     "WindowScores",
@@ -32,44 +32,10 @@ __all__ = [
     "fit_slide_stain",
     "heatmap_fields",
     "heatmap_grid",
-    "predict_slide",
+    "leave_out_cells",
     "score_windows",
     "tissue_cells",
 ]
-
-
-def predict_slide(
-    slide: Slide, predictor: Predictor, settings: PredictSettings, *, slide_id: str
-) -> Heatmap:
-    """Return the heatmap of a slide, computed at once in this process.
-
-    Windows at the border are padded with the slide's background. Cells without tissue, cells that
-    cannot be read and cells for which the network gave NaN are marked and have no probability.
-
-    Raises:
-        SpacingError: the slide is coarser than the model's µm/px.
-    """
-    grid, status = find_cells(slide, predictor.spec, settings)
-    cells = np.argwhere(status == CellStatus.NOT_YET)
-    at, xy = tuple(cells.T), grid.windows_xy(cells)
-    stain = fit_slide_stain(slide, xy, predictor.spec, settings)
-    scores = score_windows(slide, xy, predictor, settings, stain=stain)
-    status[at] = scores.status
-    return Heatmap(
-        slide=slide_id,
-        probability=fill_cells(status.shape, at, scores.probability),
-        status=status,
-        spread=None if scores.spread is None else fill_cells(status.shape, at, scores.spread),
-        model_hash=predictor.hash,
-        **heatmap_fields(slide, grid),
-    )
-
-
-def fill_cells(shape: tuple[int, ...], at: tuple[np.ndarray, ...], values: Any) -> np.ndarray:
-    """Return float32 values at cells (rows, columns) of a heatmap, and NaN elsewhere."""
-    filled = np.full(shape, np.nan, np.float32)
-    filled[at] = values
-    return filled
 
 
 def find_cells(
@@ -86,7 +52,7 @@ def find_cells(
 
 
 def fit_slide_stain(
-    slide: Slide, xy: np.ndarray, spec: InputSpec, settings: PredictSettings
+    slide: Slide, xy: np.ndarray, spec: InputSpec, settings: WindowSettings
 ) -> StainFit | None:
     """Fit the stain normalisation of a network to windows spread over a slide; None where it takes
     pixels as scanned.
@@ -122,12 +88,21 @@ def heatmap_grid(slide: Slide, settings: PredictSettings, spec: InputSpec) -> Ce
     return windows.grid(width_level0=slide.info.width, height_level0=slide.info.height, scale=scale)
 
 
-def tissue_cells(grid: CellGrid, tissue: TissueMask, settings: PredictSettings) -> np.ndarray:
+def tissue_cells(grid: CellGrid, tissue: TissueMask, settings: WindowSettings) -> np.ndarray:
     """Return the status of every cell before any is scored, (rows, columns) uint8: NOT_YET where
     there is enough tissue, else BACKGROUND."""
     fraction = tissue.fraction(grid.centres_xy(grid.cells()), side_level0=grid.centre_level0)
     has_tissue = fraction.reshape(grid.rows, grid.columns) >= max(settings.min_tissue, 1e-6)
     return np.where(has_tissue, CellStatus.NOT_YET, CellStatus.BACKGROUND).astype(np.uint8)
+
+
+def leave_out_cells(grid: CellGrid, status: np.ndarray, within: Region) -> np.ndarray:
+    """Return a status in which cells whose centre lies outside a part of the slide are BACKGROUND;
+    (rows, columns) uint8 as status."""
+    x, y = (grid.centres_xy(grid.cells()) + grid.centre_level0 / 2).T
+    inside = (x >= within.x) & (x < within.x + within.width)
+    inside &= (y >= within.y) & (y < within.y + within.height)
+    return np.where(inside.reshape(status.shape), status, CellStatus.BACKGROUND).astype(np.uint8)
 
 
 def heatmap_fields(slide: Slide, grid: CellGrid) -> dict[str, Any]:
@@ -181,7 +156,8 @@ def score_windows(
     patches = slide.read_concentric(
         xy, predictor.spec, allow_upsampling=settings.allow_upsampling, threads=threads
     )
-    with closing(read_ahead(_batches(patches, settings, stain))) as batches:
+    fill = predictor.compiles_each_size
+    with closing(read_ahead(_batches(patches, settings, stain, fill=fill))) as batches:
         for batch in batches:
             scores = predictor.score_members(batch.windows)[..., predictor.spec.tumor]
             by_turn = scores.astype(np.float64).reshape(len(scores), settings.orientations, -1)
@@ -201,35 +177,37 @@ class _Batch:
     indices: list[int]
     """Cells that were read."""
     windows: np.ndarray
-    """(orientations × cells per call, scales, P, P, 3) uint8 RGB, one orientation after the
-    other."""
+    """(orientations × cells, scales, P, P, 3) uint8 RGB, one orientation after the other."""
 
 
 def _batches(
     patches: Iterator[tuple[int, tuple[np.ndarray, ...] | None]],
     settings: PredictSettings,
     stain: StainFit | None,
+    *,
+    fill: bool,
 ) -> Iterator[_Batch]:
-    """Batches of one size, so that the network is compiled once: a short one repeats its cells."""
+    """Batches of patches. fill: all have one size, so that the network is compiled once, and a
+    short one repeats its cells."""
+    side = cells_per_call(settings)
     count, read = 0, dict[int, np.ndarray]()
     for index, patch in patches:
         count += 1
         if patch is not None:
             windows = np.stack(patch)
             read[index] = windows if stain is None else stain.apply(windows)
-        if count == cells_per_call(settings):
+        if count == side:
             if read:
-                yield _batch(read, settings)
+                yield _batch(read, settings.orientations, side if fill else len(read))
             count, read = 0, {}
     if read:
-        yield _batch(read, settings)
+        yield _batch(read, settings.orientations, side if fill else len(read))
 
 
-def _batch(read: dict[int, np.ndarray], settings: PredictSettings) -> _Batch:
-    side = cells_per_call(settings)
+def _batch(read: dict[int, np.ndarray], orientations: int, side: int) -> _Batch:
+    """Batch of patches in all orientations, side cells of each."""
     patches = list(read.values())
-    shape = (settings.orientations * side, *patches[0].shape)
-    windows = np.empty(shape, np.uint8)
+    windows = np.empty((orientations * side, *patches[0].shape), np.uint8)
     for number in range(len(windows)):
         orientation, cell = divmod(number, side)
         windows[number] = orient(patches[cell % len(patches)], orientation)

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..storage import ModelError, atomic_file
 from ..wsi import InputSpec
-from .architectures import find_architecture
+from .bags.options import BAG_ARCHITECTURE
+from .networks.architectures import find_architecture
+from .regions.options import REGION_ARCHITECTURE
 
 if TYPE_CHECKING:
     import keras
@@ -20,6 +22,7 @@ __all__ = [
     "CARD",
     "ENSEMBLE",
     "WEIGHTS",
+    "FeatureInput",
     "ModelCard",
     "OperatingThreshold",
     "Temperature",
@@ -76,6 +79,23 @@ class Temperature(BaseModel):
         )
 
 
+class FeatureInput(BaseModel):
+    """Features that a model takes instead of pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    encoder: str
+    """Name of the encoder."""
+    encoder_hash: str
+    """SHA-256 of its weights, hexadecimal; empty if unknown."""
+    length: int = Field(ge=1)
+    """Number of features of a window."""
+
+
+def _is_patches(task: str) -> bool:
+    return task == "patches"
+
+
 class ModelCard(BaseModel):
     """Facts about a trained network. Unknown keys are refused."""
 
@@ -87,8 +107,13 @@ class ModelCard(BaseModel):
     recorded: a card never makes gigaslide import it."""
     options: dict[str, Any] = {}
     """Options of the architecture."""
+    task: Literal["patches", "regions"] = Field(default="patches", exclude_if=_is_patches)
+    """Task of the network: to score patches as a whole, or every px of a region."""
     input_spec: InputSpec
     """Windows the network takes and classes it gives."""
+    features: FeatureInput | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Features that the network takes, of an encoder that sees the windows; None: it takes the
+    windows' pixels."""
     pixels: str = ""
     """Preprocessing inside the network; for readers, never used."""
     parameters: dict[str, int]
@@ -125,7 +150,12 @@ class ModelCard(BaseModel):
         """
         try:
             card = cls.model_validate(json.loads((folder / CARD).read_text(encoding="utf-8")))
-            find_architecture(card.architecture)
+            if (card.architecture == BAG_ARCHITECTURE) != (card.features is not None):
+                raise ValueError(f"architecture {card.architecture}: features are not as it needs")
+            if (card.architecture == REGION_ARCHITECTURE) != (card.task == "regions"):
+                raise ValueError(f"architecture {card.architecture}: is not for task {card.task}")
+            if card.features is None and card.task == "patches":
+                find_architecture(card.architecture)
         except ModelError as error:
             raise ModelError(f"{folder}: {error}; update gigaslide") from error
         except (OSError, ValueError, KeyError) as error:

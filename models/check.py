@@ -11,9 +11,17 @@ from ..storage import atomic_file
 from ..wsi import InputSpec
 from .card import ModelCard
 from .check_pictures import DRAWN_TISSUE, blur, draw_pictures
-from .runtimes import Forward
+from .runtimes.registry import Forward
 
-__all__ = ["CHECK", "CheckRow", "ModelCheck", "check_model", "score_in_batches"]
+__all__ = [
+    "CHECK",
+    "UNCHOSEN",
+    "CheckRow",
+    "ModelCheck",
+    "check_model",
+    "describe_called",
+    "score_in_batches",
+]
 
 CHECK = "check.json"
 """Name of the file in a model folder."""
@@ -34,6 +42,7 @@ class CheckRow:
     """True for tumour patches of a store; no drawn picture holds tumour."""
     mean: float
     """Mean tumour probability; NaN if one is not a number."""
+    lowest: float
     highest: float
     called: int
     """Windows at or above the threshold."""
@@ -53,12 +62,14 @@ class ModelCheck:
     card, or 0.5."""
     rows: tuple[CheckRow, ...]
     warnings: tuple[str, ...]
+    model_hash: str
+    """`ModelCard.hash` of the model."""
 
     def save(self, folder: Path) -> None:
         """Write check.json into a model folder; NaN becomes null."""
         plain = asdict(self)
         for row in plain["rows"]:
-            row |= {name: None for name in ("mean", "highest") if np.isnan(row[name])}
+            row |= {name: None for name in ("mean", "lowest", "highest") if np.isnan(row[name])}
         with atomic_file(folder / CHECK) as partial:
             partial.write_text(json.dumps(plain, indent=1), encoding="utf-8")
 
@@ -100,6 +111,7 @@ def check_model(
         threshold=threshold,
         rows=rows,
         warnings=(*_warn_of_pictures(rows, threshold), *_warn_of_all(scores)),
+        model_hash=card.hash,
     )
 
 
@@ -127,6 +139,7 @@ def _row(name: str, scores: np.ndarray, threshold: float, *, is_tumor: bool) -> 
         windows=len(scores),
         is_tumor=is_tumor,
         mean=float(scores.mean()),
+        lowest=float(scores.min()),
         highest=float(scores.max()),
         called=int((scores >= threshold).sum()),
     )
@@ -136,10 +149,15 @@ def _warn_of_pictures(rows: Sequence[CheckRow], threshold: float) -> list[str]:
     names = [f"{row.picture} ({row.mean:.3f})" for row in rows if row.looks_like_tumor]
     if not names:
         return []
-    return [
+    return [describe_called(names, threshold)]
+
+
+def describe_called(names: Sequence[str], threshold: float) -> str:
+    """Describe pictures that are called tumour, each by its name and mean probability."""
+    return (
         f"called tumour, with a probability of {threshold:g} or more: {', '.join(names)}; train "
         "with such patches as normal, or with more and stronger augmentation"
-    ]
+    )
 
 
 def _warn_of_all(scores: np.ndarray) -> list[str]:

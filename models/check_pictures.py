@@ -9,9 +9,16 @@ import numpy as np
 
 from ..wsi import InputSpec, fit_stain_to_patches
 
-__all__ = ["DRAWN_TISSUE", "blur", "draw_pictures"]
+__all__ = [
+    "DRAWN_TISSUE",
+    "WHITE_GLASS",
+    "blur",
+    "draw_glass",
+    "draw_pictures",
+    "draw_tissue_windows",
+]
 
-DRAWN_TISSUE = "drawn normal tissue"
+DRAWN_TISSUE, WHITE_GLASS = "drawn normal tissue", "white glass"
 
 WINDOWS = 4  # of each picture
 GLASS = (243.0, 241, 244)
@@ -38,18 +45,48 @@ def draw_pictures(spec: InputSpec) -> dict[str, np.ndarray]:
     stain is fitted to its tissue, rich in cells or not.
     """
     found = {name: _draw_windows(name, draw, spec) for name, draw in _pictures().items()}
+    return _normalise(found, spec)
+
+
+def draw_glass(spec: InputSpec, *, side_px: int, count: int = WINDOWS) -> np.ndarray:
+    """Draw glass as `draw_pictures` does, on windows of another side: (count, scales, side_px,
+    side_px, 3) uint8 RGB."""
+    wide = spec.model_copy(update={"patch_px": side_px})
+    glass = _draw_windows(WHITE_GLASS, _flat(GLASS), wide, count=count)
+    return _normalise({WHITE_GLASS: glass}, spec)[WHITE_GLASS]
+
+
+def _normalise(found: dict[str, np.ndarray], spec: InputSpec) -> dict[str, np.ndarray]:
     if spec.stain is None:
         return found
+    drawn = found.get(DRAWN_TISSUE)
+    normal = _draw_windows(DRAWN_TISSUE, _draw_tissue, spec) if drawn is None else drawn
     crowded = _draw_windows("crowded", partial(_draw_tissue, per_mm2=CROWDED_PER_MM2), spec)
-    tissue = np.concatenate([found[DRAWN_TISSUE], crowded])
-    fit = fit_stain_to_patches(tissue[:, 0], spec.stain)
+    fit = fit_stain_to_patches(np.concatenate([normal, crowded])[:, 0], spec.stain)
     return {name: fit.apply(windows) for name, windows in found.items()}
+
+
+def draw_tissue_windows(spec: InputSpec, count: int) -> np.ndarray:
+    """Draw tissue from poor to rich in cells, in several tints, sharp or not, always the same:
+    (count, scales, P, P, 3) uint8 RGB."""
+    windows = []
+    for number in range(count):
+        rng = np.random.default_rng([zlib.crc32(b"tissue"), number])
+        per_mm2 = float(np.geomspace(NUCLEI_PER_MM2 / 3, 2 * CROWDED_PER_MM2, count)[number])
+        (window,) = _draw_windows(
+            f"tissue {number}", partial(_draw_tissue, per_mm2=per_mm2), spec, count=1
+        )
+        tint = rng.uniform(0.75, 1.3, 3)  # of the optical densities
+        density = -np.log10((window.astype(np.float64) + 1) / 256) * tint
+        pixels = np.rint(256 * 10.0**-density - 1).clip(0, 255).astype(np.uint8)
+        windows.append([blur(one, spec.mpp) if number % 4 == 3 else one for one in pixels])
+    return np.array(windows)
 
 
 def _pictures() -> dict[str, Draw]:
     pens = {f"{name} pen": _pen(colour) for name, colour in PENS.items()}
     return {
-        "white glass": _flat(GLASS),
+        WHITE_GLASS: _flat(GLASS),
         "black border": _flat((0, 0, 0)),
         "flat grey": _flat((128, 128, 128)),
         **pens,
@@ -58,12 +95,12 @@ def _pictures() -> dict[str, Draw]:
     }
 
 
-def _draw_windows(name: str, draw: Draw, spec: InputSpec) -> np.ndarray:
+def _draw_windows(name: str, draw: Draw, spec: InputSpec, *, count: int = WINDOWS) -> np.ndarray:
     """Draw each window on a canvas that the coarsest scale covers."""
     coarser = [mpp / spec.mpp for mpp in spec.mpps]
     side = 2 * int(np.ceil(spec.patch_px * coarser[-1] / 2))
-    windows = np.empty((WINDOWS, *spec.shape), np.uint8)
-    for number in range(WINDOWS):
+    windows = np.empty((count, *spec.shape), np.uint8)
+    for number in range(count):
         rng = np.random.default_rng([zlib.crc32(name.encode()), number])
         canvas = draw(side, spec.mpp, rng)
         canvas += rng.normal(0, GRAIN, canvas.shape)

@@ -20,18 +20,27 @@ def describe_model(folder: Path) -> list[tuple[str, str]]:
         ModelError: no model folder, or a damaged card.
     """
     card = ModelCard.load(folder)
-    return [*_network(card), *_training(card.training), *_decisions(card), *_weights(folder, card)]
+    training = _region_training if card.task == "regions" else _training
+    return [*_network(card), *training(card.training), *_decisions(card), *_weights(folder, card)]
 
 
 def _network(card: ModelCard) -> Iterator[tuple[str, str]]:
     spec = card.input_spec
     scales = " and ".join(f"{mpp:g}" for mpp in spec.mpps)
     yield "architecture", card.architecture
-    yield "options", ", ".join(f"{name} {value}" for name, value in card.options.items()) or "none"
+    if card.task == "regions":
+        yield "task", "regions: a probability for every px, averaged over the cells of a heatmap"
+    options = {name: value for name, value in card.options.items() if value not in ("", {})}
+    yield "options", ", ".join(f"{name} {value}" for name, value in options.items()) or "none"
     yield "parameters", f"{card.parameters['all']:,}, {card.parameters['trained']:,} of them learn"
     yield (
         "input",
-        f"RGB, {spec.patch_px} px at {scales} µm/px; the centre {spec.centre_px} px count",
+        f"RGB, {spec.patch_px} px at {scales} µm/px; "
+        + (
+            f"cells of {spec.centre_px} px"
+            if card.task == "regions"
+            else f"the centre {spec.centre_px} px count"
+        ),
     )
     yield "stain", f"normalised by {spec.stain}" if spec.stain else "as scanned"
     yield "pixels", card.pixels or NOT_TOLD
@@ -60,6 +69,29 @@ def _training(training: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if tiles:
         wanted = ("mpp", "patch_px", "stride_px", "tumor_per_slide", "normal_per_slide", "seed")
         yield "patches", ", ".join(f"{name} {tiles[name]}" for name in wanted if name in tiles)
+    if "keras" in training:
+        yield "made with", f"Keras {training['keras']} on {training.get('backend', NOT_TOLD)}"
+
+
+def _region_training(training: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Describe the training of a model of regions, as `_training`."""
+    settings, best, slides = (
+        value if isinstance(value := training.get(name), dict) else {}
+        for name in ("settings", "best", "slides")
+    )
+    if settings:
+        names = ("epochs", "steps", "batch_size", "seed")
+        yield "length", ", ".join(f"{name} {settings[name]}" for name in names if name in settings)
+        yield "begun with", str(settings.get("encoder") or "random weights")
+    if slides:
+        counts = [f"{len(ids)} {split}" for split, ids in slides.items()]
+        yield "slides", ", ".join(counts)
+    if best:
+        yield (
+            "best",
+            f"epoch {best.get('epoch')}, loss {_number(best, 'train_loss')}, validation Dice "
+            f"{_number(best, 'validation_dice')}",
+        )
     if "keras" in training:
         yield "made with", f"Keras {training['keras']} on {training.get('backend', NOT_TOLD)}"
 

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ..storage import ModelError, atomic_file
 from ..wsi import InputSpec
-from .card import CARD, ENSEMBLE, ModelCard, OperatingThreshold
-from .own_network import refuse_other_network
+from .card import CARD, ENSEMBLE, FeatureInput, ModelCard, OperatingThreshold
+from .networks.own_network import refuse_other_network
 
 __all__ = ["Ensemble", "EnsembleCard", "find_members"]
 
@@ -128,7 +128,7 @@ class Ensemble:
         ensemble = cls(members, location=given[0] if alone else None)
         first = ensemble.cards[0]
         for folder, card in zip(members[1:], ensemble.cards[1:], strict=True):
-            if differences := _describe_differences(card.input_spec, first.input_spec):
+            if differences := _describe_differences(card, first):
                 raise ModelError(
                     f"{folder}: does not go together with {members[0]}: "
                     f"{'; '.join(differences)}; models predict together only if these are equal"
@@ -165,6 +165,16 @@ class Ensemble:
     @property
     def input_spec(self) -> InputSpec:
         return self.cards[0].input_spec
+
+    @property
+    def features(self) -> FeatureInput | None:
+        """Features that the models take; None: they take pixels."""
+        return self.cards[0].features
+
+    @property
+    def task(self) -> Literal["patches", "regions"]:
+        """Task of the models, see `ModelCard.task`."""
+        return self.cards[0].task
 
     @property
     def hash(self) -> str:
@@ -255,9 +265,21 @@ def _shared_settings(card: ModelCard) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in OF_ONE_MEMBER}
 
 
-def _describe_differences(spec: InputSpec, other: InputSpec) -> Iterable[str]:
-    """Fields that differ, with both values: ["patch_px 96 and 48"]."""
-    mine, theirs = spec.model_dump(mode="json"), other.model_dump(mode="json")
+def _describe_differences(card: ModelCard, other: ModelCard) -> Iterable[str]:
+    """Facts about the input that differ, with both values: ["patch_px 96 and 48"]."""
+    mine, theirs = (
+        {
+            **one.input_spec.model_dump(mode="json"),
+            "features": _describe_features(one),
+            "task": one.task,
+        }
+        for one in (card, other)
+    )
     return [
         f"{name} {mine[name]} and {theirs[name]}" for name in mine if mine[name] != theirs[name]
     ]
+
+
+def _describe_features(card: ModelCard) -> str:
+    found = card.features
+    return f"{found.length} of {found.encoder} {found.encoder_hash[:12]}" if found else "none"

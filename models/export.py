@@ -3,7 +3,6 @@
 The exported network has preprocessing and temperature inside; stain normalisation is not inside.
 """
 
-import importlib.util
 import json
 import warnings
 from collections.abc import Sequence
@@ -19,11 +18,12 @@ from ..storage import (
     gigaslide_version,
     refuse_foreign_folder,
 )
-from .backend import choose_backend
 from .card import ModelCard
 from .check_pictures import draw_pictures
 from .predictor import Predictor, load_network, load_predictor
-from .runtimes import LARGEST_DIFFERENCE, Forward
+from .runtimes.loading import without_telemetry
+from .runtimes.onnx_runtime import find_missing
+from .runtimes.registry import LARGEST_DIFFERENCE, Forward
 from .temperature import LEAST
 
 if TYPE_CHECKING:
@@ -36,12 +36,6 @@ EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
 EXPORT = "export.json"
 FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
-ONNX_PACKAGES = {
-    "tensorflow": ("onnx", "tf2onnx"),
-    "jax": ("onnx", "jax2onnx"),
-    "torch": ("onnx", "onnxscript"),
-}
-"""Packages with which Keras writes ONNX, by backend."""
 NOISE_WINDOWS = 4
 
 
@@ -95,8 +89,7 @@ def export_model(
 
 
 def _check_packages() -> None:
-    needed = ONNX_PACKAGES.get(choose_backend(), ())
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    missing = find_missing()
     if missing:
         raise ModelError(
             f"export to onnx needs {' and '.join(missing)}, not installed here; run pip install "
@@ -133,8 +126,6 @@ def _draw_batches(card: ModelCard) -> list[np.ndarray]:
 def _write(network: "keras.Model", path: Path, name: ExportFormat) -> Forward:
     """Write a network, and return the forward pass of the written file as OpenVINO reads it."""
     import openvino
-
-    from .openvino_runtime import without_telemetry
 
     with without_telemetry(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converters, about NumPy and Python to come

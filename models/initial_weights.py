@@ -11,20 +11,21 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..storage import ModelError, format_count
-from .architectures import find_architecture
 from .card import CARD, ENSEMBLE, WEIGHTS, ModelCard
+from .networks.architectures import find_architecture
 
 if TYPE_CHECKING:
     import h5py
     import keras
 
-__all__ = ["IMAGENET", "fill_network", "hash_initial_weights"]
+__all__ = ["IMAGENET", "describe_misfit", "fill_network", "hash_initial_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,23 +39,28 @@ DIVIDED_TWICE = {f"EfficientNetB{number}" for number in range(8)}
 """Networks whose ImageNet weights hold a standard deviation where the variance belongs."""
 
 
-def fill_network(network: "keras.Model", architecture: str, source: str) -> None:
+def fill_network(network: "keras.Model", architecture: str, source: str) -> list[str]:
     """Give a network the weights of a source wherever place and shape are equal; the others stay
-    random, and a message tells which.
+    random, and a message tells which. Return the names of these layers.
 
-    source is a model folder, a .weights.h5 or .keras file, or "imagenet". Weights of one tower fill
-    every tower of the same kind.
+    source is a model folder, a .weights.h5 or .keras file, a file that keras.applications fetches,
+    or "imagenet". Weights of one tower fill every tower of the same kind.
 
     Raises:
-        ModelError: no such source, or less than half of the network's arrays fit.
+        ModelError: no such source, a model folder whose weights are not those of its card, or less
+            than half of the network's arrays fit.
     """
     import h5py
 
     with tempfile.TemporaryDirectory() as folder:
+        most_bytes = MOST_COPIES * 4 * network.count_params()
         if source == IMAGENET:
-            given = _read_imagenet(network, architecture)
+            given = _read_application(network, architecture, IMAGENET)
+        elif _is_of_application(Path(source)):
+            _refuse_links(Path(source), most_bytes=most_bytes)
+            given = _read_application(network, architecture, source)
         else:
-            given = _read(Path(source), most_bytes=MOST_COPIES * 4 * network.count_params())
+            given = _read(Path(source), most_bytes=most_bytes)
         path = Path(folder) / WEIGHTS
         network.save_weights(path)
         with h5py.File(path, "r+") as file:
@@ -79,15 +85,34 @@ def fill_network(network: "keras.Model", architecture: str, source: str) -> None
         logger.warning(
             "%s: no weights fit the layers %s, which begin at random", source, _some(layers)
         )
+    return layers
 
 
-def hash_initial_weights(source: str) -> str:
+def describe_misfit(network: "keras.Model", path: Path) -> str:
+    """Name the first array that a weights file has in another shape than the network, or lacks;
+    nothing where the file cannot be read, or all fit."""
+    import h5py
+
+    with tempfile.TemporaryDirectory() as folder, suppress(OSError, ValueError):
+        network.save_weights(Path(folder) / WEIGHTS)
+        with h5py.File(Path(folder) / WEIGHTS) as own, h5py.File(path) as file:
+            given = {place: array.shape for place, array in _arrays(file)}
+            for place, wanted in _arrays(own):
+                if (found := given.get(place)) != wanted.shape:
+                    has = "no array" if found is None else f"shape {found}"
+                    return f"at {place} the file has {has}, the network takes {wanted.shape}"
+    return ""
+
+
+def hash_initial_weights(source: str, architecture: str) -> str:
     """SHA-256 of the file of such a source; "imagenet" is its own hash.
 
     Raises:
-        ModelError: no such file.
+        ModelError: no such file, a model folder whose weights are not those of its card, or Keras
+            has no ImageNet weights for the architecture.
     """
     if source == IMAGENET:
+        _name_in_keras(architecture)
         return source
     return hashlib.sha256(_locate(Path(source)).read_bytes()).hexdigest()
 
@@ -95,7 +120,10 @@ def hash_initial_weights(source: str) -> str:
 def _locate(source: Path) -> Path:
     if (source / ENSEMBLE).is_file():
         raise ModelError(f"{source}: is an ensemble; give one of its members, {source}/member_1")
-    path = source / WEIGHTS if (source / CARD).exists() else source
+    path = source
+    if (source / CARD).exists():
+        ModelCard.load(source).check_weights(source)
+        path = source / WEIGHTS
     if not path.is_file():
         raise ModelError(
             f"{source}: no such file of weights; give a model folder, a .weights.h5 or .keras "
@@ -153,24 +181,63 @@ def _find(place: str, given: dict[str, np.ndarray]) -> np.ndarray | None:
     return given.get(place, given.get(of_first_tower, given.get(alone)))
 
 
-def _read_imagenet(network: "keras.Model", architecture: str) -> dict[str, np.ndarray]:
+def _is_of_application(source: Path) -> bool:
+    """Tell whether a file is one of those that keras.applications fetches: HDF5 in the layout of
+    Keras 2."""
+    import h5py
+
+    try:
+        with h5py.File(source, "r") as file:
+            return "layer_names" in file.attrs
+    except OSError:
+        return False
+
+
+def _refuse_links(path: Path, *, most_bytes: int) -> None:
+    """Raise ModelError if a file refers to other files, which Keras would read, or holds far more
+    than its network needs."""
+    import h5py
+
+    def check(group: h5py.Group) -> None:
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{group.name}/{name} lies in another place")
+            if isinstance(item := group[name], h5py.Group):
+                check(item)
+            elif isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+                raise ValueError(f"{item.name} lies in another file")
+
+    try:
+        with h5py.File(path, "r") as file:
+            check(file)
+            _refuse_size(sum(array.nbytes for _, array in _arrays(file)), most_bytes + SPARE_BYTES)
+    except (OSError, ValueError, RuntimeError, RecursionError) as error:
+        raise ModelError(f"{path}: not weights of keras.applications ({error})") from error
+
+
+def _read_application(
+    network: "keras.Model", architecture: str, weights: str
+) -> dict[str, np.ndarray]:
+    """Read weights of a network of keras.applications; weights is "imagenet", or the path of the
+    file that Keras would fetch."""
     import keras
 
     towers = [layer for layer in network.layers if isinstance(layer, keras.Model)]
-    build = getattr(keras.applications, find_architecture(architecture).application or "", None)
-    if build is None:
-        raise ModelError(
-            f"architecture {architecture}: Keras has no ImageNet weights for it; choose a network "
-            "of keras.applications, such as --architecture EfficientNetV2B0, or give a file with "
-            "--initial-weights FILE"
-        )
+    build = getattr(keras.applications, _name_in_keras(architecture))
     shape = towers[0].input_shape[1:]
     try:
-        tower = build(include_top=False, weights="imagenet", input_shape=shape)
-    except Exception as error:  # of several classes, by the way in which the network fails
+        tower = build(include_top=False, weights=weights, input_shape=shape)
+    except Exception as error:  # of several classes, by the way in which network or file fails
+        problem = " ".join(str(error).split())
+        if weights != IMAGENET:
+            raise ModelError(
+                f"{weights}: its weights do not fit {architecture} without its last layer "
+                f"({problem}); give the file that Keras fetches for it, with notop in its name"
+            ) from error
         raise ModelError(
-            f"architecture {architecture}: its ImageNet weights cannot be fetched ({error}); fetch "
-            "that file where there is internet, copy it to ~/.keras/models here, and run again"
+            f"architecture {architecture}: its ImageNet weights cannot be fetched ({problem}); "
+            "fetch that file where there is internet, copy it here, and give it with "
+            "--initial-weights FILE"
         ) from error
     if build.__name__ in DIVIDED_TWICE:
         # Keras gives these a further layer, without weights, only with ImageNet's.
@@ -179,6 +246,18 @@ def _read_imagenet(network: "keras.Model", architecture: str) -> dict[str, np.nd
     with tempfile.TemporaryDirectory() as folder:
         tower.save_weights(Path(folder) / WEIGHTS)
         return _read(Path(folder) / WEIGHTS)
+
+
+def _name_in_keras(architecture: str) -> str:
+    """Return the name of an architecture in keras.applications, or raise ModelError."""
+    name = find_architecture(architecture).application
+    if not name:
+        raise ModelError(
+            f"architecture {architecture}: Keras has no ImageNet weights for it; choose a network "
+            "of keras.applications, such as --architecture EfficientNetV2B0, or give a file with "
+            "--initial-weights FILE"
+        )
+    return name
 
 
 def _advise(source: Path) -> str:

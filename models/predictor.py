@@ -1,37 +1,59 @@
 """A trained network, or several, as a function: patches in, probabilities out."""
 
 import logging
-import threading
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..storage import ModelError
 from ..wsi import InputSpec
-from .allocator import keep_large_buffers
-from .architectures import build_network
-from .backend import prepare_keras
 from .card import WEIGHTS, ModelCard
-from .converted import find_converted, keep_converted
-from .device import has_gpu
 from .ensemble import Ensemble
-from .own_network import refuse_other_network
-from .runtimes import AUTO, Forward, RuntimeName, start_runtime
+from .initial_weights import describe_misfit
+from .networks.architectures import build_network
+from .networks.own_network import refuse_other_network
+from .runtimes.allocator import keep_large_buffers
+from .runtimes.apart import convert_apart
+from .runtimes.backend import prepare_keras
+from .runtimes.converted import find_converted, keep_converted, read_facts, remove_converted
+from .runtimes.loading import LOADING, refuse_partial_weights
+from .runtimes.probes import draw_probes
+from .runtimes.registry import (
+    AUTO,
+    TOLERANCES,
+    Forward,
+    Precision,
+    RuntimeChoice,
+    RuntimeName,
+    StartedRuntime,
+    measure_difference,
+    start_runtime,
+)
 from .temperature import with_temperature
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Predictor", "load_network", "load_predictor"]
+__all__ = [
+    "Predictor",
+    "cut_classifier",
+    "load_converted",
+    "load_network",
+    "load_predictor",
+    "start_model",
+]
 
 logger = logging.getLogger(__name__)
 
+NetworkPart = Literal["", "features"]
+"""The whole network, or all but its classifier; names a variant of a converted network."""
 PREDICTORS_KEPT = 2  # in memory of one process
+TAKE_ANY_SIZE = frozenset({"openvino", "onnx"})
+"""Runtimes that compute batches of any size with one compiled network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +68,9 @@ class Predictor:
     """Name of what computes it."""
     members: tuple[Forward, ...] = ()
     """Members of an ensemble, whose mean forward is; empty for a single network."""
+    difference: float = 0.0
+    """Largest difference of a probability from Keras's that was measured when the runtime started;
+    0.0 for Keras."""
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:
         """(N, scales, P, P, 3) uint8 RGB → (N, classes) float32 in [0, 1].
@@ -67,6 +92,12 @@ class Predictor:
         forwards = self.members or (self.forward,)
         return np.stack([np.asarray(forward(patches), np.float32) for forward in forwards])
 
+    @property
+    def compiles_each_size(self) -> bool:
+        """True if another size of a batch costs another compilation, as it does in Keras and may
+        elsewhere."""
+        return not {*self.runtime.split("+")} <= TAKE_ANY_SIZE
+
     def _check_shape(self, patches: np.ndarray) -> None:
         if patches.shape[1:] != self.spec.shape:
             raise ModelError(
@@ -81,6 +112,8 @@ def load_predictor(
     runtime: RuntimeName = "auto",
     threads: int | None = None,
     architecture: str = "",
+    precision: Precision = "float32",
+    xla: bool | None = None,
 ) -> Predictor:
     """Load one model folder, or several as an ensemble that averages their probabilities; a folder
     may also hold the model folders.
@@ -88,33 +121,32 @@ def load_predictor(
     Networks are built from their cards, then filled; nothing in a folder is ever run. A process
     keeps the last predictors by the hash of their weights, so that asking again costs nothing.
     threads limits what the runtime uses; None = all cores.
-    architecture is the module:function of models that have a network of the user's own.
+    architecture is the module:function of models that have a network of the user's own. precision
+    other than float32 is for one runtime or another, see `TOLERANCES`; xla is for Keras, see
+    `RuntimeChoice`.
 
     Raises:
         ModelError: card or weights missing, damaged or not of one training; models that do not go
             together; a network of somebody's own that was not given; or a runtime that cannot run
             them.
     """
+    choice = RuntimeChoice(runtime=runtime, threads=threads, precision=precision, xla=xla)
     ensemble = Ensemble.load(folders)
     ensemble.check_architecture(architecture)
     ensemble.check_weights()
-    with _LOADING:
-        return _load(ensemble, ensemble.hash, runtime, threads, architecture)
-
-
-_LOADING = threading.Lock()  # threads that ask at the same time load once
+    with LOADING:
+        return _load(ensemble, ensemble.hash, choice, architecture)
 
 
 @lru_cache(maxsize=PREDICTORS_KEPT)
-def _load(
-    ensemble: Ensemble, weights: str, runtime: RuntimeName, threads: int | None, architecture: str
-) -> Predictor:
+def _load(ensemble: Ensemble, weights: str, choice: RuntimeChoice, architecture: str) -> Predictor:
     keep_large_buffers()
-    started: dict[str, tuple[str, Forward]] = {}
+    started: dict[str, StartedRuntime] = {}
     for folder, card in zip(ensemble.folders, ensemble.cards, strict=True):
-        name, forward = _start(folder, card, runtime, threads, architecture)
-        started[card.weights_sha256] = name, with_temperature(forward, card.temperature)
-    names, forwards = zip(*(started[key] for key in sorted(started)), strict=True)
+        name, forward, difference = start_model(folder, card, choice, architecture=architecture)
+        scaled = with_temperature(forward, card.temperature)
+        started[card.weights_sha256] = StartedRuntime(name, scaled, difference)
+    names, forwards, differences = zip(*(started[key] for key in sorted(started)), strict=True)
     is_single = len(forwards) == 1
     return Predictor(
         spec=ensemble.input_spec,
@@ -122,44 +154,120 @@ def _load(
         hash=weights,
         runtime="+".join(sorted({*names})),
         members=() if is_single else forwards,
+        difference=max(differences),
     )
 
 
-def _start(
-    folder: Path, card: ModelCard, runtime: RuntimeName, threads: int | None, architecture: str
-) -> tuple[str, Forward]:
-    """Return the name of the runtime of one model, and its forward pass, without temperature.
+def start_model(
+    folder: Path,
+    card: ModelCard,
+    choice: RuntimeChoice,
+    *,
+    architecture: str = "",
+    part: NetworkPart = "",
+) -> StartedRuntime:
+    """Start the runtime of one model, or of a part of it, without temperature.
 
-    A network that OpenVINO has converted before comes from the cache, without Keras.
+    A network that OpenVINO has converted before comes from the cache, without Keras. Where Keras is
+    not loaded yet, another process converts it into the cache.
     """
-    if runtime == "openvino" or (runtime == AUTO and not has_gpu()):
-        converted = _load_converted(card, threads)
+    threads, precision = choice.threads, choice.precision
+    if precision == "int8":
+        return _load_int8(folder, card, choice, part)
+    variant = " ".join(filter(None, [part, precision if precision != "float32" else ""]))
+    if choice.name == "openvino":
+        probes = draw_probes(card.input_spec.shape)
+        converted = load_converted(card, threads, variant, precision, probes=probes)
+        if converted is None and convert_apart(
+            convert_model, card, folder=str(folder), part=part, **asdict(choice)
+        ):
+            converted = load_converted(card, threads, variant, precision, probes=probes)
         if converted is not None:
-            return "openvino", converted
+            return converted
     prepare_keras()
-    from .keras_runtime import limit_threads
+    from .runtimes.keras_runtime import limit_threads
 
     limit_threads(threads)
-    name, forward = start_runtime(
-        load_network(folder, card, architecture=architecture), runtime, threads=threads
-    )
-    save = getattr(forward, "save", None)
+    network = load_network(folder, card, architecture=architecture)
+    if part == "features":
+        network = cut_classifier(network)
+    started = start_runtime(network, choice)
+    save = getattr(started.forward, "save", None)
     if save is not None:
-        keep_converted(card, save)
-    return name, forward
+        expected = network.predict_on_batch(draw_probes(card.input_spec.shape))
+        keep_converted(card, save, variant, facts={"expected": expected.tolist()})
+    return started
 
 
-def _load_converted(card: ModelCard, threads: int | None) -> Forward | None:
-    path = find_converted(card)
+def convert_model(folder: str, part: NetworkPart, **choice: Any) -> None:
+    """Convert the network of a model folder into the cache; choice: fields of `RuntimeChoice`."""
+    path = Path(folder)
+    start_model(path, ModelCard.load(path), RuntimeChoice(**choice), part=part)
+
+
+def _load_int8(
+    folder: Path, card: ModelCard, choice: RuntimeChoice, part: NetworkPart
+) -> StartedRuntime:
+    from .quantise import load_quantised
+
+    if part or choice.runtime not in (AUTO, "openvino"):
+        raise ModelError(f"{folder}: int8 is for probabilities, by OpenVINO on a CPU")
+    return load_quantised(folder, card, choice.threads)
+
+
+def cut_classifier(network: "keras.Model") -> "keras.Model":
+    """Return the network without its last layer, up to the features that the classifier takes.
+
+    Raises:
+        ModelError: the last layer is not a dense one.
+    """
+    import keras
+
+    last = network.layers[-1]
+    if not isinstance(last, keras.layers.Dense) or last.output is not network.outputs[0]:
+        raise ModelError(
+            f"{network.name}: its last layer {last.name} is {type(last).__name__}, but features "
+            "are what a last Dense layer takes; end the network with one"
+        )
+    features = keras.Model(network.inputs, last.input, name="features")
+    features.compile()
+    return features
+
+
+def load_converted(
+    card: ModelCard,
+    threads: int | None,
+    variant: str = "",
+    precision: Precision = "float32",
+    *,
+    probes: Any,
+) -> StartedRuntime | None:
+    """Load the network that OpenVINO has converted before, see `find_converted`, and compare it
+    with the outputs that Keras gave for the probes then; None if there is none, or its outputs
+    differ."""
+    path = find_converted(card, variant)
     if path is None:
         return None
-    from .openvino_runtime import ConvertedNetwork
+    from .runtimes.openvino_runtime import ConvertedNetwork
 
     try:
-        return ConvertedNetwork.load(path, threads)
-    except RuntimeError as error:  # whatever OpenVINO dislikes
+        network = ConvertedNetwork.load(path, threads, precision)
+        difference = measure_difference(network(probes), read_facts(path)["expected"])
+    except (RuntimeError, KeyError, ValueError) as error:  # whatever OpenVINO dislikes
         logger.info("%s: cannot be loaded; the network is converted again: %s", path, error)
         return None
+    if difference <= TOLERANCES[precision]:
+        return StartedRuntime("openvino", network, difference)
+    logger.warning(
+        "%s: its probabilities differ from Keras's by %.2g, more than the %g of %s; the network is "
+        "converted again",
+        path,
+        difference,
+        TOLERANCES[precision],
+        precision,
+    )
+    remove_converted(path)
+    return None
 
 
 def _mean_of(forwards: Sequence[Forward]) -> Forward:
@@ -182,12 +290,12 @@ def load_network(folder: Path, card: ModelCard, *, architecture: str = "") -> "k
     refuse_other_network(folder, recorded=card.architecture, given=architecture)
     network = build_network(card.architecture, card.input_spec, card.options, trusted=architecture)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # a layer that stays as it was is a fault
+        with refuse_partial_weights():
             network.load_weights(folder / WEIGHTS)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         raise ModelError(
-            f"{folder}: the weights do not fit the network of the card: {error}"
+            f"{folder}: the weights do not fit the network of the card: "
+            f"{describe_misfit(network, folder / WEIGHTS) or error}"
         ) from error
     network.compile()  # so that predict_on_batch is compiled once for each batch size
     return network

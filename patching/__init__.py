@@ -2,15 +2,17 @@
 
 from .advice import PatchAdvice, advise_for_slides, advise_patches, measure_widths_um
 from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
+from .corrections import CorrectedSlide, add_corrections
 from .hard_negatives import add_hard_negatives
 from .index import index_cohort
 from .inventory import Damage, StoreCheck, inventory, totals, verify_store
 from .live_patches import LivePatches
-from .metadata import SlidePatches
+from .metadata import SlidePatches, is_corrected
 from .montage import CLASS_COLOURS, montage, save_montage
+from .open_slides import OpenSlides
 from .plan import plan_patches
 from .sampling import Candidates, candidates, choose, slide_rng
-from .settings import AugmentSettings, HardSettings, TileSettings
+from .settings import AugmentSettings, CorrectionSettings, HardSettings, TileSettings
 from .store import PatchStore
 from .tile import slides_to_tile, tile_cohort, tile_slide
 from .write import stored_bytes
@@ -20,14 +22,18 @@ __all__ = [
     "AugmentSettings",
     "Augmentation",
     "Candidates",
+    "CorrectedSlide",
+    "CorrectionSettings",
     "Damage",
     "HardSettings",
     "LivePatches",
+    "OpenSlides",
     "PatchAdvice",
     "PatchStore",
     "SlidePatches",
     "StoreCheck",
     "TileSettings",
+    "add_corrections",
     "add_hard_negatives",
     "advise_for_slides",
     "advise_patches",
@@ -37,6 +43,7 @@ __all__ = [
     "draw_augmentation",
     "index_cohort",
     "inventory",
+    "is_corrected",
     "measure_widths_um",
     "montage",
     "patch_rng",

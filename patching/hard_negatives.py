@@ -7,10 +7,10 @@ rewritten, and adding the same heatmaps again adds nothing.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -33,12 +33,32 @@ from .sampling import NO_LESION, Candidates, near_border
 from .settings import HardSettings, TileSettings
 from .store import PatchStore
 
-__all__ = ["add_hard_negatives", "find_hard_negatives"]
+__all__ = [
+    "add_hard_negatives",
+    "find_hard_negatives",
+    "leave_out_without_tumor",
+    "list_groups",
+    "name_group",
+    "refuse_if_changed",
+]
 
 logger = logging.getLogger(__name__)
 
 STAGE = "hard"
 """Prefix of the run's tables in the store, and stage of its lines in the journal."""
+
+
+class HasGroup(Protocol):
+    """A slide, and the group that is added to its own."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def damage(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +78,7 @@ class SlideWithHeatmap:
     @property
     def group(self) -> str:
         """Name of its group inside the slide's group."""
-        plain = {"settings": self.recipe.settings, "inputs": self.recipe.inputs}
-        return "hard-" + hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+        return name_group("hard-", self.recipe)
 
 
 def add_hard_negatives(
@@ -87,7 +106,7 @@ def add_hard_negatives(
     with open_run_folder(store, batch, stage=STAGE) as folder:
         opened = PatchStore(store)
         tiled = {slide.id: slide for slide in opened.slides if slide.split == "train"}
-        tiled = _leave_out_without_tumor(tiled)
+        tiled = leave_out_without_tumor(tiled)
         items = [
             _item(slide, heatmap, tiled[slide.id], opened.tile_settings, settings)
             for slide in cohort
@@ -100,12 +119,12 @@ def add_hard_negatives(
                 f"{heatmaps}: no heatmap.zarr of a training slide of {store}; predict them with "
                 "--splits train"
             )
-        _list_groups(opened, items)
+        list_groups(opened, items)
         work = HardNegativeBlocks(store, opened.tile_settings, settings)
         return run_blocks(work, items, batch, folder=folder, on_outcome=on_outcome)
 
 
-def _leave_out_without_tumor(tiled: dict[str, SlidePatches]) -> dict[str, SlidePatches]:
+def leave_out_without_tumor(tiled: dict[str, SlidePatches]) -> dict[str, SlidePatches]:
     """Return the slides without those whose outline does not fit the slide, with a warning."""
     unfit = [slide_id for slide_id, slide in tiled.items() if slide.attributes.get("no_tumor")]
     if unfit:
@@ -117,7 +136,13 @@ def _leave_out_without_tumor(tiled: dict[str, SlidePatches]) -> dict[str, SlideP
     return {slide_id: slide for slide_id, slide in tiled.items() if slide_id not in unfit}
 
 
-def _list_groups(store: PatchStore, items: list[SlideWithHeatmap]) -> None:
+def name_group(prefix: str, recipe: Recipe) -> str:
+    """Return the name of a group of further patches: another recipe has another name."""
+    plain = {"settings": recipe.settings, "inputs": recipe.inputs}
+    return prefix + hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def list_groups(store: PatchStore, items: Sequence[HasGroup]) -> None:
     """Add the groups to the store's own list, where readers look for them."""
     rows = store.attributes["slides"]
     for item in (item for item in items if not item.damage):
@@ -137,7 +162,7 @@ def _item(
     recipe = Recipe(stage="hard negatives", settings=asked, inputs={})
     try:
         now = slide_inputs(slide)
-        _refuse_if_changed(slide, now, tiled)
+        refuse_if_changed(slide, now, tiled)
         found = Heatmap.load(heatmap)
     except (GigaslideError, OSError) as error:  # its slide fails; the others are done
         return SlideWithHeatmap(slide=slide, heatmap=heatmap, recipe=recipe, damage=str(error))
@@ -146,7 +171,7 @@ def _item(
     return SlideWithHeatmap(slide=slide, heatmap=heatmap, recipe=replace(recipe, inputs=inputs))
 
 
-def _refuse_if_changed(slide: CohortSlide, now: dict[str, Any], tiled: SlidePatches) -> None:
+def refuse_if_changed(slide: CohortSlide, now: dict[str, Any], tiled: SlidePatches) -> None:
     """Pass if the slide and its annotation are those that the store's patches were made from."""
     made = Recipe.from_json(tiled.attributes["recipe"])
     changes = made.differences(replace(made, inputs={**made.inputs, **now}))

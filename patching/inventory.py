@@ -9,15 +9,15 @@ import pandas as pd
 
 from ..storage import StoreError
 from ..wsi import CLASSES
-from .metadata import Part
+from .metadata import Part, SlidePatches, is_corrected
 from .store import PatchStore
 from .write import METADATA_ARRAYS
 
 __all__ = ["Damage", "StoreCheck", "inventory", "totals", "verify_store"]
 
 ROWS_AT_ONCE = 64
-LATER = "hard negatives"
-NUMBERS = [*CLASSES, LATER, "unreadable"]
+LATER, OF_CORRECTIONS = "hard negatives", "of corrections"
+NUMBERS = [*CLASSES, LATER, OF_CORRECTIONS, "unreadable"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Damage:
 
 def inventory(store: PatchStore) -> pd.DataFrame:
     """Count patches, one row a slide: slide, patient, split, label, readable patches of each class,
-    hard negatives among them, unreadable patches."""
+    hard negatives and patches of corrections among them, unreadable patches."""
     rows = [
         {
             "slide": slide.id,
@@ -51,22 +51,31 @@ def inventory(store: PatchStore) -> pd.DataFrame:
             "split": slide.split,
             "label": slide.label,
             **slide.counts,
-            LATER: sum(part.count for parts in slide.parts.values() for part in parts[1:]),
+            LATER: sum(part.count for part in _later(slide) if not is_corrected(part)),
+            OF_CORRECTIONS: sum(part.count for part in _later(slide) if is_corrected(part)),
             "unreadable": slide.unreadable,
         }
         for slide in store.slides
     ]
-    return pd.DataFrame(rows, columns=["slide", "patient", "split", "label", *NUMBERS])
+    table = pd.DataFrame(rows, columns=["slide", "patient", "split", "label", *NUMBERS])
+    return table if bool(table[OF_CORRECTIONS].any()) else table.drop(columns=OF_CORRECTIONS)
+
+
+def _later(slide: SlidePatches) -> Iterator[Part]:
+    """Yield the groups of patches that were added to a slide's own."""
+    for parts in slide.parts.values():
+        yield from (part for part in parts if part.group.count("/") > 1)
 
 
 def totals(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Sum an inventory by some of its columns, with the numbers of slides and patients."""
-    groups = {**dict.fromkeys(NUMBERS, "sum"), "slide": "nunique", "patient": "nunique"}
+    numbers = [name for name in NUMBERS if name in table]
+    groups = {**dict.fromkeys(numbers, "sum"), "slide": "nunique", "patient": "nunique"}
     summed = table.groupby(list(by), sort=False, as_index=False).agg(
         **{f"{name}s" if how == "nunique" else name: (name, how) for name, how in groups.items()}
     )
     return summed.reindex(
-        columns=[*by, "slides", *([] if "patient" in by else ["patients"]), *NUMBERS]
+        columns=[*by, "slides", *([] if "patient" in by else ["patients"]), *numbers]
     )
 
 

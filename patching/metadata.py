@@ -23,16 +23,20 @@ from ..wsi import CLASSES
 from .settings import TileSettings
 
 __all__ = [
+    "CORRECTED",
     "Part",
     "SlidePatches",
     "attributes_of",
     "describe",
+    "is_corrected",
     "slides_of",
 ]
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "gigaslide-patches/2"
+CORRECTED = "corrected-"
+"""Beginning of the names of groups of patches of corrections, inside a slide's group."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,11 @@ class Part:
     def rows(self) -> int:
         """Length of its arrays."""
         return self.count + self.unreadable
+
+
+def is_corrected(part: Part) -> bool:
+    """Tell whether patches are of what a person corrected, see `add_corrections`."""
+    return part.group.split("/")[1].startswith(CORRECTED)
 
 
 @dataclass(frozen=True, kw_only=True)

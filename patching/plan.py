@@ -68,7 +68,7 @@ def quotas(slides: Sequence[CohortSlide], settings: TileSettings) -> dict[str, Q
         settings.tumor_per_patient,
     )
     # On a slide that is annotated in part, an area without annotation may be tumour.
-    normal = [s for s in slides if s.label == "normal" or s.exhaustive]
+    normal = [s for s in slides if s.label == "normal" or s.exhaustive or s.has_regions]
     shares = _shares(normal, settings.normal_per_slide, settings.normal_per_patient)
     return {
         slide.id: Quota(tumor=tumor.get(slide.id, 0), normal=shares.get(slide.id, 0))
@@ -121,7 +121,7 @@ def plan_slide(
     tumor = tumor_of(slide, settings, opened)
     tissue = tissue_mask(opened, settings.tissue)
     plan = plan_patches(opened, slide, tissue, tumor, quota.applied(settings))
-    if slide.label == "tumor" and not plan.no_tumor:
+    if slide.label == "tumor" and not tumor.is_empty and not plan.no_tumor:
         _warn_if_off_tissue(opened, slide, tissue, tumor)
     return plan
 
@@ -134,13 +134,15 @@ def plan_patches(
     settings: TileSettings,
 ) -> SlidePlan:
     """Choose the windows of a slide whose tissue and tumour are known; see `plan_slide`."""
-    windows = candidates(opened, tissue, tumor, settings)
+    annotation = slide.load_annotation(settings.groups, slide=opened) if slide.has_regions else None
+    normal_in = annotation.regions if annotation is not None else None
+    windows = candidates(opened, tissue, tumor, settings, normal_in=normal_in)
     chosen = choose(windows, slide_rng(settings.seed, slide.id), settings)
     reason = ""
     if not len(windows):
         too_small = _describe_too_small(opened, settings)
         reason = "no tissue" if tissue.is_empty else f"no window fits over its tissue{too_small}"
-    if slide.label != "tumor":
+    if slide.label != "tumor" or (slide.has_regions and tumor.is_empty):
         return SlidePlan(chosen=chosen, reason=reason)
     gives_tumor = _gives_tumor(opened, tissue, tumor, settings, found=windows)
     if gives_tumor and not _is_on_glass(tissue, tumor, limit=ON_GLASS):
@@ -289,6 +291,7 @@ def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
     origin = slide.annotation_origin
     return {
         **({"annotation_origin": origin} if origin else {}),
+        **({"has_regions": True} if slide.has_regions else {}),
         "slide": file_identity(slide.path) if location_exists(slide.path) else str(slide.path),
         "annotation": file_identity(slide.annotation)
         if slide.annotation and slide.annotation.exists()

@@ -78,11 +78,17 @@ def slide_rng(seed: int, slide_id: str) -> np.random.Generator:
 
 
 def candidates(
-    slide: Slide, tissue: TissueMask, tumor: MultiPolygon, settings: TileSettings
+    slide: Slide,
+    tissue: TissueMask,
+    tumor: MultiPolygon,
+    settings: TileSettings,
+    *,
+    normal_in: MultiPolygon | None = None,
 ) -> Candidates:
     """Find and label windows inside the slide over tissue, with finer strides until the quotas are
     full.
 
+    normal_in: areas that the centre squares of normal windows lie in; None: the whole slide.
     A slide smaller than one stored patch has none.
     """
     strides = (
@@ -90,15 +96,31 @@ def candidates(
         if settings.stride_px
         else [max(1, settings.centre_px // k) for k in (1, 2, 4)]
     )
-    found = _at_stride(slide, tissue, tumor, settings, strides[0])
+
+    def find(stride: int) -> Candidates:
+        labelled = _at_stride(slide, tissue, tumor, settings, stride)
+        return labelled if normal_in is None else _within(labelled, slide, settings, normal_in)
+
+    found = find(strides[0])
     for stride in strides[1:]:
         is_tumor = found.is_tumor
         # A slide that has no tumour on the finest useful grid will not fill that quota on any.
         enough_tumor = tumor.is_empty or is_tumor.sum() >= settings.tumor_per_slide
         if enough_tumor and (~is_tumor).sum() >= settings.normal_per_slide:
             break
-        found = _at_stride(slide, tissue, tumor, settings, stride)
+        found = find(stride)
     return found
+
+
+def _within(
+    found: Candidates, slide: Slide, settings: TileSettings, areas: MultiPolygon
+) -> Candidates:
+    """Keep the tumour windows, and the normal ones whose centre squares lie in the areas."""
+    scale = slide.scale(settings.mpp, allow_upsampling=settings.allow_upsampling)
+    start = found.xy + (settings.stored_px - settings.centre_px) / 2 * scale.level0
+    squares = shapely.box(*start.T, *(start + settings.centre_px * scale.level0).T)
+    shapely.prepare(areas)
+    return found.take(found.is_tumor | shapely.covers(areas, squares))
 
 
 def _at_stride(

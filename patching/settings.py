@@ -4,10 +4,11 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
+from ..cohort import Quality
 from ..storage import Settings
 from ..wsi import GroupMeaning, InputSpec, StainMethod, TissueSettings
 
-__all__ = ["AugmentSettings", "HardSettings", "TileSettings"]
+__all__ = ["AugmentSettings", "CorrectionSettings", "HardSettings", "TileSettings"]
 
 
 STAIN_CHANGE = 2
@@ -89,6 +90,9 @@ class TileSettings(Settings):
     tissue: TissueSettings = TissueSettings()
     splits: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation")
     """Split to tile. Repeatable. Only predict needs the test slides."""
+    quality: Quality | None = None
+    """Quality of the training slides, by the cohort's column quality: weak or strong. Validation
+    slides are strong ones. Default: all slides."""
     slide_mpp: float | None = Field(default=None, gt=0)
     """µm/px of slides whose file and cohort row do not give it."""
     allow_upsampling: bool = False
@@ -138,7 +142,7 @@ class TileSettings(Settings):
 
     def of_recipe(self) -> dict[str, Any]:
         """Return the settings that the patches of a slide depend on, as plain JSON."""
-        made = self.model_dump(mode="json", exclude={"splits", "check_space"})
+        made = self.model_dump(mode="json", exclude={"splits", "quality", "check_space"})
         if self.copies and (self.augment.stain or self.augment.stain_shift):
             made["stain_change"] = STAIN_CHANGE
         return made
@@ -172,3 +176,10 @@ class HardSettings(Settings):
     """Minimum probability of a cell without tumour."""
     per_slide: int = Field(default=100, ge=1)
     """Maximum hard negatives per slide and heatmap, highest probability first."""
+
+
+class CorrectionSettings(Settings):
+    """Choice of patches of what a person corrected."""
+
+    per_slide: int = Field(default=100, ge=1)
+    """Maximum patches of each class per slide, drawn at random."""

@@ -132,16 +132,22 @@ def items_to_tile(cohort: Cohort, settings: TileSettings) -> list[SlideToTile]:
     if not slides:
         wanted = ", ".join(settings.splits)
         raise SettingsError(
-            f"no slide to tile: none has a label and a split among {wanted}; fill in the cohort's "
-            "columns"
+            f"no slide to tile: none has a label and a split among {wanted}"
+            f"{f' and the quality {settings.quality}' if settings.quality else ''}; fill in the "
+            "cohort's columns"
         )
     share = quotas(slides, settings)
     return [SlideToTile(slide=slide, quota=share[slide.id]) for slide in slides]
 
 
 def slides_to_tile(cohort: Cohort, settings: TileSettings) -> list[CohortSlide]:
-    """Return the labelled slides of the wanted splits."""
-    return [slide for slide in cohort if slide.split in settings.splits and slide.label]
+    """Return the slides of the wanted splits that have a label, or regions in which everything is
+    outlined."""
+    return [
+        slide
+        for slide in cohort.take_quality(settings.quality)
+        if slide.split in settings.splits and (slide.label or slide.has_regions)
+    ]
 
 
 def store_row(slide: CohortSlide) -> dict[str, Any]:

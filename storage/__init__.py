@@ -4,8 +4,11 @@ from .atomic import (
     PARTIAL,
     atomic_file,
     atomic_folder,
+    new_file,
     refuse_foreign_folder,
     remove_folder,
+    remove_litter,
+    remove_path,
     restore_folder,
 )
 from .bucket_lock import BucketLock
@@ -108,6 +111,7 @@ __all__ = [
     "list_files",
     "location_exists",
     "name_of",
+    "new_file",
     "parse_location",
     "pluralise",
     "read_file",
@@ -117,6 +121,8 @@ __all__ = [
     "remote_identity",
     "remove_folder",
     "remove_leftovers",
+    "remove_litter",
+    "remove_path",
     "restore_folder",
     "wait_for",
     "write_checksummed",

@@ -1,8 +1,10 @@
 """Files and folders that appear whole or not at all: written under a hidden name, then renamed."""
 
+import errno
 import glob
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +17,7 @@ __all__ = [
     "atomic_file",
     "atomic_folder",
     "hidden_folder",
+    "new_file",
     "refuse_foreign_folder",
     "remove_folder",
     "remove_litter",
@@ -28,6 +31,10 @@ __all__ = [
 
 PARTIAL = ".partial"
 OLD = ".old"
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+"""Error numbers of file systems without hard links: exFAT, some of SMB and FUSE."""
+CLAIM_S = 2.0
+"""Time to wait for a claim, which a running process holds for one rename only."""
 
 
 def _hidden_name(path: Path, suffix: str = PARTIAL) -> Path:
@@ -50,6 +57,65 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; on success give it the name path, which nothing may have yet.
+
+    Of several writers of one name, on any machines, one succeeds. Content and name are on disk
+    afterwards.
+
+    Raises:
+        FileExistsError: something is at path; it is left as it is.
+        TimeoutError: where the file system has no hard links, a killed process left its claim.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _hidden_name(path.absolute())
+    try:
+        yield partial
+        sync_file(partial)
+        try:
+            os.link(partial, path)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            _rename_to_new(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _rename_to_new(partial: Path, path: Path) -> None:
+    """Rename a file to a name that nothing has, where the file system has no hard links."""
+    claim = path.with_name(f".{path.name}.claim")
+    _take(claim)
+    try:
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        partial.rename(path)
+    finally:
+        claim.unlink(missing_ok=True)
+
+
+def _take(claim: Path) -> None:
+    """Make the file that one process at a time can make. An old one stays: of two processes that
+    removed it, the second would remove the claim of the first."""
+    end = time.monotonic() + CLAIM_S
+    while True:
+        try:
+            claim.open("x").close()
+        except FileExistsError:
+            if time.monotonic() > end:
+                raise TimeoutError(
+                    errno.ETIMEDOUT,
+                    "another process is writing here; if none is, a killed one left this file: "
+                    "remove it",
+                    str(claim),
+                ) from None
+            time.sleep(CLAIM_S / 50)
+        else:
+            return
 
 
 def sync_file(path: Path) -> None:

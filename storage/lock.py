@@ -1,6 +1,5 @@
 """One run at a time on one output folder, also between machines that share it over NFS."""
 
-import errno
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from .atomic import NO_LINKS
 from .errors import ClusterError
 
 __all__ = ["HEARTBEAT_S", "LOCK", "FolderLock", "Holder", "held_by"]
@@ -25,8 +25,6 @@ LOCK = ".run.lock"
 HEARTBEAT_S = 30.0
 ATTEMPTS = 3
 """Another run may come or go between looking and taking."""
-NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
-"""Error numbers of file systems without hard links: exFAT, some of SMB and FUSE."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,8 @@ class BlockRecord:
     """Numbers of what the block made: {"tumor": 119}."""
     notes: Any = None
     """Plain JSON that assembling the output needs."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Parts of the time that the block took, by name: {"network": 3.2}; the rest has no name."""
 
 
 @dataclass(frozen=True)

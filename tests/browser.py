@@ -20,6 +20,23 @@ __all__ = ["Browser", "Tab", "find_chromium"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PATIENCE_S = 60
+KEY_CODES = {
+    "Enter": 13,
+    "Escape": 27,
+    "Tab": 9,
+    "Backspace": 8,
+    "Delete": 46,
+    "PageUp": 33,
+    "PageDown": 34,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+    ",": 188,
+    ".": 190,
+    "[": 219,
+    "]": 221,
+}
 
 
 def find_chromium() -> str | None:
@@ -84,7 +101,10 @@ class Browser:
         data = json.dumps(message).encode() + b"\0"
         while data:
             data = data[os.write(self._to, data) :]
+        end = time.monotonic() + PATIENCE_S
         while True:
+            if time.monotonic() > end:
+                raise TimeoutError(f"chromium did not answer {method} for {PATIENCE_S} s")
             found = self.next_message()
             if found.get("id") == self._number:
                 if "error" in found:
@@ -107,7 +127,7 @@ class Browser:
     def tab(self, *, width: int = 1280, height: int = 900, mobile: bool = False) -> "Tab":
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        tab = Tab(self, session)
+        tab = Tab(self, session, target)
         for domain in ("Page", "Runtime", "Network", "Log"):
             tab.ask(f"{domain}.enable")
         tab.resize(width=width, height=height, mobile=mobile)
@@ -117,8 +137,11 @@ class Browser:
 class Tab:
     """One page of a browser."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
-        self._browser, self._session = browser, session
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
+        self._browser, self._session, self._target = browser, session, target
+
+    def close(self) -> None:
+        self._browser.ask("Target.closeTarget", targetId=self._target)
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self._browser.ask(method, self._session, **parameters)
@@ -132,11 +155,24 @@ class Tab:
             mobile=mobile,
         )
 
-    def open(self, path: Path) -> None:
-        """Load a file, and wait until it has."""
+    def open(self, place: Path | str) -> None:
+        """Load a file or an address, and wait until it has."""
         del self._browser.events[:]
-        self.ask("Page.navigate", url=path.resolve().as_uri())
-        while not any(e.get("method") == "Page.loadEventFired" for e in self._browser.events):
+        url = place.resolve().as_uri() if isinstance(place, Path) else place
+        self.ask("Page.navigate", url=url)
+        self._wait_for_load()
+
+    def reload(self) -> None:
+        del self._browser.events[:]
+        self.ask("Page.reload")
+        self._wait_for_load()
+
+    def show(self) -> None:
+        """Bring the tab to the front; one behind another draws nothing."""
+        self.ask("Page.bringToFront")
+
+    def _wait_for_load(self) -> None:
+        while not self.events("Page.loadEventFired"):
             self._browser.events.append(self._browser.next_message())
 
     def run(self, script: str) -> Any:
@@ -152,26 +188,76 @@ class Tab:
             raise RuntimeError(f"{script}: {found['exceptionDetails']}")
         return found["result"].get("value")
 
-    def press(self, key: str) -> None:
-        """One key, as from a keyboard: Enter, Escape or a character."""
-        code, text = {"Enter": (13, "\r"), "Escape": (27, "")}.get(key, (ord(key[0].upper()), key))
-        pressed = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+    def wait_for(self, script: str, *, patience_s: float = 15) -> Any:
+        """The value of an expression as soon as it is true."""
+        end = time.monotonic() + patience_s
+        while not (value := self.run(script)):
+            if time.monotonic() > end:
+                raise TimeoutError(f"never true: {script}")
+            time.sleep(0.03)
+        return value
+
+    def press(self, key: str, *, control: bool = False, shift: bool = False) -> None:
+        """One key, as from a keyboard: a name of KEY_CODES or a character."""
+        code = KEY_CODES.get(key, ord(key[0].upper()))
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 and not control else "")
+        pressed = {
+            "key": key,
+            "code": key,
+            "windowsVirtualKeyCode": code,
+            "modifiers": 2 * control + 8 * shift,
+        }
         self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **pressed)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **pressed)
+
+    def mouse(self, kind: str, x: float, y: float, *, button: str = "left", **more: Any) -> None:
+        """One event of the mouse: Moved, Pressed or Released, at a px of the view."""
+        held = {"left": 1, "right": 2, "middle": 4}[button] if kind != "Released" else 0
+        facts = {"button": button, "buttons": held, "clickCount": 1}
+        if kind == "Moved":
+            facts = {"button": "none", "buttons": more.pop("buttons", 0)}
+        self.ask("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, **facts, **more)
+
+    def click(self, x: float, y: float, *, button: str = "left", modifiers: int = 0) -> None:
+        """modifiers: 1 Alt, 2 Control, 8 Shift."""
+        self.mouse("Moved", x, y, modifiers=modifiers)
+        self.mouse("Pressed", x, y, button=button, modifiers=modifiers)
+        self.mouse("Released", x, y, button=button, modifiers=modifiers)
+
+    def drag(self, *points: tuple[float, float], release: bool = True) -> None:
+        """Press at the first point, move over the others, release at the last."""
+        self.mouse("Moved", *points[0])
+        self.mouse("Pressed", *points[0])
+        for x, y in points[1:]:
+            self.mouse("Moved", x, y, buttons=1)
+        if release:
+            self.mouse("Released", *points[-1])
+
+    def go_offline(self, offline: bool = True) -> None:
+        self.ask(
+            "Network.emulateNetworkConditions",
+            offline=offline,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
 
     def complaints(self) -> list[Any]:
         """What the console and the log showed since the page was opened, and exceptions nobody
         caught."""
         named = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
-        return [e["params"] for e in self._browser.events if e.get("method") in named]
+        return [e["params"] for e in self._own_events() if e.get("method") in named]
+
+    def events(self, method: str) -> list[dict[str, Any]]:
+        """What the browser told of one kind since a page was opened."""
+        return [e["params"] for e in self._own_events() if e.get("method") == method]
+
+    def _own_events(self) -> list[dict[str, Any]]:
+        return [e for e in self._browser.events if e.get("sessionId") == self._session]
 
     def requests(self) -> list[str]:
         """Addresses asked for since the page was opened."""
-        sent = [
-            e["params"]
-            for e in self._browser.events
-            if e.get("method") == "Network.requestWillBeSent"
-        ]
+        sent = self.events("Network.requestWillBeSent")
         return [one["request"]["url"] for one in sent]
 
     def picture(self, *, whole: bool = False) -> bytes:

@@ -4,6 +4,7 @@ them.
 Sizes are odd and unlike in x and y, so that no swapped axis and no tile one pixel off goes unseen.
 """
 
+import logging
 import math
 import os
 from collections.abc import Callable
@@ -21,9 +22,19 @@ pytest_plugins = (
     "bucket",
     "checkups",
     "schedulers",
+    "command_lines",
+    "serving",
+    "viewing",
 )  # fixtures of one stage each
 
 os.environ["GIGASLIDE_CACHE"] = ""  # tests keep nothing in the home of the user
+
+
+@pytest.fixture(autouse=True)
+def hear_every_level(caplog: pytest.LogCaptureFixture) -> None:
+    """Undo what Dask did in another test: it silences the handlers that it finds, caplog's too."""
+    caplog.handler.setLevel(logging.NOTSET)
+
 
 WIDTH, HEIGHT, MPP = 1531, 1127, 0.5
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

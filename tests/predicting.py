@@ -1,7 +1,7 @@
 """Slides predicted in small blocks by the brightness of a patch, in any process; no network.
 
-As a file:  python predicting.py COHORT.csv MODEL PREDICTIONS WORKERS PAUSE_S  ends as the command
-does.
+As a file:  python predicting.py COHORT.csv MODEL PREDICTIONS WORKERS PAUSE_S [MODE]  ends as the
+command does.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import PredictSettings, predict_cohort
 from gigaslide.inference import predict as predict_module
 from gigaslide.inference.blocks import PredictBlocks
-from gigaslide.models import WEIGHTS, ModelCard, Predictor, hash_weights
+from gigaslide.models import WEIGHTS, DensePredictor, ModelCard, Predictor, hash_weights
 from gigaslide.storage import BlockRecord
 from gigaslide.wsi import InputSpec, StainMethod
-from stand_in import predictor_of
+from stand_in import dense_of, predictor_of
 
 QUICK = PredictSettings(orientations=1, threshold=0.6, batch_size=16)
 COARSE = QUICK.model_copy(update={"stride_px": 64})
@@ -41,6 +41,10 @@ class StandInBlocks(PredictBlocks):
 
     def load_predictor(self) -> Predictor:
         return predictor_of(self.score or brightness, centre_px=self.models.input_spec.centre_px)
+
+    def load_dense_predictor(self) -> DensePredictor:
+        step_px = self.settings.stride_px or self.models.input_spec.centre_px
+        return dense_of(self.score or brightness, step_px=step_px)
 
     def block(self, context: SlideContext[CohortSlide], number: int) -> BlockRecord:
         time.sleep(self.pause_s)
@@ -93,6 +97,8 @@ def predict(
         patch.setattr(
             predict_module, "PredictBlocks", lambda **made: kind(**made, **(blocks or {}))
         )
+        if issubclass(kind, StandInBlocks):  # the model's network need not be built
+            patch.setattr(predict_module, "check_dense", lambda *_, **__: None)
         return predict_cohort(
             cohort, model, out, settings, BatchSettings(**batch), on_block=on_block, on_plan=on_plan
         )
@@ -115,9 +121,10 @@ def digest(out: Path) -> str:
 if __name__ == "__main__":
     cohort, model, out = Cohort.load(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
     workers, pause = int(sys.argv[4]), float(sys.argv[5])
+    settings = QUICK.model_copy(update={"mode": sys.argv[6]}) if len(sys.argv) > 6 else QUICK
     try:
         summary = predict(
-            cohort, model, out, blocks={"pause_s": pause}, workers=workers, memory_gb=1.5
+            cohort, model, out, settings, blocks={"pause_s": pause}, workers=workers, memory_gb=1.5
         )
         sys.exit(summary.exit_status)
     except Stopped as stopped:

@@ -156,7 +156,7 @@ def real_bench(tmp_path) -> Bench:
 @pytest.fixture
 def bench(real_bench, monkeypatch) -> Bench:
     """Without the plots, which take longer than all the rest."""
-    monkeypatch.setattr("gigaslide.eval.report.page.to_svg", lambda _: "<svg/>")
+    monkeypatch.setattr("gigaslide.eval.report.rendering.to_svg", lambda _: "<svg/>")
     return real_bench
 
 

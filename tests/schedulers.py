@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from distributed.security import Security
 from gigaslide.batch import BatchSettings
-from gigaslide.batch.dask_executor import DaskExecutor
+from gigaslide.batch.cluster.dask_executor import DaskExecutor
 from gigaslide.batch.task import TaskTerms
 
 TESTS = Path(__file__).parent

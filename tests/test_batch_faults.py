@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 from distributed import worker_memory
-from gigaslide.batch import BatchSettings, clusters, open_run_folder, run_blocks
+from gigaslide.batch import BatchSettings, open_run_folder, run_blocks
+from gigaslide.batch.cluster import clients
 from gigaslide.storage import BlockRecord, StoreError, atomic, retry
 from sums import COLUMNS, Column, Sums, contents, expected, run
 from test_batch_blocks import SCRIPT, journal
+
+pytestmark = pytest.mark.slow
 
 TESTS = Path(__file__).parent
 
@@ -26,11 +29,11 @@ def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path
     """A block that kills every worker it meets, one that hangs, and one that kills once."""
     good = [Column("good", 60), Column("dies once", 20, "die once")]
     bad = [Column("killer", 40, "die"), Column("hangs", 20, "hang")]
-    summary = run(tmp_path, [*bad, *good], workers=2, task_timeout_s=1.5)
+    summary = run(tmp_path, [*bad, *good], workers=2, task_timeout_s=4)
     reasons = {o.slide: o.reason for o in summary.outcomes if o.status == "failed"}
     assert reasons.keys() == {"killer", "hangs"}
     assert re.search(r"3 attempts.*block 1.*worker died", reasons["killer"])
-    assert re.search(r"3 attempts.*block 1.*longer than 1\.5 s", reasons["hangs"])
+    assert re.search(r"3 attempts.*block 1.*longer than 4 s", reasons["hangs"])
     kept = {
         name: data
         for name, data in contents(tmp_path).items()
@@ -64,7 +67,7 @@ def test_fault_35_worker_over_its_memory_limit_is_killed_and_its_slide_set_aside
 
 def test_worker_that_leaves_for_good_is_replaced(tmp_path, monkeypatch):
     """Its nanny takes the leaving for an orderly end and brings no other."""
-    monkeypatch.setitem(clusters.OPTIONS, "distributed.deploy.lost-worker-timeout", "1s")
+    monkeypatch.setitem(clients.OPTIONS, "distributed.deploy.lost-worker-timeout", "1s")
     one = [Column("leaves", 30, "leave once")]
     summary = run(tmp_path, one, workers=1, worker_timeout_s=60)
     assert summary.exit_status == 0

@@ -3,7 +3,7 @@
 import dask_jobqueue
 import pytest
 from gigaslide.batch import BatchSettings
-from gigaslide.batch.job_cluster import format_walltime, job_options
+from gigaslide.batch.cluster.job_cluster import format_walltime, job_options
 from gigaslide.storage import SettingsError
 
 WANTED = {

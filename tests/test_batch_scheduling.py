@@ -83,6 +83,9 @@ class FakeExecutor:
             return task, LostTask(deaths=0, reason="gone")
         return task, run_task(self.work, task, self.terms)
 
+    def take_rest(self) -> list[Ended]:
+        return []
+
     def close(self) -> None:
         pass
 

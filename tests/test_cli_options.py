@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cyclopts import App
 from gigaslide.batch import BatchSettings
 from gigaslide.cli import main
 from gigaslide.cli.main import COMMANDS, build_app
@@ -15,7 +16,26 @@ from gigaslide.cli.plain_letters import use_plain_letters
 from gigaslide.storage import Settings
 
 MAX_EVERYDAY_LINES = 15
-OPTIONED = [name for name in COMMANDS if name not in ("store", "cohort", "model")]
+GROUPS = ("store", "cohort", "model", "annotations", "study")
+STUDIES = (
+    "study labels",
+    "study size",
+    "study noise",
+    "study transfer",
+    "study curriculum",
+    "study finetune",
+    "study weak",
+)
+OPTIONED = [*(name for name in COMMANDS if name not in GROUPS), *STUDIES]
+
+
+def command_of(path: str, *, in_full: bool = True) -> App:
+    """The command that a user types as path, such as "study labels"."""
+    words = path.split()
+    app = build_app(words[0], in_full=in_full)
+    for word in words:
+        app = app[word]
+    return app
 
 
 def is_settings(annotation: object) -> bool:
@@ -24,13 +44,13 @@ def is_settings(annotation: object) -> bool:
 
 def settings_classes() -> dict[str, type[Settings]]:
     """Every settings class that some command takes, those inside others included."""
-    commands = [build_app(name)[name] for name in OPTIONED]
+    commands = [command_of(name) for name in OPTIONED]
     hints = [one.hint for command in commands for one in command.assemble_argument_collection()]
     return {hint.__name__: hint for hint in hints if is_settings(hint)}
 
 
 def options_of(name: str, *, in_full: bool) -> list:
-    arguments = build_app(name, in_full=in_full)[name].assemble_argument_collection()
+    arguments = command_of(name, in_full=in_full).assemble_argument_collection()
     return [one for one in arguments if one.show and one.index is None]
 
 
@@ -60,7 +80,7 @@ def test_every_field_of_every_settings_class_stands_in_one_panel():
 @pytest.mark.parametrize("name", OPTIONED)
 def test_help_shows_few_options_and_help_all_every_one(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    short = help_of(capsys, name, "--help")
+    short = help_of(capsys, *name.split(), "--help")
     *_, options = short.partition("\nArguments\n")
     shown = options.split("\n\n", 1)[1].splitlines()
     lines = [line for line in shown if line and "more options" not in line]
@@ -68,7 +88,7 @@ def test_help_shows_few_options_and_help_all_every_one(name, capsys, monkeypatch
     assert max(map(len, short.splitlines())) <= 100
     everyday = {one.names[0].removeprefix("--") for one in options_of(name, in_full=False)}
     assert everyday == set(EVERYDAY[name])
-    full = help_of(capsys, name, "--help-all")
+    full = help_of(capsys, *name.split(), "--help-all")
     every = options_of(name, in_full=True)
     assert f"{len(every) - len(everyday)} more options: gigaslide {name} --help-all" in short
     full = full.replace("[no-]", "").replace(".NAME", "")
@@ -79,8 +99,7 @@ def test_help_shows_few_options_and_help_all_every_one(name, capsys, monkeypatch
 
 @pytest.mark.parametrize("name", [*OPTIONED, "cohort"])
 def test_every_option_is_explained_and_has_a_panel(name):
-    app = build_app(name)[name]
-    for argument in app.assemble_argument_collection():
+    for argument in command_of(name).assemble_argument_collection():
         if argument.show:
             assert argument.parameter.help, argument.names
             assert [group.name for group in argument.parameter.group] != ["Parameters"]
@@ -105,8 +124,17 @@ def test_inputs_come_first_and_the_output_last():
         "train": "STORE MODEL [OPTIONS]",
         "model": "COMMAND …",
         "predict": "SLIDES MODEL PREDICTIONS [OPTIONS]",
+        "export": "PREDICTIONS [OPTIONS]",
+        "view": "COHORT [OPTIONS]",
+        "propose": "COHORT DIR [OPTIONS]",
+        "annotations": "COMMAND …",
+        "next": "COHORT DIR [OPTIONS]",
+        "minutes": "DIR [OPTIONS]",
+        "serve": "MODELS [OPTIONS]",
+        "features": "COHORT OUT [OPTIONS]",
         "evaluate": "COHORT PREDICTIONS REPORT [OPTIONS]",
         "compare": "COHORT PREDICTIONS-A PREDICTIONS-B OUT [OPTIONS]",
+        "study": "COMMAND …",
         "phantom": "OUT [OPTIONS]",
     }
 
@@ -123,6 +151,12 @@ OPTIONS = {
         *("--predict.tissue.mpp", "4", "--train.seed", "0", "--tile.further-mpp", "1"),
         *("--job-directives=--qos=long", "--cluster", "slurm", "--walltime", "12:00:00"),
     ],
+    "study labels": ["--weak-labels", "6", "--weak-labels", "9", "--groups.a", "other"],
+    "study transfer": ["--encoders.one", "a", "--encoders.two", "b"],
+    "study finetune": ["--starts.imagenet", "a", "--freeze", "none", "--learning-rates", "0.01"],
+    "study weak": ["--source", "outlines", "--slides", "3", "--slides", "9"],
+    "study curriculum": ["--mpp", "4", "--augmentation", "none", "--findings", "polyp"],
+    "study noise": ["--flipped", "0.1", "--learners", "weak", "--workers", "0"],
     "doctor": ["--sample.tiles", "5", "--mpp", "0.5", "--evaluate.groups.a", "other"],
 }
 
@@ -132,15 +166,14 @@ def test_dry_run_prints_the_settings_and_config_takes_them_back(
     name, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    inputs = ["x"] * sum(
-        one.required for one in build_app(name)[name].assemble_argument_collection()
-    )
-    assert main([name, *inputs, *OPTIONS[name], "--dry-run"]) == 0
+    inputs = ["x"] * sum(one.required for one in command_of(name).assemble_argument_collection())
+    words = name.split()
+    assert main([*words, *inputs, *OPTIONS[name], "--dry-run"]) == 0
     text = capsys.readouterr().out
     Path("settings.yaml").write_text(text)
-    assert main([name, *inputs, "--config", "settings.yaml", "--dry-run"]) == 0
+    assert main([*words, *inputs, "--config", "settings.yaml", "--dry-run"]) == 0
     assert capsys.readouterr().out == text
-    assert list(yaml.safe_load(text)) == [name]
+    assert list(yaml.safe_load(text)) == words[:1]
     assert {path.name for path in tmp_path.iterdir()} == {"settings.yaml"}
 
 
@@ -155,7 +188,9 @@ def test_dry_run_of_a_command_without_settings_is_refused(words, tmp_path, monke
 def test_a_run_from_its_dry_run_has_equal_settings(tmp_path, monkeypatch, capsys):
     seen = []
     (tmp_path / "cohort.csv").write_text("slide\nt.tif\n")
-    monkeypatch.setattr("gigaslide.cli.run.run_stages", lambda *given: seen.append(given[2:]) or 0)
+    monkeypatch.setattr(
+        "gigaslide.cli.commands.run.run_stages", lambda *given: seen.append(given[2:]) or 0
+    )
     words = ["run", str(tmp_path / "cohort.csv"), str(tmp_path / "out")]
     assert main([*words, *OPTIONS["run"]]) == 0
     assert main([*words, *OPTIONS["run"], "--dry-run"]) == 0

@@ -14,12 +14,17 @@ from pathlib import Path
 
 import h5py
 import pytest
-from gigaslide.batch import BatchSettings, clusters
+from gigaslide.batch import BatchSettings
+from gigaslide.batch.cluster import clients
 from gigaslide.cli.config import format_config
+from gigaslide.inference import PredictSettings, predict_cohort
 from gigaslide.patching import PatchStore, tile_cohort
 from gigaslide.training import train
+from gigaslide.wsi import CellStatus, Heatmap
+from predicting import content, write_slides
 from sums import COLUMNS, Column, contents, expected, run
 from test_batch_blocks import journal
+from test_dense import write_model
 from tiling import SETTINGS, content_hash
 from training_store import SHORT, make_store
 
@@ -102,7 +107,7 @@ def test_two_jobs_make_the_same_files_and_talk_tls_only(slurm, tmp_path):
 
 
 def test_cancelled_job_is_replaced_and_the_run_completes(slurm, tmp_path, monkeypatch):
-    monkeypatch.setitem(clusters.OPTIONS, "distributed.deploy.lost-worker-timeout", "5s")
+    monkeypatch.setitem(clients.OPTIONS, "distributed.deploy.lost-worker-timeout", "5s")
     long = [Column("long", 100)]
     seen: list[str] = []
 
@@ -125,6 +130,26 @@ def test_tiling_on_slurm_gives_the_content_hash_of_tiling_here(slurm, cohort, ti
     summary = tile_cohort(cohort, tmp_path / "store", SETTINGS, settings)
     assert summary.exit_status == 0
     assert content_hash(PatchStore(tmp_path / "store")) == content_hash(tiled[0])
+    wait_for_no_jobs()
+
+
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_prediction_on_slurm_gives_the_bytes_of_prediction_here(slurm, mode, tmp_path, monkeypatch):
+    """With a real network, which another process converts before any job starts."""
+    monkeypatch.setenv("GIGASLIDE_CACHE", str(tmp_path / "cache"))
+    model = write_model(tmp_path / "model", "compact")
+    cohort = write_slides(tmp_path, 1, 2)
+    settings = PredictSettings(mode=mode, stride_px=32, exact_above=0.5, allow_tumor_on_glass=True)
+    here = BatchSettings(workers=0, threads=1)
+    assert predict_cohort(cohort, model, tmp_path / "here", settings, here).exit_status == 0
+    on_slurm = BatchSettings(jobs=2, **{**ON_SLURM, "memory_gb": 2})
+    assert predict_cohort(cohort, model, tmp_path / "there", settings, on_slurm).exit_status == 0
+    status = Heatmap.load(tmp_path / "here/s1/heatmap.zarr").status
+    assert (CellStatus.FIRST_PASS in status) == (mode == "fast")
+    assert CellStatus.SCORED in status
+    there = content(tmp_path / "there")
+    of_slides = {name: found for name, found in there.items() if not name.startswith("job-logs")}
+    assert of_slides == content(tmp_path / "here")
     wait_for_no_jobs()
 
 

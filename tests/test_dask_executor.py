@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from dask import config as dask_config
 from dask.distributed import Client, LocalCluster
-from gigaslide.batch import BatchSettings, clusters, dask_executor, run_slides
+from gigaslide.batch import BatchSettings, run_slides
 from gigaslide.batch.blocks import Task
+from gigaslide.batch.cluster import clients, dask_executor
 from gigaslide.batch.machine import available_cores, available_memory
 from gigaslide.storage import ClusterError, SettingsError
 from schedulers import make_executor
@@ -27,7 +28,7 @@ def local_client() -> Iterator[Client]:
         patch.setenv("CUDA_VISIBLE_DEVICES", "4,7,9")
         patch.setenv("OMP_NUM_THREADS", "5")
         patch.delenv("MKL_NUM_THREADS", raising=False)
-        with clusters.dask_client(settings, max_workers=9, shared=None) as (client, workers):
+        with clients.dask_client(settings, max_workers=9, shared=None) as (client, workers):
             assert workers == 2
             client.wait_for_workers(2)
             yield client
@@ -81,7 +82,7 @@ def test_workers_that_end_too_slowly_do_not_fail_the_run(monkeypatch):
 
     @contextmanager
     def slow_client(settings, **limits):
-        with clusters.dask_client(settings, **limits) as found:
+        with clients.dask_client(settings, **limits) as found:
             yield found
         raise TimeoutError
 
@@ -104,7 +105,7 @@ def test_settings_that_a_site_made_for_dask_do_not_reach_this_machines_workers(s
     settings = BatchSettings(workers=1)
     with (
         dask_config.set(setting),
-        clusters.dask_client(settings, max_workers=1, shared=None) as (client, _),
+        clients.dask_client(settings, max_workers=1, shared=None) as (client, _),
     ):
         assert client.submit(sum, (1, 2)).result(timeout=30) == 3
         found = client.run(dask_config.get, next(iter(setting)))
@@ -115,7 +116,7 @@ def test_settings_that_a_site_made_for_dask_do_not_reach_this_machines_workers(s
 def test_fault_34_slide_that_kills_its_worker_fails_alone():
     """Also on a worker of several threads: it runs one task at a time."""
     deeds = {"killer": "die", "a": "good", "b": "good", "c": "good", "d": "good", "e": "good"}
-    options = {**clusters.OPTIONS, "distributed.nanny.pre-spawn-environ": {}}
+    options = {**clients.OPTIONS, "distributed.nanny.pre-spawn-environ": {}}
     with dask_config.set(options), LocalCluster(n_workers=1, threads_per_worker=4) as workers:
         settings = BatchSettings(scheduler=workers.scheduler_address)
         summary = run_slides(work, items(**deeds), settings)
@@ -128,8 +129,8 @@ def test_fault_34_slide_that_kills_its_worker_fails_alone():
 
 def test_gpus_that_this_process_may_not_use_are_refused(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    assert clusters.visible_gpus(1) == ["4"]
+    assert clients.visible_gpus(1) == ["4"]
     with pytest.raises(SettingsError, match=r"--gpus 3.*4, 7"):
-        clusters.visible_gpus(3)
+        clients.visible_gpus(3)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert clusters.visible_gpus(2) == ["0", "1"]
+    assert clients.visible_gpus(2) == ["0", "1"]

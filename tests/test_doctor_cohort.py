@@ -116,6 +116,8 @@ def test_the_network_takes_its_time_with_examples_orientations_and_cores(pair):
         return [one.hours for one in checked(cohort, **changes).estimates]
 
     plain, single = hours(), hours(predict={"orientations": 1})
+    fastest = hours(predict={"mode": "fastest"})
+    assert 0.1 < fastest[2] / plain[2] < 0.2
     assert 0.1 < single[2] / plain[2] < 0.2  # the reading stays
     twice = hours(train={"examples": 80_000, "validation_patches": 2, "validate_every": 80_000})
     once = hours(train={"examples": 40_000, "validation_patches": 2, "validate_every": 40_000})

@@ -59,7 +59,9 @@ def test_a_folder_of_models_is_an_ensemble_of_all_of_them(tmp_path):
     with pytest.raises(ModelError, match=str(tmp_path / "none")):
         Ensemble.load(tmp_path / "none")
     with pytest.raises(ModelError, match="member_1"):
-        hash_initial_weights(str(plan_members(tmp_path / "f", members(2))[0].folder.parent))
+        hash_initial_weights(
+            str(plan_members(tmp_path / "f", members(2))[0].folder.parent), "compact"
+        )
 
 
 def test_a_half_trained_ensemble_is_refused(tmp_path):

@@ -23,8 +23,9 @@ from gigaslide.eval import (
 )
 from gigaslide.eval.cohort_evaluation import score_file
 from gigaslide.eval.predictions.prediction import SlideFile
+from gigaslide.eval.statistics.agreement import measure_agreement
 from gigaslide.storage import AnnotationError, ScoreError, SettingsError
-from gigaslide.wsi import Detections
+from gigaslide.wsi import CellStatus, Detections, Heatmap
 from predictions import IN_LESION, LESION, Bench, Page
 from shapely.geometry import MultiPolygon, Point, box
 
@@ -324,3 +325,64 @@ def test_a_heatmaps_evaluation_still_names_its_parts(plain):
     assert metrics["figures"]["patch_auc"] == metrics["patch_auc"]
     assert len(IN_LESION) == 12
     assert Path(plain.folder / "out" / "calibration.csv").is_file()
+
+
+def test_heatmaps_are_compared_cell_by_cell(two_models):
+    cohort = Cohort.of_rows(two_models.rows)
+    good, bad = two_models.folder / "good", two_models.folder / "bad"
+    for folder, seconds in ((good, 3.0), (bad, 1.5)):
+        rows = "".join(f"s{n},{'done' if n else 'skipped'},{seconds}\n" for n in range(12))
+        (folder / "summary.csv").write_text(f"slide,status,seconds\n{rows}")
+    [found] = compare_cohort(cohort, (good, bad), two_models.folder / "out", QUICK)
+    values = [
+        [Heatmap.load(side / f"s{n}" / "heatmap.zarr").probability.ravel() for n in range(12)]
+        for side in (good, bad)
+    ]
+    one, two = (np.concatenate(side).astype(float) for side in values)
+    maps = found.heatmaps
+    assert maps.cells == one.size
+    assert maps.slides == 12
+    assert maps.correlation == pytest.approx(np.corrcoef(one, two)[0, 1], abs=1e-9)
+    assert maps.mean_difference == pytest.approx(np.abs(one - two).mean())
+    assert maps.largest_difference == pytest.approx(np.abs(one - two).max())
+    worst = int(np.argmax([np.abs(a - b).max() for a, b in zip(*values, strict=True)]))
+    assert maps.largest_on == f"s{worst}"
+    assert found.seconds.slides == 11
+    assert found.seconds.ratio == pytest.approx(2.0)
+    told = json.loads((two_models.folder / "out" / "comparison.json").read_text())
+    assert told["heatmaps"]["cells"] == one.size
+    assert told["seconds"]["ratio"] == pytest.approx(2.0)
+    page = (two_models.folder / "out" / "compare.html").read_text()
+    assert "Heatmaps." in page
+    assert "2 times as long" in page
+
+
+def test_the_largest_difference_is_found_at_its_place_and_other_cells_are_told(tmp_path):
+    def heatmap(slide: str, probability: np.ndarray, stride: float = 128.5) -> Heatmap:
+        status = np.where(np.isnan(probability), CellStatus.BACKGROUND, CellStatus.SCORED)
+        return Heatmap(
+            slide=slide,
+            probability=probability.astype(np.float32),
+            status=status.astype(np.uint8),
+            origin_level0=(10.0, 20.0),
+            stride_level0=stride,
+            centre_level0=stride,
+            centre_px=128,
+            slide_size=(2000, 1000),
+            slide_mpp=0.5,
+            model_hash="x",
+        )
+
+    first = np.full((7, 9), 0.25)
+    second = first.copy()
+    second[4, 6], second[2, 3], first[2, 3] = 0.875, np.nan, 0.99  # scored by one of them only
+    pairs = [
+        (heatmap("a", first), heatmap("a", second)),
+        (heatmap("b", first), heatmap("b", second, stride=64)),
+    ]
+    found = measure_agreement(pairs)
+    assert found.cells == 62
+    assert found.not_comparable == ("b",)
+    assert found.largest_difference == pytest.approx(0.625)
+    assert found.largest_at == (int(10 + 6.5 * 128.5), int(20 + 4.5 * 128.5))
+    assert found.correlation is None  # the first is the same everywhere

@@ -107,8 +107,8 @@ def test_few_patients_are_told_above_all_figures_here_too(three_models, monkeypa
     page = three_models.folder / "out" / "compare.html"
     text = Page(page.read_text(encoding="utf-8")).text
     words = (
-        "Only 2 patients with tumour and 2 patients without. Intervals from so few come out too "
-        "narrow"
+        "Only 2 patients with tumour and 2 patients without tumour. Intervals from so few come out "
+        "too narrow"
     )
     assert text.count(words) == 1
     assert text.index(words) < text.index("Curves")

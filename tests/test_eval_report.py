@@ -20,8 +20,8 @@ from gigaslide.eval.report.provenance import format_command
 from gigaslide.eval.statistics.operating import FalsePositive, OperatingPoint
 from gigaslide.eval.statistics.scores import roc_curve
 from gigaslide.storage import Recipe, SettingsError
-from gigaslide.training.history import HistoryRow
-from gigaslide.training.plots import draw_curve
+from gigaslide.training.report.history import HistoryRow
+from gigaslide.training.report.plots import draw_curve
 from predictions import HEIGHT, IN_LESION, LESION, QUICK, WIDTH, Bench, Page
 
 LOSSES = {
@@ -270,9 +270,9 @@ def test_the_command_on_the_page_gives_the_same_settings(monkeypatch, plain):
     )
     command = format_command("evaluate", ["-a cohort.csv", "it's/predictions", None], asked)
     given = []
-    monkeypatch.setattr("gigaslide.cli.evaluate.Cohort.load", lambda path: str(path))
+    monkeypatch.setattr("gigaslide.cli.commands.evaluate.load_cohort", lambda path, _: str(path))
     monkeypatch.setattr(
-        "gigaslide.cli.evaluate.evaluate_stage", lambda *words: given.append(words) or 0
+        "gigaslide.cli.commands.evaluate.evaluate_stage", lambda *words: given.append(words) or 0
     )
     program, *words = shlex.split(command)
     assert program == "gigaslide"

@@ -29,6 +29,8 @@ from gigaslide.wsi import CLASSES, TileCache, open_slide
 from tiling import made_slide
 from tiny_network import TINY
 
+pytestmark = pytest.mark.slow
+
 TILES = TileSettings(
     mpp=0.5, patch_px=75, centre_px=32, margin_px=4, tumor_per_slide=20, normal_per_slide=20
 )

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +72,24 @@ def test_zero_is_a_score_and_nan_is_none(tmp_path):
     loaded = Heatmap.load(tmp_path / "a.zarr")
     assert loaded.scored.tolist() == [[True, False, False], [False, False, True]]
     assert np.isnan(loaded.probability).tolist() == [[False, True, True], [True, True, False]]
-    assert [loaded.count(kind) for kind in CellStatus] == [1, 2, 1, 1, 1]
+    assert [loaded.count(kind) for kind in CellStatus] == [1, 2, 1, 1, 1, 0]
     assert loaded.slide_score == 0.25
+
+
+@pytest.mark.parametrize(("spread", "number"), [(None, 3), (0.125, 4)])
+def test_a_cell_of_the_first_pass_has_a_probability_and_a_status_of_its_own(
+    tmp_path, spread, number
+):
+    status = np.array([[1, 2, 5], [3, 4, 5]], np.uint8)
+    probability = np.array([[0.5, np.nan, 0.75], [np.nan, np.nan, 0.25]], np.float32)
+    spreads = None if spread is None else np.where(np.isnan(probability), np.nan, spread)
+    made = replace(heatmap(probability=probability, status=status), spread=spreads)
+    made.save(tmp_path / "a.zarr")
+    assert zarr.open_group(tmp_path / "a.zarr").attrs["format"] == f"gigaslide-heatmap/{number}"
+    loaded = Heatmap.load(tmp_path / "a.zarr")
+    assert loaded.scored.tolist() == [[True, False, True], [False, False, True]]
+    assert (loaded.count(CellStatus.FIRST_PASS), loaded.slide_score) == (2, 0.75)
+    assert (loaded.spread is None) == (spread is None)
 
 
 def test_exactly_the_scored_cells_have_a_probability():

@@ -1,6 +1,7 @@
 """Weights that a training begins with: from a model folder, a file, a single tower."""
 
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gigaslide.models import (
 )
 from gigaslide.storage import ModelError
 from gigaslide.wsi import InputSpec
+from keras.src.legacy.saving import legacy_h5_format
 from tiny_network import TINY
 
 SPEC = InputSpec(patch_px=75, centre_px=32, mpps=(0.5,))
@@ -68,7 +70,9 @@ def test_a_network_begins_with_the_weights_of_another(tmp_path, kind):
     assert not are_equal(weights_of(network), weights_of(source))
     fill_network(network, "tiny", str(path))
     assert are_equal(weights_of(network), weights_of(source))
-    assert hash_initial_weights(str(path)) != hash_initial_weights("imagenet")
+    assert hash_initial_weights(str(path), "compact") != hash_initial_weights(
+        "imagenet", "EfficientNetV2B0"
+    )
 
 
 def test_what_does_not_fit_stays_random_and_is_told(tmp_path, caplog):
@@ -93,6 +97,21 @@ def test_the_weights_of_one_tower_fill_every_tower(tmp_path):
     assert len(towers) == 2
     for tower in towers:
         assert are_equal(tower.get_weights(), wanted)
+
+
+def test_fault_43_a_model_whose_weights_are_not_those_of_its_card_is_refused(tmp_path):
+    source = network_of(1)
+    source.save_weights(tmp_path / WEIGHTS)
+    card = ModelCard(
+        architecture="tiny",
+        input_spec=SPEC,
+        parameters=parameter_counts(source),
+        training={},
+        weights_sha256="0" * 64,
+    )
+    card.save(tmp_path)
+    with pytest.raises(ModelError, match=f"{hash_weights(tmp_path)[:12]}.*{'0' * 12}"):
+        fill_network(network_of(2), "tiny", str(tmp_path))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"no weights"])
@@ -150,7 +169,7 @@ def test_fault_42_a_file_that_unpacks_to_far_more_than_its_network_is_refused(tm
         fill_network(network_of(0), "tiny", str(path))
 
 
-def test_fault_42_a_pickle_and_paths_out_of_an_archive_do_nothing(tmp_path):
+def test_fault_42_a_pickle_and_paths_out_of_an_archive_do_nothing(tmp_path, monkeypatch):
     class Canary:
         def __reduce__(self):
             return (open, (str(tmp_path / "canary"), "w"))
@@ -164,8 +183,25 @@ def test_fault_42_a_pickle_and_paths_out_of_an_archive_do_nothing(tmp_path):
     network_of(1).save(path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("../canary", "slipped out")
+    for way in ("extract", "extractall"):
+        monkeypatch.setattr(zipfile.ZipFile, way, lambda *_, **__: pytest.fail("unpacked"))
     fill_network(network_of(0), "tiny", str(path))
     assert not (tmp_path / "canary").exists()
+
+
+def test_fault_42_code_in_a_keras_file_is_not_run(tmp_path):
+    canary = tmp_path / "canary"
+
+    def touch(x):
+        canary.touch()
+        return x
+
+    whole = keras.Sequential([keras.Input(SPEC.shape), keras.layers.Lambda(touch)])
+    whole.save(tmp_path / "their.keras")
+    canary.unlink(missing_ok=True)
+    with pytest.raises(ModelError, match="0 of its 0 arrays"):
+        fill_network(network_of(0), "tiny", str(tmp_path / "their.keras"))
+    assert not canary.exists()
 
 
 def test_a_damaged_keras_file_is_refused(tmp_path):
@@ -201,3 +237,53 @@ def test_imagenet_weights_of_efficientnet_get_the_variance_that_keras_means(monk
 def test_imagenet_weights_are_refused_where_keras_has_none():
     with pytest.raises(ModelError, match="--architecture EfficientNetV2B0"):
         fill_network(network_of(0), "tiny", "imagenet")
+
+
+URL = "https://example.org/weights_no_top.h5"
+
+
+def save_as_keras_2(tower: keras.Model, path: Path) -> Path:
+    """Write the layout of the files that keras.applications fetches."""
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, tower)
+    return path
+
+
+def test_offline_imagenet_names_the_file_and_the_option_that_takes_it(monkeypatch):
+    def fail(**_) -> None:
+        raise Exception(f"URL fetch failure on {URL}: None --\n[Errno -2] unknown")
+
+    network = network_of(0, name="MobileNetV3Small")
+    monkeypatch.setattr(keras.applications, "MobileNetV3Small", fail)
+    with pytest.raises(ModelError) as caught:
+        fill_network(network, "MobileNetV3Small", "imagenet")
+    message = str(caught.value)
+    assert URL in message
+    assert "--initial-weights FILE" in message
+    assert "\n" not in message
+
+
+def test_a_file_that_keras_fetches_can_be_given(tmp_path):
+    source = network_of(1, name="MobileNetV3Small")
+    (tower,) = [layer for layer in source.layers if isinstance(layer, keras.Model)]
+    path = save_as_keras_2(tower, tmp_path / "weights_no_top.h5")
+    network = network_of(2, name="MobileNetV3Small")
+    fill_network(network, "MobileNetV3Small", str(path))
+    assert are_equal(weights_of(network)[:-2], weights_of(source)[:-2])
+    with pytest.raises(ModelError, match=r"weights_no_top.*MobileNetV2"):
+        fill_network(network_of(2, name="MobileNetV2"), "MobileNetV2", str(path))
+    with pytest.raises(ModelError, match="EfficientNetV2B0"):
+        fill_network(network_of(2), "tiny", str(path))
+
+
+def test_a_file_that_keras_fetches_never_leads_to_another_file(tmp_path):
+    source = network_of(1, name="MobileNetV3Small")
+    (tower,) = [layer for layer in source.layers if isinstance(layer, keras.Model)]
+    path = save_as_keras_2(tower, tmp_path / "weights_no_top.h5")
+    other = shutil.copy(path, tmp_path / "secret.h5")
+    with h5py.File(path, "r+") as file:
+        name = next(iter(file))
+        del file[name]
+        file[name] = h5py.ExternalLink(other, name)
+    with pytest.raises(ModelError, match="another place"):
+        fill_network(network_of(2, name="MobileNetV3Small"), "MobileNetV3Small", str(path))

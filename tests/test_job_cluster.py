@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from gigaslide.batch import dask_executor
+from gigaslide.batch.cluster import dask_executor
 from gigaslide.storage import ClusterError
 from sums import COLUMNS, contents, expected, run
 

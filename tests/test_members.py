@@ -2,6 +2,7 @@
 evaluated."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -86,12 +87,15 @@ def test_a_member_is_trained_as_if_it_were_alone(run, tmp_path):
     assert alone.best.validation_auc == card.training["best"]["validation_auc"]
 
 
+@pytest.mark.slow
 def test_members_are_added_and_a_missing_one_is_trained_again(run, capsys):
     out, command, _ = run
     model = out / "model"
     before, two = changed(model), Ensemble.load(model).hash
     assert main([*command, "--members", "3"]) == 0
-    assert "train 3/3 trained" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "train 3/3 trained" in told.out
+    assert re.search(r"patches/s, loss \d\.\d{3}", told.err)
     after = changed(model)
     assert {name: after[name] for name in before} == before
     ensemble = Ensemble.load(model)

@@ -1,5 +1,6 @@
 """`gigaslide model`: info, check and export of a model folder."""
 
+import importlib.util
 import json
 import shutil
 import zipfile
@@ -221,9 +222,9 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(tmp_path):
 
 def test_onnx_without_its_packages_is_told_before_the_work(tmp_path, monkeypatch, capsys):
     folder = save_model(tmp_path / "m", 1)
-    find = export_module.importlib.util.find_spec
+    find = importlib.util.find_spec
     absent = lambda name, *rest: None if name == "tf2onnx" else find(name, *rest)  # noqa: E731
-    monkeypatch.setattr(export_module.importlib.util, "find_spec", absent)
+    monkeypatch.setattr(importlib.util, "find_spec", absent)
     assert main(["model", "export", str(folder), str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -267,12 +268,25 @@ def test_check_and_its_exit_status(tmp_path, capsys, monkeypatch, store):  # noq
     printed = capsys.readouterr().out
     for name in ("white glass", "red pen", "normal patches", "tumour patches"):
         assert name in printed
-    other = spec.model_copy(update={"mpps": (1.0,)})
-    strange = save_model(tmp_path / "other", 1, "tiny", input_spec=other)
+
+
+@pytest.mark.parametrize(
+    ("other", "values"),
+    [({"mpps": (1.0,)}, ["(0.5,)", "(1.0,)"]), ({"patch_px": 83}, ["75 px", "83 px"])],
+)
+def test_fault_43_a_store_of_other_patches_is_refused_with_both_values(
+    tmp_path,
+    capsys,
+    monkeypatch,
+    store,  # noqa: F811
+    other,
+    values,
+):
+    spec = store.input_spec.model_copy(update=other)
+    strange = save_model(tmp_path / "other", 1, "tiny", input_spec=spec)
     assert main(["model", "check", str(strange), "--store", str(store.path)]) == 1
     error = capsys.readouterr().err
-    assert str(store.path) in error
-    assert "1.0" in error
+    assert all(value in error for value in [str(store.path), *values])
 
 
 def test_fault_42_no_command_runs_code_of_a_model_folder(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -309,6 +310,28 @@ def test_fault_43_weights_of_another_training_are_refused(models, tmp_path):
 
 def test_fault_43_weights_of_another_shape_are_refused(tmp_path):
     folder = save_model(tmp_path / "m", 1, architecture="inception_v3_small")
+    with pytest.raises(ModelError, match="do not fit"):
+        load_predictor(folder)
+
+
+def test_fault_43_weights_of_another_width_are_refused_with_both_shapes(tmp_path):
+    folder = save_model(tmp_path / "m", 1, "compact")
+    card = ModelCard.load(folder)
+    options = {**card.options, "widths": [0.5]}
+    card.model_copy(update={"options": options}).save(folder)
+    with pytest.raises(ModelError, match=r"do not fit") as refused:
+        load_predictor(folder)
+    shapes = set(re.findall(r"\(\d+(?:, \d+)*,?\)", str(refused.value)))
+    assert len(shapes) >= 2
+
+
+def test_fault_42_links_to_other_files_in_a_model_folder_are_not_followed(tmp_path):
+    secret = save_model(tmp_path / "secret", 1) / WEIGHTS
+    folder = save_model(tmp_path / "m", 2)
+    with h5py.File(folder / WEIGHTS, "w") as file:
+        file["layers"] = h5py.ExternalLink(str(secret), "/layers")
+    card = ModelCard.load(folder)
+    card.model_copy(update={"weights_sha256": hash_weights(folder)}).save(folder)
     with pytest.raises(ModelError, match="do not fit"):
         load_predictor(folder)
 

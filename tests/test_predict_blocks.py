@@ -118,7 +118,9 @@ def test_fault_45_scores_do_not_depend_on_block_and_batch(
     """OpenVINO: bit for bit, although each window meets other windows in its batch. Keras: to the
     last bit, so blocks and batches are cut alike on every machine."""
     monkeypatch.setitem(ARCHITECTURES, "tiny", TINY)
-    whole = PredictSettings(stride_px=64, runtime=runtime, orientations=1)
+    whole = PredictSettings(
+        stride_px=64, runtime=runtime, orientations=1, allow_tumor_on_glass=True
+    )
     found = []
     for number, (block_px, batch_size) in enumerate([(2**30, 64), (75 * 75 * 50, 64), (1, 8)]):
         out = tmp_path / str(number)
@@ -146,6 +148,7 @@ def killed(folder: Path, slides: Cohort, model: Path, earlier: Path, every: int)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_fault_23_killed_at_any_change_to_the_disk(model, tmp_path):
     """Only what is not on disk is computed, and the files are those of an uninterrupted run."""
     path = write_tiff(tmp_path / "s.tif", stained_slide(1)[100:900, 100:1000])
@@ -202,6 +205,7 @@ def test_fault_36_a_prediction_that_is_told_to_stop_does_and_goes_on(
     goes_on(slides, model, out, predicted)
 
 
+@pytest.mark.slow
 def test_fault_23_a_prediction_and_its_workers_killed_together_goes_on(
     slides, model, predicted, tmp_path
 ):
@@ -211,6 +215,7 @@ def test_fault_23_a_prediction_and_its_workers_killed_together_goes_on(
     goes_on(slides, model, out, predicted)
 
 
+@pytest.mark.slow
 def test_fault_32_workers_killed_at_random_while_predicting(slides, model, predicted, tmp_path):
     blocks = itertools.count()
     local = LocalCluster(

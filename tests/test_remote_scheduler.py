@@ -8,9 +8,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from gigaslide.batch import remote_scheduler
 from gigaslide.batch.blocks import Task
-from gigaslide.batch.remote_scheduler import check_versions
+from gigaslide.batch.cluster import remote_scheduler
+from gigaslide.batch.cluster.remote_scheduler import check_versions
 from gigaslide.storage import ClusterError
 from schedulers import dask, make_executor, scheduler
 from sums import COLUMNS, Column, contents, expected, run

@@ -20,6 +20,8 @@ FLOORS = {
     "models": {"storage", "wsi"},
     "inference": {"storage", "wsi", "cohort", "batch", "models"},
     "eval": {"storage", "wsi", "cohort"},
+    "annotate": {"storage", "wsi", "cohort", "eval"},
+    "serve": {"storage", "wsi", "cohort", "batch", "annotate"},
     "training": {
         "storage",
         "wsi",
@@ -32,6 +34,7 @@ FLOORS = {
     },
 }
 FLOORS["doctor"] = set(FLOORS)
+FLOORS["study"] = set(FLOORS) - {"doctor"}
 FLOORS["cli"] = set(FLOORS)
 INNER_ROOMS_OF_EVAL = (
     "settings",
@@ -45,7 +48,7 @@ INNER_ROOMS_OF_EVAL = (
 )
 """From the ground up; a module imports from its own inner room and from those before it."""
 KERAS_ROOMS = {"models", "training", "inference"}
-KERAS = {"keras", "tensorflow", "tf_keras", "openvino"}
+KERAS = {"keras", "tensorflow", "tf_keras", "openvino", "onnxruntime", "nncf"}
 
 
 def modules_of(room: str) -> list[Path]:

@@ -14,7 +14,7 @@ from gigaslide.models import ARCHITECTURES, ModelCard
 from gigaslide.patching import PatchStore, tile_cohort
 from gigaslide.storage import SettingsError
 from gigaslide.training import TrainSettings, train
-from gigaslide.training.history import HistoryRow, load_history, rank_key
+from gigaslide.training.report.history import HistoryRow, load_history, rank_key
 from pydantic import ValidationError
 from tiny_network import TINY
 from training_store import SHORT, TILES, tumor_slide
@@ -54,6 +54,7 @@ def store(cohort, tmp_path_factory) -> PatchStore:
     return PatchStore(path)
 
 
+@pytest.mark.slow
 def test_whole_slides_are_scored_as_by_predict_and_evaluate(cohort, store, tmp_path):
     train(store, tmp_path / "model", WHOLE, slides=cohort)
     rows = load_history(tmp_path / "model" / "history.csv")
@@ -61,7 +62,9 @@ def test_whole_slides_are_scored_as_by_predict_and_evaluate(cohort, store, tmp_p
     assert [row.froc is not None for row in rows] == [False, True, True]
     best = ModelCard.load(tmp_path / "model").training["best"]
     assert best["examples"] == max(rows, key=lambda row: rank_key(row, "froc")).examples
-    settings = PredictSettings(orientations=1, splits=("validation",), runtime="keras")
+    settings = PredictSettings(
+        orientations=1, splits=("validation",), runtime="keras", allow_tumor_on_glass=True
+    )
     predict_cohort(cohort, tmp_path / "model", tmp_path / "out", settings, BatchSettings(workers=0))
     metrics = evaluate_cohort(
         cohort,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import position_coded, write_tiff
 from gigaslide.storage import SpacingError
-from gigaslide.wsi import open_slide
+from gigaslide.wsi import is_same_mpp, open_slide
 from gigaslide.wsi.readers import Pyramid
 from gigaslide.wsi.spacing import choose_mpp, read_file_mpp
 
@@ -34,3 +34,10 @@ def test_an_option_does_not_make_oblong_pixels_square(tmp_path):
     path = write_tiff(tmp_path / "oblong.tif", position_coded(150, 90), mpp=(0.5, 0.6))
     with pytest.raises(SpacingError, match=r" 0\.5 .* 0\.6 .* 5 %"):
         open_slide(path, fallback_mpp=0.5)
+
+
+def test_two_levels_that_snap_to_one_requested_scale_are_the_same():
+    assert is_same_mpp(0.2425, 0.2575)
+    assert is_same_mpp(0.2575, 0.2425)
+    assert not is_same_mpp(0.25, 0.266)
+    assert not is_same_mpp(0.25, 0.5)

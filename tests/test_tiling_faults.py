@@ -23,6 +23,8 @@ from sums import COLUMNS, contents, expected, run
 from test_batch_blocks import journal
 from tiling import content_hash
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 BLOCKS = sum(
     -(-count // A_BLOCK) for count in (40, 50, 50, 40, 50)

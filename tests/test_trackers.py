@@ -12,8 +12,8 @@ import types
 import pytest
 from gigaslide.storage import ModelError, SettingsError
 from gigaslide.training import TrainSettings
-from gigaslide.training.history import HistoryRow
-from gigaslide.training.trackers import TRACKERS, TrackedRun, check_trackers, tracking_folder
+from gigaslide.training.report.history import HistoryRow
+from gigaslide.training.report.trackers import TRACKERS, TrackedRun, check_trackers, tracking_folder
 
 PARAMS = {"recipe": "modern", "augment.hue": 0.02, "scales": [0.5, 1.0]}
 VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WANDB_MODE", "WANDB_DIR")
@@ -176,7 +176,7 @@ def test_wandb_stays_offline_and_keeps_one_run(tmp_path, offline):
 
 
 def test_a_tracker_that_is_not_installed_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setattr("gigaslide.training.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("gigaslide.training.report.trackers.find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"wandb.*gigaslide\[track\]") as told:
         check_trackers(["wandb"])
     assert "\n" not in str(told.value)
@@ -219,7 +219,7 @@ def recorder(monkeypatch):
         return made.all[-1]
 
     monkeypatch.setattr(
-        "gigaslide.training.trackers.TRACKERS", {"tensorboard": make, "mlflow": make}
+        "gigaslide.training.report.trackers.TRACKERS", {"tensorboard": make, "mlflow": make}
     )
     return made
 
@@ -259,7 +259,7 @@ def test_without_track_nothing_is_imported_and_nothing_written(tmp_path, monkeyp
     def refuse(name):
         raise AssertionError(f"{name} is imported")
 
-    monkeypatch.setattr("gigaslide.training.trackers.import_module", refuse)
+    monkeypatch.setattr("gigaslide.training.report.trackers.import_module", refuse)
     with TrackedRun.open([], tmp_path / "m", resumed=False).started({}) as tracked:
         tracked.log([row(48, 0.61)])
     assert not list(tmp_path.iterdir())

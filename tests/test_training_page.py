@@ -16,15 +16,15 @@ from gigaslide.models import ARCHITECTURES
 from gigaslide.patching import PatchStore, tile_cohort
 from gigaslide.storage import SettingsError
 from gigaslide.training import Sampler, train
-from gigaslide.training import input_monitor as input_monitor_module
 from gigaslide.training.checkpoint import TrainingState
-from gigaslide.training.figures import measure_validation
-from gigaslide.training.history import HistoryRow, load_history, save_history
-from gigaslide.training.input_monitor import InputMonitor
-from gigaslide.training.page import TrainingPage, ValidationScores
-from gigaslide.training.report import Report
+from gigaslide.training.report import input_monitor as input_monitor_module
+from gigaslide.training.report.figures import measure_validation
+from gigaslide.training.report.history import HistoryRow, load_history, save_history
+from gigaslide.training.report.input_monitor import InputMonitor
+from gigaslide.training.report.page import TrainingPage, ValidationScores
+from gigaslide.training.report.report import Report
+from gigaslide.training.report.trackers import TrackedRun
 from gigaslide.training.sampler import Batch
-from gigaslide.training.trackers import TrackedRun
 from gigaslide.wsi import InputSpec
 from test_training import SHORT, TILES, tumor_slide
 from tiny_network import TINY
@@ -272,7 +272,7 @@ def test_the_page_is_there_while_training_and_in_the_model_afterwards(store, tmp
 
 
 def test_a_tracker_that_is_missing_is_told_before_any_work(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("gigaslide.training.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("gigaslide.training.report.trackers.find_spec", lambda name: None)
     with pytest.raises(SettingsError, match="mlflow"):
         train(store, tmp_path / "model", SHORT.model_copy(update={"track": ("mlflow",)}))
     assert not list(tmp_path.iterdir())

@@ -15,8 +15,9 @@ from gigaslide.models import ARCHITECTURES, build_network
 from gigaslide.patching import PatchStore
 from gigaslide.storage import ModelError, SettingsError, StoreError
 from gigaslide.training import Sampler, TrainSettings, train
-from gigaslide.training.checkpoint import Checkpoints, find_checkpoints
-from gigaslide.training.learning_rate import HalvingWithCooldown
+from gigaslide.training.checkpoint import Checkpoints
+from gigaslide.training.checkpoint_files import find_checkpoints
+from gigaslide.training.network.learning_rate import HalvingWithCooldown
 from keras import ops
 from PIL import Image
 from tiny_network import TINY
@@ -98,6 +99,12 @@ def stop_after(most: int):
     return stop
 
 
+def stop_first(seen: list[int], examples: int) -> None:
+    seen.append(examples)
+    raise StopError
+
+
+@pytest.mark.slow
 def test_fault_40_a_stopped_training_goes_on_to_the_same_weights(store, tmp_path):
     """On a CPU the weights are those of an uninterrupted training, dropout included."""
     settings, whole = SHORT, tmp_path / "whole"
@@ -111,6 +118,7 @@ def test_fault_40_a_stopped_training_goes_on_to_the_same_weights(store, tmp_path
     assert_same_weights(store, whole, tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_a_training_stopped_before_its_first_validation_goes_on(store, tmp_path, whole):
     with pytest.raises(StopError):
         train(store, tmp_path / "model", AVERAGED, on_step=stop_after(16))
@@ -120,12 +128,16 @@ def test_a_training_stopped_before_its_first_validation_goes_on(store, tmp_path,
     assert_same_weights(store, whole, tmp_path / "model")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status", "steps"),
+    [(signal.SIGKILL, -9, 1), (signal.SIGKILL, -9, 5), (signal.SIGTERM, 143, 5)],
+)
 def test_faults_39_40_a_killed_training_goes_on_to_the_same_weights(
-    store, tmp_path, whole, number, status
+    store, tmp_path, whole, number, status, steps
 ):
-    """The process ends between two validations: killed after a checkpoint, or by SIGTERM, which
-    writes one."""
+    """The process ends between two validations, or before the first: killed after a checkpoint, or
+    by SIGTERM, which writes one."""
     model = tmp_path / "model"
     minutes = "0" if number == signal.SIGKILL else "5"
     with subprocess.Popen(
@@ -134,7 +146,7 @@ def test_faults_39_40_a_killed_training_goes_on_to_the_same_weights(
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ) as process:
         assert process.stdout is not None
-        for _ in range(5):  # the third step ends with a validation
+        for _ in range(steps):  # the third step ends with a validation
             assert process.stdout.readline()
         process.send_signal(number)
         started = time.monotonic()
@@ -142,10 +154,12 @@ def test_faults_39_40_a_killed_training_goes_on_to_the_same_weights(
     assert time.monotonic() - started < 30
     assert not model.exists()
     checkpoints = find_checkpoints(tmp_path / "model.checkpoint")
-    assert checkpoints[0].name in ("step_00000004", "step_00000005")
+    # A step is told before its checkpoint is written.
+    last = 0 if not checkpoints else int(checkpoints[0].name.removeprefix("step_"))
+    assert steps - 1 <= last <= steps
     seen = []
     train(store, model, AVERAGED, on_step=lambda examples, _: seen.append(examples))
-    assert seen[0] >= 80
+    assert seen[0] == 16 * (last + 1)
     assert_same_weights(store, whole, model)
     one, other = (pd.read_csv(folder / "history.csv")[FIGURES] for folder in (whole, model))
     np.testing.assert_allclose(one, other, rtol=1e-6)
@@ -187,15 +201,16 @@ def test_checkpoints_that_are_all_damaged_are_refused_and_kept(store, tmp_path):
     assert found[-1].exists()
 
 
-def test_a_disk_that_fills_while_saving_leaves_the_checkpoint_before(
-    store, tmp_path, whole, monkeypatch
+@pytest.mark.parametrize("full", ["shutil.copy", "keras.Model.save_weights"])
+def test_fault_26_a_disk_that_fills_while_saving_leaves_the_checkpoint_before(
+    store, tmp_path, whole, monkeypatch, full
 ):
     model = tmp_path / "model"
     save = Checkpoints.save
 
     def fill(self, network, state, *, is_best):
         if state.step > 4:
-            monkeypatch.setattr("shutil.copy", no_space)
+            monkeypatch.setattr(full, no_space)
         save(self, network, state, is_best=is_best)
 
     def no_space(*_):
@@ -213,6 +228,28 @@ def test_a_disk_that_fills_while_saving_leaves_the_checkpoint_before(
     assert_same_weights(store, whole, model)
 
 
+@pytest.mark.slow
+def test_fault_39_a_training_removes_what_a_killed_save_left(store, tmp_path, whole):
+    """A checkpoint that was not written to its end, and one that a new one was replacing: renamed
+    away, its successor still hidden."""
+    model = tmp_path / "model"
+    with pytest.raises(StopError):
+        train(store, model, AVERAGED, on_step=stop_after(64))
+    folder = tmp_path / "model.checkpoint"
+    newest, before = find_checkpoints(folder)
+    shutil.copytree(newest, folder / ".step_00000005.0123abcd.partial")
+    shutil.copytree(before, folder / f".{before.name}.0123abcd.old")
+    newest.rename(folder / f".{newest.name}.89abcdef.old")
+    seen = []
+    with pytest.raises(StopError):
+        train(store, model, AVERAGED, on_step=lambda examples, _: stop_first(seen, examples))
+    assert seen == [80]  # the newest came back
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+    train(store, model, AVERAGED)
+    assert_same_weights(store, whole, model)
+
+
+@pytest.mark.slow
 def test_a_training_that_cannot_begin_leaves_the_checkpoints(store, tmp_path, whole):
     model = tmp_path / "model"
     with pytest.raises(StopError):
@@ -232,6 +269,7 @@ def test_fewer_examples_than_a_stopped_training_has_seen_end_it(store, tmp_path)
     assert train(store, model, AVERAGED.model_copy(update={"examples": 64})).trained
 
 
+@pytest.mark.slow
 def test_a_new_training_renames_the_model_whose_checkpoints_are_gone(store, tmp_path):
     model = tmp_path / "model"
     train(store, model, SHORT)
@@ -256,7 +294,9 @@ def test_a_patch_that_cannot_be_read_is_named_not_hidden_by_tensorflow(
         train(store, tmp_path / "model", SHORT.model_copy(update={"validate_every": 96}))
 
 
-def test_a_store_that_changes_while_training_stops_it_and_leaves_the_checkpoint(store, tmp_path):
+def test_fault_41_a_store_that_changes_while_training_stops_it_and_leaves_the_checkpoint(
+    store, tmp_path
+):
     copy = tmp_path / "store"
     shutil.copytree(store.path, copy)
 
@@ -290,3 +330,19 @@ def test_fault_39_nan_loss_names_its_batch_and_keeps_the_checkpoint(store, tmp_p
     fine = build_network("compact", store.input_spec)
     fine.load_weights(kept.newest / "last.weights.h5")
     assert all(np.isfinite(weight).all() for weight in fine.get_weights())
+
+
+def test_fault_39_nan_loss_is_found_long_before_the_next_validation(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("gigaslide.training.validation.WATCH_STEPS", 2)
+    monkeypatch.setattr(
+        HalvingWithCooldown, "__call__", lambda self, step: ops.where(step >= 1, 1e30, 0.05)
+    )
+    paper = TrainSettings(
+        recipe="paper",
+        **{**SHORT.model_dump(include=EXTENT), "examples": 480, "validate_every": 480},
+        architecture="compact",
+    )
+    seen = []
+    with pytest.raises(ModelError, match="batch 2 "):
+        train(store, tmp_path / "model", paper, on_step=lambda examples, _: seen.append(examples))
+    assert max(seen) <= 16 * 6

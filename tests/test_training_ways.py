@@ -13,8 +13,10 @@ from gigaslide.models import ARCHITECTURES, build_network
 from gigaslide.patching import PatchStore
 from gigaslide.storage import ModelError, SettingsError
 from gigaslide.training import Sampler, TrainSettings, train
-from gigaslide.training.freezing import freeze_layers
-from gigaslide.training.hardware import check_against_float32, spread_over_devices
+from gigaslide.training.network.build import NetworkBuilder
+from gigaslide.training.network.freezing import freeze_layers
+from gigaslide.training.network.hardware import check_against_float32, spread_over_devices
+from gigaslide.training.report.history import load_history
 from gigaslide.wsi import InputSpec
 from pydantic import ValidationError
 from tiny_network import TINY
@@ -81,6 +83,7 @@ def test_settings_of_freezing_that_do_nothing_are_refused():
         TrainSettings(devices=3, batch_size=32)
 
 
+@pytest.mark.slow
 def test_frozen_layers_learn_later_and_a_stop_changes_nothing(tiny, store, tmp_path):
     """The classifier alone for 32 examples, then all but batch normalisation."""
     source = tmp_path / "first.weights.h5"
@@ -119,6 +122,18 @@ def test_frozen_layers_learn_later_and_a_stop_changes_nothing(tiny, store, tmp_p
     assert "normalised/moving_mean" not in changed
     rows = (tmp_path / "whole" / "history.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["32", "48", "96"]
+    history = load_history(tmp_path / "whole" / "history.csv")
+    assert 0 < history[1].learning_rate <= 0.1 * settings.learning_rate
+
+
+def test_weights_of_other_patches_are_taken_with_a_warning(tiny, store, tmp_path, caplog):
+    train(store, tmp_path / "model", SHORT)
+    settings = SHORT.model_copy(update={"initial_weights": str(tmp_path / "model")})
+    same = store.input_spec
+    for spec, told in ((same, False), (same.model_copy(update={"mpps": (1.0,)}), True)):
+        caplog.clear()
+        NetworkBuilder(settings, spec, steps=6).build(0)
+        assert ("75 px at 0.5 µm/px; here they have 75 px at 1 µm/px" in caplog.text) == told
 
 
 def test_bfloat16_and_xla_train_and_tell_their_difference(tiny, store, tmp_path, caplog):
@@ -179,6 +194,7 @@ for devices in (1, 2):
 """
 
 
+@pytest.mark.slow
 def test_a_step_on_two_devices_equals_the_step_on_one(store, tmp_path):
     """Two logical CPUs; the network has neither batch normalisation nor dropout, which depend on
     the share of the batch that a device sees."""

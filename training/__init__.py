@@ -3,37 +3,92 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .bags.cohort_bags import CohortBag, label_windows, load_bags
+from .bags.settings import BagLabels, BagSettings
+from .fine_tune import FineTuneSettings, fine_tune
+from .initial_weights import identify_initial_weights
 from .members import Member, plan_members
 from .model_check import check_with_patches, draw_validation_patches
+from .regions.settings import RegionSettings
+from .report.trackers import check_trackers
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
 from .threshold import choose_threshold
-from .trackers import check_trackers
+from .whole_slides.picture import SlidePicture
+from .whole_slides.settings import WholeSlideSettings
 
 if TYPE_CHECKING:
+    from .bags.fit import BagFit, BagHistoryRow, BagStart, fit_bags
+    from .bags.train import BagOutcome, FeatureTraining
     from .loop import TrainOutcome, is_trained, train
+    from .regions.history import RegionRow
+    from .regions.train import RegionOutcome, RegionTraining
+    from .whole_slides.fit import WholeSlideModel, WholeSlideScores, train_whole_slides
 
 __all__ = [
+    "BagFit",
+    "BagHistoryRow",
+    "BagLabels",
+    "BagOutcome",
+    "BagSettings",
+    "BagStart",
     "Batch",
+    "CohortBag",
+    "FeatureTraining",
+    "FineTuneSettings",
     "Member",
+    "RegionOutcome",
+    "RegionRow",
+    "RegionSettings",
+    "RegionTraining",
     "Sampler",
+    "SlidePicture",
     "TrainOutcome",
     "TrainSettings",
+    "WholeSlideModel",
+    "WholeSlideScores",
+    "WholeSlideSettings",
     "check_trackers",
     "check_with_patches",
     "choose_threshold",
     "draw_validation_patches",
+    "fine_tune",
+    "fit_bags",
+    "identify_initial_weights",
     "is_trained",
+    "label_windows",
+    "load_bags",
     "plan_members",
     "train",
+    "train_whole_slides",
 ]
+
+
+SLOW = {
+    "BagFit": ".bags.fit",
+    "BagHistoryRow": ".bags.fit",
+    "BagOutcome": ".bags.train",
+    "BagStart": ".bags.fit",
+    "FeatureTraining": ".bags.train",
+    "RegionOutcome": ".regions.train",
+    "RegionRow": ".regions.history",
+    "RegionTraining": ".regions.train",
+    "TrainOutcome": ".loop",
+    "WholeSlideModel": ".whole_slides.fit",
+    "WholeSlideScores": ".whole_slides.fit",
+    "fit_bags": ".bags.fit",
+    "is_trained": ".loop",
+    "train": ".loop",
+    "train_whole_slides": ".whole_slides.fit",
+}
+"""Modules of names that need Keras."""
 
 
 def __getattr__(name: str) -> Any:
     # Keras takes seconds to import: whoever only makes settings does not pay for it.
-    if name in ("TrainOutcome", "is_trained", "train"):
+    if name in SLOW:
         from ..models import prepare_keras
 
         prepare_keras()
-        return getattr(import_module(".loop", __name__), name)
+        return getattr(import_module(SLOW[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

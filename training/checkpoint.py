@@ -13,7 +13,6 @@ They stay beside a finished model, so that a larger number of examples can conti
 import hashlib
 import json
 import logging
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -25,29 +24,30 @@ import numpy as np
 
 from ..models import WEIGHTS
 from ..storage import ModelError, Recipe, StoreError, atomic_folder, remove_folder
-from .history import HistoryRow, load_history, save_history
-from .optimiser import averaged_weights
+from .checkpoint_files import (
+    RECIPE,
+    checkpoint_folder,
+    find_checkpoints,
+    read_recipe,
+    remove_killed_saves,
+)
+from .network.optimiser import averaged_weights
+from .report.history import HistoryRow, load_history, save_history
 
 __all__ = [
     "LAST",
-    "RECIPE",
     "Checkpoints",
     "DivergedError",
     "TrainingState",
     "Unvalidated",
-    "checkpoint_folder",
-    "find_checkpoints",
-    "move_aside",
-    "read_recipe",
 ]
 
 logger = logging.getLogger(__name__)
 
 LAST = "last.weights.h5"
 TRAINING = "training.weights.h5"
-STATE, HISTORY, RECIPE = "state.json", "history.csv", "recipe.json"
+STATE, HISTORY = "state.json", "history.csv"
 KEPT = 2
-STEP = re.compile(r"^step_(\d+)$")
 
 
 class DivergedError(ModelError):
@@ -81,7 +81,8 @@ class TrainingState:
 
     step: int = 0
     seconds: float = 0.0
-    history: list[HistoryRow] = field(default_factory=list)
+    history: list[Any] = field(default_factory=list)
+    """Rows of the kind that the checkpoints hold."""
     unvalidated: Unvalidated = Unvalidated()
 
 
@@ -91,14 +92,20 @@ class Checkpoints:
 
     folder: Path
     recipe: Recipe
+    row: type = HistoryRow
+    """Kind of the rows of the history."""
 
     @classmethod
-    def of_model(cls, model: Path, recipe: Recipe) -> "Checkpoints":
-        return cls(checkpoint_folder(model), recipe)
+    def of_model(cls, model: Path, recipe: Recipe, row: type = HistoryRow) -> "Checkpoints":
+        return cls(checkpoint_folder(model), recipe, row)
 
     def find(self) -> list[Path]:
         """Return the folders of the checkpoints, newest first."""
         return find_checkpoints(self.folder)
+
+    def clean_up(self) -> None:
+        """Remove what a killed process left of a checkpoint. No other process may write them."""
+        remove_killed_saves(self.folder)
 
     @property
     def newest(self) -> Path:
@@ -116,17 +123,20 @@ class Checkpoints:
         """Return the differences of the recipe that made them, as text: none (an empty list) if the
         training can continue, None if there is no checkpoint.
         """
-        for folder in self.find():
+        found = self.find()
+        for folder in found:
             made = read_recipe(folder)
             if made is not None:
                 return made.differences(self.recipe)
+        if found:
+            return ["a recipe that cannot be read"]
         earlier = Recipe.load(self.folder / RECIPE)  # of a version that kept one checkpoint
         return None if earlier is None else ["the layout of checkpoints"]
 
-    def history(self) -> list[HistoryRow]:
+    def history(self) -> list[Any]:
         """Return the history of the newest checkpoint; no row where there is none."""
         found = self.find()
-        return load_history(found[0] / HISTORY) if found else []
+        return load_history(found[0] / HISTORY, self.row) if found else []
 
     def save(self, network: keras.Model, state: TrainingState, *, is_best: bool) -> None:
         """Write a checkpoint, whole or not at all, and remove all but the last two.
@@ -151,7 +161,7 @@ class Checkpoints:
             for name in (LAST, WEIGHTS):
                 if before and not (partial / name).exists() and (before[0] / name).exists():
                     shutil.copy(before[0] / name, partial / name)
-            save_history(state.history, partial / HISTORY)
+            save_history(state.history, partial / HISTORY, self.row)
             self.recipe.save(partial / RECIPE)
             seeds = [np.asarray(variable).tolist() for variable in _seeds(network)]
             saved = {
@@ -178,7 +188,7 @@ class Checkpoints:
         for folder in found:
             network = build(_step_of(folder))
             try:
-                return network, _load(network, folder)
+                return network, _load(network, folder, self.row)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 problem = f"{folder}: the checkpoint cannot be read ({error})"
                 if folder == found[-1]:
@@ -188,32 +198,11 @@ class Checkpoints:
         raise StoreError(f"{self.folder}: holds no checkpoint; train again")
 
 
-def checkpoint_folder(model: Path) -> Path:
-    """Return the folder of a model's checkpoints."""
-    return model.with_name(f"{model.name}.checkpoint")
-
-
-def read_recipe(folder: Path) -> Recipe | None:
-    """Return the recipe of a checkpoint or a model; None where there is none, or a damaged one."""
-    try:
-        return Recipe.load(folder / RECIPE)
-    except StoreError as error:
-        logger.warning("%s", error)
-        return None
-
-
-def find_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints in such a folder, newest first."""
-    if not folder.is_dir():
-        return []
-    return sorted((path for path in folder.iterdir() if STEP.match(path.name)), reverse=True)
-
-
 def _step_of(folder: Path) -> int:
     return int(folder.name.removeprefix("step_"))
 
 
-def _load(network: keras.Model, folder: Path) -> TrainingState:
+def _load(network: keras.Model, folder: Path, row: type) -> TrainingState:
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     for name, checksum in state["sha256"].items():
         if _hash(folder / name) != checksum:
@@ -227,7 +216,7 @@ def _load(network: keras.Model, folder: Path) -> TrainingState:
     return TrainingState(
         step=int(state["step"]),
         seconds=state["seconds"],
-        history=load_history(folder / HISTORY),
+        history=load_history(folder / HISTORY, row),
         unvalidated=Unvalidated(**state["unvalidated"]),
     )
 
@@ -245,11 +234,3 @@ def without_optimiser(network: keras.Model) -> keras.Model:
 def _seeds(network: keras.Model) -> list[Any]:
     """Return the states of random layers, which `save_weights` leaves out."""
     return [variable for variable in network.variables if "seed" in variable.path]
-
-
-def move_aside(folder: Path) -> Path:
-    """Rename a folder to the first free name NAME.old-1, NAME.old-2, …; return the new path."""
-    number = 1
-    while (moved := folder.with_name(f"{folder.name}.old-{number}")).exists():
-        number += 1
-    return folder.rename(moved)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from ..wsi import CLASSES
-from .input_monitor import InputMonitor
+from .report.input_monitor import InputMonitor
 from .sampler import Sampler
 
 __all__ = ["BatchDataset", "one_hot"]

@@ -7,13 +7,12 @@ from functools import cached_property
 from pathlib import Path
 
 from ..cohort import Cohort
-from ..models import hash_initial_weights
 from ..patching import PatchStore
-from ..storage import ModelError, Recipe, SettingsError, StoreError
+from ..storage import Recipe, SettingsError, StoreError
 from ..wsi import InputSpec
-from .checkpoint import checkpoint_folder, find_checkpoints, read_recipe
-from .network import NetworkBuilder
-from .sampler import Sampler
+from .initial_weights import identify_initial_weights
+from .network.build import NetworkBuilder
+from .sampler import CORRECTED_SHARE, Sampler
 from .settings import TrainSettings
 from .slide_validation import SlideValidation
 from .validation import DueSlideValidation
@@ -74,10 +73,13 @@ class TrainingInputs:
             spec=self.spec,
             batch_size=self.settings.batch_size,
             seed=self.settings.seed,
-            augment=self.settings.augment,
+            augment=None if self.settings.recipe == "probe" else self.settings.augment,
             warm_up=math.ceil(self.settings.colour_warm_up * self.steps),
             stain=self.spec.stain,
             copies=self.tiles.copies if self.settings.use_copies else 0,
+            corrected=CORRECTED_SHARE
+            if self.settings.corrected is None
+            else self.settings.corrected,
         )
 
     @cached_property
@@ -130,27 +132,10 @@ class TrainingInputs:
             inputs={
                 "tile": self.tiles.of_recipe(),
                 "slides": {s.id: {"split": s.split, "group": s.sha256} for s in used},
-                **self._initial_weights,
+                **identify_initial_weights(self.settings, self.folder),
             },
             extent=self.settings.model_dump(mode="json", include=extent),
         )
-
-    @cached_property
-    def _initial_weights(self) -> dict[str, str]:
-        """Identity of the weights to begin with, if they are given."""
-        source = self.settings.initial_weights
-        if not source:
-            return {}
-        try:
-            return {"initial_weights": hash_initial_weights(source)}
-        except ModelError:
-            # What was trained from them needs them no more.
-            checkpoints = find_checkpoints(checkpoint_folder(self.folder))
-            for folder in (self.folder, *checkpoints):
-                made = read_recipe(folder)
-                if made is not None and "initial_weights" in made.inputs:
-                    return {"initial_weights": made.inputs["initial_weights"]}
-            raise
 
 
 def _choose_input(store: PatchStore, settings: TrainSettings) -> InputSpec:

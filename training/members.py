@@ -44,15 +44,7 @@ def plan_members(folder: Path, settings: TrainSettings) -> tuple[Member, ...]:
             f"{folder}: is an ensemble of {len(card.members)} members; continue it with "
             f"--members {len(card.members)}, or give a new folder for a single model"
         )
-    if (folder / CARD).exists():
-        raise SettingsError(
-            f"{folder}: is a single model; give a new folder for an ensemble of {settings.members}"
-        )
-    if card is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingsError(
-            f"{folder}: holds something other than an ensemble, because it has no {ENSEMBLE}; give "
-            "a new folder"
-        )
+    _refuse_other_output(folder, card, settings)
     count = max(settings.members, _count_trained(folder))
     if count > settings.members:
         logger.warning(
@@ -72,6 +64,18 @@ def plan_members(folder: Path, settings: TrainSettings) -> tuple[Member, ...]:
         )
         for number, name in enumerate(names)
     )
+
+
+def _refuse_other_output(folder: Path, card: EnsembleCard | None, settings: TrainSettings) -> None:
+    if (folder / CARD).exists():
+        raise SettingsError(
+            f"{folder}: is a single model; give a new folder for an ensemble of {settings.members}"
+        )
+    if card is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingsError(
+            f"{folder}: holds something other than an ensemble, because it has no {ENSEMBLE}; give "
+            "a new folder"
+        )
 
 
 def _count_trained(folder: Path) -> int:

@@ -1,7 +1,9 @@
 """Balanced batches from a patch store: class, then slide, then patch, drawn on the fly."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from ..patching import (
     SlidePatches,
     centre_crop,
     draw_augmentation,
+    is_corrected,
     patch_rng,
 )
 from ..storage import SettingsError
@@ -23,7 +26,13 @@ from ..wsi import (
     fit_stain_to_patches,
 )
 
-__all__ = ["Batch", "Sampler"]
+__all__ = ["CORRECTED_SHARE", "Batch", "Place", "Sampler"]
+
+CORRECTED_SHARE = 0.25
+"""Share of a training batch that comes from patches of corrections, where nothing else is said."""
+
+Place = tuple[str, str, int]
+"""Place of a patch in the store: slide id, class, index."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,9 @@ class Sampler:
     """0: patches are augmented anew each time they are drawn, by their place in the store and the
     number of the example. Otherwise the number of augmented copies that the store holds of each
     patch; one of them is taken unchanged."""
+    corrected: float = 0.0
+    """Share of a batch that is drawn from patches of corrections; where a class has none, all its
+    patches count alike."""
 
     def check(self) -> None:
         """Raise SettingsError if a class has no patches in this split."""
@@ -76,23 +88,68 @@ class Sampler:
         """Draw batch `number`: as many tumour as normal patches, slides uniformly, patches of a
         slide uniformly."""
         rng = np.random.default_rng([self.seed, number])
-        labels = rng.permutation(np.arange(self.batch_size) % len(CLASSES))
-        places = [self._draw_place(rng, label) for label in labels]
+        places, labels = self._draw_places(rng)
         slides = tuple(slide for slide, *_ in places)
         if self.copies:
             copies = rng.integers(self.copies, size=self.batch_size).tolist()
             stored = self.store.read_many(places, array="augmented", copies=copies)
             return Batch(self._normalise(stored, places)[:, None], labels, slides)
-        patches = np.empty((self.batch_size, *self.spec.shape), np.uint8)
         augment = self._augment_of(number)
-        stored = [
-            self._normalise(self.store.read_many(places, array=self._arrays[mpp]), places)
-            for mpp in self.spec.mpps
-        ]
-        for position, (place, *scales) in enumerate(zip(places, *stored, strict=True)):
+        if augment is None:
+            return Batch(self.read(places), labels, slides)
+        patches = np.empty((self.batch_size, *self.spec.shape), np.uint8)
+        for position, (place, *scales) in enumerate(self._stored(places)):
             example = number * self.batch_size + position
-            patches[position] = self._crop(scales, place, example, augment)
+            patches[position] = self._augment(scales, place, example, augment)
         return Batch(patches, labels, slides)
+
+    def draw_places(self, number: int) -> tuple[list[Place], np.ndarray]:
+        """Draw the patches of batch `number` without their pixels: places and labels (N,)."""
+        return self._draw_places(np.random.default_rng([self.seed, number]))
+
+    def read(self, places: Sequence[Place]) -> np.ndarray:
+        """Read the middle of stored patches, not augmented: (N, scales, P, P, 3) uint8."""
+        side = self.spec.patch_px
+        patches = np.empty((len(places), *self.spec.shape), np.uint8)
+        for position, (_, *scales) in enumerate(self._stored(places)):
+            patches[position] = [centre_crop(stored, side_px=side) for stored in scales]
+        return patches
+
+    def _draw_places(self, rng: np.random.Generator) -> tuple[list[Place], np.ndarray]:
+        labels = rng.permutation(np.arange(self.batch_size) % len(CLASSES))
+        if not (self.corrected and any(self._corrected)):
+            return [self._draw_place(rng, label) for label in labels], labels
+        order = rng.permutation(self.batch_size)
+        wanted = order < round(self.corrected * self.batch_size)
+        return [
+            self._draw_corrected(rng, label)
+            if of_corrections and self._corrected[label]
+            else self._draw_place(rng, label)
+            for label, of_corrections in zip(labels, wanted, strict=True)
+        ], labels
+
+    @cached_property
+    def _corrected(self) -> list[list[tuple[str, np.ndarray]]]:
+        """By label, the slides that have patches of corrections, and their indices."""
+        found: list[list[tuple[str, np.ndarray]]] = []
+        for name, slides in zip(CLASSES, self._slides_by_label, strict=True):
+            of_slides = [(slide.id, _corrected_indices(slide, name)) for slide in slides]
+            found.append([(slide, indices) for slide, indices in of_slides if len(indices)])
+        return found
+
+    def _draw_corrected(self, rng: np.random.Generator, label: int) -> Place:
+        slides = self._corrected[label]
+        slide, indices = slides[rng.integers(len(slides))]
+        return slide, CLASSES[label], int(indices[rng.integers(len(indices))])
+
+    def _stored(self, places: Sequence[Place]) -> Iterator[tuple[Any, ...]]:
+        """Yield each place and its stored patches, one for each scale, in the colours of the
+        reference."""
+        arrays = [self._arrays[mpp] for mpp in self.spec.mpps]
+        scales = [
+            self._normalise(self.store.read_many(places, array=name), places) for name in arrays
+        ]
+        return zip(places, *scales, strict=True)
 
     def _slides(self, name: str) -> list[SlidePatches]:
         slides = self.store.slides
@@ -107,7 +164,7 @@ class Sampler:
         """Names of the store's arrays by µm/px."""
         return {mpp: name for name, mpp in self.store.tile_settings.scales.items()}
 
-    def _normalise(self, patches: np.ndarray, places: list[tuple[str, str, int]]) -> np.ndarray:
+    def _normalise(self, patches: np.ndarray, places: Sequence[Place]) -> np.ndarray:
         """Bring patches (N, rows, columns, 3) to the colours of the reference."""
         if self.stain is None:
             return patches
@@ -121,14 +178,15 @@ class Sampler:
         return {slide.id: self._fit_stain(slide) for slide in slides}
 
     def _fit_stain(self, slide: SlidePatches) -> StainFit:
+        """Fit to the stored patches, not to windows of the slide's tissue as prediction does: no
+        store need hold such fits, and they change results by less than another seed."""
         assert self.stain is not None
         places = [(slide.id, name, n) for name in CLASSES for n in range(slide.counts.get(name, 0))]
         spread = np.linspace(0, len(places) - 1, min(len(places), STAIN_PATCHES)).astype(np.int64)
         patches = self.store.read_many([places[position] for position in np.unique(spread)])
         return fit_stain_to_patches(patches, self.stain)
 
-    def _draw_place(self, rng: np.random.Generator, label: int) -> tuple[str, str, int]:
-        """Draw a patch: slide id, class, index."""
+    def _draw_place(self, rng: np.random.Generator, label: int) -> Place:
         slides = self._slides_by_label[label]
         slide = slides[rng.integers(len(slides))]
         name = CLASSES[label]
@@ -139,17 +197,11 @@ class Sampler:
             return self.augment
         return self.augment.milder(number / self.warm_up)
 
-    def _crop(
-        self,
-        scales: list[np.ndarray],
-        place: tuple[str, str, int],
-        example: int,
-        augment: AugmentSettings | None,
+    def _augment(
+        self, scales: list[np.ndarray], place: Place, example: int, augment: AugmentSettings
     ) -> np.ndarray:
         """Cut the network's input out of a stored patch, augmented: (scales, P, P, 3) uint8."""
         side = self.spec.patch_px
-        if augment is None:
-            return np.stack([centre_crop(stored, side_px=side) for stored in scales])
         group, row = self.store.place(*place)
         rng = patch_rng(seed=self.seed, group=group, row=row, copy=example)
         drawn = draw_augmentation(rng, augment)
@@ -160,3 +212,13 @@ class Sampler:
                 for stored, factor in zip(scales, coarser, strict=True)
             ]
         )
+
+
+def _corrected_indices(slide: SlidePatches, name: str) -> np.ndarray:
+    """Indices of a slide's patches of a class that lie in groups of corrections, (N,) int64."""
+    found, first = [np.zeros(0, np.int64)], 0
+    for part in slide.parts.get(name, ()):
+        if is_corrected(part):
+            found.append(np.arange(first, first + part.count))
+        first += part.count
+    return np.concatenate(found)

@@ -1,16 +1,17 @@
 """Settings of the training room."""
 
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from ..models import ArchitectureName, NetworkOptions
+from ..models import ArchitectureName, NetworkOptions, Width, check_widths
 from ..patching import AugmentSettings
 from ..storage import Settings
 from ..wsi import InputSpec, StainMethod
-from .trackers import TrackerName
+from .report.trackers import TrackerName
 
 __all__ = ["RECIPES", "RecipeName", "TrainSettings"]
 
@@ -19,6 +20,11 @@ SHRINK_FROM_PX = 200
 RecipeName = Literal["modern", "paper", "probe"]
 
 BestFigure = Literal["patch_auc", "loss", "slide_auc", "froc"]
+
+UNCHANGED = AugmentSettings(
+    jitter_px=0, orientations=False, brightness=0, saturation=0, hue=0, contrast=0
+)
+"""Patches as they are stored."""
 
 RECIPES: Mapping[RecipeName, Mapping[str, Any]] = {
     "modern": {},  # the defaults of the fields
@@ -44,6 +50,9 @@ RECIPES: Mapping[RecipeName, Mapping[str, Any]] = {
         "examples": 8_000,
         "dropout": 0.0,
         "average": 0.0,
+        "stain": "macenko",
+        "penalty": 0.1,
+        "augment": UNCHANGED.model_dump(),
     },
 }
 """Values of the fields that a recipe sets where the user does not."""
@@ -51,6 +60,10 @@ RECIPES: Mapping[RecipeName, Mapping[str, Any]] = {
 MODERN_AUGMENT = AugmentSettings(
     brightness=0.1, saturation=0.2, hue=0.02, contrast=0.2, stain=0.3, stain_shift=0.05
 )
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
 
 
 class TrainSettings(Settings):
@@ -74,6 +87,9 @@ class TrainSettings(Settings):
     shrink: int | None = Field(default=None, ge=1, le=8)
     """Factor by which the network first shrinks its patches. Default: 2 for patches of 200 px or
     more, else 1; always 1 with recipe paper."""
+    widths: tuple[Width, ...] = Field(default=(), exclude_if=operator.not_)
+    """Factor for the filters of every layer: once for all scales, or once for each, the finest
+    first. Not for keras.applications, nor for initial weights of other widths. Default: 1."""
     stain: StainMethod | Literal["none"] = "reinhard"
     """Stain normalisation of every patch, fitted to each slide, in training and prediction. none:
     pixels as scanned, as in Liu et al."""
@@ -149,7 +165,13 @@ class TrainSettings(Settings):
     """Fit a temperature to the validation patches, which divides the log-odds of every prediction.
     A finished model is not trained again: --calibrate adds it, --no-calibrate removes it. Default:
     none for a new model, and a finished one stays as it is."""
+    penalty: float | None = Field(default=None, gt=0, exclude_if=_is_none)
+    """Strength of the L2 regularisation of a probe; larger is more cautious (recipe probe only).
+    Default: 0.1."""
     augment: AugmentSettings = MODERN_AUGMENT
+    corrected: float | None = Field(default=None, ge=0, le=1, exclude_if=_is_none)
+    """Share of each batch that is drawn from patches of corrections, where the store has any. See
+    gigaslide tile --from-corrections. Default: 0.25."""
     use_copies: bool = False
     """Learn from the copies stored by gigaslide tile --copies. Patches are then not augmented while
     training: augment and colour_warm_up have no effect."""
@@ -157,10 +179,10 @@ class TrainSettings(Settings):
     """First share of the training over which the colour changes grow to their full size. 0: full
     from the start, as in Liu et al."""
     members: int = Field(default=1, ge=1, le=100)
-    """Number of networks to train, one after another, with --seed and the seeds after it. From 2
-    on the model is an ensemble, which predicts their mean."""
+    """Networks to train, with --seed and the seeds after it. Training on features has 3
+    without it. From 2 on the model is an ensemble, which predicts their mean."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the initial weights, the order of the patches and their augmentation."""
+    """Seed of initial weights, order of patches, augmentation."""
     track: tuple[TrackerName, ...] = ()
     """Experiment tracker that is told of every validation. Repeatable. They need
     gigaslide[track] and write to MODEL.tracking beside the model."""
@@ -185,11 +207,10 @@ class TrainSettings(Settings):
 
     @model_validator(mode="after")
     def _has_features(self) -> "TrainSettings":
-        if self.recipe == "probe" and not self.initial_weights:
-            raise ValueError(
-                "recipe probe learns from the features of a trained network; give its weights "
-                "with initial_weights"
-            )
+        if self.recipe == "probe":
+            self._check_probe()
+        elif self.penalty is not None:
+            raise ValueError("only recipe probe has a penalty; leave it out")
         if self.freeze != "none" and not self.initial_weights:
             raise ValueError(
                 "layers that are frozen at random values learn nothing; give initial "
@@ -197,6 +218,7 @@ class TrainSettings(Settings):
             )
         if self.unfreeze_after and self.freeze == "none":
             raise ValueError("nothing is frozen; give freeze, or leave unfreeze_after out")
+        check_widths(self.architecture, self.widths, scales=max(1, len(set(self.scales))))
         if self.best in ("slide_auc", "froc") and not self.validate_slides_every:
             raise ValueError(f"best {self.best} needs whole slides; give validate_slides_every")
         if self.batch_size % self.devices:
@@ -205,6 +227,20 @@ class TrainSettings(Settings):
                 "devices; change batch_size"
             )
         return self
+
+    def _check_probe(self) -> None:
+        if not self.initial_weights:
+            raise ValueError(
+                "recipe probe learns from the features of a trained network; give its weights "
+                "with initial_weights"
+            )
+        if self.penalty is None:
+            raise ValueError("recipe probe needs a penalty; leave it out for the default")
+        if self.use_copies or self.augment != UNCHANGED:
+            raise ValueError(
+                "recipe probe learns from patches as they are stored, whose features are kept; "
+                "leave out augment and use_copies"
+            )
 
     @property
     def unfreeze_step(self) -> int | None:

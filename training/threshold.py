@@ -11,7 +11,7 @@ from ..inference import THRESHOLD
 from ..models import Ensemble, OperatingThreshold
 from ..storage import GigaslideError, format_count
 
-__all__ = ["choose_threshold"]
+__all__ = ["choose_among", "choose_threshold"]
 
 FEWEST = 3
 """Slides of each class below which a threshold would be chance."""
@@ -34,7 +34,7 @@ def choose_threshold(cohort: Cohort, model: Path, predictions: Path) -> Operatin
     opened = open_predictions(predictions, cohort)
     scores = _read_scores(slides, opened, ensemble.hash)
     used = [slide for slide in slides if slide.id in scores]
-    threshold = _choose(
+    threshold = choose_among(
         np.array([scores[slide.id] for slide in used]),
         np.array([slide.label == "tumor" for slide in used], bool),
     )
@@ -62,7 +62,8 @@ def _read_scores(
     return scores
 
 
-def _choose(scores: np.ndarray, is_tumor: np.ndarray) -> OperatingThreshold:
+def choose_among(scores: np.ndarray, is_tumor: np.ndarray) -> OperatingThreshold:
+    """Choose the threshold on the scores (N,) of validation slides, see `choose_threshold`."""
     tumor, normal = int(is_tumor.sum()), int((~is_tumor).sum())
     chosen_on = f"{tumor} tumour and {format_count(normal, 'normal validation slide')}"
     value = None

@@ -15,10 +15,10 @@ import numpy as np
 from ..batch import Stopped, StopRequest
 from ..models import score_in_batches
 from .checkpoint import Checkpoints, DivergedError, TrainingState, Unvalidated
-from .figures import measure_validation
-from .history import HistoryRow, rank_key
-from .input_monitor import InputMonitor
-from .optimiser import averaged_weights
+from .network.optimiser import averaged_weights
+from .report.figures import measure_validation
+from .report.history import HistoryRow, rank_key
+from .report.input_monitor import InputMonitor
 from .sampler import Sampler
 from .settings import BestFigure
 from .slide_validation import SlideValidation
@@ -223,20 +223,7 @@ class Validation(keras.callbacks.Callback):
             raise
         if not np.isfinite(scores).all():
             raise DivergedError("a validation score is not a number")
-        optimiser, pace = network.optimizer, self.monitor.pace
-        has_learnt = int(np.asarray(optimiser.iterations)) > 0  # a probe's optimiser has not
-        row = HistoryRow(
-            examples=state.step * self.batch_size,
-            seconds=round(progress.seconds, 1),
-            learning_rate=float(np.asarray(optimiser.learning_rate)) if has_learnt else 0.0,
-            train_loss=state.unvalidated.loss,
-            train_accuracy=state.unvalidated.accuracy,
-            train_auc=state.unvalidated.auc,
-            patches_per_s=pace.patches_per_s if pace else None,
-            waiting_share=pace.waiting_share if pace else None,
-            **measure_validation(scores, self.batch.labels),
-            **slide_figures,
-        )
+        row = self._make_row(scores, slide_figures)
         keys = [rank_key(earlier, self.best) for earlier in state.history]
         is_best = not keys or rank_key(row, self.best) > max(keys)
         progress.state = replace(state, history=[*state.history, row], unvalidated=Unvalidated())
@@ -248,6 +235,24 @@ class Validation(keras.callbacks.Callback):
         logger.info("%s", row)
         progress.save(is_best=is_best)
         self.on_validated(scores)
+
+    def _make_row(self, scores: np.ndarray, slide_figures: dict[str, Any]) -> HistoryRow:
+        network: Any = self.model
+        state = self.progress.state
+        optimiser, pace = network.optimizer, self.monitor.pace
+        has_learnt = int(np.asarray(optimiser.iterations)) > 0  # a probe's optimiser has not
+        return HistoryRow(
+            examples=state.step * self.batch_size,
+            seconds=round(self.progress.seconds, 1),
+            learning_rate=float(np.asarray(optimiser.learning_rate)) if has_learnt else 0.0,
+            train_loss=state.unvalidated.loss,
+            train_accuracy=state.unvalidated.accuracy,
+            train_auc=state.unvalidated.auc,
+            patches_per_s=pace.patches_per_s if pace else None,
+            waiting_share=pace.waiting_share if pace else None,
+            **measure_validation(scores, self.batch.labels),
+            **slide_figures,
+        )
 
     def _score(self) -> np.ndarray:
         """Return the tumour probability of each validation patch: (N,) float64."""

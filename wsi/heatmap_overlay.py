@@ -11,19 +11,20 @@ __all__ = ["heatmap_colours", "overlay_heatmap", "shrink"]
 HATCH_PX = 6
 OPACITY = 0.7  # of the heatmap over the slide
 PALE_TISSUE = 225.0
+LOST = (CellStatus.UNREADABLE, CellStatus.FAILED, CellStatus.NOT_YET)
 
 
 def heatmap_colours(probability: np.ndarray) -> np.ndarray:
     """Colours of probabilities over pale tissue, RGB float in [0, 255]; safe for colour-blind
     readers."""
-    return _over(np.full((*probability.shape, 3), PALE_TISSUE), probability)
+    return (1 - OPACITY) * PALE_TISSUE + _colour(probability)
 
 
-def _over(pale: np.ndarray, probability: np.ndarray) -> np.ndarray:
+def _colour(probability: np.ndarray, colours: str = "viridis") -> np.ndarray:
+    """Colours of probabilities, to be added to what shines through."""
     import matplotlib  # slow, and most worker processes import this module without drawing
 
-    colour = matplotlib.colormaps["viridis"](probability)[..., :3]
-    return (1 - OPACITY) * pale + OPACITY * 255 * colour
+    return OPACITY * 255 * matplotlib.colormaps[colours](probability)[..., :3]
 
 
 def shrink(overview: Overview, picture_px: int) -> Overview:
@@ -40,7 +41,9 @@ def shrink(overview: Overview, picture_px: int) -> Overview:
     )
 
 
-def overlay_heatmap(overview: Overview, heatmap: Heatmap) -> np.ndarray:
+def overlay_heatmap(
+    overview: Overview, heatmap: Heatmap, *, colours: str = "viridis"
+) -> np.ndarray:
     """Draw a heatmap over the slide in pale grey: RGB uint8, the shape of the overview's image.
 
     Scored cells are coloured, cells that failed or are missing are hatched, the background is bare.
@@ -52,14 +55,22 @@ def overlay_heatmap(overview: Overview, heatmap: Heatmap) -> np.ndarray:
     row = np.floor(((np.arange(height) + 0.5) * scale - origin_y) / heatmap.stride_level0)
     column = np.floor(((np.arange(width) + 0.5) * scale - origin_x) / heatmap.stride_level0)
     row, column = row.astype(np.int64), column.astype(np.int64)
-    inside = ((row >= 0) & (row < rows))[:, None] & ((column >= 0) & (column < columns))
-    cell = np.ix_(np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1))
-    status = np.where(inside, heatmap.status[cell], CellStatus.BACKGROUND)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    pale = np.repeat(255 - (255 - grey) * 0.8, 3, axis=2)
-    scored = (status == CellStatus.SCORED)[..., None]
-    result = np.where(scored, _over(pale, np.nan_to_num(heatmap.probability)[cell]), pale)
-    lost = np.isin(status, (CellStatus.UNREADABLE, CellStatus.FAILED, CellStatus.NOT_YET))
-    stripes = (np.add.outer(np.arange(height), np.arange(width)) % HATCH_PX) < 2
-    result[lost] = np.where(stripes[lost, None], 40.0, 245.0)
-    return np.ascontiguousarray(np.rint(result).astype(np.uint8))
+    across, column = (column >= 0) & (column < columns), np.clip(column, 0, columns - 1)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    pale = 255 - (255 - grey) * 0.8
+    result = cv2.merge([np.rint(pale).astype(np.uint8)] * 3)
+    scored = np.isin(heatmap.status, (CellStatus.SCORED, CellStatus.FIRST_PASS))
+    lost = np.isin(heatmap.status, LOST)
+    colour = _colour(np.nan_to_num(heatmap.probability), colours)
+    # Row of cells by row of cells: whole pictures of numbers do not fit in a core's cache.
+    for number in range(max(0, row[0]), min(rows, row[-1] + 1)):
+        band = slice(*np.searchsorted(row, (number, number + 1)))
+        mixed = (1 - OPACITY) * pale[band, :, None] + colour[number, column]
+        is_scored = (across & scored[number, column])[:, None]
+        np.copyto(result[band], np.rint(mixed), casting="unsafe", where=is_scored)
+        if lost[number].any():
+            stripes = np.add.outer(np.arange(height)[band], np.arange(width)) % HATCH_PX < 2
+            hatched = np.where(stripes, 40, 245)[..., None]
+            is_lost = (across & lost[number, column])[:, None]
+            np.copyto(result[band], hatched, casting="unsafe", where=is_lost)
+    return result

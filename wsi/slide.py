@@ -17,7 +17,7 @@ from .input_spec import InputSpec
 from .overview import Overview, read_overview
 from .readers import open_reader
 from .slide_frame import SlideFrame
-from .spacing import choose_mpp, describe_unlikely_mpp, read_file_mpp
+from .spacing import SNAP, choose_mpp, describe_unlikely_mpp, read_file_mpp
 from .tiled_image import (
     RESAMPLED_TILE_PX,
     SCATTERED_TILE_PX,
@@ -30,7 +30,6 @@ from .windows import read_windows
 
 __all__ = ["Slide", "SlideInfo", "open_slide"]
 
-SNAP = 0.03  # a level within 3 % of the requested µm/px is read without resampling
 WAITING_BYTES = 128 * 2**20  # windows of coarser scales that wait for those of the finest
 
 
@@ -150,6 +149,12 @@ class Slide:
     def unreadable(self) -> tuple[UnreadableTile, ...]:
         """Tiles read so far that cannot be decoded, sorted by level, row and column."""
         return tuple(tile for _, tile in sorted(self._tiles.unreadable.items()))
+
+    @property
+    def tile_seconds(self) -> dict[str, float]:
+        """Time so far in which tiles were read ("read") and decoded ("decode"), of all threads
+        together (s). Readers other than our own count reading as decoding."""
+        return {"read": self._tiles.read_seconds, "decode": self._tiles.decode_seconds}
 
     def scale(self, mpp: float, *, allow_upsampling: bool = False) -> Scale:
         """Choose the coarsest level that is fine enough for windows of mpp µm/px.

@@ -7,13 +7,28 @@ from pathlib import Path
 from ..storage import SpacingError, format_location
 from .readers import Pyramid
 
-__all__ = ["choose_mpp", "describe_unlikely_mpp", "read_file_mpp", "warn_of_unlikely_mpp"]
+__all__ = [
+    "SNAP",
+    "choose_mpp",
+    "describe_unlikely_mpp",
+    "is_same_mpp",
+    "read_file_mpp",
+    "warn_of_unlikely_mpp",
+]
 
 logger = logging.getLogger(__name__)
 
+SNAP = 0.03  # a level within 3 % of the requested µm/px is read without resampling
+SAME_MPP = (1 + SNAP) / (1 - SNAP) - 1  # two slides may snap to opposite sides
 PLAUSIBLE_MPP = (0.02, 40.0)  # outside this range a number is a mistake in units
 SCANNER_MPP = (0.1, 2.0)  # from 100X with oil to about 5X
 UNEQUAL_MPP = 0.05  # a larger difference between µm/px in x and in y is an error of the file
+
+
+def is_same_mpp(one: float, other: float) -> bool:
+    """Return True if windows at these two scales (µm/px) can come from one requested scale: a slide
+    is read at a level of its own that is up to 3 % finer or coarser."""
+    return max(one, other) / min(one, other) - 1 <= SAME_MPP + 1e-9
 
 
 def choose_mpp(

@@ -6,6 +6,7 @@ never tried again.
 
 import logging
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -79,6 +80,19 @@ class SlideTiles:
         self._cache = cache or TileCache(CACHE_BYTES)
         self.unreadable: dict[tuple[int, int, int], UnreadableTile] = {}
         """By (level, row, column)."""
+        self._seconds = 0.0
+
+    @property
+    def read_seconds(self) -> float:
+        """Time in which bytes of tiles were read, of all threads together; 0 for a reader that does
+        not tell it."""
+        return getattr(self._reader, "read_seconds", 0.0)
+
+    @property
+    def decode_seconds(self) -> float:
+        """Time in which tiles were decoded, of all threads together, with that of reading them
+        where the reader does not tell it."""
+        return self._seconds - self.read_seconds
 
     def level(self, number: int, *, cached: bool = True) -> TiledImage:
         """One level; cached where tiles will be asked for more than once."""
@@ -123,10 +137,14 @@ class SlideTiles:
     def _fetch(self, level: int, row: int, column: int) -> np.ndarray | None:
         if (level, row, column) in self.unreadable:
             return None
+        start = time.perf_counter()
         try:
             return self._reader.tile(level, row, column)
         except UnreadableRegionError:
             return self._retry(level, row, column)
+        finally:
+            with self._lock:
+                self._seconds += time.perf_counter() - start
 
     def _retry(self, level: int, row: int, column: int) -> np.ndarray | None:
         try:

@@ -204,6 +204,13 @@ class HeatmapFolder:
             absence=absence,
         )
 
+    def load_heatmap(self, slide: str) -> Heatmap | None:
+        """Return the heatmap of a slide; None where there is none that can be used."""
+        try:
+            return Heatmap.load(self.path / slide / "heatmap.zarr")
+        except GigaslideError:
+            return None
+
     def identify_inputs(self, slide: CohortSlide) -> dict[str, Any]:
         """Identities of the files of a slide's prediction, for the recipe."""
         folder = self.path / slide.id
@@ -318,6 +325,9 @@ class GivenDetections:
             outside=() if found is None else found.list_outside(slide_size),
             notes=notes,
         )
+
+    def load_heatmap(self, slide: str) -> None:
+        """Return None: detections have no heatmap."""
 
     def identify_inputs(self, slide: CohortSlide) -> dict[str, Any]:
         if self.files.is_table:

@@ -148,14 +148,16 @@ def count_cohort(results: Sequence[SlideResult], *, without_picture: int) -> dic
     for result in used:
         cells.update(result.cells or {})
     lost = cells[CellStatus.UNREADABLE] + cells[CellStatus.FAILED]
-    tissue = cells[CellStatus.SCORED] + lost
+    scored = cells[CellStatus.SCORED] + cells[CellStatus.FIRST_PASS]
+    tissue = scored + lost
     return {
         "slides": len(results),
         "in_figures": len(used),
         "excluded": len(results) - len(used),
         "patients": len({r.slide.patient for r in used if r.slide.patient}) or None,
         "statuses": dict(Counter(str(result.status) for result in results)),
-        "cells_scored": cells[CellStatus.SCORED],
+        "cells_scored": scored,
+        "cells_first_pass": cells[CellStatus.FIRST_PASS],
         "cells_background": cells[CellStatus.BACKGROUND],
         "cells_unreadable": cells[CellStatus.UNREADABLE],
         "cells_failed": cells[CellStatus.FAILED],
@@ -194,7 +196,8 @@ def list_slides(
 
 def _slide(result: SlideResult, note: str, threshold: float) -> dict[str, Any]:
     slide, cells, patches, matches = result.slide, result.cells, result.patches, result.matches
-    tissue = 0 if cells is None else cells[CellStatus.SCORED] + result.unscored_cells
+    scored = None if cells is None else cells[CellStatus.SCORED] + cells[CellStatus.FIRST_PASS]
+    tissue = (scored or 0) + result.unscored_cells
     return {
         "slide": slide.id,
         "label": slide.label,
@@ -213,6 +216,7 @@ def _slide(result: SlideResult, note: str, threshold: float) -> dict[str, Any]:
         "lesions_found_from_threshold": matches and matches.hits_from(threshold),
         "false_positives_from_threshold": matches and int(matches.is_false_from(threshold).sum()),
         **{f"cells_{s.name.lower()}": None if cells is None else cells[s] for s in CellStatus},
+        "cells_scored": scored,  # those of a first pass among them
         "tumor_cells_scored": None if patches is None else int(patches.is_tumor.sum()),
         "tumor_cells_not_scored": None if patches is None else patches.tumor_not_scored,
         "unreadable_share": result.unscored_cells / tissue if tissue else None,

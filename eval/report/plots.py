@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "LINES",
     "draw_calibration",
     "draw_froc",
     "draw_frocs",
     "draw_precision_recall",
     "draw_rocs",
+    "line_style",
+    "styled_plot",
     "to_svg",
 ]
 
@@ -56,7 +59,7 @@ STYLE: list[Any] = ["default", OURS]
 
 def draw_rocs(curves: Mapping[str, Roc], *, height: float = 5.0) -> Figure:
     """Draw ROC curves in one square; height is the figure's, in inches."""
-    with _plot(height=height) as (figure, axes):
+    with styled_plot(height=height) as (figure, axes):
         axes.plot([0, 1], [0, 1], **CHANCE, label="chance")
         for (name, curve), line in zip(curves.items(), cycle(LINES), strict=False):
             if curve.auc is None:
@@ -64,7 +67,7 @@ def draw_rocs(curves: Mapping[str, Roc], *, height: float = 5.0) -> Figure:
                 continue
             keep = np.unique(np.linspace(0, len(curve.threshold) - 1, POINTS).astype(np.int64))
             x, y = curve.false_positive_rate[keep], curve.true_positive_rate[keep]
-            style = _style(line, f"{name}: AUC {curve.auc:.3f}")
+            style = line_style(line, f"{name}: AUC {curve.auc:.3f}")
             axes.plot(x, y, **style, linewidth=1.8, clip_on=False)
         axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal", title="ROC")
         axes.set(xlabel="1 − specificity", ylabel="sensitivity")
@@ -74,7 +77,7 @@ def draw_rocs(curves: Mapping[str, Roc], *, height: float = 5.0) -> Figure:
 def draw_frocs(curves: Mapping[str, Froc], rates: np.ndarray, *, height: float = 4.8) -> Figure:
     """Draw FROC curves of several models over (R,) false positives per slide, on a log axis; height
     is the figure's, in inches."""
-    with _plot(height=height) as (figure, axes):
+    with styled_plot(height=height) as (figure, axes):
         for (name, froc), line in zip(curves.items(), cycle(LINES), strict=False):
             _draw_curve(axes, froc, rates, words=name, line=line)
         _finish_froc(axes, next(iter(curves.values())), rates)
@@ -87,7 +90,7 @@ def draw_froc(
     """Draw lesion sensitivity over false positives per slide, on a log axis, with the points of the
     score."""
     froc, band = figures.froc["gigaslide"].curve, figures.froc_band
-    with _plot(height=5.4) as (figure, axes):
+    with styled_plot(height=5.4) as (figure, axes):
         if froc.undefined:
             _write(axes, f"not defined: {froc.undefined}")
         else:
@@ -125,7 +128,7 @@ def _draw_curve(
     at = np.searchsorted(reached, rates[[0, -1]], side="right") - 1
     x = np.concatenate([rates[:1], reached[at[0] + 1 : at[1] + 1], rates[-1:]])
     y = np.concatenate([best[at[:1]], best[at[0] + 1 : at[1] + 1], best[at[1:]]])
-    style = _style(line, f"{words}: score {froc.score:.3f}")
+    style = line_style(line, f"{words}: score {froc.score:.3f}")
     axes.step(x, y, where="post", **style, linewidth=1.8, clip_on=False)
 
 
@@ -170,14 +173,14 @@ def draw_precision_recall(
     curve: PrecisionRecall, *, tumor_share: float | None, average: float | None
 ) -> Figure:
     """Draw precision over recall of the slide score, as steps, and the share of tumour slides."""
-    with _plot() as (figure, axes):
+    with styled_plot() as (figure, axes):
         if not len(curve.threshold) or average is None:
             _write(axes, "not defined with slides of one class")
         else:
             # Of thresholds with one recall, the highest has the best precision.
             recall, first = np.unique(curve.recall[::-1], return_index=True)
             precision = curve.precision[::-1][np.append(first[0], first)]
-            style = _style(LINES[0], f"slides: average precision {average:.3f}")
+            style = line_style(LINES[0], f"slides: average precision {average:.3f}")
             x = np.append(0.0, recall)
             axes.step(x, precision, where="pre", **style, linewidth=1.8, clip_on=False)
         if tumor_share is not None:
@@ -192,7 +195,7 @@ def draw_precision_recall(
 
 def draw_calibration(curves: Mapping[str, Calibration]) -> Figure:
     """Draw the share of tumour over the mean score by bin, with Wilson's intervals."""
-    with _plot() as (figure, axes):
+    with styled_plot() as (figure, axes):
         axes.plot([0, 1], [0, 1], **CHANCE, label="perfect calibration")
         for (name, bins), line, mark in zip(curves.items(), LINES, "o^", strict=False):
             filled = bins.count > 0
@@ -207,7 +210,7 @@ def draw_calibration(curves: Mapping[str, Calibration]) -> Figure:
                 "capsize": 2.5,
                 "elinewidth": 0.9,
                 "clip_on": False,
-                **_style(line, f"{name}: Brier score {bins.brier:.3f}"),
+                **line_style(line, f"{name}: Brier score {bins.brier:.3f}"),
             }
             axes.errorbar(x, y, reach, **style)
         axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", title="Calibration")
@@ -230,7 +233,7 @@ def to_svg(figure: Figure) -> str:
 
 
 @contextmanager
-def _plot(*, height: float = 5.0) -> Iterator[tuple[Figure, Axes]]:
+def styled_plot(*, height: float = 5.0) -> Iterator[tuple[Figure, Axes]]:
     """An empty plot in our style; it gets its legend at the end."""
     import matplotlib.style
     from matplotlib.figure import Figure  # takes half a second, and --help must not wait
@@ -245,14 +248,14 @@ def _plot(*, height: float = 5.0) -> Iterator[tuple[Figure, Axes]]:
             figure.legend(loc="outside lower left", frameon=False, fontsize=8.5)
 
 
-def _style(line: tuple[str, Any], words: str) -> dict[str, Any]:
+def line_style(line: tuple[str, Any], words: str) -> dict[str, Any]:
     """Colour, dashes and a label that matplotlib shows: it skips labels that begin with "_"."""
     label = f" {words}" if words.startswith("_") else words
     return {"color": line[0], "linestyle": line[1], "label": label}
 
 
 def _draw_undefined(axes: Axes, name: str, reason: str, line: tuple[str, Any]) -> None:
-    axes.plot([], [], **_style(line, f"{name}: not defined ({reason})"))
+    axes.plot([], [], **line_style(line, f"{name}: not defined ({reason})"))
 
 
 def _write(axes: Axes, words: str) -> None:

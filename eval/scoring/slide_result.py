@@ -88,6 +88,8 @@ class SlideResult:
     notes: tuple[str, ...] = ()
     score: float | None = None
     """Slide score; 0.0 on a slide without tissue."""
+    is_scored_whole: bool = False
+    """The score is what a model gave the slide as a whole, not its highest probability."""
     threshold: float = UNCHOSEN_THRESHOLD
     """Operating point of the model: a slide or detection with at least that probability is called
     tumour."""
@@ -192,6 +194,7 @@ def score_slide(
         reason=prediction.absence,
         notes=tuple(_list_notes(slide, prediction, truth, patches)),
         score=prediction.score,
+        is_scored_whole=heatmap is not None and heatmap.whole_slide_score is not None,
         threshold=settings.threshold,
         cells=None if heatmap is None else {status: heatmap.count(status) for status in CellStatus},
         patches=patches,

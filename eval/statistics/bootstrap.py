@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 
 from ...storage import format_count, pluralise
 
-__all__ = ["SLACK", "Estimate", "Resampling", "Statistic"]
+__all__ = ["SLACK", "Draws", "Estimate", "Resampling", "Statistic"]
 
 SLACK = 1e-12  # rounding error of one figure summed in several orders
 MOST_UNDEFINED = 0.1  # share of resamples; beyond it the defined ones are a selection
@@ -93,6 +93,17 @@ class Resampling:
     def normal_units(self) -> int:
         return int((~self.has_tumor).sum())
 
+    @property
+    def fewest_units(self) -> int:
+        """Patients (or slides) with a slide of the class that fewer have; one may have both."""
+        with_normal = len(np.unique(self.unit_of[self.is_normal]))
+        return min(self.tumor_units, with_normal)
+
+    @property
+    def is_large_enough(self) -> bool:
+        """False with fewer than ten patients (or slides) of a class: too few for a p-value."""
+        return self.fewest_units >= FEW_UNITS
+
     @classmethod
     def draw(
         cls,
@@ -131,7 +142,7 @@ class Resampling:
     @cached_property
     def caution(self) -> str:
         """A warning where few patients or slides were drawn; empty where there are enough."""
-        kinds = {"with tumour": self.tumor_units, "without": self.normal_units}
+        kinds = {"with tumour": self.tumor_units, "without tumour": self.normal_units}
         few = [f"{n} {self.unit} {kind}" for kind, n in kinds.items() if n < FEW_UNITS]
         if not few or not len(self.weights):
             return ""

@@ -12,23 +12,13 @@ from ...storage import ScoreError
 from ..scoring.matching import reaches
 from ..scoring.slide_result import Exclusion, SlideResult, list_exclusions
 from ..settings import EvaluateSettings
+from .agreement import HeatmapAgreement
 from .bootstrap import SLACK, Estimate, Resampling, Statistic
+from .paired import Difference, adjust_holm, subtract
 from .resampled import draw_resamples, list_statistics
+from .seconds import Seconds
 
-__all__ = ["Difference", "ModelComparison", "compare", "list_disagreements"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One figure of the first model less that of the second."""
-
-    first: Estimate
-    second: Estimate
-    difference: Estimate
-    p_value: float | None
-    """Two-sided p-value by randomisation: how often swapping the two models' predictions at random,
-    patient by patient (slide by slide without patients), gives at least this difference. None
-    without resamples."""
+__all__ = ["ModelComparison", "adjust_for_models", "compare", "list_disagreements"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +27,17 @@ class ModelComparison:
 
     names: tuple[str, str]
     differences: dict[str, Difference]
-    """By the name of the figure."""
+    """By the name of the figure. p-values are two-sided, by randomisation: how often swapping the
+    two models' predictions at random, patient by patient (slide by slide without patients), gives
+    at least this difference. None without resamples."""
     slides: tuple[str, ...]
     exclusions: tuple[Exclusion, ...]
     """Slides that one of the two models cannot be scored on, or has no prediction for."""
     resampling: Resampling
+    heatmaps: HeatmapAgreement | None = None
+    """Agreement of the heatmaps, if both models have any of the same cells."""
+    seconds: Seconds | None = None
+    """Time that each model took for its predictions, if both say it."""
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -58,6 +54,8 @@ class ModelComparison:
                 "units_without": self.resampling.normal_units,
             },
             "caution": self.resampling.caution,
+            "heatmaps": self.heatmaps and asdict(self.heatmaps),
+            "seconds": self.seconds and {**asdict(self.seconds), "ratio": self.seconds.ratio},
         }
 
     def table(self) -> pd.DataFrame:
@@ -71,6 +69,7 @@ class ModelComparison:
                     **{k: v for k, v in asdict(one.difference).items() if k != "value"},
                     "difference": one.difference.value,
                     "p_value": one.p_value,
+                    "p_holm": one.p_holm,
                 }
                 for name, one in self.differences.items()
             ]
@@ -167,7 +166,7 @@ def _subtract(
         }
     a, b = resampling.evaluate(one), resampling.evaluate(two)
     first, second = resampling.estimate_all(one, a), resampling.estimate_all(two, b)
-    values, resampled = a.value - b.value, a.resampled - b.resampled
+    differences = subtract(a, b, resampling)
     by_chance = both.compute(np.concatenate([1 - swaps, swaps], axis=1)) - both.compute(
         np.concatenate([swaps, 1 - swaps], axis=1)
     )
@@ -175,8 +174,8 @@ def _subtract(
         name: Difference(
             first=first[name],
             second=second[name],
-            difference=resampling.estimate(values[k], resampled[:, k]),
-            p_value=_p_value(float(values[k]), by_chance[:, k]),
+            difference=differences[k][0],
+            p_value=_p_value(differences[k][0].value, by_chance[:, k]),
         )
         for k, name in enumerate(one.names)
     }
@@ -193,10 +192,34 @@ def _explain(names: tuple[str, str], found: Difference) -> Difference:
     return replace(found, difference=replace(found.difference, undefined=reason))
 
 
-def _p_value(difference: float, by_chance: np.ndarray) -> float | None:
-    if not len(by_chance) or np.isnan(difference) or np.isnan(by_chance).any():
+def _p_value(difference: float | None, by_chance: np.ndarray) -> float | None:
+    if not len(by_chance) or difference is None or np.isnan(by_chance).any():
         return None
     return float(((np.abs(by_chance) >= abs(difference) - SLACK).sum() + 1) / (len(by_chance) + 1))
+
+
+def adjust_for_models(comparisons: Sequence[ModelComparison]) -> list[ModelComparison]:
+    """Adjust the p-values of each figure for the number of models that were compared."""
+    names = dict.fromkeys(name for one in comparisons for name in one.differences)
+    adjusted = {
+        name: adjust_holm(
+            [
+                one.differences[name].p_value if name in one.differences else None
+                for one in comparisons
+            ]
+        )
+        for name in names
+    }
+    return [
+        replace(
+            one,
+            differences={
+                name: replace(found, p_holm=adjusted[name][index])
+                for name, found in one.differences.items()
+            },
+        )
+        for index, one in enumerate(comparisons)
+    ]
 
 
 def list_disagreements(

@@ -10,10 +10,11 @@ import numpy as np
 
 from ...cohort import CohortSlide
 from ...storage import SettingsError, fold_name
+from ...wsi import LESION_SIZES
 from ..scoring.matching import PooledMatches, reaches
 from ..scoring.slide_result import SlideResult
 from ..settings import EvaluateSettings
-from ..truth.measures import CLASSES, SIZES
+from ..truth.measures import CLASSES
 from .bootstrap import SLACK, Estimate, Resampling
 from .froc import DEFINITIONS, OURS, Froc, froc_curve, resample_sensitivity
 from .resampled import draw_resamples, list_statistics, pool_matches, pool_patches, pool_scores
@@ -194,7 +195,7 @@ def _area(curve: PrecisionRecall) -> float:
 
 
 def _count_sizes(slides: Sequence[SlideResult]) -> SizeCounts:
-    counts: dict[str, Counter[str]] = {size: Counter() for size in SIZES}
+    counts: dict[str, Counter[str]] = {size: Counter() for size in LESION_SIZES}
     table = np.zeros((len(CLASSES), 2), np.int64)
     for result in slides:
         if result.true_class and result.score is not None:
@@ -203,7 +204,7 @@ def _count_sizes(slides: Sequence[SlideResult]) -> SizeCounts:
         if result.lesions is None or result.matches is None:
             continue
         best = result.matches.best
-        for size in SIZES:
+        for size in LESION_SIZES:
             its = best[result.lesions.size == size]
             found = int((~np.isnan(its)).sum())
             called = int(reaches(its, result.threshold).sum())

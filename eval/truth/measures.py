@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["CLASSES", "MACRO_UM", "SIZES", "LesionMeasures", "LesionRule"]
+from ...wsi import LESION_SIZES, MACRO_UM
 
-SIZES = ("itc", "micro", "macro")
-"""From small to large: isolated tumour cells, micrometastasis, macrometastasis (over 2 mm)."""
-CLASSES = ("negative", *SIZES)
+__all__ = ["CLASSES", "LesionMeasures", "LesionRule"]
+
+CLASSES = ("negative", *LESION_SIZES)
 """Classes of a slide by its largest metastasis."""
-MACRO_UM = 2000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +57,6 @@ class LesionMeasures:
 
     @property
     def size(self) -> np.ndarray:
-        """(L,) str of `SIZES`, by the longest axis less the growth (Bándi et al. 2019)."""
+        """(L,) str of `LESION_SIZES`, by the longest axis less the growth (Bándi et al. 2019)."""
         is_macro = self.major_axis_um - 2 * self.rule.growth_um > MACRO_UM
         return np.where(self.is_itc, "itc", np.where(is_macro, "macro", "micro"))

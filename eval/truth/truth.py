@@ -82,7 +82,8 @@ class Truth:
         if annotation is None:
             return cls(unjudged="" if slide.label == "normal" else NOT_OUTLINED)
         if annotation.tumor.is_empty:
-            return cls(tumor=annotation.tumor)
+            nothing = cls(tumor=annotation.tumor)
+            return nothing.in_part() if slide.label == "tumor" else nothing
         outlines = [
             (outline.name, outline.polygon)
             for outline in annotation.outlines

@@ -25,7 +25,7 @@ from .origin import AnnotationOrigin, find_offset
 from .repair import polygons_in, repair
 from .shapes import Outline
 
-__all__ = ["DEFAULT_GROUPS", "Annotation", "GroupMeaning"]
+__all__ = ["DEFAULT_GROUPS", "Annotation", "GroupMeaning", "is_region"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,12 @@ DEFAULT_GROUPS: Mapping[str, GroupMeaning] = MappingProxyType(
 )
 
 
+def is_region(group: str) -> bool:
+    """Tell whether a class is that of regions in which a person looked at everything: Region*, as
+    in QuPath, or one that begins with region."""
+    return group.casefold().startswith("region")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
     """All outlines of one slide; `groups` maps each group's name to its meaning, ignoring case."""
@@ -79,6 +85,14 @@ class Annotation:
     def tumor(self) -> MultiPolygon:
         """Union of the tumour groups minus the exclusions, level-0 px; empty if none is drawn."""
         return polygons_in(self._union("tumor").difference(self._union("exclusion")))
+
+    @cached_property
+    def regions(self) -> MultiPolygon:
+        """Union of the outlines of the class Region*, level-0 px: where a person looked at
+        everything, if that is not the whole slide."""
+        return polygons_in(
+            shapely.union_all([o.polygon for o in self.outlines if is_region(o.group)])
+        )
 
     def is_tumor(self, outline: Outline) -> bool:
         """Tell whether the outline's group means tumour; an unknown group does not."""

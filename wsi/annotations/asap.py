@@ -41,9 +41,9 @@ def read(root: Element, path: Path) -> list[Outline]:
     return outlines
 
 
-def write(outlines: Sequence[Outline]) -> bytes:
+def write(outlines: Sequence[Outline], dots: Sequence[tuple[str, float, float]] = ()) -> bytes:
     """Write an ASAP file with holes as polygons of group _2, which CAMELYON16 and `read` cut out of
-    the tumour.
+    the tumour. dots: (name, x, y), level-0 px, of no group.
 
     See `separate_holes` for outlines inside holes.
     """
@@ -54,6 +54,8 @@ def write(outlines: Sequence[Outline]) -> bytes:
         for number, hole in enumerate(holes):
             drawn += _ring(f"{outline.name} hole {number}", HOLE_GROUP, hole)
             groups[HOLE_GROUP] = None
+    for name, x, y in dots:
+        drawn += _shape(name, "Dot", "None", [(x, y)])
     # ASAP rejects a file that uses a group without listing it.
     listed = [
         f'    <Group Name={quote(group)} PartOfGroup="None" Color="{_colour(group)}"><Attributes '
@@ -73,8 +75,12 @@ def write(outlines: Sequence[Outline]) -> bytes:
 
 def _ring(name: str, group: str, polygon: Polygon) -> list[str]:
     corners = shapely.get_coordinates(polygon.exterior)[:-1].tolist()
+    return _shape(name, "Polygon", group, corners)
+
+
+def _shape(name: str, kind: str, group: str, corners: Sequence[tuple[float, float]]) -> list[str]:
     return [
-        f'    <Annotation Name={quote(name)} Type="Polygon" PartOfGroup={quote(group)} '
+        f'    <Annotation Name={quote(name)} Type="{kind}" PartOfGroup={quote(group)} '
         f'Color="{_colour(group)}">',
         "      <Coordinates>",
         *(

@@ -5,7 +5,7 @@ import ast
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry, BaseMultipartGeometry
 from ...storage import AnnotationError, format_count
 from .shapes import Outline, check_coordinates, warn_of_open_shapes
 
-__all__ = ["read", "write"]
+__all__ = ["kind_without_region", "read", "write"]
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +80,9 @@ def read(content: bytes, path: Path) -> list[Outline]:
     outlines, left_out, open_shapes = [], Counter(), []
     for number, feature in enumerate(_features(plain, path)):
         properties = feature.get("properties") or {}
-        kind = _object_type(feature, properties)
-        if kind in _NO_REGIONS:
-            left_out[_NO_REGIONS[kind]] += 1
+        kind = kind_without_region(feature)
+        if kind:
+            left_out[kind] += 1
             continue
         group = _class_name(properties, path)
         name = str(properties.get("name") or f"{group or 'annotation'} {number}")
@@ -137,10 +137,15 @@ def _describe_other(geometry: dict) -> str:
     return f"JSON with the keys {keys}, {expected}"
 
 
-def _object_type(feature: dict, properties: dict) -> str:
+def kind_without_region(feature: Mapping[str, Any]) -> str:
+    """Return what a feature of QuPath is that outlines no region, such as "cell" or "TMA core";
+    empty for an annotation and for features of other programs."""
+    properties = feature.get("properties")
+    own = properties if isinstance(properties, dict) else {}
     # QuPath 0.2 wrote the type as the feature's id, such as PathCellObject.
-    stated = properties.get("objectType") or properties.get("object_type") or feature.get("id")
-    return str(stated).casefold().removeprefix("path").removesuffix("object")
+    stated = own.get("objectType") or own.get("object_type") or feature.get("id")
+    kind = str(stated).casefold().removeprefix("path").removesuffix("object")
+    return _NO_REGIONS.get(kind, "")
 
 
 def _class_name(properties: dict, path: Path) -> str:

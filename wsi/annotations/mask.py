@@ -4,8 +4,7 @@ A mask is read in strips, so memory is bounded. rasterio's `features.shapes` giv
 polygons, 753 of 753, in about our time, and near MOST_CORNERS in a sixth of it. It would need the
 whole mask in memory and 108 MB more packages (benchmarks/rasterising.py).
 
-Frames: mask px (row, column) of one level; lattice points are the corners of px, (0, 0) the top
-left of the mask; outlines are in level-0 px of the slide.
+Frames: mask px (row, column) of one level; outlines are in level-0 px of the slide.
 """
 
 import logging
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
 import tifffile
 from shapely.affinity import translate
 
@@ -25,6 +23,7 @@ from ..readers import open_tiff
 from ..slide_frame import SlideFrame
 from .origin import AnnotationOrigin
 from .shapes import Outline
+from .trace import corners_of, polygonise
 
 __all__ = ["invert_white_is_zero", "read"]
 
@@ -77,7 +76,7 @@ def read(path: Path, frame: SlideFrame | None, origin: AnnotationOrigin = "") ->
     outlines = []
     for value, found in sorted(corners.items()):
         group = "binary-1" if list(corners) == [1] else f"mask-{value}"
-        for number, polygon in enumerate(_to_polygons(found, scale)):
+        for number, polygon in enumerate(polygonise(found, scale)):
             if part:
                 polygon = translate(polygon, part.x, part.y)
             outlines.append(Outline(name=f"{group} {number}", group=group, polygon=polygon))
@@ -263,7 +262,7 @@ def _refuse_inverted_labels(page: Any, path: Path, values: set[int]) -> None:
 
 
 def _find_corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, np.ndarray] | None:
-    """Find the lattice points where the outline of a value turns; see `_corners_of`.
+    """Find the lattice points where the outline of a value turns; see `corners_of`.
 
     Returns them by value; None if there are more than MOST_CORNERS.
     """
@@ -278,7 +277,7 @@ def _find_corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, np.ndar
                 f"{path}: more than {MOST_VALUES} values; give a label mask, not a picture"
             )
         for value in sorted(values):
-            points = _corners_of(rows == value)
+            points = corners_of(rows == value)
             points[0] += top
             found.setdefault(int(value), []).append(points)
             count += points.shape[1]
@@ -286,35 +285,3 @@ def _find_corners(blocks: Iterator[np.ndarray], path: Path) -> dict[int, np.ndar
             return None
         top += len(block)
     return {value: np.concatenate(parts, axis=1) for value, parts in found.items()}
-
-
-def _corners_of(inside: np.ndarray) -> np.ndarray:
-    """(4, N) int64: row and column of lattice points, is_double, is_inside.
-
-    is_double is 1 where two px of the value meet diagonally, so that two outlines turn there;
-    is_inside is 1 where the px right of and below the point has the value.
-    """
-    a, b, c, d = inside[:-1, :-1], inside[:-1, 1:], inside[1:, :-1], inside[1:, 1:]
-    double = (a == d) & (b == c) & (a != b)
-    row, column = np.nonzero((a ^ b ^ c ^ d) | double)
-    return np.stack([row, column, double[row, column], d[row, column]]).astype(np.int64)
-
-
-def _to_polygons(corners: np.ndarray, scale: tuple[float, float]) -> list[shapely.Polygon]:
-    """Polygonise the corners of one value; edges join corners in pairs, along rows and along
-    columns."""
-    corner_row, corner_column, is_double, is_inside = corners
-    row, column = np.repeat(corners[:2], 1 + is_double, axis=1)
-    points = np.stack([column, row], axis=1).astype(np.float64)
-    edges = [points[np.lexsort(keys)].reshape(-1, 2, 2) for keys in ((column, row), (row, column))]
-    lines = np.asarray(shapely.linestrings(np.concatenate(edges)), object)
-    faces = shapely.get_parts(shapely.polygonize(lines))
-    # A face is a piece or a hole; the px below right of its topmost, leftmost corner decides.
-    vertex, face = shapely.get_coordinates(shapely.get_exterior_ring(faces), return_index=True)
-    order = np.lexsort((vertex[:, 0], vertex[:, 1], face))
-    x, y = vertex[order[np.unique(face[order], return_index=True)[1]]].astype(np.int64).T
-    wide = int(column.max()) + 1
-    key = corner_row * wide + corner_column
-    sorting = np.argsort(key)
-    is_piece = is_inside[sorting[np.searchsorted(key, y * wide + x, sorter=sorting)]] > 0
-    return list(shapely.transform(faces[is_piece], lambda xy: xy * scale))

@@ -2,6 +2,8 @@
 twice."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +93,9 @@ class TiffReader:
         self._source = source
         self.levels = tuple(levels)
         self.pyramid = pyramid
+        self.read_seconds = 0.0
+        """Time in which bytes of tiles were read, of all threads together."""
+        self._lock = threading.Lock()
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
         stored = self.levels[level]
@@ -101,7 +106,7 @@ class TiffReader:
         if length > LARGEST_TILE_BYTES:
             raise UnreadableRegionError(f"its TIFF directory states {length} bytes")
         try:
-            content = self._source.read(int(stored.offsets[index]), length)
+            content = self._read(int(stored.offsets[index]), length)
             if len(content) < length:
                 raise UnreadableRegionError(
                     f"the file ends {length - len(content)} bytes before the tile does"
@@ -111,6 +116,13 @@ class TiffReader:
             raise
         except Exception as error:  # a dozen decoders, each with its own errors
             raise UnreadableRegionError(str(error) or repr(error)) from error
+
+    def _read(self, offset: int, length: int) -> bytes:
+        start = time.perf_counter()
+        content = self._source.read(offset, length)
+        with self._lock:
+            self.read_seconds += time.perf_counter() - start
+        return content
 
     def reopen(self) -> None:
         self._source.reopen()

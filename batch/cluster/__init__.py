@@ -1,0 +1,1 @@
+"""Workers of Dask and jobs of queueing systems."""

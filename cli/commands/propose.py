@@ -1,0 +1,28 @@
+"""`gigaslide propose`."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ...annotate import Deal, ProposeSettings
+from ...cohort import Cohort
+from ..annotation_stages import propose_stage
+from ..options import AnnotationsFolder, CohortFile, Heatmaps
+
+__all__ = ["propose"]
+
+
+def propose(
+    cohort: CohortFile,
+    directory: AnnotationsFolder,
+    *,
+    predictions: Heatmaps,
+    settings: Annotated[ProposeSettings, Parameter(name="*")] = ProposeSettings(),
+    deal: Deal = Deal(),
+) -> int:
+    """Outline what a model found, as versions for people to correct: polygons with holes.
+
+    A slide of which a person saved a version is left alone. Nothing is accepted by itself: stages
+    use a proposal only after a person accepted it.
+    """
+    return propose_stage(Cohort.load(cohort), directory, predictions, settings, deal)

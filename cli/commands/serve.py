@@ -1,0 +1,52 @@
+"""`gigaslide serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ...cohort import Cohort
+from ...serve import ServerSettings
+from ..job_stages import serve_stage
+
+__all__ = ["serve"]
+
+
+def serve(
+    models: Annotated[
+        tuple[Path, ...],
+        Parameter(
+            help="Model folder made by gigaslide train, or a folder of several. Repeatable; jobs "
+            "name a model by its folder's name."
+        ),
+    ],
+    *,
+    cohort: Annotated[
+        Path | None,
+        Parameter(
+            group="Jobs", help="Cohort CSV whose slides jobs may name by id. Others are uploaded."
+        ),
+    ] = None,
+    out: Annotated[
+        Path, Parameter(group="Jobs", help="Folder for uploads and results; finished jobs stay.")
+    ] = Path("jobs"),
+    upload_gb: Annotated[
+        float, Parameter(group="Jobs", help="Largest slide that may be uploaded (GB).")
+    ] = 8.0,
+    architecture: Annotated[
+        str,
+        Parameter(
+            group="Jobs",
+            help="Module and function (module:function) of a network of your own, as given to "
+            "gigaslide train.",
+        ),
+    ] = "",
+    settings: Annotated[ServerSettings, Parameter(name="*")] = ServerSettings(),
+) -> int:
+    """Offer models as an API: a slide goes in, a heatmap, detections and outlines come out.
+
+    Prints a link with a token, which every request needs. One job is computed at a time, in a
+    process that keeps the models loaded; further ones wait. docs/serve.md has examples.
+    """
+    slides = Cohort(slides=()) if cohort is None else Cohort.load(cohort)
+    return serve_stage(models, slides, out, round(upload_gb * 1e9), settings, architecture)

@@ -1,0 +1,149 @@
+"""`gigaslide train`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ...batch import BatchSettings
+from ...cohort import Quality
+from ...patching import TileSettings
+from ...storage import SettingsError, parse_location
+from ...training import BagLabels, BagSettings, RegionSettings, TrainSettings
+from ..annotation_stages import load_cohort
+from ..feature_training import check_feature_options, train_on_features
+from ..from_slides import check_where, train_from_slides
+from ..options import Annotations, Batch
+from ..region_training import refuse_options_of_patches, train_on_regions
+from ..stages import train_stage
+from ..train_job import is_trained_here, train_in_job
+
+__all__ = ["train"]
+
+FEATURES = "Learning from features"
+
+
+def train(
+    store: Annotated[
+        str,
+        Parameter(
+            help="Patch store: a folder, s3://… or gs://…. With --from-slides: the cohort CSV. "
+            "With --labels: the folder made by gigaslide features. With --task regions: the cohort "
+            "CSV."
+        ),
+    ],
+    model: Annotated[Path, Parameter(help="Model folder to make, or to continue.")],
+    *,
+    settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
+    from_slides: Annotated[
+        bool,
+        Parameter(
+            group="Straight from slides",
+            negative="",
+            help="Read the patches from the slides of a cohort; no store is made. They are those "
+            "that gigaslide tile would store by the options --tile.….",
+        ),
+    ] = False,
+    validation_slides: Annotated[
+        Path | None,
+        Parameter(
+            group="Validation",
+            help="Cohort CSV whose validation slides --validate-slides-every predicts. With "
+            "--from-slides it is the same cohort.",
+        ),
+    ] = None,
+    labels: Annotated[
+        BagLabels | None,
+        Parameter(
+            group="Training",
+            help="Learn from features, with --cohort. slides: from one label for each slide, by "
+            "attention; windows: from one for each window, by the outlines.",
+        ),
+    ] = None,
+    cohort: Annotated[
+        Path | None,
+        Parameter(
+            group=FEATURES,
+            help="Cohort CSV with labels, patients and splits of the slides. Needed with --labels.",
+        ),
+    ] = None,
+    quality: Annotated[
+        Quality | None,
+        Parameter(
+            group=FEATURES,
+            help="Quality of the training slides, by the cohort's column quality. Validation "
+            "slides are strong ones. Default: all slides.",
+        ),
+    ] = None,
+    bags: BagSettings = BagSettings(),
+    task: Annotated[
+        Literal["patches", "regions"],
+        Parameter(
+            group="Training",
+            help="What the network scores. patches: windows as a whole; regions: every px, learnt "
+            "from outlines on a few slides, read straight from the slides.",
+        ),
+    ] = "patches",
+    regions: RegionSettings = RegionSettings(),
+    tile: TileSettings = TileSettings(),
+    annotations: Annotations = None,
+    batch: Batch = BatchSettings(),
+) -> int:
+    """Train a model on a patch store, straight from slides, or on features: best and last weights,
+    a card and the training curve. With --cluster slurm, all of it runs as one job.
+
+    With --labels, three small networks learn from the features of windows, in seconds to minutes;
+    --members gives another number.
+
+    With --task regions, a U-Net learns outlined regions, from the cohort's annotations or those of
+    --annotations. gigaslide predict then segments whole slides, as a heatmap.
+    """
+    if task == "regions":
+        if labels is not None or cohort is not None or from_slides or validation_slides is not None:
+            raise SettingsError(
+                "--task regions: takes the cohort in place of the store; leave out --labels, "
+                "--cohort, --from-slides and --validation-slides"
+            )
+        refuse_options_of_patches(settings, tile, batch)
+        return train_on_regions(load_cohort(Path(store), annotations), model, regions, settings)
+    if regions != RegionSettings():
+        raise SettingsError("--regions.…: are for --task regions; add it, or leave them out")
+    if labels is not None or cohort is not None or bags != BagSettings():
+        slides = check_feature_options(settings, tile, batch, labels=labels, cohort=cohort)
+        bags = BagSettings(**{**bags.model_dump(), "labels": labels})
+        return train_on_features(
+            Path(store),
+            model,
+            load_cohort(slides, annotations).take_quality(quality),
+            bags,
+            settings,
+        )
+    if quality is not None:
+        option = "--tile.quality" if from_slides else "gigaslide tile --quality"
+        raise SettingsError(f"--quality: is for features; give it with {option}, or omit")
+    check_where(tile, batch, from_slides=from_slides)
+    if validation_slides is not None and (from_slides or not settings.validate_slides_every):
+        reason = "--from-slides has its cohort" if from_slides else "give --validate-slides-every"
+        raise SettingsError(f"--validation-slides: {reason}, or leave it out")
+    if from_slides:
+        slides = load_cohort(Path(store), annotations)
+        if batch.cluster:
+            words = ("train", store, str(model), "--from-slides", *_words(annotations))
+            return train_in_job(words, model, settings, batch, tiles=tile)
+        return train_from_slides(slides, model, settings, tile, batch)
+    if annotations is not None and validation_slides is None:
+        raise SettingsError(
+            "--annotations: the store has its patches already; give it to gigaslide tile, or omit"
+        )
+    slides = None if validation_slides is None else load_cohort(validation_slides, annotations)
+    if batch.cluster and not is_trained_here(store, model, settings, slides):
+        words = ("train", store, str(model))
+        if validation_slides is not None:
+            words += ("--validation-slides", str(validation_slides), *_words(annotations))
+        return train_in_job(words, model, settings, batch)
+    train_stage(parse_location(store, Path()), model, settings, slides=slides)
+    return 0
+
+
+def _words(annotations: Path | None) -> tuple[str, ...]:
+    return () if annotations is None else ("--annotations", str(annotations))

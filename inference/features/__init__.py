@@ -1,0 +1,1 @@
+"""Feature vectors of windows: encoded block by block, imported, exported."""

@@ -1,0 +1,294 @@
+"""A trained network, or several, on tiles: pixels around many cells in, a probability a cell
+out."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...storage import ModelError
+from ...wsi import InputSpec
+from ..card import ModelCard
+from ..ensemble import Ensemble
+from ..predictor import load_converted, load_network
+from ..runtimes.allocator import keep_large_buffers
+from ..runtimes.apart import convert_apart
+from ..runtimes.backend import prepare_keras
+from ..runtimes.converted import find_converted, keep_converted, read_facts
+from ..runtimes.loading import LOADING
+from ..runtimes.probes import draw_tile
+from ..runtimes.registry import (
+    Precision,
+    RuntimeChoice,
+    RuntimeName,
+    StartedRuntime,
+    start_runtime,
+)
+from ..temperature import with_temperature
+from .layout import DenseLayout, cell_steps, least_stride_px
+
+__all__ = [
+    "DenseMember",
+    "DensePredictor",
+    "check_dense",
+    "find_cam_stride",
+    "load_dense_predictor",
+]
+
+PREDICTORS_KEPT = 2  # in memory of one process
+TILES_AT_ONCE = 2
+COMPARED = 2  # cells along the side of the tile that is compared with Keras
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseMember:
+    """Dense form of one network."""
+
+    layout: DenseLayout
+    started: StartedRuntime
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensePredictor:
+    """Probabilities of squares of cells, each computed once over a tile around it."""
+
+    spec: InputSpec
+    steps_px: tuple[int, ...]
+    """Distance of neighbouring cells at each scale, window px."""
+    members: tuple[DenseMember, ...]
+    """One, or the members of an ensemble in the order of `Predictor.members`."""
+    hash: str
+    """`Predictor.hash` of the same models."""
+
+    @property
+    def runtime(self) -> str:
+        """Names of what computes it."""
+        return "+".join(sorted({member.started.name for member in self.members}))
+
+    @property
+    def difference(self) -> float:
+        """See `Predictor.difference`."""
+        return max(member.started.difference for member in self.members)
+
+    @property
+    def tiles_at_once(self) -> int:
+        """Tiles that may be scored at the same time by threads, and are faster so."""
+        return TILES_AT_ONCE if self.runtime == "openvino" else 1
+
+    @property
+    def margin_px(self) -> int:
+        """Px around the patches of a square of cells that a tile has on each side."""
+        return max(member.layout.margin_px for member in self.members)
+
+    @property
+    def shrink(self) -> int:
+        """Least factor by which its networks first shrink their pixels."""
+        return min(member.layout.shrink for member in self.members)
+
+    def tile_px(self, cells: int, scale: int = 0) -> int:
+        """Side of the tile of cells × cells cells at a scale: all their patches, and the
+        margin."""
+        patches_px = self.spec.patch_px + self.steps_px[scale] * (cells - 1)
+        return patches_px + 2 * self.margin_px
+
+    def score_members(self, tiles: Sequence[np.ndarray], cells: int) -> np.ndarray:
+        """Score a square of cells: tiles (T, T, 3) uint8 RGB, one a scale, with T from `tile_px` →
+        (members, cells, cells, classes) float32 in [0, 1].
+
+        Raises:
+            ModelError: tiles of other shapes.
+        """
+        wanted = [(self.tile_px(cells, scale),) * 2 + (3,) for scale in range(len(self.steps_px))]
+        if [tile.shape for tile in tiles] != wanted:
+            raise ModelError(
+                f"{cells} × {cells} cells need tiles of shape {wanted} (rows, columns, RGB), these "
+                f"have {[tile.shape for tile in tiles]}"
+            )
+        return np.stack([self._score(member, tiles, cells) for member in self.members])
+
+    def _score(self, member: DenseMember, tiles: Sequence[np.ndarray], cells: int) -> np.ndarray:
+        layout = member.layout
+        first = self.margin_px + layout.shift_px - layout.halo_features * layout.stride_px
+        parts = []
+        for tile, step_px in zip(tiles, self.steps_px, strict=True):
+            last = first + layout.tile_px(cells, step_px)
+            parts.append(np.ascontiguousarray(tile[None, first:last, first:last]))
+        return np.asarray(member.started.forward(parts), np.float32)[0]
+
+
+def load_dense_predictor(
+    folders: Path | Sequence[Path],
+    *,
+    stride_px: int,
+    runtime: RuntimeName = "auto",
+    threads: int | None = None,
+    precision: Precision = "float32",
+    xla: bool | None = None,
+    is_cam: bool = False,
+) -> DensePredictor:
+    """Load model folders as `load_predictor` does, for cells that lie stride_px apart (window px of
+    the finest scale).
+
+    is_cam: the probability of a cell is that of the one feature in its middle, instead of the mean
+    of the features of its patch: the class activation map, where the classifier is a 1 × 1
+    convolution.
+
+    Raises:
+        ModelError: see `load_predictor`; also for a network that cannot be computed on tiles, and
+            for a distance of cells that is not a whole number of features.
+    """
+    choice = RuntimeChoice(runtime=runtime, threads=threads, precision=precision, xla=xla)
+    ensemble = Ensemble.load(folders)
+    ensemble.check_weights()
+    _refuse_int8(ensemble, precision)
+    with LOADING:
+        return _load(ensemble, ensemble.hash, stride_px, choice, is_cam)
+
+
+def check_dense(
+    ensemble: Ensemble, stride_px: int, choice: RuntimeChoice, *, is_cam: bool = False
+) -> None:
+    """Check that models can be computed on tiles in that way; for OpenVINO, also convert those that
+    never were, which takes up to a minute.
+
+    Raises:
+        ModelError: see `load_dense_predictor`.
+    """
+    _refuse_int8(ensemble, choice.precision)
+    layouts = [
+        _find_layout(folder, card, stride_px, choice, is_cam)
+        for folder, card in zip(ensemble.folders, ensemble.cards, strict=True)
+    ]
+    cell_steps(ensemble.input_spec, stride_px, (layout.stride_px for layout in layouts))
+
+
+def find_cam_stride(ensemble: Ensemble) -> int:
+    """Return the distance of the features of models, px of the finest scale.
+
+    Raises:
+        ModelError: a network that cannot be computed on tiles.
+    """
+    pairs = zip(ensemble.folders, ensemble.cards, strict=True)
+    strides = [_derive_layout(folder, card).stride_px for folder, card in pairs]
+    return least_stride_px(ensemble.input_spec, strides)
+
+
+def _refuse_int8(ensemble: Ensemble, precision: Precision) -> None:
+    if precision == "int8":
+        raise ModelError(
+            f"{', '.join(map(str, ensemble.folders))}: int8 is for whole patches, and a dense "
+            "first pass takes tiles; use --first-pass one-orientation or --mode exact, or another "
+            "--precision"
+        )
+
+
+@lru_cache(maxsize=PREDICTORS_KEPT)
+def _load(
+    ensemble: Ensemble, weights: str, stride_px: int, choice: RuntimeChoice, is_cam: bool
+) -> DensePredictor:
+    keep_large_buffers()
+    members: dict[str, DenseMember] = {}
+    cards = dict(zip(ensemble.folders, ensemble.cards, strict=True))
+    layouts = {
+        folder: _find_layout(folder, card, stride_px, choice, is_cam)
+        for folder, card in cards.items()
+    }
+    strides = (layout.stride_px for layout in layouts.values())
+    steps = cell_steps(ensemble.input_spec, stride_px, strides)
+    for folder, card in cards.items():
+        layout = layouts[folder]
+        name, forward, difference = _start(folder, card, layout, steps, choice, is_cam)
+        scaled = with_temperature(forward, card.temperature)
+        members[card.weights_sha256] = DenseMember(
+            layout=layout, started=StartedRuntime(name, scaled, difference)
+        )
+    return DensePredictor(
+        spec=ensemble.input_spec,
+        steps_px=tuple(steps),
+        members=tuple(members[key] for key in sorted(members)),
+        hash=weights,
+    )
+
+
+def _find_layout(
+    folder: Path, card: ModelCard, stride_px: int, choice: RuntimeChoice, is_cam: bool
+) -> DenseLayout:
+    variant = _variant(stride_px, choice.precision, is_cam)
+    kept = _kept_layout(card, variant)
+    if kept is None and choice.name == "openvino":
+        how = {**asdict(choice), "is_cam": is_cam}
+        if convert_apart(convert_dense, card, folder=str(folder), stride_px=stride_px, **how):
+            kept = _kept_layout(card, variant)
+    if kept is not None:
+        return kept
+    layout = _derive_layout(folder, card)
+    return layout.of_one_feature() if is_cam else layout
+
+
+def _derive_layout(folder: Path, card: ModelCard) -> DenseLayout:
+    prepare_keras()
+    from .network import find_layout
+
+    try:
+        return find_layout(card)
+    except ModelError as error:
+        raise ModelError(
+            f"{folder}: this network cannot be computed densely: {error}; use --mode exact, or "
+            "--first-pass one-orientation"
+        ) from error
+
+
+def _kept_layout(card: ModelCard, variant: str) -> DenseLayout | None:
+    """Layout that was kept with the converted network; None if it was not converted."""
+    path = find_converted(card, variant)
+    facts = read_facts(path) if path is not None else {}
+    return DenseLayout.from_json(facts["layout"]) if "layout" in facts else None
+
+
+def convert_dense(folder: str, **options: Any) -> None:
+    """Convert the dense form of the network of a model folder into the cache; options as for
+    `load_dense_predictor`."""
+    load_dense_predictor(Path(folder), **options)
+
+
+def _start(
+    folder: Path,
+    card: ModelCard,
+    layout: DenseLayout,
+    steps: Sequence[int],
+    choice: RuntimeChoice,
+    is_cam: bool,
+) -> StartedRuntime:
+    threads, precision = choice.threads, choice.precision
+    variant = _variant(steps[0], precision, is_cam)
+    probes = _draw_probes(layout, steps)
+    if choice.name == "openvino":
+        converted = load_converted(card, threads, variant, precision, probes=probes)
+        if converted is not None:
+            return converted
+    prepare_keras()
+    from ..runtimes.keras_runtime import limit_threads
+    from .network import build_dense_network
+
+    limit_threads(threads)
+    dense = build_dense_network(card, load_network(folder, card), layout, steps)
+    started = start_runtime(dense, choice, probes=probes)
+    save = getattr(started.forward, "save", None)
+    if save is not None:
+        expected = dense.predict_on_batch(probes)
+        facts: dict[str, Any] = {"expected": expected.tolist(), "layout": layout.to_json()}
+        keep_converted(card, save, variant, facts=facts)
+    return started
+
+
+def _draw_probes(layout: DenseLayout, steps: Sequence[int]) -> list[np.ndarray]:
+    """Tiles, one a scale, see `draw_tile`."""
+    return [draw_tile(layout.tile_px(COMPARED, step_px)) for step_px in steps]
+
+
+def _variant(stride_px: int, precision: Precision = "float32", is_cam: bool = False) -> str:
+    words = f"dense, {'a feature' if is_cam else 'a cell'} every {stride_px} px"
+    return words if precision == "float32" else f"{words}, {precision}"

@@ -1,0 +1,1 @@
+"""Networks, and the patches that each takes."""

@@ -1,0 +1,76 @@
+"""A fully convolutional network of whole slides: from a small picture of a slide to a logit of each
+finding in each cell, and by log-sum-exp pooling to one for the slide."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..runtimes.backend import prepare_keras
+from .options import NetworkOptions
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["CELL_PX", "WholeSlideNetwork", "build_whole_slide_network", "pool_cells"]
+
+CELL_PX = 16
+"""Side of a cell of the map (picture px): the network halves the resolution four times."""
+MOMENTUM = 0.9  # of batch normalisation: a training has a few hundred steps
+FAR_BELOW = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeSlideNetwork:
+    """One network in two forms, which share their weights."""
+
+    maps: "keras.Model"
+    """(B, H, W, 3) RGB in [0, 255] → (B, H/16, W/16, F) logits: the class activation map of each of
+    F findings."""
+    pooled: "keras.Model"
+    """[pictures as above, cells (B, H/16, W/16) float32 of 0 and 1] → (B, F) logits; cells of 0 do
+    not count."""
+    sharpness: float
+
+
+def build_whole_slide_network(
+    *, findings: int, width: float, sharpness: float
+) -> WholeSlideNetwork:
+    """Build the tower of compact with a classifier as 1 × 1 convolution, and random weights.
+
+    width is a factor for the filters; sharpness is that of `pool_cells`.
+    """
+    prepare_keras()
+    import keras
+
+    from .compact import compact_features
+
+    options = NetworkOptions(batch_norm_momentum=MOMENTUM, widths=(width,))
+    picture: Any = keras.Input((None, None, 3), name="picture")
+    cells: Any = keras.Input((None, None), name="cells")
+    features = compact_features(picture, options, "")
+    classifier = keras.layers.Conv2D(findings, 1, name="classifier", dtype="float32")
+    maps: Any = classifier(features)
+    raised: Any = sharpness * maps + (cells[..., None] - 1.0) * FAR_BELOW
+    count: Any = keras.ops.maximum(keras.ops.sum(cells, axis=(1, 2)), 1.0)
+    total: Any = keras.ops.logsumexp(raised, axis=(1, 2))
+    of_mean: Any = keras.ops.log(count)
+    pooled = (total - of_mean[:, None]) / sharpness
+    return WholeSlideNetwork(
+        maps=keras.Model(picture, maps),
+        pooled=keras.Model([picture, cells], pooled),
+        sharpness=sharpness,
+    )
+
+
+def pool_cells(logits: np.ndarray, cells: np.ndarray, *, sharpness: float) -> np.ndarray:
+    """Pool the logits (h, w, F) of the cells (h, w) bool that count: (F,) float64, -inf without.
+
+    log(mean(exp(r x))) / r with the sharpness r: the mean for r near 0, the maximum for a large
+    one.
+    """
+    chosen = sharpness * logits[cells].astype(np.float64)
+    if not len(chosen):
+        return np.full(logits.shape[-1], -np.inf)
+    highest = chosen.max(axis=0)
+    return (highest + np.log(np.exp(chosen - highest).mean(axis=0))) / sharpness

@@ -1,0 +1,1 @@
+"""Segmentation of regions: a U-Net, and its predictions on tiles."""

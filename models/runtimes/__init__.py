@@ -1,0 +1,1 @@
+"""What computes a network: Keras or OpenVINO, its devices and memory."""

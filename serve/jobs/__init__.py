@@ -1,0 +1,1 @@
+"""Jobs of the server: a model predicts slides in a process of its own."""

@@ -1,0 +1,172 @@
+"""The page of a study, study.html: question, answer, curve, comparisons, every cell, methods."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+
+from ..eval import list_versions, render_page
+from .answers import answer, expert_minutes, methods
+from .cell import Cell
+from .data import StudyData
+from .design import Design
+from .findings import Findings, PointFindings
+from .finetune.settings import FinetuneSettings
+from .plots import Curve, draw_curves
+from .settings import LabelsSettings, NoiseSettings, StudySettings, TransferSettings
+from .splits import Split
+from .tables import describe_point
+from .words import FIGURE_WORDS
+from .work import CellResult
+
+__all__ = ["PAGE", "study_html"]
+
+PAGE = "study.html"
+TEMPLATES = files("gigaslide.study").joinpath("templates")
+SHOWN_CELLS = 2000
+
+
+def study_html(
+    *,
+    design: Design,
+    findings: Findings,
+    results: Sequence[tuple[Cell, CellResult | None]],
+    settings: StudySettings,
+    data: StudyData,
+    splits: Sequence[Split],
+    reasons: Mapping[str, str],
+    command: str,
+) -> str:
+    """Render study.html; reasons are those of failed cells, by id."""
+    shown = [name for name in FIGURE_WORDS if any(name in p.estimates for p in findings.points)]
+    return render_page(
+        "study.html.j2",
+        folder=TEMPLATES,
+        filters={"point": describe_point},
+        study=design.study,
+        answer=answer(design, findings, settings),
+        findings=findings,
+        figures={name: FIGURE_WORDS[name] for name in shown},
+        primary=settings.primary,
+        settings=settings.model_dump(mode="json"),
+        level=f"{settings.confidence:.0%}",
+        caution=findings.resampling.caution,
+        has_p_values=findings.resampling.is_large_enough,
+        tests=max((one.tests for one in findings.comparisons), default=0),
+        plots=_draw(design, findings, settings),
+        cells=results[:SHOWN_CELLS],
+        cell_count=len(results),
+        reasons=reasons,
+        methods=methods(findings, settings, data, splits),
+        slides=len(data.ids),
+        tumor_slides=int(data.is_tumor.sum()),
+        patients=len({p or i for p, i in zip(data.patients, data.ids, strict=True)}),
+        encoder=data.encoder,
+        hours=findings.seconds / 3600,
+        made_with=list_versions(),
+        command=command,
+    )
+
+
+def _draw(design: Design, findings: Findings, settings: StudySettings) -> list[tuple[str, object]]:
+    """Plots with their descriptions: each figure over the axis, and over expert minutes."""
+    if findings.courses:
+        return [_draw_courses(findings)]
+    if isinstance(settings, FinetuneSettings):
+        return [_draw_starts(findings, settings)]
+    plots = []
+    names = list(settings.encoders) if isinstance(settings, TransferSettings) else []
+    for figure in ("slide_auc", "window_auc"):
+        words = FIGURE_WORDS[figure]
+        plots.append(
+            (
+                f"{words} over {design.study.axis_words}, a line for each learner",
+                draw_curves(
+                    _curves(findings, figure, lambda one: _place(one, settings)),
+                    title=words.capitalize().replace("auc", "AUC"),
+                    xlabel=design.study.axis_words,
+                    ylabel=words,
+                    is_log=not isinstance(settings, NoiseSettings),
+                    names=names,
+                ),
+            )
+        )
+    if isinstance(settings, LabelsSettings):
+        words = FIGURE_WORDS[settings.primary]
+        plots.append(
+            (
+                f"{words} over the expert's minutes, a line for each learner",
+                draw_curves(
+                    _curves(findings, settings.primary, lambda one: expert_minutes(one, settings)),
+                    title="Against the expert's time",
+                    xlabel="expert minutes (log scale)",
+                    ylabel=words,
+                    is_log=True,
+                ),
+            )
+        )
+    return plots
+
+
+def _draw_courses(findings: Findings) -> tuple[str, object]:
+    """The slide AUC over the steps of a training, a line for each point."""
+    curves = {
+        f"{one.learner}, augmentation {one.augmentation}": Curve(
+            x=one.steps.tolist(), estimates=one.estimates
+        )
+        for one in findings.courses
+    }
+    figure = draw_curves(
+        curves,
+        title="Slide AUC while the training goes on",
+        xlabel="optimiser steps (log scale)",
+        ylabel=FIGURE_WORDS["slide_auc"],
+        is_log=True,
+    )
+    return "slide AUC over the steps of a training, a line for each kind of training", figure
+
+
+def _draw_starts(findings: Findings, settings: FinetuneSettings) -> tuple[str, object]:
+    """The primary figure of each start, over all scenarios."""
+    words = FIGURE_WORDS[settings.primary]
+    points = [one for one in findings.points if one.is_full and settings.primary in one.estimates]
+    curve = Curve(
+        x=list(range(len(points))), estimates=[one.estimates[settings.primary] for one in points]
+    )
+    figure = draw_curves(
+        {"mean over scenarios and seeds": curve},
+        title=f"{words} of each start",
+        xlabel="start",
+        ylabel=words,
+        is_log=False,
+        names=[str(one.point[0][1]) for one in points],
+    )
+    return f"{words} of each start, mean over all scenarios", figure
+
+
+def _place(point: PointFindings, settings: StudySettings) -> float:
+    if isinstance(settings, TransferSettings):
+        return list(settings.encoders).index(str(point.point[1][1]))
+    if isinstance(settings, NoiseSettings):
+        return float(point.point[1][1])
+    return point.counts["labels" if isinstance(settings, LabelsSettings) else "train_slides"]
+
+
+def _curves(findings: Findings, figure: str, place) -> dict[str, Curve]:
+    by_learner: dict[str, list[PointFindings]] = {}
+    for one in findings.points:
+        if one.counts and figure in one.estimates:
+            by_learner.setdefault(str(one.point[0][1]), []).append(one)
+    curves = {
+        f"{learner} learner": Curve(
+            x=[place(one) for one in points], estimates=[one.estimates[figure] for one in points]
+        )
+        for learner, points in by_learner.items()
+    }
+    return {name: _draw_across(curve, curves.values()) for name, curve in curves.items()}
+
+
+def _draw_across(curve: Curve, all_curves: Iterable[Curve]) -> Curve:
+    """Return a curve as it is; one of a single point without strong slides as a level line."""
+    places = [x for one in all_curves for x in one.x if x]
+    if list(curve.x) != [0] or not places:
+        return curve
+    return Curve(x=[min(places), max(places)], estimates=[*curve.estimates, *curve.estimates])

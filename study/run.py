@@ -1,0 +1,305 @@
+"""A study from its settings to its page: splits, cells, tables."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..batch import (
+    JOURNAL,
+    BatchSettings,
+    BatchSummary,
+    SlideOutcome,
+    open_run_folder,
+    read_failures,
+    run_slides,
+)
+from ..cohort import Cohort, CohortSlide
+from ..inference import refuse_encoder_patients
+from ..storage import (
+    LOCK,
+    SettingsError,
+    refuse_foreign_folder,
+    write_file,
+)
+from .answers import answer
+from .cell import Cell
+from .curriculum.pictures import read_pictures
+from .curriculum.settings import CurriculumSettings
+from .curriculum.work import CurriculumWork
+from .data import FoundSlides, StudyData, read_slides
+from .design import STUDIES, Design, design_study
+from .feature_work import CellWork, Train
+from .findings import Findings, find
+from .finetune.patches import find_patches
+from .finetune.settings import FinetuneSettings
+from .finetune.work import FinetuneWork
+from .learners import describe_learners, train_bags
+from .page import PAGE, study_html
+from .settings import FeatureStudySettings, StudySettings, WeakSettings
+from .settings_file import STUDY, load_settings, save_settings
+from .splits import SPLITS, Split, load_splits, make_splits, save_splits
+from .tables import comparisons_table, points_table, results_table
+from .weak.labels import leave_out_weak, read_weak_study
+from .weak.work import WeakWork
+from .work import CellResult, StudyWork, load_cell
+
+__all__ = ["Plan", "StudyReport", "plan_study", "run_study", "show_study"]
+
+BEGUN = (JOURNAL, LOCK, f".{SPLITS}.")
+"""Beginnings of the names of what a run writes before splits.csv."""
+SECONDS_A_CELL = 4.0
+"""Guess before any cell has run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study would do."""
+
+    settings: StudySettings
+    source: str
+    """Cohort file."""
+    found: FoundSlides
+    splits: tuple[Split, ...]
+    design: Design
+
+    @property
+    def data(self) -> StudyData:
+        return self.found.data
+
+    @property
+    def slides(self) -> Sequence[CohortSlide]:
+        return self.found.slides
+
+    @property
+    def cells(self) -> list[Cell]:
+        return self.design.cells(self.splits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyReport:
+    """A study that was run or shown."""
+
+    design: Design
+    findings: Findings
+    settings: StudySettings
+    page: Path
+    summary: BatchSummary | None = None
+    """Outcome of each cell; None where nothing was run."""
+
+    @property
+    def answer(self) -> str:
+        """The answer in a few sentences."""
+        return answer(self.design, self.findings, self.settings)
+
+    @property
+    def exit_status(self) -> int:
+        """0: all cells; 1: none; 2: the table has holes."""
+        if not self.findings.holes:
+            return 0
+        return 2 if any(one.finished for one in self.findings.points) else 1
+
+
+def plan_study(cohort: Cohort, settings: StudySettings) -> Plan:
+    """Lay out a study; nothing is written.
+
+    Raises:
+        SettingsError: no features, a cohort that cannot be split, or an encoder that learnt from a
+            patient to be tested; for pictures, see `read_pictures`.
+        StoreError: features that cannot be read.
+    """
+    found = _find_slides(cohort, settings)
+    splits = make_splits(
+        found.slides, folds=settings.folds, repeats=settings.repeats, seed=settings.seed
+    )
+    tested = {name for split in splits for name in split.test}
+    for card in found.encoder_cards:
+        refuse_encoder_patients(
+            cohort, card, tested=[slide for slide in found.slides if slide.id in tested]
+        )
+    design = design_study(settings, found.data, splits)
+    return Plan(
+        settings=settings,
+        source=str(cohort.source) if cohort.source else "cohort.csv",
+        found=found,
+        splits=splits,
+        design=design,
+    )
+
+
+def _find_slides(cohort: Cohort, settings: StudySettings) -> FoundSlides:
+    if not isinstance(settings, WeakSettings):
+        cohort = leave_out_weak(cohort)
+    if isinstance(settings, CurriculumSettings):
+        return read_pictures(cohort, settings)
+    if isinstance(settings, FinetuneSettings):
+        return find_patches(cohort, settings)
+    if isinstance(settings, WeakSettings):
+        return read_weak_study(cohort, settings)
+    if isinstance(settings, FeatureStudySettings):
+        return read_slides(cohort, settings)
+    raise TypeError(f"no study has settings {type(settings).__name__}")
+
+
+def estimate_seconds(
+    plan: Plan, out: Path, *, learner_settings: Mapping[str, Any] | None = None
+) -> tuple[float, bool]:
+    """Estimate the time of the cells (s) that are not finished in an output folder, from those that
+    are; without any it is a guess.
+
+    Return the time, and whether it was measured.
+    """
+    work = _make_work(out, plan.settings, train_bags, learner_settings)
+    work = work.knowing(plan.found, plan.splits)
+    states = [work.output(cell).state() for cell in plan.cells]
+    found = [state.attributes["seconds"] for state in states if state.is_unchanged]
+    mean = sum(found) / len(found) if found else SECONDS_A_CELL
+    return mean * (len(states) - len(found)), bool(found)
+
+
+def run_study(
+    plan: Plan,
+    out: Path,
+    batch: BatchSettings,
+    *,
+    train: Train = train_bags,
+    learner_settings: Mapping[str, Any] | None = None,
+    on_outcome: Callable[[SlideOutcome], None] | None = None,
+) -> StudyReport:
+    """Run the cells of a study that are not finished, and write its tables and its page.
+
+    The folder holds splits.csv and truth.npz (made first), study.yaml (resolved settings), cells/,
+    results.csv (a row a cell), points.csv, comparisons.csv, study.html, and the run's journal.
+    train is the learner on features, learner_settings what the recipe of a cell records of it;
+    default: that of `describe_learners`.
+
+    Raises:
+        SettingsError: out holds something else.
+        StoreError: the disk is full, or features cannot be read.
+        ClusterError: another run writes into this folder, or workers or scheduler are gone.
+        Stopped: a signal asked to stop.
+    """
+    _refuse_foreign_folder(out)
+    with open_run_folder(out, batch) as folder:
+        _refuse_other_study(out, plan)
+        save_splits(plan.splits, plan.slides, out)
+        plan.found.save(out)
+        save_settings(plan.settings, plan.design.study.name, plan.source, out)
+        work = _make_work(out, plan.settings, train, learner_settings)
+        summary = run_slides(
+            work,
+            plan.cells,
+            batch,
+            folder=folder,
+            identity=work.identity,
+            on_outcome=on_outcome,
+        )
+        reasons = {one.slide: one.reason for one in summary.outcomes if one.status == "failed"}
+        return _report(out, plan.settings, plan.design, work, reasons=reasons, summary=summary)
+
+
+def show_study(out: Path, *, learner_settings: Mapping[str, Any] | None = None) -> StudyReport:
+    """Make the tables and the page of a study anew from the cells that are finished.
+
+    Raises:
+        StoreError: no study there, or a damaged one.
+    """
+    stated = load_settings(out)
+    study = STUDIES[stated["study"]]
+    settings = study.settings.model_validate(stated["settings"])
+    data, splits = StudyData.load(out), load_splits(out)
+    work = _make_work(out, settings, train_bags, learner_settings)
+    design = design_study(settings, data, splits)
+    return _report(out, settings, design, work, reasons=read_failures(out))
+
+
+def _make_work(
+    out: Path,
+    settings: StudySettings,
+    train: Train,
+    learner_settings: Mapping[str, Any] | None,
+) -> StudyWork:
+    if learner_settings is None:
+        learner_settings = describe_learners(settings)
+    common: dict[str, Any] = {
+        "out": out.absolute(),
+        "seed": settings.seed,
+        "learner_settings": learner_settings,
+    }
+    if isinstance(settings, CurriculumSettings):
+        return CurriculumWork(**common, training=settings.training, radius_um=settings.radius_um)
+    if isinstance(settings, FinetuneSettings):
+        assert settings.store is not None
+        return FinetuneWork(
+            **common,
+            store=settings.store.absolute(),
+            per_slide=settings.patches_per_slide,
+            starts={name: path.absolute() for name, path in settings.starts.items()},
+            training=settings.training,
+        )
+    if isinstance(settings, FeatureStudySettings):
+        folders = {name: path.absolute() for name, path in settings.feature_folders.items()}
+        if isinstance(settings, WeakSettings):
+            return WeakWork(**common, features=folders, train=train, weak=settings)
+        return CellWork(**common, features=folders, train=train)
+    raise TypeError(f"no study has settings {type(settings).__name__}")
+
+
+def _report(
+    out: Path,
+    settings: StudySettings,
+    design: Design,
+    work: StudyWork,
+    *,
+    reasons: Mapping[str, str],
+    summary: BatchSummary | None = None,
+) -> StudyReport:
+    splits = tuple(work.splits.values())
+    cells = design.cells(splits)
+    loaded = {cell.id: load_cell(work, cell) for cell in cells}
+    results: dict[str, CellResult] = {name: one for name, one in loaded.items() if one}
+    findings = find(design, work.data, splits, results, settings)
+    tables = {
+        "results.csv": results_table(cells, results),
+        "points.csv": points_table(findings),
+        "comparisons.csv": comparisons_table(findings),
+    }
+    for name, text in tables.items():
+        write_file(out, name, text.encode())
+    stated = load_settings(out)
+    html = study_html(
+        design=design,
+        findings=findings,
+        results=[(cell, results.get(cell.id)) for cell in cells],
+        settings=settings,
+        data=work.data,
+        splits=splits,
+        reasons=reasons,
+        command=stated["command"],
+    )
+    write_file(out, PAGE, html.encode())
+    return StudyReport(
+        design=design, findings=findings, settings=settings, page=out / PAGE, summary=summary
+    )
+
+
+def _refuse_foreign_folder(out: Path) -> None:
+    """Pass for a new folder and that of a study, also of one killed before it wrote study.yaml."""
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    is_begun = bool(names) and all(name.startswith(BEGUN) for name in names)
+    if SPLITS not in names and not is_begun:
+        refuse_foreign_folder(out, known_by=STUDY)
+
+
+def _refuse_other_study(out: Path, plan: Plan) -> None:
+    if not (out / STUDY).exists():
+        return
+    stated = load_settings(out)
+    if stated["study"] != plan.design.study.name:
+        raise SettingsError(f"{out}: holds a study of {stated['study']}; give another folder")
+    seed = stated["settings"].get("seed")
+    if seed != plan.settings.seed:
+        raise SettingsError(
+            f"{out}: holds a study with --seed {seed}, not {plan.settings.seed}; give another "
+            "folder"
+        )

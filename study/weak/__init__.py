@@ -1,0 +1,1 @@
+"""Study of weak labels of windows, alone and before strong ones."""

@@ -1,0 +1,51 @@
+"""Words that the answers of all studies share: figures, differences and intervals."""
+
+from collections.abc import Iterator, Sequence
+
+from ..eval import Estimate
+from .findings import Comparison
+
+__all__ = ["FIGURE_WORDS", "describe_differences", "describe_range", "describe_test", "show"]
+
+FIGURE_WORDS = {
+    "slide_auc": "slide AUC",
+    "window_auc": "window AUC",
+    "froc": "FROC score",
+    "cam_froc": "FROC score of the maps",
+    "window_auc_attention": "window AUC of the attention",
+    "window_auc_attention_score": "window AUC of attention × score",
+}
+SMALL = "too few patients for a p-value"
+
+
+def describe_differences(comparisons: Sequence[Comparison], words: str) -> Iterator[str]:
+    for one in comparisons:
+        difference = one.difference.difference
+        if difference.value is None:
+            continue
+        test = describe_test(one) or SMALL
+        size = f"{difference.value:+.3f}{describe_range(difference, '+.3f')}"
+        yield f"Difference, {words}: {size}; {test}."
+
+
+def describe_test(comparison: Comparison) -> str:
+    """The adjusted p-value in words; empty where there is none."""
+    p = comparison.difference.p_holm
+    if p is None:
+        return ""
+    return f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}, Holm"
+
+
+def show(estimate: Estimate, form: str = ".3f") -> str:
+    """A value with its interval in brackets."""
+    if estimate.value is None:
+        return f"not defined ({estimate.undefined})"
+    return f"{estimate.value:{form}}{describe_range(estimate, form)}"
+
+
+def describe_range(estimate: Estimate, form: str) -> str:
+    if estimate.low is None and estimate.high is None:
+        return ""
+    low, high = ("?" if one is None else f"{one:{form}}" for one in (estimate.low, estimate.high))
+    high = "not reached" if estimate.high is None else high
+    return f" ({low} to {high})"

@@ -1,0 +1,428 @@
+"""Versions of outlines: numbered, append-only, whole or absent; conflicts, drafts, provenance."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from annotating import IDENTITY, PERSON, RING, area, outline, save
+from conftest import as_cohort
+from gigaslide.annotate import (
+    AnnotationFolder,
+    SaveFacts,
+    SlideChangedError,
+    SlideIdentity,
+    SlideVersions,
+    VersionConflictError,
+    new_id,
+    parse_features,
+)
+from gigaslide.annotate.identity import file_fingerprint
+from gigaslide.cohort import CohortSlide
+from gigaslide.storage import AnnotationError, SettingsError, StoreError, atomic, is_disk_full
+from gigaslide.wsi import Annotation
+from shapely.geometry import Polygon, box, mapping
+
+
+@pytest.fixture
+def versions(tmp_path) -> SlideVersions:
+    return SlideVersions(tmp_path / "s", "s")
+
+
+def collection(*shapes, **properties) -> dict:
+    features = [
+        {"type": "Feature", "geometry": mapping(shape), "properties": properties}
+        for shape in shapes
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def test_versions_are_numbered_kept_and_read_back_equal(versions):
+    first = save(versions, RING)
+    content = versions.path(1).read_bytes()
+    second = save(versions, box(5, 6, 70, 90), RING)
+    assert [first.number, second.number, second.parent] == [1, 2, 1]
+    assert versions.path(1).read_bytes() == content
+    assert [info.outlines for info in versions.history()] == [1, 2]
+    loaded = versions.load(2)
+    assert loaded.info == second
+    assert loaded.outlines[1].shape.equals(RING)
+    assert loaded.outlines[0].shape.bounds == (5, 6, 70, 90)
+    assert not loaded.notes
+
+
+def test_a_version_is_what_qupath_and_the_stages_read(versions):
+    save(versions, RING)
+    plain = json.loads(versions.path(1).read_text())
+    assert plain["type"] == "FeatureCollection"
+    assert plain["gigaslide"]["annotator"] == "Ada"
+    (feature,) = plain["features"]
+    assert feature["properties"]["objectType"] == "annotation"
+    assert feature["properties"]["classification"] == {"name": "Tumor", "color": [200, 0, 0]}
+    assert feature["properties"]["metadata"] == {"origin": "drawn"}
+    assert len(feature["geometry"]["coordinates"]) == 2
+    assert Annotation.load(versions.path(1)).tumor.equals(RING)
+
+
+def test_v1_the_second_of_two_savers_is_refused_and_keeps_its_work(versions):
+    save(versions, RING)
+    save(versions, box(0, 0, 9, 9), parent=1)
+    versions.drafts.save("second", collection(RING))
+    with pytest.raises(VersionConflictError) as refused:
+        save(versions, RING, parent=1)
+    assert refused.value.newest == 2
+    assert versions.numbers() == [1, 2]
+    assert versions.drafts.load("second") == json.loads(json.dumps(collection(RING)))
+    assert save(versions, RING, parent=2).number == 3
+
+
+def test_v1_of_many_savers_at_once_each_version_has_one(versions):
+    save(versions, RING)
+    results: list[object] = []
+
+    def try_to_save(number: int) -> None:
+        try:
+            results.append(save(versions, box(0, 0, 10 + number, 10), parent=1).number)
+        except VersionConflictError as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=try_to_save, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results.count(2) == 1
+    assert sum(isinstance(one, VersionConflictError) for one in results) == 7
+    assert versions.numbers() == [1, 2]
+
+
+def test_a_file_system_without_links_gives_one_version_too(versions, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EOPNOTSUPP, "no links here")
+
+    monkeypatch.setattr(atomic.os, "link", refuse)
+    monkeypatch.setattr(atomic, "CLAIM_S", 0.1)
+    save(versions, RING)
+    with pytest.raises(FileExistsError), atomic.new_file(versions.path(1)) as partial:
+        partial.write_bytes(b"other")
+    assert area(versions, 1) == RING.area
+    assert [path.name for path in versions.folder.iterdir()] == ["0001.geojson"]
+    claim = versions.folder / ".0002.geojson.claim"
+    claim.touch()
+    os.utime(claim, (0, 0))
+    with pytest.raises(StoreError, match=r"remove it.*0002\.geojson\.claim"):
+        save(versions, RING)
+    assert claim.exists()
+    claim.unlink()
+    assert save(versions, RING).number == 2
+
+
+def test_a_file_in_the_place_of_the_folder_is_no_conflict(versions):
+    versions.folder.write_text("mine")
+    with pytest.raises(StoreError, match="where the slide's folder should be"):
+        save(versions, RING)
+    assert versions.folder.read_text() == "mine"
+
+
+def test_v2_the_last_draft_of_each_tab_is_offered(versions):
+    versions.drafts.save("a", collection(RING))
+    versions.drafts.save("b", {"features": [{"geometry": {"type": "Polygon"}}]})
+    versions.drafts.save("a", collection(box(0, 0, 1, 2)))
+    assert sorted(versions.drafts.tabs()) == ["a", "b"]
+    draft = versions.drafts.load("a")
+    assert draft is not None
+    assert parse_features(draft, "draft")[0][0].shape.area == 2
+    versions.drafts.remove("a")
+    assert versions.drafts.tabs() == ["b"]
+    assert versions.numbers() == []
+
+
+def test_v3_a_save_killed_at_any_change_leaves_the_version_whole_or_absent(tmp_path):
+    script = Path(__file__).with_name("annotating.py")
+    done = subprocess.run(
+        [sys.executable, script, tmp_path, "1"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) > 3
+    whole = [RING.area, 1200 + RING.area]
+    for line in lines:
+        assert line["areas"] == whole[: len(line["numbers"])]
+        assert line["draft"] == {"features": ["kept"]}
+        assert line["next"] == len(line["numbers"]) + 1
+    assert {len(line["numbers"]) for line in lines} == {1, 2}
+    assert not lines[-1]["killed"]
+
+
+@pytest.mark.parametrize("at", ["write", "sync", "link"])
+def test_v4_a_full_disk_leaves_version_and_draft_and_a_retry_works(versions, monkeypatch, at):
+    save(versions, RING)
+    versions.drafts.save("t", collection(RING))
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = {
+        "write": "gigaslide.annotate.versions._write",
+        "sync": "gigaslide.storage.atomic.sync_file",
+        "link": "gigaslide.storage.atomic.os.link",
+    }[at]
+    with monkeypatch.context() as patched:
+        patched.setattr(target, full)
+        with pytest.raises(StoreError, match="disk is full") as failed:
+            save(versions, RING, RING)
+    assert is_disk_full(failed.value)
+    assert sorted(path.name for path in versions.folder.iterdir()) == [
+        "0001.geojson",
+        "draft-t.geojson",
+    ]
+    assert save(versions, RING).number == 2
+
+
+def test_v6_a_replaced_slide_or_another_mpp_must_be_confirmed(versions):
+    save(versions, RING)
+    for change, word in (
+        ({"fingerprint": "g"}, "another file"),
+        ({"mpp": 0.25}, "µm/px: 0.5 → 0.25"),
+        ({"width": 3002}, "width: 3001 → 3002"),
+    ):
+        now = replace(IDENTITY, **change)
+        with pytest.raises(SlideChangedError, match=word):
+            versions.save([outline()], PERSON, parent=1, identity=now)
+    assert versions.numbers() == [1]
+    now = replace(IDENTITY, fingerprint="g")
+    saved = versions.save([outline()], PERSON, parent=1, identity=now, slide_changed=True)
+    assert saved.identity == now
+    moved = replace(now, name="elsewhere.tif")
+    assert versions.save([outline()], PERSON, parent=2, identity=moved).number == 3
+
+
+def test_v6_the_identity_is_that_of_the_pixels_not_of_the_path(coded_slide, tmp_path):
+    copied = tmp_path / "other name.tif"
+    copied.write_bytes(coded_slide.read_bytes())
+    (first,), (second,) = (
+        as_cohort(CohortSlide(id="s", path=path)).slides for path in (coded_slide, copied)
+    )
+    one, two = SlideIdentity.of_slide(first), SlideIdentity.of_slide(second)
+    assert one.differences(two) == []
+    assert (one.width, one.height, one.mpp) == (1531, 1127, pytest.approx(0.5))
+    content = bytearray(copied.read_bytes())
+    content[len(content) // 2] ^= 1
+    copied.write_bytes(content)
+    assert one.differences(SlideIdentity(fingerprint=file_fingerprint(copied), name="x"))
+    assert file_fingerprint(tmp_path / "gone.tif") == ""
+
+
+def test_restore_makes_a_new_version_with_the_old_origins(versions):
+    proposed = [outline(RING, origin="proposed"), outline(box(0, 0, 50, 20), origin="proposed")]
+    facts = SaveFacts(made_by="propose")
+    versions.save(proposed, facts, parent=0, identity=IDENTITY, keep_origins=True)
+    save(versions, box(1, 1, 2, 2))
+    restored = versions.restore(1, parent=2, annotator="Bob")
+    assert (restored.number, restored.parent, restored.facts.restored_from) == (3, 2, 1)
+    assert [one.origin for one in versions.load(3).outlines] == ["proposed", "proposed"]
+    assert not restored.facts.accepted
+    accepted = versions.restore(3, parent=3, accepted=True)
+    assert [one.origin for one in versions.load(accepted.number).outlines] == ["accepted"] * 2
+    with pytest.raises(VersionConflictError):
+        versions.restore(1, parent=3)
+
+
+def test_origins_come_from_the_comparison_and_not_from_the_sender(versions):
+    kept, moved, cut = (outline(box(x, 0, x + 50, 20), origin="proposed") for x in (0, 100, 200))
+    facts = SaveFacts(made_by="propose")
+    versions.save([kept, moved, cut], facts, parent=0, identity=IDENTITY, keep_origins=True)
+    liar = replace(moved, shape=box(100, 0, 150, 21), origin="accepted")
+    piece = outline(box(200, 0, 210, 20), metadata={"parent": cut.id})
+    new = outline(box(900, 900, 950, 950), origin="accepted")
+    turned = replace(kept, shape=Polygon([(50, 20), (0, 20), (0, 0), (50, 0)]))
+    outlines = [turned, liar, piece, new]
+    versions.save(outlines, SaveFacts(annotator="A"), parent=1, identity=IDENTITY)
+    assert [one.origin for one in versions.load(2).outlines] == [
+        "proposed",
+        "corrected",
+        "corrected",
+        "drawn",
+    ]
+    versions.restore(2, parent=2, accepted=True)
+    assert [one.origin for one in versions.load(3).outlines] == [
+        "accepted",
+        "corrected",
+        "corrected",
+        "drawn",
+    ]
+
+
+def test_newest_accepted_passes_over_proposals_and_blind_versions(versions):
+    assert versions.newest() is None
+    save(versions, RING, accepted=False)
+    assert versions.newest(accepted=True) is None
+    save(versions, RING)
+    save(versions, RING, blind=True)
+    save(versions, RING, accepted=False)
+    newest, accepted = versions.newest(), versions.newest(accepted=True)
+    assert newest is not None
+    assert accepted is not None
+    assert (newest.number, accepted.number) == (4, 2)
+
+
+def test_a_blind_version_is_nobodys_parent(versions):
+    proposed = outline(RING, origin="proposed")
+    facts = SaveFacts(made_by="propose")
+    versions.save([proposed], facts, parent=0, identity=IDENTITY, keep_origins=True)
+    bob = SaveFacts(annotator="Bob", accepted=True, blind=True)
+    for _ in range(2):
+        blind = versions.save([proposed], bob, parent=0, identity=IDENTITY)
+        assert blind.parent == 0
+        assert [one.origin for one in versions.load(blind.number).outlines] == ["drawn"]
+    with pytest.raises(VersionConflictError) as refused:
+        save(versions, RING, parent=3)
+    assert refused.value.newest == 1
+    own = versions.save([proposed], PERSON, parent=1, identity=IDENTITY)
+    assert (own.number, own.parent) == (4, 1)
+    assert [one.origin for one in versions.load(4).outlines] == ["accepted"]
+    with pytest.raises(StoreError, match="version 2 is blind"):
+        versions.restore(2, parent=4, accepted=True)
+    with pytest.raises(SlideChangedError):
+        versions.save([], bob, parent=0, identity=replace(IDENTITY, width=3002))
+
+
+def test_a_blind_version_that_comes_meanwhile_is_no_conflict(versions, monkeypatch):
+    save(versions, RING)
+    write, came = SlideVersions._write_new, []
+
+    def write_after_bob(self, info, outlines):
+        if not came:
+            came.append(info.number)
+            save(versions, RING, blind=True)
+        return write(self, info, outlines)
+
+    monkeypatch.setattr(SlideVersions, "_write_new", write_after_bob)
+    assert save(versions, RING, parent=1).number == 3
+    assert versions.info(2).facts.blind
+
+
+def test_cells_and_tiles_of_qupath_are_no_outlines():
+    cells = collection(box(0, 0, 5, 5), objectType="cell")["features"] * 3
+    tile = {"type": "Feature", "id": "PathTileObject", "geometry": mapping(RING)}
+    drawn = collection(RING, objectType="annotation")["features"]
+    outlines, notes = parse_features([*cells, tile, *drawn], "sent")
+    assert [one.shape.area for one in outlines] == [RING.area]
+    assert any("3 cells left out" in note for note in notes)
+    assert any("1 tile left out" in note for note in notes)
+
+
+def test_polygons_of_collections_count():
+    inner = {"type": "GeometryCollection", "geometries": [mapping(box(50, 0, 60, 20))]}
+    parts = [mapping(RING), {"type": "Point", "coordinates": [1, 2]}, inner]
+    geometry = {"type": "GeometryCollection", "geometries": parts}
+    ((one,), notes) = parse_features([{"geometry": geometry}], "sent")
+    assert one.shape.area == RING.area + 200
+    assert not notes
+
+
+def test_texts_that_no_file_can_encode_are_kept(versions):
+    name = json.loads('"\\ud800"')
+    outlines, _ = parse_features(collection(RING, name=name), "sent")
+    facts = SaveFacts(annotator=name)
+    versions.save(outlines, facts, parent=0, identity=IDENTITY)
+    loaded = versions.load(1)
+    assert (loaded.outlines[0].name, loaded.info.facts.annotator) == (name, name)
+    versions.drafts.save("t", collection(RING, name=name))
+    draft = versions.drafts.load("t")
+    assert draft is not None
+    assert draft["features"][0]["properties"]["name"] == name
+
+
+def test_v7_bad_shapes_are_repaired_left_out_or_refused_by_name(versions):
+    bow = Polygon([(0, 0), (100, 100), (100, 0), (0, 100)])
+    features = collection(bow, name="bow")["features"]
+    features += [
+        {"geometry": {"type": "Polygon", "coordinates": [[[3, 4]]]}, "properties": {"name": "dot"}},
+        {"geometry": {"type": "Point", "coordinates": [3, 4]}, "properties": None},
+        {"geometry": None},
+    ]
+    outlines, notes = parse_features(features, "sent")
+    assert [one.shape.area for one in outlines] == [5000]
+    assert outlines[0].shape.is_valid
+    assert any("bow crossed itself" in note for note in notes)
+    assert any("dot" in note and "no area" in note for note in notes)
+    for ring in ([[0, 0], [1, "x"], [2, 2]], [[0, 0], [float("nan"), 1], [5, 5]], [[0], [1], [2]]):
+        damaged = [{"geometry": {"type": "Polygon", "coordinates": [ring]}}]
+        with pytest.raises(AnnotationError, match="outline 1"):
+            parse_features(damaged, "sent")
+    with pytest.raises(AnnotationError, match="FeatureCollection"):
+        parse_features({"features": "many"}, "sent")
+
+
+@pytest.mark.slow
+def test_v7_a_million_corners_and_ten_thousand_holes_take_seconds(versions):
+    angles = np.linspace(0, 2 * np.pi, 1_000_000, endpoint=False)
+    radius = 40_000 + 500 * np.sin(997 * angles)
+    ring = np.stack([50_000 + radius * np.cos(angles), 50_000 + radius * np.sin(angles)], axis=1)
+    corners = [ring.tolist()]
+    for x in range(25_000, 75_000, 500):
+        for y in range(25_000, 75_000, 500):
+            corners.append([[x, y], [x + 90, y], [x + 90, y + 90], [x, y + 90]])
+    assert len(corners) == 10_001
+    plain = [{"geometry": {"type": "Polygon", "coordinates": corners}, "properties": {}}]
+    outlines, _ = parse_features(plain, "sent")
+    assert versions.save(outlines, PERSON, parent=0, identity=IDENTITY).outlines == 1
+    crossed = {"type": "Polygon", "coordinates": [[*corners[0], ring[1000].tolist()], *corners[1:]]}
+    with pytest.raises(AnnotationError, match=r"big .*simplify"):
+        parse_features([{"geometry": crossed, "properties": {"name": "big"}}], "sent")
+    assert outlines[0].shape.area == pytest.approx(Polygon(ring).area - 10_000 * 8100, rel=1e-6)
+
+
+def test_ids_stay_and_copies_get_their_own():
+    one = outline()
+    plain = {"features": [json.loads(json.dumps(f)) for f in collection(RING, RING)["features"]]}
+    for feature in plain["features"]:
+        feature["id"] = one.id
+    first, second = parse_features(plain, "sent")[0]
+    assert first.id == one.id
+    assert second.id != one.id
+    assert second.parent == one.id
+
+
+@pytest.mark.parametrize("slide", ["../x", "a/b", "", ".hidden", "a\0b", "..", "x" * 201, "-a"])
+def test_v10_only_ids_name_a_folder(tmp_path, slide):
+    folder = AnnotationFolder.create(tmp_path / "a")
+    with pytest.raises(SettingsError):
+        folder.versions(slide)
+    with pytest.raises(SettingsError):
+        folder.versions("s").drafts.save(slide + "/..", {})
+
+
+def test_a_foreign_file_or_folder_is_named_and_left_alone(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x.txt").write_text("mine")
+    with pytest.raises(SettingsError, match="left as it is"):
+        AnnotationFolder.create(tmp_path / "data")
+    with pytest.raises(StoreError, match="no annotations"):
+        AnnotationFolder.open(tmp_path / "data")
+    folder = AnnotationFolder.create(tmp_path / "a")
+    versions = folder.versions("s")
+    save(versions, RING)
+    versions.path(2).write_text(json.dumps(collection(RING)))
+    with pytest.raises(StoreError, match=r"0002\.geojson: not a version"):
+        versions.newest()
+    (tmp_path / "a" / "my notes").mkdir()
+    assert folder.slides() == ["s"]
+
+
+def test_ten_thousand_outlines_are_saved_whole(versions):
+    angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    circle = np.stack([20 * np.cos(angles), 13 * np.sin(angles)], axis=1)
+    shapes = [Polygon(np.add(circle, (100 * (n % 100), 70 * (n // 100)))) for n in range(10_000)]
+    info = versions.save(
+        [outline(shape, id=new_id()) for shape in shapes], PERSON, parent=0, identity=IDENTITY
+    )
+    assert info.outlines == 10_000
+    assert area(versions, 1) == pytest.approx(sum(shape.area for shape in shapes), rel=1e-4)

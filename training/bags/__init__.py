@@ -1,0 +1,1 @@
+"""Training on bags of features: of whole slides by their labels, or of single windows."""

@@ -1,0 +1,106 @@
+"""Fine-tuning of a network on patches in memory, in a few steps: the cells of a study."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from ..models import ArchitectureName
+from ..storage import ModelError, Settings, SettingsError
+from ..wsi import ORIENTATIONS, InputSpec, orient
+from .settings import TrainSettings
+
+__all__ = ["FineTuneSettings", "fine_tune"]
+
+AT_ONCE = 32  # test patches
+
+
+class FineTuneSettings(Settings):
+    """Settings of a short training on patches in memory."""
+
+    architecture: ArchitectureName = "efficientnet_lite0"
+    """Network, by the names of gigaslide train."""
+    steps: int = Field(default=60, ge=1)
+    """Optimiser steps of a training."""
+    batch_size: int = Field(default=16, ge=2)
+    """Patches in a step, half of them with tumour."""
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the features left out at random before the classifier."""
+
+
+def fine_tune(
+    patches: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    settings: FineTuneSettings,
+    *,
+    spec: InputSpec,
+    start: Path | None,
+    freeze: str,
+    learning_rate: float,
+    seed: int,
+) -> np.ndarray:
+    """Train on patches (N, P, P, 3) uint8 with labels (N,) of 1 tumour and 0 normal; return the
+    probabilities of tumour (M,) float32 of test patches (M, P, P, 3).
+
+    start: weights to begin with; None: random. freeze and learning_rate are those of
+    `TrainSettings`; frozen random layers are allowed here, as a baseline. Patches are turned to one
+    of eight orientations.
+
+    Raises:
+        SettingsError: patches of one class.
+        ModelError: weights that do not fit the network, or a loss that is no number.
+    """
+    from .network.build import NetworkBuilder  # imports Keras
+    from .network.step_seed import seed_step
+
+    if set(np.unique(labels).tolist()) != {0, 1}:
+        raise SettingsError("its patches are of one class; a training needs both")
+    given = TrainSettings(
+        recipe="modern",
+        architecture=settings.architecture,
+        initial_weights=str(start) if start else "random",
+        freeze=freeze,
+        batch_size=settings.batch_size,
+        dropout=settings.dropout,
+        learning_rate=learning_rate,
+        label_smoothing=0.0,
+        seed=seed % 2**31,
+    )
+    builder = NetworkBuilder(given, spec, settings.steps)
+    network = builder.build(0, fill=start is not None)
+    batches = _draw(patches, labels, settings.batch_size, np.random.default_rng(seed))
+    for step in range(settings.steps):
+        seed_step(seed, step)
+        images, wanted = next(batches)
+        network.reset_metrics()
+        found = np.asarray(network.train_on_batch(images, wanted)).ravel()
+        if not np.isfinite(found[0]):
+            raise ModelError(
+                f"the loss is no number after {step + 1} steps; lower the learning rate "
+                f"({learning_rate:g})"
+            )
+    return _predict(network, test)
+
+
+def _draw(
+    patches: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield batches without end: (B, 1, P, P, 3) uint8, and (B, 2) float32 of 0 and 1."""
+    members = [np.flatnonzero(labels == value) for value in (0, 1)]
+    wanted = np.arange(size) % 2
+    while True:
+        chosen = [int(rng.choice(members[value])) for value in wanted.tolist()]
+        turned = [orient(patches[row], int(rng.integers(ORIENTATIONS))) for row in chosen]
+        yield np.stack(turned)[:, None], np.eye(2, dtype=np.float32)[wanted]
+
+
+def _predict(network, test: np.ndarray) -> np.ndarray:
+    found = np.zeros(len(test), np.float32)
+    for first in range(0, len(test), AT_ONCE):
+        part = test[first : first + AT_ONCE]
+        spare = np.zeros((AT_ONCE - len(part), *part.shape[1:]), np.uint8)  # one shape, one graph
+        scores = network.predict_on_batch(np.concatenate([part, spare])[:, None])
+        found[first : first + len(part)] = np.asarray(scores)[: len(part), 1]
+    return found

@@ -1,0 +1,1 @@
+"""Training of a network that segments regions, from outlines on slides."""

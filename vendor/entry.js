@@ -1,0 +1,22 @@
+// What the pages of `gigaslide view` use of OpenLayers.
+export {default as Collection} from 'ol/Collection.js';
+export {default as Draw} from 'ol/interaction/Draw.js';
+export {default as DragPan} from 'ol/interaction/DragPan.js';
+export {default as Feature} from 'ol/Feature.js';
+export {default as ImageCanvas} from 'ol/source/ImageCanvas.js';
+export {default as ImageLayer} from 'ol/layer/Image.js';
+export {default as Modify} from 'ol/interaction/Modify.js';
+export {default as OlMap} from 'ol/Map.js';
+export {default as Pointer} from 'ol/interaction/Pointer.js';
+export {default as Projection} from 'ol/proj/Projection.js';
+export {default as Snap} from 'ol/interaction/Snap.js';
+export {default as TileGrid} from 'ol/tilegrid/TileGrid.js';
+export {default as TileImage} from 'ol/source/TileImage.js';
+export {default as TileLayer} from 'ol/layer/Tile.js';
+export {default as VectorLayer} from 'ol/layer/Vector.js';
+export {default as VectorSource} from 'ol/source/Vector.js';
+export {default as View} from 'ol/View.js';
+export {Circle as CircleStyle, Fill, RegularShape, Stroke, Style} from 'ol/style.js';
+export {altKeyOnly, shiftKeyOnly} from 'ol/events/condition.js';
+export {defaults as defaultInteractions} from 'ol/interaction/defaults.js';
+export {LineString, MultiPoint, MultiPolygon, Point, Polygon} from 'ol/geom.js';
