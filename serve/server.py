@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 BACKLOG = 512
 ANY_ADDRESS = ("0.0.0.0", "::", "")
 STOP_S = 3
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +166,39 @@ def describe_link(listener: Listener) -> list[str]:
     return [*lines, "stop with Ctrl+C"]
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """A server that takes signals from before its event loop begins until after it has ended, and
+    passes on the first one then. A signal that raises inside the loop would leave tasks behind."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to `wait_for_signal`, around the whole loop."""
+        yield
+
+    @contextmanager
+    def wait_for_signal(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM end the server in this context, and pass on the first at its end.
+        Outside the main thread, which alone receives signals, do nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        taken: list[int] = []
+
+        def take(number: int, frame: FrameType | None) -> None:
+            taken.append(number)
+            self.handle_exit(number, frame)
+
+        before = {number: signal.signal(number, take) for number in END_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if taken:
+            signal.raise_signal(taken[0])
+
+
+def make_server(app: ASGIApp) -> Server:
     """Return a server that writes no log of requests: the first one carries the token."""
     config = uvicorn.Config(
         app,
@@ -176,7 +209,7 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
         ws="none",
         timeout_graceful_shutdown=STOP_S,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def run_server(
@@ -185,8 +218,10 @@ def run_server(
     """Answer requests until SIGINT or SIGTERM, then close the socket."""
     if started is not None:
         threading.Thread(target=started, daemon=True).start()
+    server = make_server(app)
     try:
-        make_server(app).run(sockets=[listener.socket])
+        with server.wait_for_signal():
+            server.run(sockets=[listener.socket])
     finally:
         listener.close()
 

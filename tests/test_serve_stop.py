@@ -10,7 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from gigaslide.serve import link_page, open_browser, server_file
+import uvicorn
+from gigaslide.serve import (
+    Listener,
+    ServerSettings,
+    end_on_sigterm,
+    link_page,
+    open_browser,
+    run_server,
+    server_file,
+)
 from serving import make_slide, wait_until
 
 URL = "http://127.0.0.1:1/?token=abc&x=1"
@@ -50,6 +59,32 @@ def test_the_browser_gets_a_private_page_instead_of_the_token(monkeypatch):
     (given,) = opened
     assert (given, "abc" in given) == (path.as_uri(), False)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("moment", ["loop", "startup"])
+def test_a_signal_at_any_moment_lets_the_server_end_in_order(tmp_path, monkeypatch, moment):
+    told, loop_factory = [], uvicorn.Config.get_loop_factory
+
+    def interrupted(config):
+        if moment == "loop":
+            signal.raise_signal(signal.SIGTERM)
+        return loop_factory(config)
+
+    async def app(scope, receive, send):
+        assert scope["type"] == "lifespan"
+        for name in ("startup", "shutdown"):
+            await receive()
+            told.append(name)
+            if name == moment:
+                signal.raise_signal(signal.SIGTERM)
+            await send({"type": f"lifespan.{name}.complete"})
+
+    monkeypatch.setattr(uvicorn.Config, "get_loop_factory", interrupted)
+    listener = Listener.open(ServerSettings(socket=tmp_path / "socket"))
+    with pytest.raises(SystemExit) as end, end_on_sigterm():
+        run_server(app, listener)
+    assert (end.value.code, told) == (143, ["startup", "shutdown"])
+    assert not (tmp_path / "socket").exists()
 
 
 @pytest.mark.slow
