@@ -27,15 +27,15 @@ __all__ = ["answer", "expert_minutes", "methods"]
 UNIT_WORDS = {"weak": "slide label", "strong": "window label"}
 
 
-def answer(design: Design, findings: Findings, settings: StudySettings) -> str:
+def answer(design: Design, findings: Findings, settings: StudySettings) -> tuple[str, ...]:
     """Answer a study's question in a few sentences, each figure with its interval."""
     if isinstance(settings, CurriculumSettings):
-        return " ".join(answer_curriculum(findings, settings))
+        return tuple(answer_curriculum(findings, settings))
     if isinstance(settings, FinetuneSettings):
-        return " ".join(answer_finetune(findings, settings))
+        return tuple(answer_finetune(findings, settings))
     if isinstance(settings, WeakSettings):
-        return " ".join(answer_weak(findings, settings))
-    return " ".join(_sentences(design, findings, settings))
+        return tuple(answer_weak(findings, settings))
+    return tuple(_sentences(design, findings, settings))
 
 
 def _sentences(design: Design, findings: Findings, settings: StudySettings) -> Iterator[str]:

@@ -55,6 +55,8 @@ def study_html(
         cells=results[:SHOWN_CELLS],
         cell_count=len(results),
         reasons=reasons,
+        failed=[cell for cell in findings.holes if cell.id in reasons],
+        not_run=sum(cell.id not in reasons for cell in findings.holes),
         methods=methods(findings, settings, data, splits),
         slides=len(data.ids),
         tumor_slides=int(data.is_tumor.sum()),
@@ -78,10 +80,10 @@ def _draw(design: Design, findings: Findings, settings: StudySettings) -> list[t
         words = FIGURE_WORDS[figure]
         plots.append(
             (
-                f"{words} over {design.study.axis_words}, a line for each learner",
+                f"{_capitalise(words)} over {design.study.axis_words}, a line for each learner",
                 draw_curves(
                     _curves(findings, figure, lambda one: _place(one, settings)),
-                    title=words.capitalize().replace("auc", "AUC"),
+                    title=_capitalise(words),
                     xlabel=design.study.axis_words,
                     ylabel=words,
                     is_log=not isinstance(settings, NoiseSettings),
@@ -93,7 +95,7 @@ def _draw(design: Design, findings: Findings, settings: StudySettings) -> list[t
         words = FIGURE_WORDS[settings.primary]
         plots.append(
             (
-                f"{words} over the expert's minutes, a line for each learner",
+                f"{_capitalise(words)} over the expert's minutes, a line for each learner",
                 draw_curves(
                     _curves(findings, settings.primary, lambda one: expert_minutes(one, settings)),
                     title="Against the expert's time",
@@ -121,7 +123,7 @@ def _draw_courses(findings: Findings) -> tuple[str, object]:
         ylabel=FIGURE_WORDS["slide_auc"],
         is_log=True,
     )
-    return "slide AUC over the steps of a training, a line for each kind of training", figure
+    return "Slide AUC over the steps of a training, a line for each kind of training", figure
 
 
 def _draw_starts(findings: Findings, settings: FinetuneSettings) -> tuple[str, object]:
@@ -133,13 +135,17 @@ def _draw_starts(findings: Findings, settings: FinetuneSettings) -> tuple[str, o
     )
     figure = draw_curves(
         {"mean over scenarios and seeds": curve},
-        title=f"{words} of each start",
+        title=f"{_capitalise(words)} of each start",
         xlabel="start",
         ylabel=words,
         is_log=False,
         names=[str(one.point[0][1]) for one in points],
     )
-    return f"{words} of each start, mean over all scenarios", figure
+    return f"{_capitalise(words)} of each start, mean over all scenarios", figure
+
+
+def _capitalise(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _place(point: PointFindings, settings: StudySettings) -> float:

@@ -90,7 +90,7 @@ class StudyReport:
     @property
     def answer(self) -> str:
         """The answer in a few sentences."""
-        return answer(self.design, self.findings, self.settings)
+        return " ".join(answer(self.design, self.findings, self.settings))
 
     @property
     def exit_status(self) -> int:
