@@ -121,6 +121,7 @@ def test_few_patients_get_intervals_and_no_p_value(finished):
     assert any(row["low"] for row in rows)
     assert "too few patients" in report.answer
     page = report.page.read_text()
+    assert "too few patients" not in page  # said once, in the notice
     assert "no p-values" in page
     assert "p (Holm)" not in page
 
