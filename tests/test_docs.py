@@ -67,6 +67,13 @@ def test_every_option_in_the_text_exists():
         assert not unknown, page.name
 
 
+def test_every_script_that_a_page_names_exists():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        named = set(re.findall(r"python ((?:benchmarks|docs|tests)/[\w/]+\.py)", text))
+        assert not {path for path in named if not (ROOT / path).exists()}, page.name
+
+
 PAGE = '<a id="here"></a><a href="{}">x</a><img src="{}">'
 
 
