@@ -232,7 +232,7 @@ class TrainSettings(Settings):
         if not self.initial_weights:
             raise ValueError(
                 "recipe probe learns from the features of a trained network; give its weights "
-                "with initial_weights"
+                "(--initial-weights), such as those of make study-weights"
             )
         if self.penalty is None:
             raise ValueError("recipe probe needs a penalty; leave it out for the default")
