@@ -11,11 +11,11 @@ from ...cohort import Cohort, CohortSlide, propose_cohort
 from ...inference import Localise, PredictSettings
 from ...models import CARD, ENSEMBLE
 from ...storage import SettingsError, name_of, parse_location
-from ..feature_training import predict_from_features_stage
-from ..options import Batch
-from ..parity import check_parity, parity_stage, settings_of_cam
-from ..run_settings import worst_status
-from ..stages import predict_stage
+from ..options.arguments import Batch
+from ..stages.feature_training import predict_from_features_stage
+from ..stages.parity import check_parity, parity_stage, settings_of_cam
+from ..stages.pipeline import predict_stage
+from ..stages.run_settings import worst_status
 
 __all__ = ["predict"]
 

@@ -10,13 +10,13 @@ from ...cohort import Quality
 from ...patching import TileSettings
 from ...storage import SettingsError, parse_location
 from ...training import BagLabels, BagSettings, RegionSettings, TrainSettings
-from ..annotation_stages import load_cohort
-from ..feature_training import check_feature_options, train_on_features
-from ..from_slides import check_where, train_from_slides
-from ..options import Annotations, Batch
-from ..region_training import refuse_options_of_patches, train_on_regions
-from ..stages import train_stage
-from ..train_job import is_trained_here, train_in_job
+from ..options.arguments import Annotations, Batch
+from ..stages.annotations import load_cohort
+from ..stages.feature_training import check_feature_options, train_on_features
+from ..stages.from_slides import check_where, train_from_slides
+from ..stages.pipeline import train_stage
+from ..stages.region_training import refuse_options_of_patches, train_on_regions
+from ..stages.train_job import is_trained_here, train_in_job
 
 __all__ = ["train"]
 
