@@ -8,7 +8,8 @@ from cyclopts import App, Group, Parameter
 from cyclopts.argument import Argument, ArgumentCollection
 
 from ...storage import Settings
-from .panels import ARGUMENTS, EVERYDAY, NOT_SHOWN, PANELS, panel_of
+from .everyday import EVERYDAY, NOT_SHOWN
+from .panels import ARGUMENTS, PANELS, panel_of
 
 __all__ = ["CommandApp", "make_command"]
 
