@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from ...cohort import propose_cohort
 from ...storage import SettingsError, format_count
-from ..terminal import print_line
+from ..terminal.progress import print_line
 
 __all__ = ["cohort"]
 
