@@ -10,11 +10,11 @@ from ...cohort import Cohort
 from ...patching import TileSettings
 from ...phantom import PhantomSettings
 from ...training import TrainSettings
-from ..options import Batch
-from ..panels import GENERAL
-from ..run_settings import RunSettings, worst_status
-from ..stages import phantom_stage, run_stages
-from ..terminal import print_line
+from ..options.arguments import Batch
+from ..options.panels import GENERAL
+from ..stages.pipeline import phantom_stage, run_stages
+from ..stages.run_settings import RunSettings, worst_status
+from ..terminal.progress import print_line
 
 __all__ = ["demo", "demo_settings"]
 
@@ -48,10 +48,11 @@ def demo(
     status = worst_status(
         [summary.exit_status, run_stages(Cohort.load(cohort), out, settings, batch)]
     )
+    print_line()
     if quick:
-        print_line(
-            "\nThis was the quick demo: a trial of the installation. Its figures mean little."
-        )
+        print_line("This was the quick demo: a trial of the installation. Its figures mean little,")
+        print_line("and warnings about the model are expected after so short a training.")
+    print_line("Next: gigaslide cohort DIR cohort.csv lists your own slides.")
     return status
 
 
