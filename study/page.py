@@ -76,11 +76,12 @@ def _draw(design: Design, findings: Findings, settings: StudySettings) -> list[t
         return [_draw_starts(findings, settings)]
     plots = []
     names = list(settings.encoders) if isinstance(settings, TransferSettings) else []
+    mark = "mark" if names else "line"
     for figure in ("slide_auc", "window_auc"):
         words = FIGURE_WORDS[figure]
         plots.append(
             (
-                f"{_capitalise(words)} over {design.study.axis_words}, a line for each learner",
+                f"{_capitalise(words)} over {design.study.axis_words}, a {mark} for each learner",
                 draw_curves(
                     _curves(findings, figure, lambda one: _place(one, settings)),
                     title=_capitalise(words),
