@@ -1,5 +1,6 @@
 """Features of windows: the windows of a slide that hold tissue, and any `Encoder` on them."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -13,6 +14,8 @@ from ..score import tissue_cells
 from ..settings import FeatureSettings
 
 __all__ = ["encode_windows", "find_windows", "window_grid"]
+
+logger = logging.getLogger(__name__)
 
 
 def window_grid(slide: Slide, spec: InputSpec, settings: FeatureSettings) -> CellGrid:
@@ -70,6 +73,13 @@ def encode_windows(
             _refuse_nan(found, xy[indices], encoder)
             features[indices] = found
             is_read[indices] = True
+    if is_read.any() and not features.any():
+        logger.warning(
+            "%s: the encoder %s gives only zeros, or values too small for float16, and nothing can "
+            "be learnt from them; check that its weights are trained",
+            slide.info.path.name,
+            encoder.card.name,
+        )
     return np.flatnonzero(is_read), features[is_read]
 
 
