@@ -7,7 +7,7 @@ from contextlib import closing
 import numpy as np
 
 from ...models import Encoder
-from ...storage import SlideError
+from ...storage import SlideError, name_of
 from ...wsi import CellGrid, CellStatus, InputSpec, Slide, StainFit, WindowSpec, tissue_mask
 from ..read_ahead import read_ahead
 from ..score import tissue_cells
@@ -77,7 +77,7 @@ def encode_windows(
         logger.warning(
             "%s: the encoder %s gives only zeros, or values too small for float16, and nothing can "
             "be learnt from them; check that its weights are trained",
-            slide.info.path.name,
+            name_of(slide.info.path),
             encoder.card.name,
         )
     return np.flatnonzero(is_read), features[is_read]
