@@ -62,6 +62,8 @@ class SlideRow(Shape):
     """A slide in the list."""
 
     id: str
+    file: str
+    """Name of its file, without the folder."""
     label: str
     split: str
     patient: str

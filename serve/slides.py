@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from ..annotate import COLOURS
 from ..cohort import CohortSlide
-from ..storage import GigaslideError, gigaslide_version
+from ..storage import GigaslideError, gigaslide_version, name_of
 from .answers import Problem, answer_json, answer_picture
 from .catalogue import hide_path
 from .operation import Operation
@@ -68,6 +68,7 @@ def _row(workspace: Workspace, slide: CohortSlide) -> SlideRow:
     deal = workspace.deal
     return SlideRow(
         id=slide.id,
+        file=name_of(slide.path),
         label=slide.label,
         split=slide.split,
         patient=slide.patient,
