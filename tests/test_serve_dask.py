@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
-from gigaslide.cli.job_stages import load_models, predict_job
+from gigaslide.cli.stages.serve import load_models, predict_job
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.serve import JobDesk, JobQueue, Uploads, Workspace
 from schedulers import dask, scheduler

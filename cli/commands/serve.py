@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from ...batch import BatchSettings
 from ...cohort import Cohort
 from ...serve import ServerSettings
-from ..job_stages import JobOptions, serve_stage
-from ..options import Batch
+from ..options.arguments import Batch
+from ..stages.serve import JobOptions, serve_stage
 
 __all__ = ["serve"]
 
