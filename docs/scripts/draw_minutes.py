@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from draw_view import VIEW, Browser, find_chromium, keep
+from draw_view import Browser, find_chromium, keep
 from gigaslide.annotate import (
     AnnotationFolder,
     Deal,
@@ -24,11 +24,12 @@ from gigaslide.annotate import (
     save_minutes,
 )
 
-SLIDES, FIRST, SECOND = 14, "Dr A. Lind", "Dr B. Otero"
+SLIDES, FIRST, SECOND = 9, "Dr A. Lind", "Dr B. Otero"
 DEAL = Deal(scratch=0.4, blind=0.3, seed=5)
+VIEW = {"width": 1100, "height": 1260}
 IDENTITY = SlideIdentity(name="slide.svs", width=90_000, height=60_000, mpp=0.25)
 MINUTES = {"scratch": 11.0, "corrected": 3.6}  # typical ones of the invented work
-BEGIN_S, GAP_S = 1.8e9, 12.0
+BEGIN_S, HOUR_S, GAP_S = 1.8e9, 3600.0, 12.0
 
 
 def main() -> None:
@@ -81,10 +82,9 @@ def tell_journal(
 ) -> None:
     who = {"annotator": facts.annotator, "mode": facts.mode}
     count = round(60 * active_minutes / GAP_S)
-    events = [
-        JournalEvent(time=BEGIN_S + GAP_S * step, slide=slide, **who) for step in range(count)
-    ]
-    end = BEGIN_S + GAP_S * count
+    begin = BEGIN_S + HOUR_S * len(folder.slides())  # one slide after the other
+    events = [JournalEvent(time=begin + GAP_S * step, slide=slide, **who) for step in range(count)]
+    end = begin + GAP_S * count
     number = max(folder.versions(slide).numbers())
     folder.journal.append(
         *events, JournalEvent(time=end, slide=slide, kind="save", version=number, **who)
