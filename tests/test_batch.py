@@ -217,7 +217,7 @@ def test_page_of_a_run_tells_reasons_pace_and_the_slowest_and_escapes_names():
         pace.add(worker, seconds, {"tumor": count})
     outcomes = [outcome("failed", f"<script>{k}", reason="b & c", seconds=k) for k in range(14)]
     outcomes += [
-        outcome("done", "slow", seconds=4000, counts={"cells": 29, "detections": 3}),
+        outcome("done", "slow", seconds=4000, counts={"tumor": 1350}),
         outcome("partial", "p", reason="3 lost"),
     ]
     page = run_html(BatchSummary(outcomes=tuple(outcomes), pace=pace), name="<b>store")
@@ -229,6 +229,5 @@ def test_page_of_a_run_tells_reasons_pace_and_the_slowest_and_escapes_names():
     assert "<script>11 and 2 more failed b & c" in words
     assert "tcp://a:1 2 30.0 s 1 % 900 30.0" in words
     assert "tcp://b:2 1 5.0 s 0 % 450 90.0" in words
-    # Each number under its name: a sum of cells and detections would mean nothing.
-    assert "work cells detections slow 1 h 07 min 29 3 <script>13 13.0 s" in words
+    assert "result slow 1 h 07 min tumour patches 1350 <script>13 13.0 s" in words
     assert not re.search(r"(src|href)=", page)  # it opens offline
