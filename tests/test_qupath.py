@@ -220,7 +220,6 @@ def test_the_selected_region_is_predicted_and_its_answer_loaded(jobs, qupath, ru
     qupath.draw(feature(OTHER), selected=True)
     done = run("predict", jobs.listener.url, top={"settings": "[steps: 3, pause_s: 0.5]"})
     assert "tiny: 2 outlines and detections" in words_of(done)
-    assert any("%" in text for text in done["shown"])
     (job,) = jobs.ask("/api/jobs").plain["jobs"]
     assert (job["slide"], job["region"]) == ("a", [700, 300, 200, 200])
     shown = shapes_of(qupath.outlines())
@@ -245,11 +244,12 @@ def test_the_whole_slide_is_predicted_after_a_question(jobs, qupath, run):
     assert jobs.ask("/api/jobs").plain["jobs"][0]["region"] is None
 
 
-@pytest.mark.parametrize("way", [{"cancelAfter": 1500}, {"killAfter": 2500}])
+@pytest.mark.parametrize("way", ["cancel", "kill"])
 def test_a_prediction_is_cancelled_by_its_window_and_by_the_editor(jobs, qupath, run, way):
     qupath.draw(feature(OTHER), selected=True)
-    done = run("predict", jobs.listener.url, top=LONG, **way)
+    done = run("predict", jobs.listener.url, top=LONG, stop=way)
     assert "cancelled" in done["printed"]
+    assert done["shown"]  # how far it is
     assert [job["state"] for job in jobs.ask("/api/jobs").plain["jobs"]] == ["cancelled"]
     assert shapes_of(qupath.outlines()) == polygons(OTHER)
 

@@ -2,6 +2,8 @@
 // standard input ask for. Each order is a line of JSON, and so is the answer to it.
 import groovy.json.JsonOutput
 import groovy.json.JsonSlurper
+import javafx.scene.control.Alert
+import javafx.scene.control.Label
 import qupath.fx.dialogs.Dialogs
 import qupath.lib.io.PathIO
 import qupath.lib.objects.PathObject
@@ -30,7 +32,6 @@ class Desk {
     ImageServer server
     ImageData image = new ImageData()
     Object quPath
-    Thread running
 
     Binding binding() {
         new Binding([
@@ -50,16 +51,15 @@ class Desk {
         Dialogs.answers = order.answers ?: []
         Dialogs.said.clear()
         quPath = order.window ? [getStage: { null }] as Staged : null
-        javafx.scene.control.Alert.pressesCancel = order.cancelAfter
+        def script = Thread.currentThread()
+        Label.event = [cancel: { Alert.last.close() }, kill: { script.interrupt() }][order.stop]
         def source = new File(order.script).getText("UTF-8")
         def printed = new StringWriter()
         def variables = binding()
         variables.setVariable("out", new PrintWriter(printed, true))
-        running = Thread.currentThread()
-        if (order.killAfter) Thread.start { sleep(order.killAfter); running.interrupt() }
         new GroovyShell(getClass().getClassLoader(), variables).evaluate(source)
         Thread.interrupted()
-        return [printed: printed.toString(), said: Dialogs.said, shown: javafx.scene.control.Label.shown]
+        return [printed: printed.toString(), said: Dialogs.said, shown: Label.shown]
     }
 
     def open(Map order) {
