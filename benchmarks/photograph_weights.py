@@ -26,13 +26,15 @@ import cv2
 import keras
 import numpy as np
 import skimage.data
-from gigaslide.models import build_network, fill_network
-from gigaslide.wsi import InputSpec
+from gigaslide.models import EncoderSource, load_encoder
 
 PACKAGE, ARCHIVE = "nsfwjs@4.4.0", "nsfwjs-4.4.0.tgz"
 SHA256 = "585cd178f3b994337c4d10a87b080d342fc52f8b9bf0085c4d1f345a3a1c5382"
-NETWORKS = {"inception_v3": ("InceptionV3", 299), "mobilenet_v2": ("MobileNetV2", 224)}
-"""Folder in the package, name in keras.applications, and side of a picture (px)."""
+NETWORKS = {
+    "inception_v3": ("InceptionV3", "inception_v3", 299),
+    "mobilenet_v2": ("MobileNetV2", "MobileNetV2", 224),
+}
+"""By folder in the package: name in keras.applications, in gigaslide, and picture side (px)."""
 HARMLESS = 2  # of its classes: drawing, hentai, neutral, porn, sexy
 PHOTOGRAPHS = ("coffee", "cat", "rocket")
 HEAD = ("dense_1", "dense_2", "dense_3")
@@ -144,16 +146,20 @@ def take_minus_one_to_one(network: keras.Model) -> None:
     normalisation.moving_mean.assign(mean - kernel.sum(axis=(0, 1, 2)) / 2)
 
 
+def take_square(name: str, side: int) -> np.ndarray:
+    """Return the middle of a photograph of scikit-image, (side, side, 3) uint8."""
+    picture = getattr(skimage.data, name)()
+    least = min(picture.shape[:2])
+    top, left = (picture.shape[0] - least) // 2, (picture.shape[1] - least) // 2
+    square = picture[top : top + least, left : left + least]
+    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
+
+
 def check(network: keras.Model, side: int, arrays: Arrays) -> None:
     """Classify three photographs with the package's classifier; end the program if one does not
     come out as harmless."""
     for name in PHOTOGRAPHS:
-        picture = getattr(skimage.data, name)()
-        least = min(picture.shape[:2])
-        top, left = (picture.shape[0] - least) // 2, (picture.shape[1] - least) // 2
-        square = picture[top : top + least, left : left + least]
-        pixels = cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
-        given = pixels[None].astype(np.float32) / 127.5 - 1
+        given = take_square(name, side)[None].astype(np.float32) / 127.5 - 1
         values = np.asarray(network.predict_on_batch(given)).mean(axis=(1, 2))
         for layer in HEAD:
             values = values @ arrays[f"{layer}/kernel"] + arrays[f"{layer}/bias"]
@@ -164,12 +170,17 @@ def check(network: keras.Model, side: int, arrays: Arrays) -> None:
             sys.exit(f"{network.name}: {name} is class {scores[0].argmax()}, expected {HARMLESS}")
 
 
-def refuse_unused(name: str, side: int, path: Path) -> None:
-    """End the program unless gigaslide takes all of the file for a network of that name."""
-    spec = InputSpec(patch_px=side, centre_px=side, mpps=(1.0,))
-    random = fill_network(build_network(name, spec), name, str(path))
-    if len(random) > 1:  # the classifier
-        sys.exit(f"{path}: {len(random)} layers of {name} take nothing from it")
+def check_encoder(path: Path, name: str, network: keras.Model) -> None:
+    """End the program unless gigaslide gives the features of the network with the file."""
+    side = network.input_shape[1]
+    encoder = load_encoder(EncoderSource(encoder=name, weights=path, patch_px=side, mpp=1.0))
+    pixels = take_square("cat", side)[None]
+    given = pixels.astype(np.float32) / 127.5 - 1
+    wanted = np.asarray(network.predict_on_batch(given)).mean(axis=(1, 2))
+    difference = float(np.abs(encoder(pixels) - wanted).max() / np.abs(wanted).max())
+    print(f"{path}: as {name}, its features differ by {difference:.1g}")
+    if not difference < 1e-3:
+        sys.exit(f"{path}: {name} gives other features with it")
 
 
 def main() -> None:
@@ -179,14 +190,13 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         models = download(Path(folder))
-        for inside, (name, side) in NETWORKS.items():
+        for inside, (name, architecture, side) in NETWORKS.items():
             arrays = read_arrays(models / inside)
             network = convert(name, side, arrays)
             check(network, side, arrays)
             path = out / f"{inside}_photographs.weights.h5"
             network.save_weights(path)
-            refuse_unused(name, side, path)
-            print(path)
+            check_encoder(path, architecture, network)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -164,11 +164,14 @@ class FeatureFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSlides:
-    """Slides that a study uses, and the cards of the encoders of their features."""
+    """Slides that a study uses, and what it knows of the weights that were learnt before."""
 
     data: StudyData
     slides: tuple[CohortSlide, ...]
     encoder_cards: tuple[Mapping[str, Any], ...]
+    """Cards of the encoders, or of the starts of a study of starts: names and training slides."""
+    pretrained: Literal["encoder", "start"] = "encoder"
+    """Word for what has these cards."""
     encoder_keys: tuple[tuple[Any, ...], ...] = ()
     """Encoder, its hash, feature length, patch side and µm/px of each folder of features."""
 

@@ -104,8 +104,8 @@ def plan_study(cohort: Cohort, settings: StudySettings) -> Plan:
     """Lay out a study; nothing is written.
 
     Raises:
-        SettingsError: no features, a cohort that cannot be split, or an encoder that learnt from a
-            patient to be tested; for pictures, see `read_pictures`.
+        SettingsError: no features, a cohort that cannot be split, or an encoder or a start that
+            learnt from a patient to be tested; for pictures, see `read_pictures`.
         StoreError: features that cannot be read.
     """
     found = _find_slides(cohort, settings)
@@ -115,7 +115,10 @@ def plan_study(cohort: Cohort, settings: StudySettings) -> Plan:
     tested = {name for split in splits for name in split.test}
     for card in found.encoder_cards:
         refuse_encoder_patients(
-            cohort, card, tested=[slide for slide in found.slides if slide.id in tested]
+            cohort,
+            card,
+            tested=[slide for slide in found.slides if slide.id in tested],
+            kind=found.pretrained,
         )
     design = design_study(settings, found.data, splits)
     return Plan(
