@@ -137,6 +137,8 @@ def take_minus_one_to_one(network: keras.Model) -> None:
     of its sum is taken off the mean of the batch normalisation behind it. Exact but for padding,
     which was black and becomes grey."""
     kinds = (keras.layers.Conv2D, keras.layers.BatchNormalization)
+    convolution: Any
+    normalisation: Any
     convolution, normalisation = (
         next(layer for layer in network.layers if isinstance(layer, kind)) for kind in kinds
     )
