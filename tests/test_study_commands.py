@@ -119,7 +119,9 @@ def test_a_study_is_one_command(studies, name):
             side: {row["patient"] for row in splits if (row["fold"], row["side"]) == (fold, side)}
             for side in ("train", "test")
         }
-        assert len(sides["train"]) == len(sides["test"]) == 4
+        # Not every phantom has room for a patch of its class.
+        expected = {3, 4} if name == "finetune" else {4}
+        assert {len(patients) for patients in sides.values()} <= expected
         assert not sides["train"] & sides["test"]
     assert table(out / "comparisons.csv")[0]["role"] == "primary"
     assert "<h1>" in (out / "study.html").read_text()
