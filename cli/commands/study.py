@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from ...batch import BatchSettings
 from ...cohort import Cohort
 from ...study import STUDIES, Study, StudySettings
-from ..options import Batch, CohortFile
-from ..study_stages import show_stage, study_stage
+from ..options.arguments import Batch, CohortFile
+from ..stages.studies import show_stage, study_stage
 
 __all__ = ["study"]
 
