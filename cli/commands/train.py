@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from ...batch import BatchSettings
 from ...cohort import Quality
 from ...patching import TileSettings
-from ...storage import SettingsError, parse_location
+from ...storage import Settings, SettingsError, parse_location
 from ...training import BagLabels, BagSettings, RegionSettings, TopWindowSettings, TrainSettings
 from ..options.arguments import Annotations, Batch
 from ..stages.annotations import load_cohort
@@ -122,9 +122,7 @@ def train(
                 "--cohort, --from-slides and --validation-slides"
             )
         refuse_options_of_patches(settings, tile, batch, task=task)
-    for name, given in (("regions", regions), ("slides", slides)):
-        if task != name and given != type(given)():
-            raise SettingsError(f"--{name}.…: are for --task {name}; add it, or leave them out")
+    _refuse_other_tasks(task, regions=regions, slides=slides)
     if task == "regions":
         return train_on_regions(load_cohort(Path(store), annotations), model, regions, settings)
     if task == "slides":
@@ -148,6 +146,13 @@ def train(
         words = ("train", store, str(model), "--from-slides", *_words(annotations))
         return train_in_job(words, model, settings, batch, tiles=tile)
     return train_from_slides(rows, model, settings, tile, batch)
+
+
+def _refuse_other_tasks(task: str, **settings: Settings) -> None:
+    """Pass if the settings of all tasks but this one are the defaults; settings: by the task."""
+    for name, given in settings.items():
+        if task != name and given != type(given)():
+            raise SettingsError(f"--{name}.…: are for --task {name}; add it, or leave them out")
 
 
 def _train_on_store(
