@@ -17,6 +17,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "size_px",
             "mpp",
             "tumor_share",
+            "difficulty",
             "slides_per_patient",
             "tile_px",
             "jpeg_quality",
@@ -410,7 +411,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "study curriculum": ("mpp", "steps", "folds", "seeds", "plan", *LOCATION),
     "study noise": ("features", "folds", "seeds", "plan", *LOCATION),
     "study weak": ("features", "source", "folds", "seeds", "plan", *LOCATION),
-    "phantom": ("slides", "size-px", "mpp", "tumor-share", "seed", *LOCATION),
+    "phantom": ("slides", "size-px", "mpp", "tumor-share", "difficulty", "seed", *LOCATION),
 }
 """Options that `--help` shows; a command without an entry shows all of its options."""
 
