@@ -1,7 +1,6 @@
 """Difficulty of a phantom slide: what makes its tumour hard to find."""
 
 from dataclasses import dataclass
-from itertools import cycle, islice
 from typing import Literal
 
 __all__ = ["GRADES", "Difficulty", "Grade", "grades_of"]
@@ -37,4 +36,4 @@ def grades_of(difficulty: Grade | Literal["graded"], slides: int) -> tuple[Grade
     """Return the grade of each of some slides: that one, or all in turn if difficulty is
     graded."""
     chosen: tuple[Grade, ...] = tuple(GRADES) if difficulty == "graded" else (difficulty,)
-    return tuple(islice(cycle(chosen), slides))
+    return tuple(chosen[number % len(chosen)] for number in range(slides))

@@ -1,8 +1,6 @@
 """Plan of a cohort: label, patient, split and size of every slide."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -69,15 +67,16 @@ def plan_cohort(settings: PhantomSettings) -> list[PhantomSlide]:
         ("tumor", tumor_slides),
         ("normal", settings.slides - tumor_slides),
     ]
-    patients: list[tuple[Label, Split, Sequence[Grade]]] = []
+    patients: list[tuple[Label, Split, tuple[Grade, ...]]] = []
     for label, slides in counts:
         sizes = [
             min(settings.slides_per_patient, slides - first)
             for first in range(0, slides, settings.slides_per_patient)
         ]
-        grades = iter(grades_of(settings.difficulty, slides))
+        grades = grades_of(settings.difficulty, slides)
         for split, size in zip(_splits(len(sizes)), sizes, strict=True):
-            patients.append((label, split, tuple(islice(grades, size))))
+            patients.append((label, split, grades[:size]))
+            grades = grades[size:]
     # Shuffled, so that numbers of patients and slides do not reveal the label.
     order = np.random.default_rng(key_of(settings.seed, "patients")).permutation(len(patients))
     plans: list[PhantomSlide] = []
