@@ -218,6 +218,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "mode",
             "first_pass",
             "exact_above",
+            "exact_below",
             "stride_px",
             "orientations",
             "batch_size",

@@ -59,9 +59,9 @@ class ConvertedNetwork:
         return self._compiled(patches)
 
     @property
-    def compiled_sides(self) -> tuple[int, ...]:
-        """Sides of the tiles for which a dense network is compiled; empty for patches."""
-        return getattr(self._compiled, "compiled_sides", ())
+    def compiled_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the tiles for which a dense network is compiled; empty for patches."""
+        return getattr(self._compiled, "compiled_shapes", ())
 
 
 def start_openvino(
