@@ -133,10 +133,12 @@ def test_fault_46_exact_equals_8_passes_of_plain_keras(slide_path, tmp_path, kin
     folders = write_networks(tmp_path / "model", kind)
     cohort = Cohort.of_rows([CohortSlide(id="s", path=slide_path)])
     wanted = np.zeros(0)
-    for number, (batch_size, block_px) in enumerate([(64, 2**27), (24, 8 * 3 * 8 * SIDE**2)]):
+    small = 8 * 3 * 8 * SIDE**2
+    ways = [("keras", 64, 2**27), ("keras", 24, small), ("openvino", 24, small)]
+    for number, (runtime, batch_size, block_px) in enumerate(ways):
         out = tmp_path / str(number)
         settings = PredictSettings(
-            batch_size=batch_size, runtime="keras", allow_tumor_on_glass=True
+            batch_size=batch_size, runtime=runtime, allow_tumor_on_glass=True
         )
         blocks = {"block_px": block_px}
         predict(cohort, tmp_path / "model", out, settings, kind=PredictBlocks, blocks=blocks)
@@ -187,7 +189,7 @@ def test_fast_scores_exactly_where_the_first_pass_is_in_doubt(
     scored."""
     monkeypatch.setattr(order, "FAST_BLOCK", (side, side))
     path = write_tiff(tmp_path / "s.tif", stained_slide(1))
-    changes = {"orientations": 8, "first_pass": first_pass, "exact_below": 0.7}
+    changes = {"orientations": 8, "first_pass": first_pass, "exact_below": 0.75}
     settings = FAST.model_copy(update=changes)
     maps = {}
     with open_slide(path) as slide:
@@ -208,9 +210,9 @@ def test_fast_scores_exactly_where_the_first_pass_is_in_doubt(
     if first_pass != "dense":
         close = hot_cells(first.probability, settings.exact_above) & exact.scored
     sure = np.nan_to_num(first.probability) > settings.exact_below
-    assert 10 < (close & sure).sum() < close.sum() - 50
+    assert 5 < (close & sure).sum() < close.sum() - 5
     close &= ~sure
-    assert 50 < close.sum() < exact.scored.sum() - 50
+    assert 20 < close.sum() < exact.scored.sum() - 50
     np.testing.assert_array_equal(fast.status == CellStatus.SCORED, close)
     np.testing.assert_array_equal(fast.status == CellStatus.FIRST_PASS, exact.scored & ~close)
     np.testing.assert_array_equal(fast.probability[close], exact.probability[close])
