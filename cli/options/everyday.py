@@ -65,7 +65,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "study curriculum": ("mpp", "steps", "folds", "seeds", "plan", *LOCATION),
     "study noise": ("features", "folds", "seeds", "plan", *LOCATION),
     "study weak": ("features", "source", "folds", "seeds", "plan", *LOCATION),
-    "phantom": ("slides", "size-px", "mpp", "tumor-share", "seed", *LOCATION),
+    "phantom": ("slides", "size-px", "mpp", "tumor-share", "difficulty", "seed", *LOCATION),
 }
 """Options that `--help` shows; a command without an entry shows all of its options."""
 
