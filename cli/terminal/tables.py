@@ -119,9 +119,10 @@ def print_time(pace: Pace) -> None:
         "loading": "loading the network",
         "preparing": "finding tissue",
         "writing": "writing",
+        "other": "the rest",
     }
     shares = ", ".join(
-        f"{words.get(name, 'the rest')} {seconds / whole:.0%}" for name, seconds in parts.items()
+        f"{word} {parts[name] / whole:.0%}" for name, word in words.items() if name in parts
     )
     advice = {
         "network": "the network limits it",
