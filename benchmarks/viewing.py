@@ -13,11 +13,13 @@ import argparse
 import gc
 import http.client
 import json
+import multiprocessing
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -86,18 +88,17 @@ def places(size_px: int, count: int) -> list[tuple[int, int, int]]:
 
 
 def our_reader(path: Path) -> Callable[[tuple[int, int, int]], bytes]:
-    from gigaslide.serve.tiles import TileGrid, encode_jpeg, read_tile
+    from gigaslide.serve.tiles import TileGrid, read_jpeg_tile
     from gigaslide.wsi import TileCache, open_slide
 
     slide = open_slide(path, cache=TileCache(32 * 2**20))
-    grid = TileGrid(width=slide.info.width, height=slide.info.height)
+    grid = TileGrid.of_slide(slide)
 
     def read(place: tuple[int, int, int]) -> bytes:
         resolution, x, y = place
         region = grid.region(grid.resolutions.index(resolution), x, y)
         assert region is not None
-        pixels, _ = read_tile(slide, region, resolution)
-        return encode_jpeg(pixels, full_colour=resolution == 1)
+        return read_jpeg_tile(slide, region, resolution)[0]
 
     return read
 
@@ -169,29 +170,12 @@ class Server:
             time.sleep(0.01)
         self.port = self.listener.port
         self.headers = {"Authorization": f"Bearer {self.listener.token}"}
+        self.clients = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self.clients.submit(len, ()).result()  # it has started
 
-    def get_all(self, paths: list[str]) -> None:
-        """Ask for all paths, over as many connections as a browser has, and two."""
-        waiting = iter(paths)
-        lock = threading.Lock()
-
-        def work() -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-            while True:
-                with lock:
-                    path = next(waiting, None)
-                if path is None:
-                    return connection.close()
-                connection.request("GET", path, headers=self.headers)
-                answer = connection.getresponse()
-                answer.read()
-                assert answer.status == 200, (path, answer.status)
-
-        threads = [threading.Thread(target=work) for _ in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    def get_all(self, paths: list[str]) -> float:
+        """Request all paths from another process, as a browser is one; return its seconds."""
+        return self.clients.submit(get_all, self.port, self.headers, paths).result()
 
     def send(self, path: str, body: bytes, **headers: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
@@ -201,6 +185,31 @@ class Server:
         answer.read()
         connection.close()
         return answer.status
+
+
+def get_all(port: int, headers: dict[str, str], paths: list[str]) -> float:
+    """Request all paths over as many connections as a browser has, and two; return the seconds."""
+    waiting, lock = iter(paths), threading.Lock()
+
+    def work() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        while True:
+            with lock:
+                path = next(waiting, None)
+            if path is None:
+                return connection.close()
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200, (path, answer.status)
+
+    begin = time.perf_counter()
+    threads = [threading.Thread(target=work) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - begin
 
 
 def make_workspace(path: Path, folder: Path):
@@ -246,8 +255,8 @@ def compare_over_http(workspace, path: Path, size_px: int, count: int) -> Server
     mine, theirs = [], []
     for start in range(0, len(todo), TURN):
         turn = [tile_path(one, resolutions) for one in todo[start : start + TURN]]
-        mine.append(seconds(lambda turn=turn: ours.get_all([f"/api/slides/s/{t}" for t in turn])))
-        theirs.append(seconds(lambda turn=turn: memory.get_all([f"/{t}" for t in turn])))
+        mine.append(ours.get_all([f"/api/slides/s/{one}" for one in turn]))
+        theirs.append(memory.get_all([f"/{one}" for one in turn]))
     ratios = [b / a for a, b in zip(mine, theirs, strict=True)][WARM_UP_TURNS:]
     print(
         f"over HTTP, {CLIENTS} clients: gigaslide {TURN / statistics.median(mine):.0f} tiles/s, "
