@@ -91,7 +91,7 @@ dist: $(READY)  ## build sdist and wheel into dist/, install the wheel elsewhere
 	.ci/dist $(BIN)/python
 
 study-weights: $(READY)  ## fetch ImageNet weights of EfficientNet-Lite0 into study-weights/
-	$(BIN)/python benchmarks/study_weights.py study-weights
+	$(BIN)/python benchmarks/studies/study_weights.py study-weights
 
 bench: $(READY)  ## seconds, patches per second and peak memory of every stage
 	$(BIN)/python benchmarks/stages.py

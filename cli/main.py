@@ -11,11 +11,11 @@ from typing import Annotated
 from cyclopts import App, Group, Parameter
 from cyclopts.config import Dict
 
-from .errors import describe_error, describe_usage_error
-from .groups_option import join_groups
-from .help_writer import HelpWriter, format_default
-from .panels import GENERAL
-from .plain_letters import use_plain_letters
+from .options.groups import join_groups
+from .options.help_writer import HelpWriter, format_default
+from .options.panels import GENERAL
+from .terminal.errors import describe_error, describe_usage_error
+from .terminal.plain_letters import use_plain_letters
 
 __all__ = ["COMMANDS", "build_app", "main"]
 
@@ -133,15 +133,15 @@ def _launcher(app: App, used: str, *, in_full: bool) -> Callable[..., int]:
         dry_run: Annotated[bool, _flag(dry_run_help, show=in_full)] = False,
     ) -> int:
         if words and words[0] in COMMANDS and not {"--help", "-h"} & set(words):
-            from .terminal import configure_logging
+            from .terminal.progress import configure_logging
 
             configure_logging(verbose=verbose)
         if config is not None:
-            from .config import load_config
+            from .options.config import load_config
 
             app.config = (Dict(load_config(config, set(COMMANDS)), source=str(config)),)
         if dry_run and used:
-            from .config import print_config
+            from .options.config import print_config
 
             inner = [word for word in words[1:2] if word in app[used]]
             return print_config(
@@ -168,7 +168,7 @@ def _flag(help_text: str, *, show: bool) -> Parameter:
 
 
 def _load_command(name: str, *, in_full: bool) -> App:
-    from .command_app import make_command
+    from .options.command_app import make_command
 
     found: Callable[..., int] | dict[str, Callable[..., int]] = getattr(
         import_module(f".commands.{name}", __package__), name

@@ -150,7 +150,31 @@ def compare_cohort(
     output.refuse_foreign()
     for one in opened.values():
         one.check(slides)
-    scored: dict[str, list[SlideResult]] = {name: [] for name in names}
+    models = _Models(
+        paths=dict(zip(names, predictions, strict=True)),
+        opened=opened,
+        thresholds=thresholds,
+        scored=_score_slides(slides, opened, thresholds, settings, on_slide),
+    )
+    first, *others = names
+    further = [word for path in predictions[2:] for word in ("--further", str(path))]
+    command = format_command("compare", [cohort.source, *predictions[:2], out], settings, further)
+    found = adjust_for_models([models.compare(first, other, settings) for other in others])
+    with output.write() as folder:
+        _write(found, models, settings, command, Path(folder))
+    logger.info("%s: %d models compared", out, len(names))
+    return found
+
+
+def _score_slides(
+    slides: Sequence[CohortSlide],
+    opened: Mapping[str, Predictions],
+    thresholds: Mapping[str, OperatingThreshold],
+    settings: EvaluateSettings,
+    on_slide: Callable[[str], object] | None,
+) -> dict[str, list[SlideResult]]:
+    """Results of each model, by name; each slide is opened once."""
+    scored: dict[str, list[SlideResult]] = {name: [] for name in opened}
     for slide in slides:
         with SlideFile(slide) as file:
             for name, one in opened.items():
@@ -160,20 +184,7 @@ def compare_cohort(
                     on_slide(slide.id)
     for results in scored.values():
         refuse_misplaced(results)
-    first, *others = names
-    further = [word for path in predictions[2:] for word in ("--further", str(path))]
-    command = format_command("compare", [cohort.source, *predictions[:2], out], settings, further)
-    models = _Models(
-        paths=dict(zip(names, predictions, strict=True)),
-        opened=opened,
-        thresholds=thresholds,
-        scored=scored,
-    )
-    found = adjust_for_models([models.compare(first, other, settings) for other in others])
-    with output.write() as folder:
-        _write(found, models, settings, command, Path(folder))
-    logger.info("%s: %d models compared", out, len(names))
-    return found
+    return scored
 
 
 def compare_heatmaps(

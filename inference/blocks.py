@@ -161,6 +161,15 @@ class PredictBlocks:
         """Return what `_keep` kept: probability, status and spread of the block's cells."""
         return record.notes
 
+    @property
+    def _reading_threads(self) -> int:
+        return min(READING_THREADS, self.threads or available_cores())
+
+    def _stain_fit(self, context: SlideContext[CohortSlide]) -> StainFit | None:
+        """Return the stain of the whole slide, as the plan keeps it; None without normalisation."""
+        stain = context.plan.data.get("stain")
+        return StainFit.from_json(stain) if stain else None
+
     def _score(
         self,
         context: SlideContext[CohortSlide],
@@ -170,9 +179,7 @@ class PredictBlocks:
         clock: BlockClock,
     ) -> WindowScores:
         """Score cells; add the networks that this took to loaded, and their time to the clock."""
-        stain = context.plan.data.get("stain")
-        fit = StainFit.from_json(stain) if stain else None
-        threads = min(READING_THREADS, self.threads or available_cores())
+        fit, threads = self._stain_fit(context), self._reading_threads
 
         def load_patches() -> Predictor:
             with clock.load():

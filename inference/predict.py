@@ -80,26 +80,18 @@ def predict_cohort(
         wanted = ", ".join(settings.splits)
         raise SettingsError(f"no slide to predict: none has its split among {wanted}; see --splits")
     choose_backend()
-    choice = RuntimeChoice(runtime=settings.runtime, precision=settings.precision, xla=settings.xla)
     ensemble = Ensemble.load(models)
     ensemble.check_architecture(settings.architecture)
     _refuse_models_of_features(ensemble)
     ensemble.check_weights()
     if not settings.allow_tumor_on_glass:
         refuse_tumor_on_glass(ensemble)
-    segments = ensemble.task == "regions"
-    if segments:
-        check_regions(ensemble, settings)
-    elif settings.is_cam and settings.stride_px is None:
-        settings = settings.model_copy(update={"stride_px": find_cam_stride(ensemble)})
-    if not segments and settings.needs_dense:
-        stride_px = settings.stride_px or ensemble.input_spec.centre_px
-        check_dense(ensemble, stride_px, choice, is_cam=settings.is_cam)
+    settings = _fit_settings(settings, ensemble)
     batch = with_default_workers(batch)
     with open_run_folder(out, batch) as folder:
         begin_predictions(out, slides)
         threads = compute_threads(batch)
-        kind = RegionBlocks if segments else PredictBlocks
+        kind = RegionBlocks if ensemble.task == "regions" else PredictBlocks
         work = kind(models=ensemble, out=out, settings=settings, threads=threads, within=within)
         summary = run_blocks(
             work,
@@ -131,6 +123,22 @@ def end_predictions(out: Path, summary: BatchSummary, ensemble: Ensemble) -> Non
     Detections.concatenate(tables).save(out / DETECTIONS)
     if ensemble.operating_threshold is not None:
         ensemble.operating_threshold.save(out / THRESHOLD)
+
+
+def _fit_settings(settings: PredictSettings, ensemble: Ensemble) -> PredictSettings:
+    """Refuse a mode that does not suit the network; fill in the stride of its activation map."""
+    if ensemble.task == "regions":
+        check_regions(ensemble, settings)
+        return settings
+    if settings.is_cam and settings.stride_px is None:
+        settings = settings.model_copy(update={"stride_px": find_cam_stride(ensemble)})
+    if settings.needs_dense:
+        choice = RuntimeChoice(
+            runtime=settings.runtime, precision=settings.precision, xla=settings.xla
+        )
+        stride_px = settings.stride_px or ensemble.input_spec.centre_px
+        check_dense(ensemble, stride_px, choice, is_cam=settings.is_cam)
+    return settings
 
 
 def _refuse_models_of_features(ensemble: Ensemble) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import shapely
 from gigaslide.annotate import DrawnOutline, SaveFacts, SlideIdentity, SlideVersions, new_id
-from shapely.geometry import Polygon, box
+from shapely.geometry import Polygon, box, mapping
 
 IDENTITY = SlideIdentity(name="s.tif", fingerprint="f", width=3001, height=2003, mpp=0.5)
 RING = Polygon(
@@ -22,6 +22,15 @@ PERSON = SaveFacts(annotator="Ada", accepted=True)
 
 def outline(shape: Polygon | None = None, **fields) -> DrawnOutline:
     return DrawnOutline(**{"id": new_id(), "shape": shape or RING, **fields})
+
+
+def collection(*shapes, **properties) -> dict:
+    """Return a feature collection of shapes, all with the same properties."""
+    features = [
+        {"type": "Feature", "geometry": mapping(shape), "properties": properties}
+        for shape in shapes
+    ]
+    return {"type": "FeatureCollection", "features": features}
 
 
 def _newest(versions: SlideVersions) -> int:

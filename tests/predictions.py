@@ -201,3 +201,12 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+def detections_folder(tmp_path: Path, **files: str) -> Path:
+    """Folder of CSV files with these texts."""
+    path = tmp_path / "given"
+    path.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (path / f"{name}.csv").write_text(text, encoding="utf-8")
+    return path

@@ -265,7 +265,7 @@ def test_fault_22_deep_nesting_takes_little_time(make_file):
     assert time.process_time() - start < 5
 
 
-VERTICES = 150_000  # benchmarks/annotations.py goes up to a million
+VERTICES = 150_000  # benchmarks/slides/annotations.py goes up to a million
 
 
 @pytest.mark.parametrize("name", ["many.geojson", "many.xml"])

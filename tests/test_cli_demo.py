@@ -7,7 +7,7 @@ from command_lines import GOOD, write_cohort
 from gigaslide.batch import BatchSummary, SlideOutcome
 from gigaslide.cli import main
 from gigaslide.cli.commands.demo import demo_settings
-from gigaslide.cli.run_settings import check_cohort
+from gigaslide.cli.stages.run_settings import check_cohort
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.phantom import plan_cohort
 

@@ -4,7 +4,7 @@ import errno
 import os
 
 import pytest
-from gigaslide.cli.errors import describe_error
+from gigaslide.cli.terminal.errors import describe_error
 
 
 def os_error(number: int, path: str | None = None) -> OSError:

@@ -11,8 +11,9 @@ from cyclopts import App
 from gigaslide.batch import BatchSettings
 from gigaslide.cli import main
 from gigaslide.cli.main import COMMANDS, build_app
-from gigaslide.cli.panels import EVERYDAY, GENERAL, PANELS
-from gigaslide.cli.plain_letters import use_plain_letters
+from gigaslide.cli.options.everyday import EVERYDAY
+from gigaslide.cli.options.panels import GENERAL, PANELS
+from gigaslide.cli.terminal.plain_letters import use_plain_letters
 from gigaslide.storage import Settings
 
 MAX_EVERYDAY_LINES = 15

@@ -5,7 +5,7 @@ from pathlib import Path
 from command_lines import write_cohort
 from gigaslide.batch import SlideOutcome
 from gigaslide.cli import main
-from gigaslide.cli.windows_bar import WindowsToPredict
+from gigaslide.cli.terminal.windows_bar import WindowsToPredict
 from gigaslide.cohort import Cohort
 
 

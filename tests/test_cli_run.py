@@ -9,14 +9,14 @@ from command_lines import GOOD, SHORT, SMALL, write_cohort
 from conftest import stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
 from gigaslide.cli import main
-from gigaslide.cli.run_settings import (
+from gigaslide.cli.stages.pipeline import run_stages
+from gigaslide.cli.stages.run_settings import (
     RunSettings,
     check_cohort,
     check_files,
     with_mpp_of_slides,
     worst_status,
 )
-from gigaslide.cli.stages import run_stages
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings
 from gigaslide.patching import TileSettings

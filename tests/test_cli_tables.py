@@ -5,7 +5,7 @@ import io
 import pandas as pd
 import pytest
 from gigaslide.batch import BatchSummary, SlideOutcome
-from gigaslide.cli.tables import print_metrics, print_summary, print_table
+from gigaslide.cli.terminal.tables import print_metrics, print_summary, print_table
 
 
 def test_slides_without_tissue_are_named_in_one_line(capsys):

@@ -16,7 +16,7 @@ import h5py
 import pytest
 from gigaslide.batch import BatchSettings
 from gigaslide.batch.cluster import clients
-from gigaslide.cli.config import format_config
+from gigaslide.cli.options.config import format_config
 from gigaslide.inference import PredictSettings, predict_cohort
 from gigaslide.patching import PatchStore, tile_cohort
 from gigaslide.training import train

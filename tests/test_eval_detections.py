@@ -1,221 +1,27 @@
-"""Anybody's detections: the forms they come in, what is refused with file and line, and what an
-absence means."""
+"""Anybody's detections as they are scored, and what an absence means."""
 
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort
-from gigaslide.eval import DetectionFiles, EvaluateSettings, SlideStatus, evaluate_cohort
-from gigaslide.eval.predictions.slide_names import SlideNames
+from gigaslide.eval import EvaluateSettings, SlideStatus, evaluate_cohort
 from gigaslide.storage import ScoreError
-from predictions import HEIGHT, LESION, MPP, WIDTH, Bench
+from predictions import HEIGHT, LESION, MPP, WIDTH, Bench, detections_folder
 from shapely.geometry import box
 
-IDS = ["test_001", "Test_002", "n"]
 QUICK = EvaluateSettings(resamples=50, picture_px=100)
 OFFICIAL = QUICK.model_copy(update={"official": True})
-
-
-def folder(tmp_path: Path, **files: str) -> Path:
-    path = tmp_path / "given"
-    path.mkdir(exist_ok=True)
-    for name, text in files.items():
-        (path / f"{name}.csv").write_text(text, encoding="utf-8")
-    return path
-
-
-def found(files: DetectionFiles, slide: str) -> list[tuple]:
-    got = files.by_slide[slide].detections
-    return list(zip(got.probability.tolist(), got.x.tolist(), got.y.tolist(), strict=True))
-
-
-def test_a_file_a_slide_with_and_without_header_in_any_order_of_columns(tmp_path):
-    path = folder(
-        tmp_path,
-        test_001="0.9,100,20\n0.4, 7, 8.5\n\n",
-        test_002="\ufeffY,X,Confidence\n20,100,0.9\n",
-        n="",
-    )
-    files = DetectionFiles.load(path, IDS)
-    assert found(files, "test_001") == [(0.9, 100, 20), (0.4, 7, 8.5)]
-    assert found(files, "Test_002") == [(0.9, 100, 20)]  # case differs between CAMELYON's releases
-    assert found(files, "n") == []
-    assert not files.is_table
-
-
-@pytest.mark.parametrize("header", ["", "slide,x,y,probability\n"])
-@pytest.mark.parametrize("in_a_folder", [True, False])
-def test_one_table_of_all_slides(tmp_path, header, in_a_folder):
-    path = folder(tmp_path, all=header + "test_001.tif,100,20,0.9\nn,1,2,0.5\ntest_001,3,4,1\n")
-    files = DetectionFiles.load(path if in_a_folder else path / "all.csv", IDS)
-    assert found(files, "test_001") == [(0.9, 100, 20), (1, 3, 4)]
-    assert found(files, "n") == [(0.5, 1, 2)]
-    assert files.is_table
-    assert files.by_slide["test_001"].line.tolist() == [1 + bool(header), 3 + bool(header)]
-
-
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        (
-            {"strange": "0.5,1,2\n"},
-            "strange.csv: predictions for 'strange', which the cohort does not list",
-        ),
-        ({"n": "0.5,1,2\n1.2,3,4\n"}, "n.csv, line 2: probability 1.2 is not in [0, 1]"),
-        ({"n": "p,x,y\n-0.1,3,4\n"}, "n.csv, line 2: probability -0.1"),
-        ({"n": "0.5,1,2\n\nnan,3,4\n"}, "n.csv, line 3: probability is nan"),
-        ({"n": "0.5,1,2\n0.5,inf,4\n"}, "n.csv, line 2: x is inf"),
-        ({"n": "0.5,1,2\n0.5,,4\n"}, "n.csv, line 2: x is ''"),
-        ({"n": "0.5,1,2\n0.5,1\n"}, "n.csv, line 2: 2 values, expected probability,x,y"),
-        (
-            {"n": "0.5 1 2\n"},
-            "n.csv, line 1: no column probability, x, y among '0.5 1 2'",
-        ),
-        (
-            {"n": "p,row,column\n0.5,1,2\n"},
-            "n.csv, line 1: no column x, y among 'p', 'row', 'column'",
-        ),
-        ({"n": "0.5,1,2\n", "N": "0.5,1,2\n"}, "holds slide n too"),
-        (
-            {"all": "slide,x,y,p\nn,1,2,0.5\nwho,1,2,0.5\n"},
-            "all.csv, line 3: predictions for 'who'",
-        ),
-        (
-            {"n": "slide,x,y,p\nn,1,2,0.5\ntest_001,1,2,0.5\n", "test_001": "0.5,1,2\n"},
-            "n.csv, line 3: slide 'test_001'",
-        ),
-    ],
-)
-def test_bad_rows_are_refused_with_file_and_line(tmp_path, files, words):
-    with pytest.raises(ScoreError) as caught:
-        DetectionFiles.load(folder(tmp_path, **files), IDS)
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "slide,x,y,probability,score\nn,1,2,0.5,0.99\n",
-        "score,slide,x,y,probability,name\n0.99,n,1,2,0.5,test_001\n",
-        "Slide;X;Y;Probability\nn;1,0;2;0,5\n",
-        "n;1;2;0,5\n",
-        "sep=\t\nImage\tx_level0\tY_Level0\tConfidence\nN\t1\t2\t0.5\n",
-    ],
-)
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_tables_of_other_programs_mean_what_they_say(tmp_path, text, encoding):
-    (tmp_path / "all.csv").write_bytes(text.encode(encoding))
-    for path in (tmp_path / "all.csv", tmp_path):
-        files = DetectionFiles.load(path, IDS)
-        assert found(files, "n") == [(0.5, 1, 2)]
-        assert files.is_table
-        assert list(files.by_slide) == ["n"]
-
-
-def test_two_columns_that_may_be_the_probability_are_refused(tmp_path):
-    path = folder(tmp_path, all="slide,x,y,score,confidence\nn,1,2,0.5,0.6\n")
-    with pytest.raises(ScoreError, match=r"all\.csv, line 1.*'score'.*'confidence'"):
-        DetectionFiles.load(path, IDS)
-
-
-@pytest.mark.parametrize("text", ["0.5,1,2\n", "p,x,y\n0.5,1,2\n"])
-def test_a_file_of_one_slide_needs_the_slides_name(tmp_path, text):
-    path = folder(tmp_path, n=text) / "n.csv"
-    assert found(DetectionFiles.load(path.parent, IDS), "n") == [(0.5, 1, 2)]
-    with pytest.raises(ScoreError, match=r"n\.csv.*folder.*column slide"):
-        DetectionFiles.load(path, IDS)
-
-
-FILES = {
-    "S12-345_A1": "S12-345 A1.tif",
-    "S12-345_A1.2": "S12-345 A1.2.ome.tif",
-    "L_sion": "L\u00e4sion #3.svs",
-    "a-1": "a.svs",
-    "a-2": "a.ndpi",
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "slide"),
-    [
-        *((name, "S12-345_A1") for name in ("S12-345_A1", "S12-345 A1", "S12-345 A1.tif")),
-        *(
-            (name, "S12-345_A1")
-            for name in ("s12-345_a1.TIFF", "S12-345 A1.scn", "S12-345_A1.zarr")
-        ),
-        *((name, "S12-345_A1.2") for name in ("S12-345 A1.2", "S12-345_A1.2.png")),
-        *((name, "L_sion") for name in ("La\u0308sion #3.svs", "l\u00c4sion_#3", "L_sion.bif")),
-        *((name, "a-1") for name in ("a.svs", "a-1", "A.SVS", "a-1.czi")),
-        ("a.ndpi", "a-2"),
-    ],
-)
-def test_slides_are_found_by_their_files_names(name, slide):
-    assert SlideNames(list(FILES), FILES).match(name, "t.csv, line 7") == slide
-
-
-@pytest.mark.parametrize(
-    ("name", "facts"),
-    [("a", ("'a'", "a-1", "a-2")), ("a.png", ("a-1", "a-2")), ("S12-345 A1.3", ("does not list",))],
-)
-def test_a_name_of_several_slides_or_of_none_is_refused(name, facts):
-    with pytest.raises(ScoreError) as caught:
-        SlideNames(list(FILES), FILES).match(name, "t.csv, line 7")
-    for fact in ("t.csv, line 7", *facts):
-        assert fact in str(caught.value)
-
-
-IN_FOLDERS = {
-    "slide-1": "/data/x/P 1/slide.tif",
-    "slide-2": "/data/x/P 2/slide.tif",
-    "slide-3": "/data/y/P 2/slide.svs",
-    "007": "/data/y/007.tif",
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "slide"),
-    [
-        *((f"{folder}P 1/slide.tif", "slide-1") for folder in ("", "x/", "./", "/data/x/")),
-        ("p_1\\Slide.png", "slide-1"),
-        ("P 2/slide.tif", "slide-2"),
-        ("x/P 2/slide", "slide-2"),
-        ("slide.svs", "slide-3"),
-        ("y/007.tif", "007"),
-    ],
-)
-def test_slides_in_folders_are_found_by_the_end_of_their_path(name, slide):
-    assert SlideNames(list(IN_FOLDERS), IN_FOLDERS).match(name, "t.csv, line 7") == slide
-
-
-@pytest.mark.parametrize(
-    ("name", "facts"),
-    [
-        ("slide.tif", ("slide-1 (/data/x/P 1/slide.tif)", "slide-2 (/data/x/P 2/slide.tif)")),
-        ("P 2/slide", ("slide-2 (", "slide-3 (")),
-        ("z/P 1/slide.tif", ("does not list", "slide-1 (/data/x/P 1/slide.tif)", "write its id")),
-        ("7", ("does not list", "007", "as text")),
-        ("7.0", ("does not list", "007", "as text")),
-        ("8", ("does not list; remove",)),
-    ],
-)
-def test_a_name_that_only_may_mean_a_slide_is_refused_with_that_slide(name, facts):
-    with pytest.raises(ScoreError) as caught:
-        SlideNames(list(IN_FOLDERS), IN_FOLDERS).match(name, "t.csv, line 7")
-    for fact in facts:
-        assert fact in str(caught.value)
 
 
 def bench_with(bench: Bench, **files: str) -> Path:
     """A tumour and a normal slide; the heatmaps are not looked at."""
     bench.slide("t", "tumor", tumor=(LESION,), patient="p")
     bench.slide("n", "normal", patient="q")
-    return folder(bench.folder, **files)
+    return detections_folder(bench.folder, **files)
 
 
 def scored(bench: Bench, given: Path, settings: EvaluateSettings = QUICK):
@@ -279,7 +85,7 @@ def test_a_detection_outside_its_slide_does_not_make_it_positive(bench):
 def test_a_detection_on_the_border_of_a_lesion_at_the_border_is_outside(bench, x, y):
     """The lesion reaches the border, and its outline holds the points on it."""
     bench.slide("t", "tumor", tumor=(box(0, 0, WIDTH, HEIGHT),))
-    given = folder(bench.folder, slide="slide,x,y,p\n")
+    given = detections_folder(bench.folder, slide="slide,x,y,p\n")
     (given / "slide.csv").unlink()
     (given / "t.csv").write_text(f"0.9,{x},{y}\n0.8,1,1\n")
     got = scored(bench, given).results[0]
@@ -428,7 +234,7 @@ def test_the_command_says_what_is_missing_and_what_lies_outside(bench, capsys):
     bench.slide("n", "normal")
     bench.slide("m", "normal")
     Cohort(slides=tuple(bench.rows)).save(bench.folder / "cohort.csv")
-    given = folder(bench.folder)
+    given = detections_folder(bench.folder)
     for number, text in ((0, "0.9,600,200\n0.3,1,1\n"), (1, "0.5,1,1\n0.4,2,2\n0.5,-7,3\n")):
         (given / f"slide-{number}.csv").write_text(text)
     command = [
@@ -477,11 +283,3 @@ def test_the_command_takes_detections_by_option(bench, capsys):
     assert main(["evaluate", str(bench.folder / "cohort.csv"), *options]) == 1
     assert "slide-0.csv, line 1: probability 2 is not in [0, 1]" in capsys.readouterr().err
     assert given.name == "given"
-
-
-def test_long_tables_are_read_whole(tmp_path):
-    rng = np.random.default_rng(0)
-    rows = rng.integers(0, 1000, (20_000, 2))
-    text = "".join(f"n,{x},{y},0.5\n" for x, y in rows.tolist())
-    files = DetectionFiles.load(folder(tmp_path, all=text), IDS)
-    assert files.by_slide["n"].detections.x.tolist() == rows[:, 0].tolist()

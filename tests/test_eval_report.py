@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from gigaslide.cli import main
-from gigaslide.cli.tables import print_metrics
+from gigaslide.cli.terminal.tables import print_metrics
 from gigaslide.cohort import Cohort
 from gigaslide.eval import EvaluateSettings, find_evaluation
 from gigaslide.eval.report.plots import draw_froc, draw_frocs, draw_rocs, to_svg

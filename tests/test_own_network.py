@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import TUMOR_RINGS, geojson, stained_slide, write_tiff
 from gigaslide.cli import main
-from gigaslide.cli.run_settings import RunSettings
+from gigaslide.cli.stages.run_settings import RunSettings
 from gigaslide.models import (
     WEIGHTS,
     Ensemble,

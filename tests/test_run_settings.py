@@ -2,7 +2,7 @@
 
 from command_lines import write_cohort
 from gigaslide.cli import main
-from gigaslide.cli.run_settings import (
+from gigaslide.cli.stages.run_settings import (
     STAGES,
     RunSettings,
 )

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import stained_slide, write_tiff
 from gigaslide.cli import main
-from gigaslide.cli.job_stages import load_models, predict_job
+from gigaslide.cli.stages.serve import load_models, predict_job
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.models import WEIGHTS, ModelCard, build_network, hash_weights, parameter_counts
 from gigaslide.serve import JobDesk, JobQueue, Uploads, Workspace

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from encoding import SETTINGS, colours, encode_slides
 from gigaslide.batch import Pace
-from gigaslide.cli.tables import print_time
+from gigaslide.cli.terminal.tables import print_time
 from gigaslide.inference import clock as clock_module
 from gigaslide.inference.clock import METER, BlockClock
 from gigaslide.wsi import Heatmap

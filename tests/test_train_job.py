@@ -10,9 +10,9 @@ import pytest
 import yaml
 from gigaslide.batch import BatchSettings, SingleJob
 from gigaslide.batch.cluster import single_job
-from gigaslide.cli.config import format_config, load_config
 from gigaslide.cli.main import COMMANDS, main
-from gigaslide.cli.train_job import LogView
+from gigaslide.cli.options.config import format_config, load_config
+from gigaslide.cli.stages.train_job import LogView
 from gigaslide.models import ARCHITECTURES
 from gigaslide.storage import ClusterError, SettingsError
 from gigaslide.training import TrainSettings, train

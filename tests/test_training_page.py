@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from browser import Browser, find_chromium
 from gigaslide.batch import BatchSettings
-from gigaslide.cli.terminal import progress_bar
+from gigaslide.cli.terminal.progress import progress_bar
 from gigaslide.cohort import Cohort
 from gigaslide.models import ARCHITECTURES
 from gigaslide.patching import PatchStore, tile_cohort

@@ -3,7 +3,7 @@
 A raster px is inside if its centre lies inside the polygons; a centre on the line is outside.
 rasterio (GDAL) decides otherwise near lines: on 56 annotations at 8 level-0 px per px 11 033 px
 differ, and shapely agrees with ours on every one. It takes 0.4 × our time for whole masks at that
-scale, 2 × at 32, and 18 × for the cells that tiling labels (benchmarks/rasterising.py).
+scale, 2 × at 32, and 18 × for the cells that tiling labels (benchmarks/slides/rasterising.py).
 
 Frames: polygons and corners in level-0 px (x, y); raster px (row, column), each `px_level0` level-0
 px wide.

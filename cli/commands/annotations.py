@@ -18,9 +18,9 @@ from ...annotate import (
 from ...cohort import Cohort, CohortSlide
 from ...storage import SettingsError, format_count
 from ...wsi import open_slide
-from ..options import AnnotationsFolder, CohortFile
-from ..tables import print_rows
-from ..terminal import print_line
+from ..options.arguments import AnnotationsFolder, CohortFile
+from ..terminal.progress import print_line
+from ..terminal.tables import print_rows
 
 __all__ = ["annotations"]
 

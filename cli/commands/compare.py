@@ -6,9 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ...eval import EvaluateSettings
-from ..annotation_stages import load_cohort
-from ..options import Annotations, CohortFile, PredictionsFolder
-from ..stages import compare_stage
+from ..options.arguments import Annotations, CohortFile, PredictionsFolder
+from ..stages.annotations import load_cohort
+from ..stages.pipeline import compare_stage
 
 __all__ = ["compare"]
 

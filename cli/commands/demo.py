@@ -10,11 +10,11 @@ from ...cohort import Cohort
 from ...patching import TileSettings
 from ...phantom import PhantomSettings
 from ...training import TrainSettings
-from ..options import Batch
-from ..panels import GENERAL
-from ..run_settings import RunSettings, worst_status
-from ..stages import phantom_stage, run_stages
-from ..terminal import print_line
+from ..options.arguments import Batch
+from ..options.panels import GENERAL
+from ..stages.pipeline import phantom_stage, run_stages
+from ..stages.run_settings import RunSettings, worst_status
+from ..terminal.progress import print_line
 
 __all__ = ["demo", "demo_settings"]
 

@@ -7,9 +7,9 @@ from cyclopts import Parameter
 
 from ...batch import BatchSettings
 from ...doctor import DoctorSettings, SampleSettings
-from ..options import Annotations, Batch
-from ..run_settings import STAGES, RunSettings
-from ..stages import doctor_stage
+from ..options.arguments import Annotations, Batch
+from ..stages.pipeline import doctor_stage
+from ..stages.run_settings import STAGES, RunSettings
 
 __all__ = ["doctor"]
 

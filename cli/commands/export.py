@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from ...batch import BatchSettings
 from ...cohort import Cohort
 from ...inference import ExportSettings
-from ..options import Batch
-from ..stages import export_stage
+from ..options.arguments import Batch
+from ..stages.pipeline import export_stage
 
 __all__ = ["export"]
 

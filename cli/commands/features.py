@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from ...batch import BatchSettings
 from ...cohort import Cohort
 from ...inference import FeatureFormat, FeatureSettings
-from ..feature_stages import export_stage, features_stage, import_stage
-from ..options import Batch, CohortFile
+from ..options.arguments import Batch, CohortFile
+from ..stages.features import export_stage, features_stage, import_stage
 
 __all__ = ["features"]
 

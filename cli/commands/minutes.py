@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ..annotation_stages import minutes_stage
-from ..options import AnnotationsFolder
+from ..options.arguments import AnnotationsFolder
+from ..stages.annotations import minutes_stage
 
 __all__ = ["minutes"]
 

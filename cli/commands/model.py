@@ -18,8 +18,8 @@ from ...models import (
     quantise_model,
 )
 from ...storage import parse_location
-from ..tables import print_check, print_facts
-from ..terminal import print_line, quiet_tensorflow
+from ..terminal.progress import print_line, quiet_tensorflow
+from ..terminal.tables import print_check, print_facts
 
 __all__ = ["model"]
 

@@ -7,8 +7,8 @@ from cyclopts import Parameter
 
 from ...annotate import OrderSettings
 from ...cohort import Cohort
-from ..annotation_stages import next_stage
-from ..options import AnnotationsFolder, CohortFile, Heatmaps
+from ..options.arguments import AnnotationsFolder, CohortFile, Heatmaps
+from ..stages.annotations import next_stage
 
 __all__ = ["next"]
 

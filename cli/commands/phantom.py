@@ -7,8 +7,8 @@ from cyclopts import Parameter
 
 from ...batch import BatchSettings
 from ...phantom import PhantomSettings
-from ..options import Batch
-from ..stages import phantom_stage
+from ..options.arguments import Batch
+from ..stages.pipeline import phantom_stage
 
 __all__ = ["phantom"]
 

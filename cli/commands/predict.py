@@ -11,15 +11,42 @@ from ...cohort import Cohort, CohortSlide, propose_cohort
 from ...inference import Localise, PredictSettings
 from ...models import CARD, ENSEMBLE
 from ...storage import SettingsError, name_of, parse_location
-from ..feature_training import predict_from_features_stage
-from ..options import Batch
-from ..parity import check_parity, parity_stage, settings_of_cam
-from ..run_settings import worst_status
-from ..stages import predict_stage
+from ..options.arguments import Batch
+from ..stages.feature_training import predict_from_features_stage
+from ..stages.parity import check_parity, parity_stage, settings_of_cam
+from ..stages.pipeline import predict_stage
+from ..stages.run_settings import worst_status
 
 __all__ = ["predict"]
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")  # workbooks are refused by name
+
+
+Compare = Annotated[
+    Literal["exact"] | None,
+    Parameter(
+        group="Heatmap",
+        help="After a fast mode, predict in exact mode too, and write how far they differ "
+        "into PREDICTIONS-comparison.",
+    ),
+]
+Features = Annotated[
+    Path | None,
+    Parameter(
+        group="Heatmap",
+        help="Folder of gigaslide features, for a model that was trained on them.",
+    ),
+]
+WindowValue = Annotated[
+    Localise | Literal["cam"],
+    Parameter(
+        group="Heatmap",
+        help="Value of each window in the heatmap. score: its own probability; attention: its "
+        "weight in the slide's score; attention-score: both multiplied; shapley: its share in "
+        "the slide's score by hierarchical Shapley values. cam, of models of pixels: the class "
+        "activation map, the network's classifier on each of its features.",
+    ),
+]
 
 
 def predict(
@@ -31,32 +58,10 @@ def predict(
         Path, Parameter(help="Folder for heatmaps and detections; finished slides are skipped.")
     ],
     *,
-    compare: Annotated[
-        Literal["exact"] | None,
-        Parameter(
-            group="Heatmap",
-            help="After a fast mode, predict in exact mode too, and write how far they differ "
-            "into PREDICTIONS-comparison.",
-        ),
-    ] = None,
+    compare: Compare = None,
     settings: Annotated[PredictSettings, Parameter(name="*")] = PredictSettings(),
-    features: Annotated[
-        Path | None,
-        Parameter(
-            group="Heatmap",
-            help="Folder of gigaslide features, for a model that was trained on them.",
-        ),
-    ] = None,
-    localise: Annotated[
-        Localise | Literal["cam"],
-        Parameter(
-            group="Heatmap",
-            help="Value of each window in the heatmap. score: its own probability; attention: its "
-            "weight in the slide's score; attention-score: both multiplied; shapley: its share in "
-            "the slide's score by hierarchical Shapley values. cam, of models of pixels: the class "
-            "activation map, the network's classifier on each of its features.",
-        ),
-    ] = "score",
+    features: Features = None,
+    localise: WindowValue = "score",
     batch: Batch = BatchSettings(),
 ) -> int:
     """Predict slides with a model: a heatmap, its picture and detections for each slide.

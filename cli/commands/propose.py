@@ -6,8 +6,8 @@ from cyclopts import Parameter
 
 from ...annotate import Deal, ProposeSettings
 from ...cohort import Cohort
-from ..annotation_stages import propose_stage
-from ..options import AnnotationsFolder, CohortFile, Heatmaps
+from ..options.arguments import AnnotationsFolder, CohortFile, Heatmaps
+from ..stages.annotations import propose_stage
 
 __all__ = ["propose"]
 

@@ -7,10 +7,10 @@ from cyclopts import Parameter
 
 from ...batch import BatchSettings
 from ...storage import SettingsError, parse_location
-from ..annotation_stages import load_cohort
-from ..options import Annotations, Batch, CohortFile
-from ..run_settings import RunSettings
-from ..stages import run_stages
+from ..options.arguments import Annotations, Batch, CohortFile
+from ..stages.annotations import load_cohort
+from ..stages.pipeline import run_stages
+from ..stages.run_settings import RunSettings
 
 __all__ = ["run"]
 

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from ...cohort import Cohort
 from ...serve import ServerSettings
-from ..job_stages import serve_stage
+from ..stages.serve import serve_stage
 
 __all__ = ["serve"]
 

@@ -15,9 +15,9 @@ from ...patching import (
 )
 from ...storage import parse_location
 from ...wsi import StainMethod
-from ..options import StoreLocation
-from ..tables import print_table
-from ..terminal import print_line, progress_bar
+from ..options.arguments import StoreLocation
+from ..terminal.progress import print_line, progress_bar
+from ..terminal.tables import print_table
 
 __all__ = ["store"]
 

@@ -16,8 +16,8 @@ from ...study import (
     TransferSettings,
     WeakSettings,
 )
-from ..options import Batch, CohortFile
-from ..study_stages import show_stage, study_stage
+from ..options.arguments import Batch, CohortFile
+from ..stages.studies import show_stage, study_stage
 
 __all__ = ["study"]
 

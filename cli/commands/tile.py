@@ -8,10 +8,10 @@ from cyclopts import Parameter
 from ...batch import BatchSettings
 from ...patching import CorrectionSettings, HardSettings, TileSettings
 from ...storage import SettingsError, parse_location
-from ..annotation_stages import load_cohort
-from ..correction_stage import tile_corrections
-from ..options import Annotations, Batch, CohortFile, StoreLocation
-from ..stages import hard_negatives_stage, tile_stage
+from ..options.arguments import Annotations, Batch, CohortFile, StoreLocation
+from ..stages.annotations import load_cohort
+from ..stages.corrections import tile_corrections
+from ..stages.pipeline import hard_negatives_stage, tile_stage
 
 __all__ = ["tile"]
 

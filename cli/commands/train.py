@@ -10,80 +10,90 @@ from ...cohort import Quality
 from ...patching import TileSettings
 from ...storage import SettingsError, parse_location
 from ...training import BagLabels, BagSettings, RegionSettings, TrainSettings
-from ..annotation_stages import load_cohort
-from ..feature_training import check_feature_options, train_on_features
-from ..from_slides import check_where, train_from_slides
-from ..options import Annotations, Batch
-from ..region_training import refuse_options_of_patches, train_on_regions
-from ..stages import train_stage
-from ..train_job import is_trained_here, train_in_job
+from ..options.arguments import Annotations, Batch
+from ..stages.annotations import load_cohort
+from ..stages.feature_training import check_feature_options, train_on_features
+from ..stages.from_slides import check_where, train_from_slides
+from ..stages.pipeline import train_stage
+from ..stages.region_training import refuse_options_of_patches, train_on_regions
+from ..stages.train_job import is_trained_here, train_in_job
 
 __all__ = ["train"]
 
 FEATURES = "Learning from features"
 
 
+StoreOrCohort = Annotated[
+    str,
+    Parameter(
+        help="Patch store: a folder, s3://… or gs://…. With --from-slides: the cohort CSV. "
+        "With --labels: the folder made by gigaslide features. With --task regions: the cohort "
+        "CSV."
+    ),
+]
+Model = Annotated[Path, Parameter(help="Model folder to make, or to continue.")]
+FromSlides = Annotated[
+    bool,
+    Parameter(
+        group="Straight from slides",
+        negative="",
+        help="Read the patches from the slides of a cohort; no store is made. They are those "
+        "that gigaslide tile would store by the options --tile.….",
+    ),
+]
+ValidationSlides = Annotated[
+    Path | None,
+    Parameter(
+        group="Validation",
+        help="Cohort CSV whose validation slides --validate-slides-every predicts. With "
+        "--from-slides it is the same cohort.",
+    ),
+]
+Labels = Annotated[
+    BagLabels | None,
+    Parameter(
+        group="Training",
+        help="Learn from features, with --cohort. slides: from one label for each slide, by "
+        "attention; windows: from one for each window, by the outlines.",
+    ),
+]
+CohortOfFeatures = Annotated[
+    Path | None,
+    Parameter(
+        group=FEATURES,
+        help="Cohort CSV with labels, patients and splits of the slides. Needed with --labels.",
+    ),
+]
+QualityOfSlides = Annotated[
+    Quality | None,
+    Parameter(
+        group=FEATURES,
+        help="Quality of the training slides, by the cohort's column quality. Validation "
+        "slides are strong ones. Default: all slides.",
+    ),
+]
+Task = Annotated[
+    Literal["patches", "regions"],
+    Parameter(
+        group="Training",
+        help="What the network scores. patches: windows as a whole; regions: every px, learnt "
+        "from outlines on a few slides, read straight from the slides.",
+    ),
+]
+
+
 def train(
-    store: Annotated[
-        str,
-        Parameter(
-            help="Patch store: a folder, s3://… or gs://…. With --from-slides: the cohort CSV. "
-            "With --labels: the folder made by gigaslide features. With --task regions: the cohort "
-            "CSV."
-        ),
-    ],
-    model: Annotated[Path, Parameter(help="Model folder to make, or to continue.")],
+    store: StoreOrCohort,
+    model: Model,
     *,
     settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
-    from_slides: Annotated[
-        bool,
-        Parameter(
-            group="Straight from slides",
-            negative="",
-            help="Read the patches from the slides of a cohort; no store is made. They are those "
-            "that gigaslide tile would store by the options --tile.….",
-        ),
-    ] = False,
-    validation_slides: Annotated[
-        Path | None,
-        Parameter(
-            group="Validation",
-            help="Cohort CSV whose validation slides --validate-slides-every predicts. With "
-            "--from-slides it is the same cohort.",
-        ),
-    ] = None,
-    labels: Annotated[
-        BagLabels | None,
-        Parameter(
-            group="Training",
-            help="Learn from features, with --cohort. slides: from one label for each slide, by "
-            "attention; windows: from one for each window, by the outlines.",
-        ),
-    ] = None,
-    cohort: Annotated[
-        Path | None,
-        Parameter(
-            group=FEATURES,
-            help="Cohort CSV with labels, patients and splits of the slides. Needed with --labels.",
-        ),
-    ] = None,
-    quality: Annotated[
-        Quality | None,
-        Parameter(
-            group=FEATURES,
-            help="Quality of the training slides, by the cohort's column quality. Validation "
-            "slides are strong ones. Default: all slides.",
-        ),
-    ] = None,
+    from_slides: FromSlides = False,
+    validation_slides: ValidationSlides = None,
+    labels: Labels = None,
+    cohort: CohortOfFeatures = None,
+    quality: QualityOfSlides = None,
     bags: BagSettings = BagSettings(),
-    task: Annotated[
-        Literal["patches", "regions"],
-        Parameter(
-            group="Training",
-            help="What the network scores. patches: windows as a whole; regions: every px, learnt "
-            "from outlines on a few slides, read straight from the slides.",
-        ),
-    ] = "patches",
+    task: Task = "patches",
     regions: RegionSettings = RegionSettings(),
     tile: TileSettings = TileSettings(),
     annotations: Annotations = None,
@@ -111,13 +121,8 @@ def train(
     if labels is not None or cohort is not None or bags != BagSettings():
         slides = check_feature_options(settings, tile, batch, labels=labels, cohort=cohort)
         bags = BagSettings(**{**bags.model_dump(), "labels": labels})
-        return train_on_features(
-            Path(store),
-            model,
-            load_cohort(slides, annotations).take_quality(quality),
-            bags,
-            settings,
-        )
+        slides = load_cohort(slides, annotations).take_quality(quality)
+        return train_on_features(Path(store), model, slides, bags, settings)
     if quality is not None:
         option = "--tile.quality" if from_slides else "gigaslide tile --quality"
         raise SettingsError(f"--quality: is for features; give it with {option}, or omit")
@@ -125,12 +130,24 @@ def train(
     if validation_slides is not None and (from_slides or not settings.validate_slides_every):
         reason = "--from-slides has its cohort" if from_slides else "give --validate-slides-every"
         raise SettingsError(f"--validation-slides: {reason}, or leave it out")
-    if from_slides:
-        slides = load_cohort(Path(store), annotations)
-        if batch.cluster:
-            words = ("train", store, str(model), "--from-slides", *_words(annotations))
-            return train_in_job(words, model, settings, batch, tiles=tile)
-        return train_from_slides(slides, model, settings, tile, batch)
+    if not from_slides:
+        return _train_on_store(store, model, settings, batch, validation_slides, annotations)
+    slides = load_cohort(Path(store), annotations)
+    if batch.cluster:
+        words = ("train", store, str(model), "--from-slides", *_words(annotations))
+        return train_in_job(words, model, settings, batch, tiles=tile)
+    return train_from_slides(slides, model, settings, tile, batch)
+
+
+def _train_on_store(
+    store: str,
+    model: Path,
+    settings: TrainSettings,
+    batch: BatchSettings,
+    validation_slides: Path | None,
+    annotations: Path | None,
+) -> int:
+    """Train on a patch store, here or as a job; annotations are those of the validation slides."""
     if annotations is not None and validation_slides is None:
         raise SettingsError(
             "--annotations: the store has its patches already; give it to gigaslide tile, or omit"

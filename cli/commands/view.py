@@ -7,8 +7,8 @@ from cyclopts import Parameter
 
 from ...cohort import Cohort
 from ...serve import ServerSettings
-from ..options import CohortFile
-from ..server_stages import view_stage
+from ..options.arguments import CohortFile
+from ..stages.view import view_stage
 
 __all__ = ["view"]
 

@@ -8,8 +8,8 @@ from types import UnionType
 from typing import Any
 
 from cyclopts import App, Argument
-from gigaslide.cli.help_writer import format_default
 from gigaslide.cli.main import COMMANDS, build_app
+from gigaslide.cli.options.help_writer import format_default
 
 TYPES = {"Path": "path", "str": "text", "int": "integer", "float": "number", "bool": "yes or no"}
 LAST = 1_000_000  # a place after all panels that have one

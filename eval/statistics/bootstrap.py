@@ -1,8 +1,8 @@
 """Confidence intervals by bootstrap: slides drawn with replacement, a patient's slides together.
 
 The percentile interval, and the bias-corrected and accelerated one (BCa, Efron 1987; with strata
-as in Davison and Hinkley 1997, section 5.3) where `benchmarks/interval_coverage.py` shows that it
-covers better on small cohorts: for the AUC.
+as in Davison and Hinkley 1997, section 5.3) where `benchmarks/eval/interval_coverage.py` shows that
+it covers better on small cohorts: for the AUC.
 """
 
 from collections.abc import Callable, Sequence

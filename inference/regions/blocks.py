@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ...batch import LostBlocksError, SlideContext, available_cores
+from ...batch import LostBlocksError, SlideContext
 from ...cohort import CohortSlide
 from ...models import RegionPredictor, load_region_predictor
 from ...storage import BlockRecord, read_file, write_file
-from ...wsi import CellGrid, StainFit
-from ..blocks import READING_THREADS, PredictBlocks
+from ...wsi import CellGrid
+from ..blocks import PredictBlocks
 from ..clock import BlockClock
 from ..order import order_by_square
 from ..runtime_notes import Loaded
@@ -65,14 +65,13 @@ class RegionBlocks(PredictBlocks):
     ) -> WindowScores:
         with clock.load():
             loaded.append(predictor := self.load_region_predictor())
-        stain = context.plan.data.get("stain")
         scorer = RegionScorer(
             slide=context.opened,
             grid=grid,
             predictor=clock.watch_regions(predictor),
             settings=self.settings,
-            stain=StainFit.from_json(stain) if stain else None,
-            threads=min(READING_THREADS, self.threads or available_cores()),
+            stain=self._stain_fit(context),
+            threads=self._reading_threads,
         )
         return scorer.score(cells, side=self._block_side)
 

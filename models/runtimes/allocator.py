@@ -15,9 +15,9 @@ def keep_large_buffers() -> None:
     """Give no buffers back to the kernel; nothing happens where the C library is not glibc.
 
     By default every activation is mapped and unmapped anew, and the kernel clears its pages: a
-    fifth of the time of a small network on a CPU (benchmarks/allocator.py), and up to half of that
-    of drawing its batches. Resident memory then stays at its peak between steps; one heap a core,
-    not eight, bounds what the threads that draw batches leave behind.
+    fifth of the time of a small network on a CPU (benchmarks/training/allocator.py), and up to half
+    of that of drawing its batches. Resident memory then stays at its peak between steps; one heap a
+    core, not eight, bounds what the threads that draw batches leave behind.
     """
     if sys.platform != "linux":
         return

@@ -79,7 +79,7 @@ def _shorten_start_of_tensorflow() -> None:
     """Run graphs as they are built, where there is no GPU.
 
     TensorFlow's graph optimiser takes a quarter of the time to the first step of
-    `inception_v3_small` and makes no step of our networks faster (benchmarks/training.py).
+    `inception_v3_small` and makes no step of our networks faster (benchmarks/training/steps.py).
     """
     import tensorflow
 

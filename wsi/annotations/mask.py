@@ -2,7 +2,7 @@
 
 A mask is read in strips, so memory is bounded. rasterio's `features.shapes` gives the same
 polygons, 753 of 753, in about our time, and near MOST_CORNERS in a sixth of it. It would need the
-whole mask in memory and 108 MB more packages (benchmarks/rasterising.py).
+whole mask in memory and 108 MB more packages (benchmarks/slides/rasterising.py).
 
 Frames: mask px (row, column) of one level; outlines are in level-0 px of the slide.
 """

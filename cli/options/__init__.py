@@ -1,0 +1,1 @@
+"""Options: those of several commands, their panels in `--help`, and settings from files."""

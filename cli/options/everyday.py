@@ -1,0 +1,74 @@
+"""The few options of each command that `--help` shows first, and those that no help shows."""
+
+from collections.abc import Mapping
+
+__all__ = ["EVERYDAY", "NOT_SHOWN"]
+
+LOCATION = ("workers", "cluster")
+NETWORK = ("train.recipe", "train.architecture", "train.examples")
+EVERYDAY: Mapping[str, tuple[str, ...]] = {
+    "demo": ("quick", "seed", *LOCATION),
+    "run": ("mpp", "patch-px", "centre-px", *NETWORK, *LOCATION),
+    "doctor": ("mpp", "patch-px", "centre-px", *NETWORK, *LOCATION),
+    "tile": (
+        "mpp",
+        "patch-px",
+        "centre-px",
+        "tissue.method",
+        "tumor-per-slide",
+        "normal-per-slide",
+        "from-heatmaps",
+        *LOCATION,
+    ),
+    "train": (
+        "recipe",
+        "architecture",
+        "initial-weights",
+        "examples",
+        "members",
+        "seed",
+        "from-slides",
+        "labels",
+        "task",
+    ),
+    "predict": (
+        "mode",
+        "compare",
+        "stride-px",
+        "threshold",
+        "detect",
+        "splits",
+        "features",
+        *LOCATION,
+    ),
+    "export": ("to", "slides", "out", "level", "simplify-um", *LOCATION),
+    "features": (
+        "encoder",
+        "encoder-weights",
+        "encoder-card",
+        "patch-px",
+        "mpp",
+        "stride-px",
+        *LOCATION,
+    ),
+    "view": ("predictions", "annotations", "annotator", "read-only", "browser", "port"),
+    "serve": ("cohort", "out", "port", "upload-gb"),
+    "propose": ("predictions", "threshold", "min-area-um2", "min-hole-um2", "tolerance-um"),
+    "next": ("predictions", "order", "count", "random-share", "out"),
+    "minutes": ("report", "resamples"),
+    "evaluate": ("split", "subgroups", "slide-threshold", "resamples", "picture-px"),
+    "compare": ("further", "split", "resamples"),
+    "study labels": ("features", "folds", "seeds", "plan", *LOCATION),
+    "study size": ("features", "folds", "seeds", "plan", *LOCATION),
+    "study transfer": ("encoders", "folds", "seeds", "plan", *LOCATION),
+    "study finetune": ("store", "starts", "folds", "seeds", "plan", *LOCATION),
+    "study curriculum": ("mpp", "steps", "folds", "seeds", "plan", *LOCATION),
+    "study noise": ("features", "folds", "seeds", "plan", *LOCATION),
+    "study weak": ("features", "source", "folds", "seeds", "plan", *LOCATION),
+    "phantom": ("slides", "size-px", "mpp", "tumor-share", "seed", *LOCATION),
+}
+"""Options that `--help` shows; a command without an entry shows all of its options."""
+
+
+NOT_SHOWN = ("--bags.labels",)
+"""Options that no help shows, because another one, --labels, sets the same field."""

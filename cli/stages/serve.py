@@ -1,0 +1,148 @@
+"""`gigaslide serve`: the models that it offers, and the work of its child process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...batch import BatchSettings
+from ...cohort import Cohort
+from ...storage import LOCK, FolderLock, ModelError, SlideError, format_count
+from ..terminal.progress import print_line, quiet_tensorflow
+
+if TYPE_CHECKING:
+    from ...serve import JobFacts, JobTask, ServedModel, ServerSettings
+
+__all__ = ["load_models", "predict_job", "serve_stage"]
+
+OWN_SETTINGS = frozenset({"architecture", "splits", "runtime", "xla", "batch_size"})
+"""Settings of a prediction that a request may not have: code to import, and this machine's."""
+
+
+def serve_stage(
+    folders: Sequence[Path],
+    cohort: Cohort,
+    out: Path,
+    upload_bytes: int,
+    settings: ServerSettings,
+    architecture: str,
+) -> int:
+    """Offer models until Ctrl+C."""
+    from ...serve import (
+        JobDesk,
+        JobQueue,
+        Listener,
+        Uploads,
+        Workspace,
+        describe_link,
+        end_on_sigterm,
+        make_app,
+        run_server,
+        server_file,
+    )
+
+    models = load_models(folders, architecture)
+    command = partial(predict_job, architecture=architecture)
+    try:
+        with FolderLock(out / LOCK), end_on_sigterm(), ExitStack() as opened:
+            desk = JobDesk(JobQueue(out, models, command), Uploads(out / "uploads", upload_bytes))
+            workspace = Workspace(cohort=cohort, read_only=settings.read_only, desk=desk)
+            listener = opened.enter_context(closing(Listener.open(settings)))
+            names = ", ".join(models)
+            print_line(f"{names}; {format_count(len(cohort), 'slide')}; the token is in this link:")
+            for line in describe_link(listener):
+                print_line(line)
+            opened.enter_context(server_file(out, listener.url))
+            run_server(make_app(workspace, listener.access), listener)
+    except KeyboardInterrupt:
+        print_line("stopped")
+    return 0
+
+
+def load_models(folders: Sequence[Path], architecture: str = "") -> dict[str, ServedModel]:
+    """Read the cards of models, by an id made of their folder's name.
+
+    Raises:
+        ModelError: a folder that is no model, two of one name, or a model of features.
+    """
+    from ...inference import PredictSettings
+    from ...models import Ensemble
+    from ...serve import ServedModel
+
+    found: dict[str, ServedModel] = {}
+    for given in folders:
+        folder = given.resolve()
+        ensemble = Ensemble.load(folder)
+        ensemble.check_architecture(architecture)
+        if ensemble.features is not None:
+            raise ModelError(f"{given}: takes features, not pixels; jobs are for models of pixels")
+        if folder.name in found:
+            raise ModelError(f"{given}: another model is called {folder.name}; rename one folder")
+        card = ensemble.cards[0].model_dump(mode="json")
+        threshold = ensemble.operating_threshold
+        card["operating_threshold"] = threshold and threshold.model_dump(mode="json")
+        card["members"] = len(ensemble.folders)
+        # The settings of a training hold paths of this machine.
+        card.pop("training", None)
+        found[folder.name] = ServedModel(
+            id=folder.name,
+            hash=ensemble.hash,
+            folder=folder,
+            card=card,
+            settings=PredictSettings,
+            own_settings=OWN_SETTINGS,
+        )
+    return found
+
+
+def predict_job(
+    task: JobTask, report: Callable[[str, int], None], *, architecture: str = ""
+) -> JobFacts:
+    """Predict the slide of a job as `gigaslide predict` does, in the server's child process."""
+    from ...serve import JobFacts
+
+    with quiet_tensorflow():
+        from ...inference import ExportSettings, PredictSettings, export_predictions, predict_cohort
+
+    settings = PredictSettings.model_validate({**task.settings, "architecture": architecture})
+    slide = replace(task.slide, split="", label="", annotation=None)
+    cohort, batch = Cohort(slides=(slide,)), BatchSettings(workers=0, retry_failed=True)
+    if task.within is not None:
+        _check_region(task)
+    summary = predict_cohort(
+        cohort,
+        task.model,
+        task.folder,
+        settings,
+        batch,
+        on_plan=lambda counts: report("plan", counts["windows"]),
+        on_block=lambda counts: report("scored", counts["windows"]),
+        within=task.within,
+    )
+    (outcome,) = summary.outcomes
+    if outcome.status == "failed":
+        raise SlideError(outcome.reason)
+    wanted = ExportSettings(to=("geojson",), level=(min(settings.threshold, 0.999),))
+    exported = export_predictions(task.folder, task.folder, wanted, batch, slides=cohort)
+    if exported.outcomes[0].status == "failed":
+        raise SlideError(exported.outcomes[0].reason)
+    counts = {name: int(count) for name, count in outcome.counts.items()}
+    return JobFacts(counts=counts, reason=outcome.reason)
+
+
+def _check_region(task: JobTask) -> None:
+    """Raise SlideError if the region does not touch the slide."""
+    from ...wsi import open_slide
+
+    assert task.within is not None
+    with open_slide(task.slide.path, mpp=task.slide.mpp, fallback_mpp=1.0) as opened:
+        width, height = opened.size
+    if task.within.x >= width or task.within.y >= height:
+        raise SlideError(
+            f"region: begins at x {task.within.x}, y {task.within.y}, outside the slide of "
+            f"{width} × {height} px; give level-0 px"
+        )

@@ -1,0 +1,84 @@
+"""Errors as one line: the option or file, the fact, what to do next."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+__all__ = ["describe_error", "describe_usage_error"]
+
+logger = logging.getLogger(__name__)
+
+
+def describe_error(error: Exception) -> str:
+    """Describe an error that a user can put right; raise any other again."""
+    from pydantic import ValidationError
+
+    from ...storage import GigaslideError, is_disk_full
+
+    if isinstance(error, GigaslideError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        return _first_problem(error)
+    if isinstance(error, OSError):
+        logger.info("traceback of the error", exc_info=error)
+        place = "" if error.filename is None else f"{error.filename}: "
+        if is_disk_full(error):
+            return (
+                f"{place}the disk of the output is full ({error.strerror}); free some space, or "
+                "give a path on another disk, and run the same command again"
+            )
+        if not place:
+            fact = str(error) or type(error).__name__
+            return f"{fact}; run the same command with --verbose to see where"
+        return f"{place}{error.strerror}; give another path"
+    raise error
+
+
+def describe_usage_error(error: CycloptsError) -> str:
+    """Describe a wrong command line or config file, under the name that the user gave."""
+    from pydantic import ValidationError
+
+    if isinstance(error.__cause__, ValidationError) and error.argument is not None:
+        return _describe_setting(error, error.__cause__)
+    command = " ".join(("gigaslide", *(error.command_chain or ())))
+    return f"{_describe_words(error)}; see {command} --help"
+
+
+def _describe_words(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        return f"{' '.join(error.unused_tokens or ())}: more arguments than the command has"
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        name = error.argument.name
+        missing = f"{name.lstrip('-').upper()} is missing"
+        return missing if error.argument.required else f"{name} needs a value"
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _describe_setting(error: CycloptsError, cause: ValidationError) -> str:
+    argument = error.argument
+    assert argument is not None
+    family = (argument, *argument.children_recursive)
+    tokens = {member.keys: member.tokens[0] for member in family if member.tokens}
+    field = tuple(str(part) for part in cause.errors()[0]["loc"])
+    token = tokens.get((*argument.keys, *field)) or next(iter(tokens.values()), None)
+    if token is None:
+        return _first_problem(cause)
+    if token.source not in ("", "cli"):
+        return f"{token.source}: {_first_problem(cause)}"
+    return _first_problem(cause, option=token.keyword if field and token.keyword else "")
+
+
+def _first_problem(error: ValidationError, *, option: str = "") -> str:
+    problem = error.errors()[0]
+    name = option or ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if message.startswith("Input should be "):
+        expected = message.removeprefix("Input should be ").split(", unable")[0]
+        message = f"expected {expected}, got {problem['input']}"
+    return f"{name}: {message}" if name else message
