@@ -122,7 +122,7 @@ export class OpenSlide {
       .filter((one) => one.blind && one.annotator === this.session.annotator)
       .reduce((last, one) => Math.max(last, one.version), 0);
     this.saving.facts.blind = true;
-    this.panels.showMode(true);
+    this.panels.showMode();
     return own ? loadVersion(this.id, own, this.signal) : {features: [], version};
   }
 
