@@ -270,19 +270,20 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "FinetuneSettings": ("resamples", "confidence"),
     },
     "Report": {"EvaluateSettings": ("picture_px", "gallery")},
-    "Split and quotas": {
+    "Choice of slides": {
+        "TileSettings": ("splits", "quality"),
+        "PredictSettings": ("splits",),
+        "FeatureSettings": ("splits",),
+        "EvaluateSettings": ("split",),
+    },
+    "Number of patches": {
         "TileSettings": (
-            "splits",
-            "quality",
             "tumor_per_slide",
             "normal_per_slide",
             "tumor_per_patient",
             "normal_per_patient",
             "seed",
         ),
-        "PredictSettings": ("splits",),
-        "FeatureSettings": ("splits",),
-        "EvaluateSettings": ("split",),
     },
     "Sample of each slide": {
         "SampleSettings": ("tiles", "tiles_per_level", "patches", "overview_mpx", "minutes"),
