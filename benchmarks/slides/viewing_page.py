@@ -22,7 +22,7 @@ from shapely.geometry import Polygon
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from browser import Browser, find_chromium
-from viewing import ViewPage, running
+from viewing import ViewPage, running  # pyright: ignore[reportAttributeAccessIssue]
 
 CORNERS, ACROSS = 60, 100
 LOOK = """(async () => {
