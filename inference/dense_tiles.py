@@ -1,6 +1,6 @@
-"""Cells scored densely: the network runs once over each of a few square tiles that hold them."""
+"""Cells scored densely: the network runs once over each of a few tiles that hold them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -8,52 +8,18 @@ from itertools import groupby
 import numpy as np
 
 from ..models import DensePredictor
-from ..wsi import CellGrid, CellStatus, Scale, Slide, StainFit, ceil_div, floor_div
+from ..wsi import CellGrid, CellStatus, Scale, Slide, StainFit, floor_div
 from .read_ahead import compute_ahead, read_ahead
 from .score import WindowScores
 from .settings import PredictSettings
+from .tile_plan import SIDES, Tile, plan_tiles
 
-__all__ = ["Tile", "plan_tiles", "score_dense"]
+__all__ = ["score_dense"]
 
-SIDES = (1, 2, 3, 4, 6, 9, 12, 18, 24, 32)
-"""Cells along the side of a tile; few, because a network is compiled for each."""
 LARGEST_TILE_PX = 2560
 """Side of a tile after `shrink`, unless a single cell needs more: InceptionV3 takes 3 GB for it."""
 LARGEST_DRIFT_PX = 0.5
 """By which scales whose µm/px are not in a whole ratio may slip against each other on a tile."""
-
-
-@dataclass(frozen=True, order=True)
-class Tile:
-    """A square of cells that the network scores at once."""
-
-    cells: int
-    """Cells along its side."""
-    row: int
-    column: int
-
-
-def plan_tiles(cells: np.ndarray, tile_px: Callable[[int], int], *, most: int) -> list[Tile]:
-    """Cover cells (N, 2) (row, column) with square tiles, of few px in all.
-
-    A square becomes one tile or is cut into four, whichever takes fewer px. tile_px gives the side
-    of a tile by its number of cells; most is the largest number.
-    """
-    if not len(cells):
-        return []
-    first, last = cells.min(axis=0), cells.max(axis=0)
-    side = int((last - first).max()) + 1
-    cut: list[Tile] = []
-    if side > 1:
-        half = first + ceil_div(side, 2)
-        quarter = (cells >= half) @ (2, 1)
-        for number in range(4):
-            cut += plan_tiles(cells[quarter == number], tile_px, most=most)
-        if side > most:
-            return cut
-    whole = Tile(next(known for known in SIDES if known >= side), *first.tolist())
-    pixels = sum(tile_px(tile.cells) ** 2 for tile in cut)
-    return cut if cut and pixels < tile_px(whole.cells) ** 2 else [whole]
 
 
 def score_dense(
@@ -73,9 +39,12 @@ def score_dense(
     """
     reader = _TileReader(slide, grid, predictor, settings, stain, threads)
     found = _Found.around(cells)
-    lost = found.fill(reader, plan_tiles(cells, predictor.tile_px, most=reader.most_cells))
-    torn = [tile for tile in lost if tile.cells > 1]
-    alone = [Tile(1, *cell) for cell in cells.tolist() if any(_holds(tile, cell) for tile in torn)]
+    tiles = plan_tiles(
+        cells, predictor.tile_px, most=reader.most_cells, squares=not predictor.takes_rectangles
+    )
+    lost = found.fill(reader, tiles)
+    torn = [tile for tile in lost if tile.cells > (1, 1)]
+    alone = [Tile((1, 1), *at) for at in cells.tolist() if any(_holds(tile, at) for tile in torn)]
     found.fill(reader, alone)
     at = tuple((cells - found.origin).T)
     probability, spread, is_read = found.mean[at], found.spread[at], found.is_read[at]
@@ -125,7 +94,7 @@ class _Found:
                     continue
                 members = scores.astype(np.float64)
                 row, column = (tile.row, tile.column) - self.origin
-                inside = np.s_[row : row + tile.cells, column : column + tile.cells]
+                inside = np.s_[row : row + tile.cells[0], column : column + tile.cells[1]]
                 rows, columns = self.mean[inside].shape
                 self.mean[inside] = members.mean(axis=0)[:rows, :columns]
                 self.spread[inside] = members.std(axis=0)[:rows, :columns]
@@ -134,9 +103,8 @@ class _Found:
 
 
 def _holds(tile: Tile, cell: list[int]) -> bool:
-    row, column = cell
-    inside = range(tile.cells)
-    return row - tile.row in inside and column - tile.column in inside
+    rows, columns = tile.cells
+    return cell[0] - tile.row in range(rows) and cell[1] - tile.column in range(columns)
 
 
 @dataclass(frozen=True)
@@ -172,36 +140,41 @@ class _TileReader:
         return max(side for side in SIDES if side <= most)
 
     def read(self, tiles: list[Tile]) -> Iterator[tuple[Tile, list[np.ndarray] | None]]:
-        """Yield tiles and their pixels, (T, T, 3) uint8 RGB for each scale; None for a tile that
-        cannot be read."""
-        for side, alike in groupby(sorted(tiles), key=lambda tile: tile.cells):
+        """Yield tiles and their pixels, (rows, columns, 3) uint8 RGB for each scale; None for a
+        tile that cannot be read."""
+        for shape, alike in groupby(sorted(tiles), key=lambda tile: tile.cells):
             same = list(alike)
-            middles = self._middles(same, side)
+            middles = self._middles(same, shape)
             # Those of coarser scales wait for those of the finest.
             waiting = [
-                dict(self._windows(middles, side, scale)) for scale in range(len(self.scales))[1:]
+                dict(self._windows(middles, shape, scale)) for scale in range(len(self.scales))[1:]
             ]
-            for index, window in self._windows(middles, side, 0):
+            for index, window in self._windows(middles, shape, 0):
                 windows = [window, *(found.pop(index) for found in waiting)]
                 pixels = [one for one in windows if one is not None]
                 yield same[index], pixels if len(pixels) == len(windows) else None
 
-    def _middles(self, tiles: list[Tile], side: int) -> np.ndarray:
+    def _middles(self, tiles: list[Tile], shape: tuple[int, int]) -> np.ndarray:
         """Centres of tiles, (N, 2) float64 level-0 (x, y)."""
         grid, finest = self.grid, self.scales[0]
         spec = grid.spec
         cells = np.array([(tile.row, tile.column) for tile in tiles])
         before_px = floor_div(spec.side_px - spec.centre_px, 2) + self.predictor.margin_px
         corners = grid.centres_xy(cells) - before_px * finest.level0
-        return corners + self.predictor.tile_px(side) * finest.level0 / 2
+        return corners + np.array(self._size_px(shape, 0)) * finest.level0 / 2
+
+    def _size_px(self, shape: tuple[int, int], scale: int) -> tuple[int, int]:
+        """Width and height of a tile of (rows, columns) cells, window px of a scale."""
+        rows, columns = shape
+        return self.predictor.tile_px(columns, scale), self.predictor.tile_px(rows, scale)
 
     def _windows(
-        self, middles: np.ndarray, side: int, number: int
+        self, middles: np.ndarray, shape: tuple[int, int], number: int
     ) -> Iterator[tuple[int, np.ndarray | None]]:
-        scale, tile_px = self.scales[number], self.predictor.tile_px(side, number)
+        scale, size = self.scales[number], self._size_px(shape, number)
         windows = self.slide.read_windows(
-            middles - tile_px * scale.level0 / 2,
-            size=tile_px,
+            middles - np.array(size) * scale.level0 / 2,
+            size=size,
             mpp=scale.requested_mpp,
             allow_upsampling=self.settings.allow_upsampling,
             threads=self.threads,

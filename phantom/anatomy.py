@@ -11,7 +11,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from .lattice import Floats, Grid, fractal, noise, scatter
-from .lesions import IslandContent, Lesion, grow_lesions
+from .lesions import IslandContent, Lesion, grow_decoys, grow_lesions
 from .plan import PhantomSlide
 
 Mask = NDArray[np.bool_]
@@ -65,8 +65,11 @@ class Compartments:
     """Pale centre of a follicle, 0 to 1."""
     fat: Mask
     lesion: Mask
+    """Tumour, and benign nests."""
     nest: Mask
-    """Nests of tumour cells; the rest of a lesion is septa."""
+    """Nests of cells; the rest of a lesion is septa."""
+    benign: Mask
+    """Nests whose cells are benign."""
     necrosis: Mask
 
 
@@ -86,14 +89,25 @@ class Anatomy:
 
     @cached_property
     def lesions(self) -> tuple[Lesion, ...]:
+        room_um, step_px = self._room
+        return grow_lesions(self.plan, room_um=room_um, step_px=step_px)
+
+    @cached_property
+    def decoys(self) -> tuple[Lesion, ...]:
+        """Benign nests, which no annotation outlines."""
+        room_um, step_px = self._room
+        return grow_decoys(self.plan, room_um=room_um, step_px=step_px, apart_from=self.lesions)
+
+    @cached_property
+    def _room(self) -> tuple[Floats, int]:
+        """Distance to the tissue's edge, µm, negative outside, and the step of its samples,
+        level-0 px."""
         step_px = max(8, max(self.plan.width_px, self.plan.height_px) // 1500)
         columns, rows = (-(-side // step_px) for side in (self.plan.width_px, self.plan.height_px))
         grid = Grid.over(x=0, y=0, width=columns * step_px, height=rows * step_px, step=step_px)
         tissue = np.pad((self.depth_um(grid) > 0).astype(np.uint8), 1)
         room = cv2.distanceTransform(tissue, cv2.DIST_L2, 5)[1:-1, 1:-1]
-        return grow_lesions(
-            self.plan, room_um=room * np.float32(step_px * self.plan.mpp), step_px=step_px
-        )
+        return room * np.float32(step_px * self.plan.mpp), step_px
 
     @cached_property
     def _sections(self) -> list[tuple[float, float, float, float, float]]:
@@ -156,7 +170,11 @@ class Anatomy:
             > 0
         )
         follicle, germinal = self._follicles(grid, lymphoid)
-        lesion, nest = self._lesion_masks(grid)
+        lesion, nest = self._nests(grid, self.lesions)
+        benign = np.zeros_like(nest)
+        if self.decoys:
+            decoy, benign = self._nests(grid, self.decoys)
+            lesion, nest = lesion | decoy, nest | benign
         necrosis = self._islands(grid, "necrosis")
         fat = (fat | self._islands(grid, "fat")) & (depth_um > 0) & ~lesion & ~necrosis
         normal = (depth_um > 0) & ~(fat | lesion | necrosis)
@@ -168,6 +186,7 @@ class Anatomy:
             fat=fat,
             lesion=lesion,
             nest=nest,
+            benign=benign,
             necrosis=necrosis,
         )
 
@@ -196,10 +215,11 @@ class Anatomy:
         germinal = np.clip((0.58 - nearest) * 7, 0, 1) * within
         return (within - germinal).astype(np.float32), germinal.astype(np.float32)
 
-    def _lesion_masks(self, grid: Grid) -> tuple[Mask, Mask]:
+    def _nests(self, grid: Grid, lesions: tuple[Lesion, ...]) -> tuple[Mask, Mask]:
+        """Tell which samples lie in lesions, and which in their nests of cells."""
         lesion = np.zeros((grid.y.size, grid.x.size), bool)
         nest = np.zeros_like(lesion)
-        near = [found for found in self.lesions if _overlaps(found.polygon, grid)]
+        near = [found for found in lesions if _overlaps(found.polygon, grid)]
         if not near:
             return lesion, nest
         period_px = self.px(self.character.nest_period_um)
@@ -216,7 +236,7 @@ class Anatomy:
     def _islands(self, grid: Grid, content: IslandContent) -> Mask:
         rings = [
             Polygon(ring)
-            for found in self.lesions
+            for found in (*self.lesions, *self.decoys)
             if _overlaps(found.polygon, grid)
             for held, ring in zip(found.islands, found.polygon.interiors, strict=True)
             if held == content

@@ -87,7 +87,7 @@ def make_slide(plan: PhantomSlide, out: Path, *, block_px: int = BLOCK_PX) -> bo
 
 def write_cohort(plans: list[PhantomSlide], out: Path) -> Path:
     """Write `cohort.csv` for slides that have been made, and return its path."""
-    rows = []
+    rows, graded = [], any(plan.grade != "plain" for plan in plans)
     for plan in plans:
         slide_path, annotation_path, _ = _paths(plan, out)
         rows.append(
@@ -98,6 +98,7 @@ def write_cohort(plans: list[PhantomSlide], out: Path) -> Path:
                 label=plan.label,
                 patient=plan.patient,
                 split=plan.split,
+                further=(("difficulty", plan.grade),) if graded else (),
             )
         )
     path = out / "cohort.csv"

@@ -1,6 +1,7 @@
 """Lesions, from clusters of a few tumour cells to macrometastases, some with islands of other
-tissue."""
+tissue; and benign nests of such shapes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -18,6 +19,10 @@ ANNOTATION_SLACK_UM = 3.0
 cells."""
 CLUSTER_BELOW_UM = 200.0
 _GAP_UM = 120.0
+SIZES_UM = {"micro": (CLUSTER_BELOW_UM, 600.0), "isolated": (60.0, 0.95 * CLUSTER_BELOW_UM)}
+"""Shortest and longest lesion of the grades whose lesions are small."""
+DECOYS_UM = (120.0, 500.0)
+"""Shortest and longest benign nest."""
 
 IslandContent = Literal["tissue", "fat", "necrosis"]
 
@@ -57,19 +62,59 @@ def grow_lesions(
     if plan.label == "normal":
         return ()
     rng = plan.rng("lesions")
-    deepest_um = max(float(room_um.max()), 30.0)
+    largest_um = min(1.3 * _deepest_um(room_um), 6000.0)
+    if plan.difficulty.lesions == "any":
+        lengths_um = _lengths_um(rng, largest_um=largest_um)
+    else:
+        shortest_um, longest_um = SIZES_UM[plan.difficulty.lesions]
+        count = 1 + rng.poisson(1.5)
+        lengths_um = rng.uniform(shortest_um, longest_um, count).clip(max=largest_um).tolist()
+    return _place(rng, lengths_um, room_um=room_um, step_px=step_px, mpp=plan.mpp)
+
+
+def grow_decoys(
+    plan: PhantomSlide, *, room_um: NDArray[np.float32], step_px: int, apart_from: Sequence[Lesion]
+) -> tuple[Lesion, ...]:
+    """Place the benign nests of a slide, apart from its lesions; most slides have none.
+
+    See `grow_lesions`.
+    """
+    if not plan.difficulty.has_decoys:
+        return ()
+    rng = plan.rng("decoys")
+    lengths_um = rng.uniform(*DECOYS_UM, 3 + rng.poisson(2.0)).tolist()
+    placed = _place(
+        rng, lengths_um, room_um=room_um, step_px=step_px, mpp=plan.mpp, apart_from=apart_from
+    )
+    return placed
+
+
+def _deepest_um(room_um: NDArray[np.float32]) -> float:
+    return max(float(room_um.max()), 30.0)
+
+
+def _place(
+    rng: np.random.Generator,
+    lengths_um: Sequence[float],
+    *,
+    room_um: NDArray[np.float32],
+    step_px: int,
+    mpp: float,
+    apart_from: Sequence[Lesion] = (),
+) -> tuple[Lesion, ...]:
+    """Place lesions of these lengths where there is room, apart from each other and from others."""
+    deepest_um = _deepest_um(room_um)
     lesions: list[Lesion] = []
-    for length_um in _lengths_um(rng, largest_um=min(1.3 * deepest_um, 6000.0)):
+    for length_um in lengths_um:
         for _ in range(30):
             # Room for the whole lesion or, with little tissue, for as much of it as fits.
             wanted_um = min(0.55 * length_um, 0.9 * deepest_um)
             rows, columns = np.nonzero(room_um >= wanted_um)
             chosen = rng.integers(rows.size)
             centre_px = (np.array([columns[chosen], rows[chosen]]) + rng.uniform(0, 1, 2)) * step_px
-            lesion = _lesion(rng, centre_px=centre_px, length_um=length_um, mpp=plan.mpp)
-            if all(
-                lesion.polygon.distance(other.polygon) > _GAP_UM / plan.mpp for other in lesions
-            ):
+            lesion = _lesion(rng, centre_px=centre_px, length_um=length_um, mpp=mpp)
+            others = (*lesions, *apart_from)
+            if all(lesion.polygon.distance(other.polygon) > _GAP_UM / mpp for other in others):
                 lesions.append(lesion)
                 break
     return tuple(lesions)

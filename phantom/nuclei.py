@@ -4,7 +4,7 @@ A stamp is uint8 (rows, columns, 2): amount of haematoxylin (see `stain`), and o
 the nucleus hides everything below it.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
@@ -74,6 +74,10 @@ DUCT_CELL = NucleusKind(
 )
 
 
+LIKENESS = (0.3, 0.75)
+"""Least and most likeness of benign nuclei to those of tumour, 0 to 1."""
+
+
 def tumor_nucleus(rng: np.random.Generator) -> NucleusKind:
     """Nuclei of one slide's tumour: larger than normal ones, uneven, more or less vesicular."""
     length_um = rng.uniform(11.0, 14.0)
@@ -87,6 +91,15 @@ def tumor_nucleus(rng: np.random.Generator) -> NucleusKind:
         chromatin=0.35,
         vesicular=rng.uniform(0.35, 0.6),
         nucleoli=rng.uniform(0.8, 1.6),
+    )
+
+
+def benign_nucleus(rng: np.random.Generator, tumor: NucleusKind) -> NucleusKind:
+    """Nuclei of one slide's benign nests: between those of ducts and those of its tumour."""
+    likeness = rng.uniform(*LIKENESS)
+    duct, other = asdict(DUCT_CELL), asdict(tumor)
+    return NucleusKind(
+        **{name: (1 - likeness) * duct[name] + likeness * other[name] for name in duct}
     )
 
 

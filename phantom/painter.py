@@ -17,6 +17,7 @@ from .nuclei import (
     LYMPHOCYTE,
     NucleusKind,
     StampSet,
+    benign_nucleus,
     place_points,
     tumor_nucleus,
 )
@@ -56,6 +57,8 @@ class Painter:
         self._lymphocytes, self._centroblasts = stamps(LYMPHOCYTE, 3), stamps(CENTROBLAST, 4)
         self._fibroblasts, self._duct_cells = stamps(FIBROBLAST, 5), stamps(DUCT_CELL, 4)
         self._tumor_cells = stamps(self._tumor, 14)
+        benign = benign_nucleus(plan.rng("benign nuclei"), self._tumor)
+        self._benign_cells = stamps(benign, 14) if self.anatomy.decoys else self._tumor_cells
 
     def region(self, *, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """RGB (height, width, 3) of a rectangle, level-0 px."""
@@ -138,11 +141,13 @@ class Painter:
         lymphocytes = lymphocytes + 0.1 * septa + 0.015 * at.nest + 0.05 * at.necrosis
         fibroblasts = cells * (0.55 * stroma + 0.6 * septa) + 0.1 * diffuse
         centroblasts = 0.85 * at.germinal + 0.06 * diffuse
+        tumor = at.nest & ~at.benign
         tumor_spacing_um = self._tumor.length_um * self.anatomy.character.crowding
         for name, stamps, share, spacing_um, jitter in (
             ("lymphocytes", self._lymphocytes, lymphocytes, 7.6, 0.55),
             ("centroblasts", self._centroblasts, centroblasts, 9.6, 0.5),
-            ("tumor", self._tumor_cells, 0.94 * (at.nest & tissue), tumor_spacing_um, 0.65),
+            ("tumor", self._tumor_cells, 0.94 * (tumor & tissue), tumor_spacing_um, 0.65),
+            ("benign", self._benign_cells, 0.94 * (at.benign & tissue), tumor_spacing_um, 0.65),
         ):
             points = self._points(name, share, grid, canvas, spacing_um=spacing_um, jitter=jitter)
             place_points(stamps, canvas.nuclei, points, x=canvas.x, y=canvas.y)

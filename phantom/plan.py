@@ -1,10 +1,11 @@
 """Plan of a cohort: label, patient, split and size of every slide."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from .difficulty import GRADES, Difficulty, Grade, grades_of
 from .lattice import key_of
 from .settings import PhantomSettings
 
@@ -28,11 +29,17 @@ class PhantomSlide:
     mpp: float
     tile_px: int = 256
     jpeg_quality: int = 85
+    grade: Grade = "plain"
 
     @property
     def id(self) -> str:
         """Name of the slide in a batch."""
         return self.slide_id
+
+    @property
+    def difficulty(self) -> Difficulty:
+        """Properties of the slide's grade."""
+        return GRADES[self.grade]
 
     def key(self, *purpose: object) -> int:
         """Key of this slide's randomness for a purpose."""
@@ -43,8 +50,10 @@ class PhantomSlide:
         return np.random.default_rng(self.key(*purpose))
 
     def as_settings(self) -> dict[str, Any]:
-        """Parameters that a recipe compares."""
-        return asdict(self)
+        """Parameters that a recipe compares; without the grade where it is plain, as in the recipes
+        of slides that were made before there were grades."""
+        found = asdict(self)
+        return found if found.pop("grade") == "plain" else {**found, "grade": self.grade}
 
 
 def plan_cohort(settings: PhantomSettings) -> list[PhantomSlide]:
@@ -58,23 +67,24 @@ def plan_cohort(settings: PhantomSettings) -> list[PhantomSlide]:
         ("tumor", tumor_slides),
         ("normal", settings.slides - tumor_slides),
     ]
-    patients: list[tuple[Label, Split, int]] = []
+    patients: list[tuple[Label, Split, tuple[Grade, ...]]] = []
     for label, slides in counts:
         sizes = [
             min(settings.slides_per_patient, slides - first)
             for first in range(0, slides, settings.slides_per_patient)
         ]
+        grades = grades_of(settings.difficulty, slides)
         for split, size in zip(_splits(len(sizes)), sizes, strict=True):
-            patients.append((label, split, size))
+            patients.append((label, split, grades[:size]))
+            grades = grades[size:]
     # Shuffled, so that numbers of patients and slides do not reveal the label.
     order = np.random.default_rng(key_of(settings.seed, "patients")).permutation(len(patients))
     plans: list[PhantomSlide] = []
     for number, chosen in enumerate(order, start=1):
-        label, split, size = patients[chosen]
-        plans += [
-            _slide(settings, label, f"patient_{number:03d}", split, len(plans) + k)
-            for k in range(size)
-        ]
+        label, split, grades = patients[chosen]
+        for grade in grades:
+            plan = _slide(settings, label, f"patient_{number:03d}", split, len(plans))
+            plans.append(replace(plan, grade=grade))
     return plans
 
 

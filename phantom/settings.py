@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..storage import Number, Settings
+from .difficulty import Grade
 
 
 class PhantomSettings(Settings):
@@ -24,6 +25,12 @@ class PhantomSettings(Settings):
 
     tumor_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of slides with tumour."""
+
+    difficulty: Grade | Literal["graded"] = "plain"
+    """Difficulty of the slides. plain: lesions of any size, stains of ordinary strength. micro:
+    lesions of 0.2 to 0.6 mm. isolated: clusters of tumour cells below 0.2 mm. decoys: benign nests
+    that look partly like tumour. faint: a pale stain of another hue. hard: micro, decoys and faint
+    together. graded: all of these in turn; the column difficulty tells which."""
 
     slides_per_patient: Annotated[int, Field(ge=1)] = 2
     """Slides per patient. They share a label and a split."""

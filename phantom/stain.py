@@ -4,7 +4,7 @@ grain.
 Amounts are uint8 in hundredths of the optical density of the pure stain (`AMOUNT_PER_OD`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -15,6 +15,8 @@ from .plan import PhantomSlide
 
 AMOUNT_PER_OD = 100
 _GRAIN_SIDE_PX = 509  # a prime, so that the grain's period never aligns with tiles or blocks
+FAINT = (0.4, 0.7)
+"""Least and most strength of a faint stain, as a share of the ordinary one."""
 _GRAIN_TILES = 4  # repeats side by side, so that a block of up to 3 sides is one slice
 
 
@@ -46,7 +48,7 @@ class Stain:
 
         warmth = rng.uniform(-4, 4)
         grain = rng.normal(0, rng.uniform(1.0, 2.2), (_GRAIN_SIDE_PX, _GRAIN_SIDE_PX, 3))
-        return cls(
+        stain = cls(
             haematoxylin=vector(0.61, 0.71, 0.33, rng.uniform(0.8, 1.2)),
             eosin=vector(0.12, 0.89, 0.37, rng.uniform(0.8, 1.15)),
             white=tuple(
@@ -57,6 +59,15 @@ class Stain:
             blur_px=float(rng.uniform(0.3, 0.55)) / plan.mpp,
             grain=np.tile(np.rint(grain).astype(np.int8), (_GRAIN_TILES, _GRAIN_TILES, 1)),
         )
+        return stain._fade(plan.rng("faint stain")) if plan.difficulty.is_faint else stain
+
+    def _fade(self, rng: np.random.Generator) -> "Stain":
+        """Return a paler stain of another hue."""
+        haematoxylin, eosin = (
+            np.array(full) * rng.uniform(*FAINT) * rng.uniform(0.8, 1.2, 3)
+            for full in (self.haematoxylin, self.eosin)
+        )
+        return replace(self, haematoxylin=tuple(haematoxylin), eosin=tuple(eosin))
 
     @cached_property
     def colours(self) -> NDArray[np.uint32]:

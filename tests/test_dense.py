@@ -235,10 +235,13 @@ def test_a_second_start_takes_the_converted_network_and_its_layout(tmp_path, mon
         load_dense_predictor(folder, stride_px=16, runtime="openvino")
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 2**28])
+@pytest.mark.parametrize(
+    ("any_shape_bytes", "kept_bytes", "compiled"), [(0, 0, 1), (0, 2**28, 3), (2**22, 2**28, 1)]
+)
 def test_sides_in_any_order_give_the_same_bits_however_few_stay_compiled(
-    tmp_path, monkeypatch, kept_bytes
+    tmp_path, monkeypatch, any_shape_bytes, kept_bytes, compiled
 ):
+    monkeypatch.setattr("gigaslide.models.runtimes.tiles.ANY_SHAPE_BYTES", any_shape_bytes)
     monkeypatch.setattr("gigaslide.models.runtimes.tiles.KEPT_BYTES", kept_bytes)
     folder = write_model(tmp_path / "m", "compact")
     dense = load_dense_predictor(folder, stride_px=32, runtime="openvino", threads=1)
@@ -247,7 +250,29 @@ def test_sides_in_any_order_give_the_same_bits_however_few_stay_compiled(
         np.testing.assert_array_equal(found[first], found[again])
     network = dense.members[0].started.forward
     assert isinstance(network, ConvertedNetwork)
-    assert len(network.compiled_sides) == (3 if kept_bytes else 1)
+    assert len(network.compiled_shapes) == compiled
+
+
+def test_a_rectangle_holds_cells_of_the_square_around_it(tmp_path):
+    folder = write_model(tmp_path / "m", "compact", patch_px=107)
+    dense = load_dense_predictor(folder, stride_px=32, runtime="openvino", threads=1)
+    assert dense.takes_rectangles
+    (square,) = tile_of(dense)
+    whole = dense.score_members([square], CELLS)[0]
+    height, width = dense.tile_px(2), dense.tile_px(CELLS)
+    part = dense.score_members([square[32 : 32 + height, :width]], (2, CELLS))[0]
+    np.testing.assert_allclose(part, whole[1:3], atol=1e-6)
+    with pytest.raises(ModelError, match=f"{CELLS} × 2 cells"):
+        dense.score_members([square[32 : 32 + height, :width]], (CELLS, 2))
+
+
+def test_pixels_are_shrunk_by_a_convolution(tmp_path):
+    folder = write_model(tmp_path / "m", "compact", patch_px=107, shrink=2)
+    network = load_predictor(folder, runtime="openvino", threads=1).forward
+    assert isinstance(network, ConvertedNetwork)
+    kinds = [op.get_type_name() for op in network.model.get_ops()]
+    assert "AvgPool" not in kinds
+    assert kinds.count("Convolution") == 6
 
 
 def test_temperature_and_members_are_those_of_the_exact_predictor(tmp_path):

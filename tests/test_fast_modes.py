@@ -17,7 +17,7 @@ from conftest import stained_slide, tile_place, write_tiff
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import PredictSettings, dense_tiles, find_detections, order, predict_slide
 from gigaslide.inference.blocks import PredictBlocks
-from gigaslide.inference.dense_tiles import SIDES, Tile, plan_tiles
+from gigaslide.inference.tile_plan import SIDES, Tile, plan_tiles
 from gigaslide.models import (
     ARCHITECTURES,
     WEIGHTS,
@@ -133,10 +133,12 @@ def test_fault_46_exact_equals_8_passes_of_plain_keras(slide_path, tmp_path, kin
     folders = write_networks(tmp_path / "model", kind)
     cohort = Cohort.of_rows([CohortSlide(id="s", path=slide_path)])
     wanted = np.zeros(0)
-    for number, (batch_size, block_px) in enumerate([(64, 2**27), (24, 8 * 3 * 8 * SIDE**2)]):
+    small = 8 * 3 * 8 * SIDE**2
+    ways = [("keras", 64, 2**27), ("keras", 24, small), ("openvino", 24, small)]
+    for number, (runtime, batch_size, block_px) in enumerate(ways):
         out = tmp_path / str(number)
         settings = PredictSettings(
-            batch_size=batch_size, runtime="keras", allow_tumor_on_glass=True
+            batch_size=batch_size, runtime=runtime, allow_tumor_on_glass=True
         )
         blocks = {"block_px": block_px}
         predict(cohort, tmp_path / "model", out, settings, kind=PredictBlocks, blocks=blocks)
@@ -180,12 +182,15 @@ def hot_cells(probability: np.ndarray, above: float) -> np.ndarray:
 
 @pytest.mark.parametrize("first_pass", ["dense", "one-orientation"])
 @pytest.mark.parametrize("side", [16, 3])
-def test_fast_scores_exactly_where_the_first_pass_is_high(tmp_path, monkeypatch, first_pass, side):
-    """Dense: in the cell itself; else also in a neighbour. Whatever the squares in which cells are
+def test_fast_scores_exactly_where_the_first_pass_is_in_doubt(
+    tmp_path, monkeypatch, first_pass, side
+):
+    """Dense: by the cell itself; else also by a neighbour. Whatever the squares in which cells are
     scored."""
     monkeypatch.setattr(order, "FAST_BLOCK", (side, side))
     path = write_tiff(tmp_path / "s.tif", stained_slide(1))
-    settings = FAST.model_copy(update={"orientations": 8, "first_pass": first_pass})
+    changes = {"orientations": 8, "first_pass": first_pass, "exact_below": 0.75}
+    settings = FAST.model_copy(update=changes)
     maps = {}
     with open_slide(path) as slide:
         for name, changes in {
@@ -204,7 +209,10 @@ def test_fast_scores_exactly_where_the_first_pass_is_high(tmp_path, monkeypatch,
     close = np.nan_to_num(first.probability) > settings.exact_above
     if first_pass != "dense":
         close = hot_cells(first.probability, settings.exact_above) & exact.scored
-    assert 50 < close.sum() < exact.scored.sum() - 50
+    sure = np.nan_to_num(first.probability) > settings.exact_below
+    assert 5 < (close & sure).sum() < close.sum() - 5
+    close &= ~sure
+    assert 20 < close.sum() < exact.scored.sum() - 50
     np.testing.assert_array_equal(fast.status == CellStatus.SCORED, close)
     np.testing.assert_array_equal(fast.status == CellStatus.FIRST_PASS, exact.scored & ~close)
     np.testing.assert_array_equal(fast.probability[close], exact.probability[close])
@@ -271,7 +279,10 @@ def test_a_heatmap_says_its_mode_and_runtime_and_exact_ones_keep_their_recipe(tm
     assert fast["runtime"] == "stand-in"
     assert fast["runtime_difference"] == 0
     assert "first_pass" not in exact["counts"]
-    assert not {"mode", "first_pass", "exact_above"} & exact["recipe"]["settings"].keys()
+    assert (
+        not {"mode", "first_pass", "exact_above", "exact_below"}
+        & exact["recipe"]["settings"].keys()
+    )
     assert fast["recipe"]["settings"]["exact_above"] == 0.45
     again = predict(cohort, model, tmp_path / "fast", FAST)
     assert [one.status for one in again.outcomes] == ["skipped"]
@@ -373,7 +384,9 @@ def test_faults_11_12_44_in_fast_modes(tmp_path):
         (small, nan, {CellStatus.FAILED}),
     ]:
         for mode in ("fast", "fastest"):
-            settings = tiny.model_copy(update={"mode": mode, "exact_above": 1.0})
+            settings = tiny.model_copy(
+                update={"mode": mode, "exact_above": 1.0, "exact_below": 1.0}
+            )
             with open_slide(path) as slide:
                 found = predict_slide(
                     slide, predictor_of(score), settings, slide_id="s", dense=dense_of(score)
@@ -393,26 +406,41 @@ def test_a_network_that_cannot_be_dense_is_refused_before_any_work(tmp_path):
         predict_slide(slide, predictor_of(brightness), FASTEST, slide_id="s")
 
 
-def test_tiles_cover_every_cell_with_few_pixels():
-    rng = np.random.default_rng(5)
-    for share in (0.01, 0.2, 1.0):
-        mask = rng.random((45, 31)) < share
-        mask[7, 11] = True
-        cells = np.argwhere(mask) + 100
+@pytest.mark.parametrize("squares", [False, True])
+@pytest.mark.parametrize("share", [0.01, 0.2, 1.0])
+def test_tiles_cover_every_cell_with_few_pixels(share, squares):
+    mask = np.random.default_rng(5).random((45, 31)) < share
+    mask[7, 11] = True
+    cells = np.argwhere(mask) + 100
 
-        def tile_px(side: int) -> int:
-            return 75 + 32 * (side - 1) + 40
+    def tile_px(side: int) -> int:
+        return 75 + 32 * (side - 1) + 40
 
-        tiles = plan_tiles(cells, tile_px, most=18)
-        assert all(tile.cells in SIDES and tile.cells <= 18 for tile in tiles)
-        covered = np.zeros((200, 200), bool)
-        for tile in tiles:
-            rows = slice(tile.row, tile.row + tile.cells)
-            covered[rows, tile.column : tile.column + tile.cells] = True
-        assert covered[tuple(cells.T)].all()
-        pixels = sum(tile_px(tile.cells) ** 2 for tile in tiles)
-        assert pixels <= len(cells) * tile_px(1) ** 2
-    assert plan_tiles(np.array([[3, 9]]), tile_px, most=18) == [Tile(1, 3, 9)]
+    tiles = plan_tiles(cells, tile_px, most=18, squares=squares)
+    covered = np.zeros((200, 200), bool)
+    for tile in tiles:
+        rows, columns = tile.cells
+        assert set(tile.cells) <= set(SIDES)
+        assert max(tile.cells) <= 18
+        assert rows == columns or not squares
+        covered[tile.row : tile.row + rows, tile.column : tile.column + columns] = True
+    assert covered[tuple(cells.T)].all()
+    pixels = sum(tile_px(tile.cells[0]) * tile_px(tile.cells[1]) for tile in tiles)
+    assert pixels <= len(cells) * tile_px(1) ** 2
+
+
+def test_tiles_follow_the_shape_of_the_tissue():
+    def tile_px(side: int) -> int:
+        return 100 + 32 * side
+
+    bar, far = np.argwhere(np.ones((2, 9), bool)), np.array([[30, 3]])
+    assert plan_tiles(bar + 5, tile_px, most=18) == [Tile((2, 9), 5, 5)]
+    both = plan_tiles(np.concatenate([bar, far]), tile_px, most=18)
+    assert sorted(both) == [Tile((1, 1), 30, 3), Tile((2, 9), 0, 0)]
+    bend = np.concatenate([bar, np.argwhere(np.ones((12, 2), bool))])
+    # There is no side of 10 cells; 3 and 9 take fewer px than 2 and 12.
+    assert sorted(plan_tiles(bend, tile_px, most=18)) == [Tile((3, 9), 0, 0), Tile((9, 2), 3, 0)]
+    assert plan_tiles(np.array([[3, 9]]), tile_px, most=18) == [Tile((1, 1), 3, 9)]
     assert plan_tiles(np.zeros((0, 2), int), tile_px, most=18) == []
 
 

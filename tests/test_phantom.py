@@ -2,6 +2,7 @@
 the tumour is."""
 
 import tracemalloc
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import shapely
 from gigaslide.cohort import Cohort
 from gigaslide.phantom import (
+    GRADES,
     Anatomy,
     PhantomSettings,
     PhantomSlide,
@@ -19,6 +21,7 @@ from gigaslide.phantom import (
     make_cohort,
     make_slide,
     plan_cohort,
+    write_cohort,
 )
 from gigaslide.phantom.anatomy import rasterise
 from gigaslide.phantom.lattice import Grid, noise, scatter
@@ -361,3 +364,66 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 def test_blocks_that_cut_tiles_are_refused():
     with pytest.raises(SettingsError, match=" px"):
         PyramidSpec(width_px=9, height_px=9, mpp=1, tile_px=256, jpeg_quality=80, block_px=640)
+
+
+def test_graded_slides_step_through_the_grades_with_and_without_tumour(tmp_path):
+    plans = plan_cohort(PhantomSettings(slides=36, difficulty="graded"))
+    for label in ("tumor", "normal"):
+        counts = Counter(plan.grade for plan in plans if plan.label == label)
+        assert counts == dict.fromkeys(GRADES, 3)
+    table = write_cohort(plans, tmp_path)
+    graded = {row.id: row.column("difficulty") for row in Cohort.load(table)}
+    assert graded == {plan.slide_id: plan.grade for plan in plans}
+    assert {plan.grade for plan in plan_cohort(PhantomSettings(difficulty="faint"))} == {"faint"}
+
+
+def test_plain_slides_are_those_made_before_there_were_grades(tmp_path):
+    plans = plan_cohort(PhantomSettings(slides=4))
+    assert not any("grade" in plan.as_settings() for plan in plans)
+    assert "difficulty" not in write_cohort(plans, tmp_path).read_text()
+    assert planned(grade="hard").as_settings()["grade"] == "hard"
+
+
+@pytest.mark.parametrize(
+    ("grade", "shortest_um", "longest_um"), [("micro", 170, 650), ("isolated", 40, 200)]
+)
+def test_lesions_of_a_grade_have_its_size(grade, shortest_um, longest_um):
+    lengths_um = [
+        lesion.length_um
+        for index in range(8)
+        for lesion in Anatomy(
+            planned(grade=grade, index=index, width_px=4000, height_px=3000)
+        ).lesions
+    ]
+    assert len(lengths_um) >= 8
+    assert shortest_um < min(lengths_um)
+    assert max(lengths_um) < longest_um
+
+
+def test_decoys_are_drawn_apart_from_the_lesions_and_nowhere_outlined():
+    plan = planned(width_px=2600, height_px=2000, seed=1)
+    with_decoys = Painter(replace(plan, grade="decoys"))
+    lesions, decoys = with_decoys.anatomy.lesions, with_decoys.anatomy.decoys
+    assert len(decoys) >= 2
+    assert lesions
+    assert annotate(lesions).tumor.equals(annotate(Painter(plan).anatomy.lesions).tumor)
+    outline = shapely.union_all([decoy.polygon for decoy in decoys])
+    assert min(outline.distance(lesion.polygon) for lesion in lesions) > 200
+    whole = {"x": 0, "y": 0, "width": 2600, "height": 2000}
+    difference = np.abs(with_decoys.region(**whole).astype(int) - Painter(plan).region(**whole))
+    changed = cv2.blur((difference.max(axis=2) > 25).astype(np.float32), (9, 9)) > 0.2
+    grid = Grid.over(**whole, step=1)
+    assert changed[rasterise(outline, grid)].mean() > 0.6
+    assert changed[~rasterise(outline.buffer(60), grid)].mean() < 0.002
+    assert Anatomy(replace(plan, grade="decoys", label="normal")).lesions == ()
+    assert len(Anatomy(replace(plan, grade="decoys", label="normal")).decoys) >= 2
+
+
+def test_faint_slides_absorb_less_light():
+    for index in range(3):
+        density = {}
+        for grade in ("plain", "faint"):
+            painter = Painter(planned(grade=grade, index=index))
+            rgb = painter.region(x=300, y=200, width=400, height=300)
+            density[grade] = -np.log10((rgb.astype(float) + 1) / 250).mean()
+        assert 0.25 < density["faint"] / density["plain"] < 0.85

@@ -230,17 +230,18 @@ class Slide:
         self,
         xy: np.ndarray,
         *,
-        size: int,
+        size: int | tuple[int, int],
         mpp: float,
         allow_upsampling: bool = False,
         threads: int = 1,
     ) -> Iterator[tuple[int, np.ndarray | None]]:
-        """Yield (index into xy, window) for square windows, in an order that suits the slide.
+        """Yield (index into xy, window) for equal windows, in an order that suits the slide.
 
-        xy is (N, 2) integer level-0 (x, y) of the top left corners; size is the side in window px.
-        A window is (size, size, 3) uint8 RGB, or None if pixels of it cannot be decoded. It is
-        read-only and shares memory with its neighbours: copy it to keep it. It starts at the whole
-        window px nearest to its corner, and its pixels do not depend on the other windows.
+        xy is (N, 2) integer level-0 (x, y) of the top left corners; size is the side, or (width,
+        height), in window px. A window is (height, width, 3) uint8 RGB, or None if pixels of it
+        cannot be decoded. It is read-only and shares memory with its neighbours: copy it to keep
+        it. It starts at the whole window px nearest to its corner, and its pixels do not depend on
+        the other windows.
 
         Every tile of the file is decoded once for all windows that touch it, on up to threads
         threads; tiles at the edges of stripes (see docs/formats.md) are decoded twice, and
@@ -254,11 +255,12 @@ class Slide:
         resampled = scale.resample != 1
         image = self._image(scale, cached=resampled or self._tiles.shares_cache)
         stripe_px = self._resampled_stripe_px(scale) if resampled else None
+        sides = (size, size) if isinstance(size, int) else size
         for index, window in read_windows(
-            image, corners, side=size, threads=threads, stripe_px=stripe_px
+            image, corners, side=sides, threads=threads, stripe_px=stripe_px
         ):
             x, y = corners[index].tolist()
-            yield index, None if self._unreadable_under(scale, x, y, size, size) else window
+            yield index, None if self._unreadable_under(scale, x, y, *sides) else window
 
     def read_concentric(
         self,

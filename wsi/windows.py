@@ -1,4 +1,4 @@
-"""Reading many square windows of a tiled image at once, decoding every tile once for all of them.
+"""Reading many equal windows of a tiled image at once, decoding every tile once for all of them.
 
 Windows are read block by block. A block is the rectangle around the windows that start in one
 square of BLOCK_PX; its tiles are pasted into one array and its windows are views of that array.
@@ -45,35 +45,37 @@ def read_windows(
     source: TiledImage,
     corners: np.ndarray,
     *,
-    side: int,
+    side: int | tuple[int, int],
     threads: int = 1,
     stripe_px: int | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index, window) for every window, in an order that suits the tiles.
 
-    corners is (N, 2) int64 top left (x, y) and side the side of a window, in px of source. A window
-    is (side, side, 3) uint8 RGB, read-only. It shares memory with its neighbours: copy it to keep
-    it. Up to threads tiles are decoded at a time; with 1, tiles are decoded in the caller's thread.
+    corners is (N, 2) int64 top left (x, y) and side the side of a window, or its (width, height),
+    in px of source. A window is (height, width, 3) uint8 RGB, read-only. It shares memory with its
+    neighbours: copy it to keep it. Up to threads tiles are decoded at a time; with 1, tiles are
+    decoded in the caller's thread.
     """
     if not len(corners):
         return
-    step = stripe_px or floor_div(KEPT_BYTES, 3 * (side + 2 * source.tile_height))
+    size = (side, side) if isinstance(side, int) else side
+    step = stripe_px or floor_div(KEPT_BYTES, 3 * (size[1] + 2 * source.tile_height))
     step = max(BLOCK_PX, step - step % BLOCK_PX)
     # Nothing lies left of the image, so those windows join the first stripe.
     stripe_of = np.floor_divide(np.maximum(corners[:, 0], 0), step)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tiles") if threads > 1 else None
     try:
         for stripe in np.unique(stripe_of):
-            blocks = _blocks(source, corners, np.flatnonzero(stripe_of == stripe), side=side)
+            blocks = _blocks(source, corners, np.flatnonzero(stripe_of == stripe), size=size)
             for block, tiles in _fetch_tiles(source, blocks, pool):
-                yield from _cut_windows(source, corners, block, tiles, side=side)
+                yield from _cut_windows(source, corners, block, tiles, size=size)
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
 
 
 def _blocks(
-    source: TiledImage, corners: np.ndarray, members: np.ndarray, *, side: int
+    source: TiledImage, corners: np.ndarray, members: np.ndarray, *, size: tuple[int, int]
 ) -> list[_WindowBlock]:
     square = np.floor_divide(corners[members], BLOCK_PX)
     order = np.lexsort((square[:, 0], square[:, 1]))
@@ -82,7 +84,7 @@ def _blocks(
     blocks = []
     for inside in np.split(members, first[1:]):
         xy = corners[inside]
-        (x, y), (right, bottom) = xy.min(axis=0).tolist(), (xy.max(axis=0) + side).tolist()
+        (x, y), (right, bottom) = xy.min(axis=0).tolist(), (xy.max(axis=0) + size).tolist()
         blocks.append(
             _WindowBlock(
                 members=inside,
@@ -90,14 +92,16 @@ def _blocks(
                 y=y,
                 width=right - x,
                 height=bottom - y,
-                tiles=_tiles_under(source, xy, side=side),
+                tiles=_tiles_under(source, xy, size=size),
             )
         )
     return blocks
 
 
-def _tiles_under(source: TiledImage, xy: np.ndarray, *, side: int) -> list[tuple[int, int]]:
-    touched = [source.tiles_under(x, y, side, side) for x, y in xy.tolist()]
+def _tiles_under(
+    source: TiledImage, xy: np.ndarray, *, size: tuple[int, int]
+) -> list[tuple[int, int]]:
+    touched = [source.tiles_under(x, y, *size) for x, y in xy.tolist()]
     spans = {(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in touched}
     tiles = {
         (row, column)
@@ -157,13 +161,14 @@ def _cut_windows(
     block: _WindowBlock,
     tiles: Tiles,
     *,
-    side: int,
+    size: tuple[int, int],
 ) -> Iterator[tuple[int, np.ndarray]]:
+    width, height = size
     places = zip(block.members.tolist(), corners[block.members].tolist(), strict=True)
     # Few and far between: pasting each window alone costs less than pasting the whole block.
-    if len(block.members) * side * side < block.width * block.height:
+    if len(block.members) * width * height < block.width * block.height:
         for member, (x, y) in places:
-            window = paste_tiles(source, tiles, x, y, side, side)
+            window = paste_tiles(source, tiles, x, y, width, height)
             window.flags.writeable = False
             yield member, window
         return
@@ -171,4 +176,4 @@ def _cut_windows(
     pixels.flags.writeable = False
     for member, (x, y) in places:
         left, top = x - block.x, y - block.y
-        yield member, pixels[top : top + side, left : left + side]
+        yield member, pixels[top : top + height, left : left + width]

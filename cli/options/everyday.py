@@ -52,7 +52,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         *LOCATION,
     ),
     "view": ("predictions", "annotations", "annotator", "read-only", "browser", "port"),
-    "serve": ("cohort", "out", "port", "upload-gb"),
+    "serve": ("cohort", "out", "port", "upload-gb", "cluster", "scheduler"),
     "propose": ("predictions", "threshold", "min-area-um2", "min-hole-um2", "tolerance-um"),
     "next": ("predictions", "order", "count", "random-share", "out"),
     "minutes": ("report", "resamples"),
@@ -65,7 +65,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "study curriculum": ("mpp", "steps", "folds", "seeds", "plan", *LOCATION),
     "study noise": ("features", "folds", "seeds", "plan", *LOCATION),
     "study weak": ("features", "source", "folds", "seeds", "plan", *LOCATION),
-    "phantom": ("slides", "size-px", "mpp", "tumor-share", "seed", *LOCATION),
+    "phantom": ("slides", "size-px", "mpp", "tumor-share", "difficulty", "seed", *LOCATION),
 }
 """Options that `--help` shows; a command without an entry shows all of its options."""
 

@@ -53,7 +53,7 @@ class DenseMember:
 
 @dataclass(frozen=True, kw_only=True)
 class DensePredictor:
-    """Probabilities of squares of cells, each computed once over a tile around it."""
+    """Probabilities of rectangles of cells, each computed once over a tile around it."""
 
     spec: InputSpec
     steps_px: tuple[int, ...]
@@ -88,34 +88,50 @@ class DensePredictor:
         """Least factor by which its networks first shrink their pixels."""
         return min(member.layout.shrink for member in self.members)
 
+    @property
+    def takes_rectangles(self) -> bool:
+        """True if tiles need not be squares. Rectangles hold fewer cells that nobody asked for, but
+        the network is compiled for each shape: seconds where it is deep, as those with a wide
+        margin are."""
+        return self.runtime == "openvino" and 2 * self.margin_px < self.spec.patch_px
+
     def tile_px(self, cells: int, scale: int = 0) -> int:
-        """Side of the tile of cells × cells cells at a scale: all their patches, and the
+        """Side of a tile with that many cells along it at a scale: all their patches, and the
         margin."""
         patches_px = self.spec.patch_px + self.steps_px[scale] * (cells - 1)
         return patches_px + 2 * self.margin_px
 
-    def score_members(self, tiles: Sequence[np.ndarray], cells: int) -> np.ndarray:
-        """Score a square of cells: tiles (T, T, 3) uint8 RGB, one a scale, with T from `tile_px` →
-        (members, cells, cells, classes) float32 in [0, 1].
+    def score_members(
+        self, tiles: Sequence[np.ndarray], cells: int | tuple[int, int]
+    ) -> np.ndarray:
+        """Score a square of cells × cells cells, or a rectangle of (rows, columns): tiles
+        (height, width, 3) uint8 RGB, one a scale, with sides from `tile_px` → (members, rows,
+        columns, classes) float32 in [0, 1].
 
         Raises:
             ModelError: tiles of other shapes.
         """
-        wanted = [(self.tile_px(cells, scale),) * 2 + (3,) for scale in range(len(self.steps_px))]
+        shape = (cells, cells) if isinstance(cells, int) else cells
+        wanted = [
+            (*(self.tile_px(side, scale) for side in shape), 3)
+            for scale in range(len(self.steps_px))
+        ]
         if [tile.shape for tile in tiles] != wanted:
             raise ModelError(
-                f"{cells} × {cells} cells need tiles of shape {wanted} (rows, columns, RGB), these "
-                f"have {[tile.shape for tile in tiles]}"
+                f"{shape[0]} × {shape[1]} cells need tiles of shape {wanted} (rows, columns, RGB), "
+                f"these have {[tile.shape for tile in tiles]}"
             )
-        return np.stack([self._score(member, tiles, cells) for member in self.members])
+        return np.stack([self._score(member, tiles, shape) for member in self.members])
 
-    def _score(self, member: DenseMember, tiles: Sequence[np.ndarray], cells: int) -> np.ndarray:
+    def _score(
+        self, member: DenseMember, tiles: Sequence[np.ndarray], shape: tuple[int, int]
+    ) -> np.ndarray:
         layout = member.layout
         first = self.margin_px + layout.shift_px - layout.halo_features * layout.stride_px
         parts = []
         for tile, step_px in zip(tiles, self.steps_px, strict=True):
-            last = first + layout.tile_px(cells, step_px)
-            parts.append(np.ascontiguousarray(tile[None, first:last, first:last]))
+            down, right = (first + layout.tile_px(side, step_px) for side in shape)
+            parts.append(np.ascontiguousarray(tile[None, first:down, first:right]))
         return np.asarray(member.started.forward(parts), np.float32)[0]
 
 

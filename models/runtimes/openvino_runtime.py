@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino
+from openvino import opset13 as opset
 from openvino.preprocess import PrePostProcessor
 
 from ...storage import ModelError
@@ -58,9 +59,9 @@ class ConvertedNetwork:
         return self._compiled(patches)
 
     @property
-    def compiled_sides(self) -> tuple[int, ...]:
-        """Sides of the tiles for which a dense network is compiled; empty for patches."""
-        return getattr(self._compiled, "compiled_sides", ())
+    def compiled_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the tiles for which a dense network is compiled; empty for patches."""
+        return getattr(self._compiled, "compiled_shapes", ())
 
 
 def start_openvino(
@@ -84,7 +85,30 @@ def start_openvino(
         with_bytes = PrePostProcessor(openvino.Core().read_model(path))
         for number in range(len(network.inputs)):
             with_bytes.input(number).tensor().set_element_type(openvino.Type.u8)
-        return ConvertedNetwork(with_bytes.build(), threads, precision)
+        return ConvertedNetwork(_shrink_by_convolution(with_bytes.build()), threads, precision)
+
+
+def _shrink_by_convolution(model: openvino.Model) -> openvino.Model:
+    """Return a network in which a convolution averages the squares of RGB pixels that the network
+    shrinks.
+
+    OpenVINO pools in blocks of 16 channels, 13 of them empty: shrinking took a third of the time of
+    the compact network.
+    """
+    for op in model.get_ops():
+        if op.get_type_name() != "AvgPool":
+            continue
+        how, channels = op.get_attributes(), op.input(0).get_partial_shape()[1]
+        sides = how["kernel"]
+        is_shrinking = sides == how["strides"] and how["auto_pad"] == "valid"
+        if is_shrinking and channels == openvino.Dimension(3):
+            mean = np.eye(3, dtype=np.float32)[:, :, None, None] / np.prod(sides)
+            filters = opset.constant(np.tile(mean, (1, 1, *sides)).astype(np.float32))
+            pixels, none = op.input_value(0), [0] * len(sides)
+            shrunk = opset.convolution(pixels, filters, sides, none, none, [1] * len(sides))
+            op.output(0).replace(shrunk.output(0))
+    model.validate_nodes_and_infer_types()
+    return model
 
 
 def _takes_tiles(model: openvino.Model) -> bool:
