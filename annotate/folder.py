@@ -73,7 +73,7 @@ class AnnotationFolder:
         except FileNotFoundError as error:
             raise StoreError(
                 f"{self.path}: no annotations are there (no {FACTS}); give the folder of gigaslide "
-                "propose or annotations save"
+                "view, propose or annotations save"
             ) from error
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}: cannot be read: {error}") from error

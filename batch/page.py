@@ -26,6 +26,13 @@ PARTS = {
     "decode": "decoding tiles",
 }
 """Parts of the work, in words."""
+COUNTED = {
+    "tumor": "tumour patches",
+    "normal": "normal patches",
+    "nan": "not a number",
+    "first_pass": "cells of the first pass only",
+}
+"""Counts whose names in tables need more words."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ def run_html(summary: BatchSummary, *, name: str, failures: str = "failures.txt"
         reasons=_reasons(summary),
         most=NAMED,
         parts=PARTS,
+        counted=COUNTED,
         slowest=sorted(worked_on, key=lambda outcome: -outcome.seconds)[:SLOWEST],
         version=gigaslide_version(),
     )

@@ -19,7 +19,8 @@ class BatchSettings(Settings):
 
     workers: int | None = Field(default=None, ge=0)
     """Worker processes on this machine; 0 runs everything in this process. Default: one per core,
-    or one per GPU with gpus; at most one per slide for stages that process a slide in one task."""
+    or one per GPU with --gpus; at most one per slide for stages that process a slide in one
+    task."""
     threads: int | None = Field(default=None, ge=1)
     """Compute threads per worker (network, linear algebra). Default: 1 for stages that read slides,
     more for stages that run a network."""
@@ -40,10 +41,10 @@ class BatchSettings(Settings):
     jobs: int = Field(default=1, ge=1)
     """Number of jobs to keep running; a job that ends early is replaced."""
     min_jobs: int | None = Field(default=None, ge=0)
-    """Minimum number of jobs: start with these and add more, up to jobs, while tasks wait.
-    Default: always jobs."""
+    """Minimum number of jobs: start with these and add more, up to --jobs, while tasks wait.
+    Default: always --jobs."""
     cores: int = Field(default=1, ge=1)
-    """CPU cores per job; a job runs one worker per core, or one per threads cores."""
+    """CPU cores per job. A job runs one worker per core; with --threads N, one per N cores."""
     walltime: str = "04:00:00"
     """Time limit per job, [days-]hours:minutes[:seconds]. Tasks that a job could not complete run
     again in the next job. HTCondor has no such limit."""

@@ -26,17 +26,17 @@ COMMANDS = {
     "doctor": "Check a cohort before a long run; estimate time and disk space.",
     "tile": "Extract balanced patches from annotated slides into a patch store.",
     "store": "Inspect a patch store: info, verify, montage.",
-    "train": "Train a model on a patch store, or straight from slides.",
+    "train": "Train a model: on patches, slides, labels of slides, or regions.",
     "model": "Inspect a model: info, check, export, quantise.",
     "predict": "Predict slides with a model: heatmaps and detections.",
     "export": "Export heatmaps to QuPath, ASAP, OME-TIFF, OME-Zarr, PNG and CSV.",
     "view": "Look at slides in a browser, and outline what you see.",
     "serve": "Offer models as an API: jobs by HTTP, results as files.",
     "propose": "Outline what a model found, for people to correct.",
-    "annotations": "Versions of outlines: list, save, accept, restore, export.",
-    "next": "List the regions worth looking at next, each with its reason.",
-    "minutes": "How long outlines took, and how far annotators agree.",
-    "features": "Feature vectors of windows, by any encoder; import and export.",
+    "annotations": "Manage versions of outlines: list, save, accept, restore, export.",
+    "next": "List the regions to look at next, each with its reason.",
+    "minutes": "Tell how long outlines took, and how far annotators agree.",
+    "features": "Write feature vectors of windows, by any encoder; import and export.",
     "evaluate": "Score predictions against annotations: AUC, FROC, a report.",
     "compare": "Compare models on the same slides: paired differences, a report.",
     "study": "Answer a question with many small trainings, compared on one page.",
@@ -49,10 +49,13 @@ HELP = """Find tumour in gigapixel pathology slides: tiling, training, heatmaps,
 
 Inputs come first, the output last. Each can also be given by name: --cohort COHORT.
 
-Settings can come from a YAML file with a section for each command: --config FILE. Options win over
+Settings can come from a YAML file: --config FILE. Options on the command line have priority over \
 it; --dry-run prints such a file.
 
-Exit status: 0 all good; 1 nothing done, or a wrong command; 2 finished, but some slides failed."""
+Exit status: 0 all good; 1 nothing done, or a wrong command; 2 finished, but some slides failed.
+
+First steps: gigaslide demo shows every stage on synthetic slides; gigaslide cohort lists the \
+slides of a folder; gigaslide run takes that list to a report."""
 
 EPILOGUE = "Options of a command: gigaslide COMMAND --help, or --help-all for all of them.\n"
 
@@ -123,7 +126,7 @@ def _launcher(app: App, used: str, *, in_full: bool) -> Callable[..., int]:
 
     in_full shows these options in the help.
     """
-    config_help = "YAML file with a section of settings for each command; options win."
+    config_help = "YAML file with a section of settings for each command; options have priority."
     dry_run_help = "Print all settings as YAML for --config, and run nothing."
 
     def launch(

@@ -20,7 +20,7 @@ from .features.files import (
 from .predict import predict_cohort, slides_to_predict, with_default_workers
 from .predict_slide import predict_slide
 from .prediction_folder import THRESHOLD
-from .score import heatmap_grid, tissue_cells
+from .score import fit_slide_stain, heatmap_grid, tissue_cells
 from .settings import FeatureSettings, PredictSettings, WindowSettings
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "find_peaks",
     "find_predicted",
     "find_windows",
+    "fit_slide_stain",
     "heatmap_grid",
     "import_features",
     "localise",

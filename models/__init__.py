@@ -62,6 +62,7 @@ from .runtimes.registry import (
     RuntimeName,
 )
 from .temperature import scale_probabilities, with_temperature
+from .training_slides import find_training_slides
 
 __all__ = [
     "ARCHITECTURES",
@@ -126,6 +127,7 @@ __all__ = [
     "find_architecture",
     "find_cam_stride",
     "find_members",
+    "find_training_slides",
     "hash_initial_weights",
     "hash_weights",
     "is_own_network",

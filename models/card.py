@@ -164,6 +164,11 @@ class ModelCard(BaseModel):
                     f"{folder}: is an ensemble, and a single model is needed; give one of its "
                     f"members, such as {folder / 'member_1'}"
                 ) from error
+            if not folder.is_dir():
+                raise ModelError(
+                    f"{folder}: no such folder; check the path, or make a model with gigaslide "
+                    "train"
+                ) from error
             why = (
                 "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
                 if isinstance(error, ValidationError)

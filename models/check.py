@@ -156,7 +156,7 @@ def describe_called(names: Sequence[str], threshold: float) -> str:
     """Describe pictures that are called tumour, each by its name and mean probability."""
     return (
         f"called tumour, with a probability of {threshold:g} or more: {', '.join(names)}; train "
-        "with such patches as normal, or with more and stronger augmentation"
+        "longer, with such patches as normal, or with more and stronger augmentation"
     )
 
 

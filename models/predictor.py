@@ -30,6 +30,7 @@ from .runtimes.registry import (
     RuntimeChoice,
     RuntimeName,
     StartedRuntime,
+    compiles_each_size,
     measure_difference,
     start_runtime,
 )
@@ -52,8 +53,6 @@ logger = logging.getLogger(__name__)
 NetworkPart = Literal["", "features"]
 """The whole network, or all but its classifier; names a variant of a converted network."""
 PREDICTORS_KEPT = 2  # in memory of one process
-TAKE_ANY_SIZE = frozenset({"openvino", "onnx"})
-"""Runtimes that compute batches of any size with one compiled network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +95,7 @@ class Predictor:
     def compiles_each_size(self) -> bool:
         """True if another size of a batch costs another compilation, as it does in Keras and may
         elsewhere."""
-        return not {*self.runtime.split("+")} <= TAKE_ANY_SIZE
+        return compiles_each_size(self.runtime)
 
     def _check_shape(self, patches: np.ndarray) -> None:
         if patches.shape[1:] != self.spec.shape:

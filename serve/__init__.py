@@ -9,11 +9,13 @@ from .jobs.job import JobFacts, JobTask, ServedModel
 from .jobs.job_queue import JobQueue
 from .jobs.uploads import Uploads
 from .link_files import link_page, server_file
+from .qupath_script import QUPATH_SCRIPT, make_qupath_script
 from .server import Listener, describe_link, end_on_sigterm, open_browser, run_server
 from .settings import ServerSettings
 from .workspace import Workspace
 
 __all__ = [
+    "QUPATH_SCRIPT",
     "Access",
     "Assets",
     "Command",
@@ -30,6 +32,7 @@ __all__ = [
     "end_on_sigterm",
     "link_page",
     "make_app",
+    "make_qupath_script",
     "open_browser",
     "run_server",
     "server_file",

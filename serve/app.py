@@ -22,6 +22,7 @@ from .openapi import api_page, make_openapi
 from .operation import Operation
 from .outlines import OUTLINE_OPERATIONS
 from .predictions import PREDICTION_OPERATIONS
+from .qupath_script import QUPATH_SCRIPT, make_qupath_script
 from .review import REVIEW_OPERATIONS
 from .schema import Health
 from .slides import SLIDE_OPERATIONS
@@ -118,8 +119,14 @@ def _page_routes(files: Assets, operations: Sequence[Operation]) -> Sequence[Rou
     async def docs(request: Request) -> Response:
         return answer_bytes(request, api_page(operations).encode(), "text/html; charset=utf-8")
 
+    async def script(request: Request) -> Response:
+        headers = {"Content-Disposition": f'attachment; filename="{QUPATH_SCRIPT}"'}
+        kind = "text/plain; charset=utf-8"
+        return answer_bytes(request, make_qupath_script(), kind, headers=headers)
+
     return [
         Route("/", page),
+        Route(f"/{QUPATH_SCRIPT}", script),
         Route("/static/{name:path}", static),
         Route("/openapi.json", schema),
         Route("/docs", docs),

@@ -123,8 +123,9 @@ def heatmap_path(predictions: Path, name: str) -> Path:
 
 
 def heatmap_stamp(predictions: Path | None, name: str) -> int:
-    """Return the time of a heatmap, to see a new one; 0 if there is none."""
-    if predictions is None:
+    """Return the time of a heatmap, to see a new one; 0 if there is none, or if the slide's id
+    would lead out of the folder."""
+    if predictions is None or "/" in name:
         return 0
     try:
         return (heatmap_path(predictions, name) / "zarr.json").stat().st_mtime_ns

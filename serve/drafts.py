@@ -1,14 +1,16 @@
 """Routes of drafts: what a page saves by itself, for each tab of a browser."""
 
 import json
+from contextlib import suppress
 
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..annotate import Drafts
+from ..cohort import CohortSlide
 from ..storage import SettingsError
 from .answers import Problem, answer_bytes, answer_json, read_body
+from .blind import refuse_foreign_draft
 from .drawing_schema import Draft, DraftList
 from .operation import Operation
 from .outlines import GEOJSON, refusals
@@ -18,23 +20,32 @@ __all__ = ["DRAFT_OPERATIONS"]
 
 
 async def list_drafts(workspace: Workspace, request: Request) -> Response:
-    versions = workspace.versions(workspace.slide(request))
-    times = {} if versions is None else await to_thread.run_sync(versions.drafts.times)
-    drafts = [Draft(tab=tab, saved=time) for tab, time in times.items()]
-    return answer_json(request, DraftList(drafts=drafts))
+    slide = workspace.slide(request)
+    return answer_json(request, await to_thread.run_sync(_list, workspace, slide))
+
+
+def _list(workspace: Workspace, slide: CohortSlide) -> DraftList:
+    versions, drafts = workspace.versions(slide), []
+    for tab, time in ({} if versions is None else versions.drafts.times()).items():
+        with suppress(Problem):
+            refuse_foreign_draft(workspace, slide, tab)
+            drafts.append(Draft(tab=tab, saved=time))
+    return DraftList(drafts=drafts)
 
 
 async def show_draft(workspace: Workspace, request: Request) -> Response:
-    versions = workspace.versions(workspace.slide(request))
-    if versions is None:
-        raise Problem(404, "no such draft")
-    content = await to_thread.run_sync(_load, versions.drafts, request.path_params["tab"])
+    slide, tab = workspace.slide(request), request.path_params["tab"]
+    content = await to_thread.run_sync(_load, workspace, slide, tab)
     return answer_bytes(request, content, GEOJSON)
 
 
-def _load(drafts: Drafts, tab: str) -> bytes:
+def _load(workspace: Workspace, slide: CohortSlide, tab: str) -> bytes:
+    versions = workspace.versions(slide)
+    if versions is None:
+        raise Problem(404, "no such draft")
     try:
-        found = drafts.load(tab)
+        refuse_foreign_draft(workspace, slide, tab)
+        found = versions.drafts.load(tab)
     except SettingsError:
         found = None
     if found is None:

@@ -36,7 +36,7 @@ class VersionQuery(Shape):
     """Version of outlines to read."""
 
     version: Annotated[int, Field(ge=0, lt=10**9)] | None = None
-    """Default: the newest one that is not blind."""
+    """Default: the newest one that is not blind; of a slide that is drawn blind, the own one."""
     bbox: str = ""
     """Rectangle to which outlines must reach: left,top,right,bottom in level-0 px."""
 
@@ -49,7 +49,8 @@ class SaveRequest(Shape):
     accepted: bool = False
     """True: a person answers for every outline."""
     blind: bool = False
-    """True: drawn without sight of the outlines of others."""
+    """True: drawn without sight of the outlines of others; always so where the slide is dealt to
+    its annotator like that."""
     tab: Name = ""
     """Tab of the browser, whose draft is removed."""
     slide_changed: bool = False
@@ -99,7 +100,7 @@ class VersionList(Shape):
     """Versions of a slide, the oldest first."""
 
     newest: int
-    """Number of the newest version that is not blind; 0: none."""
+    """Number of the version to go on with, as `Geometry.newest`."""
     versions: list[VersionRow]
 
 

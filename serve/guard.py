@@ -6,16 +6,20 @@ A request is refused before any route sees it. Nothing here knows slides.
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Access", "Guard"]
+__all__ = ["ENCODED_SLASH", "Access", "Guard"]
+
+ENCODED_SLASH = "%2F"
+_SLASH = re.compile(rb"%2[fF]")
 
 OWN_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 READS = ("GET", "HEAD")
@@ -113,7 +117,7 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        scope = self._without_base_url(scope)
+        scope = self._without_base_url(_keep_slashes(scope))
         answer = self._refuse(scope, headers)
         if answer is None:
             answer = self._let_in(scope, headers)
@@ -191,6 +195,15 @@ class Guard:
             if found is not None:
                 return found.value
         return ""
+
+
+def _keep_slashes(scope: Scope) -> Scope:
+    """Leave a slash that a client encoded as %2F in the path: it belongs to a name, such as the id
+    of a slide, and parts nothing."""
+    parts = _SLASH.split(scope.get("raw_path", b""))
+    if len(parts) == 1:
+        return scope
+    return {**scope, "path": ENCODED_SLASH.join(unquote(part.decode("latin-1")) for part in parts)}
 
 
 def _is_navigation(scope: Scope, headers: Headers) -> bool:

@@ -108,7 +108,7 @@ class Heatmaps:
         Raises:
             ScoreError: a damaged table.
         """
-        if self._predictions is None:
+        if self._predictions is None or "/" in name:
             return None
         path = self._predictions / name / "detections.csv"
         return Detections.load(path).on(name) if path.is_file() else None

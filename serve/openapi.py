@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from ..storage import gigaslide_version
 from .operation import Operation
+from .qupath_script import QUPATH_SCRIPT
 from .schema import ProblemAnswer
 
 __all__ = ["api_page", "make_openapi"]
@@ -121,6 +122,7 @@ def api_page(operations: Sequence[Operation]) -> str:
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>gigaslide: API</title>'
-        '<h1>API</h1><p>The whole schema: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).'
+        '<h1>API</h1><p>The whole schema: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1). '
+        f'Script for QuPath: <a href="{QUPATH_SCRIPT}">{QUPATH_SCRIPT}</a>.'
         f"<table><tr><th>method<th>address<th>what it does{rows}</table></html>"
     )

@@ -36,6 +36,7 @@ from .answers import (
     read_model,
     read_query,
 )
+from .blind import draws_blind, newest_shown, shown_versions
 from .drawing_schema import (
     RestoreRequest,
     Saved,
@@ -76,18 +77,22 @@ def _outlines(workspace: Workspace, slide: CohortSlide, asked: VersionQuery) -> 
     versions = workspace.versions(slide)
     number = asked.version
     if number is None:
-        newest = versions.newest() if versions is not None else None
+        newest = newest_shown(workspace, slide)
         number = newest.number if newest else 0
     if number == 0:
-        outlines = _of_cohort(workspace, slide)
+        outlines = [] if draws_blind(workspace, slide) else _of_cohort(workspace, slide)
         about: dict[str, Any] = {"version": 0, "slide": slide.id}
         return _collection(outlines, about, asked.bbox), 0
-    if versions is None or number not in versions.numbers():
+    if versions is None or number not in _numbers(workspace, slide):
         raise Problem(404, f"{slide.id} has no version {number}")
     if not asked.bbox:
         return versions.path(number).read_bytes(), number
     version = versions.load(number)
     return _collection(version.outlines, version.info.to_json(), asked.bbox), number
+
+
+def _numbers(workspace: Workspace, slide: CohortSlide) -> list[int]:
+    return [one.number for one in shown_versions(workspace, slide)]
 
 
 def _of_cohort(workspace: Workspace, slide: CohortSlide) -> list[DrawnOutline]:
@@ -148,7 +153,7 @@ def _save(
     facts = SaveFacts(
         annotator=workspace.annotator or asked.annotator,
         accepted=asked.accepted,
-        blind=asked.blind,
+        blind=asked.blind or draws_blind(workspace, slide),
         mode=asked.mode or deal.mode_of(slide.id),
         made_by=MADE_BY,
     )
@@ -223,9 +228,7 @@ async def list_versions(workspace: Workspace, request: Request) -> Response:
 
 
 def _list_versions(workspace: Workspace, slide: CohortSlide) -> VersionList:
-    versions = workspace.versions(slide)
-    history = [] if versions is None else versions.history()
-    newest = None if versions is None else versions.newest()
+    history, newest = shown_versions(workspace, slide), newest_shown(workspace, slide)
     return VersionList(
         newest=newest.number if newest else 0,
         versions=[
@@ -265,7 +268,7 @@ def _restore(
     asked: RestoreRequest,
 ) -> Saved:
     number, parent = numbers
-    if number not in versions.numbers():
+    if number not in _numbers(workspace, slide):
         raise Problem(404, f"{slide.id} has no version {number}")
     with refusals(slide, versions):
         info = versions.restore(

@@ -23,9 +23,11 @@ from ..annotate import (
     simplify_outline,
     union_outlines,
 )
+from ..cohort import Cohort
 from ..storage import AnnotationError, GigaslideError, ScoreError
 from ..wsi import Areas
 from .answers import Problem, answer_bytes, answer_json, read_body, read_model, read_query
+from .blind import draws_blind
 from .drawing_schema import (
     Edited,
     EditRequest,
@@ -107,9 +109,13 @@ def _next(workspace: Workspace, asked: NextQuery) -> NextList:
         raise Problem(422, "the server was started without --predictions")
     folder = workspace.annotations
     settings = OrderSettings(order=asked.order, count=asked.count)
+    shown = [slide for slide in workspace.cohort if not draws_blind(workspace, slide)]
     try:
         regions = next_regions(
-            workspace.cohort, folder.path if folder else None, workspace.predictions, settings
+            Cohort(slides=tuple(shown)),
+            folder.path if folder else None,
+            workspace.predictions,
+            settings,
         )
     except ScoreError as error:
         raise Problem(422, str(error)) from error

@@ -62,6 +62,8 @@ class SlideRow(Shape):
     """A slide in the list."""
 
     id: str
+    file: str
+    """Name of its file, without the folder."""
     label: str
     split: str
     patient: str
@@ -80,6 +82,7 @@ class SlideRow(Shape):
     """Of the newest version."""
     mode: AnnotationMode
     blind: bool
+    """True: the annotator draws it without sight of the outlines of others, and of the model's."""
     has_heatmap: bool
     problem: str
     """Reason why the slide cannot be shown; empty if it can."""
@@ -122,9 +125,11 @@ class Geometry(Shape):
     split: str
     mode: AnnotationMode
     blind: bool
+    """True: the annotator draws it without sight of the outlines of others, and of the model's."""
     has_heatmap: bool
     newest: int
-    """Number of the newest version that is not blind; 0: none."""
+    """Number of the version to go on with: the newest that is not blind, or the own blind one; 0:
+    none."""
     changed: list[str]
     """What differs from the slide that the newest version was drawn on; to save, confirm it."""
     unreadable: list[tuple[int, int, int, int]]

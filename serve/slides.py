@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 from ..annotate import COLOURS
 from ..cohort import CohortSlide
-from ..storage import GigaslideError, gigaslide_version
+from ..storage import GigaslideError, gigaslide_version, name_of
 from .answers import Problem, answer_json, answer_picture
+from .blind import draws_blind, newest_shown
 from .catalogue import hide_path
 from .operation import Operation
 from .schema import (
@@ -55,10 +56,11 @@ def _list(workspace: Workspace) -> SlideList:
 def _row(workspace: Workspace, slide: CohortSlide) -> SlideRow:
     facts = workspace.catalogue.facts(slide.id)
     versions = workspace.versions(slide)
-    numbers, newest, problem = [], None, facts.problem
+    numbers, newest, problem, blind = [], None, facts.problem, False
     if versions is not None:
         try:
             numbers, newest = versions.numbers(), versions.newest()
+            blind = draws_blind(workspace, slide)
         except GigaslideError as error:
             problem = problem or str(error)
     state = "none"
@@ -68,20 +70,21 @@ def _row(workspace: Workspace, slide: CohortSlide) -> SlideRow:
     deal = workspace.deal
     return SlideRow(
         id=slide.id,
+        file=name_of(slide.path),
         label=slide.label,
         split=slide.split,
         patient=slide.patient,
         width=facts.width,
         height=facts.height,
         mpp=facts.mpp,
-        score=facts.score,
+        score=None if blind else facts.score,
         state=state,
         versions=len(numbers),
         newest=newest.number if newest else 0,
         annotator=newest.facts.annotator if newest else "",
         mode=deal.mode_of(slide.id),
-        blind=deal.is_blind(slide.id),
-        has_heatmap=workspace.heatmaps.has(slide.id),
+        blind=blind,
+        has_heatmap=workspace.heatmaps.has(slide.id) and not blind,
         problem=problem,
     )
 
@@ -92,8 +95,7 @@ async def show_geometry(workspace: Workspace, request: Request) -> Response:
 
 
 def _geometry(workspace: Workspace, slide: CohortSlide) -> Geometry:
-    versions = workspace.versions(slide)
-    newest = versions.newest() if versions is not None else None
+    newest, blind = newest_shown(workspace, slide), draws_blind(workspace, slide)
     with workspace.borrow(slide) as held:
         info, bounds = held.slide.info, held.slide.info.bounds
         return Geometry(
@@ -110,8 +112,8 @@ def _geometry(workspace: Workspace, slide: CohortSlide) -> Geometry:
             label=slide.label,
             split=slide.split,
             mode=workspace.deal.mode_of(slide.id),
-            blind=workspace.deal.is_blind(slide.id),
-            has_heatmap=workspace.heatmaps.has(slide.id),
+            blind=blind,
+            has_heatmap=workspace.heatmaps.has(slide.id) and not blind,
             newest=newest.number if newest else 0,
             changed=newest.identity.differences(held.identity) if newest else [],
             unreadable=[

@@ -14,6 +14,7 @@ from ..cohort import Cohort, CohortSlide
 from ..storage import SettingsError, SlideError
 from .answers import Problem
 from .catalogue import Catalogue, hide_path
+from .guard import ENCODED_SLASH
 from .heatmaps import Heatmaps
 from .jobs.desk import JobDesk
 from .shelf import OpenSlide, SlideShelf
@@ -91,7 +92,8 @@ class Workspace:
         Raises:
             Problem: the cohort has no such slide.
         """
-        found = self.slides.get(request.path_params["id"])
+        name = request.path_params["id"]
+        found = self.slides.get(name) or self.slides.get(name.replace(ENCODED_SLASH, "/"))
         if found is None:
             raise Problem(404, "the cohort has no such slide")
         return found

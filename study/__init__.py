@@ -1,11 +1,11 @@
 """Studies: many small trainings on the same splits, compared in one table and on one page."""
 
 from .curriculum.settings import CurriculumSettings
-from .design import STUDIES, Study
 from .feature_work import BagScores, TrainingSet
 from .findings import Findings
 from .finetune.settings import FinetuneSettings
-from .learners import describe_learners, train_bags
+from .kind import Study
+from .learners import train_bags
 from .run import Plan, StudyReport, estimate_seconds, plan_study, run_study, show_study
 from .settings import (
     LabelsSettings,
@@ -15,6 +15,7 @@ from .settings import (
     TransferSettings,
     WeakSettings,
 )
+from .studies import STUDIES, find_study
 from .tables import points_frame
 
 __all__ = [
@@ -33,8 +34,8 @@ __all__ = [
     "TrainingSet",
     "TransferSettings",
     "WeakSettings",
-    "describe_learners",
     "estimate_seconds",
+    "find_study",
     "plan_study",
     "points_frame",
     "run_study",

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..storage import SettingsError
 from .cell import Cell, Sample, draw_sample
-from .data import UNKNOWN, FeatureFolder
+from .data import UNKNOWN
+from .feature_slides import FeatureFolder
 from .settings import Learner
 from .splits import Split
 from .weak.labels import WeakSet

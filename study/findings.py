@@ -23,10 +23,10 @@ from .cell import ALL, Cell
 from .curriculum.course import Course, CurriculumPool, find_steps
 from .curriculum.settings import CurriculumSettings
 from .data import StudyData
-from .design import STRONG_ONLY, Design, Point
+from .design import Design, Point
 from .pool import Pool
 from .reaches import Reach, estimate_number, estimate_ratio
-from .settings import LabelsSettings, SampledSettings, StudySettings, WeakSettings
+from .settings import STRONG_ONLY, LabelsSettings, SampledSettings, StudySettings, WeakSettings
 from .splits import Split
 from .work import CellResult
 

@@ -1,5 +1,5 @@
-"""The learners of the studies, as a cell calls them: on frozen features, weak from slide labels or
-strong from window labels."""
+"""Learner of the studies on frozen features, as a cell calls it: weak from slide labels, or strong
+from window labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,15 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..training import BagSettings
-from .curriculum.course import CURRICULUM, WHOLE
-from .curriculum.settings import CurriculumSettings
-from .design import FINE_TUNED, STRONG_ONLY, WEAK_ONLY
 from .feature_work import BagScores, TrainingSet
-from .finetune.settings import RANDOM, FinetuneSettings
-from .settings import StudySettings, WeakSettings
-from .weak.learners import fit_weak
+from .weak.labels import fit_weak
 
-__all__ = ["describe_learners", "train_bags"]
+__all__ = ["train_bags"]
 
 
 def train_bags(training: TrainingSet, test: Sequence[np.ndarray], seed: int) -> Sequence[BagScores]:
@@ -52,19 +47,3 @@ def train_bags(training: TrainingSet, test: Sequence[np.ndarray], seed: int) -> 
         )
         for one in found
     ]
-
-
-def describe_learners(settings: StudySettings) -> dict[str, Any]:
-    """Settings of a study's learners, plain JSON, for the recipe of a cell."""
-    if isinstance(settings, CurriculumSettings):
-        return dict.fromkeys((CURRICULUM, WHOLE), settings.training.model_dump(mode="json"))
-    if isinstance(settings, FinetuneSettings):
-        return dict.fromkeys((*settings.starts, RANDOM), settings.training.model_dump(mode="json"))
-    if isinstance(settings, WeakSettings):
-        windows = BagSettings(labels="windows").model_dump(mode="json")
-        slides = BagSettings(labels="slides").model_dump(mode="json")
-        return {**dict.fromkeys((WEAK_ONLY, STRONG_ONLY, FINE_TUNED), windows), "weak": slides}
-    return {
-        "weak": BagSettings(labels="slides").model_dump(mode="json"),
-        "strong": BagSettings(labels="windows").model_dump(mode="json"),
-    }

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 from ..eval import list_versions, render_page
-from .answers import answer, expert_minutes, methods
 from .cell import Cell
 from .data import StudyData
-from .design import Design
 from .findings import Findings, PointFindings
 from .finetune.settings import FinetuneSettings
+from .kind import Study
+from .labels import expert_minutes
+from .methods import describe_methods
 from .plots import Curve, draw_curves
 from .settings import LabelsSettings, NoiseSettings, StudySettings, TransferSettings
 from .splits import Split
@@ -26,7 +28,7 @@ SHOWN_CELLS = 2000
 
 def study_html(
     *,
-    design: Design,
+    study: Study[Any],
     findings: Findings,
     results: Sequence[tuple[Cell, CellResult | None]],
     settings: StudySettings,
@@ -41,8 +43,8 @@ def study_html(
         "study.html.j2",
         folder=TEMPLATES,
         filters={"point": describe_point},
-        study=design.study,
-        answer=answer(design, findings, settings),
+        study=study,
+        answer=" ".join(study.answer(findings, settings)),
         findings=findings,
         figures={name: FIGURE_WORDS[name] for name in shown},
         primary=settings.primary,
@@ -51,11 +53,11 @@ def study_html(
         caution=findings.resampling.caution,
         has_p_values=findings.resampling.is_large_enough,
         tests=max((one.tests for one in findings.comparisons), default=0),
-        plots=_draw(design, findings, settings),
+        plots=_draw(study.axis_words, findings, settings),
         cells=results[:SHOWN_CELLS],
         cell_count=len(results),
         reasons=reasons,
-        methods=methods(findings, settings, data, splits),
+        methods=describe_methods(study, findings, settings, data, splits),
         slides=len(data.ids),
         tumor_slides=int(data.is_tumor.sum()),
         patients=len({p or i for p, i in zip(data.patients, data.ids, strict=True)}),
@@ -66,7 +68,7 @@ def study_html(
     )
 
 
-def _draw(design: Design, findings: Findings, settings: StudySettings) -> list[tuple[str, object]]:
+def _draw(axis_words: str, findings: Findings, settings: StudySettings) -> list[tuple[str, object]]:
     """Plots with their descriptions: each figure over the axis, and over expert minutes."""
     if findings.courses:
         return [_draw_courses(findings)]
@@ -78,11 +80,11 @@ def _draw(design: Design, findings: Findings, settings: StudySettings) -> list[t
         words = FIGURE_WORDS[figure]
         plots.append(
             (
-                f"{words} over {design.study.axis_words}, a line for each learner",
+                f"{words} over {axis_words}, a line for each learner",
                 draw_curves(
                     _curves(findings, figure, lambda one: _place(one, settings)),
                     title=words.capitalize().replace("auc", "AUC"),
-                    xlabel=design.study.axis_words,
+                    xlabel=axis_words,
                     ylabel=words,
                     is_log=not isinstance(settings, NoiseSettings),
                     names=names,

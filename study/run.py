@@ -22,26 +22,19 @@ from ..storage import (
     refuse_foreign_folder,
     write_file,
 )
-from .answers import answer
 from .cell import Cell
-from .curriculum.pictures import read_pictures
-from .curriculum.settings import CurriculumSettings
-from .curriculum.work import CurriculumWork
-from .data import FoundSlides, StudyData, read_slides
-from .design import STUDIES, Design, design_study
-from .feature_work import CellWork, Train
+from .data import FoundSlides, StudyData
+from .design import Design
+from .feature_work import Train
 from .findings import Findings, find
-from .finetune.patches import find_patches
-from .finetune.settings import FinetuneSettings
-from .finetune.work import FinetuneWork
-from .learners import describe_learners, train_bags
+from .kind import Study, WorkPlace
+from .learners import train_bags
 from .page import PAGE, study_html
-from .settings import FeatureStudySettings, StudySettings, WeakSettings
+from .settings import StudySettings
 from .settings_file import STUDY, load_settings, save_settings
 from .splits import SPLITS, Split, load_splits, make_splits, save_splits
+from .studies import STUDIES, find_study
 from .tables import comparisons_table, points_table, results_table
-from .weak.labels import leave_out_weak, read_weak_study
-from .weak.work import WeakWork
 from .work import CellResult, StudyWork, load_cell
 
 __all__ = ["Plan", "StudyReport", "plan_study", "run_study", "show_study"]
@@ -62,6 +55,10 @@ class Plan:
     found: FoundSlides
     splits: tuple[Split, ...]
     design: Design
+
+    @property
+    def study(self) -> Study[Any]:
+        return find_study(self.settings)
 
     @property
     def data(self) -> StudyData:
@@ -88,9 +85,13 @@ class StudyReport:
     """Outcome of each cell; None where nothing was run."""
 
     @property
+    def study(self) -> Study[Any]:
+        return find_study(self.settings)
+
+    @property
     def answer(self) -> str:
         """The answer in a few sentences."""
-        return answer(self.design, self.findings, self.settings)
+        return " ".join(self.study.answer(self.findings, self.settings))
 
     @property
     def exit_status(self) -> int:
@@ -104,20 +105,24 @@ def plan_study(cohort: Cohort, settings: StudySettings) -> Plan:
     """Lay out a study; nothing is written.
 
     Raises:
-        SettingsError: no features, a cohort that cannot be split, or an encoder that learnt from a
-            patient to be tested; for pictures, see `read_pictures`.
+        SettingsError: no features, a cohort that cannot be split, or an encoder or a start that
+            learnt from a patient to be tested; for pictures, see `read_pictures`.
         StoreError: features that cannot be read.
     """
-    found = _find_slides(cohort, settings)
+    study = find_study(settings)
+    found = study.find_slides(cohort, settings)
     splits = make_splits(
         found.slides, folds=settings.folds, repeats=settings.repeats, seed=settings.seed
     )
     tested = {name for split in splits for name in split.test}
     for card in found.encoder_cards:
         refuse_encoder_patients(
-            cohort, card, tested=[slide for slide in found.slides if slide.id in tested]
+            cohort,
+            card,
+            tested=[slide for slide in found.slides if slide.id in tested],
+            kind=found.pretrained,
         )
-    design = design_study(settings, found.data, splits)
+    design = study.design(settings, found.data, splits)
     return Plan(
         settings=settings,
         source=str(cohort.source) if cohort.source else "cohort.csv",
@@ -125,20 +130,6 @@ def plan_study(cohort: Cohort, settings: StudySettings) -> Plan:
         splits=splits,
         design=design,
     )
-
-
-def _find_slides(cohort: Cohort, settings: StudySettings) -> FoundSlides:
-    if not isinstance(settings, WeakSettings):
-        cohort = leave_out_weak(cohort)
-    if isinstance(settings, CurriculumSettings):
-        return read_pictures(cohort, settings)
-    if isinstance(settings, FinetuneSettings):
-        return find_patches(cohort, settings)
-    if isinstance(settings, WeakSettings):
-        return read_weak_study(cohort, settings)
-    if isinstance(settings, FeatureStudySettings):
-        return read_slides(cohort, settings)
-    raise TypeError(f"no study has settings {type(settings).__name__}")
 
 
 def estimate_seconds(
@@ -171,7 +162,7 @@ def run_study(
     The folder holds splits.csv and truth.npz (made first), study.yaml (resolved settings), cells/,
     results.csv (a row a cell), points.csv, comparisons.csv, study.html, and the run's journal.
     train is the learner on features, learner_settings what the recipe of a cell records of it;
-    default: that of `describe_learners`.
+    default: that of the study.
 
     Raises:
         SettingsError: out holds something else.
@@ -184,7 +175,7 @@ def run_study(
         _refuse_other_study(out, plan)
         save_splits(plan.splits, plan.slides, out)
         plan.found.save(out)
-        save_settings(plan.settings, plan.design.study.name, plan.source, out)
+        save_settings(plan.settings, plan.study.name, plan.source, out)
         work = _make_work(out, plan.settings, train, learner_settings)
         summary = run_slides(
             work,
@@ -209,7 +200,7 @@ def show_study(out: Path, *, learner_settings: Mapping[str, Any] | None = None) 
     settings = study.settings.model_validate(stated["settings"])
     data, splits = StudyData.load(out), load_splits(out)
     work = _make_work(out, settings, train_bags, learner_settings)
-    design = design_study(settings, data, splits)
+    design = study.design(settings, data, splits)
     return _report(out, settings, design, work, reasons=read_failures(out))
 
 
@@ -219,30 +210,13 @@ def _make_work(
     train: Train,
     learner_settings: Mapping[str, Any] | None,
 ) -> StudyWork:
+    study = find_study(settings)
     if learner_settings is None:
-        learner_settings = describe_learners(settings)
-    common: dict[str, Any] = {
-        "out": out.absolute(),
-        "seed": settings.seed,
-        "learner_settings": learner_settings,
-    }
-    if isinstance(settings, CurriculumSettings):
-        return CurriculumWork(**common, training=settings.training, radius_um=settings.radius_um)
-    if isinstance(settings, FinetuneSettings):
-        assert settings.store is not None
-        return FinetuneWork(
-            **common,
-            store=settings.store.absolute(),
-            per_slide=settings.patches_per_slide,
-            starts={name: path.absolute() for name, path in settings.starts.items()},
-            training=settings.training,
-        )
-    if isinstance(settings, FeatureStudySettings):
-        folders = {name: path.absolute() for name, path in settings.feature_folders.items()}
-        if isinstance(settings, WeakSettings):
-            return WeakWork(**common, features=folders, train=train, weak=settings)
-        return CellWork(**common, features=folders, train=train)
-    raise TypeError(f"no study has settings {type(settings).__name__}")
+        learner_settings = study.describe_learners(settings)
+    place = WorkPlace(
+        out=out.absolute(), seed=settings.seed, learner_settings=learner_settings, train=train
+    )
+    return study.make_work(settings, place)
 
 
 def _report(
@@ -268,7 +242,7 @@ def _report(
         write_file(out, name, text.encode())
     stated = load_settings(out)
     html = study_html(
-        design=design,
+        study=find_study(settings),
         findings=findings,
         results=[(cell, results.get(cell.id)) for cell in cells],
         settings=settings,
@@ -295,7 +269,7 @@ def _refuse_other_study(out: Path, plan: Plan) -> None:
     if not (out / STUDY).exists():
         return
     stated = load_settings(out)
-    if stated["study"] != plan.design.study.name:
+    if stated["study"] != plan.study.name:
         raise SettingsError(f"{out}: holds a study of {stated['study']}; give another folder")
     seed = stated["settings"].get("seed")
     if seed != plan.settings.seed:

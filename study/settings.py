@@ -11,6 +11,9 @@ from ..storage import Settings, SettingsError
 from ..wsi import GroupMeaning
 
 __all__ = [
+    "FINE_TUNED",
+    "STRONG_ONLY",
+    "WEAK_ONLY",
     "FeatureStudySettings",
     "LabelsSettings",
     "Learner",
@@ -26,6 +29,8 @@ __all__ = [
 Learner = Literal["weak", "strong"]
 PrimaryFigure = Literal["slide_auc", "window_auc"]
 WeakSource = Literal["scores", "outlines"]
+FINE_TUNED, STRONG_ONLY, WEAK_ONLY = "fine-tuned", "strong-only", "weak-only"
+"""Learners of a study of weak labels."""
 
 
 class StudySettings(Settings):

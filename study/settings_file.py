@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from ..storage import StoreError, gigaslide_version, write_file
-from .design import STUDIES
 from .settings import StudySettings
+from .studies import STUDIES
 
 __all__ = ["STUDY", "format_command", "load_settings", "save_settings"]
 

@@ -25,6 +25,7 @@ pytest_plugins = (
     "command_lines",
     "serving",
     "viewing",
+    "qupath",
 )  # fixtures of one stage each
 
 os.environ["GIGASLIDE_CACHE"] = ""  # tests keep nothing in the home of the user

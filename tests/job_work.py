@@ -1,8 +1,10 @@
 """Work of a job without a network, in the child process of a server; quick to import there."""
 
+import json
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -10,7 +12,8 @@ from typing import Literal
 import numpy as np
 from gigaslide.serve import JobFacts, JobQueue, JobTask, ServedModel
 from gigaslide.storage import Settings, SlideError
-from gigaslide.wsi import CellStatus, Heatmap
+from gigaslide.wsi import CellStatus, Heatmap, Region
+from PIL import Image
 
 __all__ = ["Orders", "fake_job", "fake_models"]
 
@@ -58,8 +61,32 @@ def fake_job(task: JobTask, report: Callable[[str, int], None]) -> JobFacts:
         model_hash="m",
     ).save(folder / "heatmap.zarr")
     (folder / "detections.csv").write_text("slide,x,y,probability\n")
-    (folder / f"{task.slide.id}.geojson").write_text('{"type":"FeatureCollection","features":[]}')
+    write_shapes(task, folder)
     return JobFacts(counts={"cells": 15})
+
+
+def write_shapes(task: JobTask, folder: Path) -> None:
+    """Write the region as an outline, its centre as a detection; of a whole slide a part of it."""
+    box = task.within or Region(x=100, y=200, width=300, height=150)
+    corners = [(box.x, box.y), (box.x + box.width, box.y)]
+    corners += [(x, box.y + box.height) for x, _ in reversed(corners)]
+    centre = box.x + box.width / 2, box.y + box.height / 2
+    shapes = {
+        "": {"type": "Polygon", "coordinates": [[*corners, corners[0]]]},
+        ".detections": {"type": "Point", "coordinates": centre},
+    }
+    with Image.open(task.slide.path) as image:
+        about = {"slide": task.slide.id, "slide_size": image.size}
+    for kind, shape in shapes.items():
+        identity = f"{task.slide.id} {kind} {box}"
+        feature = {
+            "type": "Feature",
+            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, identity)),
+            "geometry": shape,
+            "properties": {"objectType": "annotation", "classification": {"name": "Tumor"}},
+        }
+        content = {"type": "FeatureCollection", "gigaslide": about, "features": [feature]}
+        (folder / f"{task.slide.id}{kind}.geojson").write_text(json.dumps(content))
 
 
 def fake_models(folder: Path) -> dict[str, ServedModel]:

@@ -108,6 +108,15 @@ def test_heatmap_has_the_windows_at_their_places_and_the_score_of_the_bag(made, 
     assert tumor.min() > np.nanmedian(heatmap.probability)
 
 
+def test_fault_08_a_slide_without_um_per_px_has_that_of_its_features(made, model, tmp_path):
+    """They were made with --slide-mpp, which predict does not ask for again."""
+    write_tiff(tmp_path / "s15.tif", np.full((SIZE[1], SIZE[0], 3), 75, np.uint8), mpp=None)
+    (tmp_path / "cohort.csv").write_text("slide,label\ns15.tif,tumor")
+    shutil.copytree(made / "features" / "s15.zarr", tmp_path / "features" / "s15.zarr")
+    assert predict(tmp_path, model, tmp_path / "out") == 0
+    assert (tmp_path / "out" / "s15" / "heatmap.png").is_file()
+
+
 def test_evaluation_and_exports_take_the_score_of_the_bag(made, predictions):
     out = made / "report"
     command = ["evaluate", str(made / "cohort.csv"), str(predictions), str(out)]

@@ -94,9 +94,13 @@ def test_padding_changes_nothing(pooling):
     np.testing.assert_allclose(among, alone, atol=1e-6)
 
 
-def test_buckets_are_powers_of_two_that_hold_the_bag():
-    found = [bucket_size(count) for count in (1, 16, 17, 64, 65, 300_000)]
-    assert found == [16, 16, 32, 64, 128, 2**19]
+def test_buckets_hold_the_bag_and_are_few():
+    found = [bucket_size(count) for count in (1, 16, 17, 64, 65, 4096, 4097)]
+    assert found == [16, 16, 32, 64, 128, 4096, 5120]
+    large = range(70_000, 131_073, 7)
+    sizes = {bucket_size(count) for count in large}
+    assert len(sizes) == 4
+    assert all(count <= bucket_size(count) < 1.25 * count for count in large)
 
 
 @pytest.mark.parametrize("labels", ["slides", "windows"])

@@ -229,5 +229,5 @@ def test_page_of_a_run_tells_reasons_pace_and_the_slowest_and_escapes_names():
     assert "<script>11 and 2 more failed b & c" in words
     assert "tcp://a:1 2 30.0 s 1 % 900 30.0" in words
     assert "tcp://b:2 1 5.0 s 0 % 450 90.0" in words
-    assert "made slow 1 h 07 min 1350 <script>13 13.0 s" in words
+    assert "result slow 1 h 07 min tumour patches 1350 <script>13 13.0 s" in words
     assert not re.search(r"(src|href)=", page)  # it opens offline

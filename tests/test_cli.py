@@ -40,10 +40,12 @@ def test_settings_come_from_yaml_and_options_win(tmp_path, capsys):
     [
         (["tile", "nowhere.csv", "store"], "nowhere.csv"),
         (["train", "nowhere", "model"], "gigaslide tile"),
-        (["predict", "nowhere.tif", "nowhere", "out"], "not a model folder"),
+        (["predict", "nowhere.tif", "nowhere", "out"], "nowhere: no such folder"),
         (["evaluate", "nowhere.csv", "p", "r"], "nowhere.csv"),
         (["cohort", "nowhere"], "nowhere"),
         (["tile"], "COHORT is missing"),
+        (["features", "cohort.csv", "out"], "--encoder is missing"),
+        (["model", "info", "nowhere"], "nowhere: no such folder"),
         (["tile", "c", "s", "--patch-px", "ten"], "--patch-px: expected a valid integer, got ten"),
         (
             ["tile", "c", "s", "--patch-px", "60"],
@@ -144,7 +146,7 @@ def test_choices_among_numbers_are_taken_as_words(tmp_path, capsys):
     arguments = ["--slides", "1", "--size-px", "400", "--tile-px", "128", *HERE]
     assert main(["phantom", str(tmp_path / "out"), *arguments]) == 0
     assert main(["predict", "s.tif", "nowhere", str(tmp_path / "p"), "--orientations", "1"]) == 1
-    assert "not a model folder" in capsys.readouterr().err
+    assert "nowhere: no such folder" in capsys.readouterr().err
     assert main(["predict", "s.tif", "nowhere", str(tmp_path / "p"), "--orientations", "3"]) == 1
     shown = capsys.readouterr()
     assert "1 or 8" in shown.err + shown.out

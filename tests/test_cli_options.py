@@ -84,14 +84,15 @@ def test_help_shows_few_options_and_help_all_every_one(name, capsys, monkeypatch
     short = help_of(capsys, *name.split(), "--help")
     *_, options = short.partition("\nArguments\n")
     shown = options.split("\n\n", 1)[1].splitlines()
-    lines = [line for line in shown if line and "more options" not in line]
+    lines = [line for line in shown if line and "--help-all" not in line]
     assert len(lines) <= MAX_EVERYDAY_LINES, "\n".join(lines)
     assert max(map(len, short.splitlines())) <= 100
     everyday = {one.names[0].removeprefix("--") for one in options_of(name, in_full=False)}
     assert everyday == set(EVERYDAY[name])
     full = help_of(capsys, *name.split(), "--help-all")
     every = options_of(name, in_full=True)
-    assert f"{len(every) - len(everyday)} more options: gigaslide {name} --help-all" in short
+    further = len(every) - len(everyday)
+    assert f"{further} more options: gigaslide {name} --help-all" in short or further < 2
     full = full.replace("[no-]", "").replace(".NAME", "")
     assert not [one.names[0] for one in every if f"  {one.names[0]}" not in full]
     assert "--config" in full
@@ -105,6 +106,12 @@ def test_every_option_is_explained_and_has_a_panel(name):
             assert argument.parameter.help, argument.names
             assert [group.name for group in argument.parameter.group] != ["Parameters"]
             assert argument.parameter.help[0].isupper() or argument.parameter.help[0] == "µ"
+
+
+def test_the_example_of_groups_has_the_prefix_of_its_option():
+    for argument in command_of("train").assemble_argument_collection():
+        if (name := argument.names[0]).endswith(".groups"):
+            assert f"Example: {name}." in argument.parameter.help
 
 
 def test_no_option_of_a_command_has_two_meanings():

@@ -5,7 +5,7 @@ from pathlib import Path
 from command_lines import write_cohort
 from gigaslide.batch import SlideOutcome
 from gigaslide.cli import main
-from gigaslide.cli.terminal.windows_bar import WindowsToPredict
+from gigaslide.cli.terminal.windows_bar import WindowsToPredict, windows_bar
 from gigaslide.cohort import Cohort
 
 
@@ -57,3 +57,25 @@ def test_the_windows_of_slides_to_come_are_estimated_from_those_planned():
     windows.end(SlideOutcome(slide="b", status="done"))
     assert (windows.add(10), windows.ended) == (150, 2)
     assert str(windows) == "2 of 4 slides"
+
+
+def test_slides_that_stay_partial_add_no_windows_to_the_estimate():
+    windows = WindowsToPredict(slides=3)
+    lost = "9 cells could not be read"
+    windows.end(SlideOutcome(slide="a", status="partial", reason=f"unchanged; {lost}"))
+    assert windows.add(100) == 200
+    windows.end(SlideOutcome(slide="b", status="partial", reason=lost))
+    assert windows.add(50) == 150
+    assert str(windows) == "2 of 3 slides"
+
+
+def test_a_log_has_no_line_for_each_slide_and_block(capsys):
+    with windows_bar("predict", slides=50) as bar:
+        for number in range(50):
+            bar.add_slide({"windows": 30})
+            bar.advance({"windows": 30})
+            bar.end_slide(SlideOutcome(slide=str(number), status="done"))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) < 10
+    assert "1500/1500" in lines[-1]
+    assert "50 of 50 slides" in lines[-1]

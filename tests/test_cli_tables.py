@@ -50,7 +50,7 @@ def some_metrics(models: list[str]) -> dict:
 def test_metrics_are_a_table_with_numbers_to_the_right(capsys):
     print_metrics(some_metrics(["abc"]))
     header, *rows, calls = capsys.readouterr().out.splitlines()
-    assert calls.endswith("from 0.25 on: 2 of 3 tumour slides, 1 of 4 normal slides")
+    assert calls.endswith("0.25: 2 of 3 tumour slides, 1 of 4 normal slides")
     assert header.split() == ["figure", "value", "95%", "interval"]
     end = header.index("value") + len("value")
     assert [row[end - 5 : end].strip() for row in rows] == ["–", "1.000", "0.750", "0.125", "1.000"]
@@ -59,6 +59,17 @@ def test_metrics_are_a_table_with_numbers_to_the_right(capsys):
     assert rows[2].endswith("0.500 to 0.750")
     assert rows[4].endswith("1.000")
     assert not [row for row in rows if row != row.rstrip()]
+
+
+def test_the_name_of_a_figure_stays_on_one_line_of_a_narrow_terminal(monkeypatch):
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("COLUMNS", "80")
+    metrics = some_metrics(["abc"])
+    metrics["slide_auc"]["note"] = "no interval: every resample gives the same value"
+    print_metrics(metrics)
+    assert "sensitivity at 0.25 FP per slide" in screen.getvalue()
 
 
 def test_predictions_of_two_models_are_named(capsys):

@@ -334,7 +334,7 @@ def test_the_page_tells_steps_maps_and_methods(finished):
     _, _, out, report = finished
     page = report.page.read_text()
     for words in (
-        report.design.study.question,
+        report.study.question,
         "best slide AUC of whole slides alone",
         "FROC score of the maps",
         "log-sum-exp",

@@ -23,7 +23,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
                 yield shlex.split(line, comments=True)[1:]
 
 
-LINES = [(page.name, words) for page in PAGES for words in command_lines(page)]
+LINES = dict.fromkeys((page.name, tuple(words)) for page in PAGES for words in command_lines(page))
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,17 @@ def test_every_command_line_in_the_documentation_is_understood(words):
     build_app(words[0]).parse_args(words, exit_on_error=False, print_error=False)
 
 
-def test_readme_shows_every_command():
-    shown = {words[0] for page, words in LINES if page == "README.md"}
-    assert shown == set(COMMANDS) - {"demo"}  # which `make demo` runs
+def test_the_table_of_the_readme_names_every_command():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[2] for line in text.splitlines() if line.startswith("| ")]
+    named = {word for row in rows for code in re.findall("`(.*?)`", row) for word in code.split()}
+    assert set(COMMANDS) - named == set()
+
+
+def test_the_table_of_the_readme_leads_to_every_page():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = {page.name for page in PAGES if page.parent.name == "docs"}
+    assert pages - set(re.findall(r"\(docs/([\w.-]+)", text)) == set()
 
 
 def options_of(app) -> Iterator[str]:
@@ -57,6 +65,13 @@ def test_every_option_in_the_text_exists():
         options = {o for s in spans for o in re.findall(r"(?:^|\s)(--[a-z][a-z0-9.-]*)", s)}
         unknown = {o for o in options if o not in known and ".groups." not in f".{o[2:]}"}
         assert not unknown, page.name
+
+
+def test_every_script_that_a_page_names_exists():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        named = set(re.findall(r"python ((?:benchmarks|docs|tests)/[\w/]+\.py)", text))
+        assert not {path for path in named if not (ROOT / path).exists()}, page.name
 
 
 PAGE = '<a id="here"></a><a href="{}">x</a><img src="{}">'

@@ -230,6 +230,27 @@ def test_tables_of_slides_and_patients(tmp_path):
     assert not (tmp_path / "o" / "patients.csv").exists()  # nobody says who they are
 
 
+def test_fault_12_44_a_slide_without_tissue_is_not_called_normal(tmp_path):
+    small = Geometry((3001, 2003), 128.0, mpp=0.5)
+    save_prediction(tmp_path, heatmap_of(small, {(1, 1): 0.2}, slide="a"))
+    save_prediction(tmp_path, heatmap_of(small, {}, slide="glass"))
+    save_prediction(tmp_path, heatmap_of(small, {}, slide="pale"))
+    rows = [("a", "p1"), ("glass", "p1"), ("pale", "p2")]
+    cohort = Cohort.of_rows(
+        [CohortSlide(id=slide, path=tmp_path / f"{slide}.tif", patient=p) for slide, p in rows]
+    )
+    export(tmp_path, "csv", slides=cohort, out=tmp_path / "o")
+    slides = pd.read_csv(tmp_path / "o" / "slides.csv").set_index("slide")
+    assert slides["call"].tolist() == ["normal", "no tissue", "no tissue"]
+    assert slides["score"].isna().tolist() == slides["largest"].isna().tolist()
+    assert slides["score"].isna().tolist() == [False, True, True]
+    patients = pd.read_csv(tmp_path / "o" / "patients.csv").set_index("patient")
+    assert patients["slides_without_tissue"].tolist() == [1, 1]
+    assert patients["slides_negative"].tolist() == [1, 0]
+    assert patients["score"].tolist()[0] == pytest.approx(0.2)
+    assert patients.loc["p2", ["score", "most_severe"]].isna().all()
+
+
 def test_operating_threshold_decides_the_call(tmp_path):
     small = Geometry((3001, 2003), 128.0, mpp=0.5)
     save_prediction(tmp_path, heatmap_of(small, {(1, 1): 0.7}), PredictSettings(threshold=0.6))

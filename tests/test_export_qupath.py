@@ -1,8 +1,6 @@
 """The script for QuPath, run in Groovy against stand-ins for QuPath's classes."""
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from exporting import Geometry, export, heatmap_of, save_prediction
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.storage import file_identity
+from qupath import groovy_environment, need_groovy
 
 GEOMETRY = Geometry((3001, 2003), 128.0, mpp=0.5)
 STAND_INS = {
@@ -43,8 +42,7 @@ args.toList().collate(2).each { script, image ->
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory) -> Path:
-    if not (shutil.which("groovy") and shutil.which("java")):
-        pytest.skip("groovy is not installed")
+    need_groovy()
     folder = tmp_path_factory.mktemp("qupath")
     for name, source in STAND_INS.items():
         path = folder / f"{name}.groovy"
@@ -74,13 +72,12 @@ def save_slides(folder: Path) -> Cohort:
 def run_scripts(stand_ins: Path, *opened: tuple[Path, Path]) -> list[str]:
     """Output of the script of each folder of exports, with an image opened."""
     words = [word for out, image in opened for word in (out / "load_into_qupath.groovy", image)]
-    java = Path(shutil.which("java") or "").resolve().parents[1]
     done = subprocess.run(
         ["groovy", "-cp", *map(str, [stand_ins, stand_ins / "run.groovy", *words])],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "JAVA_HOME": str(java)},
+        env=groovy_environment(),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split("----")[:-1]
@@ -95,6 +92,7 @@ def test_two_slides_of_one_file_name_are_both_in_the_script(tmp_path):
         assert f'[id: "{slide.id}", file: "a.tif", bytes: {number}, path: "{slide.path}"]' in script
 
 
+@pytest.mark.qupath
 def test_the_script_loads_the_right_one_of_two_files_of_one_name(tmp_path, stand_ins):
     cohort = save_slides(tmp_path)
     second = cohort.slides[1]

@@ -77,6 +77,19 @@ def test_a_file_of_clam_takes_the_size_of_its_patches_from_another(tmp_path):
         np.testing.assert_array_equal(found.xy, XY)
 
 
+def test_clams_grids_of_two_pieces_of_tissue_have_one_stride(tmp_path):
+    """Each piece has a grid of its own, here 3 px right of and 5 px above the other's."""
+    steps = np.stack(np.meshgrid(np.arange(4), np.arange(3), indexing="ij"), axis=-1)
+    pieces = [steps.reshape(-1, 2) * 512 + corner for corner in ((97, 4100), (100, 41), (9000, 46))]
+    xy = np.concatenate([*pieces, [[20_000, 30_000]]])
+    values = np.zeros((len(xy), 2), np.float32)
+    path = write_h5(tmp_path / "a.h5", {"features": values, "coords": xy})
+    given = SlideFacts(id="a", mpp=0.25, size=(90, 70), patch_level0=512)
+    assert read_foreign_features(path, given).stride_level0 == 512
+    alone = write_h5(tmp_path / "b.h5", {"features": values[:1], "coords": xy[:1]})
+    assert read_foreign_features(alone, given).stride_level0 == 512
+
+
 @pytest.mark.parametrize("size", [{"tile_size_um": 112.0, "tile_size_px": 224}, {"tile_size": 112}])
 @pytest.mark.parametrize("name", ["feats", "patch_embeddings"])
 def test_a_file_of_stamp_has_coordinates_in_um(tmp_path, size, name):

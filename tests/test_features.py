@@ -10,6 +10,8 @@ import pytest
 from conftest import HEIGHT, WIDTH, stained_slide, tile_place, write_tiff
 from encoding import A_BLOCK, CARD, PX, SETTINGS, colours, encode_slides
 from gigaslide.cohort import Cohort, CohortSlide
+from gigaslide.inference.features.encode import encode_windows
+from gigaslide.models import Encoder
 from gigaslide.storage import SettingsError, StoreError
 from gigaslide.wsi import SlideFeatures, open_slide, tissue_mask
 from predicting import content, digest, write_slides
@@ -244,3 +246,25 @@ def test_fault_27_a_flipped_byte_is_an_error(tmp_path):
     chunk.write_bytes(damaged)
     with pytest.raises(StoreError, match=r"a\.zarr"):
         SlideFeatures.load(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "batch_size"), [("openvino", None), ("keras", None), ("openvino", 8)]
+)
+def test_a_short_batch_is_filled_only_for_an_encoder_that_needs_it(slides, runtime, batch_size):
+    sizes = []
+
+    def note(patches: np.ndarray) -> np.ndarray:
+        sizes.append(len(patches))
+        return colours(patches)
+
+    encoder = Encoder(card=CARD, encode=note, hash="h", runtime=runtime, batch_size=batch_size)
+    assert encoder.length == 3
+    sizes.clear()  # those of finding the length
+    xy = np.array([(x, y) for x in range(200, 465, 66) for y in range(300, 498, 66)])[:13]
+    with open_slide(slides.slides[0].path) as slide:
+        indices, features = encode_windows(slide, xy, encoder, SETTINGS)
+    assert sizes == ([8, 5] if (runtime, batch_size) == ("openvino", None) else [8, 8])
+    assert indices.tolist() == [*range(13)]
+    windows = np.stack([stained_slide(1)[y : y + PX, x : x + PX] for x, y in xy])
+    np.testing.assert_allclose(features, colours(windows), rtol=2**-10)

@@ -1,5 +1,7 @@
 """Heatmaps and detections from a predict function that can be computed by hand: no network here."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import HEIGHT, WIDTH, position_coded, stained_slide, tile_place, write_tiff
@@ -74,14 +76,22 @@ def test_fault_46_the_score_is_the_mean_of_8_explicit_runs(coded_slide):
     def of_orientation(k):
         return lambda patches: one_pixel(np.stack([orient(patch, k) for patch in patches]))
 
-    def probability(score, orientations):
-        settings = PredictSettings(tissue={"method": "grey"}, orientations=orientations)
+    def probability(score, orientations, runtime=""):
+        settings = PredictSettings(
+            tissue={"method": "grey"}, orientations=orientations, batch_size=56
+        )
+        predictor = replace(predictor_of(score), runtime=runtime)
         with open_slide(coded_slide) as slide:
-            found = predict_slide(slide, predictor_of(score), settings, slide_id="s").probability
+            found = predict_slide(slide, predictor, settings, slide_id="s").probability
         return found[~np.isnan(found)]
 
     got = probability(one_pixel, 8)
-    assert set(seen) == {64}
+    assert set(seen) == {56}
+    assert len(got) % 7 != 0  # cells of a call
+    seen.clear()
+    np.testing.assert_array_equal(probability(one_pixel, 8, "openvino"), got)
+    assert sum(seen) == 8 * len(got)  # a last batch of another size
+    assert len(set(seen)) == 2
     by_hand = [probability(of_orientation(k), 1) for k in range(8)]
     np.testing.assert_allclose(got, np.mean(by_hand, axis=0), rtol=1e-6)
     assert not np.allclose(by_hand[0], got)

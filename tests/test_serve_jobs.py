@@ -22,7 +22,13 @@ from serving import Answer, Served, make_slide, serve, wait_until
 from test_serve_guard import BAD_NAMES
 
 MOST_BYTES = 5_000_000
-RESULTS = ("heatmap.zip", "heatmap.png", "detections.csv", "outlines.geojson")
+RESULTS = (
+    "heatmap.zip",
+    "heatmap.png",
+    "detections.csv",
+    "detections.geojson",
+    "outlines.geojson",
+)
 
 
 def make_desk(folder: Path, **fields) -> Workspace:

@@ -11,9 +11,9 @@ from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
-from gigaslide.annotate import AnnotationFolder, OrderSettings, next_regions
+from gigaslide.annotate import AnnotationFolder, Deal, OrderSettings, next_regions
 from gigaslide.storage import atomic
-from serving import SQUARE, feature, make_slide, make_workspace, serve
+from serving import SQUARE, feature, heatmap_of, make_slide, make_workspace, serve
 from shapely.geometry import shape
 
 PATH = "/api/slides/a/outlines"
@@ -57,7 +57,7 @@ def test_the_file_is_sent_as_it_lies_there_and_compressed(served):
     assert (kept.content, "a-0001.geojson" in kept.headers["content-disposition"]) == (stored, True)
 
 
-@pytest.mark.parametrize("name", ["slide 10", "a&b", "x, (2) #1%"])
+@pytest.mark.parametrize("name", ["slide 10", "a&b", "x, (2) #1%", "a%2Fb"])
 def test_a_slide_of_any_name_is_listed_shown_and_outlined(tmp_path, name):
     workspace = make_workspace(tmp_path)
     renamed = replace(workspace.cohort.slides[0], id=name)
@@ -73,7 +73,7 @@ def test_a_slide_of_any_name_is_listed_shown_and_outlined(tmp_path, name):
     assert AnnotationFolder.open(tmp_path / "annotations").slides() == [name]
 
 
-@pytest.mark.parametrize("name", [".hidden", "-rf", "a\\b", "a\nb", "ü" * 101])
+@pytest.mark.parametrize("name", [".hidden", "-rf", "a/b", "/a", "a\\b", "a\nb", "ü" * 101])
 def test_only_outlines_of_a_slide_that_can_name_no_folder_are_refused(tmp_path, name):
     workspace = make_workspace(tmp_path)
     renamed = replace(workspace.cohort.slides[0], id=name)
@@ -314,6 +314,51 @@ def test_a_blind_version_is_nobodys_newest(served):
     assert served.ask(PATH).headers["etag"] == '"1"'
     rows = served.ask("/api/slides/a/versions").plain["versions"]
     assert [one["blind"] for one in rows] == [False, True]
+
+
+def test_the_second_annotator_of_a_blind_slide_gets_nothing_of_others(tmp_path):
+    folder = AnnotationFolder.create(tmp_path / "annotations", Deal(blind=1.0))
+    workspace = make_workspace(tmp_path, annotations=folder, annotator="Berta")
+    heatmap_of("b").save(tmp_path / "predictions" / "b" / "heatmap.zarr")
+    for first in serve(replace(workspace, annotator="Ada"), tmp_path):
+        assert first.ask("/api/slides/a").plain["blind"] is False
+        assert first.save("a", [feature()], parent=0).status == 201
+        draft = {"features": [], "annotator": "Ada"}
+        path = "/api/slides/a/drafts/hers"
+        assert first.ask(path, method="PUT", body=draft).status == 204
+        assert first.ask("/api/slides/a/heatmap").status == 200  # the first one is not blind
+    for second in serve(workspace, tmp_path):
+        row, other = second.ask("/api/slides").plain["slides"]
+        assert (row["blind"], row["has_heatmap"], row["score"]) == (True, False, None)
+        assert other["blind"] is False  # nobody has drawn there yet
+        assert second.ask("/api/slides/a").plain["newest"] == 0
+        assert second.ask(PATH).plain["features"] == []
+        assert second.ask(PATH).headers["etag"] == '"0"'
+        hidden = ("/outlines?version=1", "/drafts/hers", "/heatmap", "/heatmap.png")
+        for part in (*hidden, "/heatmap-grey.png", "/detections"):
+            assert second.ask(f"/api/slides/a{part}").status == 404, part
+        assert second.ask("/api/slides/a/outlines.geojson").plain["features"] == []
+        assert second.ask("/api/slides/a/drafts").plain["drafts"] == []
+        assert second.ask("/api/slides/a/versions").plain == {"newest": 0, "versions": []}
+        restore = "/api/slides/a/versions/1/restore"
+        assert second.ask(restore, method="POST", body={}, If_Match='"1"').status == 404
+        regions = second.ask("/api/next?order=random&count=9").plain["regions"]
+        assert {region["slide"] for region in regions} == {"b"}
+
+        # Whatever the client says, the version is blind; and the own one is shown from now on.
+        saved = second.save("a", [feature(circle(30))], parent=0, blind=False)
+        assert (saved.status, saved.plain["version"]) == (201, 2)
+        assert folder.versions("a").info(2).facts.blind
+        assert folder.versions("a").newest().number == 1
+        mine = second.ask(PATH)
+        assert (mine.headers["etag"], len(mine.plain["features"])) == ('"2"', 1)
+        rows = second.ask("/api/slides/a/versions").plain["versions"]
+        assert [one["version"] for one in rows] == [2]
+        assert second.ask("/api/slides/a/outlines?version=1").status == 404
+        assert second.save("a", [], parent=2).plain["version"] == 3
+    for reader in serve(replace(workspace, annotator="", read_only=True), tmp_path):
+        assert len(reader.ask("/api/slides/a/versions").plain["versions"]) == 3
+        assert reader.ask("/api/slides/a/heatmap").status == 200
 
 
 def test_without_a_version_the_annotation_of_the_cohort_is_shown(tmp_path):

@@ -124,7 +124,7 @@ def test_few_patients_get_intervals_and_no_p_value(finished):
 def test_the_page_answers_first_and_loads_nothing(finished):
     _, _, out, report = finished
     page = report.page.read_text()
-    assert report.design.study.question in page
+    assert report.study.question in page
     assert page.count("data:image/svg+xml") == 3
     assert page.index("Difference, strong less weak") < page.index('id="curves"')
     assert "http://" not in page.replace("http://www.w3.org", "")

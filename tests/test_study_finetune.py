@@ -1,14 +1,16 @@
 """Starts of a network that is fine-tuned: what the study trains, averages, compares and refuses."""
 
+import shutil
+
 import numpy as np
 import pytest
 from conftest import stained_slide, write_tiff
 from gigaslide.batch import BatchSettings
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.models import ARCHITECTURES, build_network
+from gigaslide.models import ARCHITECTURES, WEIGHTS, ModelCard, build_network, hash_weights
 from gigaslide.patching import tile_cohort
-from gigaslide.storage import ModelError, SettingsError
+from gigaslide.storage import ModelError, Recipe, SettingsError
 from gigaslide.study import FinetuneSettings, plan_study, run_study
 from gigaslide.study.finetune.patches import PatchFolder
 from gigaslide.training import FineTuneSettings, fine_tune
@@ -171,6 +173,30 @@ def test_what_a_study_of_starts_lacks_is_told(made):
         plan_study(cohort, settings_of(folder, starts={"a": folder / "absent.weights.h5"}))
     with pytest.raises(ValueError, match="'random' is no name"):
         settings_of(folder, starts={"random": folder})
+
+
+@pytest.mark.parametrize("name", ["model", "model/model.weights.h5"])
+def test_a_start_that_learnt_from_a_tested_patient_is_refused(made, tmp_path, name):
+    cohort, folder = made
+    model = tmp_path / "model"
+    model.mkdir()
+    shutil.copy(folder / "start.weights.h5", model / WEIGHTS)
+    ModelCard(
+        architecture="compact",
+        input_spec=InputSpec(patch_px=75, centre_px=32, mpps=(0.5,)),
+        parameters={"all": 1},
+        training={},
+        weights_sha256=hash_weights(model),
+    ).save(model)
+    for slides, is_refused in ((("elsewhere",), False), (("elsewhere", "b"), True)):
+        made_of = {"slides": {slide: {} for slide in slides}}
+        Recipe(stage="train", settings={}, inputs=made_of).save(model / "recipe.json")
+        settings = settings_of(folder, starts={"colon": tmp_path / name})
+        if not is_refused:
+            plan_study(cohort, settings)
+            continue
+        with pytest.raises(SettingsError, match="the start colon learnt from 1 of the test"):
+            plan_study(cohort, settings)
 
 
 def test_the_command_prints_a_plan(made, tmp_path, capsys):

@@ -20,8 +20,7 @@ from gigaslide.study import (
     show_study,
     train_bags,
 )
-from gigaslide.study.weak.labels import label_by_scores
-from gigaslide.study.weak.learners import fit_weak
+from gigaslide.study.weak.labels import fit_weak, label_by_scores
 from study_cohorts import SIDE, TUMOR, make_cohort, write_features
 
 HERE = BatchSettings(workers=0)

@@ -15,8 +15,9 @@ from gigaslide.annotate import (
     active_seconds,
     new_id,
 )
+from serving import make_slide, make_workspace
 from shapely.geometry import Polygon, box
-from viewing import PageServer, ViewPage, running
+from viewing import PageServer, ViewPage, renamed, running
 
 pytestmark = pytest.mark.pages
 CORNERS = [(500.0, 300.0), (900.0, 340.0), (860.0, 620.0), (470.0, 560.0)]  # level-0 px
@@ -353,6 +354,39 @@ def test_v6_outlines_of_another_slide_are_changed_only_after_a_look(page, page_s
     page.tab.wait_for("!document.getElementById('accept').disabled")
     page.polygon((300, 700), (420, 700), (420, 760))
     page.save(2)
+
+
+def test_v6_a_slide_replaced_under_an_open_page_is_saved_only_after_a_look(browser, tmp_path):
+    workspace = make_workspace(tmp_path)
+    for server in running(workspace):
+        save_outlines(server, box(300, 300, 700, 500), annotator="Berta")
+        page = ViewPage(browser, server)
+        page.show("a", **VIEW)
+        path = server.workspace.slides["a"].path
+        make_slide(path.with_name("other.tif"), seed=2).replace(path)
+        page.polygon((300, 700), (420, 700), (420, 760))
+        page.tab.press("s", control=True)
+        page.answer("later")
+        page.wait_for_status("Not saved")
+        assert server.folder.versions("a").numbers() == [1]
+        page.tab.press("4")  # tiles that the page does not have
+        page.tab.wait_for("document.getElementById('toasts').textContent.includes('replaced')")
+        assert page.count() == 2
+        page.tab.press("s", control=True)
+        page.answer("save")
+        page.wait_for_status("Saved · version 2")
+        assert len(server.shapes()) == 2
+    workspace.shelf.close()
+
+
+def test_a_slide_with_a_slash_in_its_id_is_shown(browser, viewed, tmp_path):
+    slides = renamed(viewed, "block 1/a", "b")
+    folder = AnnotationFolder.create(tmp_path / "annotations")
+    for server in running(replace(viewed, cohort=slides, annotations=folder)):
+        page = ViewPage(browser, server)
+        page.show("block 1/a", **VIEW)
+        assert page.screen().std() > 20  # the slide, not an empty pane
+        assert page.tab.complaints() == []
 
 
 def test_versions_are_listed_and_restored(page, page_server):

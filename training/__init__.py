@@ -14,6 +14,7 @@ from .report.trackers import check_trackers
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
 from .threshold import choose_threshold
+from .top_windows.settings import TopWindowSettings
 from .whole_slides.picture import SlidePicture
 from .whole_slides.settings import WholeSlideSettings
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .loop import TrainOutcome, is_trained, train
     from .regions.history import RegionRow
     from .regions.train import RegionOutcome, RegionTraining
+    from .top_windows.history import TopWindowRow
+    from .top_windows.train import TopWindowOutcome, TopWindowTraining
     from .whole_slides.fit import WholeSlideModel, WholeSlideScores, train_whole_slides
 
 __all__ = [
@@ -43,6 +46,10 @@ __all__ = [
     "RegionTraining",
     "Sampler",
     "SlidePicture",
+    "TopWindowOutcome",
+    "TopWindowRow",
+    "TopWindowSettings",
+    "TopWindowTraining",
     "TrainOutcome",
     "TrainSettings",
     "WholeSlideModel",
@@ -73,6 +80,9 @@ SLOW = {
     "RegionOutcome": ".regions.train",
     "RegionRow": ".regions.history",
     "RegionTraining": ".regions.train",
+    "TopWindowOutcome": ".top_windows.train",
+    "TopWindowRow": ".top_windows.history",
+    "TopWindowTraining": ".top_windows.train",
     "TrainOutcome": ".loop",
     "WholeSlideModel": ".whole_slides.fit",
     "WholeSlideScores": ".whole_slides.fit",

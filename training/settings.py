@@ -156,8 +156,8 @@ class TrainSettings(Settings):
     """Validation figure by which the best weights are chosen. slide_auc and froc need
     --validate-slides-every."""
     patience: int = Field(default=0, ge=0)
-    """Validations with that figure, none of them better than the best before, after which the
-    training ends. 0: it goes on to the last example."""
+    """Number of validations in a row without a better figure (--best) after which the training
+    ends early. 0: never."""
     checkpoint_minutes: float = Field(default=5.0, ge=0)
     """Time between two checkpoints, besides those of the validations. What has been learnt since
     the last one is lost when the process is killed."""
@@ -232,7 +232,7 @@ class TrainSettings(Settings):
         if not self.initial_weights:
             raise ValueError(
                 "recipe probe learns from the features of a trained network; give its weights "
-                "with initial_weights"
+                "(--initial-weights), such as those of make study-weights"
             )
         if self.penalty is None:
             raise ValueError("recipe probe needs a penalty; leave it out for the default")

@@ -29,7 +29,9 @@ CHECK_SOON_S = 0.5  # while workers are missing
 MAX_REFUSALS = 3  # of a queueing system that has not accepted any job
 RESUBMIT_S = 5.0  # doubled with every refusal
 FETCH_TIMEOUT_S = 20.0  # for a result that is in a worker's memory
-RESUME_ADVICE = "completed blocks are on disk; run the same command again to continue"
+RESUME_ADVICE = (
+    "completed blocks are on disk; run the same command, or send the same job, again to continue"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ...cohort import propose_cohort
-from ...storage import SettingsError
+from ...storage import SettingsError, format_count
+from ..terminal.progress import print_line
 
 __all__ = ["cohort"]
 
@@ -33,4 +34,6 @@ def cohort(
         raise SettingsError(f"{cohort}: exists and may have been edited; give another name")
     else:
         proposed.save(cohort)
+        print_line(f"{cohort}: {format_count(len(proposed), 'slide')}")
+        print_line(f"next: correct its labels and splits, then gigaslide doctor {cohort}")
     return 0

@@ -48,10 +48,11 @@ def demo(
     status = worst_status(
         [summary.exit_status, run_stages(Cohort.load(cohort), out, settings, batch)]
     )
+    print_line()
     if quick:
-        print_line(
-            "\nThis was the quick demo: a trial of the installation. Its figures mean little."
-        )
+        print_line("This was the quick demo: a trial of the installation. Its figures mean little,")
+        print_line("and warnings about the model are expected after so short a training.")
+    print_line("Next: gigaslide cohort DIR cohort.csv lists your own slides.")
     return status
 
 

@@ -5,9 +5,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ...batch import BatchSettings
 from ...cohort import Cohort
 from ...serve import ServerSettings
-from ..stages.serve import serve_stage
+from ..options.arguments import Batch
+from ..stages.serve import JobOptions, serve_stage
 
 __all__ = ["serve"]
 
@@ -42,11 +44,15 @@ def serve(
         ),
     ] = "",
     settings: Annotated[ServerSettings, Parameter(name="*")] = ServerSettings(),
+    batch: Batch = BatchSettings(),
 ) -> int:
     """Offer models as an API: a slide goes in, a heatmap, detections and outlines come out.
 
     Prints a link with a token, which every request needs. One job is computed at a time, in a
-    process that keeps the models loaded; further ones wait. docs/serve.md has examples.
+    process that keeps the models loaded; further ones wait. --cluster and --scheduler give the
+    blocks of each job to the workers of a Dask. docs/serve.md has examples.
     """
     slides = Cohort(slides=()) if cohort is None else Cohort.load(cohort)
-    return serve_stage(models, slides, out, round(upload_gb * 1e9), settings, architecture)
+    upload_bytes = round(upload_gb * 1e9)
+    options = JobOptions(upload_bytes=upload_bytes, architecture=architecture, batch=batch)
+    return serve_stage(models, slides, out, settings, options)

@@ -8,14 +8,16 @@ from cyclopts import Parameter
 from ...batch import BatchSettings
 from ...cohort import Quality
 from ...patching import TileSettings
-from ...storage import SettingsError, parse_location
-from ...training import BagLabels, BagSettings, RegionSettings, TrainSettings
+from ...storage import Settings, SettingsError, parse_location
+from ...training import BagLabels, BagSettings, RegionSettings, TopWindowSettings, TrainSettings
 from ..options.arguments import Annotations, Batch
 from ..stages.annotations import load_cohort
 from ..stages.feature_training import check_feature_options, train_on_features
 from ..stages.from_slides import check_where, train_from_slides
 from ..stages.pipeline import train_stage
-from ..stages.region_training import refuse_options_of_patches, train_on_regions
+from ..stages.region_training import train_on_regions
+from ..stages.slide_training import train_on_slide_labels
+from ..stages.task_training import refuse_options_of_patches
 from ..stages.train_job import is_trained_here, train_in_job
 
 __all__ = ["train"]
@@ -27,8 +29,8 @@ StoreOrCohort = Annotated[
     str,
     Parameter(
         help="Patch store: a folder, s3://… or gs://…. With --from-slides: the cohort CSV. "
-        "With --labels: the folder made by gigaslide features. With --task regions: the cohort "
-        "CSV."
+        "With --labels: the folder made by gigaslide features. With --task regions or "
+        "slides: the cohort CSV."
     ),
 ]
 Model = Annotated[Path, Parameter(help="Model folder to make, or to continue.")]
@@ -73,11 +75,12 @@ QualityOfSlides = Annotated[
     ),
 ]
 Task = Annotated[
-    Literal["patches", "regions"],
+    Literal["patches", "regions", "slides"],
     Parameter(
         group="Training",
-        help="What the network scores. patches: windows as a whole; regions: every px, learnt "
-        "from outlines on a few slides, read straight from the slides.",
+        help="What the network learns. patches: windows as a whole; regions: every px, from "
+        "outlines on a few slides; slides: windows, from one label for each slide. regions and "
+        "slides read straight from the slides.",
     ),
 ]
 
@@ -95,6 +98,7 @@ def train(
     bags: BagSettings = BagSettings(),
     task: Task = "patches",
     regions: RegionSettings = RegionSettings(),
+    slides: TopWindowSettings = TopWindowSettings(),
     tile: TileSettings = TileSettings(),
     annotations: Annotations = None,
     batch: Batch = BatchSettings(),
@@ -107,22 +111,27 @@ def train(
 
     With --task regions, a U-Net learns outlined regions, from the cohort's annotations or those of
     --annotations. gigaslide predict then segments whole slides, as a heatmap.
+
+    With --task slides, a network of windows learns from slide labels alone, end to end: in each
+    step it scores windows of a few slides, and learns the slide's label from the k highest.
     """
-    if task == "regions":
+    if task != "patches":
         if labels is not None or cohort is not None or from_slides or validation_slides is not None:
             raise SettingsError(
-                "--task regions: takes the cohort in place of the store; leave out --labels, "
+                f"--task {task}: takes the cohort in place of the store; leave out --labels, "
                 "--cohort, --from-slides and --validation-slides"
             )
-        refuse_options_of_patches(settings, tile, batch)
+        refuse_options_of_patches(settings, tile, batch, task=task)
+    _refuse_other_tasks(task, regions=regions, slides=slides)
+    if task == "regions":
         return train_on_regions(load_cohort(Path(store), annotations), model, regions, settings)
-    if regions != RegionSettings():
-        raise SettingsError("--regions.…: are for --task regions; add it, or leave them out")
+    if task == "slides":
+        return train_on_slide_labels(load_cohort(Path(store), annotations), model, slides, settings)
     if labels is not None or cohort is not None or bags != BagSettings():
-        slides = check_feature_options(settings, tile, batch, labels=labels, cohort=cohort)
+        table = check_feature_options(settings, tile, batch, labels=labels, cohort=cohort)
         bags = BagSettings(**{**bags.model_dump(), "labels": labels})
-        slides = load_cohort(slides, annotations).take_quality(quality)
-        return train_on_features(Path(store), model, slides, bags, settings)
+        rows = load_cohort(table, annotations).take_quality(quality)
+        return train_on_features(Path(store), model, rows, bags, settings)
     if quality is not None:
         option = "--tile.quality" if from_slides else "gigaslide tile --quality"
         raise SettingsError(f"--quality: is for features; give it with {option}, or omit")
@@ -132,11 +141,18 @@ def train(
         raise SettingsError(f"--validation-slides: {reason}, or leave it out")
     if not from_slides:
         return _train_on_store(store, model, settings, batch, validation_slides, annotations)
-    slides = load_cohort(Path(store), annotations)
+    rows = load_cohort(Path(store), annotations)
     if batch.cluster:
         words = ("train", store, str(model), "--from-slides", *_words(annotations))
         return train_in_job(words, model, settings, batch, tiles=tile)
-    return train_from_slides(slides, model, settings, tile, batch)
+    return train_from_slides(rows, model, settings, tile, batch)
+
+
+def _refuse_other_tasks(task: str, **settings: Settings) -> None:
+    """Pass if the settings of all tasks but this one are the defaults; settings: by the task."""
+    for name, given in settings.items():
+        if task != name and given != type(given)():
+            raise SettingsError(f"--{name}.…: are for --task {name}; add it, or leave them out")
 
 
 def _train_on_store(
@@ -152,13 +168,13 @@ def _train_on_store(
         raise SettingsError(
             "--annotations: the store has its patches already; give it to gigaslide tile, or omit"
         )
-    slides = None if validation_slides is None else load_cohort(validation_slides, annotations)
-    if batch.cluster and not is_trained_here(store, model, settings, slides):
+    held_out = None if validation_slides is None else load_cohort(validation_slides, annotations)
+    if batch.cluster and not is_trained_here(store, model, settings, held_out):
         words = ("train", store, str(model))
         if validation_slides is not None:
             words += ("--validation-slides", str(validation_slides), *_words(annotations))
         return train_in_job(words, model, settings, batch)
-    train_stage(parse_location(store, Path()), model, settings, slides=slides)
+    train_stage(parse_location(store, Path()), model, settings, slides=held_out)
     return 0
 
 

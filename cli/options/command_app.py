@@ -34,6 +34,8 @@ class CommandApp(App):
                     _change(child, group=_group(panel))
         for argument in arguments:
             text = " ".join((argument.parameter.help or "").split())
+            if argument.names[0].endswith(".groups"):  # the example with the option's own prefix
+                text = text.replace(" --groups.", f" {argument.names[0]}.")
             _change(argument, help=text if self.everyday is None else _first_sentence(text))
             is_rare = self.everyday is not None and _is_rare(argument, self.everyday)
             if is_rare or argument.names[0] in NOT_SHOWN:
@@ -44,7 +46,11 @@ class CommandApp(App):
 def make_command(function: Callable[..., int], name: str, path: str, *, in_full: bool) -> App:
     """Make the command of a function; path is what a user types before its arguments."""
     everyday = EVERYDAY.get(path)
-    command = CommandApp(name=name, help=_unwrap(inspect.getdoc(function) or ""))
+    command = CommandApp(
+        name=name,
+        help=_unwrap(inspect.getdoc(function) or ""),
+        group_parameters=Group("Options"),
+    )
     command.default(function)
     arguments = command.assemble_argument_collection()
     inputs = [_usage_of(argument) for argument in arguments if argument.index is not None]
@@ -53,7 +59,9 @@ def make_command(function: Callable[..., int], name: str, path: str, *, in_full:
     if everyday is not None and not in_full:
         rare = sum(argument.show and _is_rare(argument, everyday) for argument in arguments)
         command.everyday = everyday
-        command.help_epilogue = f"{rare} more options: gigaslide {path} --help-all\n"
+        if rare:
+            options = "1 more option" if rare == 1 else f"{rare} more options"
+            command.help_epilogue = f"{options}: gigaslide {path} --help-all\n"
     return command
 
 

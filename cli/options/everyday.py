@@ -52,7 +52,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
         *LOCATION,
     ),
     "view": ("predictions", "annotations", "annotator", "read-only", "browser", "port"),
-    "serve": ("cohort", "out", "port", "upload-gb"),
+    "serve": ("cohort", "out", "port", "upload-gb", "cluster", "scheduler"),
     "propose": ("predictions", "threshold", "min-area-um2", "min-hole-um2", "tolerance-um"),
     "next": ("predictions", "order", "count", "random-share", "out"),
     "minutes": ("report", "resamples"),

@@ -172,6 +172,30 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "allow_upsampling",
         ),
     },
+    "Learning from slide labels": {
+        "TopWindowSettings": (
+            "top_k",
+            "sampled_windows",
+            "mpp",
+            "patch_px",
+            "stride_px",
+            "epochs",
+            "steps",
+            "slides_per_step",
+            "learning_rate",
+            "weight_decay",
+            "architecture",
+            "initial_weights",
+            "freeze",
+            "dropout",
+            "stain",
+            "validation_windows",
+            "checkpoint_minutes",
+            "min_tissue",
+            "slide_mpp",
+            "allow_upsampling",
+        ),
+    },
     "Validation": {
         "TrainSettings": (
             "validate_every",
@@ -271,19 +295,20 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "FinetuneSettings": ("resamples", "confidence"),
     },
     "Report": {"EvaluateSettings": ("picture_px", "gallery")},
-    "Split and quotas": {
+    "Choice of slides": {
+        "TileSettings": ("splits", "quality"),
+        "PredictSettings": ("splits",),
+        "FeatureSettings": ("splits",),
+        "EvaluateSettings": ("split",),
+    },
+    "Number of patches": {
         "TileSettings": (
-            "splits",
-            "quality",
             "tumor_per_slide",
             "normal_per_slide",
             "tumor_per_patient",
             "normal_per_patient",
             "seed",
         ),
-        "PredictSettings": ("splits",),
-        "FeatureSettings": ("splits",),
-        "EvaluateSettings": ("split",),
     },
     "Sample of each slide": {
         "SampleSettings": ("tiles", "tiles_per_level", "patches", "overview_mpx", "minutes"),

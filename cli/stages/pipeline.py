@@ -112,7 +112,7 @@ def doctor_stage(
     for line in format_checkup(checkup, width=shutil.get_terminal_size((100, 24)).columns):
         print_line(line)
     page = save_checkup(checkup, out)
-    print_line(f"\n{page}")
+    print_line(f"\nopen in a browser: {page}")
     return checkup.exit_status
 
 
@@ -356,7 +356,7 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
     print_stage_line("evaluate", f"{state}; {slides} in the figures")
     print_exclusions(metrics)
     print_metrics(metrics)
-    print_stage_line("", str(out / "report.html"))
+    print_stage_line("", f"open in a browser: {out / 'report.html'}")
     return metrics["exit_status"]
 
 
@@ -374,7 +374,7 @@ def compare_stage(
         )
     for comparison in comparisons:
         print_comparison(comparison.metrics, settings.confidence)
-    print_stage_line("", str(out / "compare.html"))
+    print_stage_line("", f"open in a browser: {out / 'compare.html'}")
     return 2 if any(comparison.exclusions for comparison in comparisons) else 0
 
 

@@ -1,40 +1,18 @@
-"""Training on outlined regions as the command gives it: checks, bar, results."""
+"""Training on outlined regions as the command gives it: bar, results."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...batch import BatchSettings
 from ...cohort import Cohort
-from ...storage import SettingsError
-from ..options.changed import changed_options
-from ..terminal.progress import print_line, print_stage_line, progress_bar, quiet_tensorflow
+from ..terminal.progress import print_line, print_stage_line, quiet_tensorflow
+from .task_training import step_bar
 
 if TYPE_CHECKING:
-    from ...patching import TileSettings
     from ...training import RegionSettings, TrainSettings
 
-__all__ = ["refuse_options_of_patches", "train_on_regions"]
-
-SHARED = frozenset({"members", "seed"})
-
-
-def refuse_options_of_patches(
-    settings: TrainSettings, tiles: TileSettings, batch: BatchSettings
-) -> None:
-    """Pass unless an option is given that has no meaning for regions.
-
-    Raises:
-        SettingsError: one is.
-    """
-    given = [*changed_options("--", settings, SHARED), *changed_options("--tile.", tiles)]
-    given += changed_options("--", batch)
-    if given:
-        raise SettingsError(
-            f"{', '.join(given)}: has no meaning for --task regions, whose settings begin with "
-            "--regions; omit, or leave out --task"
-        )
+__all__ = ["train_on_regions"]
 
 
 def train_on_regions(
@@ -51,18 +29,8 @@ def train_on_regions(
     print_line(f"train: this machine, {device}; {training.describe()}")
     for number, member in enumerate(members, 1):
         stage = "train" if len(members) == 1 else f"train {number}/{len(members)}"
-        steps = regions.epochs * regions.steps
-        with progress_bar(stage, steps, " steps") as progress:
-
-            def advance(done: int, figures: dict[str, float]) -> None:
-                shown = [f"{name} {value:.3f}" for name, value in figures.items() if value == value]
-                progress.set_postfix_str(", ".join(shown), refresh=False)
-                if not progress.n:  # what was seen before this run counts neither as speed nor ETA
-                    progress.n = progress.initial = max(0, done - 1)
-                progress.update(done - progress.n)
-
+        with step_bar(stage, regions.epochs * regions.steps) as advance:
             outcome = training.train(member.folder, seed=member.settings.seed, on_step=advance)
-            progress.update(steps - progress.n)
         best = outcome.best
         dice = best.validation_dice if best.validation_dice is not None else best.preview_dice
         of = "validation" if best.validation_dice is not None else "preview"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...batch import BatchSettings
+from ...batch import BatchSettings, describe_workers
 from ...cohort import Cohort
 from ...storage import LOCK, FolderLock, ModelError, SlideError, format_count
 from ..terminal.progress import print_line, quiet_tensorflow
@@ -17,19 +17,38 @@ from ..terminal.progress import print_line, quiet_tensorflow
 if TYPE_CHECKING:
     from ...serve import JobFacts, JobTask, ServedModel, ServerSettings
 
-__all__ = ["load_models", "predict_job", "serve_stage"]
+__all__ = ["JobOptions", "load_models", "predict_job", "serve_stage"]
 
 OWN_SETTINGS = frozenset({"architecture", "splits", "runtime", "xla", "batch_size"})
 """Settings of a prediction that a request may not have: code to import, and this machine's."""
+PATIENCE_S = 20.0
+"""Time in which a cancelled job ends its workers: twice what a run gives its tasks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """How the jobs of a server are computed."""
+
+    upload_bytes: int
+    """Largest upload."""
+    architecture: str = ""
+    """Network of somebody's own, module:function."""
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    """Where jobs run; by default in the server's child process."""
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Tell whether worker processes, here or on other machines, compute the jobs."""
+        batch = self.batch
+        return bool(batch.scheduler or batch.cluster or batch.workers or batch.gpus)
 
 
 def serve_stage(
     folders: Sequence[Path],
     cohort: Cohort,
     out: Path,
-    upload_bytes: int,
     settings: ServerSettings,
-    architecture: str,
+    options: JobOptions,
 ) -> int:
     """Offer models until Ctrl+C."""
     from ...serve import (
@@ -45,17 +64,23 @@ def serve_stage(
         server_file,
     )
 
-    models = load_models(folders, architecture)
-    command = partial(predict_job, architecture=architecture)
+    models = load_models(folders, options.architecture)
+    command = partial(predict_job, architecture=options.architecture, batch=options.batch)
+    patience_s = PATIENCE_S if options.runs_elsewhere else 0.0
+    out = out.absolute()  # workers may have been started in another folder
+    lock = FolderLock(out / LOCK, clear=options.batch.clear_lock)
     try:
-        with FolderLock(out / LOCK), end_on_sigterm(), ExitStack() as opened:
-            desk = JobDesk(JobQueue(out, models, command), Uploads(out / "uploads", upload_bytes))
+        with lock, end_on_sigterm(), ExitStack() as opened:
+            queue = JobQueue(out, models, command, patience_s=patience_s)
+            desk = JobDesk(queue, Uploads(out / "uploads", options.upload_bytes))
             workspace = Workspace(cohort=cohort, read_only=settings.read_only, desk=desk)
             listener = opened.enter_context(closing(Listener.open(settings)))
             names = ", ".join(models)
             print_line(f"{names}; {format_count(len(cohort), 'slide')}; the token is in this link:")
             for line in describe_link(listener):
                 print_line(line)
+            if options.runs_elsewhere:
+                print_line(f"jobs run in {describe_workers(options.batch)}")
             opened.enter_context(server_file(out, listener.url))
             run_server(make_app(workspace, listener.access), listener)
     except KeyboardInterrupt:
@@ -100,9 +125,14 @@ def load_models(folders: Sequence[Path], architecture: str = "") -> dict[str, Se
 
 
 def predict_job(
-    task: JobTask, report: Callable[[str, int], None], *, architecture: str = ""
+    task: JobTask,
+    report: Callable[[str, int], None],
+    *,
+    architecture: str = "",
+    batch: BatchSettings = BatchSettings(),
 ) -> JobFacts:
-    """Predict the slide of a job as `gigaslide predict` does, in the server's child process."""
+    """Predict the slide of a job as `gigaslide predict` does: in the server's child process, or
+    from there by the workers that batch asks for."""
     from ...serve import JobFacts
 
     with quiet_tensorflow():
@@ -110,7 +140,7 @@ def predict_job(
 
     settings = PredictSettings.model_validate({**task.settings, "architecture": architecture})
     slide = replace(task.slide, split="", label="", annotation=None)
-    cohort, batch = Cohort(slides=(slide,)), BatchSettings(workers=0, retry_failed=True)
+    cohort = Cohort(slides=(slide,))
     if task.within is not None:
         _check_region(task)
     summary = predict_cohort(
@@ -118,7 +148,7 @@ def predict_job(
         task.model,
         task.folder,
         settings,
-        batch,
+        batch.model_copy(update={"retry_failed": True}),
         on_plan=lambda counts: report("plan", counts["windows"]),
         on_block=lambda counts: report("scored", counts["windows"]),
         within=task.within,
@@ -127,7 +157,8 @@ def predict_job(
     if outcome.status == "failed":
         raise SlideError(outcome.reason)
     wanted = ExportSettings(to=("geojson",), level=(min(settings.threshold, 0.999),))
-    exported = export_predictions(task.folder, task.folder, wanted, batch, slides=cohort)
+    here = BatchSettings(workers=0, retry_failed=True)
+    exported = export_predictions(task.folder, task.folder, wanted, here, slides=cohort)
     if exported.outcomes[0].status == "failed":
         raise SlideError(exported.outcomes[0].reason)
     counts = {name: int(count) for name, count in outcome.counts.items()}

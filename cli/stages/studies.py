@@ -52,11 +52,9 @@ def _print_plan(plan: Plan, out: Path) -> None:
 
     data, cells = plan.data, plan.cells
     tumor = int(data.is_tumor.sum())
-    print_line(f"study: {plan.design.study.question}")
+    print_line(f"study: {plan.study.question}")
     slides = format_count(len(data.ids), "slide")
-    print_stage_line(
-        "", f"{slides}, {tumor} with tumour; {plan.design.study.material} {data.encoder}"
-    )
+    print_stage_line("", f"{slides}, {tumor} with tumour; {plan.study.material} {data.encoder}")
     sides = sorted({(len(split.train), len(split.test)) for split in plan.splits})
     (least, most), tests = (sides[0][0], sides[-1][0]), sorted(test for _, test in sides)
     train = f"{least}" if least == most else f"{least} to {most}"

@@ -55,8 +55,10 @@ def _describe_words(error: CycloptsError) -> str:
         return f"{' '.join(error.unused_tokens or ())}: more arguments than the command has"
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         name = error.argument.name
-        missing = f"{name.lstrip('-').upper()} is missing"
-        return missing if error.argument.required else f"{name} needs a value"
+        if not error.argument.required:
+            return f"{name} needs a value"
+        is_positional = error.argument.index is not None
+        return f"{name.lstrip('-').upper() if is_positional else name} is missing"
     return " ".join(str(error).split()).rstrip(".")
 
 

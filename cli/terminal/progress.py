@@ -19,6 +19,7 @@ __all__ = [
     "print_stage_line",
     "progress_bar",
     "quiet_tensorflow",
+    "set_note",
     "slide_bar",
 ]
 
@@ -117,6 +118,12 @@ def progress_bar(stage: str, total: int | None, unit: str) -> Iterator[tqdm]:
         yield progress
 
 
+def set_note(progress: tqdm, note: str) -> None:
+    """Show a note behind a bar's figures: at once on a terminal; in a file with the next line, so
+    that a log has no line for each slide and each block."""
+    progress.set_postfix_str(note, refresh=sys.stderr.isatty())
+
+
 @contextmanager
 def slide_bar(
     stage: str, total: int, *, unit: str = "", noun: str = "slides"
@@ -131,7 +138,7 @@ def slide_bar(
 
         def refresh() -> None:
             notes = [f"{made} {unit}" if made else "", f"{failed} failed or partial" * bool(failed)]
-            progress.set_postfix_str(", ".join(filter(None, notes)))
+            set_note(progress, ", ".join(filter(None, notes)))
 
         def end_slide(outcome: SlideOutcome) -> None:
             nonlocal failed

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 MOST_NAMED = 5  # slides in one line
+UNBROKEN = 35  # letters; first columns up to this width stay on one line
 NO_LIMIT = 100_000  # columns; what reads a pipe wants whole rows
 
 
@@ -86,9 +87,16 @@ def _print(
     header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str], indent: int = 0
 ) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for name in header:
-        table.add_column(Text(name), justify="right" if name in right else "left", overflow="fold")
-    for row in rows:
+    texts = [[*row] for row in rows]
+    longest = max((len(row[0]) for row in texts if row), default=0)
+    for number, name in enumerate(header):
+        table.add_column(
+            Text(name),
+            justify="right" if name in right else "left",
+            overflow="fold",
+            no_wrap=number == 0 and longest <= UNBROKEN,
+        )
+    for row in texts:
         table.add_row(*map(Text, row))
     width = None if sys.stdout.isatty() else NO_LIMIT
     console = Console(width=width, markup=False, highlight=False)
@@ -111,9 +119,10 @@ def print_time(pace: Pace) -> None:
         "loading": "loading the network",
         "preparing": "finding tissue",
         "writing": "writing",
+        "other": "the rest",
     }
     shares = ", ".join(
-        f"{words.get(name, 'the rest')} {seconds / whole:.0%}" for name, seconds in parts.items()
+        f"{word} {parts[name] / whole:.0%}" for name, word in words.items() if name in parts
     )
     advice = {
         "network": "the network limits it",
@@ -128,7 +137,7 @@ def print_time(pace: Pace) -> None:
     if any(beside.values()):
         read, decode = (beside.get(name, 0.0) for name in ("read", "decode"))
         told = f"{read:.1f} s reading tiles, {decode:.1f} s decoding them"
-        print_stage_line("", f"beside the network: {told}")
+        print_stage_line("", f"at the same time as the network: {told}")
 
 
 def _advise_on_pixels(*, read: float = 0.0, decode: float = 0.0) -> str:
@@ -192,7 +201,7 @@ def _describe_calls(point: dict[str, Any]) -> str:
     normal = (
         f"{point['normal_slides_called']} of {format_count(point['normal_slides'], 'normal slide')}"
     )
-    return f"called tumour from {point['threshold']:g} on{origin}: {tumor}, {normal}"
+    return f"called tumour at a threshold of {point['threshold']:g}{origin}: {tumor}, {normal}"
 
 
 def _figure(figure: dict[str, Any]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...batch import SlideOutcome
-from .progress import progress_bar
+from .progress import progress_bar, set_note
 
 __all__ = ["WindowsBar", "WindowsToPredict", "windows_bar"]
 
@@ -36,7 +36,8 @@ class WindowsToPredict:
     def end(self, outcome: SlideOutcome) -> None:
         """Count a slide that ended."""
         self.ended += 1
-        self.without_windows += outcome.status in ("skipped", "failed")
+        is_kept = outcome.status == "partial" and outcome.reason.startswith("unchanged")
+        self.without_windows += is_kept or outcome.status in ("skipped", "failed")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class WindowsBar:
     def add_slide(self, counts: Mapping[str, int]) -> None:
         """Add the windows that a slide still needs."""
         self.progress.total = self.windows.add(counts["windows"])
-        self.progress.set_postfix_str(str(self.windows))
+        set_note(self.progress, str(self.windows))
 
     def advance(self, counts: Mapping[str, int]) -> None:
         """Count the windows of a block."""
@@ -58,7 +59,7 @@ class WindowsBar:
     def end_slide(self, outcome: SlideOutcome) -> None:
         """Count a slide that ended."""
         self.windows.end(outcome)
-        self.progress.set_postfix_str(str(self.windows))
+        set_note(self.progress, str(self.windows))
 
 
 @contextmanager

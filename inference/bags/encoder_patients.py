@@ -10,10 +10,14 @@ __all__ = ["refuse_encoder_patients"]
 
 
 def refuse_encoder_patients(
-    cohort: Cohort, encoder_card: Mapping[str, Any], *, tested: Iterable[CohortSlide]
+    cohort: Cohort,
+    encoder_card: Mapping[str, Any],
+    *,
+    tested: Iterable[CohortSlide],
+    kind: str = "encoder",
 ) -> None:
     """Pass if the encoder of these features learnt from none of the patients to be tested, as far
-    as its card tells.
+    as its card tells. kind: word for what has the card.
 
     Raises:
         SettingsError: it did.
@@ -26,7 +30,7 @@ def refuse_encoder_patients(
     if found:
         seen = sorted({one.patient or one.id for one in found})
         raise SettingsError(
-            f"the encoder {encoder_card.get('name', '')} learnt from {len(seen)} of the test "
+            f"the {kind} {encoder_card.get('name', '')} learnt from {len(seen)} of the test "
             f"patients, such as {seen[0]}: figures on them would say nothing about new patients; "
-            "use an encoder that did not, or give these patients another split"
+            f"use another {kind}, or give these patients another split"
         )

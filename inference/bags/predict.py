@@ -123,7 +123,9 @@ class _FeaturePrediction:
             self.out / slide.id,
             attributes["content_sha256"],
             self.settings,
-            open_slide=lambda: open_slide(slide.path, mpp=slide.mpp),
+            open_slide=lambda: open_slide(
+                slide.path, mpp=slide.mpp, fallback_mpp=features.slide_mpp
+            ),
         )
         is_kept = state.is_unchanged and not why
         reasons = [attributes.get("attention", ""), "" if len(features) else "no tissue"]

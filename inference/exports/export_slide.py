@@ -34,7 +34,7 @@ __all__ = ["PredictedSlide", "export_slide", "list_exporters"]
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Version of the exported files; a larger one makes them again."""
 
 

@@ -13,19 +13,23 @@ from .source import ExportSource
 __all__ = ["SUMMARY", "save_tables", "write_summary"]
 
 SUMMARY = ".summary.csv"
-NEGATIVE = "negative"
+NEGATIVE, NO_TISSUE = "negative", "no tissue"
 BY_SEVERITY = (NEGATIVE, *LESION_SIZES)
 
 
 def write_summary(source: ExportSource, path: Path) -> None:
-    """Write a table of one row about one slide."""
+    """Write a table of one row about one slide. One on which nothing was scored has no score and
+    no class, and is not called normal."""
     heatmap, size = source.heatmap, source.detections.size_class.tolist()
     regions = find_regions(heatmap, threshold=source.threshold)
+    is_seen = heatmap.whole_slide_score is not None or bool(heatmap.scored.any())
+    call = "tumor" if heatmap.slide_score >= source.slide_threshold else "normal"
+    largest = [*classify_size(regions.longest_um).tolist(), NEGATIVE]
     row: dict[str, Any] = {
         "slide": source.id,
         "patient": source.patient,
-        "score": heatmap.slide_score,
-        "call": "tumor" if heatmap.slide_score >= source.slide_threshold else "normal",
+        "score": heatmap.slide_score if is_seen else None,
+        "call": call if is_seen else NO_TISSUE,
         "slide_threshold": source.slide_threshold,
         "cells": int(heatmap.scored.sum()),
         "scored_mm2": round(float(heatmap.cell_areas_um2()[heatmap.scored].sum() / 1e6), 6),
@@ -33,9 +37,7 @@ def write_summary(source: ExportSource, path: Path) -> None:
         "threshold": source.threshold,
         "regions": len(regions),
         "longest_um": round(float(regions.longest_um.max(initial=0)), 3),
-        "largest": max(
-            [*classify_size(regions.longest_um).tolist(), NEGATIVE], key=BY_SEVERITY.index
-        ),
+        "largest": max(largest, key=BY_SEVERITY.index) if is_seen else "",
         "detections": len(size),
         **{f"detections_{name}": size.count(name) for name in LESION_SIZES},
     }
@@ -45,11 +47,17 @@ def write_summary(source: ExportSource, path: Path) -> None:
 def save_tables(summaries: Sequence[Path], out: Path) -> None:
     """Join summaries of slides to slides.csv; where patients are known, write patients.csv too.
 
-    A patient's row counts the slides by their largest region and names the most severe.
+    A patient's row counts the slides by their largest region and names the most severe; slides
+    without tissue are counted on their own.
     """
     (out / "patients.csv").unlink(missing_ok=True)  # of a run that knew the patients
     tables = [
-        pd.read_csv(path, dtype={"slide": str, "patient": str}, keep_default_na=False)
+        pd.read_csv(
+            path,
+            dtype={"slide": str, "patient": str, "score": float},
+            keep_default_na=False,
+            na_values={"score": [""]},
+        )
         for path in summaries
     ]
     if not tables:
@@ -65,13 +73,15 @@ def save_tables(summaries: Sequence[Path], out: Path) -> None:
 
 
 def _describe_patient(patient: str, slides: pd.DataFrame) -> dict[str, Any]:
-    largest = slides["largest"].tolist()
+    called = slides["call"].tolist()
+    largest = [name for name in slides["largest"].tolist() if name]
     return {
         "patient": patient,
-        "slides": len(largest),
-        "slides_called_tumor": slides["call"].tolist().count("tumor"),
-        "score": max(slides["score"].tolist()),
-        "most_severe": max(largest, key=BY_SEVERITY.index),
+        "slides": len(called),
+        "slides_called_tumor": called.count("tumor"),
+        "slides_without_tissue": called.count(NO_TISSUE),
+        "score": slides["score"].max(),
+        "most_severe": max(largest, key=BY_SEVERITY.index, default=""),
         **{f"slides_{name}": largest.count(name) for name in BY_SEVERITY},
         "tumor_mm2": round(sum(slides["tumor_mm2"].tolist()), 6),
         "detections": sum(slides["detections"].tolist()),

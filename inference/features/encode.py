@@ -90,7 +90,8 @@ def _batches(
     size: int,
     stain: StainFit | None,
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Batches of one size, so that a network is compiled once: a short one ends in zeros."""
+    """Batches of one size; the last one is short, or ends in zeros where the encoder would be
+    compiled for its size."""
     indices: list[int] = []
     windows = np.zeros((size, *encoder.shape), np.uint8)
     for index, patch in patches:
@@ -105,4 +106,4 @@ def _batches(
             yield indices, windows
             indices, windows = [], np.zeros((size, *encoder.shape), np.uint8)
     if indices:
-        yield indices, windows
+        yield indices, windows if encoder.fills_batches else windows[: len(indices)]

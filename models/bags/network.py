@@ -27,15 +27,21 @@ __all__ = ["BagNetwork", "bag_network", "bucket_size", "choose_xla", "draw_weigh
 BIG = 1e9
 """Subtracted from the logits of padding: its weight in a softmax is exactly 0."""
 FEWEST = 16
+DOUBLED_UP_TO = 4096
 AT_ONCE = 4096
 """Windows in one call of a prediction."""
 NETWORKS_KEPT = 8
 
 
 def bucket_size(count: int) -> int:
-    """Return the power of two to which a bag of so many windows is padded: few sizes, because a
-    network is compiled for each."""
-    return max(FEWEST, 1 << max(0, count - 1).bit_length())
+    """Return the size to which a bag of so many windows is padded: few sizes, because a network is
+    compiled for each. Powers of two; above 4 096 also the three sizes between two of them, because
+    padding costs memory there."""
+    doubled = max(FEWEST, 1 << max(0, count - 1).bit_length())
+    if doubled <= DOUBLED_UP_TO:
+        return doubled
+    step = doubled // 8
+    return -(-count // step) * step
 
 
 class BagNetwork:

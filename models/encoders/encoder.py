@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ...storage import ModelError
+from ..runtimes.registry import compiles_each_size
 from .card import EncoderCard
 
 __all__ = ["Encode", "Encoder"]
@@ -52,6 +53,11 @@ class Encoder:
         """Shape of one window, with an axis for the scales if there are several."""
         scales, *window = self.card.input_spec.shape
         return (scales, *window) if scales > 1 else tuple(window)
+
+    @property
+    def fills_batches(self) -> bool:
+        """True if a short batch has to be filled up to the size of the others."""
+        return self.batch_size is not None or compiles_each_size(self.runtime)
 
     @cached_property
     def length(self) -> int:

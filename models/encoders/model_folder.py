@@ -4,16 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ...storage import ModelError, Recipe, StoreError
+from ...storage import ModelError
 from ..card import CARD, ENSEMBLE, ModelCard
 from ..ensemble import Ensemble
 from ..predictor import start_model
 from ..runtimes.registry import RuntimeChoice, RuntimeName
+from ..training_slides import find_training_slides
 from .card import EncoderCard
 from .encoder import Encoder
 from .source import EncoderDescription, EncoderSource
-
-RECIPE = "recipe.json"
 
 __all__ = ["describe_folder", "is_folder", "start_folder"]
 
@@ -38,7 +37,7 @@ def describe_folder(source: EncoderSource) -> EncoderDescription:
         "mpp": spec.mpp,
         "further_mpp": spec.mpps[1:],
         "stain": spec.stain,
-        "training_slides": _training_slides(Path(source.encoder)),
+        "training_slides": find_training_slides(Path(source.encoder), without_classifier=True),
     }
     encoder = EncoderCard.of_fields(
         fields, source.encoder, patch_px=source.patch_px, mpp=source.mpp
@@ -64,21 +63,6 @@ def start_folder(
         return started.forward(patches[:, None] if patches.ndim == 4 else patches)
 
     return Encoder(card=found.card, encode=encode, hash=found.hash, runtime=started.name)
-
-
-def _training_slides(folder: Path) -> tuple[str, ...]:
-    """Ids of the slides that the features were learnt from, by the recipe of the training; none for
-    a probe, whose features are those of its initial weights."""
-    try:
-        made = Recipe.load(folder / RECIPE)
-    except StoreError:
-        return ()
-    if made is None or (
-        made.settings.get("freeze") == "towers" and not made.settings.get("unfreeze_after")
-    ):
-        return ()
-    slides = made.inputs.get("slides")
-    return tuple(sorted(slides)) if isinstance(slides, dict) else ()
 
 
 def _load_card(source: EncoderSource) -> ModelCard:

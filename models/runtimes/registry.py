@@ -31,6 +31,7 @@ __all__ = [
     "RuntimeChoice",
     "RuntimeName",
     "StartedRuntime",
+    "compiles_each_size",
     "measure_difference",
     "start_runtime",
 ]
@@ -47,6 +48,8 @@ TOLERANCES: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 0.05, "int8":
 """Largest difference of a probability from Keras's in float32, on drawn tissue and noise, for int8
 on real patches, see `quantise_model`. 32-bit floats summed in another order differ by 1e-7."""
 LARGEST_DIFFERENCE = TOLERANCES["float32"]
+TAKE_ANY_SIZE = frozenset({"openvino", "onnx"})
+"""Runtimes that compute batches of any size with one compiled network."""
 
 
 def _keras(
@@ -189,6 +192,12 @@ def _compare(forward: Forward, network: "keras.Model", probes: Any, precision: P
             f"{TOLERANCES[precision]:g} of {precision}"
         )
     return difference
+
+
+def compiles_each_size(runtime: str) -> bool:
+    """Tell whether another size of a batch costs another compilation, as it does in Keras and may
+    elsewhere. runtime: a name, or those of an ensemble's members with + between."""
+    return not {*runtime.split("+")} <= TAKE_ANY_SIZE
 
 
 def measure_difference(found: Any, wanted: Any) -> float:

@@ -54,16 +54,24 @@ class Child:
             self._process.join(STOP_S)
             yield "died", _describe_death(self._process.exitcode)
 
-    def kill(self) -> None:
-        """End the process at once; a network in the middle of its work cannot be asked to stop."""
-        self._process.kill()
+    def stop(self, patience_s: float) -> None:
+        """End the process: at once with patience 0, since a network in the middle of its work
+        cannot be asked to stop; else ask it to end its workers first, and kill it after this
+        time."""
+        if not patience_s:
+            self._process.kill()
+            return
+        self._process.terminate()
+        timer = threading.Timer(patience_s, self._process.kill)
+        timer.daemon = True
+        timer.start()
 
     def close(self) -> None:
         """End the process, which runs no job, and wait for its end."""
         self._pipe.close()
         self._process.join(STOP_S)
         if self._process.is_alive():
-            self.kill()
+            self._process.kill()
             self._process.join(STOP_S)
 
 
@@ -91,6 +99,8 @@ def _serve_jobs(pipe: Connection, command: Command) -> None:
             return
         try:
             pipe.send(("done", command(task, report)))
+        except KeyboardInterrupt:  # `Child.stop`, while workers elsewhere computed
+            return
         except (GigaslideError, OSError, ValueError) as error:
             pipe.send(("failed", str(error) or type(error).__name__))
         except Exception as error:

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 MOST_WAITING = 32
 MOST_ENDED = 1000  # failed and cancelled jobs that are remembered
 JOBS = "jobs"
+JOIN_S = 20.0
 
 Found = TypeVar("Found")
 
@@ -41,6 +42,8 @@ class JobQueue:
     command: Command
     """See `Command`; the child process runs it."""
     most_waiting: int = MOST_WAITING
+    patience_s: float = 0.0
+    """Time that the work of a cancelled job has to end its workers, before it is killed."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _waiting: deque[str] = field(default_factory=deque)
@@ -68,10 +71,10 @@ class JobQueue:
         with self._news:
             self._stopping = True
             if self._child is not None and self._running:
-                self._child.kill()
+                self._child.stop(self.patience_s)
             self._news.notify_all()
         if self._thread is not None:
-            self._thread.join(20)
+            self._thread.join(self.patience_s + JOIN_S)
         if self._child is not None:
             self._child.close()
 
@@ -135,7 +138,7 @@ class JobQueue:
             if job.state == "running":
                 job.end("cancelled")
                 if self._child is not None:
-                    self._child.kill()
+                    self._child.stop(self.patience_s)
             elif job.state == "queued":
                 self._waiting.remove(name)
                 job.end("cancelled")

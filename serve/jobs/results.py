@@ -48,5 +48,9 @@ RESULTS: Mapping[str, JobResult] = MappingProxyType(
         "outlines.geojson": JobResult(
             "application/geo+json", lambda one: (one / f"{one.name}.geojson").read_bytes()
         ),
+        "detections.geojson": JobResult(
+            "application/geo+json",
+            lambda one: (one / f"{one.name}.detections.geojson").read_bytes(),
+        ),
     }
 )

@@ -207,6 +207,10 @@ async def show_job_outlines(workspace: Workspace, request: Request) -> Response:
     return await _result(workspace, request, "outlines.geojson")
 
 
+async def show_job_points(workspace: Workspace, request: Request) -> Response:
+    return await _result(workspace, request, "detections.geojson")
+
+
 async def _result(workspace: Workspace, request: Request, kind: str) -> Response:
     desk, name = _desk(workspace), request.path_params["id"]
     found = desk.jobs.read(name, lambda job: (job.state, job.recipe.slide))
@@ -310,6 +314,7 @@ JOB_OPERATIONS = (
             ("heatmap.zip", show_job_heatmap, "The heatmap, a Zarr group in a ZIP file."),
             ("heatmap.png", show_job_picture, "The heatmap in colours, one px per cell."),
             ("detections.csv", show_job_detections, "The detections: x, y in level-0 px."),
+            ("detections.geojson", show_job_points, "The detections as points, for QuPath."),
             ("outlines.geojson", show_job_outlines, "Outlines of the cells above the threshold."),
         )
     ),

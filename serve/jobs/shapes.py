@@ -21,7 +21,9 @@ __all__ = [
     "UploadQuery",
 ]
 
-ResultName = Literal["heatmap.zip", "heatmap.png", "detections.csv", "outlines.geojson"]
+ResultName = Literal[
+    "heatmap.zip", "heatmap.png", "detections.csv", "detections.geojson", "outlines.geojson"
+]
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 Place = Annotated[int, Field(ge=0, le=10**8)]
 Length = Annotated[int, Field(ge=1, le=10**8)]

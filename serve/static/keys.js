@@ -104,6 +104,8 @@ export function showHelp() {
     content: [
       h('p', {className: 'quiet'}, 'The wheel zooms, the mouse drags the slide. The address of the page reopens the same view.'),
       h('div', {className: 'keys'}, columns),
+      h('p', {}, h('a', {href: 'gigaslide.groovy', download: ''}, 'Script for QuPath'),
+        ': predicts there, fetches outlines and sends yours.'),
       h('p', {className: 'quiet'}, 'Pictures are drawn with OpenLayers: ',
         h('a', {href: 'static/vendor/LICENSES.txt', target: '_blank'}, 'licences'), '.'),
     ],

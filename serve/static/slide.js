@@ -106,24 +106,16 @@ export class OpenSlide {
   }
 
   /** The version to go on with. Chance chose slides to be drawn without sight of the model's
-   * outlines, or, by a second annotator, of any but their own. */
+   * outlines, or, by a second annotator, to whom the server gives none, of any but their own. */
   async newest() {
     const found = await loadVersion(this.id, undefined, this.signal);
-    const {mode, blind} = this.geometry;
-    const {annotator} = found.about;
-    if (blind && annotator && annotator !== this.session.annotator) return this.newestBlind(found.version);
-    if (mode !== 'scratch') return found;
+    if (this.geometry.blind) {
+      this.saving.facts.blind = true;
+      this.panels.showMode(true);
+      return found;
+    }
+    if (this.geometry.mode !== 'scratch') return found;
     return {...found, features: found.features.filter((one) => originOf(one) !== 'proposed')};
-  }
-
-  async newestBlind(version) {
-    const {versions} = await fetchJson(slidePath(this.id, '/versions'), {signal: this.signal});
-    const own = versions
-      .filter((one) => one.blind && one.annotator === this.session.annotator)
-      .reduce((last, one) => Math.max(last, one.version), 0);
-    this.saving.facts.blind = true;
-    this.panels.showMode(true);
-    return own ? loadVersion(this.id, own, this.signal) : {features: [], version};
   }
 
   /** The slide is not the one that was outlined: nothing is changed until a person has looked. */

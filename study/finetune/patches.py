@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...cohort import Cohort
-from ...models import hash_initial_weights
+from ...models import find_training_slides, hash_initial_weights
 from ...patching import PatchStore
 from ...storage import SettingsError, fold_name
 from ...wsi import InputSpec
@@ -126,4 +126,8 @@ def find_patches(cohort: Cohort, settings: FinetuneSettings) -> FoundSlides:
         encoder=f"{folder.spec.patch_px} px at {folder.spec.mpp:g} µm/px",
         contents={"": digest.hexdigest()},
     )
-    return FoundSlides(data=data, slides=tuple(used), encoder_cards=())
+    cards = tuple(
+        {"name": name, "training_slides": find_training_slides(path)}
+        for name, path in settings.starts.items()
+    )
+    return FoundSlides(data=data, slides=tuple(used), encoder_cards=cards, pretrained="start")

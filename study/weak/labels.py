@@ -1,9 +1,10 @@
-"""Weak labels of windows, which cost no expert's time: where a study finds them, and those that a
-training of one fold gets."""
+"""Weak labels of windows, which cost no expert's time: where a study finds them, those that a
+training of one fold gets, and the classifier that learns from them."""
 
 import hashlib
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from ...cohort import Cohort
+from ...models import BagModel
 from ...storage import SettingsError, format_count
+from ...training import BagSettings
 from ...wsi import is_same_mpp
-from ..data import FoundSlides, StudyData, read_slides
+from ..data import FoundSlides, StudyData
+from ..feature_slides import read_slides
 from ..settings import WeakSettings
 from ..splits import Split
 
@@ -24,6 +28,7 @@ __all__ = [
     "WeakSlides",
     "describe_weak_labels",
     "draw_weak_set",
+    "fit_weak",
     "hash_weak_set",
     "label_by_scores",
     "leave_out_weak",
@@ -34,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 WEAK = "weak.npz"
 """Labels of the slides of quality weak, in the study's folder."""
+KEPT = 256
+"""Weak models that a process keeps: every number of strong slides starts from the same ones."""
+_models: OrderedDict[tuple[str, int], BagModel] = OrderedDict()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,3 +189,29 @@ def label_by_scores(
             mine[np.argmax(found)] = True
         labels.append(mine.astype(np.int8))
     return labels
+
+
+def fit_weak(weak: WeakSet, seed: int) -> BagModel:
+    """Train the classifier of windows on weak labels; the same labels and seed give one model.
+
+    Raises:
+        GigaslideError: bags or labels that cannot be trained on.
+    """
+    key = (weak.key, seed)
+    if key not in _models:
+        _models[key] = _fit(weak, seed)
+        while len(_models) > KEPT:
+            _models.popitem(last=False)
+    return _models[key]
+
+
+def _fit(weak: WeakSet, seed: int) -> BagModel:
+    from ...training import fit_bags  # imports Keras
+
+    bags, windows = list(weak.bags), weak.windows
+    if windows is None:
+        slides = BagSettings(labels="slides")
+        teacher = fit_bags(bags, weak.is_tumor.astype(np.int8), slides, seed=seed).model
+        scores = [teacher.predict(bag).windows for bag in bags]
+        windows = label_by_scores(scores, weak.is_tumor, above=weak.settings.score_above)
+    return fit_bags(bags, list(windows), BagSettings(labels="windows"), seed=seed).model

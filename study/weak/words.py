@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from ...storage import format_count
 from ..cell import ALL
-from ..design import FINE_TUNED, STRONG_ONLY, WEAK_ONLY
 from ..findings import Comparison, Findings, PointFindings
 from ..reaches import Reach
-from ..settings import WeakSettings
+from ..settings import FINE_TUNED, STRONG_ONLY, WEAK_ONLY, WeakSettings
 from ..words import FIGURE_WORDS, describe_differences, describe_range, show
 
 __all__ = ["answer_weak", "describe_weak_learners"]

@@ -126,9 +126,11 @@ class Examples:
         mean, deviation = self.standard
         factors = self._drop_features(len(parts), rng) / deviation
         for row, ((bag, _), part) in enumerate(zip(self.where[chosen], parts, strict=True)):
-            inside = features[row, : len(part)]
-            np.subtract(self.bags[bag][part], mean, out=inside)
-            inside *= factors[row]
+            for first in range(0, len(part), ROWS_AT_ONCE):  # a copy of the whole bag costs memory
+                chosen_rows = part[first : first + ROWS_AT_ONCE]
+                inside = features[row, first : first + len(chosen_rows)]
+                np.subtract(self.bags[bag][chosen_rows], mean, out=inside)
+                inside *= factors[row]
             mask[row, : len(part)] = True
         labels = self.labels[chosen]
         return BagBatch(

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -140,7 +140,8 @@ def _train(
         if step == course.unfrozen_at > 0:
             trainer.freeze(False)
         seed_step(seed, step)
-        losses.append(trainer.learn(examples.batch(chosen, rng), course.rates[step]))
+        # No variable holds the batch, which a large bag could not afford while the next is made.
+        losses.append(trainer.learn(_as_tensors(examples.batch(chosen, rng)), course.rates[step]))
         epoch, further_steps = divmod(step + 1, per_epoch)
         if further_steps or (epoch % settings.validate_every and epoch < settings.epochs):
             continue
@@ -161,6 +162,13 @@ def _train(
             on_epoch(history[-1])
     model = trainer.model(examples) if best is None else best
     return BagFit(model=model, history=tuple(history), best_epoch=best_epoch)
+
+
+def _as_tensors(batch: BagBatch) -> BagBatch:
+    """Return a batch whose features are a tensor of the backend, which would else be made while the
+    array is still in memory."""
+    features: Any = keras.ops.convert_to_tensor(batch.features)
+    return replace(batch, features=features)
 
 
 @dataclass(frozen=True)

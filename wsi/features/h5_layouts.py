@@ -101,7 +101,7 @@ def _read_trident_or_clam(
         stride = _number(found, "coords", "stride_level0", default=side - overlap)
     else:
         patch_px, side = _clam_patch(found, slide, patches)
-        stride = _smallest_step(found.arrays["coords"]) or side
+        stride = _usual_step(found.arrays["coords"]) or side
     named = found.attributes["features"].get("encoder")
     folder = found.path.parent.name
     by_folder = folder.removeprefix("features_") if folder.startswith("features_") else ""
@@ -152,10 +152,20 @@ def _clam_patch(found: H5Contents, slide: SlideFacts, patches: Path | None) -> t
     return round(slide.patch_level0), slide.patch_level0
 
 
-def _smallest_step(coords: np.ndarray) -> float:
-    """Smallest distance between two columns or two rows of windows; 0 if there is one only."""
-    steps = [np.diff(np.unique(along)) for along in np.asarray(coords).reshape(-1, 2).T]
-    return float(min((step.min() for step in steps if step.size), default=0))
+def _usual_step(coords: np.ndarray) -> float:
+    """Most frequent distance between neighbouring windows of one row or column; 0 if none has a
+    neighbour.
+
+    CLAM lays a grid of its own over each piece of tissue, so distances between rows, or columns, of
+    two pieces mean nothing.
+    """
+    xy, steps = np.asarray(coords, np.float64).reshape(-1, 2), []
+    for axis in (0, 1):
+        ordered = xy[np.lexsort((xy[:, axis], xy[:, 1 - axis]))]
+        step, across = np.diff(ordered, axis=0)[:, [axis, 1 - axis]].T
+        steps.append(step[(across == 0) & (step > 0)])
+    found, counts = np.unique(np.concatenate(steps), return_counts=True)
+    return float(found[counts.argmax()]) if len(found) else 0.0
 
 
 def _number(

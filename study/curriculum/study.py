@@ -1,0 +1,60 @@
+"""The study of a curriculum: patches first and whole slides then, against whole slides alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..data import StudyData
+from ..design import Design, Point, make_design
+from ..kind import Study, WorkPlace
+from ..splits import Split
+from .course import CURRICULUM, WHOLE
+from .pictures import read_pictures
+from .settings import CurriculumSettings
+from .words import answer_curriculum, describe_pictures, describe_trainings
+from .work import CurriculumWork
+
+__all__ = ["CURRICULUM_STUDY"]
+
+
+def _design(settings: CurriculumSettings, data: StudyData, splits: Sequence[Split]) -> Design:
+    def at(learner: str, augmentation: str) -> Point:
+        return ("learner", learner), ("augmentation", augmentation)
+
+    first, *others = settings.augmentation
+    learners = ("curriculum", "whole")
+    points = [at(learner, one) for one in settings.augmentation for learner in learners]
+    pairs = [(at(learners[0], one), at(learners[1], one)) for one in settings.augmentation]
+    pairs += [(at(learner, one), at(learner, first)) for learner in learners for one in others]
+    return make_design(points, settings, pairs)
+
+
+def _make_work(settings: CurriculumSettings, place: WorkPlace) -> CurriculumWork:
+    return CurriculumWork(**place.fields, training=settings.training, radius_um=settings.radius_um)
+
+
+def _describe_learners(settings: CurriculumSettings) -> dict[str, Any]:
+    return dict.fromkeys((CURRICULUM, WHOLE), settings.training.model_dump(mode="json"))
+
+
+CURRICULUM_STUDY = Study(
+    name="curriculum",
+    settings=CurriculumSettings,
+    question="Does a training that begins with patches of tumour learn whole slides sooner or "
+    "better?",
+    help="Compare a curriculum, patches of tumour and of normal tissue first and whole slides "
+    "then, with whole slides from the start, in equally many optimiser steps.\n\n"
+    "A fully convolutional network learns from slides as pictures of a few hundred px; no "
+    "features are needed. Its class activation maps are scored by FROC where tumour is "
+    "outlined.",
+    axis_words="optimiser steps",
+    material="pictures at",
+    find_slides=read_pictures,
+    design=_design,
+    make_work=_make_work,
+    describe_learners=_describe_learners,
+    answer=answer_curriculum,
+    methods=lambda settings, data: (
+        describe_pictures(settings, data),
+        f"{describe_trainings(settings)} ",
+    ),
+)

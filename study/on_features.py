@@ -1,0 +1,103 @@
+"""Parts that studies of two learners on frozen features share: slides, work, words."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..cohort import Cohort
+from ..storage import format_count
+from ..training import BagSettings
+from .data import FoundSlides, StudyData
+from .feature_slides import read_slides
+from .feature_work import CellWork
+from .findings import Comparison, Findings
+from .kind import WorkPlace
+from .reaches import Reach
+from .settings import FeatureStudySettings
+from .weak.labels import leave_out_weak
+from .words import FIGURE_WORDS, describe_range, describe_test, show
+
+__all__ = [
+    "describe_bag_learners",
+    "describe_features",
+    "describe_losses",
+    "describe_reach",
+    "find_feature_slides",
+    "make_feature_work",
+    "show_full",
+]
+
+LEARNERS = (
+    "The weak learner is gated attention over a slide's windows and learns from one label "
+    "per slide; the strong learner is the same classifier on single windows and learns from a "
+    "label per window; its score of a slide is the highest of its windows. "
+)
+SAMPLES = (
+    "Samples of labels were drawn at random, with the share of positives of the training side "
+    "and at least one label of each class; a larger sample of a seed contains smaller ones. "
+)
+"""How samples are drawn, to quote."""
+
+
+def find_feature_slides(cohort: Cohort, settings: FeatureStudySettings) -> FoundSlides:
+    """Read the slides, without those of quality weak, see `read_slides`."""
+    return read_slides(leave_out_weak(cohort), settings)
+
+
+def make_feature_work(settings: FeatureStudySettings, place: WorkPlace) -> CellWork:
+    """Make the work of the cells."""
+    folders = {name: path.absolute() for name, path in settings.feature_folders.items()}
+    return CellWork(**place.fields, features=folders, train=place.train)
+
+
+def describe_bag_learners(settings: FeatureStudySettings) -> dict[str, Any]:
+    """Settings of both learners, plain JSON."""
+    return {
+        "weak": BagSettings(labels="slides").model_dump(mode="json"),
+        "strong": BagSettings(labels="windows").model_dump(mode="json"),
+    }
+
+
+def describe_features(data: StudyData, learners: str) -> tuple[str, str]:
+    """Methods of a study on features, see `Study.methods`."""
+    return f"as frozen features of the encoder {data.encoder}", learners
+
+
+def show_full(findings: Findings, figure: str, name: Any) -> Iterator[str]:
+    """Yield a figure of each point with all labels and slides; name: words for such a point."""
+    for one in findings.points:
+        if one.is_full:
+            estimate = one.estimates.get(figure)
+            text = "not known: no training finished" if estimate is None else show(estimate)
+            learner = str(one.point[0][1])
+            words = name(learner.capitalize(), one) if one.counts else learner.capitalize()
+            yield f"{words}: {FIGURE_WORDS[figure]} {text}."
+
+
+def describe_reach(reach: Reach, figure: str, *, goal: str, unit: str) -> str:
+    """Tell with how many labels or slides a learner reaches a target; goal: words for it."""
+    goal = f"{goal}, {reach.target:.3f}"
+    number, words = reach.number, FIGURE_WORDS[figure]
+    subject = f"The {reach.learner} learner's {words}"
+    if number.value is None:
+        return f"{subject} does not reach {goal}: {number.undefined}."
+    count = format_count(round(number.value), unit)
+    note = f", {number.note}" if number.note else ""
+    return f"{subject} reaches {goal}, with {count}{describe_range(number, '.0f')}{note}."
+
+
+def describe_losses(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Name the loss of every point whose interval is off 0, and say where none is."""
+    worse = [
+        one
+        for one in comparisons
+        if one.difference.difference.low is not None and one.difference.difference.low > 0
+    ]
+    if not worse and comparisons:
+        yield "No loss has an interval that excludes 0."
+    for one in worse:
+        loss = one.difference.difference
+        learner, value = (part for _, part in one.second)
+        at = f"{value:.0%} wrong labels" if isinstance(value, float) else f"{value} slides"
+        test = f"; {describe_test(one)}" if describe_test(one) else ""
+        size = f"{loss.value:.3f}{describe_range(loss, '.3f')}"
+        yield f"Loss of the {learner} learner with {at}: {size}{test}."

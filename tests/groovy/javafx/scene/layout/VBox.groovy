@@ -1,0 +1,5 @@
+package javafx.scene.layout
+
+class VBox {
+    VBox(double gap, Object... parts) {}
+}

@@ -1,0 +1,3 @@
+package javafx.stage
+
+enum Modality { NONE }

@@ -1,0 +1,185 @@
+"""Train a model folder from labels of slides, end to end.
+
+MODEL/card.json, model.weights.h5    a model of windows, as any for gigaslide predict
+MODEL/history.csv                    figures by epoch
+MODEL/recipe.json                    settings, slides and their labels
+
+While it runs, checkpoints lie beside the folder.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+
+from ...batch import stop_signals
+from ...cohort import Cohort
+from ...models import (
+    CARD,
+    WEIGHTS,
+    ModelCard,
+    find_architecture,
+    hash_initial_weights,
+    hash_weights,
+    parameter_counts,
+)
+from ...storage import Output, OutputState, Recipe, SettingsError, format_count
+from ..checkpoint import Checkpoints
+from ..checkpoint_files import move_aside
+from ..network.optimiser import describe_optimiser
+from ..report.history import load_history, save_history
+from .fit import TopWindowFit
+from .history import TopWindowRow
+from .settings import TopWindowSettings
+from .slides import WindowSource, identify_slide
+
+__all__ = ["TopWindowOutcome", "TopWindowTraining"]
+
+logger = logging.getLogger(__name__)
+
+STAGE = "train-slides"
+HISTORY = "history.csv"
+FREE_SETTINGS = frozenset({"checkpoint_minutes", "initial_weights"})
+"""Settings that a training may go on without; the recipe has the hash of the weights instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopWindowOutcome:
+    """A trained model; `trained` is False if the folder already held it."""
+
+    card: ModelCard
+    trained: bool
+    best: TopWindowRow
+
+
+class TopWindowTraining:
+    """Labelled slides of a cohort, from which any number of members is trained."""
+
+    def __init__(self, cohort: Cohort, settings: TopWindowSettings) -> None:
+        """Find the windows of the training and the validation slides.
+
+        Without splits, all labelled slides are training slides.
+
+        Raises:
+            SettingsError: a class has no training slide.
+            SlideError, SpacingError: a slide cannot be used.
+            ModelError: initial weights that are missing.
+        """
+        self.settings = settings
+        train = [row for row in cohort if row.split == "train" or not cohort.has_splits]
+        validation = [row for row in cohort if row.split == "validation"]
+        self._weights = (
+            hash_initial_weights(settings.initial_weights, settings.architecture)
+            if settings.initial_weights
+            else ""
+        )
+        self.train_slides = WindowSource(train, settings)
+        self.train_slides.check()
+        self.validation_slides = WindowSource(validation, settings)
+        self._sources = {"train": self.train_slides, "validation": self.validation_slides}
+
+    def describe(self) -> str:
+        """Describe what there is to learn from."""
+        slides = self.train_slides.slides
+        tumor, windows = sum(s.is_tumor for s in slides), sum(len(s.xy) for s in slides)
+        validation = format_count(len(self.validation_slides.slides), "validation slide")
+        return (
+            f"{format_count(len(slides), 'slide')}, {tumor} tumour, with "
+            f"{format_count(windows, 'window')}; {validation}"
+        )
+
+    def train(
+        self,
+        folder: Path,
+        *,
+        seed: int,
+        on_step: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> TopWindowOutcome:
+        """Train one model with this seed into a folder, or continue it; keep one that the same
+        settings, seed, slides and labels made. An earlier one of other ones is renamed.
+
+        on_step receives the number of steps done, and figures.
+
+        Raises:
+            SettingsError: the folder holds something else.
+            ModelError: the loss became NaN.
+            Stopped: a signal came; a checkpoint is written.
+        """
+        recipe = self._recipe(seed)
+        output = Output(location=folder, recipe=recipe, files=(CARD, WEIGHTS, HISTORY))
+        state = output.state()
+        if state.status == "foreign":
+            raise SettingsError(
+                f"{folder}: holds something other than a model of slide labels; give a new folder"
+            )
+        if state.is_unchanged:
+            ModelCard.load(folder).check_weights(folder)
+            return self._outcome(folder, trained=False)
+        checkpoints = Checkpoints.of_model(folder, recipe, TopWindowRow)
+        checkpoints.clean_up()
+        if checkpoints.differences():
+            moved = move_aside(checkpoints.folder)
+            logger.warning("%s: belong to another training; moved to %s", checkpoints.folder, moved)
+        fit = TopWindowFit(
+            settings=self.settings,
+            source=self.train_slides,
+            validation=self.validation_slides,
+            checkpoints=checkpoints,
+            seed=seed,
+        )
+        with stop_signals() as stop:
+            fit.run(stop, on_step)
+        self._finish(fit, output, state)
+        return self._outcome(folder, trained=True)
+
+    def _recipe(self, seed: int) -> Recipe:
+        settings = self.settings.model_dump(mode="json", exclude=set(FREE_SETTINGS))
+        slides = [slide.row for source in self._sources.values() for slide in source.slides]
+        weights = {"initial_weights": self._weights} if self._weights else {}
+        return Recipe(
+            stage=STAGE,
+            settings={**settings, "seed": seed},
+            inputs={"slides": {row.id: identify_slide(row) for row in slides}, **weights},
+        )
+
+    def _outcome(self, folder: Path, *, trained: bool) -> TopWindowOutcome:
+        card = ModelCard.load(folder)
+        rows = load_history(folder / HISTORY, TopWindowRow)
+        best = next(row for row in rows if row.epoch == card.training["best"]["epoch"])
+        return TopWindowOutcome(card=card, trained=trained, best=best)
+
+    def _finish(self, fit: TopWindowFit, output: Output, replaces: OutputState) -> None:
+        """Write the model folder from the checkpoint."""
+        folder = Path(output.location)
+        if replaces.status == "changed":
+            logger.warning("%s: the earlier model was moved to %s", folder, move_aside(folder))
+        with output.write() as partial:
+            made = Path(partial)
+            shutil.copy(fit.checkpoints.newest / WEIGHTS, made / WEIGHTS)
+            save_history(fit.history, made / HISTORY, TopWindowRow)
+            self._describe(fit, made).save(made)
+
+    def _describe(self, fit: TopWindowFit, folder: Path) -> ModelCard:
+        architecture = self.settings.architecture
+        return ModelCard(
+            architecture=architecture,
+            options=fit.builder.options,
+            input_spec=self.settings.input_spec,
+            pixels=find_architecture(architecture).preprocessing,
+            parameters=parameter_counts(fit.network),
+            training={
+                "settings": {**self.settings.model_dump(mode="json"), "seed": fit.seed},
+                "slides": {
+                    split: [slide.row.id for slide in source.slides]
+                    for split, source in self._sources.items()
+                },
+                "best": asdict(fit.best),
+                "optimiser": describe_optimiser(fit.builder.settings),
+                "backend": keras.backend.backend(),
+                "keras": keras.__version__,
+            },
+            weights_sha256=hash_weights(folder),
+        )
