@@ -44,7 +44,7 @@ def study_html(
         folder=TEMPLATES,
         filters={"point": describe_point},
         study=study,
-        answer=" ".join(study.answer(findings, settings)),
+        answer=list(study.answer(findings, settings)),
         findings=findings,
         figures={name: FIGURE_WORDS[name] for name in shown},
         primary=settings.primary,
@@ -57,6 +57,8 @@ def study_html(
         cells=results[:SHOWN_CELLS],
         cell_count=len(results),
         reasons=reasons,
+        failed=[cell for cell in findings.holes if cell.id in reasons],
+        not_run=sum(cell.id not in reasons for cell in findings.holes),
         methods=describe_methods(study, findings, settings, data, splits),
         slides=len(data.ids),
         tumor_slides=int(data.is_tumor.sum()),
@@ -76,14 +78,15 @@ def _draw(axis_words: str, findings: Findings, settings: StudySettings) -> list[
         return [_draw_starts(findings, settings)]
     plots = []
     names = list(settings.encoders) if isinstance(settings, TransferSettings) else []
+    mark = "mark" if names else "line"
     for figure in ("slide_auc", "window_auc"):
         words = FIGURE_WORDS[figure]
         plots.append(
             (
-                f"{words} over {axis_words}, a line for each learner",
+                f"{_capitalise(words)} over {axis_words}, a {mark} for each learner",
                 draw_curves(
                     _curves(findings, figure, lambda one: _place(one, settings)),
-                    title=words.capitalize().replace("auc", "AUC"),
+                    title=_capitalise(words),
                     xlabel=axis_words,
                     ylabel=words,
                     is_log=not isinstance(settings, NoiseSettings),
@@ -95,7 +98,7 @@ def _draw(axis_words: str, findings: Findings, settings: StudySettings) -> list[
         words = FIGURE_WORDS[settings.primary]
         plots.append(
             (
-                f"{words} over the expert's minutes, a line for each learner",
+                f"{_capitalise(words)} over the expert's minutes, a line for each learner",
                 draw_curves(
                     _curves(findings, settings.primary, lambda one: expert_minutes(one, settings)),
                     title="Against the expert's time",
@@ -123,7 +126,7 @@ def _draw_courses(findings: Findings) -> tuple[str, object]:
         ylabel=FIGURE_WORDS["slide_auc"],
         is_log=True,
     )
-    return "slide AUC over the steps of a training, a line for each kind of training", figure
+    return "Slide AUC over the steps of a training, a line for each kind of training", figure
 
 
 def _draw_starts(findings: Findings, settings: FinetuneSettings) -> tuple[str, object]:
@@ -135,13 +138,17 @@ def _draw_starts(findings: Findings, settings: FinetuneSettings) -> tuple[str, o
     )
     figure = draw_curves(
         {"mean over scenarios and seeds": curve},
-        title=f"{words} of each start",
+        title=f"{_capitalise(words)} of each start",
         xlabel="start",
         ylabel=words,
         is_log=False,
         names=[str(one.point[0][1]) for one in points],
     )
-    return f"{words} of each start, mean over all scenarios", figure
+    return f"{_capitalise(words)} of each start, mean over all scenarios", figure
+
+
+def _capitalise(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _place(point: PointFindings, settings: StudySettings) -> float:

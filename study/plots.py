@@ -64,9 +64,14 @@ def draw_curves(
         elif is_log:
             ticks = _thin([value for curve in curves.values() for value in curve.x])
             axes.set_xscale("log")
-            axes.set_xticks(ticks, [f"{value:.0f}" for value in ticks])
+            axes.set_xticks(ticks, [_format_tick(value) for value in ticks])
             axes.minorticks_off()
     return figure
+
+
+def _format_tick(value: float) -> str:
+    """Whole numbers, and tenths of small ones, such as minutes."""
+    return f"{value:.1f}" if value < 3 and value % 1 else f"{value:.0f}"
 
 
 def _thin(values: Sequence[float]) -> list[float]:

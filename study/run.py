@@ -91,7 +91,10 @@ class StudyReport:
     @property
     def answer(self) -> str:
         """The answer in a few sentences."""
-        return " ".join(self.study.answer(self.findings, self.settings))
+        sentences = tuple(self.study.answer(self.findings, self.settings))
+        if not self.findings.resampling.is_large_enough:
+            sentences = (*sentences, "There are too few patients of a class for p-values.")
+        return " ".join(sentences)
 
     @property
     def exit_status(self) -> int:

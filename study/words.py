@@ -15,7 +15,6 @@ FIGURE_WORDS = {
     "window_auc_attention": "window AUC of the attention",
     "window_auc_attention_score": "window AUC of attention × score",
 }
-SMALL = "too few patients for a p-value"
 
 
 def describe_differences(comparisons: Sequence[Comparison], words: str) -> Iterator[str]:
@@ -23,9 +22,9 @@ def describe_differences(comparisons: Sequence[Comparison], words: str) -> Itera
         difference = one.difference.difference
         if difference.value is None:
             continue
-        test = describe_test(one) or SMALL
+        test = describe_test(one)
         size = f"{difference.value:+.3f}{describe_range(difference, '+.3f')}"
-        yield f"Difference, {words}: {size}; {test}."
+        yield f"Difference, {words}: {size}{f'; {test}' if test else ''}."
 
 
 def describe_test(comparison: Comparison) -> str:

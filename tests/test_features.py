@@ -167,6 +167,15 @@ def test_fault_44_features_that_are_not_finite_fail_the_slide_by_name(slides, tm
     assert not (tmp_path / "s1.zarr").exists()
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-12])
+def test_features_that_are_all_zero_are_named(slides, tmp_path, caplog, scale):
+    encode = {"encode": lambda patches: scale * colours(patches)}
+    summary = encode_slides(slides, tmp_path, blocks=encode)
+    assert {one.status for one in summary.outcomes} == {"done"}
+    assert "s1.tif: the encoder colours gives only zeros" in caplog.text
+    assert "s2.tif: the encoder colours gives only zeros" in caplog.text
+
+
 def test_one_bad_slide_never_stops_the_others(slides, tmp_path):
     bad = tmp_path / "bad.tif"
     bad.write_bytes(b"no slide")

@@ -108,7 +108,9 @@ def test_the_primary_figure_is_tested_and_corrected_for_all_comparisons(tmp_path
     assert float(ordered[0]["p_holm"]) == pytest.approx(min(1, 2 * lowest))
     assert {row["test_sets"] for row in primary} <= {"3", ""}
     assert all(not row["p_bootstrap"] for row in rows if row["role"] == "exploratory")
-    assert "p-values are two-sided" in report.page.read_text()
+    page = report.page.read_text()
+    assert "p-values are two-sided" in page
+    assert "<th>p (Holm)</th>" in page
 
 
 def test_few_patients_get_intervals_and_no_p_value(finished):
@@ -118,7 +120,10 @@ def test_few_patients_get_intervals_and_no_p_value(finished):
     assert all(not row["p_bootstrap"] and not row["p_corrected_t"] for row in rows)
     assert any(row["low"] for row in rows)
     assert "too few patients" in report.answer
-    assert "no p-values" in report.page.read_text()
+    page = report.page.read_text()
+    assert "too few patients" not in page  # said once, in the notice
+    assert "no p-values" in page
+    assert "p (Holm)" not in page
 
 
 def test_the_page_answers_first_and_loads_nothing(finished):
@@ -126,7 +131,7 @@ def test_the_page_answers_first_and_loads_nothing(finished):
     page = report.page.read_text()
     assert report.study.question in page
     assert page.count("data:image/svg+xml") == 3
-    assert page.index("Difference, strong less weak") < page.index('id="curves"')
+    assert page.index("<p>Difference, strong less weak") < page.index('id="curves"')
     assert "http://" not in page.replace("http://www.w3.org", "")
     for words in ("training noise", "gigaslide study labels", "--weak-labels 6", "by patient"):
         assert words in page

@@ -1,6 +1,7 @@
 """Studies whose folder, features, patients or cells are not as they should be, and what their
 answer says where a target is not reached."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -170,6 +171,18 @@ def test_a_study_shown_again_keeps_the_reasons_of_failures(tmp_path):
     shown = show_study(out, learner_settings={})
     assert shown.exit_status == 2
     assert shown.page.read_text().count("no luck") == CELLS / 2
+
+
+def test_cells_that_did_not_run_are_counted_and_not_listed(tmp_path):
+    out = tmp_path / "out"
+    run(make_cohort(tmp_path), out, size_settings(tmp_path))
+    for cell in sorted((out / "cells").iterdir())[:3]:
+        shutil.rmtree(cell)
+    shown = show_study(out, learner_settings={})
+    assert len(shown.findings.holes) == 3
+    missing = shown.page.read_text().partition('id="missing"')[2].partition("<h2")[0]
+    assert ">3</data> cells did not run yet" in missing
+    assert shown.findings.holes[0].id not in missing
 
 
 def test_counts_are_those_of_the_trainings_that_are_pooled(tmp_path):

@@ -17,6 +17,7 @@ from gigaslide.eval import (
     subtract,
 )
 from gigaslide.eval.statistics.comparison import adjust_for_models
+from gigaslide.study.plots import Curve, draw_curves
 from scipy.stats import ttest_1samp
 from sklearn.metrics import roc_auc_score
 
@@ -180,3 +181,11 @@ def test_comparisons_of_several_models_are_adjusted_figure_by_figure():
     )
     assert [one.differences["froc"].p_holm for one in found] == pytest.approx([0.4, None, 0.6])
     assert [one.differences["slide_auc"].p_value for one in found] == [0.01, 0.03, 0.02]
+
+
+def test_small_numbers_on_an_axis_are_told_apart():
+    x = [0.6, 1.2, 2, 4.8, 43]
+    curve = Curve(x=x, estimates=[Estimate(value=0.5, low=0.4, high=0.6)] * len(x))
+    figure = draw_curves({"one": curve}, title="", xlabel="", ylabel="", is_log=True)
+    written = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert written == ["0.6", "1.2", "2", "5", "43"]

@@ -1,18 +1,21 @@
 """Features of windows: the windows of a slide that hold tissue, and any `Encoder` on them."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
 
 from ...models import Encoder
-from ...storage import SlideError
+from ...storage import SlideError, name_of
 from ...wsi import CellGrid, CellStatus, InputSpec, Slide, StainFit, WindowSpec, tissue_mask
 from ..read_ahead import read_ahead
 from ..score import tissue_cells
 from ..settings import FeatureSettings
 
 __all__ = ["encode_windows", "find_windows", "window_grid"]
+
+logger = logging.getLogger(__name__)
 
 
 def window_grid(slide: Slide, spec: InputSpec, settings: FeatureSettings) -> CellGrid:
@@ -70,6 +73,13 @@ def encode_windows(
             _refuse_nan(found, xy[indices], encoder)
             features[indices] = found
             is_read[indices] = True
+    if is_read.any() and not features.any():
+        logger.warning(
+            "%s: the encoder %s gives only zeros, or values too small for float16, and nothing can "
+            "be learnt from them; check that its weights are trained",
+            name_of(slide.info.path),
+            encoder.card.name,
+        )
     return np.flatnonzero(is_read), features[is_read]
 
 
