@@ -33,16 +33,23 @@ class EarlierOutline:
 
 def read_earlier(lines: Iterable[str]) -> dict[str, EarlierOutline]:
     """Read the outlines of a version's lines, one each, by id; other lines are passed over."""
-    found = {}
+    shapes, rests = [], []
     for line in lines:
         head, geometry, rest = line.partition(GEOMETRY)
         shape, properties, about = rest.partition(PROPERTIES)
-        if not (geometry and properties):
-            continue
-        own = json.loads(about.rstrip().rstrip(",").removesuffix("}"))
+        if geometry and properties:
+            shapes.append(shape)
+            rests.append(head + PROPERTIES + about.rstrip().rstrip(","))
+    # One call for all: a call for each line costs more than its few words.
+    features = json.loads(f"[{','.join(rests)}]")
+    if len(features) != len(shapes):
+        raise ValueError("a line holds more than one outline")
+    found = {}
+    for feature, shape in zip(features, shapes, strict=True):
+        own = feature["properties"]
         origin = own.get("metadata", {}).get("origin", "drawn")
         earlier = EarlierOutline(
-            id=json.loads(head + "}")["id"],
+            id=feature["id"],
             origin=origin if is_outline_origin(origin) else "drawn",
             group=own.get("classification", {}).get("name", ""),
             geometry=shape,
@@ -64,9 +71,13 @@ def with_origins(
     proposals = [n for n, one in enumerate(every) if _is_proposal(known.get(one.id))]
     texts = shapely.to_geojson([every[n].shape for n in proposals]) if proposals else []
     text_of = dict(zip(proposals, texts, strict=True))
-    return [
-        replace(outline, origin=_origin(outline, text_of.get(n, ""), known, accepted=accepted))
+    found = [
+        _origin(outline, text_of.get(n, ""), known, accepted=accepted)
         for n, outline in enumerate(every)
+    ]
+    return [
+        outline if outline.origin == origin else replace(outline, origin=origin)
+        for outline, origin in zip(every, found, strict=True)
     ]
 
 

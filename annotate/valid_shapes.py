@@ -1,16 +1,18 @@
 """Validity of outlines: checked and repaired in a bounded time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from ..storage import AnnotationError, format_count
 from ..wsi import Areas, Outline, polygons_in, repair_outlines
-from .outlines import DrawnOutline, parse_shapes
+from .features import parse_shapes
+from .outlines import DrawnOutline
 
 __all__ = ["is_valid", "parse_features", "repair_shapes"]
 
@@ -46,6 +48,22 @@ def is_valid(shape: Areas) -> bool:
     return apart and all(_is_valid_part(part) for part in parts)
 
 
+def _are_usable(shapes: Sequence[Areas]) -> list[bool]:
+    """Tell of each shape whether it has an area and is valid; small ones all at once."""
+    if not shapes:
+        return []
+    array = np.array(shapes, dtype=object)
+    parts, owners = shapely.get_parts(array, return_index=True)
+    holes = np.zeros(len(shapes), np.int64)
+    np.add.at(holes, owners, shapely.get_num_interior_rings(parts))
+    is_cheap = holes * shapely.get_num_coordinates(array) < COSTLY
+    usable = shapely.area(array) > 0
+    usable[is_cheap] &= shapely.is_valid(array[is_cheap])
+    for number in np.flatnonzero(usable & ~is_cheap).tolist():
+        usable[number] = is_valid(shapes[number])
+    return usable.tolist()
+
+
 def _cost(polygon: Polygon) -> int:
     return len(polygon.interiors) * int(shapely.get_num_coordinates(polygon))
 
@@ -72,9 +90,11 @@ def repair_shapes(
     Raises:
         AnnotationError: an outline crosses itself too often to be repaired in a bounded time.
     """
+    every = list(outlines)
+    usable = _are_usable([outline.shape for outline in every])
     kept, notes = [], []
-    for number, outline in enumerate(outlines, 1):
-        if outline.shape.area > 0 and is_valid(outline.shape):
+    for number, (outline, is_usable) in enumerate(zip(every, usable, strict=True), 1):
+        if is_usable:
             kept.append(outline)
             continue
         called = outline.name or f"outline {number}"

@@ -53,8 +53,7 @@ class FastScorer:
         is_likely = ~(first.probability <= self.settings.exact_above)  # NaN too: it may succeed now
         if has_neighbours:
             is_likely = _with_neighbours(seen, is_likely, self.status.shape)
-        is_sure = first.probability > self.settings.exact_below
-        at = (is_likely & ~is_sure)[: len(cells)]
+        at = is_likely[: len(cells)]
         if at.any():
             _put(scores, at, self._score(cells[at], orientations=self.settings.orientations))
         return scores

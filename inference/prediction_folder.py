@@ -66,9 +66,9 @@ FACTS = ("mode", "runtime", "runtime_difference", "localise", "attention")
 their largest difference from Keras that was measured on load; of features, `Localise` and why
 attention is not to be trusted."""
 UNUSED_SETTINGS = {
-    "exact": ("mode", "first_pass", "exact_above", "exact_below"),
+    "exact": ("mode", "first_pass", "exact_above"),
     "fast": (),
-    "fastest": ("exact_above", "exact_below", "orientations"),
+    "fastest": ("exact_above", "orientations"),
 }
 """By mode; heatmaps of the time before there were modes are exact."""
 

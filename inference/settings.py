@@ -32,8 +32,8 @@ class PredictSettings(WindowSettings):
 
     mode: Mode = "exact"
     """Way to score cells. exact: each in all its orientations, as in Liu et al.; the reference of
-    both others. fast: a quick first pass over all cells, then exactly those that it leaves in
-    doubt. fastest: the first pass only."""
+    both others. fast: a quick first pass over all cells, then exactly those that may be tumour.
+    fastest: the first pass only."""
     first_pass: FirstPass = "dense"
     """First pass of fast and fastest. dense: the network runs once over large tiles, in one
     orientation. one-orientation: each cell's window in one orientation. coarse: one window for
@@ -42,9 +42,6 @@ class PredictSettings(WindowSettings):
     exact_above: float = Field(default=0.4, ge=0, le=1)
     """Probability in the first pass above which fast scores a cell exactly. After a first pass that
     is not dense, also the 8 neighbours of such a cell."""
-    exact_below: float = Field(default=0.95, ge=0, le=1)
-    """Probability in the first pass above which fast takes a cell for tumour and no longer scores
-    it exactly; 1 scores all above exact-above."""
     stride_px: int | None = Field(default=None, ge=1)
     """Side of a heatmap cell (px at the model's µm/px). Default: the centre square of the model's
     training patches."""
@@ -79,15 +76,6 @@ class PredictSettings(WindowSettings):
     """Probability above which a cell becomes a detection."""
     splits: tuple[Literal["train", "validation", "test"], ...] = ("test",)
     """Split to predict. Repeatable. In a cohort without splits, all slides."""
-
-    @model_validator(mode="after")
-    def _band(self) -> Self:
-        if self.exact_below < self.exact_above:
-            raise ValueError(
-                f"exact-below is {self.exact_below:g}, less than the {self.exact_above:g} of "
-                "exact-above; fast scores exactly what lies between them"
-            )
-        return self
 
     @model_validator(mode="after")
     def _maps_only(self) -> Self:

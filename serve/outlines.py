@@ -145,20 +145,21 @@ def _parent(request: Request) -> int:
     return int(text)
 
 
+@paused_garbage_collection()
 def _save(
     workspace: Workspace, slide: CohortSlide, versions: SlideVersions, parent: int, body: bytes
 ) -> Saved:
     asked = read_model(SaveRequest, body)
-    deal = workspace.deal
     facts = SaveFacts(
         annotator=workspace.annotator or asked.annotator,
         accepted=asked.accepted,
         blind=asked.blind or draws_blind(workspace, slide),
-        mode=asked.mode or deal.mode_of(slide.id),
+        mode=asked.mode or workspace.deal.mode_of(slide.id),
         made_by=MADE_BY,
     )
-    with refusals(slide, versions), paused_garbage_collection():
+    with refusals(slide, versions):
         outlines, notes = parse_features(asked.outlines, slide.id)
+        asked.outlines.clear()
         with workspace.borrow(slide) as held:
             identity = held.identity
         info = versions.save(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
@@ -118,8 +119,10 @@ def _stamp(path: Location) -> Hashable:
     if not isinstance(path, Path):
         return None
     try:
-        files = [path, *(path / name for name in ZARR_METADATA)] if path.is_dir() else [path]
-        found = [one.stat() for one in files if one.exists()]
+        found = [path.stat()]  # of each tile, so one call for most
+        if stat.S_ISDIR(found[0].st_mode):
+            files = [path / name for name in ZARR_METADATA]
+            found += [one.stat() for one in files if one.exists()]
     except OSError:
         return None
-    return tuple((one.st_size, one.st_mtime_ns, one.st_ino) for one in found) or None
+    return tuple((one.st_size, one.st_mtime_ns, one.st_ino) for one in found)

@@ -21,7 +21,7 @@ from .schema import (
     SlideList,
     SlideRow,
 )
-from .tiles import TileGrid, encode_jpeg, read_thumbnail, read_tile
+from .tiles import TileGrid, encode_jpeg, read_jpeg_tile, read_thumbnail
 from .workspace import Workspace, whole_number
 
 __all__ = ["SLIDE_OPERATIONS"]
@@ -98,13 +98,14 @@ def _geometry(workspace: Workspace, slide: CohortSlide) -> Geometry:
     newest, blind = newest_shown(workspace, slide), draws_blind(workspace, slide)
     with workspace.borrow(slide) as held:
         info, bounds = held.slide.info, held.slide.info.bounds
+        grid = TileGrid.of_slide(held.slide)
         return Geometry(
             id=slide.id,
             width=info.width,
             height=info.height,
             mpp=held.identity.mpp or None,
-            tile_px=TileGrid(width=1, height=1).tile_px,
-            resolutions=list(TileGrid(width=info.width, height=info.height).resolutions),
+            tile_px=grid.tile_px,
+            resolutions=list(grid.resolutions),
             v=held.version,
             bounds=None if bounds is None else (bounds.x, bounds.y, bounds.width, bounds.height),
             background=info.background,
@@ -139,13 +140,12 @@ def _tile(
     """JPEG of a tile, and why parts of it are hatched."""
     with workspace.borrow(slide) as held:
         _refuse_old(known, held.version)
-        grid = TileGrid(width=held.slide.info.width, height=held.slide.info.height)
+        grid = TileGrid.of_slide(held.slide)
         region = grid.region(*place)
         if region is None:
             raise Problem(404, "the slide has no such tile")
-        resolution = grid.resolutions[place[0]]
-        pixels, lost = read_tile(held.slide, region, resolution)
-    return encode_jpeg(pixels, full_colour=resolution == 1), _header(lost, slide)
+        content, lost = read_jpeg_tile(held.slide, region, grid.resolutions[place[0]])
+    return content, _header(lost, slide)
 
 
 def _header(words: str, slide: CohortSlide) -> str:

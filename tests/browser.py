@@ -13,6 +13,7 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,19 @@ class Tab:
             self.mouse("Moved", x, y, buttons=1)
         if release:
             self.mouse("Released", *points[-1])
+
+    def touch(self, *fingers: Sequence[tuple[float, float]]) -> None:
+        """Put fingers down, each at the first of its places, move them over the others, and lift
+        them; all have as many places."""
+        for number, places in enumerate(zip(*fingers, strict=True)):
+            kind = "touchMove" if number else "touchStart"
+            points = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(places)]
+            if not number:
+                for k in range(1, len(points)):
+                    self.ask("Input.dispatchTouchEvent", type=kind, touchPoints=points[:k])
+            self.ask("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+            self.run("new Promise((done) => requestAnimationFrame(() => done()))")  # one a frame
+        self.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def go_offline(self, offline: bool = True) -> None:
         self.ask(

@@ -282,3 +282,30 @@ def test_ten_thousand_outlines_are_saved_whole(versions):
     )
     assert info.outlines == 10_000
     assert area(versions, 1) == pytest.approx(sum(shape.area for shape in shapes), rel=1e-4)
+
+
+def test_shapes_of_one_request_stay_with_their_outlines():
+    square, holed = box(10, 20, 40, 90), box(0, 0, 90, 60) - box(10, 10, 20, 40) - box(30, 5, 50, 9)
+    parts = [mapping(box(100, 0, 130, 10)), mapping(box(200, 0, 210, 40))]
+    several = {"type": "GeometryCollection", "geometries": parts}
+    line = {"type": "Polygon", "coordinates": [[[0, 0], [9, 9], [0.001, 0.002]]]}
+    deep = {"type": "Polygon", "coordinates": [[[1, 2, 7], [5, 2, 7], [5, 9, 7]], [[1, 2]]]}
+    shapes = [mapping(square), line, mapping(holed), several, deep]
+    names = ["square", "line", "holed", "several", "deep"]
+    features = [
+        {"type": "Feature", "geometry": shape, "properties": {"name": name}}
+        for shape, name in zip(shapes, names, strict=True)
+    ]
+    outlines, notes = parse_features(features, "s")
+    wanted = {
+        "square": square,
+        "holed": holed,
+        "several": box(100, 0, 130, 10) | box(200, 0, 210, 40),
+        "deep": Polygon([(1, 2), (5, 2), (5, 9)]),
+    }
+    assert [one.name for one in outlines] == list(wanted)
+    assert all(one.shape.equals(wanted[one.name]) for one in outlines)
+    assert notes == ["outline 2 (line) encloses no area and is left out"]
+    features[3]["geometry"] = mapping(box(0, 0, 5, 2e8))
+    with pytest.raises(AnnotationError, match=r"several.* on no slide"):
+        parse_features(features, "s")

@@ -17,14 +17,14 @@ class SlowReader:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go, self.read = threading.Event(), 0
-        real = slide_routes.read_tile
+        real = slide_routes.read_jpeg_tile
 
-        def read_tile(*arguments):
+        def read_jpeg_tile(*arguments):
             self.read += 1
             assert self.go.wait(60)
             return real(*arguments)
 
-        monkeypatch.setattr(slide_routes, "read_tile", read_tile)
+        monkeypatch.setattr(slide_routes, "read_jpeg_tile", read_jpeg_tile)
 
 
 @pytest.fixture

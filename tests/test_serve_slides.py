@@ -1,11 +1,14 @@
 """The server shows slides, heatmaps and detections; every picture lies where it belongs."""
 
 import io
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 import pytest
-from conftest import tile_place
+import tifffile
+from conftest import tile_place, wave_slide, write_tiff
+from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.serve.tiles import TileGrid, encode_jpeg
 from gigaslide.wsi import Detections, Region, open_slide
 from PIL import Image
@@ -15,6 +18,7 @@ from serving import (
     ORIGIN,
     STRIDE,
     WIDTH,
+    Served,
     feature,
     heatmap_of,
     make_slide,
@@ -184,6 +188,67 @@ def test_unreadable_parts_are_hatched_and_the_rest_is_shown(tmp_path):
         assert np.abs(top - true).mean() < 4
         assert bottom[:, :128].std() > 40
         assert served.ask("/api/slides/a").plain["unreadable"] == [[512, 256, 256, 256]]
+
+
+JPEG_WIDTH, JPEG_HEIGHT, JPEG_SIDE = 2000, 1500, 240
+
+
+@pytest.fixture
+def stored(tmp_path) -> Iterator[Served]:
+    """A slide of JPEG tiles of 240 px, as Aperio's are, with a level of a quarter."""
+    sizes = ((JPEG_WIDTH // 4, JPEG_HEIGHT // 4),)
+    pixels = wave_slide(JPEG_WIDTH, JPEG_HEIGHT)
+    rows, columns = np.mgrid[:JPEG_HEIGHT, :JPEG_WIDTH]
+    pixels[(rows % 20 < 10) & (columns % 16 < 8)] //= 2  # so that a px more or less shows
+    path = tmp_path / "jpeg.tif"
+    write_tiff(path, pixels, level_sizes=sizes, tile_px=JPEG_SIDE, jpeg=True)
+    cohort = Cohort(slides=(CohortSlide(id="a", path=path),))
+    yield from serve(make_workspace(tmp_path, cohort=cohort), tmp_path)
+
+
+def read_square(served: Served, place: tuple[int, int], resolution: int) -> np.ndarray:
+    """Pixels of a tile, (x, y) in the page's grid, as the reader gives them."""
+    side = JPEG_SIDE * resolution
+    region = Region(x=place[0] * side, y=place[1] * side, width=side, height=side)
+    with open_slide(served.workspace.slides["a"].path) as slide:
+        return slide.read_region(region, mpp=slide.info.mpp * resolution)
+
+
+def test_a_jpeg_that_the_file_stores_is_passed_on_as_it_is(stored):
+    geometry = stored.ask("/api/slides/a").plain
+    assert (geometry["tile_px"], geometry["resolutions"]) == (JPEG_SIDE, [16, 8, 4, 2, 1])
+    for z, resolution, place in ((4, 1, (3, 5)), (4, 1, (7, 0)), (2, 4, (1, 0))):
+        content = stored.ask(f"/api/slides/a/tiles/{z}/{place[0]}/{place[1]}.jpg").content
+        assert (picture(content) == read_square(stored, place, resolution)).all()
+    # At the edge, what lies outside the slide is background, not the file's padding.
+    edge = picture(stored.ask("/api/slides/a/tiles/4/8/6.jpg").content)
+    true = read_square(stored, (8, 6), 1)
+    assert np.abs(edge.astype(int) - true).mean() < 6
+    assert (true[-1, -1] == 255).all()
+
+
+def test_tiles_between_levels_are_halved_in_their_place(stored):
+    content = stored.ask("/api/slides/a/tiles/3/2/1.jpg").content
+    true = read_square(stored, (2, 1), 2).astype(int)
+    shown = picture(content).astype(int)
+    assert shown.shape == true.shape
+    assert np.abs(shown - true).mean() < 5
+    assert np.abs(shown[:, :-1] - true[:, 1:]).mean() > 8  # a px off would be seen
+
+
+def test_a_stored_jpeg_that_is_damaged_is_hatched(stored):
+    path = stored.workspace.slides["a"].path
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        tile = 1 * 9 + 2  # row 1, column 2
+        middle, length = page.dataoffsets[tile] + page.databytecounts[tile] // 2, 40
+    with path.open("r+b") as file:
+        file.seek(middle)
+        file.write(b"\xff\xd9" * length)
+    for place in ("4/2/1", "3/1/0"):
+        answer = stored.ask(f"/api/slides/a/tiles/{place}.jpg")
+        assert answer.headers["x-unreadable"]
+        assert answer.headers["cache-control"] == "no-store"
 
 
 def test_v6_a_replaced_slide_answers_410_to_tiles_of_the_old_one(served):

@@ -483,6 +483,42 @@ def test_a_blind_annotator_sees_the_own_outlines_again(browser, viewed, tmp_path
 
 
 @pytest.mark.slow
+def test_a_finger_draws_and_two_fingers_move_and_zoom(page, page_server):
+    page.show("a", **VIEW)
+    page.tab.press("p")
+    for corner in (*CORNERS, CORNERS[0]):
+        page.tab.touch([page.px(*corner)])
+    page.wait_for_count(1)
+    page.tab.press("f")
+    page.tab.touch(
+        [page.px(*corner) for corner in [(350, 700), (450, 700), (450, 800), (350, 790)]]
+    )
+    page.wait_for_count(2)
+    page.tab.press("b")
+    page.tab.touch([page.px(x, 760) for x in range(500, 800, 20)])
+    page.wait_for_count(3)
+    for key in "bf":  # what the first finger began is no stroke
+        page.tab.press(key)
+        x, y, resolution, _ = page.place()
+        thumb, finger = page.px(x - 60, y), page.px(x + 60, y + 30)
+        steps = range(0, 100, 10)
+        page.tab.touch(
+            [(thumb[0] - step, thumb[1] + step) for step in steps],
+            [(finger[0] + step, finger[1] + step) for step in steps],
+        )
+        page.settle()
+        assert page.place()[2] < 0.8 * resolution
+        assert page.place()[1] < y - 10
+    page.save(1)
+    shapes = page_server.shapes()
+    assert len(shapes) == 3
+    assert shapes[0].symmetric_difference(Polygon(CORNERS)).area < 0.05 * Polygon(CORNERS).area
+    left, top, right, bottom = shapes[2].bounds
+    assert right - left > 280 > bottom - top
+    assert page.tab.complaints() == []
+
+
+@pytest.mark.slow
 def test_v8_ten_thousand_outlines_are_shown_soon_and_counted(page, page_server):
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     places = np.stack(np.meshgrid(np.arange(100) * 15 + 8, np.arange(100) * 11 + 8), -1)

@@ -124,6 +124,17 @@ class SlideTiles:
         places = product((level,), rows, columns)
         return [self.unreadable[place] for place in places if place in self.unreadable]
 
+    def tile_jpeg(self, level: int, row: int, column: int) -> bytes | None:
+        """Return a tile as the file stores it, a JPEG, unless it is in another codec or its bytes
+        cannot be read. It may be damaged."""
+        read = getattr(self._reader, "tile_jpeg", None)
+        if read is None or (level, row, column) in self.unreadable:
+            return None
+        try:
+            return read(level, row, column)
+        except (UnreadableRegionError, OSError):  # whoever decodes the tile tries again, and tells
+            return None
+
     def _fetch_cached(self, level: int, row: int, column: int) -> np.ndarray | None:
         key = self._name, level, row, column
         with suppress(KeyError):

@@ -242,7 +242,6 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "mode",
             "first_pass",
             "exact_above",
-            "exact_below",
             "stride_px",
             "orientations",
             "batch_size",

@@ -7,9 +7,9 @@ import {fromMap} from './map.js';
 
 const [SMALLEST_PX, LARGEST_PX] = [3, 200]; // radius on the screen
 
-/** Tell whether an event is of the first button, or of a move, without keys. */
+/** Tell whether an event is of the first button or finger, or of a move, without keys. */
 export const withoutKeys = ({originalEvent: event}) =>
-  event.button < 1 && !event.altKey && !event.ctrlKey && !event.metaKey && !event.shiftKey;
+  event.button < 1 && event.isPrimary !== false && !event.altKey && !event.ctrlKey && !event.metaKey && !event.shiftKey;
 
 export class Brush {
   constructor(tools) {

@@ -35,14 +35,17 @@ export class Tools {
     this.sketches = new VectorSource();
     this.map.addLayer(new VectorLayer({source: this.sketches, zIndex: 6, updateWhileInteracting: true}));
     this.brush = new Brush(this);
-    this.above = new DragPan({condition: ({originalEvent: {button}}) => this.space || button === 1});
+    this.above = new DragPan({
+      condition: ({originalEvent: {button, isPrimary}}) => this.space || button === 1 || !isPrimary,
+    });
     this.map.addInteraction(this.above);
     this.map.on('click', (event) => this.click(event));
     const pane = this.map.getViewport();
     pane.addEventListener('contextmenu', (event) => {
       event.preventDefault();
-      this.escape();
+      if (event.pointerType !== 'touch') this.escape(); // a finger that rests is no right button
     });
+    pane.addEventListener('pointerdown', ({isPrimary}) => isPrimary || this.dropStroke());
     pane.addEventListener('pointerleave', () => this.brush.hide());
   }
 
@@ -199,6 +202,12 @@ export class Tools {
     });
     this.modify = modify;
     this.hold(modify);
+  }
+
+  /** A second finger moves and zooms the slide: what the first one began is no stroke. */
+  dropStroke() {
+    this.brush.abort();
+    if (DRAWN[this.name] || this.name === 'split') this.draw?.abortDrawing();
   }
 
   /** While Space is held a drag moves the slide, whatever the tool. */

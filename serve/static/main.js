@@ -114,6 +114,13 @@ function goToRegion() {
   wantedRegion = null;
 }
 
+/** The reason of a region, or why there is none, is to be seen. */
+async function goToNext() {
+  showPanel('next');
+  await next.next();
+  if (!open && next.problem) toast(next.problem);
+}
+
 function markRegion(region, outcome) {
   if (outcome !== 'accepted' || open?.id !== region.slide || !open.commands) return;
   const state = list.slides.find(({id}) => id === region.slide)?.state;
@@ -126,7 +133,7 @@ const MOVES = {ArrowLeft: [-0.2, 0], ArrowRight: [0.2, 0], ArrowUp: [0, -0.2], A
 const GLOBAL = {
   help: showHelp,
   list: () => { location.hash = '/'; },
-  next: () => next.next(),
+  next: goToNext,
   'region-fine': () => next.settle('accepted'),
   'region-skip': () => next.settle('skipped'),
 };

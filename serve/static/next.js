@@ -47,7 +47,9 @@ export class NextRegions {
     const left = this.regions.findIndex((_, k) => k > this.at && !this.done.has(k));
     const to = left >= 0 ? left : this.regions.findIndex((_, k) => !this.done.has(k));
     if (to < 0) {
-      this.problem ||= this.regions.length ? 'All regions of this list are done; load a new list.' : '';
+      this.problem ||= this.regions.length
+        ? 'All regions of this list are done; load a new list.'
+        : 'There is no such region: no slide has a heatmap, or somebody looked at all of them.';
       return this.show();
     }
     this.go(to);

@@ -111,7 +111,7 @@ export class OpenSlide {
     const found = await loadVersion(this.id, undefined, this.signal);
     if (this.geometry.blind) {
       this.saving.facts.blind = true;
-      this.panels.showMode(true);
+      this.panels.showMode();
       return found;
     }
     if (this.geometry.mode !== 'scratch') return found;

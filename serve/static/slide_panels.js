@@ -16,6 +16,7 @@ const MODES = {
   corrected: ['Correct the proposal', 'The model’s outlines are shown; correct what is wrong, then accept.'],
   blind: ['Blind', 'Drawn without sight of other outlines, to measure agreement.'],
 };
+const MAKES_OUTLINES = ['polygon', 'freehand', 'trace', 'brush'];
 
 export class SlidePanels {
   constructor(slide) {
@@ -80,7 +81,7 @@ export class SlidePanels {
     const {unreadable = 0, failed = 0} = about.counts ?? {};
     const bad = unreadable + failed;
     byId('heatmap-note').textContent = `Score ${Number(about.score).toFixed(2)}${about.model ? ` · model ${about.model.slice(0, 8)}` : ''}`
-      + (bad ? ` · ${bad} cells could not be read (hatched)` : '');
+      + (bad ? ` · ${bad} cell${bad === 1 ? '' : 's'} could not be read (hatched)` : '');
     const ramp = Array.from({length: 5}, (_, k) => rgb(colourOf(k / 4)));
     byId('ramp').style.background = `linear-gradient(to right, ${ramp.join(', ')})`;
     byId('heatmap-on').checked = true;
@@ -113,10 +114,12 @@ export class SlidePanels {
     this.onplace?.(place);
   }
 
-  showMode(blind = false) {
-    const {mode} = this.slide.geometry;
-    const [text, title] = MODES[blind ? 'blind' : mode] ?? ['', ''];
-    Object.assign(byId('mode'), {textContent: text, title, hidden: !text || this.readOnly});
+  showMode() {
+    const {geometry, saving, outlines} = this.slide;
+    const mode = saving.facts.blind ? 'blind' : geometry.mode;
+    const [text, title] = MODES[mode] ?? ['', ''];
+    const nothing = mode === 'corrected' && outlines.features.every((one) => originOf(one) === 'drawn');
+    Object.assign(byId('mode'), {textContent: text, title, hidden: !text || nothing || this.readOnly});
   }
 
   outlinesChanged() {
@@ -126,6 +129,7 @@ export class SlidePanels {
     this.countClasses();
     this.showSelection();
     this.showState();
+    this.showMode();
   }
 
   showHidden(count) {
@@ -175,6 +179,7 @@ export class SlidePanels {
       }, '×'))));
     this.slide.layer.refresh();
     this.countClasses();
+    showClassOfNext(classes);
   }
 
   countClasses() {
@@ -225,6 +230,13 @@ export function showTool(tools, name) {
   for (const one of Object.keys(tools)) {
     byId(`tool-${one}`).setAttribute('aria-pressed', String(one === name));
   }
-  byId('hint').textContent = name === 'select' ? '' : tools[name][1];
   byId('hint').hidden = name === 'select';
+  byId('hint-words').textContent = name === 'select' ? '' : tools[name][1];
+  byId('hint-class').hidden = !MAKES_OUTLINES.includes(name);
+}
+
+/** The class that the next outline gets, beside the words on the tool. */
+function showClassOfNext(classes) {
+  byId('hint-class').textContent = classes.active;
+  byId('hint-class').style.color = rgb(classes.colourOf(classes.active));
 }

@@ -82,6 +82,9 @@ class TiffLevel:
     """(tiles,) int64 each, row by row; a count of 0 marks a tile that was never written."""
     columns: int
     decode: Decode
+    jpeg_head: bytes | None = None
+    """Bytes that make a stored tile a JPEG of its own, in place of its first two; empty where it is
+    one. None: the tiles are in another codec."""
 
 
 class TiffReader:
@@ -100,22 +103,39 @@ class TiffReader:
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
         stored = self.levels[level]
         index = row * stored.columns + column
+        try:
+            content = self._read_stored(stored, index)
+            return stored.decode(content, index) if content else None
+        except UnreadableRegionError:
+            raise
+        except Exception as error:  # a dozen decoders, each with its own errors
+            raise UnreadableRegionError(str(error) or repr(error)) from error
+
+    def tile_jpeg(self, level: int, row: int, column: int) -> bytes | None:
+        """Return a tile as the file stores it, as a JPEG of its own; None if it is none.
+
+        Raises:
+            UnreadableRegionError, OSError: its bytes cannot be read.
+        """
+        stored = self.levels[level]
+        if stored.jpeg_head is None:
+            return None
+        content = self._read_stored(stored, row * stored.columns + column)
+        return stored.jpeg_head + content[2:] if content and stored.jpeg_head else content
+
+    def _read_stored(self, stored: TiffLevel, index: int) -> bytes | None:
+        """Read the bytes of a tile; None if it was never written."""
         length = int(stored.counts[index])
         if not length:
             return None
         if length > LARGEST_TILE_BYTES:
             raise UnreadableRegionError(f"its TIFF directory states {length} bytes")
-        try:
-            content = self._read(int(stored.offsets[index]), length)
-            if len(content) < length:
-                raise UnreadableRegionError(
-                    f"the file ends {length - len(content)} bytes before the tile does"
-                )
-            return stored.decode(content, index)
-        except UnreadableRegionError:
-            raise
-        except Exception as error:  # a dozen decoders, each with its own errors
-            raise UnreadableRegionError(str(error) or repr(error)) from error
+        content = self._read(int(stored.offsets[index]), length)
+        if len(content) < length:
+            raise UnreadableRegionError(
+                f"the file ends {length - len(content)} bytes before the tile does"
+            )
+        return content
 
     def _read(self, offset: int, length: int) -> bytes:
         start = time.perf_counter()
@@ -175,19 +195,29 @@ def read_tiff_level(page: tifffile.TiffPage, *, strict: bool = True) -> TiffLeve
     offsets, counts = np.array(page.dataoffsets, np.int64), np.array(page.databytecounts, np.int64)
     if not len(offsets) == len(counts) == rows * columns:
         return None
+    head = _jpeg_head(page)
     return TiffLevel(
-        offsets=offsets, counts=counts, columns=columns, decode=_decoder(page, strict=strict)
+        offsets=offsets,
+        counts=counts,
+        columns=columns,
+        decode=_decoder(page, head, strict=strict),
+        jpeg_head=head,
     )
 
 
-def _decoder(page: tifffile.TiffPage, *, strict: bool) -> Decode:
+def _jpeg_head(page: tifffile.TiffPage) -> bytes | None:
+    """Return the `jpeg_head` of a page's tiles."""
+    if page.compression != JPEG:
+        return None
     tables = page.jpegtables
-    if page.compression == JPEG:
-        marker = RGB_MARKER if page.photometric == 2 else b""
-        head = b"\xff\xd8" + marker + (tables[2:-2] if tables else b"")
-        return _jpeg_decoder(
-            head if len(head) > 2 else b"", (page.tilelength, page.tilewidth, 3), strict=strict
-        )
+    marker = RGB_MARKER if page.photometric == 2 else b""
+    head = b"\xff\xd8" + marker + (tables[2:-2] if tables else b"")
+    return head if len(head) > 2 else b""
+
+
+def _decoder(page: tifffile.TiffPage, jpeg_head: bytes | None, *, strict: bool) -> Decode:
+    if jpeg_head is not None:
+        return _jpeg_decoder(jpeg_head, (page.tilelength, page.tilewidth, 3), strict=strict)
     decode: Any = page.decode
     is_jpeg2000 = page.compression in JPEG2000
 
