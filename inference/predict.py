@@ -126,16 +126,15 @@ def end_predictions(out: Path, summary: BatchSummary, ensemble: Ensemble) -> Non
 
 
 def _fit_settings(settings: PredictSettings, ensemble: Ensemble) -> PredictSettings:
-    """Refuse a mode that does not suit the network; fill in the stride of its activation map."""
+    """Refuse XLA on another runtime than Keras, and a mode that does not suit the network;
+    fill in the stride of its activation map."""
+    choice = RuntimeChoice(runtime=settings.runtime, precision=settings.precision, xla=settings.xla)
     if ensemble.task == "regions":
         check_regions(ensemble, settings)
         return settings
     if settings.is_cam and settings.stride_px is None:
         settings = settings.model_copy(update={"stride_px": find_cam_stride(ensemble)})
     if settings.needs_dense:
-        choice = RuntimeChoice(
-            runtime=settings.runtime, precision=settings.precision, xla=settings.xla
-        )
         stride_px = settings.stride_px or ensemble.input_spec.centre_px
         check_dense(ensemble, stride_px, choice, is_cam=settings.is_cam)
     return settings

@@ -15,7 +15,7 @@ from gigaslide.batch.blocks import Task
 from gigaslide.batch.task import TaskTerms
 from gigaslide.batch.thread_executor import ThreadExecutor
 from gigaslide.models.runtimes.apart import _run
-from gigaslide.models.runtimes.tiles import _Side
+from gigaslide.models.runtimes.tiles import _Compiled
 from sums import Column, Sums
 
 TILE = np.zeros((1, 8, 8, 3), np.uint8)
@@ -74,13 +74,15 @@ class Compiled:
 
 
 def test_an_interrupted_tile_gives_its_request_back_and_a_lost_one_is_made_again():
-    side = _Side(compiled=(compiled := Compiled()), free=threading.Semaphore(1), is_small=True)
+    network = _Compiled(
+        compiled=(compiled := Compiled()), free=threading.Semaphore(1), is_small=True
+    )
     with pytest.raises(KeyboardInterrupt):
-        side.compute([TILE])
-    assert (len(side.requests), compiled.made) == (1, 1)
-    side.requests.clear()  # as if an interruption came before the tile began
-    assert side.compute([TILE]).max() == 1
-    assert (len(side.requests), compiled.made) == (1, 2)
+        network.compute([TILE])
+    assert (len(network.requests), compiled.made) == (1, 1)
+    network.requests.clear()  # as if an interruption came before the tile began
+    assert network.compute([TILE]).max() == 1
+    assert (len(network.requests), compiled.made) == (1, 2)
 
 
 @dataclass(frozen=True)

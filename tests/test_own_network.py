@@ -29,7 +29,7 @@ from gigaslide.wsi import Heatmap, InputSpec
 SPEC = InputSpec(patch_px=75, centre_px=32, mpps=(0.5,))
 TWO_SCALES = SPEC.model_copy(update={"mpps": (0.5, 1.0)})
 PATCHES = np.random.default_rng(0).integers(0, 256, (3, *SPEC.shape), dtype=np.uint8)
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "training.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "networks.md"
 EXAMPLE = "my_network:build"
 NETWORKS = """
 import keras

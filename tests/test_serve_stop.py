@@ -10,18 +10,38 @@ import sys
 from pathlib import Path
 
 import pytest
-import uvicorn
-from gigaslide.serve import (
-    Listener,
-    ServerSettings,
-    end_on_sigterm,
-    link_page,
-    open_browser,
-    run_server,
-    server_file,
-)
+from gigaslide.serve import link_page, open_browser, server_file
 from serving import make_slide, wait_until
 
+ENDING = """
+import signal, sys
+import uvicorn
+from pathlib import Path
+from gigaslide.serve import Listener, ServerSettings, end_on_sigterm, run_server
+
+moment, loop_factory = sys.argv[1], uvicorn.Config.get_loop_factory
+
+def interrupt(now):
+    if now == moment:
+        signal.raise_signal(signal.SIGTERM)
+
+def make_loop(config):
+    interrupt("loop")
+    return loop_factory(config)
+
+async def app(scope, receive, send):
+    for name in ("startup", "shutdown"):
+        await receive()
+        print(name, end=" ")
+        interrupt(name)
+        await send({"type": f"lifespan.{name}.complete"})
+
+uvicorn.Config.get_loop_factory = make_loop
+listener = Listener.open(ServerSettings(socket=Path(sys.argv[2])))
+with end_on_sigterm():
+    run_server(app, listener)
+"""
+"""A server that gets a signal while its loop is made or while it starts."""
 URL = "http://127.0.0.1:1/?token=abc&x=1"
 
 
@@ -62,29 +82,16 @@ def test_the_browser_gets_a_private_page_instead_of_the_token(monkeypatch):
 
 
 @pytest.mark.parametrize("moment", ["loop", "startup"])
-def test_a_signal_at_any_moment_lets_the_server_end_in_order(tmp_path, monkeypatch, moment):
-    told, loop_factory = [], uvicorn.Config.get_loop_factory
-
-    def interrupted(config):
-        if moment == "loop":
-            signal.raise_signal(signal.SIGTERM)
-        return loop_factory(config)
-
-    async def app(scope, receive, send):
-        assert scope["type"] == "lifespan"
-        for name in ("startup", "shutdown"):
-            await receive()
-            told.append(name)
-            if name == moment:
-                signal.raise_signal(signal.SIGTERM)
-            await send({"type": f"lifespan.{name}.complete"})
-
-    monkeypatch.setattr(uvicorn.Config, "get_loop_factory", interrupted)
-    listener = Listener.open(ServerSettings(socket=tmp_path / "socket"))
-    with pytest.raises(SystemExit) as end, end_on_sigterm():
-        run_server(app, listener)
-    assert (end.value.code, told) == (143, ["startup", "shutdown"])
-    assert not (tmp_path / "socket").exists()
+def test_a_signal_at_any_moment_lets_the_server_end_in_order(tmp_path, moment):
+    socket = tmp_path / "socket"
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDING, moment, str(socket)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "startup shutdown ", "")
+    assert not socket.exists()
 
 
 @pytest.mark.slow

@@ -338,7 +338,7 @@ def test_a_probe_fits_the_classifier_and_leaves_the_towers(tiny, store, tmp_path
     assert np.allclose(load_predictor(tmp_path / "probe")(patches).sum(axis=1), 1, atol=1e-5)
     longer = probe.model_copy(update={"examples": 160})
     assert train(store, tmp_path / "probe", longer).best.examples == 160
-    with pytest.raises(ValueError, match="initial_weights"):
+    with pytest.raises(ValueError, match="--initial-weights"):
         TrainSettings(recipe="probe")
 
 

@@ -78,7 +78,7 @@ Task = Annotated[
     Literal["patches", "regions", "slides"],
     Parameter(
         group="Training",
-        help="What the network learns. patches: windows as a whole; regions: every px, from "
+        help="What it learns. patches: windows as a whole; regions: every px, from "
         "outlines on a few slides; slides: windows, from one label for each slide. regions and "
         "slides read straight from the slides.",
     ),
