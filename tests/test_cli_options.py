@@ -250,6 +250,7 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
     assert "Exit status: 0" in done.stdout
 
 
+@pytest.mark.slow
 def test_help_of_a_command_imports_neither_a_network_library_nor_plots_nor_statistics():
     code = (
         "import sys; from gigaslide.cli import main\n"

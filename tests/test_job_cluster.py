@@ -50,6 +50,7 @@ def _short_pauses(monkeypatch):
     monkeypatch.setattr(dask_executor, "RESUBMIT_S", 0.5)
 
 
+@pytest.mark.slow
 def test_a_refused_job_is_submitted_again(tmp_path, queue_that_refuses, monkeypatch):
     calls, warnings = queue_that_refuses(1), []
     # caplog hears nothing: Dask silences the handlers that it finds.
@@ -69,6 +70,7 @@ def test_a_refused_job_is_submitted_again(tmp_path, queue_that_refuses, monkeypa
     assert "--nworkers" not in script
 
 
+@pytest.mark.slow
 def test_a_queue_that_accepts_no_job_ends_the_run_with_its_reason(tmp_path, queue_that_refuses):
     calls = queue_that_refuses(100)
     with pytest.raises(ClusterError, match=rf"slurm.*{REASON}.*--queue.*--account"):

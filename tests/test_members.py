@@ -58,6 +58,7 @@ def are_equal(folder: Path, other: Path) -> bool:
     return all(map(np.array_equal, *pair))
 
 
+@pytest.mark.slow
 def test_a_run_trains_predicts_and_evaluates_an_ensemble(run, capsys):
     out, command, status = run
     assert status == 0

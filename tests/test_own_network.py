@@ -182,6 +182,7 @@ def test_names_are_checked_before_anything_runs():
     assert RunSettings(train=TrainSettings(architecture="Xception")).predict.architecture == ""
 
 
+@pytest.mark.slow
 def test_the_example_trains_continues_and_predicts(folder, capsys):
     rows = ["slide,annotation,label,patient,split,mpp"]
     for number, split in enumerate(("train", "validation")):

@@ -297,6 +297,7 @@ def test_fault_26_a_bucket_that_takes_no_more_is_told_and_gone_on_with(
 SLOW_BLOCKS = -(-40 // A_BLOCK) - (-50 // A_BLOCK)
 
 
+@pytest.mark.slow
 def test_two_workers_on_one_slide_into_a_bucket(bucket, slide, tmp_path):
     url, heard = "s3://slides/blocks/two workers", []
     summary = tile_slowly(
@@ -313,6 +314,7 @@ def test_two_workers_on_one_slide_into_a_bucket(bucket, slide, tmp_path):
     assert verify_store(PatchStore(url)) == verify_store(PatchStore(tmp_path / "store"))
 
 
+@pytest.mark.slow
 def test_fault_23_tiling_into_a_bucket_that_is_killed_goes_on(bucket, slide, tmp_path):
     url = "s3://slides/blocks/sigkill"
     as_cohort(slide).save(tmp_path / "cohort.csv")

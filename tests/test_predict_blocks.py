@@ -193,6 +193,7 @@ def goes_on(slides: Cohort, model: Path, out: Path, predicted: dict[str, str]) -
     assert len(journal(out, "block")) - before == 2 * A_SLIDE - on_disk
 
 
+@pytest.mark.slow
 def test_fault_36_a_prediction_that_is_told_to_stop_does_and_goes_on(
     slides, model, predicted, tmp_path
 ):

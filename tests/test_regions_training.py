@@ -263,6 +263,7 @@ def test_discs_are_learnt_from_two_slides_and_found_on_a_third(cohort, tmp_path)
     assert dice > 0.8
 
 
+@pytest.mark.slow
 def test_the_command_trains_from_annotations_predicts_and_proposes(tmp_path, capsys):
     cohort = region_cohort(tmp_path)
     table = tmp_path / "cohort.csv"

@@ -53,6 +53,7 @@ def test_fault_37_plain_and_tls_are_refused_to_each_other_with_advice(
         run(tmp_path, COLUMNS, scheduler=tls_scheduler, worker_timeout_s=1, **tls_options)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_short_connect_timeout")
 def test_fault_33_client_stops_when_the_scheduler_dies_and_another_run_completes(
     tmp_path, tls_options

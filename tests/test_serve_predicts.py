@@ -96,6 +96,7 @@ def test_a_job_gives_the_bytes_of_gigaslide_predict(real, tmp_path):
     assert real.ask(f"/{job['results']['outlines.geojson']}").plain["features"]
 
 
+@pytest.mark.slow
 def test_a_region_has_the_cells_of_the_whole_slide_and_no_others(real, tmp_path):
     whole = Heatmap.load(heatmap_of(real, compute(real), tmp_path / "whole"))
     job = compute(real, region=REGION)

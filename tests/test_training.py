@@ -297,6 +297,7 @@ def test_the_averaged_weights_are_kept_and_the_training_goes_on_from_its_own(tin
     assert all(map(np.array_equal, raw, map(np.asarray, own.trainable_variables)))
 
 
+@pytest.mark.slow
 def test_two_scales_are_trained_and_predicted_together(tiny, tmp_path):
     rows = [tumor_slide(tmp_path, "a", 1, "train"), tumor_slide(tmp_path, "v", 2, "validation")]
     tiles = TILES.model_copy(update={"further_mpp": (1.0,)})

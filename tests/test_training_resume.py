@@ -201,6 +201,7 @@ def test_checkpoints_that_are_all_damaged_are_refused_and_kept(store, tmp_path):
     assert found[-1].exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", ["shutil.copy", "keras.Model.save_weights"])
 def test_fault_26_a_disk_that_fills_while_saving_leaves_the_checkpoint_before(
     store, tmp_path, whole, monkeypatch, full
