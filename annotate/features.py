@@ -27,7 +27,7 @@ DIGITS = 2  # after the decimal point of a coordinate; programs do not place cor
 FEWEST_CORNERS = 3
 
 Rings = list[np.ndarray]
-"""Of a polygon, the outer one first; (N, 2 or more) level-0 px."""
+"""Rings of a polygon, the outer one first, each (N, 2 or more) level-0 px."""
 
 
 def parse_shapes(plain: Any, where: str) -> tuple[list[DrawnOutline], list[str]]:

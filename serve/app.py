@@ -15,15 +15,15 @@ from starlette.types import ASGIApp
 from ..storage import GigaslideError, gigaslide_version
 from .answers import Problem, answer_bytes, answer_json
 from .assets import Assets
-from .drafts import DRAFT_OPERATIONS
+from .drawing.drafts import DRAFT_OPERATIONS
+from .drawing.outlines import OUTLINE_OPERATIONS
+from .drawing.review import REVIEW_OPERATIONS
 from .guard import Access, Guard
 from .jobs.routes import JOB_OPERATIONS
 from .openapi import api_page, make_openapi
 from .operation import Operation
-from .outlines import OUTLINE_OPERATIONS
 from .predictions import PREDICTION_OPERATIONS
 from .qupath_script import QUPATH_SCRIPT, make_qupath_script
-from .review import REVIEW_OPERATIONS
 from .schema import Health
 from .slides import SLIDE_OPERATIONS
 from .workspace import Workspace

@@ -11,7 +11,7 @@ from ..cohort import CohortSlide
 from ..storage import GigaslideError
 from ..wsi import CellStatus
 from .answers import Problem, answer_json, answer_picture
-from .blind import refuse_blind
+from .drawing.blind import refuse_blind
 from .heatmaps import HeatmapPicture
 from .operation import Operation
 from .schema import Detection, DetectionList, HeatmapFacts, PictureQuery

@@ -11,8 +11,8 @@ from ..annotate import COLOURS
 from ..cohort import CohortSlide
 from ..storage import GigaslideError, gigaslide_version, name_of
 from .answers import Problem, answer_json, answer_picture
-from .blind import draws_blind, newest_shown
 from .catalogue import hide_path
+from .drawing.blind import draws_blind, newest_shown
 from .operation import Operation
 from .schema import (
     ClassColour,

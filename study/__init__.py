@@ -1,11 +1,11 @@
 """Studies: many small trainings on the same splits, compared in one table and on one page."""
 
 from .curriculum.settings import CurriculumSettings
-from .feature_work import BagScores, TrainingSet
+from .features.learners import train_bags
+from .features.work import BagScores, TrainingSet
 from .findings import Findings
 from .finetune.settings import FinetuneSettings
 from .kind import Study
-from .learners import train_bags
 from .run import Plan, StudyReport, estimate_seconds, plan_study, run_study, show_study
 from .settings import (
     LabelsSettings,

@@ -13,7 +13,7 @@ from .settings import StudySettings
 if TYPE_CHECKING:
     from .data import FoundSlides, StudyData
     from .design import Design
-    from .feature_work import Train
+    from .features.work import Train
     from .findings import Findings
     from .splits import Split
     from .work import StudyWork

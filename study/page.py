@@ -7,10 +7,10 @@ from typing import Any
 from ..eval import list_versions, render_page
 from .cell import Cell
 from .data import StudyData
+from .features.labels import expert_minutes
 from .findings import Findings, PointFindings
 from .finetune.settings import FinetuneSettings
 from .kind import Study
-from .labels import expert_minutes
 from .methods import describe_methods
 from .plots import Curve, draw_curves
 from .settings import LabelsSettings, NoiseSettings, StudySettings, TransferSettings

@@ -25,10 +25,10 @@ from ..storage import (
 from .cell import Cell
 from .data import FoundSlides, StudyData
 from .design import Design
-from .feature_work import Train
+from .features.learners import train_bags
+from .features.work import Train
 from .findings import Findings, find
 from .kind import Study, WorkPlace
-from .learners import train_bags
 from .page import PAGE, study_html
 from .settings import StudySettings
 from .settings_file import STUDY, load_settings, save_settings

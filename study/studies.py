@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from .curriculum.study import CURRICULUM_STUDY
+from .features.labels import LABELS
+from .features.noise import NOISE
+from .features.size import SIZE
+from .features.transfer import TRANSFER
 from .finetune.study import FINETUNE
 from .kind import Study
-from .labels import LABELS
-from .noise import NOISE
 from .settings import StudySettings
-from .size import SIZE
-from .transfer import TRANSFER
 from .weak.study import WEAK_STUDY
 
 __all__ = ["STUDIES", "find_study"]

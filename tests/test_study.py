@@ -20,7 +20,7 @@ from gigaslide.study import (
     run_study,
     show_study,
 )
-from gigaslide.study.feature_work import CellWork
+from gigaslide.study.features.work import CellWork
 from gigaslide.study.work import load_cell
 from sklearn.metrics import roc_auc_score
 from study_cohorts import learn, make_cohort, write_features

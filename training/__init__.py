@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from .bags.train import BagOutcome, FeatureTraining
     from .loop import TrainOutcome, is_trained, train
     from .regions.history import RegionRow
-    from .regions.train import RegionOutcome, RegionTraining
+    from .regions.train import RegionTraining
+    from .task_folder import TaskOutcome
     from .top_windows.history import TopWindowRow
-    from .top_windows.train import TopWindowOutcome, TopWindowTraining
+    from .top_windows.train import TopWindowTraining
     from .whole_slides.fit import WholeSlideModel, WholeSlideScores, train_whole_slides
 
 __all__ = [
@@ -40,13 +41,12 @@ __all__ = [
     "FeatureTraining",
     "FineTuneSettings",
     "Member",
-    "RegionOutcome",
     "RegionRow",
     "RegionSettings",
     "RegionTraining",
     "Sampler",
     "SlidePicture",
-    "TopWindowOutcome",
+    "TaskOutcome",
     "TopWindowRow",
     "TopWindowSettings",
     "TopWindowTraining",
@@ -77,10 +77,9 @@ SLOW = {
     "BagOutcome": ".bags.train",
     "BagStart": ".bags.fit",
     "FeatureTraining": ".bags.train",
-    "RegionOutcome": ".regions.train",
+    "TaskOutcome": ".task_folder",
     "RegionRow": ".regions.history",
     "RegionTraining": ".regions.train",
-    "TopWindowOutcome": ".top_windows.train",
     "TopWindowRow": ".top_windows.history",
     "TopWindowTraining": ".top_windows.train",
     "TrainOutcome": ".loop",

@@ -6,7 +6,7 @@ from ..storage import ModelError
 from .checkpoint import Checkpoints, DivergedError, TrainingState
 from .dataset import one_hot
 from .inputs import TrainingInputs
-from .network.step_seed import seed_step
+from .network.seeds import seed_step
 from .report.picture import save_batch
 
 __all__ = ["find_divergence"]

@@ -53,7 +53,7 @@ def fine_tune(
         ModelError: weights that do not fit the network, or a loss that is no number.
     """
     from .network.build import NetworkBuilder  # imports Keras
-    from .network.step_seed import seed_step
+    from .network.seeds import seed_step
 
     if set(np.unique(labels).tolist()) != {0, 1}:
         raise SettingsError("its patches are of one class; a training needs both")

@@ -25,7 +25,7 @@ from .divergence import find_divergence
 from .features import FeatureCache, features_folder, recipe_of_features
 from .model_folder import HISTORY, TrainedModel, TrainOutcome
 from .network.hardware import divide_batches
-from .network.step_seed import StepSeed
+from .network.seeds import StepSeed
 from .probe import Probe
 from .report.input_monitor import InputMonitor
 from .report.page import PAGE

@@ -15,9 +15,11 @@ from ..stages.annotations import load_cohort
 from ..stages.feature_training import check_feature_options, train_on_features
 from ..stages.from_slides import check_where, train_from_slides
 from ..stages.pipeline import train_stage
-from ..stages.region_training import train_on_regions
-from ..stages.slide_training import train_on_slide_labels
-from ..stages.task_training import refuse_options_of_patches
+from ..stages.task_training import (
+    refuse_options_of_patches,
+    train_on_regions,
+    train_on_slide_labels,
+)
 from ..stages.train_job import is_trained_here, train_in_job
 
 __all__ = ["train"]
@@ -115,6 +117,7 @@ def train(
     With --task slides, a network of windows learns from slide labels alone, end to end: in each
     step it scores windows of a few slides, and learns the slide's label from the k highest.
     """
+    _refuse_other_tasks(task, regions=regions, slides=slides)
     if task != "patches":
         if labels is not None or cohort is not None or from_slides or validation_slides is not None:
             raise SettingsError(
@@ -122,11 +125,10 @@ def train(
                 "--cohort, --from-slides and --validation-slides"
             )
         refuse_options_of_patches(settings, tile, batch, task=task)
-    _refuse_other_tasks(task, regions=regions, slides=slides)
-    if task == "regions":
-        return train_on_regions(load_cohort(Path(store), annotations), model, regions, settings)
-    if task == "slides":
-        return train_on_slide_labels(load_cohort(Path(store), annotations), model, slides, settings)
+        rows = load_cohort(Path(store), annotations)
+        if task == "regions":
+            return train_on_regions(rows, model, regions, settings)
+        return train_on_slide_labels(rows, model, slides, settings)
     if labels is not None or cohort is not None or bags != BagSettings():
         table = check_feature_options(settings, tile, batch, labels=labels, cohort=cohort)
         bags = BagSettings(**{**bags.model_dump(), "labels": labels})

@@ -27,14 +27,14 @@ PATIENCE_S = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """How the jobs of a server are computed."""
+    """Options for computing the jobs of a server."""
 
     upload_bytes: int
     """Largest upload."""
     architecture: str = ""
     """Network of somebody's own, module:function."""
     batch: BatchSettings = field(default_factory=BatchSettings)
-    """Where jobs run; by default in the server's child process."""
+    """Workers or cluster for the jobs; by default the server's child process computes them."""
 
     @property
     def runs_elsewhere(self) -> bool:

@@ -1,1 +1,1 @@
-"""What computes a network: Keras or OpenVINO, its devices and memory."""
+"""Runtimes, which compute a network: Keras, OpenVINO or ONNX Runtime, their devices and memory."""

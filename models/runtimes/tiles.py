@@ -35,7 +35,7 @@ class _Compiled:
     """Tiles that may begin."""
     is_small: bool
     requests: deque[Any] = field(default_factory=deque)
-    """Those that no thread uses."""
+    """Inference requests that no thread uses."""
     running: int = 0
 
     def compute(self, tiles: list[np.ndarray]) -> np.ndarray:

@@ -18,7 +18,7 @@ from ...storage import SettingsError, format_count
 from ...training import BagSettings
 from ...wsi import is_same_mpp
 from ..data import FoundSlides, StudyData
-from ..feature_slides import read_slides
+from ..features.slides import read_slides
 from ..settings import WeakSettings
 from ..splits import Split
 

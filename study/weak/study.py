@@ -9,9 +9,9 @@ from ...training import BagSettings
 from ..cell import Cell
 from ..data import FoundSlides, StudyData
 from ..design import Design, Point, list_sizes, make_design
-from ..feature_work import CellWork
+from ..features.study_parts import SAMPLES, describe_features
+from ..features.work import CellWork
 from ..kind import Study, WorkPlace
-from ..on_features import SAMPLES, describe_features
 from ..settings import FINE_TUNED, STRONG_ONLY, WEAK_ONLY, WeakSettings
 from ..splits import Split
 from .labels import (

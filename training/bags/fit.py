@@ -12,7 +12,7 @@ import numpy as np
 
 from ...models import BagModel, BagNetwork, BagOptions, choose_xla, draw_weights
 from ...storage import ModelError
-from ..network.step_seed import seed_step
+from ..network.seeds import seed_step
 from .examples import BagBatch, Examples
 from .settings import BagSettings
 

@@ -15,6 +15,7 @@ from ..settings import TrainSettings
 from .freezing import freeze_layers
 from .hardware import check_against_float32, check_backend, float_type, spread_over_devices
 from .optimiser import compile_network
+from .seeds import seed_network
 
 __all__ = ["NetworkBuilder"]
 
@@ -42,8 +43,11 @@ class NetworkBuilder:
         keep_large_buffers()
         settings = self.settings
         check_backend(settings)
-        keras.utils.set_random_seed(settings.seed)
-        with spread_over_devices(settings.devices), float_type(settings):
+        with (
+            seed_network(settings.seed),
+            spread_over_devices(settings.devices),
+            float_type(settings),
+        ):
             network = self._build_plain()
             if settings.initial_weights and fill:
                 fill_network(network, settings.architecture, settings.initial_weights)

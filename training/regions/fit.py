@@ -14,7 +14,7 @@ import numpy as np
 from ...models import build_region_network, choose_xla, keep_large_buffers
 from ...storage import ModelError
 from ..checkpoint import Checkpoints, DivergedError, TrainingState
-from ..network.step_seed import seed_step
+from ..network.seeds import seed_network, seed_step
 from .crops import Crops, CropSource
 from .encoder import RegionNetwork
 from .history import RegionRow
@@ -75,12 +75,12 @@ class RegionFit:
 
     def _build(self, step: int, *, fill: bool) -> keras.Model:
         keep_large_buffers()
-        keras.utils.set_random_seed(self.seed)
-        network = build_region_network(
-            self.network.options,
-            self.settings.crop_px,
-            encoder_weights=self.network.encoder_weights if fill else "",
-        )
+        with seed_network(self.seed):
+            network = build_region_network(
+                self.network.options,
+                self.settings.crop_px,
+                encoder_weights=self.network.encoder_weights if fill else "",
+            )
         rate: Any = keras.optimizers.schedules.CosineDecay(self.settings.learning_rate, self.steps)
         optimiser = keras.optimizers.Adam(rate)
         network.compile(optimizer=optimiser, loss=RegionLoss(), jit_compile=choose_xla())

@@ -8,29 +8,20 @@ MODEL/recipe.json                    settings, slides and their annotations
 While it runs, the page lies beside the folder, and the previews beside the checkpoints.
 """
 
-import logging
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import keras
 
 from ...cohort import Cohort
-from ...models import (
-    CARD,
-    REGION_ARCHITECTURE,
-    WEIGHTS,
-    ModelCard,
-    hash_weights,
-    parameter_counts,
-)
-from ...storage import Output, OutputState, Recipe, SettingsError, format_count
+from ...models import REGION_ARCHITECTURE, ModelCard, hash_weights, parameter_counts
+from ...storage import Recipe, format_count
 from ..checkpoint import Checkpoints
-from ..checkpoint_files import move_aside
-from ..report.history import load_history, save_history
 from ..report.page import PAGE
 from ..report.report import page_beside
+from ..task_folder import TaskFolder, TaskOutcome
 from .annotated import identify_slide
 from .crops import CropSource
 from .encoder import find_network
@@ -40,22 +31,10 @@ from .page import RegionPage
 from .preview import PREVIEWS, Preview
 from .settings import RegionSettings
 
-__all__ = ["RegionOutcome", "RegionTraining"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["RegionTraining"]
 
 STAGE = "train-regions"
-HISTORY = "history.csv"
 OTHERS = 4  # crops of the preview that lie on other than training slides
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegionOutcome:
-    """A trained model; `trained` is False if the folder already held it."""
-
-    card: ModelCard
-    trained: bool
-    best: RegionRow
 
 
 class RegionTraining:
@@ -95,7 +74,7 @@ class RegionTraining:
         *,
         seed: int,
         on_step: Callable[[int, dict[str, float]], None] | None = None,
-    ) -> RegionOutcome:
+    ) -> TaskOutcome[RegionRow]:
         """Train one model with this seed into a folder, or continue it; keep one that the same
         settings, seed and outlines made. An earlier one of other ones is renamed.
 
@@ -105,24 +84,19 @@ class RegionTraining:
             SettingsError: the folder holds something else.
             ModelError: the loss became NaN.
         """
-        output, recipe = self._output(folder, seed), self._recipe(seed)
-        state = output.state()
-        if state.status == "foreign":
-            raise SettingsError(
-                f"{folder}: holds something other than a model of regions; give a new folder"
-            )
-        if state.is_unchanged:
-            ModelCard.load(folder).check_weights(folder)
-            return self._outcome(folder, trained=False)
-        checkpoints = Checkpoints.of_model(folder, recipe, RegionRow)
-        checkpoints.clean_up()
-        if checkpoints.differences():
-            moved = move_aside(checkpoints.folder)
-            logger.warning("%s: belong to another training; moved to %s", checkpoints.folder, moved)
+        made = TaskFolder(
+            path=folder, recipe=self._recipe(seed), row=RegionRow, name="a model of regions"
+        )
+        checkpoints = made.begin()
+        if checkpoints is None:
+            return made.outcome(trained=False)
         fit = self._fit(folder, checkpoints, seed)
         fit.run(on_step)
-        self._finish(fit, output, state)
-        return self._outcome(folder, trained=True)
+        page = page_beside(folder)
+        files = {PREVIEWS: fit.previews, **({PAGE: page} if page.exists() else {})}
+        made.finish(checkpoints, fit.history, partial(self._describe, fit), files)
+        page.unlink(missing_ok=True)
+        return made.outcome(trained=True)
 
     def _fit(self, folder: Path, checkpoints: Checkpoints, seed: int) -> RegionFit:
         source = self.train_slides.with_seed(seed)
@@ -150,32 +124,6 @@ class RegionTraining:
             settings={**shown, "network": encoder, "seed": seed},
             inputs={"slides": {row.id: identify_slide(row) for row in self._rows}},
         )
-
-    def _output(self, folder: Path, seed: int) -> Output:
-        files = (CARD, WEIGHTS, HISTORY)
-        return Output(location=folder, recipe=self._recipe(seed), files=files)
-
-    def _outcome(self, folder: Path, *, trained: bool) -> RegionOutcome:
-        card = ModelCard.load(folder)
-        rows = load_history(folder / HISTORY, RegionRow)
-        best = next(row for row in rows if row.epoch == card.training["best"]["epoch"])
-        return RegionOutcome(card=card, trained=trained, best=best)
-
-    def _finish(self, fit: RegionFit, output: Output, replaces: OutputState) -> None:
-        """Write the model folder from the checkpoint."""
-        folder = Path(output.location)
-        if replaces.status == "changed":
-            logger.warning("%s: the earlier model was moved to %s", folder, move_aside(folder))
-        page = page_beside(folder)
-        with output.write() as partial:
-            made = Path(partial)
-            shutil.copy(fit.checkpoints.newest / WEIGHTS, made / WEIGHTS)
-            save_history(fit.history, made / HISTORY, RegionRow)
-            shutil.copytree(fit.previews, made / PREVIEWS)
-            if page.exists():
-                shutil.copy(page, made / PAGE)
-            self._describe(fit, made).save(made)
-        page.unlink(missing_ok=True)
 
     def _describe(self, fit: RegionFit, folder: Path) -> ModelCard:
         return ModelCard(

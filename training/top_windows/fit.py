@@ -21,7 +21,7 @@ from ...storage import ModelError, SlideError
 from ...wsi import CLASSES
 from ..checkpoint import Checkpoints, DivergedError, TrainingState, Unvalidated
 from ..network.build import NetworkBuilder
-from ..network.step_seed import seed_step
+from ..network.seeds import seed_step
 from .choose import TopWindows, choose_top
 from .history import TopWindowRow
 from .settings import TopWindowSettings

@@ -7,10 +7,9 @@ MODEL/recipe.json                    settings, slides and their labels
 While it runs, checkpoints lie beside the folder.
 """
 
-import logging
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -18,41 +17,25 @@ import keras
 from ...batch import stop_signals
 from ...cohort import Cohort
 from ...models import (
-    CARD,
-    WEIGHTS,
     ModelCard,
     find_architecture,
     hash_initial_weights,
     hash_weights,
     parameter_counts,
 )
-from ...storage import Output, OutputState, Recipe, SettingsError, format_count
-from ..checkpoint import Checkpoints
-from ..checkpoint_files import move_aside
+from ...storage import Recipe, format_count
 from ..network.optimiser import describe_optimiser
-from ..report.history import load_history, save_history
+from ..task_folder import TaskFolder, TaskOutcome
 from .fit import TopWindowFit
 from .history import TopWindowRow
 from .settings import TopWindowSettings
 from .slides import WindowSource, identify_slide
 
-__all__ = ["TopWindowOutcome", "TopWindowTraining"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["TopWindowTraining"]
 
 STAGE = "train-slides"
-HISTORY = "history.csv"
 FREE_SETTINGS = frozenset({"checkpoint_minutes", "initial_weights"})
 """Settings that a training may go on without; the recipe has the hash of the weights instead."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TopWindowOutcome:
-    """A trained model; `trained` is False if the folder already held it."""
-
-    card: ModelCard
-    trained: bool
-    best: TopWindowRow
 
 
 class TopWindowTraining:
@@ -97,7 +80,7 @@ class TopWindowTraining:
         *,
         seed: int,
         on_step: Callable[[int, dict[str, float]], None] | None = None,
-    ) -> TopWindowOutcome:
+    ) -> TaskOutcome[TopWindowRow]:
         """Train one model with this seed into a folder, or continue it; keep one that the same
         settings, seed, slides and labels made. An earlier one of other ones is renamed.
 
@@ -108,21 +91,12 @@ class TopWindowTraining:
             ModelError: the loss became NaN.
             Stopped: a signal came; a checkpoint is written.
         """
-        recipe = self._recipe(seed)
-        output = Output(location=folder, recipe=recipe, files=(CARD, WEIGHTS, HISTORY))
-        state = output.state()
-        if state.status == "foreign":
-            raise SettingsError(
-                f"{folder}: holds something other than a model of slide labels; give a new folder"
-            )
-        if state.is_unchanged:
-            ModelCard.load(folder).check_weights(folder)
-            return self._outcome(folder, trained=False)
-        checkpoints = Checkpoints.of_model(folder, recipe, TopWindowRow)
-        checkpoints.clean_up()
-        if checkpoints.differences():
-            moved = move_aside(checkpoints.folder)
-            logger.warning("%s: belong to another training; moved to %s", checkpoints.folder, moved)
+        made = TaskFolder(
+            path=folder, recipe=self._recipe(seed), row=TopWindowRow, name="a model of slide labels"
+        )
+        checkpoints = made.begin()
+        if checkpoints is None:
+            return made.outcome(trained=False)
         fit = TopWindowFit(
             settings=self.settings,
             source=self.train_slides,
@@ -132,8 +106,8 @@ class TopWindowTraining:
         )
         with stop_signals() as stop:
             fit.run(stop, on_step)
-        self._finish(fit, output, state)
-        return self._outcome(folder, trained=True)
+        made.finish(checkpoints, fit.history, partial(self._describe, fit), files={})
+        return made.outcome(trained=True)
 
     def _recipe(self, seed: int) -> Recipe:
         settings = self.settings.model_dump(mode="json", exclude=set(FREE_SETTINGS))
@@ -144,23 +118,6 @@ class TopWindowTraining:
             settings={**settings, "seed": seed},
             inputs={"slides": {row.id: identify_slide(row) for row in slides}, **weights},
         )
-
-    def _outcome(self, folder: Path, *, trained: bool) -> TopWindowOutcome:
-        card = ModelCard.load(folder)
-        rows = load_history(folder / HISTORY, TopWindowRow)
-        best = next(row for row in rows if row.epoch == card.training["best"]["epoch"])
-        return TopWindowOutcome(card=card, trained=trained, best=best)
-
-    def _finish(self, fit: TopWindowFit, output: Output, replaces: OutputState) -> None:
-        """Write the model folder from the checkpoint."""
-        folder = Path(output.location)
-        if replaces.status == "changed":
-            logger.warning("%s: the earlier model was moved to %s", folder, move_aside(folder))
-        with output.write() as partial:
-            made = Path(partial)
-            shutil.copy(fit.checkpoints.newest / WEIGHTS, made / WEIGHTS)
-            save_history(fit.history, made / HISTORY, TopWindowRow)
-            self._describe(fit, made).save(made)
 
     def _describe(self, fit: TopWindowFit, folder: Path) -> ModelCard:
         architecture = self.settings.architecture

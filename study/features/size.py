@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-from ..storage import format_count
-from .cell import ALL
-from .data import StudyData
-from .design import Design, list_sizes, make_design
-from .findings import Findings, PointFindings
-from .kind import Study
-from .on_features import (
+from ...storage import format_count
+from ..cell import ALL
+from ..data import StudyData
+from ..design import Design, list_sizes, make_design
+from ..findings import Findings, PointFindings
+from ..kind import Study
+from ..settings import SizeSettings
+from ..splits import Split
+from .study_parts import (
     LEARNERS,
     SAMPLES,
     describe_bag_learners,
@@ -19,8 +21,6 @@ from .on_features import (
     make_feature_work,
     show_full,
 )
-from .settings import SizeSettings
-from .splits import Split
 
 __all__ = ["SIZE"]
 

@@ -5,10 +5,10 @@ cohort's outlines, nor what the model found; also after the second annotator has
 of their saves counts as blind.
 """
 
-from ..annotate import VersionInfo
-from ..cohort import CohortSlide
-from .answers import Problem
-from .workspace import Workspace
+from ...annotate import VersionInfo
+from ...cohort import CohortSlide
+from ..answers import Problem
+from ..workspace import Workspace
 
 __all__ = ["draws_blind", "newest_shown", "refuse_blind", "refuse_foreign_draft", "shown_versions"]
 

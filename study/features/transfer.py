@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from .data import StudyData
-from .design import Design, make_design
-from .findings import Findings
-from .kind import Study
-from .on_features import (
+from ..data import StudyData
+from ..design import Design, make_design
+from ..findings import Findings
+from ..kind import Study
+from ..settings import TransferSettings
+from ..splits import Split
+from ..words import describe_differences
+from .study_parts import (
     LEARNERS,
     describe_bag_learners,
     describe_features,
@@ -14,9 +17,6 @@ from .on_features import (
     make_feature_work,
     show_full,
 )
-from .settings import TransferSettings
-from .splits import Split
-from .words import describe_differences
 
 __all__ = ["TRANSFER"]
 

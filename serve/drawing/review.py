@@ -9,7 +9,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..annotate import (
+from ...annotate import (
     DrawnOutline,
     JournalEvent,
     OrderSettings,
@@ -23,12 +23,14 @@ from ..annotate import (
     simplify_outline,
     union_outlines,
 )
-from ..cohort import Cohort
-from ..storage import AnnotationError, GigaslideError, ScoreError
-from ..wsi import Areas
-from .answers import Problem, answer_bytes, answer_json, read_body, read_model, read_query
+from ...cohort import Cohort
+from ...storage import AnnotationError, GigaslideError, ScoreError
+from ...wsi import Areas
+from ..answers import Problem, answer_bytes, answer_json, read_body, read_model, read_query
+from ..operation import Operation
+from ..workspace import Workspace
 from .blind import draws_blind
-from .drawing_schema import (
+from .schema import (
     Edited,
     EditRequest,
     EventList,
@@ -37,8 +39,6 @@ from .drawing_schema import (
     NextRow,
     Stroke,
 )
-from .operation import Operation
-from .workspace import Workspace
 
 __all__ = ["REVIEW_OPERATIONS"]
 

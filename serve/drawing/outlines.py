@@ -13,7 +13,7 @@ from shapely.geometry import box
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..annotate import (
+from ...annotate import (
     DrawnOutline,
     JournalEvent,
     SaveFacts,
@@ -25,9 +25,9 @@ from ..annotate import (
     parse_features,
     read_cohort_outlines,
 )
-from ..cohort import CohortSlide
-from ..storage import AnnotationError, GigaslideError, StoreError, is_disk_full
-from .answers import (
+from ...cohort import CohortSlide
+from ...storage import AnnotationError, GigaslideError, StoreError, is_disk_full
+from ..answers import (
     Problem,
     answer_bytes,
     answer_json,
@@ -36,8 +36,10 @@ from .answers import (
     read_model,
     read_query,
 )
+from ..operation import Operation
+from ..workspace import Workspace, whole_number
 from .blind import draws_blind, newest_shown, shown_versions
-from .drawing_schema import (
+from .schema import (
     RestoreRequest,
     Saved,
     SaveRequest,
@@ -45,8 +47,6 @@ from .drawing_schema import (
     VersionQuery,
     VersionRow,
 )
-from .operation import Operation
-from .workspace import Workspace, whole_number
 
 __all__ = ["OUTLINE_OPERATIONS", "refusals"]
 

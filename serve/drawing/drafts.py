@@ -7,14 +7,14 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..cohort import CohortSlide
-from ..storage import SettingsError
-from .answers import Problem, answer_bytes, answer_json, read_body
+from ...cohort import CohortSlide
+from ...storage import SettingsError
+from ..answers import Problem, answer_bytes, answer_json, read_body
+from ..operation import Operation
+from ..workspace import Workspace
 from .blind import refuse_foreign_draft
-from .drawing_schema import Draft, DraftList
-from .operation import Operation
 from .outlines import GEOJSON, refusals
-from .workspace import Workspace
+from .schema import Draft, DraftList
 
 __all__ = ["DRAFT_OPERATIONS"]
 

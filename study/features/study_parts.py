@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..cohort import Cohort
-from ..storage import format_count
-from ..training import BagSettings
-from .data import FoundSlides, StudyData
-from .feature_slides import read_slides
-from .feature_work import CellWork
-from .findings import Comparison, Findings
-from .kind import WorkPlace
-from .reaches import Reach
-from .settings import FeatureStudySettings
-from .weak.labels import leave_out_weak
-from .words import FIGURE_WORDS, describe_range, describe_test, show
+from ...cohort import Cohort
+from ...storage import format_count
+from ...training import BagSettings
+from ..data import FoundSlides, StudyData
+from ..findings import Comparison, Findings
+from ..kind import WorkPlace
+from ..reaches import Reach
+from ..settings import FeatureStudySettings
+from ..weak.labels import leave_out_weak
+from ..words import FIGURE_WORDS, describe_range, describe_test, show
+from .slides import read_slides
+from .work import CellWork
 
 __all__ = [
     "describe_bag_learners",

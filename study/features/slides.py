@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..cohort import Cohort, CohortSlide
-from ..storage import GROUP, AnnotationError, SettingsError, StoreError, fold_name, format_count
-from ..training import label_windows
-from ..wsi import GroupMeaning, SlideFeatures, is_same_mpp
-from .data import UNKNOWN, FoundSlides, StudyData
-from .lesions import StudyLesions, find_slide_lesions
-from .settings import FeatureStudySettings, LabelsSettings
+from ...cohort import Cohort, CohortSlide
+from ...storage import GROUP, AnnotationError, SettingsError, StoreError, fold_name, format_count
+from ...training import label_windows
+from ...wsi import GroupMeaning, SlideFeatures, is_same_mpp
+from ..data import UNKNOWN, FoundSlides, StudyData
+from ..lesions import StudyLesions, find_slide_lesions
+from ..settings import FeatureStudySettings, LabelsSettings
 
 __all__ = ["FeatureFolder", "read_slides"]
 

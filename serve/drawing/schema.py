@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..annotate import Order
-from .schema import Shape
+from ...annotate import Order
+from ..schema import Shape
 
 __all__ = [
     "Draft",
@@ -56,7 +56,7 @@ class SaveRequest(Shape):
     slide_changed: bool = False
     """True: the outlines fit the slide as it is now, though it was replaced."""
     annotator: Name = ""
-    """Who drew; used where the command states no annotator."""
+    """Name of the person who drew; used where the command states no annotator."""
     mode: Literal["", "scratch", "corrected"] = ""
     """Default: as dealt to the slide."""
 
@@ -67,7 +67,7 @@ class RestoreRequest(Shape):
     accepted: bool | None = None
     """Default: as it was."""
     annotator: Name = ""
-    """Who restores; used where the command states no annotator."""
+    """Name of the person who restores; used where the command states no annotator."""
 
 
 class Saved(Shape):
@@ -125,7 +125,7 @@ class Stroke(Shape):
     points: Annotated[list[tuple[float, float]], Field(max_length=MOST_POINTS)]
     """(x, y), level-0 px."""
     radius: float = 0.0
-    """Of a brush, level-0 px."""
+    """Radius of the brush, level-0 px."""
 
 
 class EditRequest(Shape):

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..training import BagSettings
-from .feature_work import BagScores, TrainingSet
-from .weak.labels import fit_weak
+from ...training import BagSettings
+from ..weak.labels import fit_weak
+from .work import BagScores, TrainingSet
 
 __all__ = ["train_bags"]
 
@@ -20,7 +20,7 @@ def train_bags(training: TrainingSet, test: Sequence[np.ndarray], seed: int) -> 
     Raises:
         GigaslideError: bags or labels that cannot be trained on.
     """
-    from ..training import BagStart, fit_bags  # imports Keras
+    from ...training import BagStart, fit_bags  # imports Keras
 
     is_weak = training.learner == "weak"
     settings = BagSettings(labels="slides" if is_weak else "windows")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..storage import SettingsError
-from .cell import Cell, Sample, draw_sample
-from .data import UNKNOWN
-from .feature_slides import FeatureFolder
-from .settings import Learner
-from .splits import Split
-from .weak.labels import WeakSet
-from .work import StudyWork, Trained
+from ...storage import SettingsError
+from ..cell import Cell, Sample, draw_sample
+from ..data import UNKNOWN
+from ..settings import Learner
+from ..splits import Split
+from ..weak.labels import WeakSet
+from ..work import StudyWork, Trained
+from .slides import FeatureFolder
 
 __all__ = ["BagScores", "CellWork", "Train", "TrainingSet"]
 

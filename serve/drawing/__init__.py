@@ -1,0 +1,1 @@
+"""Answers about what people draw: outlines, drafts, review, and blind slides."""

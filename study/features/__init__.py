@@ -1,0 +1,1 @@
+"""Studies whose learners see the features of windows."""

@@ -1,0 +1,112 @@
+"""Model folder of a training straight from a cohort, and the checkpoints beside it."""
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from ..models import CARD, WEIGHTS, ModelCard
+from ..storage import Output, Recipe, SettingsError
+from .checkpoint import Checkpoints
+from .checkpoint_files import move_aside
+from .report.history import load_history, save_history
+
+__all__ = ["TaskFolder", "TaskOutcome"]
+
+logger = logging.getLogger(__name__)
+
+HISTORY = "history.csv"
+
+
+class EpochRow(Protocol):
+    """Row of a history."""
+
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def train_loss(self) -> float: ...
+
+
+RowT = TypeVar("RowT", bound=EpochRow)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOutcome(Generic[RowT]):
+    """A trained model; `trained` is False if the folder already held it."""
+
+    card: ModelCard
+    trained: bool
+    best: RowT
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFolder(Generic[RowT]):
+    """Model folder that a recipe makes, with a history of rows of one kind."""
+
+    path: Path
+    recipe: Recipe
+    row: type[RowT]
+    name: str
+    """Words for what it holds, for messages."""
+
+    @property
+    def _output(self) -> Output:
+        return Output(location=self.path, recipe=self.recipe, files=(CARD, WEIGHTS, HISTORY))
+
+    def begin(self) -> Checkpoints | None:
+        """Return the checkpoints to go on from, or None if the recipe's model is there already.
+        Those of another recipe are renamed.
+
+        Raises:
+            SettingsError: the folder holds something else.
+            ModelError: its weights are damaged.
+        """
+        state = self._output.state()
+        if state.status == "foreign":
+            raise SettingsError(
+                f"{self.path}: holds something other than {self.name}; give a new folder"
+            )
+        if state.is_unchanged:
+            ModelCard.load(self.path).check_weights(self.path)
+            return None
+        checkpoints = Checkpoints.of_model(self.path, self.recipe, self.row)
+        checkpoints.clean_up()
+        if checkpoints.differences():
+            moved = move_aside(checkpoints.folder)
+            logger.warning("%s: belong to another training; moved to %s", checkpoints.folder, moved)
+        return checkpoints
+
+    def finish(
+        self,
+        checkpoints: Checkpoints,
+        history: Sequence[RowT],
+        describe: Callable[[Path], ModelCard],
+        files: Mapping[str, Path],
+    ) -> None:
+        """Write the model from its newest checkpoint. An earlier one of another recipe is renamed.
+
+        describe makes the card for a folder with the weights; files are further files and folders
+        to copy, by name.
+        """
+        if self._output.state().status == "changed":
+            logger.warning(
+                "%s: the earlier model was moved to %s", self.path, move_aside(self.path)
+            )
+        with self._output.write() as partial:
+            made = Path(partial)
+            shutil.copy(checkpoints.newest / WEIGHTS, made / WEIGHTS)
+            save_history(history, made / HISTORY, self.row)
+            for name, source in files.items():
+                copy = shutil.copytree if source.is_dir() else shutil.copy
+                copy(source, made / name)
+            describe(made).save(made)
+
+    def outcome(self, *, trained: bool) -> TaskOutcome[RowT]:
+        """Read what the finished folder holds."""
+        card = ModelCard.load(self.path)
+        rows = load_history(self.path / HISTORY, self.row)
+        best = next(row for row in rows if row.epoch == card.training["best"]["epoch"])
+        return TaskOutcome(card=card, trained=trained, best=best)
