@@ -21,11 +21,11 @@ def seed_network(seed: int) -> Iterator[None]:
     """
     keras.utils.set_random_seed(seed)
     of_process = seed_generator.python_random
-    vars(seed_generator)["python_random"] = Random(seed)
+    seed_generator.__dict__["python_random"] = Random(seed)
     try:
         yield
     finally:
-        vars(seed_generator)["python_random"] = of_process
+        seed_generator.__dict__["python_random"] = of_process
 
 
 def seed_step(seed: int, step: int) -> None:
