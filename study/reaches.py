@@ -25,7 +25,7 @@ def estimate_number(numbers: np.ndarray, smallest: float, resampling: Resampling
     (1 + B,), inf where the target is not reached; smallest is the number of the smallest sample."""
     found = estimate_reach(float(numbers[0]), numbers[1:], resampling)
     if _is_bound(numbers, smallest):
-        return _add_note(found, "at most: the smallest sample reaches it")
+        return _add_note(found, "at most: the smallest number tried reaches it")
     return found
 
 
