@@ -189,7 +189,7 @@ class PredictBlocks:
         def load_dense() -> DensePredictor:
             with clock.load():
                 loaded.append(predictor := self.load_dense_predictor())
-            return clock.watch_dense(predictor)
+            return clock.watch_tiles(predictor)
 
         if self.settings.mode == "exact":
             xy = grid.windows_xy(cells)

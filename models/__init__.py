@@ -49,7 +49,7 @@ from .predictor import Predictor, load_network, load_predictor
 from .quantise import quantise_model
 from .regions.build import build_region_network
 from .regions.options import REGION_ARCHITECTURE, RegionOptions
-from .regions.predictor import RegionPredictor, load_region_predictor, save_region_model
+from .regions.predictor import RegionPredictor, load_region_predictor
 from .runtimes.allocator import keep_large_buffers
 from .runtimes.backend import choose_backend, prepare_keras
 from .runtimes.device import describe_device
@@ -145,7 +145,6 @@ __all__ = [
     "refuse_other_network",
     "refuse_tumor_on_glass",
     "save_bag_model",
-    "save_region_model",
     "scale_probabilities",
     "score_in_batches",
     "with_temperature",

@@ -68,7 +68,7 @@ class RegionBlocks(PredictBlocks):
         scorer = RegionScorer(
             slide=context.opened,
             grid=grid,
-            predictor=clock.watch_regions(predictor),
+            predictor=clock.watch_tiles(predictor),
             settings=self.settings,
             stain=self._stain_fit(context),
             threads=self._reading_threads,
