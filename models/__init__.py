@@ -5,7 +5,7 @@ Importing this room is quick: Keras comes in with the first network that is buil
 
 from .bags.folder import load_bag_ensemble, save_bag_model
 from .bags.model import BagEnsemble, BagModel, BagScores
-from .bags.network import BagNetwork, bag_network, bucket_size, choose_xla, draw_weights
+from .bags.network import BagNetwork, bucket_size, choose_xla, draw_weights
 from .bags.options import BAG_ARCHITECTURE, BagOptions, BagPooling
 from .card import (
     CARD,
@@ -108,7 +108,6 @@ __all__ = [
     "Temperature",
     "WholeSlideNetwork",
     "Width",
-    "bag_network",
     "bucket_size",
     "build_network",
     "build_region_network",
