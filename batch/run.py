@@ -14,7 +14,7 @@ from .blocks import BlockWork, PendingBlocks, SlideT, Task
 from .cluster.dask_executor import DaskExecutor
 from .driver import BlockDriver, close_kept_slide
 from .executor import Executor, LocalExecutor, LostTask
-from .outcome import STEPS, BatchSummary, SlideOutcome
+from .outcome import STEPS, BatchSummary, SlideOutcome, fold_reason
 from .run_folder import RunFolder
 from .run_log import RunLog
 from .scheduling import SlideProgress, TaskQueue
@@ -289,7 +289,13 @@ class _BatchRun(Generic[SlideT]):
             )
         if failure.model_is_unusable:
             raise ModelError(failure.reason)
-        logger.warning("%s failed%s: %s", task.slide.id, where, failure.reason)
+        logger.warning(
+            "%s failed%s: %s",
+            task.slide.id,
+            where,
+            failure.reason,
+            extra={"once": f"failed: {fold_reason(task.slide.id, failure.reason)}"},
+        )
         self._close(
             SlideOutcome(
                 slide=task.slide.id,

@@ -22,6 +22,21 @@ def test_slides_without_tissue_are_named_in_one_line(capsys):
     assert lines[1].split() == ["2", "slides", "without", "tissue:", "glass0,", "glass1"]
 
 
+def test_slides_that_failed_alike_share_one_line(capsys):
+    reasons = [f"slides/s{k}.tif: has 0.5 µm/px; give --mpp 0.5" for k in range(7)]
+    reasons[3] = "slides/s3.tif: no µm/px in the file"
+    outcomes = [
+        SlideOutcome(slide=f"s{k}", status="failed", reason=reason)
+        for k, reason in enumerate(reasons)
+    ]
+    print_summary("tile", BatchSummary(outcomes=tuple(outcomes)))
+    _, alike, alone = capsys.readouterr().out.splitlines()
+    assert alike.split(maxsplit=1)[1] == (
+        "6 slides (s0, s1, s2, s4, s5, …): has 0.5 µm/px; give --mpp 0.5"
+    )
+    assert alone.split(maxsplit=1)[1] == "s3: slides/s3.tif: no µm/px in the file"
+
+
 def a_figure(value: float | None = 0.5, low: float | None = None, **more) -> dict:
     high = None if low is None else low + 0.25
     return {"value": value, "low": low, "high": high, **more}

@@ -169,7 +169,7 @@ class Slide:
                 "number"
             )
         if info.mpp / mpp - 1 > SNAP and not allow_upsampling:
-            advice = f"request {info.mpp:.4g} or coarser, or pass --allow-upsampling"
+            advice = f"give --mpp {info.mpp:.4g} or more, or --allow-upsampling"
             if unlikely := describe_unlikely_mpp(info.mpp):
                 advice = f"verify it ({unlikely}) and give the right one in the cohort's mpp column"
             raise SpacingError(

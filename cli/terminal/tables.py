@@ -151,20 +151,25 @@ def _advise_on_pixels(*, read: float = 0.0, decode: float = 0.0) -> str:
 
 
 def print_summary(stage: str, summary: BatchSummary) -> None:
-    """Print the counts of a stage, a line for each slide that failed or is partial, and a line that
-    names the others that gave nothing."""
+    """Print the counts of a stage, a line for each reason of slides that failed or are partial,
+    and a line that names the others that gave nothing."""
     print_stage_line(stage, summary.headline())
-    for outcome in summary.outcomes:
-        if outcome.status in ("failed", "partial"):
-            print_stage_line("", f"{outcome.status}: {outcome.slide}: {outcome.reason}")
+    for problem in summary.problems():
+        count, names = len(problem.slides), _name_some(problem.slides)
+        slides = names if count == 1 else f"{count} slides ({names})"
+        print_stage_line("", f"{problem.status}: {slides}: {problem.reason}")
     empty = [
         outcome.slide
         for outcome in (*summary.of_status("done"), *summary.of_status("skipped"))
         if "no tissue" in outcome.reason and not any(outcome.counts.values())
     ]
     if empty:
-        names = ", ".join(empty[:MOST_NAMED]) + (", …" if len(empty) > MOST_NAMED else "")
-        print_stage_line("", f"{format_count(len(empty), 'slide')} without tissue: {names}")
+        named = _name_some(empty)
+        print_stage_line("", f"{format_count(len(empty), 'slide')} without tissue: {named}")
+
+
+def _name_some(slides: Sequence[str]) -> str:
+    return ", ".join(slides[:MOST_NAMED]) + (", …" if len(slides) > MOST_NAMED else "")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
