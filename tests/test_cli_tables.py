@@ -5,6 +5,7 @@ import io
 import pandas as pd
 import pytest
 from gigaslide.batch import BatchSummary, SlideOutcome
+from gigaslide.cli.terminal.comparison_table import print_comparison
 from gigaslide.cli.terminal.tables import print_metrics, print_summary, print_table
 
 
@@ -114,3 +115,23 @@ def test_a_table_fits_a_terminal_and_is_whole_in_a_pipe(width, monkeypatch):
             assert len(lines) == 3
             assert lines[1].split() == ["a" * 90, "12345", "0.5", "x", "y"]
             assert lines[2].split() == ["b", "7", "x", "y"]
+
+
+def test_a_comparison_names_its_figures_in_words(capsys):
+    one = {"value": 0.5, "low": None, "high": None, "note": "too few patients"}
+    found = {"first": one, "second": one, "difference": one, "p_value": 1.0}
+    print_comparison(
+        {
+            "names": ["a", "b"],
+            "exclusions": [],
+            "slides": ["s1"],
+            "settings": {"false_positives_per_slide": [0.25]},
+            "differences": {"froc_gigaslide_at_0.25": found, "froc_liu2017": found},
+            "heatmaps": None,
+            "seconds": None,
+        },
+        0.95,
+    )
+    *_, header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["figure", "a", "b"]
+    assert row.strip().startswith("Lesions found at 0.25 false positives per slide, gigaslide")
