@@ -7,6 +7,7 @@ import pytest
 from gigaslide.batch import BatchSummary, SlideOutcome
 from gigaslide.cli.terminal.comparison_table import print_comparison
 from gigaslide.cli.terminal.tables import print_metrics, print_summary, print_table
+from gigaslide.eval import EvaluateSettings
 
 
 def test_slides_without_tissue_are_named_in_one_line(capsys):
@@ -125,12 +126,11 @@ def test_a_comparison_names_its_figures_in_words(capsys):
             "names": ["a", "b"],
             "exclusions": [],
             "slides": ["s1"],
-            "settings": {"false_positives_per_slide": [0.25]},
             "differences": {"froc_gigaslide_at_0.25": found, "froc_liu2017": found},
             "heatmaps": None,
             "seconds": None,
         },
-        0.95,
+        EvaluateSettings(),
     )
     *_, header, row = capsys.readouterr().out.splitlines()
     assert header.split()[:3] == ["figure", "a", "b"]

@@ -376,7 +376,7 @@ def compare_stage(
             cohort, predictions, out, settings, on_slide=lambda _: progress.update()
         )
     for comparison in comparisons:
-        print_comparison(comparison.metrics, settings.confidence)
+        print_comparison(comparison.metrics, settings)
     print_stage_line("", f"open in a browser: {out / 'compare.html'}")
     return 2 if any(comparison.exclusions for comparison in comparisons) else 0
 

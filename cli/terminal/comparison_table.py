@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ...eval import describe_figure, list_main_figures
+from ...eval import EvaluateSettings, describe_figure, list_main_figures
 from ...storage import format_count
 from .progress import STAGE_WIDTH, print_stage_line
 from .tables import print_rows
@@ -11,7 +11,7 @@ from .tables import print_rows
 __all__ = ["print_agreement", "print_comparison"]
 
 
-def print_comparison(metrics: dict[str, Any], confidence: float) -> None:
+def print_comparison(metrics: dict[str, Any], settings: EvaluateSettings) -> None:
     """Print the main figures of both models and their differences."""
     first, second = metrics["names"]
     excluded = dict.fromkeys(one["slide"] for one in metrics["exclusions"])
@@ -22,11 +22,11 @@ def print_comparison(metrics: dict[str, Any], confidence: float) -> None:
     differences = metrics["differences"]
     rows = [
         [describe_figure(name), *_difference(differences[name])]
-        for name in list_main_figures(metrics["settings"]["false_positives_per_slide"])
+        for name in list_main_figures(settings.false_positives_per_slide)
         if name in differences and differences[name]["difference"]["value"] is not None
     ]
     numbers = [first, second, "difference", "p"]
-    header = ["figure", first, second, "difference", f"{confidence:.0%} interval", "p"]
+    header = ["figure", first, second, "difference", f"{settings.confidence:.0%} interval", "p"]
     print_rows(header, rows, right=numbers, indent=STAGE_WIDTH + 1)
     print_agreement(metrics)
 
