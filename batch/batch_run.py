@@ -12,7 +12,7 @@ from .blocks import PendingBlocks, SlideT, Task
 from .cluster.dask_executor import DaskExecutor
 from .driver import close_kept_slide
 from .executor import Executor, LocalExecutor, LostTask
-from .outcome import STEPS, BatchSummary, SlideOutcome
+from .outcome import STEPS, BatchSummary, SlideOutcome, fold_reason
 from .run_log import RunLog
 from .scheduling import SlideProgress, TaskQueue
 from .settings import BatchSettings
@@ -219,7 +219,13 @@ class BatchRun(Generic[SlideT]):
             )
         if failure.model_is_unusable:
             raise ModelError(failure.reason)
-        logger.warning("%s failed%s: %s", task.slide.id, where, failure.reason)
+        logger.warning(
+            "%s failed%s: %s",
+            task.slide.id,
+            where,
+            failure.reason,
+            extra={"once": f"failed: {fold_reason(task.slide.id, failure.reason)}"},
+        )
         self._close(
             SlideOutcome(
                 slide=task.slide.id,

@@ -24,6 +24,16 @@ def read_slides(path: Path) -> list[CohortSlide]:
     Raises:
         SettingsError: not such a table, or an invalid value; the message names the row.
     """
+    if path.is_dir():
+        raise SettingsError(
+            f"{path}: is a folder, expected a cohort CSV; gigaslide cohort {path} cohort.csv "
+            "lists its slides"
+        )
+    if not path.exists():
+        raise SettingsError(
+            f"{path}: no such file, expected a cohort CSV; gigaslide cohort FOLDER {path} "
+            "lists the slides of a folder"
+        )
     columns = [CsvColumn(name=name) for name in (*COLUMNS, *SIZE)]
     table = CsvTable.load(path, columns, required=["slide"], error=SettingsError)
     stated = (empty_missing(row, names=("slide", "patient")) for row in table)

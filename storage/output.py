@@ -118,8 +118,8 @@ class Output:
 
     def foreign(self) -> SettingsError:
         return SettingsError(
-            f"{self.location}: holds something that is not an output of the stage "
-            f"{self.recipe.stage!r} and is left as it is; give another location"
+            f"{self.location}: exists already and was not made by the stage {self.recipe.stage}, "
+            "so it is left as it is; give the name of a new folder"
         )
 
     def partial(self, *, sync_blocks: bool = False) -> PartialOutput:

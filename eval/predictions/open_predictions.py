@@ -36,6 +36,11 @@ def open_predictions(path: Path, slides: Iterable[CohortSlide]) -> Predictions:
         return GivenDetections(DetectionFiles.load(path, ids, paths=names))
     if not path.is_dir():
         raise ScoreError(f"{path}: no such folder of predictions; predict the slides first")
+    if (path / "zarr.json").exists():
+        raise ScoreError(
+            f"{path}: is a Zarr group, such as a patch store; give the folder made by gigaslide "
+            "predict, or detections as CSV"
+        )
     predicted = {folder.parent.name for folder in path.glob("*/heatmap.zarr")}
     if not predicted and not (path / "summary.csv").is_file():
         if list_csv(path):
