@@ -1,8 +1,7 @@
 """Studies: many small trainings on the same splits, compared in one table and on one page."""
 
 from .curriculum.settings import CurriculumSettings
-from .features.learners import train_bags
-from .features.work import BagScores, TrainingSet
+from .features.work import BagScores, TrainingSet, train_bags
 from .findings import Findings
 from .finetune.settings import FinetuneSettings
 from .kind import Study

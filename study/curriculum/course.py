@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...eval import Draws, Estimate, Resampling, SeedMatches, SeedScores, labels_to_reach
+from ..lesions import RATES
 from ..pool import Pool
 from ..reaches import Reach, estimate_number
-from .work import RATES, SCORES, TRUTHS, pool_matches
+from .work import SCORES, TRUTHS, pool_matches
 
 __all__ = ["CURRICULUM", "WHOLE", "Course", "CurriculumPool", "find_steps"]
 
