@@ -15,7 +15,7 @@ from .settings import (
     WeakSettings,
 )
 from .studies import STUDIES, find_study
-from .tables import points_frame
+from .tables import describe_point, points_frame
 
 __all__ = [
     "STUDIES",
@@ -33,6 +33,7 @@ __all__ = [
     "TrainingSet",
     "TransferSettings",
     "WeakSettings",
+    "describe_point",
     "estimate_seconds",
     "find_study",
     "plan_study",
