@@ -5,7 +5,9 @@ from .compare_models import compare_cohort, compare_heatmaps
 from .notebook import SlideTruth, evaluate
 from .pn_stage import STAGES, patient_stage, weighted_kappa
 from .predictions.detection_files import DetectionFiles
-from .predictions.prediction import Prediction, Predictions, SlideFile, open_predictions
+from .predictions.open_predictions import Predictions, open_predictions
+from .predictions.prediction import Prediction
+from .predictions.slide_file import SlideFile
 from .report.evaluation import Evaluation
 from .report.page import describe_figure, list_main_figures
 from .report.plots import LINES, line_style, styled_plot

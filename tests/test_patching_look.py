@@ -18,7 +18,7 @@ from gigaslide.patching import (
 )
 from gigaslide.patching.disk_space import store_size
 from gigaslide.patching.montage import CLASS_COLOURS
-from gigaslide.patching.plan import Quota
+from gigaslide.patching.quota import Quota
 from gigaslide.storage import StoreError
 from gigaslide.wsi import CLASSES
 from tiling import SETTINGS, SIDE, classes_of, tile
