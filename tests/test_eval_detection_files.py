@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from gigaslide.eval import DetectionFiles
-from gigaslide.eval.predictions.prediction import open_predictions
+from gigaslide.eval.predictions.open_predictions import open_predictions
 from gigaslide.eval.predictions.slide_names import SlideNames
 from gigaslide.storage import ScoreError
 from predictions import detections_folder
