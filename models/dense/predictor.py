@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from ...storage import ModelError
-from ...wsi import InputSpec
 from ..card import ModelCard
 from ..ensemble import Ensemble
-from ..predictor import load_converted, load_network
+from ..predictor import load_network
 from ..runtimes.allocator import keep_large_buffers
 from ..runtimes.apart import convert_apart
 from ..runtimes.backend import prepare_keras
-from ..runtimes.converted import find_converted, keep_converted, read_facts
+from ..runtimes.converted import find_converted, keep_started, load_converted, read_facts
 from ..runtimes.loading import LOADING
 from ..runtimes.probes import draw_tile
 from ..runtimes.registry import (
@@ -28,6 +27,7 @@ from ..runtimes.registry import (
     start_runtime,
 )
 from ..temperature import with_temperature
+from ..tile_predictor import TileMember, TilePredictor
 from .layout import DenseLayout, cell_steps, least_stride_px
 
 __all__ = [
@@ -44,34 +44,18 @@ COMPARED = 2  # cells along the side of the tile that is compared with Keras
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseMember:
+class DenseMember(TileMember):
     """Dense form of one network."""
 
     layout: DenseLayout
-    started: StartedRuntime
 
 
 @dataclass(frozen=True, kw_only=True)
-class DensePredictor:
+class DensePredictor(TilePredictor[DenseMember]):
     """Probabilities of rectangles of cells, each computed once over a tile around it."""
 
-    spec: InputSpec
     steps_px: tuple[int, ...]
     """Distance of neighbouring cells at each scale, window px."""
-    members: tuple[DenseMember, ...]
-    """One, or the members of an ensemble in the order of `Predictor.members`."""
-    hash: str
-    """`Predictor.hash` of the same models."""
-
-    @property
-    def runtime(self) -> str:
-        """Names of what computes it."""
-        return "+".join(sorted({member.started.name for member in self.members}))
-
-    @property
-    def difference(self) -> float:
-        """See `Predictor.difference`."""
-        return max(member.started.difference for member in self.members)
 
     @property
     def tiles_at_once(self) -> int:
@@ -292,11 +276,8 @@ def _start(
     limit_threads(threads)
     dense = build_dense_network(card, load_network(folder, card), layout, steps)
     started = start_runtime(dense, choice, probes=probes)
-    save = getattr(started.forward, "save", None)
-    if save is not None:
-        expected = dense.predict_on_batch(probes)
-        facts: dict[str, Any] = {"expected": expected.tolist(), "layout": layout.to_json()}
-        keep_converted(card, save, variant, facts=facts)
+    facts = {"layout": layout.to_json()}
+    keep_started(card, dense, started, variant, probes=probes, facts=facts)
     return started
 
 
