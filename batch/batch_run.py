@@ -203,6 +203,7 @@ class BatchRun(Generic[SlideT]):
                 task.number,
                 value.counts,
                 seconds=seconds,
+                loading=round(value.seconds.get("loading", 0.0), 3),
                 worker=report.worker,
                 attempts=report.attempts,
             )

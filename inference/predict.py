@@ -20,6 +20,7 @@ from ..models import (
     check_dense,
     choose_backend,
     find_cam_stride,
+    refuse_missing_int8,
     refuse_tumor_on_glass,
 )
 from ..storage import ModelError, SettingsError
@@ -70,7 +71,7 @@ def predict_cohort(
         SettingsError: no slide to predict.
         ModelError: a model folder is damaged, a network of somebody's own was not given, the
             backend of Keras is not installed, the mode does not suit the network, the model calls
-            glass tumour, or the runtime has no XLA.
+            glass tumour, the runtime has no XLA, or there is no int8 network.
         StoreError: the disk is full.
         ClusterError: another run predicts into this folder, or workers or scheduler are gone.
         Stopped: a signal asked to stop.
@@ -126,9 +127,11 @@ def end_predictions(out: Path, summary: BatchSummary, ensemble: Ensemble) -> Non
 
 
 def _fit_settings(settings: PredictSettings, ensemble: Ensemble) -> PredictSettings:
-    """Refuse XLA on another runtime than Keras, and a mode that does not suit the network;
-    fill in the stride of its activation map."""
+    """Refuse XLA on another runtime than Keras, an int8 network that is not there, and a mode that
+    does not suit the network; fill in the stride of its activation map."""
     choice = RuntimeChoice(runtime=settings.runtime, precision=settings.precision, xla=settings.xla)
+    if settings.precision == "int8":
+        refuse_missing_int8(ensemble.folders)
     if ensemble.task == "regions":
         check_regions(ensemble, settings)
         return settings

@@ -46,7 +46,7 @@ from .networks.whole_slide import (
     pool_cells,
 )
 from .predictor import Predictor, load_network, load_predictor
-from .quantise import quantise_model
+from .quantise import quantise_model, refuse_missing_int8
 from .regions.build import build_region_network
 from .regions.options import REGION_ARCHITECTURE, RegionOptions
 from .regions.predictor import RegionPredictor, load_region_predictor
@@ -141,6 +141,7 @@ __all__ = [
     "pool_cells",
     "prepare_keras",
     "quantise_model",
+    "refuse_missing_int8",
     "refuse_other_network",
     "refuse_tumor_on_glass",
     "save_bag_model",

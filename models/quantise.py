@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from .predictor import load_network
 from .runtimes.probes import draw_probes
 from .runtimes.registry import TOLERANCES, StartedRuntime, measure_difference
 
-__all__ = ["load_quantised", "quantise_model"]
+__all__ = ["load_quantised", "quantise_model", "refuse_missing_int8"]
 
 FOLDER, RECIPE = "int8", "recipe.json"
 FILES = ("network.xml", "network.bin")
@@ -77,6 +78,17 @@ def quantise_model(folder: Path, patches: np.ndarray, *, architecture: str = "")
     return difference
 
 
+def refuse_missing_int8(folders: Sequence[Path]) -> None:
+    """Raise ModelError if a model folder holds no int8 network."""
+    for folder in folders:
+        if not (folder / FOLDER / RECIPE).is_file():
+            raise ModelError(f"{folder}: has no int8 network; {_advise(folder)}")
+
+
+def _advise(folder: Path) -> str:
+    return f"run gigaslide model quantise {folder} STORE"
+
+
 def load_quantised(folder: Path, card: ModelCard, threads: int | None) -> StartedRuntime:
     """Load what `quantise_model` kept.
 
@@ -90,7 +102,8 @@ def load_quantised(folder: Path, card: ModelCard, threads: int | None) -> Starte
     from .runtimes.openvino_runtime import ConvertedNetwork
 
     kept = folder / FOLDER
-    advice = f"run gigaslide model quantise {folder} STORE"
+    advice = _advise(folder)
+    refuse_missing_int8([folder])
     try:
         recipe = json.loads((kept / RECIPE).read_text(encoding="utf-8"))
         if recipe["weights_sha256"] != card.weights_sha256:
@@ -101,7 +114,7 @@ def load_quantised(folder: Path, card: ModelCard, threads: int | None) -> Starte
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{folder}: has no int8 network ({error}); {advice}") from error
+        raise ModelError(f"{kept / RECIPE}: cannot be read ({error}); {advice}") from error
     network = ConvertedNetwork.load(kept / FILES[0], threads)
     difference += measure_difference(network(draw_probes(card.input_spec.shape)), drawn)
     if not difference <= TOLERANCES["int8"]:

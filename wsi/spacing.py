@@ -123,8 +123,8 @@ def describe_too_coarse(mpp: float, *, wanted: float, network: str = "") -> str:
         return f"has {mpp:g} µm/px, coarser than the requested {wanted:g}; {advice}"
     train = "" if network != "model" else f" (gigaslide tile --mpp {mpp:.4g}, then train)"
     advice = (
-        f"use one trained at {mpp:.4g} µm/px or coarser{train}, or enlarge the slide with "
-        "--allow-upsampling, which adds no detail, and expect worse results"
+        f"use another {network} trained at {mpp:.4g} µm/px or coarser{train}, or enlarge the slide "
+        "with --allow-upsampling, which adds no detail, and expect worse results"
     )
     if unlikely:
         advice = f"{verify}, or {advice}"

@@ -322,7 +322,7 @@ def export_stage(
 def _describe_prediction(settings: PredictSettings, batch: BatchSettings) -> str:
     """Describe the workers, and what runs the network if it is this process."""
     workers = describe_workers(batch)
-    with quiet_tensorflow():  # also in the workers, which inherit its variable
+    with quiet_tensorflow():
         if batch.workers != 0:
             threads = format_count(batch.threads_per_worker, "thread")
             return workers if batch.scheduler else f"{workers}, {threads} each"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...batch import BatchSettings, describe_workers
 from ...cohort import Cohort
 from ...storage import format_count
-from ..terminal.progress import print_line, print_stage_line, quiet_tensorflow, slide_bar
+from ..terminal.progress import print_line, print_stage_line, slide_bar
 from ..terminal.tables import print_table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def study_stage(
         return 0
     batch = with_default_workers(batch)
     print_line(f"study: {describe_workers(batch, at_most=len(plan.cells))}")
-    with quiet_tensorflow(), slide_bar("study", len(plan.cells), noun="cells") as (end_cell, _):
+    with slide_bar("study", len(plan.cells), noun="cells") as (end_cell, _):
         report = run_study(plan, out, batch, on_outcome=end_cell)
     _print_report(report)
     return report.exit_status
