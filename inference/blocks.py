@@ -14,6 +14,7 @@ from ..models import (
     DensePredictor,
     Ensemble,
     Predictor,
+    hash_int8,
     load_dense_predictor,
     load_predictor,
     refuse_tumor_on_glass,
@@ -101,10 +102,17 @@ class PredictBlocks:
         refuse_foreign_folder(self.out / slide.id)
         return Output(
             location=self.out / slide.id / HEATMAP,
-            recipe=heatmap_recipe(slide, self.models.identity, self.settings, within=self.within),
+            recipe=heatmap_recipe(slide, self._identity, self.settings, within=self.within),
             recipe_file=GROUP,
             layout=self._layout,
         )
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """Plain JSON of the models, and of the int8 networks that are used."""
+        if not (self.settings.needs_dense and self.settings.first_pass_precision == "int8"):
+            return self.models.identity
+        return {**self.models.identity, "int8": hash_int8(self.models)}
 
     def open(self, slide: CohortSlide) -> AbstractContextManager[Slide]:
         return open_slide(slide.path, mpp=slide.mpp, fallback_mpp=self.settings.slide_mpp)
@@ -230,6 +238,8 @@ class PredictBlocks:
         )
         heatmap.save_arrays(context.partial.whole)
         facts = {"mode": self.settings.mode, **describe_runtimes(records.values())}
+        if self.settings.needs_dense:
+            facts["first_pass_precision"] = self.settings.dense_precision
         return describe_heatmap(heatmap, facts)
 
     def outcome(self, slide: CohortSlide, attributes: Mapping[str, Any]) -> SlideOutcome:
@@ -325,7 +335,7 @@ class PredictBlocks:
             stride_px=self._stride_px,
             runtime=self.settings.runtime,
             threads=self.threads,
-            precision=self.settings.precision,
+            precision=self.settings.dense_precision,
             xla=self.settings.xla,
             is_cam=self.settings.is_cam,
         )
