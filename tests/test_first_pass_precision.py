@@ -8,7 +8,7 @@ import pytest
 from gigaslide.batch import BatchSettings
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import PredictSettings, predict_cohort
-from gigaslide.models import load_dense_predictor, quantise_model
+from gigaslide.models import ModelCard, load_dense_predictor, quantise_model
 from gigaslide.phantom import PhantomSettings, make_slide, plan_cohort
 from gigaslide.wsi import CellStatus, Heatmap, open_slide
 from test_dense import write_model
@@ -16,7 +16,9 @@ from test_dense import write_model
 pytest.importorskip("nncf", reason="the int8 extra is not installed")
 SIDE, STRIDE = 107, 64
 FASTEST = {"mode": "fastest", "stride_px": STRIDE, "allow_tumor_on_glass": True}
-NEAR = 0.1  # largest difference of a probability; the log-odds of this network spread over ±2
+NEAR = 0.1  # largest difference of a probability
+TEMPERATURE = {"value": 20.0, "patches": 1, "log_loss": (1, 1), "calibration_error": (1, 1)}
+"""Without it, the log-odds of a random network on a phantom reach -30."""
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,8 @@ def model(slide, tmp_path_factory):
     folder = write_model(
         tmp_path_factory.mktemp("model") / "m", "compact", patch_px=SIDE, shrink=2, seed=1
     )
+    card = ModelCard.load(folder).model_dump()
+    ModelCard.model_validate({**card, "temperature": TEMPERATURE}).save(folder)
     corners = np.random.default_rng(0).integers(100, 900 - SIDE, (24, 2))
     with open_slide(slide.path) as opened:
         windows = opened.read_windows(corners, size=SIDE, mpp=0.5)
