@@ -45,7 +45,7 @@ test-cluster: $(READY)  ## run batches on a Slurm of our own (root on Debian, el
 
 test-pages: $(READY) docs  ## open the reports, the documentation and the page of gigaslide view in a headless Chromium (root on Debian installs one)
 	.ci/chromium install || true
-	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py tests/test_site.py tests/test_view_pages.py tests/test_view_drawing.py tests/test_view_loop.py
+	$(BIN)/python -m pytest -m pages -rs tests/test_pages.py tests/test_site.py tests/test_view_*.py
 
 test-qupath: $(READY)  ## run the scripts for QuPath in Groovy (root on Debian installs it)
 	.ci/groovy install || true

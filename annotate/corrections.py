@@ -11,7 +11,6 @@ from shapely.geometry.base import BaseGeometry
 from ..storage import StoreError
 from ..wsi import DEFAULT_GROUPS, GroupMeaning, is_region, polygons_in
 from .outlines import DrawnOutline
-from .propose import MADE_BY
 from .version_info import VersionInfo
 from .versions import SlideVersions
 
@@ -78,7 +77,7 @@ def find_corrections(
 def _find_proposal(versions: SlideVersions, info: VersionInfo) -> VersionInfo | None:
     """Follow the parents of a version, and what it restored, to a proposal."""
     seen: set[int] = set()
-    while info.facts.made_by != MADE_BY:
+    while not info.facts.is_proposal:
         before = info.facts.restored_from or info.parent
         if not before or before in seen:
             return None

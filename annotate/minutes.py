@@ -1,7 +1,8 @@
 """Minutes that outlines took, and how far they agree: by slide, and by mode.
 
 A task is one annotator's work on one slide. Its time is the active time up to the last save, see
-`active_seconds`; its result the annotator's newest accepted version, blind or not.
+`active_seconds`; its result the annotator's newest accepted version, blind or not. On a slide dealt
+from scratch it ends with the first accepted one: from then on the model is shown.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,6 @@ from .deal import Deal
 from .folder import AnnotationFolder
 from .journal import JournalEvent, active_seconds
 from .outlines import DrawnOutline
-from .propose import MADE_BY
 from .version_info import Version
 from .versions import SlideVersions
 
@@ -97,7 +97,7 @@ def measure_minutes(
     tasks, between = [], {}
     for slide in folder.slides():
         versions = folder.versions(slide)
-        results = _results(versions)
+        results = _results(versions, folder.deal)
         proposal = _last_proposal(versions)
         own = [event for event in events if event.slide == slide]
         tasks += [
@@ -129,16 +129,17 @@ def measure_minutes(
     )
 
 
-def _results(versions: SlideVersions) -> dict[str, Version]:
-    """Newest accepted version by annotator."""
-    newest = {
-        info.facts.annotator: info.number for info in versions.history() if info.facts.accepted
-    }
-    return {name: versions.load(number) for name, number in newest.items()}
+def _results(versions: SlideVersions, deal: Deal) -> dict[str, Version]:
+    """Accepted version that ends each annotator's task."""
+    accepted = [info for info in versions.history() if info.facts.accepted]
+    if deal.mode_of(versions.slide) == "scratch":
+        accepted.reverse()
+    last = {info.facts.annotator: info.number for info in accepted}
+    return {name: versions.load(number) for name, number in last.items()}
 
 
 def _last_proposal(versions: SlideVersions) -> Version | None:
-    numbers = [info.number for info in versions.history() if info.facts.made_by == MADE_BY]
+    numbers = [info.number for info in versions.history() if info.facts.is_proposal]
     return versions.load(numbers[-1]) if numbers else None
 
 
@@ -148,6 +149,10 @@ def _task(
     info = result.info
     own = [event for event in events if event.slide == info.slide]
     saves = [event.time for event in own if event.kind == "save" and event.version]
+    if deal.mode_of(info.slide) == "scratch":
+        saves = [
+            event.time for event in own if event.kind == "save" and event.version == info.number
+        ]
     last = max(saves) if saves else max(event.time for event in own)
     seconds = active_seconds(event for event in events if event.time <= last)
     modes = [event.mode for event in own if event.mode and event.time <= last]

@@ -17,18 +17,16 @@ from .folder import AnnotationFolder
 from .identity import SlideIdentity
 from .outlines import DrawnOutline
 from .settings import ProposeSettings
-from .version_info import SaveFacts
+from .version_info import MADE_BY_MODEL, SaveFacts
 
 __all__ = [
     "HEATMAP",
-    "MADE_BY",
     "Proposal",
     "propose_outlines",
     "propose_slide",
     "slides_with_heatmap",
 ]
 
-MADE_BY = "propose"
 HEATMAP = "heatmap.zarr"
 DIGITS = 2
 
@@ -76,7 +74,7 @@ def propose_slide(
             "settings": settings.model_dump(mode="json"),
         }
         before = versions.newest()
-        if before is not None and before.facts.made_by != MADE_BY:
+        if before is not None and not before.facts.is_proposal:
             who = before.facts.annotator or "a person"
             reason = f"version {before.number} is by {who}, and stays"
             return Proposal(slide=slide.id, status="skipped", reason=reason, version=before.number)
@@ -88,7 +86,7 @@ def propose_slide(
                 version=before.number,
             )
         outlines = propose_outlines(heatmap, settings)
-        facts = SaveFacts(made_by=MADE_BY, recipe=recipe)
+        facts = SaveFacts(made_by=MADE_BY_MODEL, recipe=recipe)
         saved = versions.save(
             outlines,
             facts,

@@ -7,9 +7,10 @@ from typing import Any
 from .identity import SlideIdentity
 from .outlines import DrawnOutline
 
-__all__ = ["FORMAT", "SaveFacts", "Version", "VersionInfo"]
+__all__ = ["FORMAT", "MADE_BY_MODEL", "SaveFacts", "Version", "VersionInfo"]
 
 FORMAT = "gigaslide-annotations/1"
+MADE_BY_MODEL = "propose"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,11 @@ class SaveFacts:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Further facts of that command, plain JSON."""
     restored_from: int | None = None
+
+    @property
+    def is_proposal(self) -> bool:
+        """True: a model made it, and no person changed or accepted it."""
+        return self.made_by == MADE_BY_MODEL
 
 
 @dataclass(frozen=True, kw_only=True)

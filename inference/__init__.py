@@ -5,7 +5,7 @@ from .bags.localise import Localise, localise
 from .bags.predict import check_features, predict_from_features
 from .detect import find_detections, find_peaks
 from .exports.beside_heatmap import BESIDE_HEATMAP
-from .exports.export_predictions import export_predictions, find_predicted
+from .exports.export_predictions import check_export, export_predictions, find_predicted
 from .exports.exporters import EXPORTERS, FORMATS, Exporter
 from .exports.settings import ExportFormat, ExportSettings
 from .features.encode import encode_windows, find_windows, window_grid
@@ -37,6 +37,7 @@ __all__ = [
     "Localise",
     "PredictSettings",
     "WindowSettings",
+    "check_export",
     "check_features",
     "encode_windows",
     "export_features",

@@ -78,7 +78,7 @@ def heatmap_grid(slide: Slide, settings: PredictSettings, spec: InputSpec) -> Ce
     Raises:
         SpacingError: the slide is coarser than the finest scale.
     """
-    scale = slide.scale(spec.mpp, allow_upsampling=settings.allow_upsampling)
+    scale = slide.scale(spec.mpp, allow_upsampling=settings.allow_upsampling, network="model")
     windows = WindowSpec(
         side_px=spec.patch_px,
         centre_px=spec.centre_px,

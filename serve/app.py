@@ -18,6 +18,7 @@ from .assets import Assets
 from .drawing.drafts import DRAFT_OPERATIONS
 from .drawing.outlines import OUTLINE_OPERATIONS
 from .drawing.review import REVIEW_OPERATIONS
+from .drawing.saves import SAVE_OPERATIONS
 from .guard import Access, Guard
 from .jobs.routes import JOB_OPERATIONS
 from .openapi import api_page, make_openapi
@@ -51,6 +52,7 @@ OPERATIONS = (
     *SLIDE_OPERATIONS,
     *PREDICTION_OPERATIONS,
     *OUTLINE_OPERATIONS,
+    *SAVE_OPERATIONS,
     *DRAFT_OPERATIONS,
     *REVIEW_OPERATIONS,
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, unquote
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,6 +38,8 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+RawHeader = tuple[bytes, bytes]
+RAW_HEADERS = {name.lower().encode(): value.encode() for name, value in HEADERS.items()}
 HEAD = (
     "<!doctype html><meta charset=utf-8><title>gigaslide</title>"
     '<link rel="icon" href="static/icon.svg">'
@@ -110,10 +112,7 @@ class Guard:
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                message = {**message, "headers": _with_safe_headers(message["headers"])}
             await send(message)
 
         headers = Headers(scope=scope)
@@ -195,6 +194,14 @@ class Guard:
             if found is not None:
                 return found.value
         return ""
+
+
+def _with_safe_headers(headers: Iterable[RawHeader]) -> list[RawHeader]:
+    """Return the headers of an answer with those of every answer, which no route can change."""
+    own = [(name, value) for name, value in headers if name not in RAW_HEADERS]
+    if not any(name == b"cache-control" for name, _ in own):
+        own.append((b"cache-control", b"no-store"))
+    return [*own, *RAW_HEADERS.items()]
 
 
 def _keep_slashes(scope: Scope) -> Scope:

@@ -11,7 +11,7 @@ from ..cohort import CohortSlide
 from ..storage import GigaslideError
 from ..wsi import CellStatus
 from .answers import Problem, answer_json, answer_picture
-from .drawing.blind import refuse_blind
+from .drawing.hidden import refuse_hidden_model
 from .heatmaps import HeatmapPicture
 from .operation import Operation
 from .schema import Detection, DetectionList, HeatmapFacts, PictureQuery
@@ -23,7 +23,7 @@ PNG = "image/png"
 
 
 def _heatmap(workspace: Workspace, slide: CohortSlide) -> HeatmapPicture:
-    refuse_blind(workspace, slide)
+    refuse_hidden_model(workspace, slide)
     try:
         found = workspace.heatmaps.load(slide.id)
     except GigaslideError as error:
@@ -89,7 +89,7 @@ async def list_detections(workspace: Workspace, request: Request) -> Response:
 
 
 def _detections(workspace: Workspace, slide: CohortSlide) -> DetectionList:
-    refuse_blind(workspace, slide)
+    refuse_hidden_model(workspace, slide)
     try:
         found = workspace.heatmaps.detections(slide.id)
     except GigaslideError as error:

@@ -83,6 +83,9 @@ class SlideRow(Shape):
     mode: AnnotationMode
     blind: bool
     """True: the annotator draws it without sight of the outlines of others, and of the model's."""
+    model_hidden: bool
+    """True: nothing that the model found is told, because the slide is drawn from scratch and
+    nobody has accepted it yet, or because it is drawn blind."""
     has_heatmap: bool
     problem: str
     """Reason why the slide cannot be shown; empty if it can."""
@@ -126,6 +129,9 @@ class Geometry(Shape):
     mode: AnnotationMode
     blind: bool
     """True: the annotator draws it without sight of the outlines of others, and of the model's."""
+    model_hidden: bool
+    """True: nothing that the model found is told, because the slide is drawn from scratch and
+    nobody has accepted it yet, or because it is drawn blind."""
     has_heatmap: bool
     newest: int
     """Number of the version to go on with: the newest that is not blind, or the own blind one; 0:

@@ -12,7 +12,7 @@ from ..cohort import CohortSlide
 from ..storage import GigaslideError, gigaslide_version, name_of
 from .answers import Problem, answer_json, answer_picture
 from .catalogue import hide_path
-from .drawing.blind import draws_blind, newest_shown
+from .drawing.hidden import draws_blind, hides_model, newest_shown, shown_versions
 from .operation import Operation
 from .schema import (
     ClassColour,
@@ -29,7 +29,6 @@ __all__ = ["SLIDE_OPERATIONS"]
 THUMBNAIL_PX = 256
 KEPT_BYTES = 16 * 2**20
 JPEG = "image/jpeg"
-MADE_BY = "propose"
 CLASSES = ("Tumor", "Normal", "Necrosis", "Exclusion", "Region*")
 
 _thumbnails: LRUCache[tuple[str, str], bytes] = LRUCache(KEPT_BYTES, getsizeof=len)
@@ -56,17 +55,20 @@ def _list(workspace: Workspace) -> SlideList:
 def _row(workspace: Workspace, slide: CohortSlide) -> SlideRow:
     facts = workspace.catalogue.facts(slide.id)
     versions = workspace.versions(slide)
-    numbers, newest, problem, blind = [], None, facts.problem, False
+    count, newest, problem, blind, hidden = 0, None, facts.problem, False, False
     if versions is not None:
         try:
-            numbers, newest = versions.numbers(), versions.newest()
-            blind = draws_blind(workspace, slide)
+            blind, hidden = draws_blind(workspace, slide), hides_model(workspace, slide)
+            newest = versions.newest()
+            shown = shown_versions(workspace, slide) if hidden else versions.numbers()
+            count = len(shown)
         except GigaslideError as error:
             problem = problem or str(error)
     state = "none"
-    if newest is not None:
-        state = "proposed" if newest.facts.made_by == MADE_BY else "saved"
-        state = "accepted" if newest.facts.accepted else state
+    if newest is not None and newest.facts.is_proposal:
+        state = "none" if hidden else "proposed"
+    elif newest is not None:
+        state = "accepted" if newest.facts.accepted else "saved"
     deal = workspace.deal
     return SlideRow(
         id=slide.id,
@@ -77,14 +79,15 @@ def _row(workspace: Workspace, slide: CohortSlide) -> SlideRow:
         width=facts.width,
         height=facts.height,
         mpp=facts.mpp,
-        score=None if blind else facts.score,
+        score=None if hidden else facts.score,
         state=state,
-        versions=len(numbers),
+        versions=count,
         newest=newest.number if newest else 0,
         annotator=newest.facts.annotator if newest else "",
         mode=deal.mode_of(slide.id),
         blind=blind,
-        has_heatmap=workspace.heatmaps.has(slide.id) and not blind,
+        model_hidden=hidden,
+        has_heatmap=workspace.heatmaps.has(slide.id) and not hidden,
         problem=problem,
     )
 
@@ -95,7 +98,7 @@ async def show_geometry(workspace: Workspace, request: Request) -> Response:
 
 
 def _geometry(workspace: Workspace, slide: CohortSlide) -> Geometry:
-    newest, blind = newest_shown(workspace, slide), draws_blind(workspace, slide)
+    newest, hidden = newest_shown(workspace, slide), hides_model(workspace, slide)
     with workspace.borrow(slide) as held:
         info, bounds = held.slide.info, held.slide.info.bounds
         grid = TileGrid.of_slide(held.slide)
@@ -113,8 +116,9 @@ def _geometry(workspace: Workspace, slide: CohortSlide) -> Geometry:
             label=slide.label,
             split=slide.split,
             mode=workspace.deal.mode_of(slide.id),
-            blind=blind,
-            has_heatmap=workspace.heatmaps.has(slide.id) and not blind,
+            blind=draws_blind(workspace, slide),
+            model_hidden=hidden,
+            has_heatmap=workspace.heatmaps.has(slide.id) and not hidden,
             newest=newest.number if newest else 0,
             changed=newest.identity.differences(held.identity) if newest else [],
             unreadable=[

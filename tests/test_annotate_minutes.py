@@ -196,3 +196,17 @@ def test_hostile_names_are_text_on_the_page(tmp_path):
     assert main(["minutes", str(folder.path), "--report", str(tmp_path)]) == 0
     assert "<script" not in Path(tmp_path / "minutes.html").read_text()
     assert json.loads((folder.path / "annotations.json").read_text())["deal"]["seed"] == 0
+
+
+def test_a_slide_from_scratch_is_timed_up_to_its_first_accepted_version(tmp_path):
+    for scratch, wanted in ((1.0, (2, 20 / 60)), (0.0, (3, 40 / 60))):
+        folder = AnnotationFolder.create(tmp_path / str(scratch), Deal(scratch=scratch))
+        versions = folder.versions("s")
+        for number in (1, 2, 3):
+            facts = SaveFacts(annotator="A", accepted=number > 1)
+            versions.save([outline()], facts, parent=number - 1, identity=IDENTITY)
+        times = [at(time) for time in (0, 5, 15, 25, 35)]
+        saves = [at(10.0 * n + 0.0, kind="save", version=n) for n in (1, 2)]
+        folder.journal.append(*times, *saves, at(40, kind="save", version=3))
+        (task,) = measure_minutes(folder).tasks
+        assert (task.version, task.minutes) == (wanted[0], pytest.approx(wanted[1]))

@@ -108,6 +108,27 @@ def test_every_option_is_explained_and_has_a_panel(name):
             assert argument.parameter.help[0].isupper() or argument.parameter.help[0] == "µ"
 
 
+def test_panels_stand_in_their_order_whatever_defines_their_options():
+    panels = [
+        group.name
+        for one in sorted(
+            (one for one in command_of("train").assemble_argument_collection() if one.show),
+            key=lambda one: one.parameter.group[0].sort_key,
+        )
+        for group in one.parameter.group
+        if group.name in PANELS
+    ]
+    assert list(dict.fromkeys(panels)) == [name for name in PANELS if name in panels]
+    assert {"Training", "Slide labels (--task slides)"} <= set(panels)
+
+
+def test_the_usage_has_a_line_for_each_way_to_train():
+    ways = build_app("train")["train"].usage.splitlines()
+    assert len(ways) == 5
+    assert all(way.strip().removeprefix("Usage: ").startswith("gigaslide train ") for way in ways)
+    assert sum("--task slides" in way for way in ways) == 1
+
+
 def test_the_example_of_groups_has_the_prefix_of_its_option():
     for argument in command_of("train").assemble_argument_collection():
         if (name := argument.names[0]).endswith(".groups"):
@@ -121,7 +142,8 @@ def test_no_option_of_a_command_has_two_meanings():
 
 
 def test_inputs_come_first_and_the_output_last():
-    usages = {name: build_app(name)[name].usage.split(" ", 3)[-1] for name in COMMANDS}
+    usages = {name: build_app(name)[name].usage.splitlines()[0] for name in COMMANDS}
+    usages = {name: usage.split(" ", 3)[-1] for name, usage in usages.items()}
     assert usages == {
         "demo": "[OUT] [OPTIONS]",
         "run": "COHORT OUT [OPTIONS]",

@@ -189,11 +189,17 @@ def test_fault_12_no_tissue_is_a_result(tmp_path):
     assert len(find_detections(heatmap, PredictSettings())) == 0
 
 
-def test_a_finer_scale_than_the_slides_is_refused(coded_slide):
-    with open_slide(coded_slide) as slide, pytest.raises(SpacingError, match="--allow-upsampling"):
+@pytest.mark.parametrize(("mpp", "is_scanner_mpp"), [(0.5, True), (2.5, False)])
+def test_fault_09_a_slide_coarser_than_the_model_is_refused(coded_slide, mpp, is_scanner_mpp):
+    with open_slide(coded_slide, mpp=mpp) as slide, pytest.raises(SpacingError) as refused:
         predict_slide(
             slide, predictor_of(position_score, mpp=0.25), PredictSettings(), slide_id="s"
         )
+    for fact in ("coded.tif", f"has {mpp:g} µm/px", "0.25 µm/px of the model", "trained at"):
+        assert fact in str(refused.value)
+    for advice in ("--allow-upsampling", f"gigaslide tile --mpp {mpp:g}"):
+        assert advice in str(refused.value)
+    assert ("slide scanners have" in str(refused.value)) is not is_scanner_mpp
 
 
 def slow_peaks(probability: np.ndarray, radius: float, threshold: float) -> list[tuple[int, int]]:

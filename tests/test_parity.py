@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from conftest import stained_slide, write_tiff
+from conftest import asap_xml, stained_slide, write_tiff
 from gigaslide.cli import main
 from gigaslide.models import ARCHITECTURES, WEIGHTS, ModelCard, build_network, hash_weights
 from gigaslide.wsi import InputSpec
@@ -81,3 +81,20 @@ def test_the_exact_mode_is_not_compared_with_itself(words, capsys):
     assert main(["exact" if word == "fastest" else word for word in words]) == 1
     assert "--mode fast" in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+def test_annotation_groups_of_the_comparison_are_given_their_meaning(words, capsys):
+    write_cohort("tumor", "normal")
+    outline = asap_xml([("1", "Stroma", [(10, 10), (200, 10), (200, 200), (10, 200)])])
+    Path("s1.xml").write_text(outline)
+    table = Path("cohort.csv").read_text().splitlines()
+    table = [f"{row},{'s1.xml' if row.startswith('s1') else ''}" for row in table[1:]]
+    Path("cohort.csv").write_text("\n".join(["slide,label,split,annotation", *table]))
+    comparison = Path("out-comparison", "comparison.json")
+    assert main(words) == 2
+    assert "group 'Stroma' means other" in capsys.readouterr().err
+    assert json.loads(comparison.read_text())["slides"] == ["s2"]
+    assert main([*words, "--groups.Stroma", "tumor"]) == 0
+    assert json.loads(comparison.read_text())["slides"] == ["s1", "s2"]
+    assert main([*words[:-2], "--groups.Stroma", "tumor"]) == 1
+    assert "--compare exact" in capsys.readouterr().err

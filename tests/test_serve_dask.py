@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import stained_slide, write_tiff
+from distributed import Client
 from gigaslide.batch import BatchSettings
 from gigaslide.cli.stages.serve import load_models, predict_job
 from gigaslide.cohort import Cohort, CohortSlide
@@ -17,7 +18,7 @@ from test_serve_jobs import state_of
 from test_serve_predicts import SETTINGS, bytes_of, heatmap_of, write_compact
 
 pytestmark = pytest.mark.slow
-NO_WORKER_S = 60.0
+NO_WORKER_S, LONG_S = 3.0, 250.0
 
 
 @pytest.fixture
@@ -82,23 +83,27 @@ def test_jobs_on_a_dask_give_the_same_bytes_and_are_cancelled(tmp_path, address)
         end_worker(worker)
 
 
-def test_a_job_outlives_its_worker_or_tells_that_there_is_none(tmp_path, address):
+def test_a_job_tells_that_there_is_no_worker_and_outlives_one(tmp_path, address):
     write_compact(tmp_path / "model")
     write_tiff(tmp_path / "slide_1.tif", stained_slide(1))
+    long = {"stride_px": 12, "orientations": 8}
+    first = start_worker(address)
+    with Client(address) as client:
+        client.wait_for_workers(1, timeout=LONG_S)
     with serve_jobs(tmp_path, "out", scheduler=address, worker_timeout_s=NO_WORKER_S) as served:
-        first = start_worker(address)
-        long = submit(served, stride_px=6, orientations=8)
-        wait_until(lambda: state_of(served, long)["windows"] > 0, 300)
+        name = submit(served, **long)
+        wait_until(lambda: state_of(served, name)["windows"] > 0, LONG_S)
         end_worker(first)  # in the middle of a block
-        assert state_of(served, long)["state"] == "running"
-        failed = end_of(served, long)
+        assert state_of(served, name)["state"] == "running"
+        failed = end_of(served, name)
         assert failed["state"] == "failed"
         assert f"no worker for {NO_WORKER_S:.0f} s" in failed["reason"]
         assert "send the same job" in failed["reason"]
-        second = start_worker(address)
-        assert submit(served, stride_px=6, orientations=8) == long
-        wait_until(lambda: state_of(served, long)["windows"] > 0, 300)
+    second = start_worker(address)
+    with serve_jobs(tmp_path, "out", scheduler=address, worker_timeout_s=LONG_S) as served:
+        assert submit(served, **long) == name
+        wait_until(lambda: state_of(served, name)["windows"] > 0, LONG_S)
         end_worker(second)
-        third = start_worker(address)  # before the time is over
-        assert end_of(served, long)["state"] == "done"
+        third = start_worker(address)
+        assert end_of(served, name)["state"] == "done"
         end_worker(third)

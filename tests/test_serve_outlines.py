@@ -1,19 +1,16 @@
-"""Outlines through the server: versions, conflicts, drafts, edits, and what must never be lost."""
+"""Outlines through the server: versions, conflicts, and outlines that must be repaired."""
 
-import errno
 import gzip
 import json
 import math
-import os
 import threading
 import time
 from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
-from gigaslide.annotate import AnnotationFolder, Deal, OrderSettings, next_regions
-from gigaslide.storage import atomic
-from serving import SQUARE, feature, heatmap_of, make_slide, make_workspace, serve
+from gigaslide.annotate import AnnotationFolder
+from serving import SQUARE, feature, make_slide, make_workspace, serve
 from shapely.geometry import shape
 
 PATH = "/api/slides/a/outlines"
@@ -139,65 +136,6 @@ def test_v1_a_save_states_the_version_it_builds_on(shown, status, stated):
     assert shown.ask(PATH, method="POST", body=body, If_Match=stated).status == status
 
 
-def test_v2_a_draft_of_each_tab_outlives_the_server_and_goes_with_the_save(tmp_path):
-    for served in serve(make_workspace(tmp_path), tmp_path):
-        for tab in ("one", "two"):
-            plain = {"type": "FeatureCollection", "features": [feature()], "parent": 0, "tab": tab}
-            answer = served.ask(f"/api/slides/a/drafts/{tab}", method="PUT", body=plain)
-            assert answer.status == 204
-    for served in serve(make_workspace(tmp_path), tmp_path):
-        found = served.ask("/api/slides/a/drafts").plain["drafts"]
-        assert [one["tab"] for one in found] == ["two", "one"]
-        assert abs(found[0]["saved"] - time.time()) < 60
-        assert served.ask("/api/slides/a/drafts/one").plain["tab"] == "one"
-        assert served.ask("/api/slides").plain["slides"][0]["versions"] == 0
-        served.save("a", [feature()], parent=0, tab="one")
-        assert served.ask("/api/slides/a/drafts/one").status == 404
-        assert served.ask("/api/slides/a/drafts/two").status == 200
-        assert served.ask("/api/slides/a/drafts/two", method="DELETE").status == 204
-        assert served.ask("/api/slides/a/drafts").plain == {"drafts": []}
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"null", b"\xff", b"[" * 100_000])
-def test_v2_a_damaged_draft_is_refused_and_the_old_one_stays(shown, body):
-    path = "/api/slides/b/drafts/tab"
-    assert shown.ask(path, method="PUT", body={"kept": 1}).status == 204
-    assert shown.ask(path, method="PUT", body=body).status == 422
-    assert shown.ask(path).plain == {"kept": 1}
-
-
-def test_v4_a_full_disk_is_told_and_nothing_is_changed(served, monkeypatch):
-    served.save("a", [feature()], parent=0)
-    served.ask("/api/slides/a/drafts/tab", method="PUT", body={"kept": 1})
-    real = atomic.sync_file
-
-    def full(path):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-    monkeypatch.setattr(atomic, "sync_file", full)
-    answer = served.save("a", [feature(circle(9))], parent=1, tab="tab")
-    assert answer.status == 507
-    assert "not" in answer.plain["error"] or "nothing" in answer.plain["error"]
-    assert str(served.folder) not in answer.plain["error"]
-    assert served.ask("/api/slides/a/versions").plain["newest"] == 1
-    assert served.ask("/api/slides/a/drafts/tab").plain == {"kept": 1}
-    monkeypatch.setattr(atomic, "sync_file", real)
-    assert served.save("a", [feature(circle(9))], parent=1, tab="tab").status == 201
-
-
-def test_v4_a_full_disk_while_a_draft_is_kept(served, monkeypatch):
-    path = "/api/slides/a/drafts/tab"
-    served.ask(path, method="PUT", body={"kept": 1})
-
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.write_bytes", full)
-        assert served.ask(path, method="PUT", body={"kept": 2}).status == 507
-    assert served.ask(path).plain == {"kept": 1}
-
-
 def test_v6_outlines_of_a_replaced_slide_are_saved_once_confirmed(served):
     served.save("a", [feature()], parent=0)
     assert served.ask("/api/slides/a").plain["changed"] == []
@@ -308,59 +246,6 @@ def test_restoring_makes_a_new_version(served):
     assert served.ask(f"{PATH}?version=9").status == 404
 
 
-def test_a_blind_version_is_nobodys_newest(served):
-    served.save("a", [feature()], parent=0)
-    assert served.save("a", [feature(circle(30))], parent=0, blind=True).status == 201
-    assert served.ask(PATH).headers["etag"] == '"1"'
-    rows = served.ask("/api/slides/a/versions").plain["versions"]
-    assert [one["blind"] for one in rows] == [False, True]
-
-
-def test_the_second_annotator_of_a_blind_slide_gets_nothing_of_others(tmp_path):
-    folder = AnnotationFolder.create(tmp_path / "annotations", Deal(blind=1.0))
-    workspace = make_workspace(tmp_path, annotations=folder, annotator="Berta")
-    heatmap_of("b").save(tmp_path / "predictions" / "b" / "heatmap.zarr")
-    for first in serve(replace(workspace, annotator="Ada"), tmp_path):
-        assert first.ask("/api/slides/a").plain["blind"] is False
-        assert first.save("a", [feature()], parent=0).status == 201
-        draft = {"features": [], "annotator": "Ada"}
-        path = "/api/slides/a/drafts/hers"
-        assert first.ask(path, method="PUT", body=draft).status == 204
-        assert first.ask("/api/slides/a/heatmap").status == 200  # the first one is not blind
-    for second in serve(workspace, tmp_path):
-        row, other = second.ask("/api/slides").plain["slides"]
-        assert (row["blind"], row["has_heatmap"], row["score"]) == (True, False, None)
-        assert other["blind"] is False  # nobody has drawn there yet
-        assert second.ask("/api/slides/a").plain["newest"] == 0
-        assert second.ask(PATH).plain["features"] == []
-        assert second.ask(PATH).headers["etag"] == '"0"'
-        hidden = ("/outlines?version=1", "/drafts/hers", "/heatmap", "/heatmap.png")
-        for part in (*hidden, "/heatmap-grey.png", "/detections"):
-            assert second.ask(f"/api/slides/a{part}").status == 404, part
-        assert second.ask("/api/slides/a/outlines.geojson").plain["features"] == []
-        assert second.ask("/api/slides/a/drafts").plain["drafts"] == []
-        assert second.ask("/api/slides/a/versions").plain == {"newest": 0, "versions": []}
-        restore = "/api/slides/a/versions/1/restore"
-        assert second.ask(restore, method="POST", body={}, If_Match='"1"').status == 404
-        regions = second.ask("/api/next?order=random&count=9").plain["regions"]
-        assert {region["slide"] for region in regions} == {"b"}
-
-        # Whatever the client says, the version is blind; and the own one is shown from now on.
-        saved = second.save("a", [feature(circle(30))], parent=0, blind=False)
-        assert (saved.status, saved.plain["version"]) == (201, 2)
-        assert folder.versions("a").info(2).facts.blind
-        assert folder.versions("a").newest().number == 1
-        mine = second.ask(PATH)
-        assert (mine.headers["etag"], len(mine.plain["features"])) == ('"2"', 1)
-        rows = second.ask("/api/slides/a/versions").plain["versions"]
-        assert [one["version"] for one in rows] == [2]
-        assert second.ask("/api/slides/a/outlines?version=1").status == 404
-        assert second.save("a", [], parent=2).plain["version"] == 3
-    for reader in serve(replace(workspace, annotator="", read_only=True), tmp_path):
-        assert len(reader.ask("/api/slides/a/versions").plain["versions"]) == 3
-        assert reader.ask("/api/slides/a/heatmap").status == 200
-
-
 def test_without_a_version_the_annotation_of_the_cohort_is_shown(tmp_path):
     workspace = make_workspace(tmp_path)
     path = tmp_path / "a.geojson"
@@ -390,95 +275,3 @@ def test_nothing_can_be_changed_where_nothing_may_be(tmp_path, reason):
         assert served.ask(PATH).headers["etag"] == '"0"'
         assert served.ask(draft).status == 404
         assert not list((tmp_path / "annotations").glob("*/*"))
-
-
-def edit(served, **fields):
-    return served.ask("/api/edit", method="POST", body=fields)
-
-
-def test_edits_change_areas_as_asked(shown):
-    outline = feature(id="6ba7b810-9dad-11d1-80b4-00c04fd430c8")
-    other = feature([[400, 200], [500, 200], [500, 350], [400, 350], [400, 200]])
-    polygon = {"kind": "polygon", "points": [[200, 250], [300, 250], [300, 300], [200, 300]]}
-    cut = edit(shown, operation="cut", outline=outline, stroke=polygon).plain["outlines"]
-    assert areas({"features": cut}) == [40_000]
-    assert cut[0]["id"] == outline["id"]
-    filled = edit(shown, operation="fill", outline=cut[0], stroke=polygon).plain["outlines"]
-    assert areas({"features": filled}) == [45_000]
-    merged = edit(shown, operation="merge", outlines=[outline, other]).plain["outlines"]
-    assert areas({"features": merged}) == [60_000]
-    line = {"kind": "line", "points": [[0, 300], [500, 300]]}
-    halves = edit(shown, operation="split", outline=outline, stroke=line).plain["outlines"]
-    assert sorted(areas({"features": halves})) == [15_000, 30_000]
-    brush = {"kind": "brush", "points": [[700, 500]], "radius": 50}
-    disc = edit(shown, operation="add", stroke=brush, group="Necrosis").plain["outlines"]
-    assert areas({"features": disc})[0] == pytest.approx(3.14159 * 2500, rel=0.01)
-    assert disc[0]["properties"]["classification"]["name"] == "Necrosis"
-    round_one = feature(circle(2000))
-    fewer = edit(shown, operation="simplify", outline=round_one, tolerance_px=2).plain["outlines"]
-    assert len(fewer[0]["geometry"]["coordinates"][0]) < 100
-    assert areas({"features": fewer})[0] == pytest.approx(3.14159 * 90_000, rel=0.02)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"operation": "cut"},
-        {"operation": "add"},
-        {"operation": "merge"},
-        {"operation": "explode"},
-        {"operation": "cut", "outline": feature()},
-        {"operation": "split", "outline": feature(), "stroke": {"kind": "brush", "points": []}},
-        {"operation": "add", "stroke": {"kind": "brush", "points": [[1, 1]], "radius": -1}},
-        {"operation": "add", "stroke": {"kind": "brush", "points": [[1, 1e300]], "radius": 5}},
-        {"operation": "add", "stroke": {"kind": "line", "points": [[1, 1], [2, 2]]}},
-        {"operation": "add", "stroke": {"kind": "polygon", "points": [[1]]}},
-        {"operation": "simplify", "outline": feature(), "tolerance_px": -1},
-        {"operation": "add", "stroke": {"kind": "line", "points": [[1, 2]] * 20_001}},
-    ],
-)
-def test_v7_edits_that_make_no_sense_are_refused(shown, fields):
-    assert edit(shown, **fields).status == 422
-
-
-def test_next_lists_what_the_command_lists(shown):
-    answer = shown.ask("/api/next?order=doubt&count=3")
-    regions = next_regions(
-        shown.workspace.cohort,
-        None,
-        shown.folder / "predictions",
-        OrderSettings(order="doubt", count=3),
-    )
-    found = [(one["slide"], one["x"], one["y"]) for one in answer.plain["regions"]]
-    assert found == [(one.slide, one.x, one.y) for one in regions]
-    assert all(one["reason"] for one in answer.plain["regions"])
-    assert shown.ask("/api/next?order=doubt&count=0").status == 422
-    assert shown.ask("/api/next?order=best").status == 422
-
-
-def test_events_and_saves_come_into_the_journal(served):
-    now = round(time.time(), 3)
-    events = [
-        {"slide": "a", "kind": "open", "tab": "t", "time": now - 9},
-        {"slide": "a", "kind": "input", "tab": "t", "time": now},
-    ]
-    answer = served.ask("/api/events", method="POST", body={"events": events})
-    assert answer.status == 204
-    served.save("a", [feature()], parent=0, tab="t")
-    found = list(AnnotationFolder.open(served.folder / "annotations").journal.events())
-    assert [one.kind for one in found] == ["open", "input", "save"]
-    assert {one.annotator for one in found} == {"Ada"}
-    assert (found[1].time, found[2].version, found[2].mode) == (now, 1, "corrected")
-    for bad in ({"slide": "zz", "kind": "open"}, {"slide": "a", "kind": "save"}, {"slide": "a"}):
-        answer = served.ask("/api/events", method="POST", body={"events": [bad]})
-        assert answer.status == 422
-
-
-def test_slides_are_open_once_and_closed_in_the_end(tmp_path):
-    workspace = make_workspace(tmp_path)
-    for served in serve(workspace, tmp_path):
-        served.ask("/api/slides/a")
-        with workspace.shelf.borrow("a") as held:
-            assert held.slide.size == (1531, 1127)
-    assert held.is_old
-    assert held.users == 0

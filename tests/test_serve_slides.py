@@ -287,3 +287,13 @@ def test_few_slides_are_open_at_once(tmp_path, monkeypatch):
         for name in "abab":
             assert served.ask(f"/api/slides/{name}/tiles/3/1/1.jpg").status == 200
         assert list(workspace.shelf._open) == ["b"]
+
+
+def test_slides_are_open_once_and_closed_in_the_end(tmp_path):
+    workspace = make_workspace(tmp_path)
+    for served in serve(workspace, tmp_path):
+        served.ask("/api/slides/a")
+        with workspace.shelf.borrow("a") as held:
+            assert held.slide.size == (1531, 1127)
+    assert held.is_old
+    assert held.users == 0

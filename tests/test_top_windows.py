@@ -1,6 +1,8 @@
 """Training from slide labels through the highest-scoring windows: which windows teach, what is in
 memory, what a stop costs, and that prediction takes the model."""
 
+import json
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from gigaslide.training.report.history import load_history
 from gigaslide.training.top_windows.choose import choose_top
 from gigaslide.training.top_windows.fit import TopWindowFit
 from gigaslide.training.top_windows.history import TopWindowRow
+from gigaslide.training.top_windows.page import ScoredSlide, TopWindowPage
 from gigaslide.training.top_windows.slides import WindowSource
 from gigaslide.wsi import Heatmap
 from regions import MPP, TISSUE, region_pixels
@@ -66,6 +69,19 @@ def cohort(tmp_path_factory) -> Cohort:
     return Cohort.load(folder / "cohort.csv")
 
 
+def fit_of(settings: TopWindowSettings, source: WindowSource, *, seed: int) -> TopWindowFit:
+    """A training that takes single steps and saves nothing."""
+    page = TopWindowPage.beside(Path("model"), settings, seed=seed)
+    return TopWindowFit(
+        settings=settings,
+        source=source,
+        validation=source,
+        checkpoints=None,
+        page=page,
+        seed=seed,
+    )
+
+
 def of_split(cohort: Cohort, split: str) -> list[CohortSlide]:
     return [row for row in cohort if row.split == split]
 
@@ -112,9 +128,7 @@ def test_memory_does_not_grow_with_the_windows_of_a_slide():
 def test_a_step_learns_from_the_top_windows_of_each_slide_and_no_others(cohort):
     settings = SMALL.model_copy(update={"sampled_windows": 0, "augment": PLAIN, "dropout": 0.0})
     source = WindowSource(of_split(cohort, "train"), settings)
-    fit = TopWindowFit(
-        settings=settings, source=source, validation=source, checkpoints=None, seed=4
-    )
+    fit = fit_of(settings, source, seed=4)
     by_hand = fit.builder.build(0)
     normal, tumor = sorted(source.slides, key=lambda slide: slide.is_tumor)
     pixels, labels = [], []
@@ -144,20 +158,57 @@ def read_whole(path: Path) -> np.ndarray:
 
 def test_windows_are_drawn_anew_in_each_step_and_repeated_where_there_are_few(cohort):
     source = WindowSource(of_split(cohort, "train"), SMALL)
-    fit = TopWindowFit(settings=SMALL, source=source, validation=source, checkpoints=None, seed=0)
+    fit = fit_of(SMALL, source, seed=0)
     one = source.slides[0]
     drawn = [fit._draw(one, np.random.default_rng([0, step])) for step in range(2)]
     assert all(len(set(found.tolist())) == 20 for found in drawn)
     assert not np.array_equal(*drawn)
     many = fit.settings.model_copy(update={"sampled_windows": 10**6})
-    whole = TopWindowFit(
-        settings=many, source=source, validation=source, checkpoints=None, seed=0
-    )._draw(one, np.random.default_rng(0))
+    whole = fit_of(many, source, seed=0)._draw(one, np.random.default_rng(0))
     assert whole.tolist() == [*range(len(one.xy))]
     pairs = list(source.read(one, np.array([3, 1])))
     assert sorted(index for index, _ in pairs) == [1, 3]
     top = choose_top(pairs, lambda batch: batch[:, 0, 0, 0, 0] / 255, top_k=3, batch_size=4)
     assert len(fit._augment(top, np.random.default_rng(0))) == 3
+
+
+def test_the_page_shows_what_taught_and_ranks_validation_slides_worst_first(tmp_path):
+    page = TopWindowPage.beside(tmp_path / "model", SMALL, seed=3)
+    rows = [
+        TopWindowRow(epoch=1, examples=4, seconds=9, learning_rate=0.1, train_loss=0.7),
+        TopWindowRow(
+            epoch=2, examples=8, seconds=99, learning_rate=0.1, train_loss=0.6, slide_auc=0.75
+        ),
+    ]
+
+    def scored(name: str, score: float, *, is_tumor: bool) -> ScoredSlide:
+        return ScoredSlide(id=name, is_tumor=is_tumor, windows=((score, name.encode()),))
+
+    slides = [
+        scored("n_low", 0.1, is_tumor=False),
+        scored("t_high", 0.9, is_tumor=True),
+        scored("n_high", 0.8, is_tumor=False),
+        scored("t_low", 0.3, is_tumor=True),
+    ]
+    page.save(rows[:1], rows[0], taught=slides[:2], validation=[])
+    running = page.page.path.read_text(encoding="utf-8")
+    assert "refresh" in running
+    assert "Validation slides" not in running
+    page.save(rows, rows[1], taught=[], validation=slides)
+    text = page.page.path.read_text(encoding="utf-8")
+    assert "refresh" not in text
+    assert "n_low" not in text[: text.index("Validation slides")]
+    shown = re.findall(r"<figcaption>([\d.]+) · (\w+)<", text)
+    assert shown == [
+        ("0.800", "n_high"),
+        ("0.100", "n_low"),
+        ("0.300", "t_low"),
+        ("0.900", "t_high"),
+    ]
+    assert "slide AUC 0.750 of 4 validation slides" in text
+    assert '<tr class="best"><td>2</td>' in text
+    assert "http" not in re.sub(r"data:[^\"]+", "", text).replace("http-equiv", "")
+    assert "script" not in re.sub(r"data:[^\"]+", "", text)
 
 
 def test_both_classes_are_needed_and_settings_that_contradict_are_refused(cohort):
@@ -196,6 +247,9 @@ def test_a_stopped_training_continues_to_the_same_weights(cohort, tmp_path):
         assert one.train_loss == pytest.approx(other.train_loss, rel=1e-3)
         assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-2)
     before = (tmp_path / "m" / "card.json").read_bytes()
+    pages = [(tmp_path / name / "training.html").read_text() for name in ("m", "whole")]
+    assert [page.count("<figure>") for page in pages] == [2 * SMALL.top_k + 2] * 2
+    assert not (tmp_path / "m.training.html").exists()
     assert not training.train(tmp_path / "m", seed=1).trained
     assert (tmp_path / "m" / "card.json").read_bytes() == before
 
@@ -219,6 +273,9 @@ def test_the_command_trains_and_predicts_and_the_loss_falls(cohort, tmp_path, ca
     assert main([*predict, "--allow-tumor-on-glass"]) == 0
     heatmap = Heatmap.load(tmp_path / "p" / "test_1" / "heatmap.zarr")
     assert heatmap.scored.sum() > 40
+    found = json.loads((model / "check.json").read_text())["rows"]
+    assert {"normal patches", "white glass"} <= {row["picture"] for row in found}
+    assert all(row["windows"] for row in found)
     card = describe_encoder(EncoderSource(encoder=str(model))).card
     assert "train_1" in card.training_slides
     assert "test_1" not in card.training_slides

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import shapely
 from browser import Browser, Tab, find_chromium
-from gigaslide.annotate import AnnotationFolder, DrawnOutline
+from gigaslide.annotate import AnnotationFolder, DrawnOutline, SaveFacts, new_id
 from gigaslide.cohort import Cohort
 from gigaslide.serve import Assets, Listener, ServerSettings, Workspace, make_app
 from gigaslide.serve.server import make_server
 from serving import make_workspace
+from shapely.geometry import Polygon
 
 COUNT = "[...document.querySelectorAll('.count')].reduce((n, e) => n + Number(e.textContent), 0)"
 
@@ -214,3 +215,17 @@ def renamed(slides: Workspace, *names: str) -> Cohort:
 @pytest.fixture
 def page(browser: Browser, page_server: PageServer) -> ViewPage:
     return ViewPage(browser, page_server)
+
+
+def save_outlines(server: PageServer, *shapes: Polygon, slide: str = "a", **facts) -> None:
+    """Save a version as another program does."""
+    versions = server.folder.versions(slide)
+    workspace = server.workspace
+    with workspace.borrow(workspace.slides[slide]) as held:
+        identity = held.identity
+    versions.save(
+        [DrawnOutline(id=new_id(), shape=shape) for shape in shapes],
+        SaveFacts(**{"annotator": "Ada", **facts}),
+        parent=max(versions.numbers(), default=0),
+        identity=identity,
+    )

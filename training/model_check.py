@@ -7,7 +7,7 @@ from ..patching import PatchStore
 from ..storage import SettingsError
 from .sampler import Batch, Sampler
 
-__all__ = ["check_with_patches", "draw_validation_patches"]
+__all__ = ["CHECKED", "check_with_patches", "draw_validation_patches"]
 
 CHECKED = 16  # patches of each class in a check
 
@@ -16,12 +16,13 @@ def check_with_patches(
     predict: Forward, card: ModelCard, patches: Batch, *, batch_size: int = CHECKED * 2
 ) -> ModelCheck:
     """Check a model with the first patches of each class of a batch, see `check_model`."""
-    tumor = patches.labels == card.input_spec.tumor
+    is_tumor = patches.labels == card.input_spec.tumor
+    normal, tumor = (patches.patches[one][:CHECKED] for one in (~is_tumor, is_tumor))
     return check_model(
         predict,
         card,
-        normal=patches.patches[~tumor][:CHECKED],
-        tumor=patches.patches[tumor][:CHECKED],
+        normal=normal if len(normal) else None,
+        tumor=tumor if len(tumor) else None,
         batch_size=batch_size,
     )
 

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -12,6 +12,8 @@ from ..storage import Output, Recipe, SettingsError
 from .checkpoint import Checkpoints
 from .checkpoint_files import move_aside
 from .report.history import load_history, save_history
+from .report.page import PAGE
+from .report.report import page_beside
 
 __all__ = ["TaskFolder", "TaskOutcome"]
 
@@ -77,6 +79,8 @@ class TaskFolder(Generic[RowT]):
         if checkpoints.differences():
             moved = move_aside(checkpoints.folder)
             logger.warning("%s: belong to another training; moved to %s", checkpoints.folder, moved)
+        elif rows := checkpoints.history():
+            logger.warning("%s: training continues after epoch %d", self.path, rows[-1].epoch)
         return checkpoints
 
     def finish(
@@ -84,12 +88,15 @@ class TaskFolder(Generic[RowT]):
         checkpoints: Checkpoints,
         history: Sequence[RowT],
         describe: Callable[[Path], ModelCard],
-        files: Mapping[str, Path],
+        *,
+        folders: Sequence[Path] = (),
+        complete: Callable[[Path], None] = lambda folder: None,
     ) -> None:
-        """Write the model from its newest checkpoint. An earlier one of another recipe is renamed.
+        """Write the model from its newest checkpoint, and the page that lies beside it. An earlier
+        model of another recipe is renamed.
 
-        describe makes the card for a folder with the weights; files are further files and folders
-        to copy, by name.
+        describe makes the card for a folder with the weights; folders are copied under their own
+        names; complete adds to the folder, which is whole without it.
         """
         if self._output.state().status == "changed":
             logger.warning(
@@ -99,10 +106,14 @@ class TaskFolder(Generic[RowT]):
             made = Path(partial)
             shutil.copy(checkpoints.newest / WEIGHTS, made / WEIGHTS)
             save_history(history, made / HISTORY, self.row)
-            for name, source in files.items():
-                copy = shutil.copytree if source.is_dir() else shutil.copy
-                copy(source, made / name)
+            for source in folders:
+                shutil.copytree(source, made / source.name)
+            page = page_beside(self.path)
+            if page.exists():
+                shutil.copy(page, made / PAGE)
             describe(made).save(made)
+            complete(made)
+        page.unlink(missing_ok=True)
 
     def outcome(self, *, trained: bool) -> TaskOutcome[RowT]:
         """Read what the finished folder holds."""

@@ -17,7 +17,7 @@ from .input_spec import InputSpec
 from .overview import Overview, read_overview
 from .readers import open_reader
 from .slide_frame import SlideFrame
-from .spacing import SNAP, choose_mpp, describe_unlikely_mpp, read_file_mpp
+from .spacing import SNAP, choose_mpp, describe_too_coarse, read_file_mpp
 from .tiled_image import (
     RESAMPLED_TILE_PX,
     SCATTERED_TILE_PX,
@@ -156,8 +156,10 @@ class Slide:
         together (s). Readers other than our own count reading as decoding."""
         return {"read": self._tiles.read_seconds, "decode": self._tiles.decode_seconds}
 
-    def scale(self, mpp: float, *, allow_upsampling: bool = False) -> Scale:
+    def scale(self, mpp: float, *, allow_upsampling: bool = False, network: str = "") -> Scale:
         """Choose the coarsest level that is fine enough for windows of mpp µm/px.
+
+        network: noun of what was trained at mpp, for the message, see `describe_too_coarse`.
 
         Raises:
             SpacingError: mpp is more than 3 % finer than the slide, and allow_upsampling is False.
@@ -169,13 +171,8 @@ class Slide:
                 "number"
             )
         if info.mpp / mpp - 1 > SNAP and not allow_upsampling:
-            advice = f"request {info.mpp:.4g} or coarser, or pass --allow-upsampling"
-            if unlikely := describe_unlikely_mpp(info.mpp):
-                advice = f"verify it ({unlikely}) and give the right one in the cohort's mpp column"
-            raise SpacingError(
-                f"{format_location(info.path)}: has {info.mpp:g} µm/px, coarser than the requested "
-                f"{mpp:g}; {advice}"
-            )
+            why = describe_too_coarse(info.mpp, wanted=mpp, network=network)
+            raise SpacingError(f"{format_location(info.path)}: {why}")
         level = 0
         for candidate, downsample in enumerate(info.level_downsamples):
             if info.mpp * downsample <= mpp * (1 + SNAP):

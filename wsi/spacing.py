@@ -10,6 +10,7 @@ from .readers import Pyramid
 __all__ = [
     "SNAP",
     "choose_mpp",
+    "describe_too_coarse",
     "describe_unlikely_mpp",
     "is_same_mpp",
     "read_file_mpp",
@@ -48,8 +49,8 @@ def choose_mpp(
         found = fallback
     if found is None:
         raise SpacingError(
-            f"{format_location(path)}: {_describe_missing(pyramid)}; give it in the cohort's mpp "
-            "column or with --slide-mpp"
+            f"{format_location(path)}: {_describe_missing(pyramid)}; give the right one in the "
+            "cohort's mpp column or with --slide-mpp"
         )
     if not _is_plausible(found):
         raise SpacingError(
@@ -107,6 +108,27 @@ def describe_unlikely_mpp(mpp: float) -> str:
     if low <= mpp <= high:
         return ""
     return f"{mpp:g} µm/px at level 0, where slide scanners have {low:g} to {high:g}"
+
+
+def describe_too_coarse(mpp: float, *, wanted: float, network: str = "") -> str:
+    """Say that a slide of mpp µm/px is coarser than the wanted µm/px, and what to do.
+
+    network: noun of what was trained at the wanted µm/px, such as "model"; empty where a setting
+    asks for it.
+    """
+    unlikely = describe_unlikely_mpp(mpp)
+    verify = f"verify it ({unlikely}) and give the right one in the cohort's mpp column"
+    if not network:
+        advice = verify if unlikely else f"request {mpp:.4g} or coarser, or pass --allow-upsampling"
+        return f"has {mpp:g} µm/px, coarser than the requested {wanted:g}; {advice}"
+    train = "" if network != "model" else f" (gigaslide tile --mpp {mpp:.4g}, then train)"
+    advice = (
+        f"use one trained at {mpp:.4g} µm/px or coarser{train}, or enlarge the slide with "
+        "--allow-upsampling, which adds no detail, and expect worse results"
+    )
+    if unlikely:
+        advice = f"{verify}, or {advice}"
+    return f"has {mpp:g} µm/px, coarser than the {wanted:g} µm/px of the {network}; {advice}"
 
 
 def warn_of_unlikely_mpp(slide: str, mpp: float) -> None:

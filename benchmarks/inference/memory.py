@@ -10,8 +10,9 @@ huge      peak memory of the command and the processes that it starts, on a slid
 slides    memory of one process after 20, 100 and 200 tiny slides
 
 Memory is the sum of the resident sizes of all processes, read 20 times a second, so shared pages
-count for each of them. Weights are random. The full network needs an hour for 2 % of tissue on two
-cores, and blocks bound its memory: give it --tissue-percent 0.03, which is 230 cells.
+count for each of them. Weights are random. The full network needs hours for 2 % of tissue on two
+cores: --stop-after-blocks 4 ends `huge` early and prints the peak until each block, which shows
+whether memory still grows.
 """
 
 import argparse
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--network", default="compact")
     parser.add_argument("--mode", default="fastest")
     parser.add_argument("--tissue-percent", type=float, default=2.0)
+    parser.add_argument("--stop-after-blocks", type=int, help="of huge; empty cache only")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -80,31 +82,44 @@ def measure_start(folder: Path, arguments: argparse.Namespace) -> None:
 def measure_huge(folder: Path, arguments: argparse.Namespace) -> None:
     share = arguments.tissue_percent / 100
     slide = write_huge_slide(folder / "huge.tif", tissue_px=round(SIDE_PX * share**0.5))
+    name = f"{arguments.network}, {arguments.mode}"
     for cache in ("empty", "filled"):
         seconds, peak_gb, last = run_predict(folder, slide, arguments, out=f"huge_{cache}")
-        name = f"{arguments.network}, {arguments.mode}"
         tell(f"huge, {name}, cache {cache}: peak {peak_gb:.2f} GB in {seconds:.0f} s; {last}")
+        if arguments.stop_after_blocks:
+            return
 
 
 def run_predict(
     folder: Path, slide: Path, arguments: argparse.Namespace, *, out: str
 ) -> tuple[float, float, str]:
-    """Run the command; return its seconds, its peak memory (GB) and where its time went."""
+    """Run the command; return its seconds, its peak memory (GB) and where its time went, or the
+    peaks until each block where it is stopped early."""
     words = [GIGASLIDE, "predict", slide, folder / "model", folder / out, "--mode", arguments.mode]
     words.append("--allow-tumor-on-glass")  # random weights may call it so
+    records = folder / out / slide.stem / ".heatmap.zarr.partial" / "done"
     start = time.perf_counter()
     with (folder / "said.txt").open("w+") as said:
         running = subprocess.Popen([str(word) for word in words], stdout=said, stderr=said)
-        peak = 0
+        peaks_gb: list[float] = []  # from the start until each block was done
+        peak_gb = 0.0
         while running.poll() is None:
-            peak = max(peak, sum_resident(running.pid))
+            peak_gb = max(peak_gb, sum_resident(running.pid) / 2**30)
+            while len(peaks_gb) < len(list(records.glob("*.json"))):
+                peaks_gb.append(peak_gb)
+            if arguments.stop_after_blocks and len(peaks_gb) >= arguments.stop_after_blocks:
+                running.terminate()
+                running.wait()
             time.sleep(0.05)
         said.seek(0)
         text = said.read()
+    seconds = time.perf_counter() - start
+    if arguments.stop_after_blocks and len(peaks_gb) >= arguments.stop_after_blocks:
+        each = ", ".join(f"{peak:.2f}" for peak in peaks_gb)
+        return seconds, peak_gb, f"stopped after {len(peaks_gb)} blocks; peak until each: {each} GB"
     if running.returncode:
         sys.exit(text)
-    told = next(line.strip() for line in text.splitlines() if "time: " in line)
-    return time.perf_counter() - start, peak / 2**30, told
+    return seconds, peak_gb, next(line.strip() for line in text.splitlines() if "time: " in line)
 
 
 def sum_resident(pid: int) -> int:

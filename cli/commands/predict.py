@@ -11,6 +11,7 @@ from ...cohort import Cohort, CohortSlide, propose_cohort
 from ...inference import Localise, PredictSettings
 from ...models import CARD, ENSEMBLE
 from ...storage import SettingsError, name_of, parse_location
+from ...wsi import GroupMeaning
 from ..options.arguments import Batch
 from ..stages.feature_training import predict_from_features_stage
 from ..stages.parity import check_parity, parity_stage, settings_of_cam
@@ -28,6 +29,14 @@ Compare = Annotated[
         group="Heatmap",
         help="After a fast mode, predict in exact mode too, and write how far they differ "
         "into PREDICTIONS-comparison.",
+    ),
+]
+Groups = Annotated[
+    dict[str, GroupMeaning] | None,
+    Parameter(
+        group="Heatmap",
+        help="Meaning of an annotation group for --compare: tumor, exclusion or other. "
+        "Example: --groups.Stroma other.",
     ),
 ]
 Features = Annotated[
@@ -59,6 +68,7 @@ def predict(
     ],
     *,
     compare: Compare = None,
+    groups: Groups = None,
     settings: Annotated[PredictSettings, Parameter(name="*")] = PredictSettings(),
     features: Features = None,
     localise: WindowValue = "score",
@@ -75,6 +85,8 @@ def predict(
     By default this process predicts alone, with all cores or the GPU. --workers divides the cores,
     --gpus gives each GPU a process; --cluster and --scheduler are for many machines.
     """
+    if groups and not compare:
+        raise SettingsError("--groups: is for --compare exact, which reads annotations; add it")
     cohort = _load_slides(slides)
     if features is not None:
         if compare:
@@ -93,7 +105,7 @@ def predict(
     status = predict_stage(cohort, model, predictions, settings, batch)
     if not compare or status == 1:
         return status
-    compared = parity_stage(cohort, model, predictions, settings, batch)
+    compared = parity_stage(cohort, model, predictions, settings, batch, groups=groups or {})
     return worst_status([status, compared])
 
 

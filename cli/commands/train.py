@@ -24,22 +24,21 @@ from ..stages.train_job import is_trained_here, train_in_job
 
 __all__ = ["train"]
 
-FEATURES = "Learning from features"
+FEATURES = "Features (--labels)"
 
 
 StoreOrCohort = Annotated[
     str,
     Parameter(
-        help="Patch store: a folder, s3://… or gs://…. With --from-slides: the cohort CSV. "
-        "With --labels: the folder made by gigaslide features. With --task regions or "
-        "slides: the cohort CSV."
+        help="Patch store: a folder, s3://… or gs://…; or the cohort CSV, or the folder made by "
+        "gigaslide features, as above."
     ),
 ]
 Model = Annotated[Path, Parameter(help="Model folder to make, or to continue.")]
 FromSlides = Annotated[
     bool,
     Parameter(
-        group="Straight from slides",
+        group="Straight from slides (--from-slides)",
         negative="",
         help="Read the patches from the slides of a cohort; no store is made. They are those "
         "that gigaslide tile would store by the options --tile.….",
@@ -105,17 +104,18 @@ def train(
     annotations: Annotations = None,
     batch: Batch = BatchSettings(),
 ) -> int:
-    """Train a model on a patch store, straight from slides, or on features: best and last weights,
-    a card and the training curve. With --cluster slurm, all of it runs as one job.
+    """Train a model: weights, a card, figures by epoch. A stopped training goes on with the same
+    command.
 
-    With --labels, three small networks learn from the features of windows, in seconds to minutes;
-    --members gives another number.
+    On a patch store, or with --from-slides on the same patches without a store: a network of
+    patches. All options of Network and Training are for it; with --cluster slurm, it runs as a job.
 
-    With --task regions, a U-Net learns outlined regions, from the cohort's annotations or those of
-    --annotations. gigaslide predict then segments whole slides, as a heatmap.
-
-    With --task slides, a network of windows learns from slide labels alone, end to end: in each
-    step it scores windows of a few slides, and learns the slide's label from the k highest.
+    The other ways take --members, --seed and options of their own, which begin with --bags,
+    --regions or --slides; --help-all has a panel for each. With --labels, three small networks
+    learn from features in seconds to minutes, or go on from --initial-weights. With --task regions,
+    a U-Net learns outlined regions on a few slides. With --task slides, a network of windows learns
+    from slide labels alone: in each step it scores windows of a few slides, and learns each slide's
+    label from the k highest.
     """
     _refuse_other_tasks(task, regions=regions, slides=slides)
     if task != "patches":

@@ -8,11 +8,12 @@ from cyclopts import App, Group, Parameter
 from cyclopts.argument import Argument, ArgumentCollection
 
 from ...storage import Settings
-from .everyday import EVERYDAY, NOT_SHOWN
+from .everyday import EVERYDAY, NOT_SHOWN, WAYS
 from .panels import ARGUMENTS, PANELS, panel_of
 
 __all__ = ["CommandApp", "make_command"]
 
+NEXT_USAGE = "\n" + " " * len("Usage: ")
 ORDER = {name: number for number, name in enumerate((ARGUMENTS, *PANELS))}
 
 
@@ -32,6 +33,8 @@ class CommandApp(App):
                 for child in argument.children:
                     panel = panel_of(argument.hint.__name__, child.field_info.name)
                     _change(child, group=_group(panel))
+            elif (panel := _panel_of(argument)) in ORDER:
+                _change(argument, group=_group(panel))
         for argument in arguments:
             text = " ".join((argument.parameter.help or "").split())
             if argument.names[0].endswith(".groups"):  # the example with the option's own prefix
@@ -54,7 +57,9 @@ def make_command(function: Callable[..., int], name: str, path: str, *, in_full:
     command.default(function)
     arguments = command.assemble_argument_collection()
     inputs = [_usage_of(argument) for argument in arguments if argument.index is not None]
-    command.usage = " ".join(["Usage: gigaslide", path, *inputs, "[OPTIONS]"])
+    ways = WAYS.get(path, (" ".join(inputs),))
+    usages = [" ".join(["gigaslide", path, way, "[OPTIONS]"]) for way in ways]
+    command.usage = f"Usage: {NEXT_USAGE.join(usages)}"
     command.help_epilogue = " "  # not that of the command above
     if everyday is not None and not in_full:
         rare = sum(argument.show and _is_rare(argument, everyday) for argument in arguments)
@@ -79,6 +84,13 @@ def _first_sentence(text: str) -> str:
 def _usage_of(argument: Argument) -> str:
     label = argument.names[0].lstrip("-").upper()
     return label if argument.required else f"[{label}]"
+
+
+def _panel_of(argument: Argument) -> str:
+    """Return the panel that an option of its own is given; empty for none."""
+    given: Any = argument.parameter.group
+    first = given[0] if isinstance(given, (list, tuple)) and given else given
+    return str(getattr(first, "name", first or ""))
 
 
 def _group(panel: str) -> Group:

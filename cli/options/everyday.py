@@ -1,8 +1,9 @@
-"""The few options of each command that `--help` shows first, and those that no help shows."""
+"""The few options of each command that `--help` shows first, those that no help shows, and the ways
+to use a command that has several."""
 
 from collections.abc import Mapping
 
-__all__ = ["EVERYDAY", "NOT_SHOWN"]
+__all__ = ["EVERYDAY", "NOT_SHOWN", "WAYS"]
 
 LOCATION = ("workers", "cluster")
 NETWORK = ("train.recipe", "train.architecture", "train.examples")
@@ -72,3 +73,16 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
 
 NOT_SHOWN = ("--bags.labels",)
 """Options that no help shows, because another one, --labels, sets the same field."""
+
+
+WAYS: Mapping[str, tuple[str, ...]] = {
+    "train": (
+        "STORE MODEL",
+        "COHORT MODEL --from-slides",
+        "FEATURES MODEL --labels LABELS --cohort COHORT",
+        "COHORT MODEL --task regions",
+        "COHORT MODEL --task slides",
+    ),
+}
+"""What follows the name of a command, one line of the usage for each; without an entry, its
+arguments."""

@@ -131,7 +131,8 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
         "RunSettings": ("members",),
     },
-    "Learning from features": {
+    "Straight from slides (--from-slides)": {},
+    "Features (--labels)": {
         "BagSettings": (
             "labels",
             "pooling",
@@ -149,7 +150,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "groups",
         ),
     },
-    "Learning regions": {
+    "Regions (--task regions)": {
         "RegionSettings": (
             "mpp",
             "crop_px",
@@ -172,7 +173,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "allow_upsampling",
         ),
     },
-    "Learning from slide labels": {
+    "Slide labels (--task slides)": {
         "TopWindowSettings": (
             "top_k",
             "sampled_windows",

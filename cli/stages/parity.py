@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from .pipeline import compare_stage, predict_stage
 
 if TYPE_CHECKING:
     from ...inference import PredictSettings
+    from ...wsi import GroupMeaning
 
 __all__ = ["check_parity", "parity_stage", "settings_of_cam"]
 
@@ -42,10 +44,17 @@ def settings_of_cam(settings: PredictSettings) -> PredictSettings:
 
 
 def parity_stage(
-    cohort: Cohort, model: Path, fast: Path, settings: PredictSettings, batch: BatchSettings
+    cohort: Cohort,
+    model: Path,
+    fast: Path,
+    settings: PredictSettings,
+    batch: BatchSettings,
+    *,
+    groups: Mapping[str, GroupMeaning],
 ) -> int:
     """Predict in exact mode into FAST-exact, and compare both as `gigaslide compare` does, into
-    FAST-comparison; without labels, only their heatmaps and times are compared.
+    FAST-comparison; without labels, only their heatmaps and times are compared. groups: meaning of
+    annotation groups, see `EvaluateSettings`.
 
     Return the worst exit status.
     """
@@ -61,7 +70,9 @@ def parity_stage(
     compared = replace(cohort, slides=tuple(slides_to_predict(cohort, settings)))
     if any(slide.label for slide in compared):
         out = _beside(fast, COMPARISON)
-        status = compare_stage(compared, (exact, fast), out, EvaluateSettings(split=""))
+        status = compare_stage(
+            compared, (exact, fast), out, EvaluateSettings(split="", groups=dict(groups))
+        )
         return worst_status([predicted, status])
     heatmaps, seconds = compare_heatmaps(compared, exact, fast)
     print_stage_line("compare", "no slide has a label: heatmaps and times only")

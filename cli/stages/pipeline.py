@@ -279,6 +279,8 @@ def predict_stage(
             on_outcome=bar.end_slide,
         )
     print_summary("predict", summary)
+    if summary.exit_status == 1:
+        return 1
     cells = format_count(summary.total("cells"), "cell")
     detections = format_count(summary.total("detections"), "detection")
     print_stage_line("", f"{cells}, {detections} in {out}")
@@ -297,8 +299,9 @@ def export_stage(
     *,
     slides: Cohort | None = None,
 ) -> int:
-    from ...inference import export_predictions, find_predicted
+    from ...inference import check_export, export_predictions, find_predicted
 
+    check_export(settings, slides)
     found = find_predicted(predictions, slides)
     if batch.workers is None and not (batch.cluster or batch.scheduler):
         batch = batch.model_copy(update={"workers": 0})  # seconds of work do not pay for processes

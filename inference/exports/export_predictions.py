@@ -17,7 +17,7 @@ from .qupath import save_script
 from .settings import ExportSettings
 from .tables import SUMMARY, save_tables
 
-__all__ = ["export_predictions", "find_predicted"]
+__all__ = ["check_export", "export_predictions", "find_predicted"]
 
 STAGE = "export"
 
@@ -43,7 +43,7 @@ def export_predictions(
         ClusterError: another run works on out, or workers are gone.
         Stopped: a signal asked to stop.
     """
-    _check_settings(settings, slides)
+    check_export(settings, slides)
     predicted = find_predicted(predictions, slides)
     threshold = _load_threshold(predictions)
     work = partial(export_slide, out=out, settings=settings, slide_threshold=threshold)
@@ -58,6 +58,27 @@ def export_predictions(
         if "qupath" in settings.to:
             save_script([one for one in predicted if one.id in names], out)
     return summary
+
+
+def check_export(settings: ExportSettings, slides: Cohort | None) -> None:
+    """Pass if the settings name a format, and the slides are given where they are needed.
+
+    Raises:
+        SettingsError: they do not.
+    """
+    if not settings.to:
+        raise SettingsError(f"no format to export to; give --to {' | '.join(FORMATS)}")
+    if slides is not None:
+        return
+    if any(EXPORTERS[name].reads_pixels for name in list_exporters(settings)):
+        raise SettingsError(
+            "png shows the heatmap over the slide's own pixels; give the cohort with --slides"
+        )
+    if settings.origin == "bounds":
+        raise SettingsError(
+            "--origin bounds counts px from the slide's scanned part, which the slide states; give "
+            "the cohort with --slides"
+        )
 
 
 def find_predicted(predictions: Path, slides: Cohort | None) -> list[PredictedSlide]:
@@ -84,22 +105,6 @@ def find_predicted(predictions: Path, slides: Cohort | None) -> list[PredictedSl
             f"{', '.join(list(found)[:5])}{' …' if len(found) > 5 else ''}"
         )
     return chosen
-
-
-def _check_settings(settings: ExportSettings, slides: Cohort | None) -> None:
-    if not settings.to:
-        raise SettingsError(f"no format to export to; give --to {' | '.join(FORMATS)}")
-    if slides is not None:
-        return
-    if any(EXPORTERS[name].reads_pixels for name in list_exporters(settings)):
-        raise SettingsError(
-            "png shows the heatmap over the slide's own pixels; give the cohort with --slides"
-        )
-    if settings.origin == "bounds":
-        raise SettingsError(
-            "--origin bounds counts px from the slide's scanned part, which the slide states; give "
-            "the cohort with --slides"
-        )
 
 
 def _load_threshold(predictions: Path) -> float | None:

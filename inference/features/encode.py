@@ -24,7 +24,7 @@ def window_grid(slide: Slide, spec: InputSpec, settings: FeatureSettings) -> Cel
     Raises:
         SpacingError: the slide is coarser than the finest scale.
     """
-    scale = slide.scale(spec.mpp, allow_upsampling=settings.allow_upsampling)
+    scale = slide.scale(spec.mpp, allow_upsampling=settings.allow_upsampling, network="encoder")
     windows = WindowSpec(
         side_px=spec.patch_px,
         centre_px=spec.patch_px,

@@ -12,8 +12,9 @@ from ...storage import SettingsError
 from ..answers import Problem, answer_bytes, answer_json, read_body
 from ..operation import Operation
 from ..workspace import Workspace
-from .blind import refuse_foreign_draft
-from .outlines import GEOJSON, refusals
+from .hidden import refuse_foreign_draft
+from .outlines import GEOJSON
+from .saves import refusals
 from .schema import Draft, DraftList
 
 __all__ = ["DRAFT_OPERATIONS"]

@@ -29,7 +29,7 @@ from ...wsi import Areas
 from ..answers import Problem, answer_bytes, answer_json, read_body, read_model, read_query
 from ..operation import Operation
 from ..workspace import Workspace
-from .blind import draws_blind
+from .hidden import hides_model
 from .schema import (
     Edited,
     EditRequest,
@@ -109,7 +109,9 @@ def _next(workspace: Workspace, asked: NextQuery) -> NextList:
         raise Problem(422, "the server was started without --predictions")
     folder = workspace.annotations
     settings = OrderSettings(order=asked.order, count=asked.count)
-    shown = [slide for slide in workspace.cohort if not draws_blind(workspace, slide)]
+    shown = [slide for slide in workspace.cohort if not hides_model(workspace, slide)]
+    if not shown:
+        return NextList(regions=[])
     try:
         regions = next_regions(
             Cohort(slides=tuple(shown)),

@@ -5,8 +5,8 @@ import {boundsOf, groupOf, makeFeature, withGroup} from './outlines.js';
 const SMOOTHING_PX = 1.5; // on the screen: corners nearer to the line than this go
 
 export class OutlineCommands {
-  constructor({slideMap, outlines, layer, edits, tools, classes, session}) {
-    Object.assign(this, {slideMap, outlines, layer, edits, tools, classes});
+  constructor({slideMap, outlines, layer, edits, tools, classes, saving, geometry, session}) {
+    Object.assign(this, {slideMap, outlines, layer, edits, tools, classes, saving, geometry});
     this.readOnly = session.read_only;
     this.select = (ids) => layer.select(ids);
   }
@@ -83,6 +83,27 @@ export class OutlineCommands {
     }
     this.classes.remove(name);
     this.tools.use(this.tools.name);
+  }
+
+  /** Save as accepted. Without outlines that says that there is no tumour, so a person is asked. */
+  async accept() {
+    await this.edits.idle();
+    const isEmpty = !this.outlines.features.length && !this.edits.waiting.length;
+    return (!isEmpty || await this.confirmEmpty()) && this.saving.save({accepted: true});
+  }
+
+  async confirmEmpty() {
+    const {label} = this.geometry;
+    const answer = await ask({
+      title: 'Accept this slide without outlines?',
+      content: [
+        h('p', {}, 'That says: somebody looked at the whole slide, and nothing has to be outlined. '
+          + 'Training takes all of its tissue as normal.'),
+        ...(label === 'tumor' ? [h('p', {}, 'But the cohort labels this slide as tumor.')] : []),
+      ],
+      answers: [['', 'Go back'], ['accept', 'Accept without outlines', 'main']],
+    });
+    return answer === 'accept';
   }
 
   /** Mark a square as looked at: a Region* rectangle, unless the whole slide was. */

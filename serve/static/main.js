@@ -166,7 +166,7 @@ const ACTIONS = {
   undo: () => open.commands.undo(),
   redo: () => open.commands.redo(),
   save: () => open.saving.save(),
-  accept: () => open.saving.save({accepted: true}),
+  accept: () => open.commands.accept(),
 };
 const READING = new Set(['pan', 'zoom-in', 'zoom-out', 'fit', 'magnify', 'turn-right', 'turn-left',
   'north', 'heatmap', 'detections', 'outlines', 'slide-next', 'slide-previous', 'walk', 'escape']);

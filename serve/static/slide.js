@@ -9,7 +9,7 @@ import {Edits} from './edits.js';
 import {Heatmap} from './heatmap.js';
 import {SlideMap} from './map.js';
 import {OutlineLayer} from './outline_layer.js';
-import {Outlines, originOf} from './outlines.js';
+import {Outlines} from './outlines.js';
 import {OverviewMap} from './overview_map.js';
 import {Saving, loadVersion} from './save.js';
 import {SlidePanels} from './slide_panels.js';
@@ -105,17 +105,12 @@ export class OpenSlide {
     if (!this.signal.aborted && draft) this.takeDraft(draft, version);
   }
 
-  /** The version to go on with. Chance chose slides to be drawn without sight of the model's
-   * outlines, or, by a second annotator, to whom the server gives none, of any but their own. */
+  /** The version to go on with. The server holds back what must not be seen on this slide. */
   async newest() {
     const found = await loadVersion(this.id, undefined, this.signal);
-    if (this.geometry.blind) {
-      this.saving.facts.blind = true;
-      this.panels.showMode();
-      return found;
-    }
-    if (this.geometry.mode !== 'scratch') return found;
-    return {...found, features: found.features.filter((one) => originOf(one) !== 'proposed')};
+    this.saving.facts.blind = this.geometry.blind;
+    this.panels.showMode();
+    return found;
   }
 
   /** The slide is not the one that was outlined: nothing is changed until a person has looked. */
@@ -142,8 +137,8 @@ export class OpenSlide {
   }
 
   async loadHeatmap() {
-    const hide = this.geometry.blind || this.geometry.mode === 'scratch';
-    if (!this.geometry.has_heatmap || hide) return this.panels.showHeatmap(null, hide);
+    const {has_heatmap: exists, model_hidden: hidden} = this.geometry;
+    if (!exists) return this.panels.showHeatmap(null, hidden);
     try {
       const about = await this.heatmap.load(this.signal);
       if (!this.signal.aborted) this.panels.showHeatmap(about, false);

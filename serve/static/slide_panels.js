@@ -12,7 +12,7 @@ const ORIGINS = {
   accepted: 'proposed and accepted',
 };
 const MODES = {
-  scratch: ['From scratch', 'Chance chose this slide to be drawn without the model’s proposal, so that minutes can be compared fairly.'],
+  scratch: ['From scratch', 'Chance chose this slide to be drawn without the model’s proposal, so that minutes can be compared fairly. It is shown once the slide is accepted.'],
   corrected: ['Correct the proposal', 'The model’s outlines are shown; correct what is wrong, then accept.'],
   blind: ['Blind', 'Drawn without sight of other outlines, to measure agreement.'],
 };
@@ -117,9 +117,10 @@ export class SlidePanels {
   showMode() {
     const {geometry, saving, outlines} = this.slide;
     const mode = saving.facts.blind ? 'blind' : geometry.mode;
+    const over = mode === 'scratch' && !geometry.model_hidden; // a person accepted it
     const [text, title] = MODES[mode] ?? ['', ''];
     const nothing = mode === 'corrected' && outlines.features.every((one) => originOf(one) === 'drawn');
-    Object.assign(byId('mode'), {textContent: text, title, hidden: !text || nothing || this.readOnly});
+    Object.assign(byId('mode'), {textContent: text, title, hidden: !text || nothing || over || this.readOnly});
   }
 
   outlinesChanged() {

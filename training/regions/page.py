@@ -1,8 +1,5 @@
-"""A training on regions on one page, training.html: figures by epoch, and the preview of any epoch
-by a slider. It needs no other file and no network."""
+"""Page of a training on regions: the preview of any epoch by a slider, beside the figures."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,11 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from markupsafe import Markup
 
-from ...storage import atomic_file, gigaslide_version
-from ..report.page import make_environment
-from ..report.plots import region_curves_svg
+from ..report.plots import EpochCurve
+from ..report.report import page_beside
+from ..task_page import TaskPage
 from .history import RegionRow
 from .preview import Preview, preview_name
 from .settings import RegionSettings
@@ -26,52 +22,57 @@ TEMPLATES = files("gigaslide.training.regions").joinpath("templates")
 QUALITY = 80
 MOST_PX = 1200  # width of a preview on the page
 MOST_SHOWN = 40  # epochs on the slider; evenly chosen among more
+COLUMNS = {
+    "train_loss": "training loss",
+    "preview_dice": "preview Dice",
+    "validation_loss": "validation loss",
+    "validation_dice": "validation Dice",
+}
+CURVES = {
+    "Loss": EpochCurve(("train_loss", "training (augmented)"), ("validation_loss", "validation")),
+    "Dice": EpochCurve(
+        ("preview_dice", "preview of training slides"),
+        ("validation_dice", "validation"),
+        highest=1,
+    ),
+}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RegionPage:
     """The page of one training."""
 
-    path: Path
-    model: str
-    """Name of the model folder."""
-    settings: RegionSettings
-    seed: int
+    page: TaskPage
 
-    @property
-    def _examples(self) -> int:
-        """Crops that the training will see."""
-        return self.settings.epochs * self.settings.steps * self.settings.batch_size
+    @classmethod
+    def beside(cls, folder: Path, settings: RegionSettings, *, seed: int) -> "RegionPage":
+        """Return the page of a training into a model folder, beside it."""
+        return cls(
+            TaskPage(
+                path=page_beside(folder),
+                model=folder.name,
+                settings=settings,
+                seed=seed,
+                examples=settings.epochs * settings.steps * settings.batch_size,
+                unit="crops",
+                columns=COLUMNS,
+                curves=CURVES,
+            )
+        )
 
     def save(
         self, history: Sequence[RegionRow], best: RegionRow, previews: Path, preview: Preview
     ) -> None:
         """Write the page after an epoch; previews is the folder of the pictures."""
-        script = TEMPLATES.joinpath("slider.js").read_text(encoding="utf-8")
-        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        text = (
-            make_environment()
-            .from_string(TEMPLATES.joinpath("regions.html.j2").read_text(encoding="utf-8"))
-            .render(
-                page=self,
-                policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
-                f"'sha256-{digest}'",
-                script=Markup(script),  # ours, and the policy lets no other run
-                history=history,
-                last=history[-1],
-                best=best,
-                finished=history[-1].epoch >= self.settings.epochs,
-                pictures=_read_pictures(history, previews),
-                slides=preview.crops.slides,
-                training=preview.training,
-                curves=region_curves_svg(history, best=best, examples=self._examples),
-                shown_settings=_flatten(self.settings.model_dump(mode="json"))
-                | {"seed": self.seed},
-                version=gigaslide_version(),
-            )
+        self.page.write(
+            TEMPLATES.joinpath("regions.html.j2"),
+            history,
+            best,
+            script=TEMPLATES.joinpath("slider.js").read_text(encoding="utf-8"),
+            pictures=_read_pictures(history, previews),
+            slides=preview.crops.slides,
+            training=preview.training,
         )
-        with atomic_file(self.path) as partial:
-            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _read_pictures(history: Sequence[RegionRow], previews: Path) -> list[tuple[int, bytes]]:
@@ -89,13 +90,3 @@ def _as_jpeg(path: Path) -> bytes:
         size = (MOST_PX, round(picture.shape[0] * MOST_PX / picture.shape[1]))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
-
-
-def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

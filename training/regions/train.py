@@ -19,8 +19,6 @@ from ...cohort import Cohort
 from ...models import REGION_ARCHITECTURE, ModelCard, hash_weights, parameter_counts
 from ...storage import Recipe, format_count
 from ..checkpoint import Checkpoints
-from ..report.page import PAGE
-from ..report.report import page_beside
 from ..task_folder import TaskFolder, TaskOutcome
 from .annotated import identify_slide
 from .crops import CropSource
@@ -28,7 +26,7 @@ from .encoder import find_network
 from .fit import RegionFit
 from .history import RegionRow
 from .page import RegionPage
-from .preview import PREVIEWS, Preview
+from .preview import Preview
 from .settings import RegionSettings
 
 __all__ = ["RegionTraining"]
@@ -92,10 +90,7 @@ class RegionTraining:
             return made.outcome(trained=False)
         fit = self._fit(folder, checkpoints, seed)
         fit.run(on_step)
-        page = page_beside(folder)
-        files = {PREVIEWS: fit.previews, **({PAGE: page} if page.exists() else {})}
-        made.finish(checkpoints, fit.history, partial(self._describe, fit), files)
-        page.unlink(missing_ok=True)
+        made.finish(checkpoints, fit.history, partial(self._describe, fit), folders=[fit.previews])
         return made.outcome(trained=True)
 
     def _fit(self, folder: Path, checkpoints: Checkpoints, seed: int) -> RegionFit:
@@ -110,9 +105,7 @@ class RegionTraining:
             validation=self.validation_slides.fixed(self.settings.validation_crops, positive=False),
             preview=preview,
             checkpoints=checkpoints,
-            page=RegionPage(
-                path=page_beside(folder), model=folder.name, settings=self.settings, seed=seed
-            ),
+            page=RegionPage.beside(folder, self.settings, seed=seed),
             seed=seed,
         )
 

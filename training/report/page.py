@@ -20,10 +20,11 @@ from .figures import measure_calibration
 from .history import HistoryRow, rank_key
 from .plots import calibration_svg, curves_svg
 
-__all__ = ["PAGE", "TrainingPage", "ValidationScores", "make_environment"]
+__all__ = ["PAGE", "TrainingPage", "ValidationScores", "encode_picture", "make_environment"]
 
 PAGE = "training.html"
-TEMPLATE = files("gigaslide.training.report").joinpath("templates", "training.html.j2")
+TEMPLATES = files("gigaslide.training.report").joinpath("templates")
+TEMPLATE = "training.html.j2"
 SHOWN_PX = 184
 """Largest side of a patch on the page."""
 PICTURES = 24
@@ -64,33 +65,36 @@ class TrainingPage:
         self, history: Sequence[HistoryRow], fed: Batch | None, validation: ValidationScores
     ) -> None:
         """Write the page after a validation; fed is the batch of the last step."""
-        environment = make_environment()
         best = max(history, key=lambda row: rank_key(row, self.settings["best"]))
         calibration = measure_calibration(validation.scores, validation.batch.labels)
-        text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-            page=self,
-            history=history,
-            last=history[-1],
-            best=best,
-            finished=validation.is_last,
-            whole_slides=any(row.slide_auc is not None for row in history),
-            curves=curves_svg(history, best=best, examples=self.examples),
-            calibration=calibration_svg(calibration),
-            brier=calibration.brier,
-            fed=[] if fed is None else _choose_fed(fed, self._count(PICTURES)),
-            colours=None if fed is None else _describe_colours(fed.patches),
-            shown_px=min(SHOWN_PX, self.spec.patch_px),
-            centres=[
-                100 * self.spec.centre_px / self.spec.patch_px * self.spec.mpp / mpp
-                for mpp in self.spec.mpps
-            ],
-            mistakes=[
-                (name, _find_mistakes(validation, label, self._count(PICTURES // 2)))
-                for label, name in enumerate(map(_word, self.spec.classes))
-            ],
-            patches=len(validation.scores),
-            most_of_a_slide=MOST_OF_A_SLIDE,
-            version=gigaslide_version(),
+        text = (
+            make_environment()
+            .get_template(TEMPLATE)
+            .render(
+                page=self,
+                history=history,
+                last=history[-1],
+                best=best,
+                finished=validation.is_last,
+                whole_slides=any(row.slide_auc is not None for row in history),
+                curves=curves_svg(history, best=best, examples=self.examples),
+                calibration=calibration_svg(calibration),
+                brier=calibration.brier,
+                fed=[] if fed is None else _choose_fed(fed, self._count(PICTURES)),
+                colours=None if fed is None else _describe_colours(fed.patches),
+                shown_px=min(SHOWN_PX, self.spec.patch_px),
+                centres=[
+                    100 * self.spec.centre_px / self.spec.patch_px * self.spec.mpp / mpp
+                    for mpp in self.spec.mpps
+                ],
+                mistakes=[
+                    (name, _find_mistakes(validation, label, self._count(PICTURES // 2)))
+                    for label, name in enumerate(map(_word, self.spec.classes))
+                ],
+                patches=len(validation.scores),
+                most_of_a_slide=MOST_OF_A_SLIDE,
+                version=gigaslide_version(),
+            )
         )
         with atomic_file(self.path) as partial:
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -103,7 +107,13 @@ class TrainingPage:
 def make_environment() -> jinja2.Environment:
     """Make the environment of templates of training pages, with their filters."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(
+            lambda name: TEMPLATES.joinpath(name).read_text(encoding="utf-8")
+        ),
     )
     environment.filters.update(
         spaced=_separate_thousands,
@@ -152,14 +162,14 @@ def _find_mistakes(validation: ValidationScores, label: int, count: int) -> list
 
 def _show(batch: Batch, index: int, *, score: float | None = None) -> _ShownPatch:
     return _ShownPatch(
-        pictures=[_encode(scale) for scale in batch.patches[index]],
+        pictures=[encode_picture(scale) for scale in batch.patches[index]],
         label=_word(CLASSES[batch.labels[index]]),
         slide=batch.slides[index],
         score=score,
     )
 
 
-def _encode(patch: np.ndarray) -> bytes:
+def encode_picture(patch: np.ndarray) -> bytes:
     """Encode a patch (P, P, 3) uint8 as JPEG of at most SHOWN_PX."""
     if len(patch) > SHOWN_PX:
         patch = cv2.resize(patch, (SHOWN_PX, SHOWN_PX), interpolation=cv2.INTER_AREA)

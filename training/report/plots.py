@@ -1,8 +1,9 @@
 """Plots of a training: curves over the examples seen, calibration of the validation patches."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 from ...eval import Calibration
 from .history import HistoryRow
 
-__all__ = ["calibration_svg", "curves_svg", "draw_curve", "region_curves_svg"]
+__all__ = ["EpochCurve", "calibration_svg", "curves_svg", "draw_curve", "epoch_curves_svg"]
 
 BLUE, ORANGE, GREY = "#0b4f9e", "#b35900", "#6b7280"
 STYLE: list[Any] = [
@@ -61,28 +62,39 @@ def curves_svg(rows: Sequence[HistoryRow], *, best: HistoryRow, examples: int) -
     return drawn
 
 
-def region_curves_svg(rows: Sequence[Any], *, best: Any, examples: int) -> dict[str, str]:
-    """Loss and Dice of a training on regions over crops seen, each as SVG text; examples is the
-    number that the training will see."""
-    lines = {
-        "loss": (("train_loss", "training (augmented)"), ("validation_loss", "validation")),
-        "Dice": (
-            ("preview_dice", "preview of training slides"),
-            ("validation_dice", "validation"),
-        ),
-    }
+@dataclass(frozen=True)
+class EpochCurve:
+    """One plot of a training in epochs: two figures of its history, with their words."""
+
+    training: tuple[str, str] | None
+    """Name in the history, and words; None for none."""
+    validation: tuple[str, str]
+    highest: float | None = None
+    """End of the axis of the figure; None: wherever the figures end."""
+
+
+def epoch_curves_svg(
+    rows: Sequence[Any], curves: Mapping[str, EpochCurve], *, best: Any, examples: int, unit: str
+) -> dict[str, str]:
+    """Draw curves by their title over the examples seen, each as SVG text.
+
+    examples: number that the training will see; unit: what an example is, such as "crops".
+    """
     drawn = {}
-    for name, ((training, words), (validation, other_words)) in lines.items():
+    for title, curve in curves.items():
         with _figure(width=5.7, height=3.4) as figure:
             axes = figure.add_subplot()
-            _line(axes, rows, training, ORANGE, words, dashes=True)
-            _line(axes, rows, validation, BLUE, other_words)
+            if curve.training is not None:
+                name, words = curve.training
+                _line(axes, rows, name, ORANGE, words, dashes=True)
+            name, words = curve.validation
+            _line(axes, rows, name, BLUE, words)
             axes.axvline(best.examples, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)))
-            axes.set(title=name.capitalize(), xlim=(0, examples), xlabel="crops seen")
-            axes.set(ylim=(0, None if name == "loss" else 1))
+            axes.set(title=title, xlim=(0, examples), xlabel=f"{unit} seen")
+            axes.set(ylim=(0, curve.highest))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             _name_lines(axes)
-            drawn[name] = _to_svg(figure)
+            drawn[title] = _to_svg(figure)
     return drawn
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...storage import Settings
 from ...wsi import InputSpec
 from ..checkpoint import TrainingState
 from ..sampler import Batch
@@ -80,7 +81,7 @@ def page_beside(model: Path) -> Path:
     return model.with_name(f"{model.name}.{PAGE}")
 
 
-def flatten_settings(settings: TrainSettings) -> dict[str, Any]:
+def flatten_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings by name, those of settings with a dot: {"augment.hue": 0.1}."""
     return _flatten(settings.model_dump(mode="json", exclude={"track"}))
 

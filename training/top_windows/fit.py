@@ -24,12 +24,13 @@ from ..network.build import NetworkBuilder
 from ..network.seeds import seed_step
 from .choose import TopWindows, choose_top
 from .history import TopWindowRow
+from .page import MOST_TAUGHT, MOST_WINDOWS, ScoredSlide, TopWindowPage
 from .settings import TopWindowSettings
 from .slides import SlideWindows, WindowSource
 
 __all__ = ["TopWindowFit"]
 
-SCORED_AT_ONCE = 64  # windows
+SCORED_AT_ONCE = 32  # windows
 TUMOR = CLASSES.index("tumor")
 LEAST = 1e-7  # of a probability whose logarithm is taken
 
@@ -42,9 +43,12 @@ class TopWindowFit:
     source: WindowSource
     validation: WindowSource
     checkpoints: Checkpoints
+    page: TopWindowPage
     seed: int
     history: list[TopWindowRow] = field(default_factory=list)
     _saved: float = field(default_factory=time.monotonic)
+    _taught: list[ScoredSlide] = field(default_factory=list)
+    """Slides of the last step."""
 
     @property
     def steps(self) -> int:
@@ -105,13 +109,15 @@ class TopWindowFit:
         """Take one step; return its loss."""
         rng = np.random.default_rng([self.seed, step])
         seed_step(self.seed, step)
-        pixels, labels = [], []
+        pixels, labels, self._taught = [], [], []
         for number in range(self.settings.slides_per_step):
             slides = [one for one in self.source.slides if one.is_tumor == bool(number % 2)]
             slide = slides[rng.integers(len(slides))]
             top = self._choose(self.source, slide, self._draw(slide, rng))
             pixels += self._augment(top, rng)
             labels += [int(slide.is_tumor)] * self.settings.top_k
+            if number < MOST_TAUGHT:
+                self._taught.append(ScoredSlide.of(slide, top, most=MOST_WINDOWS))
         network: Any = self.network
         network.reset_metrics()
         targets = np.eye(len(CLASSES), dtype=np.float32)[labels]
@@ -159,7 +165,7 @@ class TopWindowFit:
 
     def _end_epoch(self, state: TrainingState, begun: float) -> TrainingState:
         """Score the validation slides, and write a checkpoint."""
-        loss, auc = self._validate()
+        loss, auc, scored = self._validate()
         optimiser: Any = self.network.optimizer
         row = TopWindowRow(
             epoch=state.step // self.settings.steps,
@@ -173,24 +179,28 @@ class TopWindowFit:
         self.history.append(row)
         state = replace(state, seconds=row.seconds, history=self.history, unvalidated=Unvalidated())
         self._save(state, is_best=row is self.best)
+        self.page.save(self.history, self.best, taught=self._taught, validation=scored)
         return state
 
-    def _validate(self) -> tuple[float | None, float | None]:
-        """Mean loss and AUC of the validation slides; None where they lack a class."""
+    def _validate(self) -> tuple[float | None, float | None, list[ScoredSlide]]:
+        """Mean loss and AUC of the validation slides, None where they lack a class; the slides with
+        their highest window."""
         slides = self.validation.slides
         labels = np.array([slide.is_tumor for slide in slides], bool)
-        if not labels.any() or labels.all():
-            return None, None
-        losses, highest = np.zeros(len(slides)), np.zeros(len(slides))
+        losses, scored = np.zeros(len(slides)), []
         for number, slide in enumerate(slides):
             most = min(len(slide.xy), self.settings.validation_windows)
             spread = np.linspace(0, len(slide.xy) - 1, most).round().astype(np.int64)
-            scores = self._choose(self.validation, slide, spread).scores.astype(np.float64)
+            top = self._choose(self.validation, slide, spread)
+            scores = top.scores.astype(np.float64)
             right = scores if slide.is_tumor else 1 - scores
             losses[number] = -np.log(np.clip(right, LEAST, 1)).mean()
-            highest[number] = scores[0]
+            scored.append(ScoredSlide.of(slide, top, most=1))
+        if not labels.any() or labels.all():
+            return None, None, scored
         loss = (losses[labels].mean() + losses[~labels].mean()) / 2
-        return float(loss), float(roc_auc_score(labels, highest))
+        auc = roc_auc_score(labels, [slide.score for slide in scored])
+        return float(loss), float(auc), scored
 
     def _save_if_due(self, state: TrainingState, stop: StopRequest) -> None:
         is_due = time.monotonic() - self._saved >= 60 * self.settings.checkpoint_minutes

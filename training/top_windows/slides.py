@@ -12,7 +12,7 @@ from ...cohort import CohortSlide
 from ...inference import fit_slide_stain, heatmap_grid, tissue_cells
 from ...patching import OpenSlides
 from ...storage import SettingsError, file_identity, location_exists
-from ...wsi import CellStatus, Slide, StainFit, TileCache, open_slide, tissue_mask
+from ...wsi import CellStatus, Slide, StainFit, TileCache, ceil_div, open_slide, tissue_mask
 from .settings import TopWindowSettings
 
 __all__ = ["SlideWindows", "WindowSource", "identify_slide"]
@@ -81,6 +81,18 @@ class WindowSource:
                     pixels = np.stack(scales)
                     fit = slide.stain
                     yield int(chosen[place]), pixels if fit is None else fit.apply(pixels)
+
+    def normal_windows(self, count: int) -> np.ndarray:
+        """Read up to so many windows of normal slides, spread over slides and tissue:
+        (N, 1, P, P, 3) uint8; none if there is no such slide."""
+        normal = [slide for slide in self.slides if not slide.is_tumor]
+        found = []
+        for slide in normal[:count]:
+            each = min(len(slide.xy), ceil_div(count, len(normal)))
+            spread = np.linspace(0, len(slide.xy) - 1, each).round().astype(np.int64)
+            found += [np.array(pixels) for _, pixels in self.read(slide, spread)]
+        side = self.settings.patch_px
+        return np.stack(found[:count]) if found else np.zeros((0, 1, side, side, 3), np.uint8)
 
     def _find(self, row: CohortSlide) -> SlideWindows:
         predict = self.settings.predict_settings

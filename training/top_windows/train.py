@@ -1,10 +1,11 @@
 """Train a model folder from labels of slides, end to end.
 
 MODEL/card.json, model.weights.h5    a model of windows, as any for gigaslide predict
-MODEL/history.csv                    figures by epoch
+MODEL/history.csv, training.html     figures by epoch, and windows that taught
+MODEL/check.json                     what it calls tumour, see gigaslide model check
 MODEL/recipe.json                    settings, slides and their labels
 
-While it runs, checkpoints lie beside the folder.
+While it runs, the page and the checkpoints lie beside the folder.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from ...batch import stop_signals
 from ...cohort import Cohort
@@ -24,10 +26,14 @@ from ...models import (
     parameter_counts,
 )
 from ...storage import Recipe, format_count
+from ..completion import complete_model
+from ..model_check import CHECKED
 from ..network.optimiser import describe_optimiser
+from ..sampler import Batch
 from ..task_folder import TaskFolder, TaskOutcome
 from .fit import TopWindowFit
 from .history import TopWindowRow
+from .page import TopWindowPage
 from .settings import TopWindowSettings
 from .slides import WindowSource, identify_slide
 
@@ -102,11 +108,12 @@ class TopWindowTraining:
             source=self.train_slides,
             validation=self.validation_slides,
             checkpoints=checkpoints,
+            page=TopWindowPage.beside(folder, self.settings, seed=seed),
             seed=seed,
         )
         with stop_signals() as stop:
             fit.run(stop, on_step)
-        made.finish(checkpoints, fit.history, partial(self._describe, fit), files={})
+        made.finish(checkpoints, fit.history, partial(self._describe, fit), complete=self._check)
         return made.outcome(trained=True)
 
     def _recipe(self, seed: int) -> Recipe:
@@ -117,6 +124,19 @@ class TopWindowTraining:
             stage=STAGE,
             settings={**settings, "seed": seed},
             inputs={"slides": {row.id: identify_slide(row) for row in slides}, **weights},
+        )
+
+    def _check(self, folder: Path) -> None:
+        """Check the model in a folder on windows of normal slides: of the validation, or of the
+        training where it has none."""
+        sources = (self.validation_slides, self.train_slides)
+        windows = next(found for one in sources if len(found := one.normal_windows(CHECKED)))
+        complete_model(
+            folder,
+            Batch(windows, np.zeros(len(windows), np.int64)),
+            batch_size=CHECKED,
+            calibrate=False,
+            architecture=self.settings.architecture,
         )
 
     def _describe(self, fit: TopWindowFit, folder: Path) -> ModelCard:
