@@ -149,7 +149,8 @@ def refuse_missing_slide(slide: CohortSlide) -> None:
     prediction."""
     if not location_exists(slide.path):
         raise SlideError(
-            f"{format_location(slide.path)}: no such slide; its prediction is left as it is"
+            f"{format_location(slide.path)}: no such slide; check the path (an earlier prediction "
+            "stays)"
         )
 
 

@@ -5,7 +5,7 @@ Importing this room is quick: Keras comes in with the first network that is buil
 
 from .bags.folder import load_bag_ensemble, save_bag_model
 from .bags.model import BagEnsemble, BagModel, BagScores
-from .bags.network import BagNetwork, bag_network, bucket_size, choose_xla, draw_weights
+from .bags.network import BagNetwork, bucket_size, choose_xla, draw_weights
 from .bags.options import BAG_ARCHITECTURE, BagOptions, BagPooling
 from .card import (
     CARD,
@@ -55,7 +55,7 @@ from .predictor import Predictor, load_network, load_predictor
 from .quantise import quantise_model
 from .regions.build import build_region_network
 from .regions.options import REGION_ARCHITECTURE, RegionOptions
-from .regions.predictor import RegionPredictor, load_region_predictor, save_region_model
+from .regions.predictor import RegionPredictor, load_region_predictor
 from .runtimes.allocator import keep_large_buffers
 from .runtimes.backend import choose_backend, prepare_keras
 from .runtimes.device import describe_device
@@ -114,7 +114,6 @@ __all__ = [
     "Temperature",
     "WholeSlideNetwork",
     "Width",
-    "bag_network",
     "bucket_size",
     "build_network",
     "build_region_network",
@@ -152,7 +151,6 @@ __all__ = [
     "refuse_other_network",
     "refuse_tumor_on_glass",
     "save_bag_model",
-    "save_region_model",
     "scale_probabilities",
     "score_in_batches",
     "with_temperature",

@@ -48,7 +48,7 @@ def show_stage(out: Path) -> int:
 
 
 def _print_plan(plan: Plan, out: Path) -> None:
-    from ...study import estimate_seconds
+    from ...study import describe_point, estimate_seconds
 
     data, cells = plan.data, plan.cells
     tumor = int(data.is_tumor.sum())
@@ -65,13 +65,13 @@ def _print_plan(plan: Plan, out: Path) -> None:
         "are tested",
     )
     for point in plan.design.points:
-        words = ", ".join(str(v) if name == "learner" else f"{v} {name}" for name, v in point)
         seeds = format_count(plan.design.seeds[point], "seed")
-        print_stage_line("", f"{words}: {seeds}")
+        print_stage_line("", f"{describe_point(point)}: {seeds}")
     seconds, is_measured = estimate_seconds(plan, out)
     source = "from finished cells" if is_measured else "a guess until cells have run"
     hours = f"{seconds / 3600:.2g} hours in one process ({source})"
-    print_stage_line("", f"{format_count(len(cells), 'cell')}; {hours}")
+    count = format_count(len(cells), "cell")
+    print_stage_line("", f"{count}, each a training and its test; {hours}")
 
 
 def _print_report(report: StudyReport) -> None:

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from ...storage import ModelError
-from ...wsi import InputSpec
 from ..card import ModelCard
 from ..ensemble import Ensemble
-from ..predictor import load_converted, load_network
+from ..predictor import load_network
 from ..quantise import find_quantised_layout, hash_quantised_tiles, load_quantised_tiles
 from ..runtimes.allocator import keep_large_buffers
 from ..runtimes.apart import convert_apart
 from ..runtimes.backend import prepare_keras
-from ..runtimes.converted import find_converted, keep_converted, read_facts
+from ..runtimes.converted import find_converted, keep_started, load_converted, read_facts
 from ..runtimes.loading import LOADING
 from ..runtimes.registry import (
     AUTO,
@@ -30,6 +29,7 @@ from ..runtimes.registry import (
     start_runtime,
 )
 from ..temperature import with_temperature
+from ..tile_predictor import TileMember, TilePredictor
 from .layout import DenseLayout, cell_steps, draw_probes, least_stride_px, pool_cells, shrink_pixels
 
 __all__ = [
@@ -46,34 +46,18 @@ TILES_AT_ONCE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseMember:
+class DenseMember(TileMember):
     """Dense form of one network."""
 
     layout: DenseLayout
-    started: StartedRuntime
 
 
 @dataclass(frozen=True, kw_only=True)
-class DensePredictor:
+class DensePredictor(TilePredictor[DenseMember]):
     """Probabilities of rectangles of cells, each computed once over a tile around it."""
 
-    spec: InputSpec
     steps_px: tuple[int, ...]
     """Distance of neighbouring cells at each scale, window px."""
-    members: tuple[DenseMember, ...]
-    """One, or the members of an ensemble in the order of `Predictor.members`."""
-    hash: str
-    """`Predictor.hash` of the same models."""
-
-    @property
-    def runtime(self) -> str:
-        """Names of what computes it."""
-        return "+".join(sorted({member.started.name for member in self.members}))
-
-    @property
-    def difference(self) -> float:
-        """See `Predictor.difference`."""
-        return max(member.started.difference for member in self.members)
 
     @property
     def tiles_at_once(self) -> int:
@@ -321,11 +305,8 @@ def _start(
     limit_threads(threads)
     dense = build_dense_network(card, load_network(folder, card), layout, steps)
     started = start_runtime(dense, choice, probes=probes)
-    save = getattr(started.forward, "save", None)
-    if save is not None:
-        expected = dense.predict_on_batch(probes)
-        facts: dict[str, Any] = {"expected": expected.tolist(), "layout": layout.to_json()}
-        keep_converted(card, save, variant, facts=facts)
+    facts = {"layout": layout.to_json()}
+    keep_started(card, dense, started, variant, probes=probes, facts=facts)
     return started
 
 
