@@ -13,6 +13,7 @@ from ..cohort import CohortSlide
 from ..models import (
     DensePredictor,
     Predictor,
+    hash_int8,
 )
 from ..storage import (
     GROUP,
@@ -92,10 +93,17 @@ class PredictBlocks(NetworkLoader):
         refuse_foreign_folder(self.out / slide.id)
         return Output(
             location=self.out / slide.id / HEATMAP,
-            recipe=heatmap_recipe(slide, self.models.identity, self.settings, within=self.within),
+            recipe=heatmap_recipe(slide, self._identity, self.settings, within=self.within),
             recipe_file=GROUP,
             layout=self._layout,
         )
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """Plain JSON of the models, and of the int8 networks that are used."""
+        if not (self.settings.needs_dense and self.settings.first_pass_precision == "int8"):
+            return self.models.identity
+        return {**self.models.identity, "int8": hash_int8(self.models)}
 
     def open(self, slide: CohortSlide) -> AbstractContextManager[Slide]:
         return open_slide(slide.path, mpp=slide.mpp, fallback_mpp=self.settings.slide_mpp)
@@ -221,6 +229,8 @@ class PredictBlocks(NetworkLoader):
         )
         heatmap.save_arrays(context.partial.whole)
         facts = {"mode": self.settings.mode, **describe_runtimes(records.values())}
+        if self.settings.needs_dense:
+            facts["first_pass_precision"] = self.settings.dense_precision
         return describe_heatmap(heatmap, facts)
 
     def outcome(self, slide: CohortSlide, attributes: Mapping[str, Any]) -> SlideOutcome:

@@ -51,7 +51,7 @@ class NetworkLoader:
             stride_px=self._stride_px,
             runtime=self.settings.runtime,
             threads=self.threads,
-            precision=self.settings.precision,
+            precision=self.settings.dense_precision,
             xla=self.settings.xla,
             is_cam=self.settings.is_cam,
         )

@@ -19,7 +19,13 @@ from .card import (
     parameter_counts,
 )
 from .check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
-from .dense.predictor import DensePredictor, check_dense, find_cam_stride, load_dense_predictor
+from .dense.predictor import (
+    DensePredictor,
+    check_dense,
+    find_cam_stride,
+    hash_int8,
+    load_dense_predictor,
+)
 from .describe import describe_model
 from .encoders.card import EncoderCard
 from .encoders.encoder import Encoder
@@ -128,6 +134,7 @@ __all__ = [
     "find_members",
     "find_training_slides",
     "hash_initial_weights",
+    "hash_int8",
     "hash_weights",
     "is_own_network",
     "keep_large_buffers",
