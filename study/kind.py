@@ -12,7 +12,7 @@ from .settings import StudySettings
 
 if TYPE_CHECKING:
     from .data import FoundSlides, StudyData
-    from .design import Design
+    from .design import Design, Point
     from .features.work import Train
     from .findings import Findings
     from .splits import Split
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Study", "WorkPlace"]
 
 SettingsT = TypeVar("SettingsT", bound=StudySettings)
+
+SECONDS_ON_FEATURES = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,3 +67,7 @@ class Study(Generic[SettingsT]):
     methods: Callable[[SettingsT, StudyData], tuple[str, str]]
     """What the learners saw, after the words "N slides were used, …", and how they were trained;
     text to quote."""
+    guess_seconds: Callable[[Point, SettingsT, FoundSlides], float] = (
+        lambda point, settings, found: SECONDS_ON_FEATURES
+    )
+    """Time of a cell of a point (s), before any has run; it grows with what a cell computes."""

@@ -10,13 +10,13 @@ from .data import StudyData
 from .features.labels import expert_minutes
 from .findings import Findings, PointFindings
 from .finetune.settings import FinetuneSettings
+from .glossary import explain_figures, explain_learners
 from .kind import Study
 from .methods import describe_methods
 from .plots import Curve, draw_curves
 from .settings import LabelsSettings, NoiseSettings, StudySettings, TransferSettings
 from .splits import Split
-from .tables import describe_point
-from .words import FIGURE_WORDS
+from .words import FIGURE_WORDS, name_point
 from .work import CellResult
 
 __all__ = ["PAGE", "study_html"]
@@ -38,11 +38,12 @@ def study_html(
     command: str,
 ) -> str:
     """Render study.html; reasons are those of failed cells, by id."""
+    tests = max((one.tests for one in findings.comparisons), default=0)
     shown = [name for name in FIGURE_WORDS if any(name in p.estimates for p in findings.points)]
     return render_page(
         "study.html.j2",
         folder=TEMPLATES,
-        filters={"point": describe_point},
+        filters={"point": name_point},
         study=study,
         answer=list(study.answer(findings, settings)),
         findings=findings,
@@ -52,7 +53,9 @@ def study_html(
         level=f"{settings.confidence:.0%}",
         caution=findings.resampling.caution,
         has_p_values=findings.resampling.is_large_enough,
-        tests=max((one.tests for one in findings.comparisons), default=0),
+        tests=tests,
+        learners=explain_learners(findings),
+        explanations=list(explain_figures(shown, findings, tests)),
         plots=_draw(study.axis_words, findings, settings),
         cells=results[:SHOWN_CELLS],
         cell_count=len(results),

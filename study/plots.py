@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Curve", "draw_curves"]
 
+CHANCE = 0.5
+"""AUC of a guess."""
 CLOSEST = 0.09
 """Distance of two labels on an axis, as a share of it."""
 
@@ -57,6 +59,18 @@ def draw_curves(
                 continue
             axes.fill_between(x, low, high, where=~np.isnan(low), color=line[0], alpha=0.13, lw=0)
             axes.plot(x, y, **style, linewidth=1.8)
+        if axes.get_ylim()[0] < CHANCE - 0.02:
+            axes.axhline(CHANCE, color="0.55", linewidth=1.0, linestyle=":", zorder=0)
+            axes.annotate(
+                "guessing",
+                (1, CHANCE),
+                (-2, 2),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                color="0.4",
+                fontsize=8,
+            )
         axes.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=(None, 1.005))
         if names:
             axes.set_xticks(range(len(names)), names)

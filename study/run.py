@@ -1,5 +1,6 @@
 """A study from its settings to its page: splits, cells, tables."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from ..storage import (
 )
 from .cell import Cell
 from .data import FoundSlides, StudyData
-from .design import Design
+from .design import Design, Point
 from .features.work import Train, train_bags
 from .findings import Findings, find
 from .kind import Study, WorkPlace
@@ -40,8 +41,6 @@ __all__ = ["Plan", "StudyReport", "plan_study", "run_study", "show_study"]
 
 BEGUN = (JOURNAL, LOCK, f".{SPLITS}.")
 """Beginnings of the names of what a run writes before splits.csv."""
-SECONDS_A_CELL = 4.0
-"""Guess before any cell has run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,17 +136,30 @@ def plan_study(cohort: Cohort, settings: StudySettings) -> Plan:
 def estimate_seconds(
     plan: Plan, out: Path, *, learner_settings: Mapping[str, Any] | None = None
 ) -> tuple[float, bool]:
-    """Estimate the time of the cells (s) that are not finished in an output folder, from those that
-    are; without any it is a guess.
+    """Estimate the time of the cells (s) that are not finished in an output folder, and tell
+    whether it was measured on cells that are.
 
-    Return the time, and whether it was measured.
+    A cell takes as long as the finished ones of its point. One whose point has none takes what its
+    study guesses, by as much more or less as the guesses of the finished ones were wrong.
     """
     work = _make_work(out, plan.settings, train_bags, learner_settings)
     work = work.knowing(plan.found, plan.splits)
-    states = [work.output(cell).state() for cell in plan.cells]
-    found = [state.attributes["seconds"] for state in states if state.is_unchanged]
-    mean = sum(found) / len(found) if found else SECONDS_A_CELL
-    return mean * (len(states) - len(found)), bool(found)
+    guesses = {
+        point: plan.study.guess_seconds(point, plan.settings, plan.found)
+        for point in plan.design.points
+    }
+    taken: dict[Point, list[float]] = {}
+    missing: Counter[Point] = Counter()
+    for cell in plan.cells:
+        state = work.output(cell).state()
+        if state.is_unchanged:
+            taken.setdefault(cell.axes, []).append(state.attributes["seconds"])
+        else:
+            missing[cell.axes] += 1
+    means = {point: sum(seconds) / len(seconds) for point, seconds in taken.items()}
+    factor = sum(means.values()) / sum(guesses[point] for point in means) if means else 1.0
+    times = [count * means.get(point, guesses[point] * factor) for point, count in missing.items()]
+    return sum(times), bool(means)
 
 
 def run_study(

@@ -1,11 +1,19 @@
 """Words that the answers of all studies share: figures, differences and intervals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..eval import Estimate
 from .findings import Comparison
 
-__all__ = ["FIGURE_WORDS", "describe_differences", "describe_range", "describe_test", "show"]
+__all__ = [
+    "FIGURE_WORDS",
+    "describe_differences",
+    "describe_range",
+    "describe_test",
+    "format_signed",
+    "name_point",
+    "show",
+]
 
 FIGURE_WORDS = {
     "slide_auc": "slide AUC",
@@ -23,7 +31,7 @@ def describe_differences(comparisons: Sequence[Comparison], words: str) -> Itera
         if difference.value is None:
             continue
         test = describe_test(one)
-        size = f"{difference.value:+.3f}{describe_range(difference, '+.3f')}"
+        size = f"{format_signed(difference.value)}{describe_range(difference, '+.3f')}"
         yield f"Difference, {words}: {size}{f'; {test}' if test else ''}."
 
 
@@ -45,6 +53,32 @@ def show(estimate: Estimate, form: str = ".3f") -> str:
 def describe_range(estimate: Estimate, form: str) -> str:
     if estimate.low is None and estimate.high is None:
         return ""
-    low, high = ("?" if one is None else f"{one:{form}}" for one in (estimate.low, estimate.high))
+    low, high = (
+        "?" if one is None else _use_minus(f"{one:{form}}") for one in (estimate.low, estimate.high)
+    )
     high = "not reached" if estimate.high is None else high
     return f" ({low} to {high})"
+
+
+def format_signed(value: float) -> str:
+    """Write a difference with its sign."""
+    return _use_minus(f"{value:+.3f}")
+
+
+def name_point(point: Iterable[tuple[str, object]]) -> str:
+    """Name a point as a reader says it: "weak, 24 labels", "strong, 20% wrong labels"."""
+    return ", ".join(_name_value(name, value) for name, value in point)
+
+
+def _name_value(name: str, value: object) -> str:
+    if name == "learner":
+        return str(value)
+    if name == "flipped" and isinstance(value, float):
+        return f"{value:.0%} wrong labels"
+    if name in ("labels", "slides"):
+        return f"{value} {name}"
+    return f"{name} {value}"
+
+
+def _use_minus(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")

@@ -13,7 +13,7 @@ from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import DEFINITIONS, Resampling, froc_curve
 from gigaslide.models import CELL_PX, pool_cells
 from gigaslide.storage import SettingsError
-from gigaslide.study import CurriculumSettings, plan_study, run_study, show_study
+from gigaslide.study import CurriculumSettings, estimate_seconds, plan_study, run_study, show_study
 from gigaslide.study.curriculum.course import Course, find_steps
 from gigaslide.study.curriculum.pictures import read_pictures
 from gigaslide.study.curriculum.work import CurriculumWork, pool_matches
@@ -293,10 +293,28 @@ def test_steps_to_the_baselines_best_are_found_anew_in_each_resample():
     assert fast.number.value == pytest.approx(10**1.5)  # half the way, on a log scale
     assert slow.number.value == pytest.approx(100)
     soon, _ = find_steps([course("curriculum", [0.8, 0.9, 0.9]), whole], resampling)
-    assert soon.number.note == "at most: the first checkpoint reaches it"
+    assert soon.number.note == "at most: the smallest number tried reaches it"
     never, _ = find_steps([course("curriculum", [0.5, 0.6, 0.7]), whole], resampling)
     assert never.number.value is None
-    assert never.number.undefined == "not reached"
+    assert never.number.undefined == "not reached with any number tried"
+
+
+def test_a_plan_guesses_by_the_pixels_that_are_learnt_from(cohort, tmp_path):
+    def guess(**changes) -> list[float]:
+        settings = CurriculumSettings(**{**QUICK, "augmentation": ("none",), **changes})
+        plan = plan_study(cohort, settings)
+        points = plan.design.points
+        assert [dict(point)["learner"] for point in points] == ["curriculum", "whole"]
+        return [plan.study.guess_seconds(point, settings, plan.found) for point in points]
+
+    few, (many, whole), fine = guess(steps=100), guess(steps=1000), guess(steps=1000, mpp=4.0)
+    assert many < whole  # patches are smaller than slides
+    assert many > 4 * few[0]
+    assert fine[1] == pytest.approx(4 * whole, rel=0.2)
+    plan = plan_study(cohort, CurriculumSettings(**QUICK, seeds=1))
+    seconds, is_measured = estimate_seconds(plan, tmp_path)
+    expected = [plan.study.guess_seconds(one.axes, plan.settings, plan.found) for one in plan.cells]
+    assert (seconds, is_measured) == (pytest.approx(sum(expected)), False)
 
 
 @pytest.fixture(scope="module")

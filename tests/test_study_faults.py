@@ -1,6 +1,7 @@
 """Studies whose folder, features, patients or cells are not as they should be, and what their
 answer says where a target is not reached."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -83,7 +84,7 @@ def test_the_ratio_has_no_value_where_a_learner_misses_the_target():
     often = np.full(101, 6.0)
     often[1:31] = np.inf
     note = estimate_number(often, 6.0, resampling).note
-    assert "smallest sample" in note
+    assert "smallest number" in note
     assert "not reached in 30 of 100 resamples" in note
 
 
@@ -147,6 +148,24 @@ def test_a_plan_counts_cells_of_these_settings_only(tmp_path):
     seconds, is_measured = estimate_seconds(plan, out, learner_settings={"strong": {"epochs": 9}})
     assert seconds == 4.0 * CELLS
     assert not is_measured
+
+
+def test_a_plan_knows_that_large_samples_take_longer(tmp_path):
+    cohort, settings, out = make_cohort(tmp_path), size_settings(tmp_path), tmp_path / "out"
+    run(cohort, out, settings)
+    plan = plan_study(cohort, settings)
+    cells = out / "cells"
+    for cell in plan.cells:
+        recipe = cells / cell.id / "recipe.json"
+        stated = json.loads(recipe.read_text())
+        stated["attributes"]["seconds"] = 90.0 if ("slides", "all") in cell.axes else 1.0
+        recipe.write_text(json.dumps(stated))
+    large = [cell.id for cell in plan.cells if ("slides", "all") in cell.axes]
+    shutil.rmtree(cells / large[0])
+    assert estimate_seconds(plan, out, learner_settings={}) == (90.0, True)
+    for name in large[1:]:
+        shutil.rmtree(cells / name)
+    assert estimate_seconds(plan, out, learner_settings={}) == (len(large) * 1.0, True)
 
 
 def test_another_seed_is_another_study_without_folds_too(tmp_path):

@@ -34,7 +34,7 @@ def estimate_reach(value: float, resampled: np.ndarray, resampling: Resampling) 
     says so.
     """
     if not np.isfinite(value):
-        why = "not defined" if np.isnan(value) else "not reached"
+        why = "not defined" if np.isnan(value) else "not reached with any number tried"
         return Estimate(value=None, undefined=why)
     kept = np.sort(resampled[~np.isnan(resampled)])
     dropped = len(resampled) - len(kept)

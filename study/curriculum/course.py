@@ -137,7 +137,7 @@ def find_steps(courses: Sequence[Course], resampling: Resampling) -> tuple[Reach
         target = baseline.draws.max(axis=1)
         numbers = labels_to_reach(course.steps, course.draws, target)
         smallest = float(course.steps[0])
-        number = estimate_number(numbers, smallest, resampling, first="first checkpoint")
+        number = estimate_number(numbers, smallest, resampling)
         name = f"{course.learner}, augmentation {course.augmentation}"
         found.append(Reach(learner=name, target=float(target[0]), number=number))
     return tuple(found)

@@ -3,17 +3,23 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..data import StudyData
+from ..data import FoundSlides, StudyData
 from ..design import Design, Point, make_design
 from ..kind import Study, WorkPlace
 from ..splits import Split
 from .course import CURRICULUM, WHOLE
-from .pictures import read_pictures
+from .pictures import FoundPictures, read_pictures
 from .settings import CurriculumSettings
 from .words import answer_curriculum, describe_pictures, describe_trainings
 from .work import CurriculumWork
 
 __all__ = ["CURRICULUM_STUDY"]
+
+SECONDS_TO_COMPILE = 2.0
+SECONDS_A_MEGAPIXEL = 0.2
+"""Time to learn from a megapixel, on two cores."""
+COST_OF_SCORING = 1 / 3
+"""Time to score a pixel, as a share of the time to learn from it."""
 
 
 def _design(settings: CurriculumSettings, data: StudyData, splits: Sequence[Split]) -> Design:
@@ -34,6 +40,19 @@ def _make_work(settings: CurriculumSettings, place: WorkPlace) -> CurriculumWork
 
 def _describe_learners(settings: CurriculumSettings) -> dict[str, Any]:
     return dict.fromkeys((CURRICULUM, WHOLE), settings.training.model_dump(mode="json"))
+
+
+def _guess_seconds(point: Point, settings: CurriculumSettings, found: FoundSlides) -> float:
+    """Guess by the pixels that a training learns from and that its checkpoints score."""
+    assert isinstance(found, FoundPictures)
+    side_px = max(one.picture.side_px for one in found.pictures.values())
+    has_patches = dict(point)["learner"] == CURRICULUM
+    patch_steps = round(settings.patch_steps * settings.steps) if has_patches else 0
+    of_patches = patch_steps * settings.patches_per_step * settings.patch_px**2
+    of_slides = (settings.steps - patch_steps) * settings.slides_per_step * side_px**2
+    tested = len(found.slides) / max(2, settings.folds) * settings.checkpoints * side_px**2
+    learnt = of_patches + of_slides
+    return SECONDS_TO_COMPILE + (learnt + tested * COST_OF_SCORING) * SECONDS_A_MEGAPIXEL / 1e6
 
 
 CURRICULUM_STUDY = Study(
@@ -57,4 +76,5 @@ CURRICULUM_STUDY = Study(
         describe_pictures(settings, data),
         f"{describe_trainings(settings)} ",
     ),
+    guess_seconds=_guess_seconds,
 )

@@ -6,7 +6,7 @@ from ...storage import format_count
 from ..data import StudyData
 from ..findings import Findings
 from ..reaches import Reach
-from ..words import FIGURE_WORDS, describe_differences, describe_range, show
+from ..words import FIGURE_WORDS, describe_differences, describe_range, format_signed, show
 from .course import CURRICULUM
 from .settings import CurriculumSettings
 
@@ -33,7 +33,7 @@ def answer_curriculum(findings: Findings, settings: CurriculumSettings) -> Itera
     for one in maps:
         found = one.difference.difference
         if found.value is not None:
-            size = f"{found.value:+.3f}{describe_range(found, '+.3f')}"
+            size = f"{format_signed(found.value)}{describe_range(found, '+.3f')}"
             yield f"Difference of the maps' FROC score: {size}; exploratory."
     yield from (
         _describe_steps(one, settings)

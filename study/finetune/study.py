@@ -11,7 +11,7 @@ import numpy as np
 
 from ...training import FineTuneSettings
 from ..cell import ALL, Cell
-from ..data import StudyData
+from ..data import FoundSlides, StudyData
 from ..design import Design, Point, make_design
 from ..kind import Study, WorkPlace
 from ..splits import Split
@@ -21,6 +21,12 @@ from .settings import RANDOM, FinetuneSettings
 from .words import answer_finetune, describe_fine_tuning
 
 __all__ = ["FINETUNE", "FinetuneWork"]
+
+SECONDS_TO_COMPILE = 10.0
+SECONDS_A_MEGAPIXEL = 0.5
+"""Time to learn from a megapixel with EfficientNet-Lite0, on two cores."""
+COST_OF_SCORING = 1 / 3
+"""Time to score a pixel, as a share of the time to learn from it."""
 
 
 def _design(settings: FinetuneSettings, data: StudyData, splits: Sequence[Split]) -> Design:
@@ -97,6 +103,17 @@ def _describe_learners(settings: FinetuneSettings) -> dict[str, Any]:
     return dict.fromkeys((*settings.starts, RANDOM), settings.training.model_dump(mode="json"))
 
 
+def _guess_seconds(point: Point, settings: FinetuneSettings, found: FoundSlides) -> float:
+    """Guess by the pixels that a training learns from and scores; EfficientNet-Lite0's cost."""
+    assert settings.store is not None
+    patches = PatchFolder(path=settings.store, per_slide=settings.patches_per_slide)
+    tested = sum(map(len, found.data.windows)) / max(2, settings.folds)
+    pixels = (settings.steps * settings.batch_size + tested * COST_OF_SCORING) * (
+        patches.spec.patch_px**2
+    )
+    return SECONDS_TO_COMPILE + pixels * SECONDS_A_MEGAPIXEL / 1e6
+
+
 FINETUNE = Study(
     name="finetune",
     settings=FinetuneSettings,
@@ -116,4 +133,5 @@ FINETUNE = Study(
         f"as patches of {data.encoder}",
         f"{describe_fine_tuning(settings)} ",
     ),
+    guess_seconds=_guess_seconds,
 )
