@@ -80,7 +80,7 @@ def edit_outline(
     add: union. cut: difference. fill: remove the holes that the stroke meets. split: cut along the
     stroke, an open line of (N, 2) level-0 (x, y), without loss of area. The largest piece keeps the
     outline's id; the others get new ones, and name it as their parent. Without any area left the
-    list is empty.
+    list is empty; where the stroke changes nothing, the outline is returned as it was.
 
     Raises:
         AnnotationError: a stroke that is not of the operation's kind.
@@ -88,14 +88,18 @@ def edit_outline(
     if operation == "split":
         if not isinstance(stroke, np.ndarray):
             raise AnnotationError("an outline is split along a line; give the points of one")
-        return _pieces(outline, _split(outline.shape, _check_points(stroke)))
+        parts = _split(outline.shape, _check_points(stroke))
+        is_split = len(parts.geoms) > shapely.get_num_geometries(outline.shape)
+        return _pieces(outline, parts) if is_split else [outline]
     if isinstance(stroke, np.ndarray):
         raise AnnotationError(f"{operation} takes an area; give that of a brush or of a polygon")
     if operation == "add":
-        return _pieces(outline, outline.shape.union(stroke))
-    if operation == "cut":
-        return _pieces(outline, outline.shape.difference(stroke))
-    return _pieces(outline, _fill(outline.shape, stroke))
+        edited = outline.shape.union(stroke)
+    elif operation == "cut":
+        edited = outline.shape.difference(stroke)
+    else:
+        edited = _fill(outline.shape, stroke)
+    return [outline] if shapely.equals(edited, outline.shape) else _pieces(outline, edited)
 
 
 def union_outlines(outlines: Sequence[DrawnOutline]) -> list[DrawnOutline]:

@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Any, Generic
 from ..storage import (
     BlockRecord,
     Output,
+    OutputState,
     PartialOutput,
     Recipe,
     SlideError,
@@ -99,27 +100,17 @@ class BlockDriver(Generic[SlideT]):
             # What is lost is lost the second time too, and the exit status must say so again.
             status = "skipped" if outcome.status == "done" else outcome.status
             return replace(outcome, status=status, reason=_join("unchanged", outcome.reason))
-        replaced = ""
-        if state.status == "changed":
-            replaced = f"made again: {'; '.join(state.differences)}"
-            logger.info(
-                "%s: %s; the old one is kept in %s until the new one is whole",
-                output.location,
-                replaced,
-                output.set_aside(),
-            )
+        replaced = _set_aside(output, state) if state.status == "changed" else ""
         partial = output.partial(sync_blocks=self.sync_blocks)
         saved = partial.load_plan() if partial.is_begun() else None
         if saved is not None:
-            done = partial.check_records()
-            pending = tuple(k for k in range(saved["blocks"]) if k not in done)
-            counts = dict(saved["counts"])
-            for record in done.values():
-                counts = {
-                    name: count - record.counts.get(name, 0) for name, count in counts.items()
-                }
-            return PendingBlocks(blocks=saved["blocks"], pending=pending, counts=counts)
+            return _find_pending(partial, saved)
         _warn_of_lost_blocks(partial, output.recipe)
+        return self._begin(slide, output, replaced)
+
+    def _begin(self, slide: SlideT, output: Output, replaced: str) -> PendingBlocks | SlideOutcome:
+        """Plan the blocks of a new partial output; discard it if there is nothing to do."""
+        partial = output.partial(sync_blocks=self.sync_blocks)
         partial.begin()
         context = self._keep(slide, output, BlockPlan(blocks=0), partial.begun(), replaced)
         try:
@@ -242,6 +233,28 @@ class BlockDriver(Generic[SlideT]):
         _refuse(context.slide, context.recipe.differences(self.work.output(context.slide).recipe))
         if context.partial.begun() != context.begun:
             _refuse(context.slide, ["another run started its output again"])
+
+
+def _set_aside(output: Output, state: OutputState) -> str:
+    """Move an output of another recipe aside; return why it is made again."""
+    replaced = f"made again: {'; '.join(state.differences)}"
+    logger.info(
+        "%s: %s; the old one is kept in %s until the new one is whole",
+        output.location,
+        replaced,
+        output.set_aside(),
+    )
+    return replaced
+
+
+def _find_pending(partial: PartialOutput, saved: Mapping[str, Any]) -> PendingBlocks:
+    """Find the blocks of a saved plan that are not done, and what they will count."""
+    done = partial.check_records()
+    counts = dict(saved["counts"])
+    for record in done.values():
+        counts = {name: count - record.counts.get(name, 0) for name, count in counts.items()}
+    pending = tuple(k for k in range(saved["blocks"]) if k not in done)
+    return PendingBlocks(blocks=saved["blocks"], pending=pending, counts=counts)
 
 
 def _warn_of_lost_blocks(partial: PartialOutput, recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """Outcome of each slide of a batch, and of the batch."""
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,15 @@ import pandas as pd
 
 from ..storage import atomic_file, format_count, write_file
 
-__all__ = ["BatchSummary", "Pace", "SlideOutcome", "SlideStatus", "table_name"]
+__all__ = [
+    "BatchSummary",
+    "Pace",
+    "Problem",
+    "SlideOutcome",
+    "SlideStatus",
+    "fold_reason",
+    "table_name",
+]
 
 BESIDE = ("read", "decode")
 """Parts of the time that threads spend beside the tasks."""
@@ -26,6 +35,12 @@ def table_name(name: str, stage: str) -> str:
     return f"{stage}-{name}" if stage else name
 
 
+def fold_reason(slide: str, reason: str) -> str:
+    """Return a reason without the names of the slide's own files, so that reasons of several slides
+    can be compared."""
+    return re.sub(rf"\S*{re.escape(slide)}[^\s:;,]*", "…", reason).removeprefix("…: ")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlideOutcome:
     """Outcome of one slide. skipped: its output was there already; partial: done, except for pixels
@@ -38,6 +53,15 @@ class SlideOutcome:
     counts: dict[str, int] = field(default_factory=dict)
     """Numbers of what was made, by the stage's own names: {"tumor": 300, "normal": 300}."""
     traceback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A reason why slides failed or are partial; of several slides, without their files' names."""
+
+    status: SlideStatus
+    reason: str
+    slides: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +168,23 @@ class BatchSummary:
 
     def of_status(self, status: SlideStatus) -> tuple[SlideOutcome, ...]:
         return tuple(outcome for outcome in self.outcomes if outcome.status == status)
+
+    def problems(self) -> list[Problem]:
+        """Group failed and partial slides by reason: failures first, the most frequent first."""
+        groups: dict[tuple[SlideStatus, str], list[SlideOutcome]] = defaultdict(list)
+        for outcome in self.outcomes:
+            if outcome.status in ("failed", "partial"):
+                groups[outcome.status, fold_reason(outcome.slide, outcome.reason)].append(outcome)
+        return [
+            Problem(
+                status=status,
+                reason=group[0].reason if len(group) == 1 else folded,
+                slides=tuple(outcome.slide for outcome in group),
+            )
+            for (status, folded), group in sorted(
+                groups.items(), key=lambda one: (one[0][0], -len(one[1]))
+            )
+        ]
 
     def total(self, count: str) -> int:
         return sum(outcome.counts.get(count, 0) for outcome in self.outcomes)

@@ -1,8 +1,7 @@
 """A run on one page: outcomes of the slides and their reasons, speed of the workers, slowest
 slides."""
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter
 from importlib.resources import files
 
 import jinja2
@@ -35,13 +34,6 @@ COUNTED = {
 """Counts whose names in tables need more words."""
 
 
-@dataclass(frozen=True)
-class _Reason:
-    status: SlideStatus
-    words: str
-    slides: list[str]
-
-
 def run_html(summary: BatchSummary, *, name: str, failures: str = "failures.txt") -> str:
     """Return run.html, one file that needs no other. The template escapes all text from outside."""
     environment = jinja2.Environment(
@@ -58,7 +50,7 @@ def run_html(summary: BatchSummary, *, name: str, failures: str = "failures.txt"
         failures=failures,
         statuses=STATUSES,
         totals=dict(totals),
-        reasons=_reasons(summary),
+        problems=summary.problems(),
         most=NAMED,
         parts=PARTS,
         counted=COUNTED,
@@ -73,13 +65,3 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _reasons(summary: BatchSummary) -> list[_Reason]:
-    """Group failed and partial slides by reason: failures first, the most frequent first."""
-    groups: dict[tuple[SlideStatus, str], list[str]] = defaultdict(list)
-    for outcome in summary.outcomes:
-        if outcome.status in ("failed", "partial"):
-            groups[outcome.status, outcome.reason].append(outcome.slide)
-    found = [_Reason(status, words, slides) for (status, words), slides in groups.items()]
-    return sorted(found, key=lambda reason: (reason.status, -len(reason.slides)))

@@ -204,6 +204,10 @@ def _run(app: App, tokens: list[str]) -> int:
     except KeyboardInterrupt as stopped:
         print("\nstopped; run the same command again to continue", file=sys.stderr)
         return getattr(stopped, "exit_status", 130)  # 143 where it was SIGTERM
+    except BrokenPipeError:
+        # The reader of our output ended, as head does. Python would write the rest at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         print(f"gigaslide: {describe_error(error)}", file=sys.stderr)
         return 1

@@ -19,6 +19,8 @@ SLIDE_SUFFIXES = frozenset(f".{suffix}" for suffix in OPENSLIDE_SUFFIXES.split()
 OTHER_SUFFIXES = "zarr png jpg jpeg jp2 bmp btf tf8 isyntax i2syntax qptiff vsi lif zvi"
 PICTURE_SUFFIXES = frozenset(f".{suffix}" for suffix in OTHER_SUFFIXES.split())
 PACKED_SUFFIXES = frozenset([".gz", ".zip", ".xz", ".bz2", ".7z"])
+GEOJSON_WORDS = (b'"Feature', b'"features"', b'"geometry"', b'"coordinates"')
+JSON_START_BYTES = 2**16
 SHOWN = 3
 
 
@@ -34,6 +36,8 @@ class FoundFiles:
     pictures: list[Path] = field(default_factory=list)
     """Images of kinds that are seldom slides, OME-Zarr among them."""
     masks: list[Path] = field(default_factory=list)
+    other_json: list[Path] = field(default_factory=list)
+    """JSON files that are not GeoJSON, such as records of a scanner."""
     packed: list[Path] = field(default_factory=list)
     """Compressed slides, and annotations compressed with another program than gzip."""
     broken: list[Path] = field(default_factory=list)
@@ -60,7 +64,7 @@ class FoundFiles:
         if suffix in SLIDE_SUFFIXES:
             (self.masks if stem.endswith("_mask") else self.slides).append(path)
         elif annotation_suffix(path) in ANNOTATION_SUFFIXES:
-            self.annotations.append(path)
+            (self.annotations if _may_hold_outlines(path) else self.other_json).append(path)
         elif suffix in PICTURE_SUFFIXES:
             self.pictures.append(path)
         elif suffix in PACKED_SUFFIXES:
@@ -91,6 +95,12 @@ class FoundFiles:
                 "left out, for such images are seldom slides; add those that are",
             ),
             ("mask", "", self.masks, "left out; give masks in the annotation column"),
+            (
+                "JSON file",
+                "",
+                self.other_json,
+                "left out, without GeoJSON outlines; export outlines as GeoJSON",
+            ),
             ("compressed file", "", self.packed, "left out; unpack them"),
             (
                 "link or folder",
@@ -106,6 +116,19 @@ class FoundFiles:
             ),
         ):
             warn_of_files(format_count(len(paths), noun, plural), paths, advice)
+
+
+def _may_hold_outlines(path: Path) -> bool:
+    """Return False for JSON whose beginning has no word of GeoJSON."""
+    if path.suffix.casefold() != ".json":
+        return True
+    try:
+        with path.open("rb") as file:
+            start = file.read(JSON_START_BYTES)
+    except OSError:
+        return True  # the stage that reads it says why it cannot
+    is_json = start.lstrip()[:1] in (b"{", b"[")
+    return not is_json or any(word in start for word in GEOJSON_WORDS)
 
 
 def warn_of_files(what: str, paths: Sequence[Path], advice: str) -> None:

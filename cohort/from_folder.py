@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..storage import SettingsError, format_count
-from .cohort import Cohort, CohortSlide, Label, Split
+from .cohort import Cohort
+from .cohort_slide import CohortSlide, Label, Split
 from .dicom_series import keep_one_per_dicom_slide
 from .found_files import SLIDE_SUFFIXES, FoundFiles, warn_of_files
 from .match_annotations import match_annotations

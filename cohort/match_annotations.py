@@ -43,7 +43,11 @@ def match_annotations(slides: Sequence[Path], annotation_files: Sequence[Path]) 
         if not candidates:
             unmatched.append(path)
         elif shared.count(max(shared)) > 1:
-            logger.warning("%s may belong to several slides of that name; it is skipped", path)
+            logger.warning(
+                "%s may belong to several slides of that name, so it is left out; fill in the "
+                "annotation column",
+                path,
+            )
         else:
             found.setdefault(candidates[shared.index(max(shared))], []).append(path)
     belong = "belongs" if len(unmatched) == 1 else "belong"
@@ -76,7 +80,7 @@ def _choose(slide: Path, paths: list[Path]) -> Path:
         ),
     )
     for other in others:
-        logger.warning("%s is skipped: %s already has %s", other, slide, first)
+        logger.warning("%s is left out: %s already has the annotation %s", other, slide, first)
     return first
 
 

@@ -1,11 +1,12 @@
-"""Paths as people and other programs write them in tables."""
+"""Paths as people and other programs write them in tables, and as we write them."""
 
+import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ..storage import Location, parse_location
 
-__all__ = ["find_written"]
+__all__ = ["find_written", "make_absolute", "make_relative"]
 
 
 def find_written(text: str, folder: Path, *, suffixes: Collection[str] = ()) -> Location:
@@ -45,3 +46,23 @@ def _readings(text: str) -> Iterator[str]:
     if bare:
         yield bare
         yield bare.replace("\\", "/")
+
+
+def make_relative(path: Location, folder: Path) -> str:
+    """Return a URL as it is, a path inside folder relative to it, any other path absolute."""
+    if isinstance(path, str):
+        return path
+    path, folder = make_absolute(path), make_absolute(folder)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def make_absolute(path: Path) -> Path:
+    """Return a path without "..", with the links in it as they are."""
+    # Links stay, because a link carries the slide's name while its target may be a number.
+    plain = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
+    if ".." not in path.parts or os.path.realpath(plain) == os.path.realpath(path):
+        return Path(plain)
+    # Behind a linked folder, ".." is the parent of the link's target.
+    parts = path.parts
+    last = len(parts) - 1 - parts[::-1].index("..")
+    return Path(os.path.realpath(Path(*parts[: last + 1])), *parts[last + 1 :])

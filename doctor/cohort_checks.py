@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from ..cohort import Cohort, CohortSlide, propose_cohort
+from ..cohort import Cohort, CohortSlide, propose_cohort, read_slides
 from ..patching import advise_patches
 from ..storage import fold_name, format_count
 from ..wsi import floor_div
@@ -34,7 +34,7 @@ def load_cohort(path: Path) -> tuple[Cohort, list[Finding]]:
         return propose_cohort(path), [note("cohort", message, advice)]
     findings = []
     rows: dict[Hashable, CohortSlide] = {}
-    for row in Cohort.read_rows(path):
+    for row in read_slides(path):
         first = rows.setdefault(row.file_key, row)
         if first is not row:
             also = "" if first.path == row.path else f", also as {first.path}"

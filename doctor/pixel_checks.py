@@ -121,8 +121,7 @@ def _check_scale(info: SlideInfo, settings: DoctorSettings) -> Iterator[Finding]
         yield error(
             "scale",
             message,
-            f"request --mpp {info.mpp:.4g} or coarser, leave the slide out, or pass "
-            "--allow-upsampling",
+            f"give --mpp {info.mpp:.4g} or more, leave the slide out, or pass --allow-upsampling",
         )
 
 

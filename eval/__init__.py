@@ -5,8 +5,11 @@ from .compare_models import compare_cohort, compare_heatmaps
 from .notebook import SlideTruth, evaluate
 from .pn_stage import STAGES, patient_stage, weighted_kappa
 from .predictions.detection_files import DetectionFiles
-from .predictions.prediction import Prediction, Predictions, SlideFile, open_predictions
+from .predictions.open_predictions import Predictions, open_predictions
+from .predictions.prediction import Prediction
+from .predictions.slide_file import SlideFile
 from .report.evaluation import Evaluation
+from .report.page import describe_figure, list_main_figures
 from .report.plots import LINES, line_style, styled_plot
 from .report.provenance import list_versions
 from .report.rendering import render_page
@@ -91,6 +94,7 @@ __all__ = [
     "compare_heatmaps",
     "corrected_t",
     "delong_interval",
+    "describe_figure",
     "estimate_reach",
     "evaluate",
     "evaluate_cohort",
@@ -101,6 +105,7 @@ __all__ = [
     "label_mask",
     "labels_to_reach",
     "line_style",
+    "list_main_figures",
     "list_versions",
     "match_detections",
     "match_labels",

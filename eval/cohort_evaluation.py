@@ -10,7 +10,9 @@ from typing import Any
 from ..cohort import Cohort, CohortSlide
 from ..storage import GigaslideError, Output, Recipe, SettingsError
 from . import pn_stage
-from .predictions.prediction import Prediction, Predictions, SlideFile, open_predictions
+from .predictions.open_predictions import Predictions, open_predictions
+from .predictions.prediction import Prediction
+from .predictions.slide_file import SlideFile
 from .predictions.threshold import find_threshold
 from .report.evaluation import Evaluation, evaluate_results
 from .report.page import evaluation_html

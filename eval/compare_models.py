@@ -13,7 +13,8 @@ import pandas as pd
 from ..cohort import Cohort, CohortSlide
 from ..storage import Output, Recipe, SettingsError
 from .cohort_evaluation import score_file, slides_to_evaluate
-from .predictions.prediction import Predictions, SlideFile, open_predictions
+from .predictions.open_predictions import Predictions, open_predictions
+from .predictions.slide_file import SlideFile
 from .predictions.threshold import OperatingThreshold, find_threshold
 from .report.drawing import SlidePictures
 from .report.page import ModelCurves, comparison_html

@@ -14,7 +14,8 @@ from ..storage import AnnotationError, ScoreError, SettingsError
 from ..wsi import Detections
 from .cohort_evaluation import check_choice, read_truth, slides_to_evaluate
 from .predictions.detection_files import DetectionFiles
-from .predictions.prediction import GivenDetections, SlideFile
+from .predictions.given_detections import GivenDetections
+from .predictions.slide_file import SlideFile
 from .predictions.slide_names import path_of
 from .report.evaluation import Evaluation, evaluate_results
 from .scoring.slide_result import SlideResult, score_slide

@@ -13,8 +13,9 @@ from skimage.measure import label, regionprops
 
 from ..cohort import CohortSlide
 from ..wsi import Heatmap, classify_size
+from .scoring.exclusions import Exclusion
 from .scoring.matching import reaches
-from .scoring.slide_result import Exclusion, SlideResult
+from .scoring.slide_result import SlideResult
 from .settings import EvaluateSettings
 from .statistics.bootstrap import Estimate, Statistic
 from .statistics.resampled import draw_resamples

@@ -8,10 +8,9 @@ from .exports.beside_heatmap import BESIDE_HEATMAP
 from .exports.export_predictions import check_export, export_predictions, find_predicted
 from .exports.exporters import EXPORTERS, FORMATS, Exporter
 from .exports.settings import ExportFormat, ExportSettings
-from .features.encode import encode_windows, find_windows, window_grid
+from .features.encode import encode_windows
 from .features.extract import extract_features, slides_to_encode, with_encoder_defaults
 from .features.files import (
-    FEATURE_FORMATS,
     FeatureFormat,
     export_features,
     find_features,
@@ -26,7 +25,6 @@ from .settings import FeatureSettings, PredictSettings, WindowSettings
 __all__ = [
     "BESIDE_HEATMAP",
     "EXPORTERS",
-    "FEATURE_FORMATS",
     "FORMATS",
     "THRESHOLD",
     "ExportFormat",
@@ -47,7 +45,6 @@ __all__ = [
     "find_features",
     "find_peaks",
     "find_predicted",
-    "find_windows",
     "fit_slide_stain",
     "heatmap_grid",
     "import_features",
@@ -59,7 +56,6 @@ __all__ = [
     "slides_to_encode",
     "slides_to_predict",
     "tissue_cells",
-    "window_grid",
     "with_default_workers",
     "with_encoder_defaults",
 ]

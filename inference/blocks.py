@@ -12,16 +12,12 @@ from ..batch import BlockPlan, SlideContext, SlideOutcome, available_cores
 from ..cohort import CohortSlide
 from ..models import (
     DensePredictor,
-    Ensemble,
     Predictor,
-    load_dense_predictor,
-    load_predictor,
-    refuse_tumor_on_glass,
+    hash_int8,
 )
 from ..storage import (
     GROUP,
     BlockRecord,
-    ModelError,
     Output,
     SlideError,
     format_count,
@@ -44,6 +40,7 @@ from .clock import BlockClock
 from .exports.beside_heatmap import beside_output, write_beside_heatmap
 from .exports.exporters import remove_exports
 from .modes import FastScorer, Networks
+from .network_loader import NetworkLoader
 from .order import block_side, order_by_square, order_near
 from .prediction_folder import (
     HEATMAP,
@@ -63,7 +60,6 @@ from .score import (
     leave_out_cells,
     score_windows,
 )
-from .settings import PredictSettings
 
 __all__ = ["PredictBlocks"]
 
@@ -77,7 +73,7 @@ CELL = np.dtype("<i4")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictBlocks:
+class PredictBlocks(NetworkLoader):
     """`BlockWork` that writes OUT/<slide>/heatmap.zarr and, once it is whole, the exports beside
     it.
 
@@ -86,11 +82,7 @@ class PredictBlocks:
     cells before any is scored (`status`).
     """
 
-    models: Ensemble
     out: Path
-    settings: PredictSettings
-    threads: int | None
-    """Compute threads of the network; None = as many as the runtime finds best."""
     block_px: int = BLOCK_PX
     """Pixels that the network takes in one block."""
     within: Region | None = None
@@ -101,10 +93,17 @@ class PredictBlocks:
         refuse_foreign_folder(self.out / slide.id)
         return Output(
             location=self.out / slide.id / HEATMAP,
-            recipe=heatmap_recipe(slide, self.models.identity, self.settings, within=self.within),
+            recipe=heatmap_recipe(slide, self._identity, self.settings, within=self.within),
             recipe_file=GROUP,
             layout=self._layout,
         )
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """Plain JSON of the models, and of the int8 networks that are used."""
+        if not (self.settings.needs_dense and self.settings.first_pass_precision == "int8"):
+            return self.models.identity
+        return {**self.models.identity, "int8": hash_int8(self.models)}
 
     def open(self, slide: CohortSlide) -> AbstractContextManager[Slide]:
         return open_slide(slide.path, mpp=slide.mpp, fallback_mpp=self.settings.slide_mpp)
@@ -189,7 +188,7 @@ class PredictBlocks:
         def load_dense() -> DensePredictor:
             with clock.load():
                 loaded.append(predictor := self.load_dense_predictor())
-            return clock.watch_dense(predictor)
+            return clock.watch_tiles(predictor)
 
         if self.settings.mode == "exact":
             xy = grid.windows_xy(cells)
@@ -230,6 +229,8 @@ class PredictBlocks:
         )
         heatmap.save_arrays(context.partial.whole)
         facts = {"mode": self.settings.mode, **describe_runtimes(records.values())}
+        if self.settings.needs_dense:
+            facts["first_pass_precision"] = self.settings.dense_precision
         return describe_heatmap(heatmap, facts)
 
     def outcome(self, slide: CohortSlide, attributes: Mapping[str, Any]) -> SlideOutcome:
@@ -273,10 +274,6 @@ class PredictBlocks:
     def _block_side(self) -> int:
         return block_side(self.settings, self._stride_px)
 
-    @property
-    def _stride_px(self) -> int:
-        return self.settings.stride_px or self.models.input_spec.centre_px
-
     def _order(self, cells: np.ndarray) -> tuple[np.ndarray, list[int]]:
         """Order cells by blocks: the cells, and where each block begins, followed by N."""
         if self.settings.mode != "exact":
@@ -300,47 +297,6 @@ class PredictBlocks:
         size = 2 * CELL.itemsize
         content = read_part(context.partial.folder, CELLS, start=first * size, stop=last * size)
         return np.frombuffer(content, CELL).reshape(-1, 2)
-
-    def load_predictor(self) -> Predictor:
-        """Load the network; a process keeps it from block to block.
-
-        Raises:
-            ModelError: it cannot be loaded, the model folder changed, or it calls glass tumour.
-        """
-        predictor = load_predictor(
-            self.models.folders,
-            runtime=self.settings.runtime,
-            threads=self.threads,
-            architecture=self.settings.architecture,
-            precision=self.settings.precision,
-            xla=self.settings.xla,
-        )
-        self._check(predictor)
-        return predictor
-
-    def load_dense_predictor(self) -> DensePredictor:
-        """Load the dense form of the network, see `load_predictor`."""
-        predictor = load_dense_predictor(
-            self.models.folders,
-            stride_px=self._stride_px,
-            runtime=self.settings.runtime,
-            threads=self.threads,
-            precision=self.settings.precision,
-            xla=self.settings.xla,
-            is_cam=self.settings.is_cam,
-        )
-        self._check(predictor)
-        return predictor
-
-    def _check(self, predictor: Predictor | DensePredictor) -> None:
-        self._refuse_other_model(predictor.hash)
-        if not self.settings.allow_tumor_on_glass:
-            refuse_tumor_on_glass(self.models, predictor)
-
-    def _refuse_other_model(self, model_hash: str) -> None:
-        if model_hash != self.models.hash:
-            folders = ", ".join(map(str, self.models.folders))
-            raise ModelError(f"{folders}: another model since the run began; run again")
 
     @property
     def cells_per_block(self) -> int:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..models import DensePredictor, Encoder, Predictor, RegionPredictor
 from ..wsi import Slide
 
 __all__ = ["BlockClock"]
+
+TilesT = TypeVar("TilesT", DensePredictor, RegionPredictor)
 
 
 @dataclass
@@ -90,20 +92,7 @@ class BlockClock:
             members=tuple(map(self._timed, predictor.members)),
         )
 
-    def watch_dense(self, predictor: DensePredictor) -> DensePredictor:
-        """Return the same predictor; its time is counted."""
-        return replace(
-            predictor,
-            members=tuple(
-                replace(
-                    member,
-                    started=member.started._replace(forward=self._timed(member.started.forward)),
-                )
-                for member in predictor.members
-            ),
-        )
-
-    def watch_regions(self, predictor: RegionPredictor) -> RegionPredictor:
+    def watch_tiles(self, predictor: TilesT) -> TilesT:
         """Return the same predictor; its time is counted."""
         return replace(
             predictor,

@@ -12,7 +12,7 @@ from ..wsi import CellGrid, CellStatus, Scale, Slide, StainFit, floor_div
 from .read_ahead import compute_ahead, read_ahead
 from .score import WindowScores
 from .settings import PredictSettings
-from .tile_plan import SIDES, Tile, plan_tiles
+from .tile_plan import MOST_CELLS, Tile, allowed_sides, plan_tiles
 
 __all__ = ["score_dense"]
 
@@ -77,12 +77,14 @@ class _Found:
     def fill(self, reader: "_TileReader", tiles: list[Tile]) -> list[Tile]:
         """Score tiles; return those that cannot be read."""
         predictor, lost = reader.predictor, []
+        normalise = reader.stain and reader.stain.apply
 
         def score(item: tuple[Tile, list[np.ndarray] | None]) -> np.ndarray | None:
             tile, pixels = item
             if pixels is None:
                 return None
-            return predictor.score_members(pixels, tile.cells)[..., predictor.spec.tumor]
+            scores = predictor.score_members(pixels, tile.cells, normalise=normalise)
+            return scores[..., predictor.spec.tumor]
 
         with (
             closing(read_ahead(reader.read(tiles))) as items,
@@ -130,14 +132,15 @@ class _TileReader:
         finest, *coarser = self.scales
         step, *steps = self.predictor.steps_px
         largest_px = LARGEST_TILE_PX * self.predictor.shrink
+        sides = allowed_sides(MOST_CELLS, squares=not self.predictor.takes_rectangles)
         most = max(
-            side for side in SIDES if side == 1 or self.predictor.tile_px(side) <= largest_px
+            side for side in sides if side == 1 or self.predictor.tile_px(side) <= largest_px
         )
         for scale, coarse_step in zip(coarser, steps, strict=True):
             drift_px = abs(coarse_step - step * finest.level0 / scale.level0)
             if drift_px * (most - 1) > LARGEST_DRIFT_PX:
                 most = 1 + floor_div(LARGEST_DRIFT_PX, drift_px)
-        return max(side for side in SIDES if side <= most)
+        return max(side for side in sides if side <= most)
 
     def read(self, tiles: list[Tile]) -> Iterator[tuple[Tile, list[np.ndarray] | None]]:
         """Yield tiles and their pixels, (rows, columns, 3) uint8 RGB for each scale; None for a
@@ -180,9 +183,4 @@ class _TileReader:
             threads=self.threads,
         )
         for index, window in windows:
-            if window is None:
-                yield index, None
-            elif self.stain is None:
-                yield index, np.array(window)
-            else:
-                yield index, self.stain.apply(window)
+            yield index, None if window is None else np.array(window)

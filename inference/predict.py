@@ -3,6 +3,7 @@ PREDICTIONS/detections.csv for all slides together, with a copy of the model's o
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..batch import (
@@ -16,10 +17,13 @@ from ..batch import (
 from ..cohort import Cohort, CohortSlide
 from ..models import (
     Ensemble,
+    Precision,
     RuntimeChoice,
     check_dense,
     choose_backend,
     find_cam_stride,
+    hash_int8,
+    refuse_missing_int8,
     refuse_tumor_on_glass,
 )
 from ..storage import ModelError, SettingsError
@@ -70,7 +74,7 @@ def predict_cohort(
         SettingsError: no slide to predict.
         ModelError: a model folder is damaged, a network of somebody's own was not given, the
             backend of Keras is not installed, the mode does not suit the network, the model calls
-            glass tumour, or the runtime has no XLA.
+            glass tumour, the runtime has no XLA, or there is no int8 network.
         StoreError: the disk is full.
         ClusterError: another run predicts into this folder, or workers or scheduler are gone.
         Stopped: a signal asked to stop.
@@ -126,18 +130,37 @@ def end_predictions(out: Path, summary: BatchSummary, ensemble: Ensemble) -> Non
 
 
 def _fit_settings(settings: PredictSettings, ensemble: Ensemble) -> PredictSettings:
-    """Refuse XLA on another runtime than Keras, and a mode that does not suit the network;
-    fill in the stride of its activation map."""
+    """Refuse XLA on another runtime than Keras, an int8 network that is not there, and a mode that
+    does not suit the network; fill in the stride of its activation map."""
     choice = RuntimeChoice(runtime=settings.runtime, precision=settings.precision, xla=settings.xla)
+    if settings.precision == "int8":
+        refuse_missing_int8(ensemble.folders)
     if ensemble.task == "regions":
         check_regions(ensemble, settings)
         return settings
     if settings.is_cam and settings.stride_px is None:
         settings = settings.model_copy(update={"stride_px": find_cam_stride(ensemble)})
     if settings.needs_dense:
+        precision = _choose_precision(settings, ensemble, choice)
+        settings = settings.model_copy(update={"first_pass_precision": precision})
         stride_px = settings.stride_px or ensemble.input_spec.centre_px
-        check_dense(ensemble, stride_px, choice, is_cam=settings.is_cam)
+        check_dense(
+            ensemble, stride_px, replace(choice, precision=precision), is_cam=settings.is_cam
+        )
     return settings
+
+
+def _choose_precision(
+    settings: PredictSettings, ensemble: Ensemble, choice: RuntimeChoice
+) -> Precision:
+    """Return the precision of a dense first pass. It depends on models and settings, and on whether
+    there is a GPU; what speed this computer has does not matter."""
+    if settings.first_pass_precision != "auto":
+        return settings.first_pass_precision
+    may_be_int8 = choice.name == "openvino" and settings.precision == "float32"
+    if may_be_int8 and not settings.is_cam and hash_int8(ensemble):
+        return "int8"
+    return settings.precision
 
 
 def _refuse_models_of_features(ensemble: Ensemble) -> None:

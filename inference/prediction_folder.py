@@ -61,12 +61,19 @@ EXPORT_SETTINGS = (
     "threshold",
 )  # of the exports only: the heatmap stays if they change
 NOT_IN_RECIPES = ("splits", "batch_size", "runtime", "xla", "architecture", "allow_tumor_on_glass")
-FACTS = ("mode", "runtime", "runtime_difference", "localise", "attention")
-"""Attributes of a heatmap that tell how it was computed: `PredictSettings.mode`, runtimes, and
-their largest difference from Keras that was measured on load; of features, `Localise` and why
-attention is not to be trusted."""
+FACTS = (
+    "mode",
+    "first_pass_precision",
+    "runtime",
+    "runtime_difference",
+    "localise",
+    "attention",
+)
+"""Attributes of a heatmap that tell how it was computed: `PredictSettings.mode`, the precision of a
+dense first pass, runtimes, and their largest difference from Keras that was measured on load; of
+features, `Localise` and why attention is not to be trusted."""
 UNUSED_SETTINGS = {
-    "exact": ("mode", "first_pass", "exact_above"),
+    "exact": ("mode", "first_pass", "exact_above", "first_pass_precision"),
     "fast": (),
     "fastest": ("exact_above", "orientations"),
 }
@@ -104,6 +111,9 @@ def _heatmap_recipe(settings: Mapping[str, Any], inputs: dict[str, Any]) -> Reci
     left_out = {*EXPORT_SETTINGS, *NOT_IN_RECIPES, *unused}
     if settings.get("precision") == "float32":  # as before there was a choice
         left_out.add("precision")
+    # Of a dense first pass it is always there: heatmaps made before tiles were shrunk lack it.
+    if settings.get("first_pass") not in ("dense", "cam"):
+        left_out.add("first_pass_precision")
     kept = {name: value for name, value in settings.items() if name not in left_out}
     return Recipe(stage=HEATMAP_STAGE, settings=kept, inputs=inputs)
 
@@ -139,7 +149,8 @@ def refuse_missing_slide(slide: CohortSlide) -> None:
     prediction."""
     if not location_exists(slide.path):
         raise SlideError(
-            f"{format_location(slide.path)}: no such slide; its prediction is left as it is"
+            f"{format_location(slide.path)}: no such slide; check the path (an earlier prediction "
+            "stays)"
         )
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SIDES", "Tile", "plan_tiles"]
+__all__ = ["MOST_CELLS", "Tile", "allowed_sides", "plan_tiles"]
 
-SIDES = (1, 2, 3, 4, 6, 9, 12, 18, 24, 32)
-"""Cells along a side of a tile; few, because a network is compiled for each shape."""
+MOST_CELLS = 32
+"""Largest number of cells along a side of a tile."""
+SIDES_OF_SQUARES = (1, 2, 3, 4, 6, 9, 12, 18, 24, MOST_CELLS)
+"""Cells along the side of a square; few, because a deep network is compiled for each."""
 
 
 @dataclass(frozen=True, order=True)
@@ -20,6 +22,12 @@ class Tile:
     """Its rows and columns."""
     row: int
     column: int
+
+
+def allowed_sides(most: int, *, squares: bool) -> list[int]:
+    """Return the numbers of cells that a side of a tile may have, up to most."""
+    sides = SIDES_OF_SQUARES if squares else range(1, MOST_CELLS + 1)
+    return [side for side in sides if side <= most]
 
 
 def plan_tiles(
@@ -33,7 +41,7 @@ def plan_tiles(
     Args:
         cells: Cells to cover.
         tile_px: Side of a tile by the number of cells along it.
-        most: Largest number of cells along a side, of `SIDES`.
+        most: Largest number of cells along a side, of `allowed_sides`.
         squares: Tiles are squares.
     """
     if not len(cells):
@@ -53,7 +61,7 @@ class _Planner:
     most: int
     squares: bool
     sides: NDArray[np.int64]
-    """Least of `SIDES` by number of cells."""
+    """Least of `allowed_sides` by number of cells."""
     side_px: NDArray[np.int64]
     """Px along as many tiles of these sides as cover a number of cells."""
     cell_px: int
@@ -64,7 +72,7 @@ class _Planner:
     def of(
         cls, longest: int, tile_px: Callable[[int], int], *, most: int, squares: bool
     ) -> "_Planner":
-        allowed = np.array([side for side in SIDES if side <= most])
+        allowed = np.array(allowed_sides(most, squares=squares))
         sides = allowed[np.searchsorted(allowed, np.arange(most + 1))]
         one_px = np.array([0, *(tile_px(side) for side in sides[1:].tolist())])
         full, rest = np.divmod(np.arange(longest + 1), most)

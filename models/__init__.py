@@ -5,7 +5,7 @@ Importing this room is quick: Keras comes in with the first network that is buil
 
 from .bags.folder import load_bag_ensemble, save_bag_model
 from .bags.model import BagEnsemble, BagModel, BagScores
-from .bags.network import BagNetwork, bag_network, bucket_size, choose_xla, draw_weights
+from .bags.network import BagNetwork, bucket_size, choose_xla, draw_weights
 from .bags.options import BAG_ARCHITECTURE, BagOptions, BagPooling
 from .card import (
     CARD,
@@ -19,7 +19,13 @@ from .card import (
     parameter_counts,
 )
 from .check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
-from .dense.predictor import DensePredictor, check_dense, find_cam_stride, load_dense_predictor
+from .dense.predictor import (
+    DensePredictor,
+    check_dense,
+    find_cam_stride,
+    hash_int8,
+    load_dense_predictor,
+)
 from .describe import describe_model
 from .encoders.card import EncoderCard
 from .encoders.encoder import Encoder
@@ -46,10 +52,10 @@ from .networks.whole_slide import (
     pool_cells,
 )
 from .predictor import Predictor, load_network, load_predictor
-from .quantise import quantise_model
+from .quantise import quantise_model, refuse_missing_int8
 from .regions.build import build_region_network
 from .regions.options import REGION_ARCHITECTURE, RegionOptions
-from .regions.predictor import RegionPredictor, load_region_predictor, save_region_model
+from .regions.predictor import RegionPredictor, load_region_predictor
 from .runtimes.allocator import keep_large_buffers
 from .runtimes.backend import choose_backend, prepare_keras
 from .runtimes.device import describe_device
@@ -108,7 +114,6 @@ __all__ = [
     "Temperature",
     "WholeSlideNetwork",
     "Width",
-    "bag_network",
     "bucket_size",
     "build_network",
     "build_region_network",
@@ -129,6 +134,7 @@ __all__ = [
     "find_members",
     "find_training_slides",
     "hash_initial_weights",
+    "hash_int8",
     "hash_weights",
     "is_own_network",
     "keep_large_buffers",
@@ -142,10 +148,10 @@ __all__ = [
     "pool_cells",
     "prepare_keras",
     "quantise_model",
+    "refuse_missing_int8",
     "refuse_other_network",
     "refuse_tumor_on_glass",
     "save_bag_model",
-    "save_region_model",
     "scale_probabilities",
     "score_in_batches",
     "with_temperature",

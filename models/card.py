@@ -172,7 +172,9 @@ class ModelCard(BaseModel):
             why = (
                 "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
                 if isinstance(error, ValidationError)
-                else repr(error)
+                else f"it has no {CARD}"
+                if isinstance(error, FileNotFoundError)
+                else str(error)
             )
             raise ModelError(
                 f"{folder}: not a model folder ({why}); make one with gigaslide train"

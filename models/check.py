@@ -155,8 +155,8 @@ def _warn_of_pictures(rows: Sequence[CheckRow], threshold: float) -> list[str]:
 def describe_called(names: Sequence[str], threshold: float) -> str:
     """Describe pictures that are called tumour, each by its name and mean probability."""
     return (
-        f"called tumour, with a probability of {threshold:g} or more: {', '.join(names)}; train "
-        "longer, with such patches as normal, or with more and stronger augmentation"
+        f"finds tumour, with a probability of {threshold:g} or more, in pictures that have none: "
+        f"{', '.join(names)}; train longer, or add slides that show such places, labelled normal"
     )
 
 

@@ -11,30 +11,28 @@ import numpy as np
 
 from ..storage import ModelError
 from ..wsi import InputSpec
-from .card import WEIGHTS, ModelCard
+from .card import ModelCard
 from .ensemble import Ensemble
-from .initial_weights import describe_misfit
 from .networks.architectures import build_network
 from .networks.own_network import refuse_other_network
 from .runtimes.allocator import keep_large_buffers
 from .runtimes.apart import convert_apart
 from .runtimes.backend import prepare_keras
-from .runtimes.converted import find_converted, keep_converted, read_facts, remove_converted
-from .runtimes.loading import LOADING, refuse_partial_weights
+from .runtimes.converted import keep_started, load_converted
+from .runtimes.loading import LOADING
 from .runtimes.probes import draw_probes
 from .runtimes.registry import (
     AUTO,
-    TOLERANCES,
     Forward,
     Precision,
     RuntimeChoice,
     RuntimeName,
     StartedRuntime,
     compiles_each_size,
-    measure_difference,
     start_runtime,
 )
 from .temperature import with_temperature
+from .weights import load_weights
 
 if TYPE_CHECKING:
     import keras
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Predictor",
     "cut_classifier",
-    "load_converted",
     "load_network",
     "load_predictor",
     "start_model",
@@ -191,10 +188,7 @@ def start_model(
     if part == "features":
         network = cut_classifier(network)
     started = start_runtime(network, choice)
-    save = getattr(started.forward, "save", None)
-    if save is not None:
-        expected = network.predict_on_batch(draw_probes(card.input_spec.shape))
-        keep_converted(card, save, variant, facts={"expected": expected.tolist()})
+    keep_started(card, network, started, variant, probes=draw_probes(card.input_spec.shape))
     return started
 
 
@@ -233,42 +227,6 @@ def cut_classifier(network: "keras.Model") -> "keras.Model":
     return features
 
 
-def load_converted(
-    card: ModelCard,
-    threads: int | None,
-    variant: str = "",
-    precision: Precision = "float32",
-    *,
-    probes: Any,
-) -> StartedRuntime | None:
-    """Load the network that OpenVINO has converted before, see `find_converted`, and compare it
-    with the outputs that Keras gave for the probes then; None if there is none, or its outputs
-    differ."""
-    path = find_converted(card, variant)
-    if path is None:
-        return None
-    from .runtimes.openvino_runtime import ConvertedNetwork
-
-    try:
-        network = ConvertedNetwork.load(path, threads, precision)
-        difference = measure_difference(network(probes), read_facts(path)["expected"])
-    except (RuntimeError, KeyError, ValueError) as error:  # whatever OpenVINO dislikes
-        logger.info("%s: cannot be loaded; the network is converted again: %s", path, error)
-        return None
-    if difference <= TOLERANCES[precision]:
-        return StartedRuntime("openvino", network, difference)
-    logger.warning(
-        "%s: its probabilities differ from Keras's by %.2g, more than the %g of %s; the network is "
-        "converted again",
-        path,
-        difference,
-        TOLERANCES[precision],
-        precision,
-    )
-    remove_converted(path)
-    return None
-
-
 def _mean_of(forwards: Sequence[Forward]) -> Forward:
     def forward(patches: np.ndarray) -> np.ndarray:
         return np.mean([np.asarray(one(patches), np.float64) for one in forwards], axis=0)
@@ -281,20 +239,11 @@ def load_network(folder: Path, card: ModelCard, *, architecture: str = "") -> "k
 
     architecture: the module:function of a network of the user's own, which the card only records.
 
-    Weights files of format 1 also hold the optimiser's state, which is not read.
-
     Raises:
         ModelError: the weights do not fit, or the network is somebody's own and was not given.
     """
     refuse_other_network(folder, recorded=card.architecture, given=architecture)
     network = build_network(card.architecture, card.input_spec, card.options, trusted=architecture)
-    try:
-        with refuse_partial_weights():
-            network.load_weights(folder / WEIGHTS)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
-        raise ModelError(
-            f"{folder}: the weights do not fit the network of the card: "
-            f"{describe_misfit(network, folder / WEIGHTS) or error}"
-        ) from error
+    load_weights(network, folder)
     network.compile()  # so that predict_on_batch is compiled once for each batch size
     return network

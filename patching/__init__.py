@@ -11,7 +11,7 @@ from .metadata import SlidePatches, is_corrected
 from .montage import CLASS_COLOURS, montage, save_montage
 from .open_slides import OpenSlides
 from .plan import plan_patches
-from .sampling import Candidates, candidates, choose, slide_rng
+from .sampling import Candidates, candidates, choose
 from .settings import AugmentSettings, CorrectionSettings, HardSettings, TileSettings
 from .store import PatchStore
 from .tile import slides_to_tile, tile_cohort, tile_slide
@@ -49,7 +49,6 @@ __all__ = [
     "patch_rng",
     "plan_patches",
     "save_montage",
-    "slide_rng",
     "slides_to_tile",
     "stored_bytes",
     "tile_cohort",

@@ -26,9 +26,11 @@ from ..storage import (
 )
 from ..wsi import Slide, open_slide, warn_of_unlikely_mpp
 from .pixels import fitted_stains, read_pixels
-from .plan import Quota, plan_slide, recipe_of, refuse_if_gone
+from .plan import plan_slide
+from .quota import Quota
 from .sampling import ROW, Candidates
 from .settings import TileSettings
+from .slide_recipe import recipe_of, refuse_if_gone
 from .write import (
     Checksums,
     block_layout,

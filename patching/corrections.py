@@ -1,8 +1,7 @@
 """Patches of what a person corrected, added to the training slides of a store: tumour that a model
 missed, and normal tissue that it called tumour.
 
-They lie in a group of their own inside the slide's group, named by its recipe, as hard negatives
-do. Training draws a share of each batch from them.
+Training draws a share of each batch from them.
 """
 
 import hashlib
@@ -16,14 +15,20 @@ from shapely.geometry import MultiPolygon
 
 from ..batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_blocks
 from ..cohort import CohortSlide
-from ..storage import GigaslideError, Location, Recipe, SettingsError, StoreError
+from ..storage import GigaslideError, Location, Recipe, SettingsError
 from ..wsi import Slide, tissue_mask
-from .blocks import PatchBlocks
-from .hard_negatives import leave_out_without_tumor, list_groups, name_group, refuse_if_changed
-from .metadata import CORRECTED
-from .plan import refuse_if_gone, slide_inputs, tumor_of
+from .further import (
+    FurtherBlocks,
+    FurtherPatches,
+    find_training_slides,
+    list_groups,
+    refuse_if_changed,
+)
+from .metadata import CORRECTED, SlidePatches
+from .plan import tumor_of
 from .sampling import Candidates, candidates, slide_rng
 from .settings import CorrectionSettings, TileSettings
+from .slide_recipe import slide_inputs
 from .store import PatchStore
 
 __all__ = ["CorrectedSlide", "add_corrections", "find_corrected"]
@@ -55,26 +60,11 @@ class CorrectedSlide:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Item:
+class _Item(FurtherPatches):
     """A corrected slide, and the recipe of its patches."""
 
+    prefix = CORRECTED
     corrected: CorrectedSlide
-    recipe: Recipe
-    damage: str = ""
-    """Reason why it cannot be used; else empty."""
-
-    @property
-    def slide(self) -> CohortSlide:
-        return self.corrected.slide
-
-    @property
-    def id(self) -> str:
-        return self.slide.id
-
-    @property
-    def group(self) -> str:
-        """Name of its group inside the slide's group."""
-        return name_group(CORRECTED, self.recipe)
 
 
 def add_corrections(
@@ -98,27 +88,12 @@ def add_corrections(
     PatchStore(store).attributes  # noqa: B018  (no lock where there is no store)
     with open_run_folder(store, batch, stage=STAGE) as folder:
         opened = PatchStore(store)
-        tiled = {slide.id: slide for slide in opened.slides if slide.split == "train"}
-        tiled = leave_out_without_tumor(tiled)
-        items = []
-        for one in corrected:
-            if one.id not in tiled:
-                continue
-            inputs, damage = {}, ""
-            try:
-                inputs = slide_inputs(one.slide)
-                refuse_if_changed(one.slide, inputs, tiled[one.id])
-            except (GigaslideError, OSError) as error:  # its slide fails; the others are done
-                damage = str(error)
-            recipe = Recipe(
-                stage=STAGE,
-                settings={
-                    **opened.tile_settings.of_recipe(),
-                    "corrections": settings.model_dump(mode="json"),
-                },
-                inputs={"corrected": one.identity, **inputs},
-            )
-            items.append(_Item(corrected=one, recipe=recipe, damage=damage))
+        tiled = find_training_slides(opened)
+        items = [
+            _item(one, tiled[one.id], opened.tile_settings, settings)
+            for one in corrected
+            if one.id in tiled
+        ]
         if not items:
             raise SettingsError(
                 f"{store}: none of its training slides has an accepted version that corrects a "
@@ -129,20 +104,28 @@ def add_corrections(
         return run_blocks(work, items, batch, folder=folder, on_outcome=on_outcome)
 
 
+def _item(
+    corrected: CorrectedSlide,
+    tiled: SlidePatches,
+    tiles: TileSettings,
+    settings: CorrectionSettings,
+) -> _Item:
+    inputs, damage = {}, ""
+    try:
+        inputs = slide_inputs(corrected.slide)
+        refuse_if_changed(corrected.slide, inputs, tiled)
+    except (GigaslideError, OSError) as error:  # its slide fails; the others are done
+        damage = str(error)
+    asked = {**tiles.of_recipe(), "corrections": settings.model_dump(mode="json")}
+    recipe = Recipe(stage=STAGE, settings=asked, inputs={"corrected": corrected.identity, **inputs})
+    return _Item(slide=corrected.slide, corrected=corrected, recipe=recipe, damage=damage)
+
+
 @dataclass(frozen=True)
-class CorrectionBlocks(PatchBlocks[_Item]):
+class CorrectionBlocks(FurtherBlocks[_Item]):
     """`BlockWork` that writes patches of corrections beside a slide's patches."""
 
     corrections: CorrectionSettings
-
-    def group(self, item: _Item) -> str:
-        return f"{item.id}/{item.group}"
-
-    def recipe(self, item: _Item) -> Recipe:
-        if item.damage:
-            raise StoreError(item.damage)
-        refuse_if_gone(item.slide)
-        return item.recipe
 
     def choose(
         self, item: _Item, opened: Slide

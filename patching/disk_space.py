@@ -10,7 +10,7 @@ import numpy as np
 
 from ..storage import StoreError
 from ..wsi import ceil_div
-from .plan import Quota
+from .quota import Quota
 from .settings import TileSettings
 from .write import METADATA_ARRAYS, rows_per_shard
 

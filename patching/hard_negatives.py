@@ -1,16 +1,10 @@
-"""Hard negatives: normal patches where a model saw tumour, added to the training slides of a store.
-
-They lie in a group of their own inside the slide's group. It is named by its recipe, so nothing is
-rewritten, and adding the same heatmaps again adds nothing.
-"""
+"""Hard negatives: normal patches where a model saw tumour, added to a store's training slides."""
 
 import hashlib
-import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -22,63 +16,34 @@ from ..storage import (
     Location,
     Recipe,
     SettingsError,
-    StoreError,
-    format_count,
 )
 from ..wsi import Heatmap, Slide, tissue_mask, tumor_fractions
-from .blocks import PatchBlocks
+from .further import (
+    FurtherBlocks,
+    FurtherPatches,
+    find_training_slides,
+    list_groups,
+    refuse_if_changed,
+)
 from .metadata import SlidePatches
-from .plan import refuse_if_gone, slide_inputs, tumor_of
+from .plan import tumor_of
 from .sampling import NO_LESION, Candidates, near_border
 from .settings import HardSettings, TileSettings
+from .slide_recipe import slide_inputs
 from .store import PatchStore
 
-__all__ = [
-    "add_hard_negatives",
-    "find_hard_negatives",
-    "leave_out_without_tumor",
-    "list_groups",
-    "name_group",
-    "refuse_if_changed",
-]
-
-logger = logging.getLogger(__name__)
+__all__ = ["add_hard_negatives", "find_hard_negatives"]
 
 STAGE = "hard"
 """Prefix of the run's tables in the store, and stage of its lines in the journal."""
 
 
-class HasGroup(Protocol):
-    """A slide, and the group that is added to its own."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def group(self) -> str: ...
-
-    @property
-    def damage(self) -> str: ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class SlideWithHeatmap:
+class SlideWithHeatmap(FurtherPatches):
     """A slide and the heatmap that may show where a model was wrong."""
 
-    slide: CohortSlide
+    prefix = "hard-"
     heatmap: Path
-    recipe: Recipe
-    damage: str = ""
-    """Reason why it cannot be used; else empty."""
-
-    @property
-    def id(self) -> str:
-        return self.slide.id
-
-    @property
-    def group(self) -> str:
-        """Name of its group inside the slide's group."""
-        return name_group("hard-", self.recipe)
 
 
 def add_hard_negatives(
@@ -105,8 +70,7 @@ def add_hard_negatives(
     PatchStore(store).attributes  # noqa: B018  (no lock where there is no store)
     with open_run_folder(store, batch, stage=STAGE) as folder:
         opened = PatchStore(store)
-        tiled = {slide.id: slide for slide in opened.slides if slide.split == "train"}
-        tiled = leave_out_without_tumor(tiled)
+        tiled = find_training_slides(opened)
         items = [
             _item(slide, heatmap, tiled[slide.id], opened.tile_settings, settings)
             for slide in cohort
@@ -122,33 +86,6 @@ def add_hard_negatives(
         list_groups(opened, items)
         work = HardNegativeBlocks(store, opened.tile_settings, settings)
         return run_blocks(work, items, batch, folder=folder, on_outcome=on_outcome)
-
-
-def leave_out_without_tumor(tiled: dict[str, SlidePatches]) -> dict[str, SlidePatches]:
-    """Return the slides without those whose outline does not fit the slide, with a warning."""
-    unfit = [slide_id for slide_id, slide in tiled.items() if slide.attributes.get("no_tumor")]
-    if unfit:
-        logger.warning(
-            "%s left out, because the outlined tumour gave no tumour patch: %s",
-            format_count(len(unfit), "slide"),
-            ", ".join(unfit),
-        )
-    return {slide_id: slide for slide_id, slide in tiled.items() if slide_id not in unfit}
-
-
-def name_group(prefix: str, recipe: Recipe) -> str:
-    """Return the name of a group of further patches: another recipe has another name."""
-    plain = {"settings": recipe.settings, "inputs": recipe.inputs}
-    return prefix + hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def list_groups(store: PatchStore, items: Sequence[HasGroup]) -> None:
-    """Add the groups to the store's own list, where readers look for them."""
-    rows = store.attributes["slides"]
-    for item in (item for item in items if not item.damage):
-        known = rows[item.id].get("further", [])
-        rows[item.id]["further"] = known if item.group in known else [*known, item.group]
-    PatchStore.describe(store.path, settings=store.settings, slides=rows)
 
 
 def _item(
@@ -171,30 +108,11 @@ def _item(
     return SlideWithHeatmap(slide=slide, heatmap=heatmap, recipe=replace(recipe, inputs=inputs))
 
 
-def refuse_if_changed(slide: CohortSlide, now: dict[str, Any], tiled: SlidePatches) -> None:
-    """Pass if the slide and its annotation are those that the store's patches were made from."""
-    made = Recipe.from_json(tiled.attributes["recipe"])
-    changes = made.differences(replace(made, inputs={**made.inputs, **now}))
-    if changes:
-        raise StoreError(
-            f"{slide.path}: changed since it was tiled ({'; '.join(changes)}); tile it again first"
-        )
-
-
 @dataclass(frozen=True)
-class HardNegativeBlocks(PatchBlocks[SlideWithHeatmap]):
+class HardNegativeBlocks(FurtherBlocks[SlideWithHeatmap]):
     """`BlockWork` that writes hard negatives beside a slide's patches."""
 
     hard: HardSettings
-
-    def group(self, item: SlideWithHeatmap) -> str:
-        return f"{item.id}/{item.group}"
-
-    def recipe(self, item: SlideWithHeatmap) -> Recipe:
-        if item.damage:
-            raise StoreError(item.damage)
-        refuse_if_gone(item.slide)
-        return replace(item.recipe, inputs={**item.recipe.inputs, **slide_inputs(item.slide)})
 
     def choose(
         self, item: SlideWithHeatmap, opened: Slide

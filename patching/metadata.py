@@ -116,11 +116,13 @@ def attributes_of(path: Location) -> dict[str, Any]:
         raise StoreError(
             f"{path}: no such folder; check the path, or make a store with gigaslide tile"
         )
+    if isinstance(path, Path) and path.is_file():
+        raise StoreError(f"{path}: is a file, not a patch store; make one with gigaslide tile")
     try:
         attributes = _attributes(read_file(path, GROUP))
     except (StoreError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"{path}: not a patch store ({error!r}); make one with gigaslide tile"
+            f"{path}: not a patch store ({error}); make one with gigaslide tile"
         ) from error
     if attributes.get("format") != FORMAT:
         raise StoreError(f"{path}: not a patch store of format {FORMAT}; tile again")

@@ -1,9 +1,8 @@
-"""Plan of one slide: its quota, and which patches it gives. No patch is read."""
+"""Plan of one slide: the patches that it gives. None is read."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import shapely
@@ -12,26 +11,17 @@ from shapely.geometry import MultiPolygon
 from ..cohort import CohortSlide
 from ..storage import (
     AnnotationError,
-    Recipe,
-    SlideError,
-    file_identity,
     format_count,
-    format_location,
-    location_exists,
 )
 from ..wsi import Slide, TissueMask, floor_div, tissue_mask
+from .quota import Quota
 from .sampling import Candidates, candidates, choose, slide_rng
 from .settings import TileSettings
 
 __all__ = [
-    "Quota",
     "SlidePlan",
     "plan_patches",
     "plan_slide",
-    "quotas",
-    "recipe_of",
-    "refuse_if_gone",
-    "slide_inputs",
     "tumor_of",
 ]
 
@@ -40,58 +30,6 @@ logger = logging.getLogger(__name__)
 ON_TISSUE = 0.5  # share of the tumour from which on the outline fits the tissue
 ON_GLASS = 0.1  # share below which the outline meets the tissue by chance only
 WHOLE = 0.999  # share of the tumour inside a slide that holds all of it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quota:
-    """Maximum number of patches of each class."""
-
-    tumor: int
-    normal: int
-
-    def applied(self, settings: TileSettings) -> TileSettings:
-        """Return the settings with this slide's quota."""
-        return settings.model_copy(
-            update={"tumor_per_slide": self.tumor, "normal_per_slide": self.normal}
-        )
-
-
-def quotas(slides: Sequence[CohortSlide], settings: TileSettings) -> dict[str, Quota]:
-    """Compute the quota of each slide, by slide id, before any slide is opened.
-
-    A patient's quota is divided evenly among the slides that can have the class; the remainder goes
-    to the first ones by id.
-    """
-    tumor = _shares(
-        [s for s in slides if s.label == "tumor"],
-        settings.tumor_per_slide,
-        settings.tumor_per_patient,
-    )
-    # On a slide that is annotated in part, an area without annotation may be tumour.
-    normal = [s for s in slides if s.label == "normal" or s.exhaustive or s.has_regions]
-    shares = _shares(normal, settings.normal_per_slide, settings.normal_per_patient)
-    return {
-        slide.id: Quota(tumor=tumor.get(slide.id, 0), normal=shares.get(slide.id, 0))
-        for slide in slides
-    }
-
-
-def _shares(
-    slides: Sequence[CohortSlide], per_slide: int, per_patient: int | None
-) -> dict[str, int]:
-    if per_patient is None:
-        return {slide.id: per_slide for slide in slides}
-    of_patient: dict[str, list[str]] = {}
-    for slide in slides:
-        of_patient.setdefault(slide.patient or f"slide {slide.id}", []).append(slide.id)
-    shares = {}
-    for ids in of_patient.values():
-        each, rest = divmod(per_patient, len(ids))
-        shares |= {
-            slide_id: min(per_slide, each + (place < rest))
-            for place, slide_id in enumerate(sorted(ids))
-        }
-    return shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,52 +189,3 @@ def tumor_of(slide: CohortSlide, settings: TileSettings, opened: Slide) -> Multi
             "the label empty"
         )
     return tumor or MultiPolygon()
-
-
-def recipe_of(slide: CohortSlide, settings: TileSettings, quota: Quota) -> Recipe:
-    """Return the recipe of a slide's patches."""
-    # Patient and split are not part of it, so a slide changes its side of the split without being
-    # tiled again.
-    of_patient = settings.tumor_per_patient is not None or settings.normal_per_patient is not None
-    return Recipe(
-        stage="tile",
-        settings=settings.of_recipe(),
-        inputs={**slide_inputs(slide), "quota": asdict(quota) if of_patient else None},
-    )
-
-
-def refuse_if_gone(slide: CohortSlide) -> None:
-    """Pass if the slide's files exist.
-
-    Raises:
-        SlideError: the slide does not.
-        AnnotationError: its annotation does not.
-    """
-    if not location_exists(slide.path):
-        raise SlideError(
-            f"{format_location(slide.path)}: no such file, or it cannot be reached; check the path "
-            "and its disk"
-        )
-    if slide.annotation and not slide.annotation.exists():
-        raise AnnotationError(
-            f"{slide.annotation}: no such file, or it cannot be reached; check the path and its "
-            "disk"
-        )
-
-
-def slide_inputs(slide: CohortSlide) -> dict[str, Any]:
-    """Return what any patches of a slide depend on: its files as they are now, and its row of the
-    cohort."""
-    # A key that few cohorts need does not change the recipes of the others.
-    origin = slide.annotation_origin
-    return {
-        **({"annotation_origin": origin} if origin else {}),
-        **({"has_regions": True} if slide.has_regions else {}),
-        "slide": file_identity(slide.path) if location_exists(slide.path) else str(slide.path),
-        "annotation": file_identity(slide.annotation)
-        if slide.annotation and slide.annotation.exists()
-        else None,
-        "label": slide.label,
-        "mpp": slide.mpp,
-        "exhaustive": slide.exhaustive,
-    }

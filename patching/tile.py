@@ -31,7 +31,7 @@ from ..storage import (
 )
 from .blocks import SlideToTile, TileBlocks
 from .disk_space import refuse_if_full, store_size
-from .plan import Quota, quotas
+from .quota import Quota, compute_quotas
 from .settings import TileSettings
 from .store import PatchStore
 
@@ -136,7 +136,7 @@ def items_to_tile(cohort: Cohort, settings: TileSettings) -> list[SlideToTile]:
             f"{f' and the quality {settings.quality}' if settings.quality else ''}; fill in the "
             "cohort's columns"
         )
-    share = quotas(slides, settings)
+    share = compute_quotas(slides, settings)
     return [SlideToTile(slide=slide, quota=share[slide.id]) for slide in slides]
 
 
@@ -222,7 +222,7 @@ def tile_slide(
     share of its patient's patches; by default that of a patient with one slide.
     """
     start = time.perf_counter()
-    share = quotas([slide], settings)[slide.id] if quota is None else quota
+    share = compute_quotas([slide], settings)[slide.id] if quota is None else quota
     driver = BlockDriver(TileBlocks(store, settings))
     outcome = driver.complete(SlideToTile(slide=slide, quota=share))
     return replace(outcome, seconds=time.perf_counter() - start)

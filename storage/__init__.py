@@ -39,6 +39,7 @@ from .files import (
     write_file,
 )
 from .formatting import format_count, pluralise
+from .leftovers import remove_leftovers
 from .location import (
     ZARR_METADATA,
     Location,
@@ -53,7 +54,7 @@ from .location import (
     remote_identity,
 )
 from .lock import LOCK, FolderLock
-from .output import GROUP, Output, OutputState, group_json, remove_leftovers
+from .output import GROUP, Output, OutputState, group_json
 from .partial_output import BlockRecord, PartialOutput
 from .recipe import ExtentChange, Recipe, file_identity, gigaslide_version
 from .retry import back_off_s, call_with_retries, is_disk_full, is_temporary

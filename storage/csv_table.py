@@ -261,13 +261,15 @@ def _refuse_missing(
 ) -> None:
     if not missing:
         return
+    known = ", ".join(column.name for column in columns)
+    if not header:
+        raise error(f"{where}: the file is empty; begin it with the line {known}")
     alike = _find_lookalikes(header, missing)
-    hints = [f"{name!r} may be meant as {column}" for name, column in alike.items()]
+    hints = [f"{name!r} may be meant as {column}; " for name, column in alike.items()]
     raise error(
-        f"{where}: no column {', '.join(missing)} among "
-        f"{', '.join(map(repr, header)) or 'none: the file is empty'}; "
-        + "".join(f"{hint}; " for hint in hints)
-        + f"give the columns {', '.join(column.name for column in columns)}, separated by commas"
+        f"{where}: no column {', '.join(missing)} among {', '.join(map(repr, header))}; "
+        f"{''.join(hints)}rename the right column, or add it (known columns: {known}; separated "
+        "by commas, semicolons or tabs)"
     )
 
 

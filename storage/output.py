@@ -7,14 +7,13 @@ NAME/…                  the output, with its recipe in recipe.json or in the a
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from .atomic import (
-    PARTIAL,
     atomic_folder,
     hidden_folder,
     remove_folder,
@@ -27,7 +26,6 @@ from .files import copy_files, delete_file, delete_files, list_files, read_file,
 from .location import Location, join_location
 from .partial_output import (
     RECIPE,
-    WHOLE,
     BucketPartial,
     FolderPartial,
     PartialOutput,
@@ -35,7 +33,7 @@ from .partial_output import (
 )
 from .recipe import ExtentChange, Recipe
 
-__all__ = ["GROUP", "Output", "OutputState", "group_json", "remove_leftovers"]
+__all__ = ["GROUP", "PREVIOUS", "Output", "OutputState", "group_json"]
 
 logger = logging.getLogger(__name__)
 
@@ -120,8 +118,8 @@ class Output:
 
     def foreign(self) -> SettingsError:
         return SettingsError(
-            f"{self.location}: holds something that is not an output of the stage "
-            f"{self.recipe.stage!r} and is left as it is; give another location"
+            f"{self.location}: exists already and was not made by the stage {self.recipe.stage}, "
+            "so it is left as it is; give the name of a new folder"
         )
 
     def partial(self, *, sync_blocks: bool = False) -> PartialOutput:
@@ -278,36 +276,3 @@ def group_json(attributes: Mapping[str, Any]) -> bytes:
     """Return the zarr.json of a Zarr v3 group."""
     metadata = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     return json.dumps(metadata, indent=1, ensure_ascii=False).encode()
-
-
-def remove_leftovers(location: Location, *, recipe_files: Sequence[str] = (RECIPE, GROUP)) -> None:
-    """Remove what killed writers left below a location of outputs. Only the holder of its lock may.
-
-    Begun outputs stay, because a run continues them, and so do previous outputs whose replacement
-    is not whole. Finished outputs are not searched, because they are many files.
-    """
-    is_folder = isinstance(location, Path)
-    hidden = _hidden_in_folder(location) if is_folder else _hidden_in_bucket(location)
-    for left, output, is_begun in hidden:
-        if not is_begun or any(read_file(output, name) is not None for name in recipe_files):
-            logger.info("%s: left by a killed run, removed", left)
-            delete_files(left)
-        elif isinstance(left, Path) and left.name.endswith(PARTIAL):
-            remove_litter(left)
-
-
-def _hidden_in_folder(folder: Path) -> Iterator[tuple[Path, Path, bool]]:
-    """Yield what lies hidden beside outputs, its output, and whether that was begun."""
-    for suffix in (PARTIAL, PREVIOUS):
-        for left in [*folder.glob(f".*{suffix}"), *folder.glob(f"[!.]*/.*{suffix}")]:
-            output = left.with_name(left.name[1:].removesuffix(suffix))
-            yield left, output, suffix == PREVIOUS or (left / WHOLE).is_dir()
-
-
-def _hidden_in_bucket(location: str) -> Iterator[tuple[Location, Location, bool]]:
-    names = list_files(location, prefix=".")
-    for suffix in (PARTIAL, PREVIOUS):
-        for hidden in sorted({name.split("/")[0] for name in names if f"{suffix}/" in name}):
-            output = join_location(location, hidden[1:].removesuffix(suffix))
-            is_begun = suffix == PREVIOUS or f"{hidden}/{RECIPE}" in names
-            yield join_location(location, hidden), output, is_begun

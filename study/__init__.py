@@ -1,8 +1,7 @@
 """Studies: many small trainings on the same splits, compared in one table and on one page."""
 
 from .curriculum.settings import CurriculumSettings
-from .features.learners import train_bags
-from .features.work import BagScores, TrainingSet
+from .features.work import BagScores, TrainingSet, train_bags
 from .findings import Findings
 from .finetune.settings import FinetuneSettings
 from .kind import Study
@@ -16,7 +15,7 @@ from .settings import (
     WeakSettings,
 )
 from .studies import STUDIES, find_study
-from .tables import points_frame
+from .tables import describe_point, points_frame
 
 __all__ = [
     "STUDIES",
@@ -34,6 +33,7 @@ __all__ = [
     "TrainingSet",
     "TransferSettings",
     "WeakSettings",
+    "describe_point",
     "estimate_seconds",
     "find_study",
     "plan_study",

@@ -21,8 +21,9 @@ class Reach:
 
 
 def estimate_number(numbers: np.ndarray, smallest: float, resampling: Resampling) -> Estimate:
-    """Estimate a number of labels or slides from its value on all slides, then on each resample,
-    (1 + B,), inf where the target is not reached; smallest is the number of the smallest sample."""
+    """Estimate a number of labels, slides or steps from its value on all slides, then on each
+    resample, (1 + B,), inf where the target is not reached; smallest is the number of the first
+    point of the curve."""
     found = estimate_reach(float(numbers[0]), numbers[1:], resampling)
     if _is_bound(numbers, smallest):
         return _add_note(found, "at most: the smallest number tried reaches it")

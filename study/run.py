@@ -26,8 +26,7 @@ from ..storage import (
 from .cell import Cell
 from .data import FoundSlides, StudyData
 from .design import Design, Point
-from .features.learners import train_bags
-from .features.work import Train
+from .features.work import Train, train_bags
 from .findings import Findings, find
 from .kind import Study, WorkPlace
 from .page import PAGE, study_html

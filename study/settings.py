@@ -78,7 +78,7 @@ class OneEncoderSettings(FeatureStudySettings):
     """Settings of studies on features of one encoder."""
 
     features: Path | None = None
-    """Folder of features of the cohort's slides, made by gigaslide features. Required."""
+    """Required: folder of features of the cohort's slides, made by gigaslide features."""
 
     @property
     def feature_folders(self) -> dict[str, Path]:
@@ -186,8 +186,8 @@ class TransferSettings(FeatureStudySettings):
     """Settings of gigaslide study transfer."""
 
     encoders: dict[str, Path] = Field(default_factory=dict)
-    """Folder of features by the name of its encoder, such as --encoders.imagenet DIR. Repeatable;
-    each is compared with the first."""
+    """Required, two or more: folder of features by the name of its encoder, such as
+    --encoders.imagenet DIR. Each is compared with the first."""
     learners: tuple[Learner, ...] = ("strong",)
     """Learner: weak learns from slide labels, strong from window labels. Repeatable."""
 

@@ -11,7 +11,7 @@ from .cell import Cell
 from .findings import COMPARED, FIGURES, Findings
 from .work import CellResult
 
-__all__ = ["comparisons_table", "points_frame", "points_table", "results_table"]
+__all__ = ["comparisons_table", "describe_point", "points_frame", "points_table", "results_table"]
 
 COUNTS = (
     "train_slides",

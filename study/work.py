@@ -154,6 +154,17 @@ class StudyWork(ABC):
                 save_arrays(Path(folder) / FURTHER, found.further)
         return SlideOutcome(slide=cell.id, status="done", seconds=seconds)
 
+    def count_slides(self, train: Sequence[int], split: Split) -> dict[str, int]:
+        """Count the slides and patients that a training reads, by their indices, and the slides
+        that it is tested on."""
+        data = self.data
+        return {
+            "train_slides": len(train),
+            "train_tumor_slides": int(data.is_tumor[list(train)].sum()),
+            "train_patients": len({data.patients[index] or data.ids[index] for index in train}),
+            "test_slides": len(split.test),
+        }
+
     def draw_seed(self, cell: Cell) -> int:
         """Return the seed of a cell's training."""
         return make_seed(self.seed, cell.repeat, cell.fold, cell.seed, "training")

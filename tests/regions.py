@@ -10,11 +10,11 @@ from conftest import write_tiff
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.models import (
     REGION_ARCHITECTURE,
+    WEIGHTS,
     ModelCard,
     RegionOptions,
     build_region_network,
     hash_weights,
-    save_region_model,
 )
 from gigaslide.training import RegionSettings
 from gigaslide.wsi import InputSpec, TissueSettings
@@ -111,7 +111,7 @@ def write_region_model(folder: Path, *, seed: int = 0, stain=None, **options) ->
             layer.moving_mean.assign(rng.normal(0, 0.2, shape))
             layer.moving_variance.assign(rng.uniform(0.5, 1.5, shape))
     folder.mkdir(parents=True)
-    save_region_model(network, folder)
+    network.save_weights(folder / WEIGHTS)
     ModelCard(
         architecture=REGION_ARCHITECTURE,
         task="regions",

@@ -1,12 +1,11 @@
 """Run one checkout over phantoms and the real cohort and print what must not change, as JSON.
 
-    python tests/same_results.py FOLDER [--model MODEL] [--old] > results.json
+    python tests/same_results.py FOLDER [--model MODEL] > results.json
 
 Run it with each of two checkouts and compare the two files. MODEL is a model folder to predict
-with; without one, a short training makes FOLDER/model. --old is for commits whose `predict` took
-the model first and the slides last. It prints the content hash of every store, the hash of every
-heatmap and table of detections, every figure of the evaluations, and the rows of the training.
-The real cohort is left out where ../shared/data is missing.
+with; without one, it is the short training in FOLDER/trained. It prints the content hash of every
+store, the hash of every heatmap and table of detections, every figure of the evaluations, and the
+rows of the training. The real cohort is left out where ../shared/data is missing.
 """
 
 import argparse
@@ -21,7 +20,7 @@ import numpy as np
 import zarr
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "colon" / "cohort.csv"
-SMALL = [
+PATCHES = [
     "--patch-px",
     "139",
     "--centre-px",
@@ -31,6 +30,9 @@ SMALL = [
     "--normal-per-slide",
     "60",
 ]
+OF_REAL = ["--mpp", "0.6206", *PATCHES, "--splits", "train", "--splits", "validation"]
+FURTHER = ["--further-mpp", "1.2412", "--stain", "macenko", "--stain", "hsd", "--border-um", "10"]
+PREDICT_REAL = ["--stride-px", "128", "--allow-upsampling"]
 
 
 def run(*words: object) -> str:
@@ -42,11 +44,12 @@ def run(*words: object) -> str:
     return done.stdout
 
 
-def content(store: Path) -> str:
+def store_hash(store: Path) -> str:
+    """Content hash of a store."""
     return run("store", "verify", store).rsplit(maxsplit=1)[-1]
 
 
-def predictions(folder: Path) -> dict[str, list[str]]:
+def hash_predictions(folder: Path) -> dict[str, list[str]]:
     """SHA-256 of each slide's heatmap and of its detections."""
     found = {}
     for path in sorted(folder.glob("*/heatmap.zarr")):
@@ -60,7 +63,7 @@ def predictions(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-def figures(report: Path) -> dict[str, Any]:
+def list_figures(report: Path) -> dict[str, Any]:
     """Every number of metrics.json by its path, without versions, times and published figures."""
     left_out = ("made_with", "recipe", "seconds", "references", "command", "created")
     flat: dict[str, Any] = {}
@@ -80,79 +83,58 @@ def figures(report: Path) -> dict[str, Any]:
     return flat
 
 
-def judged(cohort: Path, model: Path, out: Path, *, old: bool) -> dict[str, Any]:
+def evaluate(cohort: Path, model: Path, out: Path, *options: str) -> dict[str, Any]:
     """Predict and evaluate one cohort."""
-    options = ["--stride-px", "128"] if cohort == REAL else []
-    words = [model, out / "predictions", cohort] if old else [cohort, model, out / "predictions"]
-    run("predict", *words, *options, "--allow-upsampling")
+    run("predict", cohort, model, out / "predictions", *options)
     run("evaluate", cohort, out / "predictions", out / "report")
-    return {"predictions": predictions(out / "predictions"), "figures": figures(out / "report")}
+    return {
+        "predictions": hash_predictions(out / "predictions"),
+        "figures": list_figures(out / "report"),
+    }
+
+
+def run_on_phantoms(out: Path, model: Path | None) -> dict[str, Any]:
+    """Tile, train, predict and evaluate phantoms; the training is left in out/trained."""
+    run("phantom", out / "slides", "--slides", "12", "--size-px", "3000", "--mpp", "0.5")
+    phantoms, trained = out / "slides" / "cohort.csv", out / "trained"
+    run("tile", phantoms, out / "store", "--mpp", "0.5", *PATCHES, "--workers", "2")
+    run("train", out / "store", trained, "--examples", "960", "--validate-every", "480")
+    rows = [line.split(",") for line in (trained / "history.csv").read_text().splitlines()]
+    return {
+        "store of phantoms": store_hash(out / "store"),
+        "training": [[row[0], *row[2:]] for row in rows],  # without the time
+        "phantoms": evaluate(phantoms, model or trained, out / "phantoms", "--allow-upsampling"),
+    }
+
+
+def run_on_real_cohort(out: Path, model: Path) -> dict[str, Any]:
+    """Tile the real cohort in several ways, predict and evaluate it, add hard negatives."""
+    tiled = {
+        "store of the real cohort": (out / "real", []),
+        "store of two scales": (out / "several", FURTHER),
+        "store of copies": (out / "copies", ["--copies", "2"]),
+    }
+    results: dict[str, Any] = {}
+    for name, (store, options) in tiled.items():
+        run("tile", REAL, store, *OF_REAL, *options, "--workers", "2")
+        results[name] = store_hash(store)
+    results["real cohort"] = evaluate(REAL, model, out / "judged", *PREDICT_REAL)
+    heatmaps = out / "train-predictions"
+    run("predict", REAL, model, heatmaps, *PREDICT_REAL, "--splits", "train", "--orientations", "1")
+    hard = ["--from-heatmaps", heatmaps, "--hard.threshold", "0.3"]
+    run("tile", REAL, out / "real", *OF_REAL, *hard)
+    results["store with hard negatives"] = store_hash(out / "real")
+    return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--old", action="store_true")
     given = parser.parse_args()
-    out, model = given.folder, given.model
-    results: dict[str, Any] = {}
-
-    run("phantom", out / "slides", "--slides", "12", "--size-px", "3000", "--mpp", "0.5")
-    phantoms = out / "slides" / "cohort.csv"
-    run("tile", phantoms, out / "store", "--mpp", "0.5", *SMALL, "--workers", "2")
-    results["store of phantoms"] = content(out / "store")
-    run("train", out / "store", out / "trained", "--examples", "960", "--validate-every", "480")
-    results["training"] = [
-        # The second column is the time.
-        [cell for number, cell in enumerate(line.split(",")) if number != 1]
-        for line in (out / "trained" / "history.csv").read_text().splitlines()
-    ]
-    model = model or out / "trained"
-    results["phantoms"] = judged(phantoms, model, out / "phantoms", old=given.old)
+    results = run_on_phantoms(given.folder, given.model)
     if REAL.exists():
-        common = ["--mpp", "0.6206", *SMALL, "--splits", "train", "--splits", "validation"]
-        run("tile", REAL, out / "real", *common, "--workers", "2")
-        results["store of the real cohort"] = content(out / "real")
-        several = [
-            "--further-mpp",
-            "1.2412",
-            "--stain",
-            "macenko",
-            "--stain",
-            "hsd",
-            "--border-um",
-            "10",
-        ]
-        run("tile", REAL, out / "several", *common, *several, "--workers", "2")
-        results["store of two scales"] = content(out / "several")
-        run("tile", REAL, out / "copies", *common, "--copies", "2", "--workers", "2")
-        results["store of copies"] = content(out / "copies")
-        results["real cohort"] = judged(REAL, model, out / "judged", old=given.old)
-        train_predictions = out / "train-predictions"
-        words = [model, train_predictions, REAL] if given.old else [REAL, model, train_predictions]
-        run(
-            "predict",
-            *words,
-            "--stride-px",
-            "128",
-            "--splits",
-            "train",
-            "--orientations",
-            "1",
-            "--allow-upsampling",
-        )
-        run(
-            "tile",
-            REAL,
-            out / "real",
-            *common,
-            "--from-heatmaps",
-            train_predictions,
-            "--hard.threshold",
-            "0.3",
-        )
-        results["store with hard negatives"] = content(out / "real")
+        results |= run_on_real_cohort(given.folder, given.model or given.folder / "trained")
     sys.stdout.write(json.dumps(results, indent=1, sort_keys=True) + "\n")
 
 

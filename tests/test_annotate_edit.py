@@ -142,3 +142,15 @@ def test_results_of_random_edits_are_valid():
         if kind == "split":
             assert sum(one.shape.area for one in pieces) == pytest.approx(before, abs=5)
         current = replace(current, shape=MultiPolygon([one.shape for one in pieces]).geoms[0])
+
+
+@pytest.mark.parametrize("operation", ["add", "cut", "split", "fill"])
+def test_a_stroke_that_changes_nothing_leaves_the_outline_as_it_was(operation):
+    two = MultiPolygon([box(10, 10, 50, 40), box(60, 10, 90, 40)])
+    whole = outline(two)
+    away = np.array([[200.0, 200.0], [240.0, 210.0], [220.0, 250.0]])
+    inside = np.array([[20.0, 20.0], [30.0, 20.0], [25.0, 30.0]])
+    points = inside if operation == "add" else away
+    stroke = points if operation == "split" else polygon_area(points)
+    (same,) = edit_outline(whole, stroke, operation)
+    assert same is whole

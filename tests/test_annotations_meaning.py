@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import shapely
 import tifffile
 from conftest import asap_xml, geojson, write_tiff
 from gigaslide.cohort import CohortSlide
 from gigaslide.storage import AnnotationError, SlideError
 from gigaslide.wsi import Annotation, Outline
-from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry import MultiPolygon, Polygon, box
 
 SQUARE = [(10.0, 20.0), (60.0, 20.0), (60.0, 90.0), (10.0, 90.0)]
 
@@ -33,6 +34,21 @@ def test_derived_class_of_qupath_is_known_by_all_its_names(make_file):
 def test_fault_21_class_without_a_name_is_an_error_and_not_other(make_file, classification):
     with pytest.raises(AnnotationError, match=r"a\.geojson.* class"):
         Annotation.load(make_file("a.geojson", with_class(classification)))
+
+
+def test_tumour_of_many_shapes_is_their_union_with_and_without_an_exclusion():
+    rng = np.random.default_rng(3)
+    corners = rng.integers(0, 40, (60, 2)) * 4  # some overlap, some touch, some are alone
+    shapes = [box(x, y, x + 6, y + 4) for x, y in corners.tolist()]
+    drawn = [Outline(name=f"{n}", group="_0", polygon=one) for n, one in enumerate(shapes)]
+    union = shapely.union_all(shapes)
+    assert 1 < len(shapely.get_parts(union)) < 60
+    found = Annotation(outlines=tuple(drawn)).tumor
+    assert found.is_valid
+    assert shapely.normalize(found) == shapely.normalize(union)
+    hole = Outline(name="hole", group="_2", polygon=box(20, 20, 90, 100))
+    cut = Annotation(outlines=(*drawn, hole)).tumor
+    assert shapely.normalize(cut) == shapely.normalize(union.difference(hole.polygon))
 
 
 def test_groups_given_to_an_annotation_are_matched_without_regard_to_case():

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from conftest import HEIGHT, WIDTH, geojson, stained_slide, write_tiff
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.patching.plan import slide_inputs
+from gigaslide.patching.slide_recipe import slide_inputs
 from gigaslide.storage import AnnotationError, SettingsError
 from gigaslide.wsi import Annotation, Region, SlideFrame
 

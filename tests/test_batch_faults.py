@@ -29,11 +29,11 @@ def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path
     """A block that kills every worker it meets, one that hangs, and one that kills once."""
     good = [Column("good", 60), Column("dies once", 20, "die once")]
     bad = [Column("killer", 40, "die"), Column("hangs", 20, "hang")]
-    summary = run(tmp_path, [*bad, *good], workers=2, task_timeout_s=4)
+    summary = run(tmp_path, [*bad, *good], workers=2, task_timeout_s=4, max_attempts=2)
     reasons = {o.slide: o.reason for o in summary.outcomes if o.status == "failed"}
     assert reasons.keys() == {"killer", "hangs"}
-    assert re.search(r"3 attempts.*block 1.*worker died", reasons["killer"])
-    assert re.search(r"3 attempts.*block 1.*longer than 4 s", reasons["hangs"])
+    assert re.search(r"2 attempts.*block 1.*worker died", reasons["killer"])
+    assert re.search(r"2 attempts.*block 1.*longer than 4 s", reasons["hangs"])
     kept = {
         name: data
         for name, data in contents(tmp_path).items()
@@ -41,11 +41,10 @@ def test_faults_7_32_34_dead_and_hanging_workers_cost_their_slides_only(tmp_path
     }
     assert kept == expected(good)
     met = {c.id: len(list((tmp_path / "marks").glob(f"{c.id}.*"))) for c in [*good, *bad]}
-    assert met == {"good": 0, "dies once": 2, "killer": 3, "hangs": 3}
+    assert met == {"good": 0, "dies once": 2, "killer": 2, "hangs": 2}
     assert "in befall" in capfd.readouterr().err  # the watch tells where the hanging ones stood
-    assert (
-        len(journal(tmp_path, "lost")) >= 7
-    )  # three for each of the bad, one for the one that dies once
+    # Two for each of the bad, one for the one that dies once.
+    assert len(journal(tmp_path, "lost")) >= 5
 
 
 def test_fault_35_worker_over_its_memory_limit_is_killed_and_its_slide_set_aside(

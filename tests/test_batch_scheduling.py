@@ -16,10 +16,10 @@ from gigaslide.batch import (
     SlideContext,
     SlideOutcome,
     Stopped,
+    batch_run,
     open_run_folder,
     run_blocks,
 )
-from gigaslide.batch import run as run_module
 from gigaslide.batch.blocks import Task
 from gigaslide.batch.executor import Ended, LostTask
 from gigaslide.batch.scheduling import TaskQueue
@@ -99,7 +99,7 @@ def executors(monkeypatch) -> list[FakeExecutor]:
         made.append(FakeExecutor(work, terms))
         return made[-1]
 
-    monkeypatch.setattr(run_module, "make_executor", make)
+    monkeypatch.setattr(batch_run, "make_executor", make)
     return made
 
 

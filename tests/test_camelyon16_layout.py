@@ -64,7 +64,7 @@ def test_the_page_can_be_followed_from_the_files_to_the_report(published, monkey
     labels = {slide.id: slide.label for slide in cohort}
     assert (labels["test_001"], labels["test_002"]) == ("tumor", "normal")
     # What else doctor finds in phantoms is its own business.
-    main(["doctor", "cohort.csv", "checkup", "--mpp", "0.5"])
+    main(["doctor", "cohort.csv", "checkup", "--mpp", "0.5", "--workers", "0"])
     assert re.search(r"predict.*\d", capsys.readouterr().out)
     stages = (
         ("tile", "cohort.csv", "store", "--mpp", "0.5", "--workers", "0"),

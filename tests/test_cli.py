@@ -38,7 +38,8 @@ def test_settings_come_from_yaml_and_options_win(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["tile", "nowhere.csv", "store"], "nowhere.csv"),
+        (["tile", "nowhere.csv", "store"], "nowhere.csv: no such file, expected a cohort CSV"),
+        (["tile", ".", "store"], ".: is a folder, expected a cohort CSV; gigaslide cohort . "),
         (["train", "nowhere", "model"], "gigaslide tile"),
         (["predict", "nowhere.tif", "nowhere", "out"], "nowhere: no such folder"),
         (["evaluate", "nowhere.csv", "p", "r"], "nowhere.csv"),

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 from gigaslide.cli.terminal.errors import describe_error
@@ -19,6 +21,18 @@ def test_fault_26_a_full_disk_says_what_to_do_with_and_without_a_path(number):
         assert os.strerror(number) in shown
         assert "free some space" in shown
     assert describe_error(os_error(number, "o/a.csv")).startswith("o/a.csv: ")
+
+
+def test_a_reader_that_ends_early_as_head_does_is_no_error(tmp_path):
+    for k in range(3):
+        (tmp_path / f"slide{k}.tif").touch()
+    command = [sys.executable, "-m", "gigaslide.cli", "cohort", str(tmp_path)]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        ended = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 1
+    assert "Broken pipe" not in ended.stderr
 
 
 def test_other_errors_of_the_system_keep_their_path_or_tell_how_to_find_it():

@@ -290,6 +290,7 @@ def test_an_unknown_command_is_one_line(word, capsys):
     shown = capsys.readouterr().err
     assert word in shown
     assert len(shown.splitlines()) == 1
+    assert "Available" not in shown  # a list cut short would hide the right one
 
 
 def test_general_is_the_last_panel():

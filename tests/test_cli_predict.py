@@ -79,3 +79,14 @@ def test_a_log_has_no_line_for_each_slide_and_block(capsys):
     assert len(lines) < 10
     assert "1500/1500" in lines[-1]
     assert "50 of 50 slides" in lines[-1]
+
+
+def test_windows_that_are_not_counted_yet_are_not_shown_as_zero(capsys):
+    with windows_bar("predict", slides=2) as bar:
+        bar.end_slide(SlideOutcome(slide="a", status="failed"))
+        shown = capsys.readouterr().err
+        assert "0/?" in shown
+        assert "0/0" not in shown
+        assert str(bar.windows) == "1 of 2 slides, finding tissue"
+        bar.add_slide({"windows": 30})
+        assert str(bar.windows) == "1 of 2 slides"

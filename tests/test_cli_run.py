@@ -112,7 +112,7 @@ def test_the_worst_status_is_1(statuses, expected):
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
-        (GOOD[:2], {}, "the split to evaluate, test"),
+        (GOOD[:2], {}, "the split test, so there is nothing to evaluate"),
         (GOOD[1:], {}, "no tumor slide in train to tile"),
         (
             ["t0.tif,,tumor,a,train,", "n.tif,,normal,b,validation,", GOOD[2]],
@@ -123,7 +123,7 @@ def test_the_worst_status_is_1(statuses, expected):
         (
             GOOD,
             {"evaluate": EvaluateSettings(split="train")},
-            "the split to evaluate, train",
+            "the split train, so there is nothing to evaluate",
         ),
         ([*GOOD[:2], "t2.tif,,,c,test,"], {}, "has a label"),
     ],
@@ -148,7 +148,7 @@ def test_a_cohort_is_refused_without_waiting_for_keras(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 10, done.stderr
-    assert "the split to evaluate, test" in done.stderr
+    assert "the split test, so there is nothing to evaluate" in done.stderr
 
 
 def test_files_that_do_not_exist_are_told_before_any_work(small_run, tmp_path, caplog):

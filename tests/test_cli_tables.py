@@ -5,7 +5,9 @@ import io
 import pandas as pd
 import pytest
 from gigaslide.batch import BatchSummary, SlideOutcome
+from gigaslide.cli.terminal.comparison_table import print_comparison
 from gigaslide.cli.terminal.tables import print_metrics, print_summary, print_table
+from gigaslide.eval import EvaluateSettings
 
 
 def test_slides_without_tissue_are_named_in_one_line(capsys):
@@ -20,6 +22,21 @@ def test_slides_without_tissue_are_named_in_one_line(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[1].split() == ["2", "slides", "without", "tissue:", "glass0,", "glass1"]
+
+
+def test_slides_that_failed_alike_share_one_line(capsys):
+    reasons = [f"slides/s{k}.tif: has 0.5 µm/px; give --mpp 0.5" for k in range(7)]
+    reasons[3] = "slides/s3.tif: no µm/px in the file"
+    outcomes = [
+        SlideOutcome(slide=f"s{k}", status="failed", reason=reason)
+        for k, reason in enumerate(reasons)
+    ]
+    print_summary("tile", BatchSummary(outcomes=tuple(outcomes)))
+    _, alike, alone = capsys.readouterr().out.splitlines()
+    assert alike.split(maxsplit=1)[1] == (
+        "6 slides (s0, s1, s2, s4, s5, …): has 0.5 µm/px; give --mpp 0.5"
+    )
+    assert alone.split(maxsplit=1)[1] == "s3: slides/s3.tif: no µm/px in the file"
 
 
 def a_figure(value: float | None = 0.5, low: float | None = None, **more) -> dict:
@@ -99,3 +116,22 @@ def test_a_table_fits_a_terminal_and_is_whole_in_a_pipe(width, monkeypatch):
             assert len(lines) == 3
             assert lines[1].split() == ["a" * 90, "12345", "0.5", "x", "y"]
             assert lines[2].split() == ["b", "7", "x", "y"]
+
+
+def test_a_comparison_names_its_figures_in_words(capsys):
+    one = {"value": 0.5, "low": None, "high": None, "note": "too few patients"}
+    found = {"first": one, "second": one, "difference": one, "p_value": 1.0}
+    print_comparison(
+        {
+            "names": ["a", "b"],
+            "exclusions": [],
+            "slides": ["s1"],
+            "differences": {"froc_gigaslide_at_0.25": found, "froc_liu2017": found},
+            "heatmaps": None,
+            "seconds": None,
+        },
+        EvaluateSettings(),
+    )
+    *_, header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["figure", "a", "b"]
+    assert row.strip().startswith("Lesions found at 0.25 false positives per slide, gigaslide")

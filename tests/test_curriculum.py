@@ -292,9 +292,11 @@ def test_steps_to_the_baselines_best_are_found_anew_in_each_resample():
     assert fast.target == slow.target == 0.8
     assert fast.number.value == pytest.approx(10**1.5)  # half the way, on a log scale
     assert slow.number.value == pytest.approx(100)
+    soon, _ = find_steps([course("curriculum", [0.8, 0.9, 0.9]), whole], resampling)
+    assert soon.number.note == "at most: the smallest number tried reaches it"
     never, _ = find_steps([course("curriculum", [0.5, 0.6, 0.7]), whole], resampling)
     assert never.number.value is None
-    assert "not reached" in never.number.undefined
+    assert never.number.undefined == "not reached with any number tried"
 
 
 def test_a_plan_guesses_by_the_pixels_that_are_learnt_from(cohort, tmp_path):

@@ -22,6 +22,7 @@ from gigaslide.models import (
     load_dense_predictor,
     load_predictor,
 )
+from gigaslide.models.dense.layout import shrink_pixels
 from gigaslide.models.networks.geometry import derive_geometry
 from gigaslide.models.runtimes.openvino_runtime import ConvertedNetwork
 from gigaslide.storage import ModelError
@@ -314,13 +315,33 @@ def test_a_precision_counts_on_tiles(tmp_path, runtime):
     assert 0 < reduced.difference <= TOLERANCES["bfloat16"]
 
 
-def test_int8_and_a_dense_first_pass_are_refused_before_any_work(tmp_path):
+def test_int8_on_tiles_needs_a_quantised_model(tmp_path):
     folder = write_model(tmp_path / "m", "compact")
     cohort = Cohort.of_rows([CohortSlide(id="s", path=tmp_path / "s.tif")])
-    for mode in ("fast", "fastest"):
-        settings = PredictSettings(mode=mode, precision="int8")
-        with pytest.raises(ModelError, match=r"int8.*--first-pass one-orientation"):
+    for changes in ({"precision": "int8"}, {"first_pass_precision": "int8"}):
+        settings = PredictSettings(mode="fastest", **changes)
+        with pytest.raises(ModelError, match=r"int8.*gigaslide model quantise"):
             predict_cohort(cohort, folder, tmp_path / "out", settings, BatchSettings())
     assert not (tmp_path / "out").exists()
-    with pytest.raises(ModelError, match="int8"):
-        load_dense_predictor(folder, stride_px=16, precision="int8")
+    with pytest.raises(ModelError, match=r"int8.*--runtime keras"):
+        load_dense_predictor(folder, stride_px=16, precision="int8", runtime="keras")
+
+
+def test_tiles_are_shrunk_before_they_are_normalised(tmp_path):
+    """Compared with Keras's pooling: the same to a rounding, and colours are changed after it."""
+    pixels = blots(53, 3)
+    (wanted,) = keras.layers.AveragePooling2D(3)(pixels[None].astype(np.float32)).numpy()
+    assert np.abs(shrink_pixels(pixels, 3) - wanted).max() <= 0.5
+    folder = write_model(tmp_path / "m", "compact", patch_px=107, shrink=2)
+    dense = load_dense_predictor(folder, stride_px=32, runtime="keras")
+    seen = []
+
+    def invert(shrunk: np.ndarray) -> np.ndarray:
+        seen.append(shrunk.shape)
+        return 255 - shrunk
+
+    (tile,) = tile_of(dense)
+    found = dense.score_members([tile], CELLS, normalise=invert)
+    np.testing.assert_allclose(found, dense.score_members([255 - tile], CELLS), atol=0.02)
+    assert seen[0][0] * 2 <= len(tile)
+    assert np.abs(found - dense.score_members([tile], CELLS)).max() > 0.1

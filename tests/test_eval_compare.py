@@ -22,7 +22,7 @@ from gigaslide.eval import (
     open_predictions,
 )
 from gigaslide.eval.cohort_evaluation import score_file
-from gigaslide.eval.predictions.prediction import SlideFile
+from gigaslide.eval.predictions.slide_file import SlideFile
 from gigaslide.eval.statistics.agreement import measure_agreement
 from gigaslide.storage import AnnotationError, ScoreError, SettingsError
 from gigaslide.wsi import CellStatus, Detections, Heatmap

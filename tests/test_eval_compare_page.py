@@ -12,7 +12,7 @@ import pytest
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort
 from gigaslide.eval import EvaluateSettings, Resampling, compare, compare_cohort
-from gigaslide.eval.scoring.slide_result import Exclusion
+from gigaslide.eval.scoring.exclusions import Exclusion
 from gigaslide.storage import Recipe, SettingsError
 from predictions import LESION, Bench, Page
 

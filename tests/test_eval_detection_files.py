@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from gigaslide.eval import DetectionFiles
+from gigaslide.eval.predictions.open_predictions import open_predictions
 from gigaslide.eval.predictions.slide_names import SlideNames
 from gigaslide.storage import ScoreError
 from predictions import detections_folder
@@ -200,3 +201,12 @@ def test_long_tables_are_read_whole(tmp_path):
     text = "".join(f"n,{x},{y},0.5\n" for x, y in rows.tolist())
     files = DetectionFiles.load(detections_folder(tmp_path, all=text), IDS)
     assert files.by_slide["n"].detections.x.tolist() == rows[:, 0].tolist()
+
+
+def test_a_patch_store_is_not_taken_for_predictions(tmp_path):
+    (tmp_path / "store").mkdir()
+    for name in ("zarr.json", "summary.csv"):  # a store has the tables of its run
+        (tmp_path / "store" / name).touch()
+    with pytest.raises(ScoreError, match="store: is a Zarr group") as refused:
+        open_predictions(tmp_path / "store", [])
+    assert "gigaslide predict" in str(refused.value)

@@ -17,7 +17,7 @@ from conftest import stained_slide, tile_place, write_tiff
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import PredictSettings, dense_tiles, find_detections, order, predict_slide
 from gigaslide.inference.blocks import PredictBlocks
-from gigaslide.inference.tile_plan import SIDES, Tile, plan_tiles
+from gigaslide.inference.tile_plan import Tile, allowed_sides, plan_tiles
 from gigaslide.models import (
     ARCHITECTURES,
     WEIGHTS,
@@ -409,8 +409,7 @@ def test_tiles_cover_every_cell_with_few_pixels(share, squares):
     covered = np.zeros((200, 200), bool)
     for tile in tiles:
         rows, columns = tile.cells
-        assert set(tile.cells) <= set(SIDES)
-        assert max(tile.cells) <= 18
+        assert set(tile.cells) <= set(allowed_sides(18, squares=squares))
         assert rows == columns or not squares
         covered[tile.row : tile.row + rows, tile.column : tile.column + columns] = True
     assert covered[tuple(cells.T)].all()
@@ -427,8 +426,9 @@ def test_tiles_follow_the_shape_of_the_tissue():
     both = plan_tiles(np.concatenate([bar, far]), tile_px, most=18)
     assert sorted(both) == [Tile((1, 1), 30, 3), Tile((2, 9), 0, 0)]
     bend = np.concatenate([bar, np.argwhere(np.ones((12, 2), bool))])
-    # There is no side of 10 cells; 3 and 9 take fewer px than 2 and 12.
-    assert sorted(plan_tiles(bend, tile_px, most=18)) == [Tile((3, 9), 0, 0), Tile((9, 2), 3, 0)]
+    assert sorted(plan_tiles(bend, tile_px, most=18)) == [Tile((2, 9), 0, 0), Tile((10, 2), 2, 0)]
+    squares = plan_tiles(bend, tile_px, most=18, squares=True)
+    assert {tile.cells[0] for tile in squares} <= {1, 2, 3, 4, 6, 9, 12, 18}
     assert plan_tiles(np.array([[3, 9]]), tile_px, most=18) == [Tile((1, 1), 3, 9)]
     assert plan_tiles(np.zeros((0, 2), int), tile_px, most=18) == []
 

@@ -259,15 +259,20 @@ def test_folders_without_files_or_with_two_of_one_name_are_refused(cohort, tmp_p
 MODULE = "def encode(patches):\n    return patches.mean(axis=(1, 2))\n"
 
 
-def test_the_commands_encode_export_and_import(cohort, tmp_path, monkeypatch, capsys):
+def test_the_commands_encode_export_and_import(cohort, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     Path("mean_colour.py").write_text(MODULE)
-    Cohort(slides=cohort.slides[:1]).save(tmp_path / "cohort.csv")
+    gone = CohortSlide(id="gone", path=tmp_path / "gone.tif")
+    Cohort(slides=(*cohort.slides[:1], gone)).save(tmp_path / "cohort.csv")
     given = ["--encoder", "mean_colour:encode", "--patch-px", "96", "--mpp", "0.25"]
-    assert main(["features", "cohort.csv", "out", *given, "--workers", "0"]) == 0
+    assert main(["features", "cohort.csv", "out", *given, "--workers", "0"]) == 2
+    said = capfd.readouterr().err
+    assert "2 of 2 slides" in said  # the bar
+    assert "WARNING: gone failed" in said
+    Cohort(slides=cohort.slides[:1]).save(tmp_path / "cohort.csv")
     assert main(["features", "export", "out", "trident"]) == 0
     assert main(["features", "import", "trident", "back", "--cohort", "cohort.csv"]) == 0
-    assert "40x_96px_0px_overlap" in capsys.readouterr().out
+    assert "40x_96px_0px_overlap" in capfd.readouterr().out
     first, second = (SlideFeatures.load(Path(name) / "here.zarr") for name in ("out", "back"))
     assert len(first) > 20
     assert first.attributes == second.attributes

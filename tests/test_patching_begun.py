@@ -16,7 +16,9 @@ from gigaslide.patching import PatchStore, tile_slide, write
 from gigaslide.patching import blocks as blocks_module
 from gigaslide.patching.blocks import SlideToTile, TileBlocks
 from gigaslide.patching.pixels import read_pixels
-from gigaslide.patching.plan import plan_slide, quotas, recipe_of
+from gigaslide.patching.plan import plan_slide
+from gigaslide.patching.quota import compute_quotas
+from gigaslide.patching.slide_recipe import recipe_of
 from gigaslide.storage import SlideError
 from gigaslide.wsi import open_slide
 from tiling import SETTINGS, SIDE, content_hash, made_slide, tile, write_group
@@ -176,7 +178,7 @@ def test_blocks_and_one_go_write_the_same_group(cohort, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "BLOCK_ROWS", 16)
     slide = cohort.slides[0]
     tile(as_cohort(slide), tmp_path / "blocks")
-    quota = quotas([slide], SETTINGS)[slide.id]
+    quota = compute_quotas([slide], SETTINGS)[slide.id]
     with open_slide(slide.path) as opened:
         chosen = plan_slide(opened, slide, SETTINGS, quota).chosen
         classes = {
@@ -216,7 +218,7 @@ def pending(driver: BlockDriver[SlideToTile], item: SlideToTile) -> tuple[int, .
 def test_fault_16_slide_replaced_while_it_is_tiled_fails_and_is_tiled_anew(tmp_path):
     slide = made_slide(tmp_path, "a.tif", seed=1, label="normal", split="train")
     driver = BlockDriver(TileBlocks(tmp_path / "store", SETTINGS))
-    one = SlideToTile(slide=slide, quota=quotas([slide], SETTINGS)[slide.id])
+    one = SlideToTile(slide=slide, quota=compute_quotas([slide], SETTINGS)[slide.id])
     for number in pending(driver, one):
         driver.block(one, number)
     write_tiff(slide.path, stained_slide(8))
@@ -232,7 +234,7 @@ def test_slide_that_two_runs_finish_at_once_keeps_its_shards(cohort, tmp_path, m
     slide."""
     well = cohort.slides[1]
     tile_slide(well, store=tmp_path / "alone", settings=SETTINGS)
-    item = SlideToTile(slide=well, quota=quotas([well], SETTINGS)[well.id])
+    item = SlideToTile(slide=well, quota=compute_quotas([well], SETTINGS)[well.id])
     write_rest, others = blocks_module.write_rest, []
 
     def overtaken(place: Path, *args) -> None:

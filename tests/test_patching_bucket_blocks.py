@@ -16,7 +16,7 @@ from gigaslide.batch import BatchSettings, BlockDriver, PendingBlocks, SlideOutc
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import PatchStore, tile_cohort, tile_slide, verify_store, write
 from gigaslide.patching.blocks import SlideToTile, TileBlocks
-from gigaslide.patching.plan import quotas
+from gigaslide.patching.quota import compute_quotas
 from gigaslide.storage import (
     Location,
     PartialOutput,
@@ -138,7 +138,7 @@ def test_fault_23_stopped_at_changes_of_the_bucket_and_resumed_gives_what_a_fold
 def begun(slide: CohortSlide, store: Location) -> tuple[BlockDriver[SlideToTile], SlideToTile]:
     """A slide all of whose blocks are done."""
     driver = BlockDriver(TileBlocks(store, FEWER))
-    item = SlideToTile(slide=slide, quota=quotas([slide], FEWER)[slide.id])
+    item = SlideToTile(slide=slide, quota=compute_quotas([slide], FEWER)[slide.id])
     plan = driver.prepare(item)
     assert isinstance(plan, PendingBlocks)
     assert plan.pending == tuple(range(plan.blocks)) == tuple(range(BLOCKS))

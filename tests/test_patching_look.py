@@ -18,7 +18,7 @@ from gigaslide.patching import (
 )
 from gigaslide.patching.disk_space import store_size
 from gigaslide.patching.montage import CLASS_COLOURS
-from gigaslide.patching.plan import Quota
+from gigaslide.patching.quota import Quota
 from gigaslide.storage import StoreError
 from gigaslide.wsi import CLASSES
 from tiling import SETTINGS, SIDE, classes_of, tile
@@ -42,7 +42,7 @@ def test_store_info_prints_tables(tiled, capsys):
     told = capsys.readouterr().out
     assert re.search(r"ill_2 +p3 +validation +tumor +50 +40 +0 +0", told)
     assert re.search(r"train +2 +2 +100 +40 +0 +0", told)
-    assert "75 + 2 × 4 px at 0.5 µm/px" in told
+    assert "75 px at 0.5 µm/px, stored with a margin of 4 px" in told
 
 
 def test_store_verify_finds_nothing_in_a_good_store(tiled, capsys):

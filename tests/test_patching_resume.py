@@ -17,7 +17,7 @@ from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.patching import PatchStore, write
 from gigaslide.patching import blocks as blocks_module
 from gigaslide.patching.blocks import SlideToTile, TileBlocks
-from gigaslide.patching.plan import quotas
+from gigaslide.patching.quota import compute_quotas
 from gigaslide.storage import PartialOutput, SettingsError, SlideError
 from tiling import SETTINGS, SIDE, content_hash, made_slide, tile
 
@@ -265,7 +265,7 @@ def test_a_block_of_another_run_that_a_worker_still_does_is_not_taken(cohort, tm
         BlockDriver(TileBlocks(tmp_path / "store", SETTINGS.model_copy(update={"seed": seed})))
         for seed in (1, 2)
     )
-    item = SlideToTile(slide=slide, quota=quotas([slide], SETTINGS)[slide.id])
+    item = SlideToTile(slide=slide, quota=compute_quotas([slide], SETTINGS)[slide.id])
     with ThreadPoolExecutor(1) as other:  # a thread keeps its plan and its slide, as a process does
         other.submit(old.prepare, item).result()
         other.submit(old.block, item, 0).result()

@@ -114,8 +114,10 @@ def test_store_that_is_none_and_damaged_groups(tmp_path, copied):
     with pytest.raises(StoreError, match="gone: no such folder"):
         _ = PatchStore(tmp_path / "gone").slides
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StoreError, match="not a patch store"):
+    with pytest.raises(StoreError, match=r"not a patch store \(there is no zarr.json\)"):
         _ = PatchStore(tmp_path / "empty").slides
+    with pytest.raises(StoreError, match=r"zarr.json: is a file, not a patch store"):
+        _ = PatchStore(copied.path / "zarr.json").slides
     (copied.path / "ill" / "zarr.json").write_text("{")
     with pytest.raises(StoreError, match=r"ill: damaged group"):
         _ = PatchStore(copied.path).slides

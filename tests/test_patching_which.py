@@ -11,7 +11,7 @@ import zarr
 from conftest import TUMOR_RINGS, as_cohort, even_odd
 from gigaslide.cohort import CohortSlide
 from gigaslide.patching import PatchStore
-from gigaslide.patching.plan import Quota, quotas
+from gigaslide.patching.quota import Quota, compute_quotas
 from gigaslide.patching.sampling import share_quota
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,7 +165,7 @@ def test_patients_quota_is_dealt_to_the_slides_that_have_the_class():
         "e": Quota(tumor=25, normal=50),  # nobody knows whose: one patient each
         "f": Quota(tumor=0, normal=50),
     }
-    assert quotas(rows, settings) == quotas(rows[::-1], settings) == expected
+    assert compute_quotas(rows, settings) == compute_quotas(rows[::-1], settings) == expected
 
 
 def test_patients_quota_holds_in_the_store(cohort, tmp_path):

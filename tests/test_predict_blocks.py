@@ -156,7 +156,7 @@ def test_fault_23_killed_at_any_change_to_the_disk(model, tmp_path):
     earlier, other = tmp_path / "earlier", write_model(tmp_path / "other", weights=b"others")
     predict(cohort, other, earlier, COARSE)
     assert predict(cohort, model, tmp_path / "true", COARSE).exit_status == 0
-    found = killed(tmp_path, cohort, model, earlier, every=6)
+    found = killed(tmp_path, cohort, model, earlier, every=9)
     assert len(found) > 10
     assert {line["status"] for line in found} == {0}
     assert {line["digest"] for line in found} == {digest(tmp_path / "true")}

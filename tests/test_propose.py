@@ -51,6 +51,18 @@ def test_slides_are_found_by_suffix_wherever_they_lie(tmp_path):
     assert sorted(proposed(tmp_path)) == sorted(slides)
 
 
+def test_json_that_is_no_geojson_is_no_annotation(tmp_path, caplog):
+    touch(tmp_path, "a.tif", "b.tif")
+    (tmp_path / "a.json").write_text('{"scanner": "X1", "slide": 1}')
+    (tmp_path / "b.json").write_text('{"type": "FeatureCollection", "features": []}')
+    a, b = propose_cohort(tmp_path)
+    assert a.annotation is None
+    assert not a.label
+    assert b.annotation == tmp_path / "b.json"
+    assert "1 JSON file left out" in caplog.text
+    assert "a.json" in caplog.text
+
+
 def test_a_folder_of_dicom_files_is_one_slide(tmp_path):
     touch(
         tmp_path,

@@ -234,14 +234,36 @@ def squeezed(pixels, options, suffix):
 
 @pytest.mark.parametrize(
     ("encoder", "why"),
-    [("squeezed", "GlobalAveragePooling2D"), ("unpadded", "halves"), ("x:y", "outside")],
+    [("squeezed", "GlobalAveragePooling2D"), ("x:y", "outside")],
 )
 def test_encoders_that_no_tile_can_have_are_refused_by_name(encoder, why, monkeypatch):
-    monkeypatch.setitem(ARCHITECTURES, "unpadded", TINY)
     monkeypatch.setitem(ARCHITECTURES, "squeezed", replace(TINY, tower=squeezed))
     with pytest.raises(ModelError, match=why) as error:
         build_region_network(RegionOptions(encoder=encoder), 64)
     assert encoder in str(error.value)
+
+
+def unpadded(pixels, options, suffix):
+    """Shrink at the edges, as InceptionV3 does."""
+    image = keras.Input(pixels.shape[1:])
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(image)
+    x = keras.layers.MaxPooling2D(3, strides=2)(keras.layers.Conv2D(4, 3)(x))
+    return keras.Model(image, x)(pixels)
+
+
+def test_an_encoder_without_padding_is_padded_and_does_not_depend_on_the_tile(monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "unpadded", replace(TINY, tower=unpadded))
+    options = RegionOptions(encoder="unpadded", width=4)
+    layout = find_region_layout(options)
+    assert layout.step_px == 4
+    network = build_region_network(options, None)
+    margin = 4 * -(-layout.reach_px // 4)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 96 + 2 * margin, 80 + 2 * margin, 3))
+    whole = np.asarray(network(image))[0, 32 + margin : 48 + margin, 16 + margin : 40 + margin]
+    tile = image[:, 32 : 48 + 2 * margin, 16 : 40 + 2 * margin]
+    part = np.asarray(network(tile))[0, margin:-margin, margin:-margin]
+    assert part.shape == whole.shape == (16, 24, 1)
+    assert np.abs(part - whole).max() < 1e-5 * max(1, np.abs(whole).max())
 
 
 def test_crops_that_cannot_be_halved_so_often_are_refused():

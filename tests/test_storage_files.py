@@ -24,6 +24,10 @@ from gigaslide.storage.files import delete_files
 from gigaslide.storage.partial_output import BucketPartial, FolderPartial
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def recipe(size: int = 1) -> Recipe:
     return Recipe(stage="shape", settings={"size": size}, inputs={})
 
@@ -174,3 +178,33 @@ def test_fault_23_killed_while_an_output_is_set_aside_or_begun(bucket, requests)
         new.remove()
         changes += 1
     assert changes > 10
+
+
+def test_an_output_may_share_its_folder(tmp_path):
+    other = tmp_path / "slide" / "heatmap.zarr"
+    other.mkdir(parents=True)
+    recipe = Recipe(stage="detections", settings={"threshold": 0.5}, inputs={})
+    output = Output(
+        location=tmp_path / "slide", recipe=recipe, files=("a.csv", "b.png"), shares_folder=True
+    )
+    assert output.state().status == "absent"
+    with pytest.raises(FileNotFoundError), output.write() as folder:
+        (folder / "nowhere" / "a.csv").write_text("half")
+    assert names(tmp_path / "slide") == ["heatmap.zarr"]
+    attributes = {}
+    with output.write(attributes) as folder:
+        for name in output.files:
+            (folder / name).write_text(name)
+        attributes["rows"] = 3
+    assert output.state().is_unchanged
+    assert output.state().attributes == {"rows": 3}
+    assert names(tmp_path / "slide") == [
+        "a.csv",
+        "b.png",
+        "heatmap.zarr",
+        "recipe.json",
+    ]
+    (tmp_path / "slide" / "b.png").unlink()
+    assert output.state().differences == ("b.png: missing",)
+    output.remove()
+    assert names(tmp_path / "slide") == ["heatmap.zarr"]

@@ -307,11 +307,13 @@ def test_the_command_plans_runs_and_shows(tmp_path, capsys):
     words += ["--features", str(tmp_path / "features"), *few, "--draws", "1"]
     assert main([*words, "--plan"]) == 0
     assert not out.exists()
-    assert "8 cells" in capsys.readouterr().out
+    planned = capsys.readouterr().out
+    assert "8 cells" in planned
+    assert "weak, slides all: 1 seed" in planned
     assert main(words) == 0
     assert main(["study", "show", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("weak, slides all") == 2
+    assert printed.count("weak, slides all") == 3  # plan and both tables
     assert {path.name for path in out.iterdir()} >= {"study.html", "results.csv", "study.yaml"}
     before = (out / "results.csv").read_bytes()
     assert main(words) == 0

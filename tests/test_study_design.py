@@ -250,6 +250,15 @@ def test_features_of_several_scales_are_refused(tmp_path):
         plan_study(cohort, SizeSettings(features=tmp_path))
 
 
+def test_encoders_of_one_name_are_told_apart_by_their_hashes(tmp_path):
+    cohort = make_cohort(tmp_path)
+    write_features(tmp_path, "s03", is_tumor=False, seed=3, encoder_hash="f" * 64)
+    with pytest.raises(
+        SettingsError, match=r"made abc, 4 features.*made ffffffffffff, 4 .*\(s03\)"
+    ):
+        plan_study(cohort, SizeSettings(features=tmp_path / "features"))
+
+
 def test_an_encoder_that_learnt_from_test_patients_is_refused(tmp_path):
     cohort = make_cohort(tmp_path)
     for number, slide in enumerate(cohort):  # it learnt from the other slide of the patient too
@@ -259,6 +268,13 @@ def test_an_encoder_that_learnt_from_test_patients_is_refused(tmp_path):
         )
     settings = SizeSettings(features=tmp_path / "features", folds=3)
     with pytest.raises(SettingsError, match=r"leaky learnt from 1 of the test patients.*p01"):
+        plan_study(cohort, settings)
+    for number, slide in enumerate(cohort):
+        card = {"training_slides": ["s02"]}
+        write_features(
+            tmp_path, slide.id, is_tumor=slide.label == "tumor", seed=number, encoder_card=card
+        )
+    with pytest.raises(SettingsError, match="the encoder learnt from 1"):
         plan_study(cohort, settings)
     # Where the patient only trains, the encoder may know it.
     assert plan_study(cohort, settings.model_copy(update={"folds": 1})).splits

@@ -86,7 +86,7 @@ def test_the_check_of_the_same_weights_refuses_before_any_work(cohort, tmp_path,
     cohort.save(tmp_path / "cohort.csv")
     words = ["predict", str(tmp_path / "cohort.csv"), str(biased), str(tmp_path / "out")]
     with monkeypatch.context() as patch:
-        patch.setattr("gigaslide.inference.blocks.load_predictor", pytest.fail)
+        patch.setattr("gigaslide.inference.network_loader.load_predictor", pytest.fail)
         with pytest.raises(ModelError, match=r"glass \(0\.750\)"):
             predict(cohort, biased, tmp_path / "out")
     assert main(words) == 1

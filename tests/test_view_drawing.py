@@ -96,6 +96,26 @@ def test_an_outline_is_split_and_merged(page, page_server):
     page.wait_for_count(1)
 
 
+def test_a_stroke_away_from_the_selected_outline_changes_the_one_under_it(page, page_server):
+    left, right = box(400, 300, 600, 600), box(700, 300, 900, 600)
+    save_outlines(page_server, left, right)
+    page.show("a", **VIEW)
+    page.wait_for_count(2)
+    page.tab.click(*page.px(500, 450))  # selects the left one
+    page.stroke("s", (800, 250), (800, 450), (800, 650))
+    page.wait_for_count(3)
+    page.tab.press("v")
+    page.tab.click(*page.px(500, 450))
+    page.stroke("e", (580, 450), (720, 450))  # meets both: only the selected one is changed
+    page.save(2)
+    areas = sorted(shape.area for shape in page_server.shapes())
+    assert areas[:2] == [30_000, 30_000]
+    assert 55_000 < areas[2] < 60_000
+    page.stroke("e", (650, 700), (680, 700))
+    page.tab.wait_for("document.querySelector('.toast')?.textContent.includes('nothing to change')")
+    page.wait_for_status("Saved · version 2")
+
+
 def test_corners_move_come_and_go_and_every_step_is_undone(page, page_server):
     page.show("a", **VIEW)
     page.polygon(*CORNERS)

@@ -207,6 +207,26 @@ def test_a_slide_with_a_slash_in_its_id_is_shown(browser, viewed, tmp_path):
         assert page.tab.complaints() == []
 
 
+def test_a_slide_that_cannot_be_opened_says_so_until_it_is_left(browser, viewed, tmp_path):
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"no picture")
+    slides = (viewed.slides["a"], replace(viewed.slides["b"], path=broken))
+    for server in running(replace(viewed, cohort=replace(viewed.cohort, slides=slides))):
+        page = ViewPage(browser, server)
+        page.show("a", **VIEW)
+        page.tab.run("void (location.hash = '/slide/b')")
+        page.wait_for_status("cannot be shown")
+        assert (
+            page.tab.run("document.querySelector('.toast.error').textContent.split('b:').length")
+            == 2
+        )
+        assert page.tab.run("document.getElementById('accept').disabled")
+        assert not page.tab.run("document.getElementById('overview').checkVisibility()")
+        page.show("a", **VIEW)
+        assert page.tab.run("document.querySelector('.toast') === null")
+        assert not page.tab.run("document.getElementById('accept').disabled")
+
+
 def test_versions_are_listed_and_restored(page, page_server):
     save_outlines(page_server, box(300, 300, 700, 500), annotator="Berta")
     save_outlines(page_server, box(300, 300, 700, 500), box(800, 300, 900, 500))

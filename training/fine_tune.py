@@ -7,8 +7,9 @@ import numpy as np
 from pydantic import Field
 
 from ..models import ArchitectureName
-from ..storage import ModelError, Settings, SettingsError
+from ..storage import Settings, SettingsError
 from ..wsi import ORIENTATIONS, InputSpec, orient
+from .loss_check import check_loss
 from .settings import TrainSettings
 
 __all__ = ["FineTuneSettings", "fine_tune"]
@@ -76,11 +77,7 @@ def fine_tune(
         images, wanted = next(batches)
         network.reset_metrics()
         found = np.asarray(network.train_on_batch(images, wanted)).ravel()
-        if not np.isfinite(found[0]):
-            raise ModelError(
-                f"the loss is no number after {step + 1} steps; lower the learning rate "
-                f"({learning_rate:g})"
-            )
+        check_loss(float(found[0]), done=f"{step + 1} steps", learning_rate=learning_rate)
     return _predict(network, test)
 
 

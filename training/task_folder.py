@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from ..cohort import Cohort, CohortSlide
 from ..models import CARD, WEIGHTS, ModelCard
 from ..storage import Output, Recipe, SettingsError
 from .checkpoint import Checkpoints
@@ -15,7 +16,7 @@ from .report.history import load_history, save_history
 from .report.page import PAGE
 from .report.report import page_beside
 
-__all__ = ["TaskFolder", "TaskOutcome"]
+__all__ = ["TaskFolder", "TaskOutcome", "split_slides"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,12 @@ class EpochRow(Protocol):
 
 
 RowT = TypeVar("RowT", bound=EpochRow)
+
+
+def split_slides(cohort: Cohort) -> tuple[list[CohortSlide], list[CohortSlide]]:
+    """Return training and validation slides; of a cohort without splits all are training slides."""
+    train = [row for row in cohort if row.split == "train" or not cohort.has_splits]
+    return train, [row for row in cohort if row.split == "validation"]
 
 
 @dataclass(frozen=True, kw_only=True)

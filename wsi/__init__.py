@@ -15,7 +15,6 @@ from .annotations import (
     polygons_in,
     read_annotation_bytes,
     repair_outlines,
-    trace_mask,
     write_asap,
 )
 from .areas import Areas, areas_of, fill_holes, simplify_areas
@@ -113,7 +112,6 @@ __all__ = [
     "simplify_areas",
     "tissue_in_image",
     "tissue_mask",
-    "trace_mask",
     "trident_folder",
     "tumor_fractions",
     "warn_of_unlikely_mpp",

@@ -46,6 +46,7 @@ FURTHER = (
     "recipe",
     "counts",
     "mode",
+    "first_pass_precision",
     "runtime",
     "runtime_difference",
     "localise",

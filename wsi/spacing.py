@@ -119,12 +119,12 @@ def describe_too_coarse(mpp: float, *, wanted: float, network: str = "") -> str:
     unlikely = describe_unlikely_mpp(mpp)
     verify = f"verify it ({unlikely}) and give the right one in the cohort's mpp column"
     if not network:
-        advice = verify if unlikely else f"request {mpp:.4g} or coarser, or pass --allow-upsampling"
+        advice = verify if unlikely else f"give --mpp {mpp:.4g} or more, or --allow-upsampling"
         return f"has {mpp:g} µm/px, coarser than the requested {wanted:g}; {advice}"
     train = "" if network != "model" else f" (gigaslide tile --mpp {mpp:.4g}, then train)"
     advice = (
-        f"use one trained at {mpp:.4g} µm/px or coarser{train}, or enlarge the slide with "
-        "--allow-upsampling, which adds no detail, and expect worse results"
+        f"use another {network} trained at {mpp:.4g} µm/px or coarser{train}, or enlarge the slide "
+        "with --allow-upsampling, which adds no detail, and expect worse results"
     )
     if unlikely:
         advice = f"{verify}, or {advice}"

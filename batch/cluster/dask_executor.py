@@ -74,10 +74,12 @@ class DaskExecutor:
         self.client, self._expected_workers = self._stack.enter_context(
             dask_client(settings, max_workers=max_workers, shared=shared)
         )
-        # The scheduler would log each death of a worker, which the run reports itself.
-        scheduler_logger = logging.getLogger("distributed.scheduler")
-        self._stack.callback(scheduler_logger.setLevel, scheduler_logger.level)
-        scheduler_logger.setLevel(logging.CRITICAL)
+        # Dask would log each death of a worker, and each worker that starts late on a busy machine
+        # with a traceback of Tornado. The run reports both itself.
+        for name in ("distributed.scheduler", "tornado.application"):
+            dask_logger = logging.getLogger(name)
+            self._stack.callback(dask_logger.setLevel, dask_logger.level)
+            dask_logger.setLevel(logging.CRITICAL)
 
     @property
     def capacity(self) -> int:

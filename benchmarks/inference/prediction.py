@@ -7,8 +7,9 @@ windows.
 parts
 exact     a phantom slide in mode exact: ours ÷ Keras `predict` over OpenSlide's `read_region`, and
           ours ÷ the network alone on windows in memory; for each of --networks
-modes     exact ÷ fast and exact ÷ fastest, wall time, on the slides given, or on phantoms with
-          little tumour and a network trained on others (minutes)
+modes     exact ÷ fast and exact ÷ fastest, processor time, on the slides given, or on two phantoms
+          and with a network trained on others (minutes); int8 in the first pass of a model that
+          gigaslide model quantise quantised
 
 `memory.py` measures memory, `gpu.py` a GPU, `peers.py` others.
 Speeds of networks do not depend on their weights, which are random in exact.
@@ -32,7 +33,9 @@ import numpy as np
 import openslide
 from gigaslide.inference import PredictSettings, heatmap_grid, predict_slide
 from gigaslide.models import (
+    Ensemble,
     build_network,
+    hash_int8,
     keep_large_buffers,
     load_dense_predictor,
     load_predictor,
@@ -149,7 +152,9 @@ def compare_modes(folder: Path, arguments: argparse.Namespace) -> None:
     if not slides:
         slides = make_phantoms(folder / "modes", slides=2, size_px=6000)
     predictor = load_predictor(model)
-    dense = load_dense_predictor(model, stride_px=predictor.spec.centre_px)
+    precision = "int8" if hash_int8(Ensemble.load(model)) else "float32"
+    dense = load_dense_predictor(model, stride_px=predictor.spec.centre_px, precision=precision)
+    tell(f"first pass in {precision}")
     together: dict[str, float] = dict.fromkeys(("exact", "fast", "fastest"), 0.0)
     for path in slides:
 
@@ -160,7 +165,8 @@ def compare_modes(folder: Path, arguments: argparse.Namespace) -> None:
 
         maps = {mode: predict(mode) for mode in ("fastest", "fast")}  # compiles
         rounds = max(1, arguments.rounds - 2)
-        seconds = take_turns({mode: lambda m=mode: predict(m) for mode in together}, rounds)
+        ways = {mode: lambda m=mode: predict(m) for mode in together}
+        seconds = take_turns(ways, rounds, clock=time.process_time)
         for mode, took in seconds.items():
             together[mode] += took
         cells = int(maps["fast"].scored.sum())
@@ -171,8 +177,12 @@ def compare_modes(folder: Path, arguments: argparse.Namespace) -> None:
 
 def ratios(seconds: Mapping[str, float]) -> str:
     exact = seconds["exact"]
-    found = [f"exact ÷ {m} {exact / took:.1f}" for m, took in seconds.items() if m != "exact"]
-    return ", ".join(found)
+    found = [
+        f"exact ÷ {mode} {exact / took:.1f} ({took:.2f} s)"
+        for mode, took in seconds.items()
+        if mode != "exact"
+    ]
+    return ", ".join([f"exact {exact:.2f} s", *found])
 
 
 def make_phantoms(folder: Path, *, slides: int, size_px: int) -> list[Path]:
@@ -216,19 +226,25 @@ def train_on_phantoms(folder: Path) -> Path:
         ("phantom", run / "phantoms", "--slides", 12, "--size-px", 3000, "--seed", 5),
         ("tile", run / "phantoms" / "cohort.csv", run / "store", "--mpp", MPP),
         ("train", run / "store", run / "model", "--examples", 12_000, "--validate-every", 4_000),
+        ("model", "quantise", run / "model", run / "store"),
     ):
         subprocess.run([str(GIGASLIDE), *map(str, words)], check=True)
     return run / "model"
 
 
-def take_turns(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def take_turns(
+    ways: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Run the ways in turn; return the median seconds of each."""
     took: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, run in ways.items():
-            start = time.perf_counter()
+            start = clock()
             run()
-            took[way].append(time.perf_counter() - start)
+            took[way].append(clock() - start)
     return {way: statistics.median(found) for way, found in took.items()}
 
 

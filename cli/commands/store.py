@@ -31,8 +31,8 @@ def show_info(store: StoreLocation) -> int:
     scales = " and ".join(f"{mpp:g}" for mpp in settings.scales.values())
     copies = f", {settings.copies} augmented copies of each" if settings.copies else ""
     print_line(
-        f"{opened.path}: patches of {settings.patch_px} + 2 × {settings.margin_px} px at {scales} "
-        f"µm/px{copies}"
+        f"{opened.path}: patches of {settings.patch_px} px at {scales} µm/px, stored with a margin "
+        f"of {settings.margin_px} px for augmentation{copies}"
     )
     if table.empty:
         print_line("no slide is finished yet; gigaslide tile continues with those that were begun")

@@ -248,6 +248,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "batch_size",
             "runtime",
             "precision",
+            "first_pass_precision",
             "xla",
             "architecture",
         )

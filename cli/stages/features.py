@@ -12,7 +12,6 @@ from ..terminal.progress import (
     print_line,
     print_stage_line,
     progress_bar,
-    quiet_tensorflow,
     slide_bar,
 )
 from ..terminal.tables import print_summary, print_time
@@ -35,7 +34,7 @@ def features_stage(
     print_line(f"features: {describe_workers(batch)}")
     print_stage_line("", f"{card.name}, windows of {card.patch_px} px at {card.mpp:g} µm/px")
     slides = len(slides_to_encode(cohort, settings))
-    with quiet_tensorflow(), windows_bar("features", slides=slides) as bar:
+    with windows_bar("features", slides=slides) as bar:
         summary = extract_features(
             cohort,
             out,

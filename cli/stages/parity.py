@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ...batch import BatchSettings
 from ...cohort import Cohort
 from ...storage import SettingsError
+from ..terminal.comparison_table import print_agreement
 from ..terminal.progress import print_stage_line
-from ..terminal.tables import print_agreement
 from .pipeline import compare_stage, predict_stage
 
 if TYPE_CHECKING:

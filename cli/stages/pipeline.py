@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ...batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers, run_slides
 from ...cohort import Cohort
 from ...storage import Location, SettingsError, format_count, refuse_foreign_folder
+from ..terminal.comparison_table import print_comparison
 from ..terminal.progress import (
     hide_warnings,
     print_line,
@@ -20,7 +21,6 @@ from ..terminal.progress import (
     slide_bar,
 )
 from ..terminal.tables import (
-    print_comparison,
     print_exclusions,
     print_metrics,
     print_summary,
@@ -322,7 +322,7 @@ def export_stage(
 def _describe_prediction(settings: PredictSettings, batch: BatchSettings) -> str:
     """Describe the workers, and what runs the network if it is this process."""
     workers = describe_workers(batch)
-    with quiet_tensorflow():  # also in the workers, which inherit its variable
+    with quiet_tensorflow():
         if batch.workers != 0:
             threads = format_count(batch.threads_per_worker, "thread")
             return workers if batch.scheduler else f"{workers}, {threads} each"
@@ -376,7 +376,7 @@ def compare_stage(
             cohort, predictions, out, settings, on_slide=lambda _: progress.update()
         )
     for comparison in comparisons:
-        print_comparison(comparison.metrics, settings.confidence)
+        print_comparison(comparison.metrics, settings)
     print_stage_line("", f"open in a browser: {out / 'compare.html'}")
     return 2 if any(comparison.exclusions for comparison in comparisons) else 0
 

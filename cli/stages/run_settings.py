@@ -171,9 +171,9 @@ def check_cohort(cohort: Cohort, settings: RunSettings) -> None:
     evaluated = slides_to_evaluate(cohort, settings.evaluate)
     if not predicted & {slide.id for slide in evaluated if slide.label}:
         raise SettingsError(
-            "none of the slides to predict has a label and the split to evaluate, "
-            f"{settings.evaluate.split or 'any'}; fill in the columns label and split, or see "
-            "--predict.splits and --evaluate.split"
+            f"no slide that is predicted has a label and the split "
+            f"{settings.evaluate.split or '(any)'}, so there is nothing to evaluate; fill in the "
+            "columns label and split, or see --predict.splits and --evaluate.split"
         )
 
 

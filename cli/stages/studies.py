@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...batch import BatchSettings, describe_workers
 from ...cohort import Cohort
 from ...storage import format_count
-from ..terminal.progress import print_line, print_stage_line, quiet_tensorflow, slide_bar
+from ..terminal.progress import print_line, print_stage_line, slide_bar
 from ..terminal.tables import print_table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def study_stage(
         return 0
     batch = with_default_workers(batch)
     print_line(f"study: {describe_workers(batch, at_most=len(plan.cells))}")
-    with quiet_tensorflow(), slide_bar("study", len(plan.cells), noun="cells") as (end_cell, _):
+    with slide_bar("study", len(plan.cells), noun="cells") as (end_cell, _):
         report = run_study(plan, out, batch, on_outcome=end_cell)
     _print_report(report)
     return report.exit_status
@@ -48,7 +48,7 @@ def show_stage(out: Path) -> int:
 
 
 def _print_plan(plan: Plan, out: Path) -> None:
-    from ...study import estimate_seconds
+    from ...study import describe_point, estimate_seconds
 
     data, cells = plan.data, plan.cells
     tumor = int(data.is_tumor.sum())
@@ -65,13 +65,13 @@ def _print_plan(plan: Plan, out: Path) -> None:
         "are tested",
     )
     for point in plan.design.points:
-        words = ", ".join(str(v) if name == "learner" else f"{v} {name}" for name, v in point)
         seeds = format_count(plan.design.seeds[point], "seed")
-        print_stage_line("", f"{words}: {seeds}")
+        print_stage_line("", f"{describe_point(point)}: {seeds}")
     seconds, is_measured = estimate_seconds(plan, out)
     source = "from finished cells" if is_measured else "a guess until cells have run"
     hours = f"{seconds / 3600:.2g} hours in one process ({source})"
-    print_stage_line("", f"{format_count(len(cells), 'cell')}; {hours}")
+    count = format_count(len(cells), "cell")
+    print_stage_line("", f"{count}, each a training and its test; {hours}")
 
 
 def _print_report(report: StudyReport) -> None:

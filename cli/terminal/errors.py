@@ -5,7 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts import (
+    CycloptsError,
+    MissingArgumentError,
+    UnknownCommandError,
+    UnusedCliTokensError,
+)
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -59,6 +64,9 @@ def _describe_words(error: CycloptsError) -> str:
             return f"{name} needs a value"
         is_positional = error.argument.index is not None
         return f"{name.lstrip('-').upper() if is_positional else name} is missing"
+    if isinstance(error, UnknownCommandError):
+        words = str(error).partition(" Available commands:")[0]  # the help lists them all
+        return " ".join(words.split()).rstrip(".")
     return " ".join(str(error).split()).rstrip(".")
 
 

@@ -41,6 +41,7 @@ def print_stage_line(stage: str, line: str) -> None:
 
 def configure_logging(*, verbose: bool) -> None:
     """Log warnings of every library to standard error, and with verbose what gigaslide does."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's C++, also in the workers
     logging.basicConfig(
         stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING, force=True
     )
@@ -157,7 +158,6 @@ def slide_bar(
 @contextmanager
 def quiet_tensorflow() -> Iterator[None]:
     """Hide what TensorFlow writes to standard error past Python's logging; show it on an error."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as hidden:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "print_agreement",
     "print_check",
-    "print_comparison",
     "print_exclusions",
     "print_facts",
     "print_metrics",
@@ -40,14 +38,7 @@ def print_table(table: pd.DataFrame) -> None:
     """Print a pandas table with all rows and columns; missing values are empty."""
     numbers = [name for name in table if table[name].dtype.kind in "iuf"]
     rows = ([_cell(value) for value in row] for row in table.itertuples(index=False))
-    _print(list(map(str, table.columns)), rows, right=list(map(str, numbers)))
-
-
-def print_rows(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
-) -> None:
-    """Print a table of texts; columns named in right stand to the right."""
-    _print(header, rows, right=right)
+    print_rows(list(map(str, table.columns)), rows, right=list(map(str, numbers)))
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
@@ -71,7 +62,7 @@ def print_check(check: ModelCheck) -> None:
         ]
         for row in check.rows
     ]
-    _print(header, rows, right=header[1:5])
+    print_rows(header, rows, right=header[1:5])
     print_line(f"called: windows with a tumour probability of {check.threshold:g} or more")
     for warning in check.warnings:
         print_line(f"warning: {warning}")
@@ -83,9 +74,14 @@ def _cell(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _print(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str], indent: int = 0
+def print_rows(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    indent: int = 0,
 ) -> None:
+    """Print a table of texts; columns named in right stand to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     texts = [[*row] for row in rows]
     longest = max((len(row[0]) for row in texts if row), default=0)
@@ -151,20 +147,25 @@ def _advise_on_pixels(*, read: float = 0.0, decode: float = 0.0) -> str:
 
 
 def print_summary(stage: str, summary: BatchSummary) -> None:
-    """Print the counts of a stage, a line for each slide that failed or is partial, and a line that
-    names the others that gave nothing."""
+    """Print the counts of a stage, a line for each reason of slides that failed or are partial,
+    and a line that names the others that gave nothing."""
     print_stage_line(stage, summary.headline())
-    for outcome in summary.outcomes:
-        if outcome.status in ("failed", "partial"):
-            print_stage_line("", f"{outcome.status}: {outcome.slide}: {outcome.reason}")
+    for problem in summary.problems():
+        count, names = len(problem.slides), _name_some(problem.slides)
+        slides = names if count == 1 else f"{count} slides ({names})"
+        print_stage_line("", f"{problem.status}: {slides}: {problem.reason}")
     empty = [
         outcome.slide
         for outcome in (*summary.of_status("done"), *summary.of_status("skipped"))
         if "no tissue" in outcome.reason and not any(outcome.counts.values())
     ]
     if empty:
-        names = ", ".join(empty[:MOST_NAMED]) + (", …" if len(empty) > MOST_NAMED else "")
-        print_stage_line("", f"{format_count(len(empty), 'slide')} without tissue: {names}")
+        named = _name_some(empty)
+        print_stage_line("", f"{format_count(len(empty), 'slide')} without tissue: {named}")
+
+
+def _name_some(slides: Sequence[str]) -> str:
+    return ", ".join(slides[:MOST_NAMED]) + (", …" if len(slides) > MOST_NAMED else "")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
@@ -187,7 +188,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         figures[f"{name} FROC score"] = program["score"]
     interval = f"{metrics['settings']['confidence']:.0%} interval"
     rows = [[name, *_figure(figure)] for name, figure in figures.items()]
-    _print(["figure", "value", interval], rows, right=["value"], indent=STAGE_WIDTH + 1)
+    print_rows(["figure", "value", interval], rows, right=["value"], indent=STAGE_WIDTH + 1)
     for note in official["notes"]:
         print_stage_line("", note)
     print_stage_line("", _describe_calls(metrics["operating_point"]))
@@ -236,67 +237,3 @@ def print_exclusions(metrics: dict[str, Any]) -> None:
 def _excluded(figures: str, noun: str, first: str, some: Sequence[dict[str, Any]]) -> str:
     count = format_count(len(some), noun)
     return f"not in {figures}: {count}; the first: {first}: {some[0]['reason']}"
-
-
-def print_comparison(metrics: dict[str, Any], confidence: float) -> None:
-    """Print both models and their difference, figure by figure."""
-    first, second = metrics["names"]
-    excluded = dict.fromkeys(one["slide"] for one in metrics["exclusions"])
-    reason = metrics["exclusions"][0]["reason"] if excluded else ""
-    rest = f"; not compared: {', '.join(excluded)}; the first: {reason}" if excluded else ""
-    slides = format_count(len(metrics["slides"]), "slide")
-    print_stage_line("compare", f"{first} minus {second}, {slides}{rest}")
-    rows = [
-        [name, *_difference(one)]
-        for name, one in metrics["differences"].items()
-        if one["difference"]["value"] is not None
-    ]
-    numbers = [first, second, "difference", "p"]
-    header = ["figure", first, second, "difference", f"{confidence:.0%} interval", "p"]
-    _print(header, rows, right=numbers, indent=STAGE_WIDTH + 1)
-    print_agreement(metrics)
-
-
-def print_agreement(metrics: dict[str, Any]) -> None:
-    """Print how far the heatmaps of two models agree, and the time that each took."""
-    for line in _agreement(metrics):
-        print_stage_line("", line)
-
-
-def _agreement(metrics: dict[str, Any]) -> Iterator[str]:
-    """Lines on the heatmaps and the seconds of two models."""
-    found, seconds = metrics["heatmaps"], metrics["seconds"]
-    if found and not found["cells"]:
-        yield "heatmaps: not compared, because their cells differ (stride or slide size)"
-    elif found:
-        correlation = found["correlation"]
-        shown = "not defined" if correlation is None else f"{correlation:.4f}"
-        x, y = found["largest_at"]
-        yield (
-            f"heatmaps: correlation {shown} over {found['cells']} cells; differences: mean "
-            f"{found['mean_difference']:.3g}, largest {found['largest_difference']:.3g}, on "
-            f"{found['largest_on']} at x {x}, y {y} (level-0 px)"
-        )
-    if seconds and seconds["ratio"]:
-        first, second = metrics["names"]
-        slides = format_count(seconds["slides"], "slide")
-        yield (
-            f"time: {seconds['first']:.3g} s and {seconds['second']:.3g} s for {slides}: {first} "
-            f"took {seconds['ratio']:.3g} times as long as {second}"
-        )
-
-
-def _difference(one: dict[str, Any]) -> list[str]:
-    found = one["difference"]
-    interval = (
-        found["note"] or ""
-        if found["low"] is None
-        else f"{found['low']:+.3f} to {found['high']:+.3f}"
-    )
-    return [
-        f"{one['first']['value']:.3f}",
-        f"{one['second']['value']:.3f}",
-        f"{found['value']:+.3f}",
-        interval,
-        "" if one["p_value"] is None else f"{one['p_value']:.3f}",
-    ]

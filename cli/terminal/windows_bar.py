@@ -31,6 +31,8 @@ class WindowsToPredict:
 
     def __str__(self) -> str:
         is_known = self.planned + self.without_windows >= self.slides
+        if not self.planned and not is_known:
+            return f"{self.ended} of {self.slides} slides, finding tissue"
         return f"{self.ended} of {self.slides} slides" + ("" if is_known else ", total estimated")
 
     def end(self, outcome: SlideOutcome) -> None:
@@ -65,5 +67,7 @@ class WindowsBar:
 @contextmanager
 def windows_bar(stage: str, *, slides: int) -> Iterator[WindowsBar]:
     """Show a bar of the windows of this many slides."""
-    with progress_bar(stage, 0, " windows") as progress:
-        yield WindowsBar(progress, WindowsToPredict(slides=slides))
+    with progress_bar(stage, None, " windows") as progress:
+        bar = WindowsBar(progress, WindowsToPredict(slides=slides))
+        set_note(progress, str(bar.windows))
+        yield bar

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...cohort import CohortSlide
+from ..scoring.exclusions import Exclusion
 from ..scoring.matching import PooledMatches, SlideMatches
-from ..scoring.slide_result import Exclusion, SlideResult, SlideStatus
+from ..scoring.slide_result import SlideResult, SlideStatus
 from ..settings import EvaluateSettings
 from ..statistics.bootstrap import Estimate
 from ..statistics.figures import FrocFigures

@@ -12,14 +12,8 @@ from ...storage import format_count
 from .. import pn_stage
 from ..camelyon16 import OfficialResult, evaluate_official
 from ..pn_stage import PatientStages
-from ..scoring.slide_result import (
-    Exclusion,
-    SlideResult,
-    SlideStatus,
-    list_exclusions,
-    list_models,
-    refuse_misplaced,
-)
+from ..scoring.exclusions import Exclusion, list_exclusions
+from ..scoring.slide_result import SlideResult, SlideStatus, list_models, refuse_misplaced
 from ..settings import EvaluateSettings
 from ..statistics.bootstrap import Estimate
 from ..statistics.figures import (

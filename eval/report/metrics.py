@@ -9,7 +9,7 @@ import numpy as np
 
 from ...wsi import CellStatus
 from ..camelyon16 import OfficialResult
-from ..predictions.prediction import NO_ROW
+from ..predictions.given_detections import NO_ROW
 from ..scoring.matching import Match, reaches
 from ..scoring.slide_result import SlideResult
 from ..statistics.bootstrap import Estimate

@@ -14,7 +14,13 @@ from .evaluation import Evaluation
 from .plots import draw_calibration, draw_froc, draw_frocs, draw_precision_recall, draw_rocs
 from .rendering import format_result, render_page
 
-__all__ = ["ModelCurves", "comparison_html", "evaluation_html"]
+__all__ = [
+    "ModelCurves",
+    "comparison_html",
+    "describe_figure",
+    "evaluation_html",
+    "list_main_figures",
+]
 
 FIGURES = {
     "slide_auc": "Slide AUC",
@@ -75,12 +81,12 @@ def comparison_html(
     more = 0.2 * len(curves)  # for the legend
     return render_page(
         "compare.html.j2",
-        filters={"figure": _describe_figure},
+        filters={"figure": describe_figure},
         m=metrics,
         pairs=pairs,
         cautions=_group_cautions(pairs),
         models=list(curves),
-        first_figures=[*FIRST, *(f"froc_gigaslide_at_{rate:g}" for rate in rates)],
+        first_figures=list_main_figures(rates),
         pictures={slide: views for slide, views in pictures.items() if views},
         pictured=len(pictures),
         heated={name for name, one in curves.items() if one.has_heatmaps},
@@ -124,7 +130,7 @@ def evaluation_html(evaluation: Evaluation, *, made_with: dict[str, str], comman
     ]
     return render_page(
         "report.html.j2",
-        filters={"figure": _describe_figure},
+        filters={"figure": describe_figure},
         m=metrics,
         slides=slides,
         used_splits=any(result.slide.split for result in results),
@@ -151,7 +157,13 @@ def evaluation_html(evaluation: Evaluation, *, made_with: dict[str, str], comman
     )
 
 
-def _describe_figure(name: str) -> str:
+def list_main_figures(rates: Sequence[float]) -> list[str]:
+    """List the figures of a comparison that are shown first, by their names in comparison.json;
+    rates are the false positives per slide of the FROC score."""
+    return [*FIRST, *(f"froc_gigaslide_at_{rate:g}" for rate in rates)]
+
+
+def describe_figure(name: str) -> str:
     """Return a figure's name in words."""
     if name in FIGURES:
         return FIGURES[name]

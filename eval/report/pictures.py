@@ -19,7 +19,8 @@ import shapely
 
 from ...storage import GigaslideError
 from ...wsi import Heatmap, Overview, Region, Slide, overlay_heatmap, shrink
-from ..predictions.prediction import Prediction, SlideFile
+from ..predictions.prediction import Prediction
+from ..predictions.slide_file import SlideFile
 from ..scoring.matching import reaches
 from ..scoring.slide_result import SlideResult
 from ..settings import EvaluateSettings

@@ -1,12 +1,10 @@
-"""Result of one slide: its score, its detections and patches compared with the truth, and what the
-figures exclude of it, with the reason."""
+"""Result of one slide: its score, its detections and patches compared with the truth."""
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 import numpy as np
 from shapely.geometry import MultiPolygon
@@ -22,11 +20,9 @@ from ..truth.truth import Truth
 from .matching import SlideMatches, match_detections
 
 __all__ = [
-    "Exclusion",
     "Patches",
     "SlideResult",
     "SlideStatus",
-    "list_exclusions",
     "list_models",
     "refuse_misplaced",
     "score_slide",
@@ -35,9 +31,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 CELLS_AT_ONCE = 50_000  # squares compared with the polygons in one call
-MOST_LISTED = 50  # detections outside one slide; the others are counted
-Kind = Literal["slide", "patient", "outline", "lesion", "detection"]
-OUTSIDE = "lies outside the slide: a false positive"
 
 
 class SlideStatus(StrEnum):
@@ -258,46 +251,3 @@ def _patches(heatmap: Heatmap, tumor: MultiPolygon) -> Patches:
         is_tumor=truth[heatmap.scored],
         tumor_not_scored=int((truth & ~heatmap.scored).sum()),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exclusion:
-    """One thing, the figures that exclude it, and the reason."""
-
-    slide: str
-    kind: Kind
-    name: str = ""
-    """Name of a patient or an outline, number of a lesion, place of a detection."""
-    excluded_from: str
-    reason: str
-
-
-def list_exclusions(results: Sequence[SlideResult]) -> list[Exclusion]:
-    """List what is excluded, slide by slide, in the order of the slides."""
-    return [
-        Exclusion(slide=result.slide.id, kind=kind, name=name, excluded_from=figures, reason=reason)
-        for result in results
-        for kind, name, figures, reason in _list_parts(result)
-    ]
-
-
-def _list_parts(result: SlideResult) -> Iterator[tuple[Kind, str, str, str]]:
-    """Kind, name, figures and reason of each part that is excluded."""
-    truth, status = result.truth, f"{result.status}: {result.reason}"
-    if not result.in_figures:
-        yield "slide", "", "every figure", status
-    if not result.is_predicted:
-        yield "slide", "", "all but FROC, where its lesions are missed", status
-    if truth is None:
-        return
-    if truth.unjudged:
-        sizes = ", lesions and patches" if result.true_class else ", lesions, patches and sizes"
-        yield "slide", "", f"FROC{sizes}", truth.unjudged
-    for outline in truth.excluded:
-        yield "outline", outline.name, "lesions", outline.reason
-    if result.matches is not None and result.lesions is not None:
-        for label in result.lesions.is_itc.nonzero()[0] + 1:
-            yield "lesion", str(label), "hits and misses", result.lesions.itc_reason
-    more = len(result.outside) - MOST_LISTED
-    for name in (*result.outside[:MOST_LISTED], *([f"{more} more"] if more > 0 else [])):
-        yield "detection", name, "the slide's score", OUTSIDE

@@ -200,7 +200,7 @@ class Resampling:
         dropped = len(resampled) - len(kept)
         counts = {"value": float(value), "resamples": len(kept), "dropped": dropped}
         if len(kept) and max(self.tumor_units, self.normal_units) < 2:
-            note = f"no interval: only one of the {self.unit} of each kind"
+            note = f"no interval: too few {self.unit} (at most one with tumour, one without)"
             return Estimate(**counts, note=note)
         if not len(kept) or dropped > MOST_UNDEFINED * len(resampled):
             note = f"no interval: not defined in {dropped} of {len(resampled)} resamples"

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ...storage import ScoreError
+from ..scoring.exclusions import Exclusion, list_exclusions
 from ..scoring.matching import reaches
-from ..scoring.slide_result import Exclusion, SlideResult, list_exclusions
+from ..scoring.slide_result import SlideResult
 from ..settings import EvaluateSettings
 from .agreement import HeatmapAgreement
 from .bootstrap import SLACK, Estimate, Resampling, Statistic

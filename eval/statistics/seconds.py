@@ -1,4 +1,5 @@
-"""Time that `gigaslide predict` took for each slide, over all runs that a heatmap needed."""
+"""Time that `gigaslide predict` took for each slide, over all runs that a heatmap needed, without
+loading the network, which a process does once for all slides."""
 
 import csv
 import json
@@ -59,24 +60,26 @@ def _add_up(lines: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     finished, if a later run continued it."""
     earlier: dict[str, float] = {}
     current: dict[str, float] = {}
+    loaded: dict[str, float] = {}  # loading the network, in the current run
     begun_by: dict[str, Any] = {}
     made: dict[str, float] = {}
     for line in lines:
         slide, run, event = line.get("slide"), line.get("run"), line.get("event")
         if not isinstance(slide, str) or line.get("stage"):
             continue
-        seconds = _number(line.get("seconds"))
+        seconds, loading = _number(line.get("seconds")), _number(line.get("loading"))
         if event == "plan" and begun_by.get(slide) != run:
             is_new = line.get("pending") == line.get("blocks")
             before = earlier.get(slide, 0.0) + current.get(slide, 0.0)
             earlier[slide] = 0.0 if is_new else before
-            begun_by[slide], current[slide] = run, seconds
+            begun_by[slide], current[slide], loaded[slide] = run, seconds, 0.0
         elif begun_by.get(slide) != run:
             continue  # a run that found the slide unchanged
         elif event in ("plan", "block"):
-            current[slide] += seconds
+            current[slide] += seconds - loading
+            loaded[slide] += loading
         elif event == "slide" and line.get("status") in MADE:
-            made[slide] = earlier[slide] + seconds
+            made[slide] = earlier[slide] + seconds - loaded[slide]
     return made
 
 

@@ -29,8 +29,9 @@ def refuse_encoder_patients(
     found = [one for one in tested if one.id in slides or fold_name(one.patient) in patients]
     if found:
         seen = sorted({one.patient or one.id for one in found})
+        name = encoder_card.get("name", "")
         raise SettingsError(
-            f"the {kind} {encoder_card.get('name', '')} learnt from {len(seen)} of the test "
-            f"patients, such as {seen[0]}: figures on them would say nothing about new patients; "
-            f"use another {kind}, or give these patients another split"
+            f"the {kind}{f' {name}' if name else ''} learnt from {len(seen)} of the test patients, "
+            f"such as {seen[0]}: figures on them would say nothing about new patients; use another "
+            f"{kind}, or do not test these patients"
         )

@@ -74,7 +74,8 @@ class FeatureBlocks:
     def output(self, slide: CohortSlide) -> Output:
         if not location_exists(slide.path):
             raise SlideError(
-                f"{format_location(slide.path)}: no such slide; its features are left as they are"
+                f"{format_location(slide.path)}: no such slide; check the path (earlier features "
+                "of it stay)"
             )
         settings = self.settings.model_dump(mode="json", exclude=set(NOT_IN_RECIPES))
         encoder = {"hash": self.encoder.hash, **self.encoder.card.identity}

@@ -9,7 +9,6 @@ import numpy as np
 
 from ...batch import LostBlocksError, SlideContext
 from ...cohort import CohortSlide
-from ...models import RegionPredictor, load_region_predictor
 from ...storage import BlockRecord, read_file, write_file
 from ...wsi import CellGrid
 from ..blocks import PredictBlocks
@@ -68,7 +67,7 @@ class RegionBlocks(PredictBlocks):
         scorer = RegionScorer(
             slide=context.opened,
             grid=grid,
-            predictor=clock.watch_regions(predictor),
+            predictor=clock.watch_tiles(predictor),
             settings=self.settings,
             stain=self._stain_fit(context),
             threads=self._reading_threads,
@@ -109,19 +108,3 @@ class RegionBlocks(PredictBlocks):
         found = hashlib.sha256(content).hexdigest()
         # Records of runs that began before had no checksum.
         return len(content) == size and found == record.notes.get("sha256", found)
-
-    def load_region_predictor(self) -> RegionPredictor:
-        """Load the network; a process keeps it from block to block.
-
-        Raises:
-            ModelError: it cannot be loaded, or the model folder changed.
-        """
-        predictor = load_region_predictor(
-            self.models.folders,
-            runtime=self.settings.runtime,
-            threads=self.threads,
-            precision=self.settings.precision,
-            xla=self.settings.xla,
-        )
-        self._refuse_other_model(predictor.hash)
-        return predictor

@@ -5,17 +5,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import cv2
+import numpy as np
+
 from ...storage import ModelError
 from ...wsi import InputSpec, ceil_div, floor_div
+from ..runtimes.probes import draw_tile
 
 if TYPE_CHECKING:
     import keras
 
     from ..networks.geometry import FeatureGeometry
 
-__all__ = ["DenseLayout", "cell_steps", "derive_layout", "least_stride_px"]
+__all__ = [
+    "DenseLayout",
+    "cell_steps",
+    "derive_layout",
+    "draw_probes",
+    "least_stride_px",
+    "pool_cells",
+    "shrink_pixels",
+]
 
 MOST_FEATURES = 64
+COMPARED = 2  # cells along the side of the tile on which runtimes are compared
 WHOLE = 1e-6  # of a step; steps nearer to a whole number of features are whole
 
 
@@ -30,7 +43,8 @@ class DenseLayout:
 
     patch_px: int
     shrink: int
-    """Factor by which the network first shrinks its pixels."""
+    """Factor by which pixels are shrunk first: those of a tile before the network, see
+    `shrink_pixels`."""
     features: int
     """Features p along the side of a patch, whose mean is a cell's."""
     stride_px: int
@@ -50,6 +64,10 @@ class DenseLayout:
         """Side of a tile of cells × cells cells that lie step_px apart."""
         halo_px = self.halo_features * self.stride_px
         return self.patch_px + step_px * (cells - 1) + 2 * halo_px
+
+    def shrunk_px(self, px: int) -> int:
+        """Side of a tile after shrinking."""
+        return px // self.shrink
 
     def of_one_feature(self) -> "DenseLayout":
         """Return the layout of cells of a single feature each, in the middle of a patch: those of a
@@ -134,3 +152,29 @@ def least_stride_px(spec: InputSpec, feature_strides_px: Sequence[int]) -> int:
         f"the scales {', '.join(f'{mpp:g}' for mpp in spec.mpps)} µm/px have no common distance of "
         "features; a class activation map needs one"
     )
+
+
+def shrink_pixels(pixels: np.ndarray, factor: int) -> np.ndarray:
+    """Return the mean of each square of factor × factor px, rounded; the last px that fill no
+    square are left out. (rows, columns, 3) uint8."""
+    if factor == 1:
+        return np.ascontiguousarray(pixels)
+    rows, columns = (side // factor for side in pixels.shape[:2])
+    whole = pixels[: rows * factor, : columns * factor]
+    return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+
+
+def pool_cells(odds: np.ndarray, layout: DenseLayout, step_px: int) -> np.ndarray:
+    """Return the probabilities of the cells of a tile, (1, rows, columns, classes) float32, from
+    the log-odds of its features, (1, rows, columns, classes), halo included."""
+    halo, side, step = layout.halo_features, layout.features, step_px // layout.stride_px
+    inside = odds[0, halo : odds.shape[1] - halo, halo : odds.shape[2] - halo].astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(inside, (side, side), axis=(0, 1))
+    mean = windows[::step, ::step].mean(axis=(-2, -1))
+    powers = np.exp(mean - mean.max(axis=-1, keepdims=True))
+    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)[None]
+
+
+def draw_probes(layout: DenseLayout, steps: Sequence[int]) -> list[np.ndarray]:
+    """Draw shrunk tiles of 2 × 2 cells, one a scale, see `draw_tile`."""
+    return [draw_tile(layout.shrunk_px(layout.tile_px(COMPARED, step_px))) for step_px in steps]

@@ -11,7 +11,7 @@ from ..networks.architectures import NetworkOptions, find_architecture
 from ..networks.own_network import is_own_network
 from .layout import DenseLayout, derive_layout
 
-__all__ = ["build_dense_network", "find_layout"]
+__all__ = ["build_dense_network", "build_odds_network", "find_layout"]
 
 
 def find_layout(card: ModelCard) -> DenseLayout:
@@ -24,7 +24,8 @@ def find_layout(card: ModelCard) -> DenseLayout:
         raise ModelError("it is a network of your own, whose layers may need whole patches")
     patch_px, shrink = card.input_spec.patch_px, _options(card).shrink
     image: Any = keras.Input((patch_px, patch_px, 3))
-    return derive_layout(_features(card, image, ""), image, patch_px=patch_px, shrink=shrink)
+    pixels = keras.layers.AveragePooling2D(shrink)(image) if shrink > 1 else image
+    return derive_layout(_features(card, pixels, ""), image, patch_px=patch_px, shrink=shrink)
 
 
 def build_dense_network(
@@ -33,7 +34,7 @@ def build_dense_network(
     """Build the dense form of a network, with its weights.
 
     It maps tiles (1, T, T, 3) RGB in [0, 255], one for each scale, of which T is
-    `DenseLayout.tile_px` of n cells, to probabilities (1, n, n, classes).
+    `DenseLayout.shrunk_px` of `tile_px` of n cells, to probabilities (1, n, n, classes).
     steps_px: distance of neighbouring cells at each scale, window px.
     """
     spec = card.input_spec
@@ -58,12 +59,23 @@ def build_dense_network(
     return dense
 
 
-def _features(card: ModelCard, image: Any, suffix: str) -> Any:
-    """Feature map of one scale, as `build_network` makes it."""
-    options = _options(card)
-    if options.shrink > 1:
-        image = keras.layers.AveragePooling2D(options.shrink, name=f"shrunk{suffix}")(image)
-    return find_architecture(card.architecture).tower(image, options, suffix)
+def build_odds_network(card: ModelCard, network: keras.Model) -> keras.Model:
+    """Build the network of one scale that maps shrunk tiles (1, H, W, 3) to the log-odds of every
+    feature, (1, h, w, classes), with the weights of a network of patches.
+
+    The mean of the log-odds over the features of a cell are those of the cell, see `pool_cells`.
+    """
+    tile: Any = keras.Input((None, None, 3), name="tile")
+    odds = keras.layers.Dense(len(card.input_spec.classes), name="classifier", dtype="float32")
+    found = keras.Model(tile, odds(_features(card, tile, "")))
+    found.set_weights(network.get_weights())
+    found.compile()
+    return found
+
+
+def _features(card: ModelCard, pixels: Any, suffix: str) -> Any:
+    """Feature map of one scale, as `build_network` makes it of pixels that are shrunk already."""
+    return find_architecture(card.architecture).tower(pixels, _options(card), suffix)
 
 
 def _options(card: ModelCard) -> NetworkOptions:

@@ -1,26 +1,27 @@
 """A trained network, or several, on tiles: pixels around many cells in, a probability a cell
 out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...storage import ModelError
-from ...wsi import InputSpec
 from ..card import ModelCard
 from ..ensemble import Ensemble
-from ..predictor import load_converted, load_network
+from ..predictor import load_network
+from ..quantise import find_quantised_layout, hash_quantised_tiles, load_quantised_tiles
 from ..runtimes.allocator import keep_large_buffers
 from ..runtimes.apart import convert_apart
 from ..runtimes.backend import prepare_keras
-from ..runtimes.converted import find_converted, keep_converted, read_facts
+from ..runtimes.converted import find_converted, keep_started, load_converted, read_facts
 from ..runtimes.loading import LOADING
-from ..runtimes.probes import draw_tile
 from ..runtimes.registry import (
+    AUTO,
+    Forward,
     Precision,
     RuntimeChoice,
     RuntimeName,
@@ -28,50 +29,35 @@ from ..runtimes.registry import (
     start_runtime,
 )
 from ..temperature import with_temperature
-from .layout import DenseLayout, cell_steps, least_stride_px
+from ..tile_predictor import TileMember, TilePredictor
+from .layout import DenseLayout, cell_steps, draw_probes, least_stride_px, pool_cells, shrink_pixels
 
 __all__ = [
     "DenseMember",
     "DensePredictor",
     "check_dense",
     "find_cam_stride",
+    "hash_int8",
     "load_dense_predictor",
 ]
 
 PREDICTORS_KEPT = 2  # in memory of one process
 TILES_AT_ONCE = 2
-COMPARED = 2  # cells along the side of the tile that is compared with Keras
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseMember:
+class DenseMember(TileMember):
     """Dense form of one network."""
 
     layout: DenseLayout
-    started: StartedRuntime
 
 
 @dataclass(frozen=True, kw_only=True)
-class DensePredictor:
+class DensePredictor(TilePredictor[DenseMember]):
     """Probabilities of rectangles of cells, each computed once over a tile around it."""
 
-    spec: InputSpec
     steps_px: tuple[int, ...]
     """Distance of neighbouring cells at each scale, window px."""
-    members: tuple[DenseMember, ...]
-    """One, or the members of an ensemble in the order of `Predictor.members`."""
-    hash: str
-    """`Predictor.hash` of the same models."""
-
-    @property
-    def runtime(self) -> str:
-        """Names of what computes it."""
-        return "+".join(sorted({member.started.name for member in self.members}))
-
-    @property
-    def difference(self) -> float:
-        """See `Predictor.difference`."""
-        return max(member.started.difference for member in self.members)
 
     @property
     def tiles_at_once(self) -> int:
@@ -102,11 +88,18 @@ class DensePredictor:
         return patches_px + 2 * self.margin_px
 
     def score_members(
-        self, tiles: Sequence[np.ndarray], cells: int | tuple[int, int]
+        self,
+        tiles: Sequence[np.ndarray],
+        cells: int | tuple[int, int],
+        *,
+        normalise: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> np.ndarray:
         """Score a square of cells × cells cells, or a rectangle of (rows, columns): tiles
         (height, width, 3) uint8 RGB, one a scale, with sides from `tile_px` → (members, rows,
         columns, classes) float32 in [0, 1].
+
+        normalise changes the colours of pixels after they are shrunk, which is shrink² times faster
+        than before.
 
         Raises:
             ModelError: tiles of other shapes.
@@ -121,17 +114,24 @@ class DensePredictor:
                 f"{shape[0]} × {shape[1]} cells need tiles of shape {wanted} (rows, columns, RGB), "
                 f"these have {[tile.shape for tile in tiles]}"
             )
-        return np.stack([self._score(member, tiles, shape) for member in self.members])
+        same = normalise or (lambda pixels: pixels)
+        return np.stack([self._score(member, tiles, shape, same) for member in self.members])
 
     def _score(
-        self, member: DenseMember, tiles: Sequence[np.ndarray], shape: tuple[int, int]
+        self,
+        member: DenseMember,
+        tiles: Sequence[np.ndarray],
+        shape: tuple[int, int],
+        normalise: Callable[[np.ndarray], np.ndarray],
     ) -> np.ndarray:
         layout = member.layout
         first = self.margin_px + layout.shift_px - layout.halo_features * layout.stride_px
         parts = []
         for tile, step_px in zip(tiles, self.steps_px, strict=True):
             down, right = (first + layout.tile_px(side, step_px) for side in shape)
-            parts.append(np.ascontiguousarray(tile[None, first:down, first:right]))
+            parts.append(
+                normalise(shrink_pixels(tile[first:down, first:right], layout.shrink))[None]
+            )
         return np.asarray(member.started.forward(parts), np.float32)[0]
 
 
@@ -159,7 +159,7 @@ def load_dense_predictor(
     choice = RuntimeChoice(runtime=runtime, threads=threads, precision=precision, xla=xla)
     ensemble = Ensemble.load(folders)
     ensemble.check_weights()
-    _refuse_int8(ensemble, precision)
+    _refuse_other_runtime(ensemble, choice)
     with LOADING:
         return _load(ensemble, ensemble.hash, stride_px, choice, is_cam)
 
@@ -173,7 +173,7 @@ def check_dense(
     Raises:
         ModelError: see `load_dense_predictor`.
     """
-    _refuse_int8(ensemble, choice.precision)
+    _refuse_other_runtime(ensemble, choice)
     layouts = [
         _find_layout(folder, card, stride_px, choice, is_cam)
         for folder, card in zip(ensemble.folders, ensemble.cards, strict=True)
@@ -192,12 +192,18 @@ def find_cam_stride(ensemble: Ensemble) -> int:
     return least_stride_px(ensemble.input_spec, strides)
 
 
-def _refuse_int8(ensemble: Ensemble, precision: Precision) -> None:
-    if precision == "int8":
+def hash_int8(ensemble: Ensemble) -> str:
+    """Return the hash of the int8 networks for tiles of models; "" unless all have one."""
+    pairs = zip(ensemble.folders, ensemble.cards, strict=True)
+    found = sorted(hash_quantised_tiles(folder, card) for folder, card in pairs)
+    return "+".join(found) if all(found) else ""
+
+
+def _refuse_other_runtime(ensemble: Ensemble, choice: RuntimeChoice) -> None:
+    if choice.precision == "int8" and choice.runtime not in (AUTO, "openvino"):
         raise ModelError(
-            f"{', '.join(map(str, ensemble.folders))}: int8 is for whole patches, and a dense "
-            "first pass takes tiles; use --first-pass one-orientation or --mode exact, or another "
-            "--precision"
+            f"{', '.join(map(str, ensemble.folders))}: int8 is computed by OpenVINO on a CPU, not "
+            f"with --runtime {choice.runtime}; leave one of them out"
         )
 
 
@@ -232,6 +238,9 @@ def _load(
 def _find_layout(
     folder: Path, card: ModelCard, stride_px: int, choice: RuntimeChoice, is_cam: bool
 ) -> DenseLayout:
+    if choice.precision == "int8":
+        layout = find_quantised_layout(folder, card)
+        return layout.of_one_feature() if is_cam else layout
     variant = _variant(stride_px, choice.precision, is_cam)
     kept = _kept_layout(card, variant)
     if kept is None and choice.name == "openvino":
@@ -279,8 +288,12 @@ def _start(
     is_cam: bool,
 ) -> StartedRuntime:
     threads, precision = choice.threads, choice.precision
+    if precision == "int8":
+        name, odds, difference = load_quantised_tiles(folder, card, threads)
+        forward = partial(_score_quantised, odds, layout, steps[0])
+        return StartedRuntime(name, forward, difference)
     variant = _variant(steps[0], precision, is_cam)
-    probes = _draw_probes(layout, steps)
+    probes = draw_probes(layout, steps)
     if choice.name == "openvino":
         converted = load_converted(card, threads, variant, precision, probes=probes)
         if converted is not None:
@@ -292,17 +305,15 @@ def _start(
     limit_threads(threads)
     dense = build_dense_network(card, load_network(folder, card), layout, steps)
     started = start_runtime(dense, choice, probes=probes)
-    save = getattr(started.forward, "save", None)
-    if save is not None:
-        expected = dense.predict_on_batch(probes)
-        facts: dict[str, Any] = {"expected": expected.tolist(), "layout": layout.to_json()}
-        keep_converted(card, save, variant, facts=facts)
+    facts = {"layout": layout.to_json()}
+    keep_started(card, dense, started, variant, probes=probes, facts=facts)
     return started
 
 
-def _draw_probes(layout: DenseLayout, steps: Sequence[int]) -> list[np.ndarray]:
-    """Tiles, one a scale, see `draw_tile`."""
-    return [draw_tile(layout.tile_px(COMPARED, step_px)) for step_px in steps]
+def _score_quantised(
+    odds: Forward, layout: DenseLayout, step_px: int, tiles: Sequence[np.ndarray]
+) -> np.ndarray:
+    return pool_cells(odds(tiles), layout, step_px)
 
 
 def _variant(stride_px: int, precision: Precision = "float32", is_cam: bool = False) -> str:

@@ -150,7 +150,11 @@ class _Encoder:
 
 
 def _build_base(image: Any, options: RegionOptions) -> tuple[keras.Model, keras.Model, Any]:
-    """Build an encoder: the whole of it, the network within, and what that is given."""
+    """Build an encoder: the whole of it, the network within, and what that is given.
+
+    Layers that let a map shrink at its edges, as those of InceptionV3, are padded, so that every
+    map has half of the side of the one before. Their weights are the same.
+    """
     chosen = NetworkOptions.model_validate(options.encoder_options)
     pixels = image
     if chosen.shrink > 1:
@@ -159,9 +163,32 @@ def _build_base(image: Any, options: RegionOptions) -> tuple[keras.Model, keras.
     whole = keras.Model(image, features, name="encoder")
     history = features._keras_history
     if not isinstance(history.operation, keras.Model):
-        return whole, whole, image
-    node = history.operation._inbound_nodes[history.node_index]
-    return whole, history.operation, node.input_tensors[0]
+        if not _shrinks_at_edges(whole):
+            return whole, whole, image
+        padded = keras.models.clone_model(whole, image, clone_function=_with_padding)
+        return padded, padded, image
+    base = history.operation
+    given = base._inbound_nodes[history.node_index].input_tensors[0]
+    if _shrinks_at_edges(base):
+        base = keras.models.clone_model(base, clone_function=_with_padding)
+        whole = keras.Model(image, base(given), name="encoder")
+    return whole, base, given
+
+
+def _shrinks_at_edges(network: keras.Model) -> bool:
+    """Tell whether a network halves maps without padding. Padding may also be a layer's own work,
+    as in ResNet50V2."""
+    names = {type(layer).__name__ for layer in network.layers}
+    strided = [one for one in network.layers if max(getattr(one, "strides", (1, 1))) > 1]
+    return "ZeroPadding2D" not in names and any(one.padding == "valid" for one in strided)
+
+
+def _with_padding(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Return a copy of a layer, padded."""
+    config = layer.get_config()
+    if "padding" in config and not isinstance(layer, keras.layers.ZeroPadding2D):
+        config["padding"] = "same"
+    return layer.__class__.from_config(config)
 
 
 def _choose_maps(base: keras.Model, shrink: int, name: str) -> list[tuple[FeatureGeometry, int]]:

@@ -4,29 +4,28 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
 
 from ...storage import ModelError
-from ...wsi import InputSpec, orient
-from ..card import WEIGHTS, ModelCard
+from ...wsi import orient
+from ..card import ModelCard
 from ..ensemble import Ensemble
-from ..initial_weights import describe_misfit
-from ..predictor import load_converted
 from ..runtimes.allocator import keep_large_buffers
 from ..runtimes.backend import prepare_keras
-from ..runtimes.converted import find_converted, keep_converted, read_facts
-from ..runtimes.loading import LOADING, refuse_partial_weights
+from ..runtimes.converted import find_converted, keep_started, load_converted, read_facts
+from ..runtimes.loading import LOADING
 from ..runtimes.probes import draw_tile
 from ..runtimes.registry import (
     Precision,
     RuntimeChoice,
     RuntimeName,
-    StartedRuntime,
     start_runtime,
 )
+from ..tile_predictor import TileMember, TilePredictor
+from ..weights import load_weights
 from .options import RegionOptions
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ __all__ = [
     "RegionPredictor",
     "load_region_predictor",
     "restore",
-    "save_region_model",
 ]
 
 PREDICTORS_KEPT = 2  # in memory of one process
@@ -48,33 +46,17 @@ VARIANT = "regions"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionMember:
+class RegionMember(TileMember):
     """One network on tiles: (1, T, T, 3) uint8 RGB, in a list, → (1, T, T, 1) probabilities."""
 
-    started: StartedRuntime
     step_px: int
     """See `RegionLayout`."""
     reach_px: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionPredictor:
+class RegionPredictor(TilePredictor[RegionMember]):
     """Probabilities of the px of tiles."""
-
-    spec: InputSpec
-    members: tuple[RegionMember, ...]
-    hash: str
-    """Identity of the weights."""
-
-    @property
-    def runtime(self) -> str:
-        """Names of what computes it."""
-        return "+".join(sorted({member.started.name for member in self.members}))
-
-    @property
-    def difference(self) -> float:
-        """See `Predictor.difference`."""
-        return max(member.started.difference for member in self.members)
 
     @property
     def step_px(self) -> int:
@@ -107,13 +89,6 @@ def restore(image: np.ndarray, orientation: int) -> np.ndarray:
     """Turn (..., rows, columns, channels) back from an orientation, see `orient`."""
     turned = np.rot90(image, -(orientation % 4), axes=(-3, -2))
     return turned[..., ::-1, :] if orientation >= 4 else turned
-
-
-def save_region_model(network: "keras.Model", folder: Path) -> None:
-    """Write the weights of a network to a folder, without its optimiser."""
-    import keras
-
-    keras.Model(network.inputs, network.outputs).save_weights(folder / WEIGHTS)
 
 
 def load_region_predictor(
@@ -175,11 +150,8 @@ def _start(folder: Path, card: ModelCard, choice: RuntimeChoice) -> RegionMember
     network, layout = _load_network(folder, card)
     probes = _draw_probe(layout.step_px)
     started = start_runtime(network, choice, probes=probes)
-    save = getattr(started.forward, "save", None)
-    if save is not None:
-        expected = network.predict_on_batch(probes)
-        facts: dict[str, Any] = {"expected": expected.tolist(), "layout": asdict(layout)}
-        keep_converted(card, save, variant, facts=facts)
+    facts = {"layout": asdict(layout)}
+    keep_started(card, network, started, variant, probes=probes, facts=facts)
     return RegionMember(started=started, **asdict(layout))
 
 
@@ -196,14 +168,7 @@ def _load_network(folder: Path, card: ModelCard) -> "tuple[keras.Model, RegionLa
     except ValidationError as error:
         raise ModelError(f"{folder}: options of the card cannot be used: {error}") from error
     network = build_unet(options, None)
-    try:
-        with refuse_partial_weights():
-            network.load_weights(folder / WEIGHTS)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
-        raise ModelError(
-            f"{folder}: the weights do not fit the network of the card: "
-            f"{describe_misfit(network, folder / WEIGHTS) or error}"
-        ) from error
+    load_weights(network, folder)
     scored = with_probabilities(network)
     scored.compile()
     return scored, find_region_layout(options)

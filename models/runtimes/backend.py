@@ -4,6 +4,9 @@ import gc
 import importlib.util
 import logging
 import os
+import re
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +16,11 @@ __all__ = ["choose_backend", "prepare_keras"]
 
 logger = logging.getLogger(__name__)
 
+STARTUP_NOISE = re.compile(
+    rb"WARNING: All log messages before absl|[IW]\d{4} |\d{4}-\d\d-\d\d .*: [IW] "
+)
+"""Beginnings of lines that TensorFlow's C++ writes to standard error while it is imported: which
+instructions the CPU has, and that there is no GPU."""
 NEEDED = {"image_data_format": "channels_last", "floatx": "float32", "epsilon": 1e-7}
 
 
@@ -43,7 +51,7 @@ def prepare_keras() -> None:
         ModelError: the backend is not installed.
     """
     backend = choose_backend()
-    with _without_collections():
+    with _without_collections(), _without_startup_noise():
         from keras import config  # slow
 
     if config.backend() == backend == "tensorflow":
@@ -85,3 +93,26 @@ def _shorten_start_of_tensorflow() -> None:
 
     if not tensorflow.config.list_physical_devices("GPU"):
         tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+@contextmanager
+def _without_startup_noise() -> Iterator[None]:
+    """Import without the lines of `STARTUP_NOISE`, which no setting of Python's logging reaches;
+    what else came to standard error follows afterwards."""
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            hidden.seek(0)
+            for line in hidden:
+                if not STARTUP_NOISE.match(line):
+                    os.write(2, line)

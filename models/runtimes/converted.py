@@ -16,13 +16,25 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...storage import GigaslideError, atomic_folder
 from ..card import ModelCard
 from ..networks.architectures import ARCHITECTURES
+from .registry import TOLERANCES, Precision, StartedRuntime, measure_difference
 
-__all__ = ["find_converted", "is_kept", "keep_converted", "read_facts", "remove_converted"]
+if TYPE_CHECKING:
+    import keras
+
+__all__ = [
+    "find_converted",
+    "is_kept",
+    "keep_converted",
+    "keep_started",
+    "load_converted",
+    "read_facts",
+    "remove_converted",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +100,59 @@ def keep_converted(
         _remove_oldest(folder.parent)
     except (OSError, RuntimeError, GigaslideError) as error:
         logger.info("%s: the converted network is not kept: %s", folder, error)
+
+
+def keep_started(
+    card: ModelCard,
+    network: "keras.Model",
+    started: StartedRuntime,
+    variant: str = "",
+    *,
+    probes: Any,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Keep what a runtime has converted, with the outputs that Keras gives for the probes and
+    further facts, plain JSON. Nothing happens where the runtime converts nothing."""
+    save = getattr(started.forward, "save", None)
+    if save is not None:
+        expected = network.predict_on_batch(probes).tolist()
+        keep_converted(card, save, variant, facts={"expected": expected, **(facts or {})})
+
+
+def load_converted(
+    card: ModelCard,
+    threads: int | None,
+    variant: str = "",
+    precision: Precision = "float32",
+    *,
+    probes: Any,
+) -> StartedRuntime | None:
+    """Load the network that OpenVINO has converted before, see `find_converted`, and compare it
+    with the outputs that Keras gave for the probes then; None if there is none, or its outputs
+    differ."""
+    path = find_converted(card, variant)
+    if path is None:
+        return None
+    from .openvino_runtime import ConvertedNetwork
+
+    try:
+        network = ConvertedNetwork.load(path, threads, precision)
+        difference = measure_difference(network(probes), read_facts(path)["expected"])
+    except (RuntimeError, KeyError, ValueError) as error:  # whatever OpenVINO dislikes
+        logger.info("%s: cannot be loaded; the network is converted again: %s", path, error)
+        return None
+    if difference <= TOLERANCES[precision]:
+        return StartedRuntime("openvino", network, difference)
+    logger.warning(
+        "%s: its probabilities differ from Keras's by %.2g, more than the %g of %s; the network is "
+        "converted again",
+        path,
+        difference,
+        TOLERANCES[precision],
+        precision,
+    )
+    remove_converted(path)
+    return None
 
 
 def is_kept(card: ModelCard) -> bool:

@@ -16,10 +16,10 @@ export const TOOLS = {
   freehand: ['Freehand', 'Hold the button and draw around the region'],
   trace: ['Trace', 'Click an outline, run along it, click to leave it; double-click to close'],
   brush: ['Brush', 'Paint; a stroke that begins inside an outline extends it'],
-  erase: ['Eraser', 'Rub out parts of the selected outlines, or of all if none is selected'],
+  erase: ['Eraser', 'Rub out parts of outlines; only of the selected ones, where the stroke meets them'],
   corners: ['Corners', 'Drag a corner or an edge; Alt-click or Backspace removes a corner'],
-  hole: ['Hole', 'Draw around what is not part of the outline'],
-  split: ['Split', 'Draw a line across an outline'],
+  hole: ['Hole', 'Hold the button and draw around what is not part of the outline'],
+  split: ['Split', 'Hold the button and draw a line across an outline'],
 };
 const DRAWN = {polygon: false, trace: false, freehand: true, hole: true}; // whether by a drag
 

@@ -154,10 +154,24 @@ export class Edits {
     select(made.map(({id}) => id));
   }
 
+  /** Change the outlines with these ids; a cut that meets none of them, or without ids, changes all
+   * that lie under the stroke. */
   async doChange({label, operation, ids, stroke, more}, select) {
+    const {features} = this.outlines;
     const bounds = stroke && boundsOfStroke(stroke);
-    const meant = this.outlines.features.filter((feature) =>
-      ids ? ids.includes(feature.id) : overlap(boundsOf([feature]), bounds));
+    const under = bounds ? features.filter((one) => overlap(boundsOf([one]), bounds)) : [];
+    const chosen = ids ? features.filter(({id}) => ids.includes(id)) : under;
+    let [gone, made] = await this.changeAll(chosen, operation, stroke, more);
+    if (!gone.length && ids && ['cut', 'split'].includes(operation)) {
+      [gone, made] = await this.changeAll(under, operation, stroke, more);
+    }
+    if (!gone.length) return toast(`${label}: nothing to change there`);
+    this.outlines.replace(label, gone, made);
+    select(made.map(({id}) => id));
+  }
+
+  /** Return the ids of the outlines that a stroke changes, and what becomes of them. */
+  async changeAll(meant, operation, stroke, more) {
     if (meant.length > MOST_AT_ONCE) {
       throw new Error(`${meant.length} outlines lie under it; select those to change`);
     }
@@ -168,12 +182,7 @@ export class Edits {
       gone.push(outline.id);
       made.push(...found);
     }
-    if (!gone.length) {
-      if (ids) toast(`Nothing to change: ${label.toLowerCase()}`);
-      return;
-    }
-    this.outlines.replace(label, gone, made);
-    select(made.map(({id}) => id));
+    return [gone, made];
   }
 
   async doMerge({label, ids}, select) {

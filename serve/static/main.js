@@ -90,10 +90,16 @@ async function show(slide, place) {
     await slide.load();
   } catch (error) {
     if (slide.signal.aborted) return;
-    toast(`${slide.id}: ${error.message}`, 'error');
+    const {message} = error;
+    const words = message.startsWith(`${slide.id}:`) ? message : `${slide.id}: ${message}`;
+    const box = toast(words, 'error');
+    slide.signal.addEventListener('abort', () => box.remove());
     if (error instanceof Unreachable && !slide.slideMap) {
       setTimeout(() => open === slide && show(slide, place), AGAIN_MS);
-    } else byId('status').textContent = '';
+    } else if (!slide.panels) {
+      byId('status').textContent = 'This slide cannot be shown';
+      for (const id of ['undo', 'redo', 'save', 'accept']) byId(id).disabled = true;
+    }
   }
 }
 

@@ -98,7 +98,7 @@ export class NextRegions {
     this.box.querySelector('[aria-current]')?.scrollIntoView({block: 'nearest'});
   }
 
-  item({slide, reason, value_mm2: value, order}, k) {
+  item({slide, reason}, k) {
     const outcome = this.done.get(k);
     return h('li', {},
       h('button', {
@@ -107,7 +107,6 @@ export class NextRegions {
       },
       h('strong', {}, `${k + 1}. ${slide}`),
       h('span', {}, reason),
-      h('span', {className: 'quiet'}, outcome === 'accepted' ? 'looked at' : outcome === 'skipped'
-        ? 'skipped' : (Number.isFinite(value) && order !== 'random' ? `${value.toPrecision(2)} mm²` : ''))));
+      outcome ? h('span', {className: 'quiet'}, outcome === 'accepted' ? 'looked at' : 'skipped') : null));
   }
 }

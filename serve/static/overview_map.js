@@ -46,5 +46,6 @@ export class OverviewMap {
   close() {
     this.stop.abort();
     this.picture.removeAttribute('src');
+    this.box.hidden = true;
   }
 }

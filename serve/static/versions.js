@@ -2,6 +2,8 @@
 import {fetchJson, slidePath} from './api.js';
 import {ask, formatTime, h, icon, toast} from './dom.js';
 
+const MADE_BY = {propose: 'proposed by the model', save: 'from a file'};
+
 export class VersionsPanel {
   constructor({id, box, outlines, saving, signal, readOnly}) {
     Object.assign(this, {id, box, outlines, saving, signal, readOnly});
@@ -34,7 +36,7 @@ export class VersionsPanel {
       : null;
     return h('li', {className: shown ? 'shown' : ''},
       h('div', {className: 'head'}, h('strong', {}, `Version ${one.version}`), ...tags),
-      h('div', {className: 'quiet'}, `${formatTime(one.made)} · ${one.annotator || one.made_by || ''}`),
+      h('div', {className: 'quiet'}, `${formatTime(one.made)} · ${one.annotator || MADE_BY[one.made_by] || ''}`),
       h('div', {className: 'foot'}, h('span', {}, count + from), button));
   }
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...eval import Draws, Estimate, Resampling, SeedMatches, SeedScores, labels_to_reach
+from ..lesions import RATES
 from ..pool import Pool
 from ..reaches import Reach, estimate_number
-from .work import RATES, SCORES, TRUTHS, pool_matches
+from .work import SCORES, TRUTHS, pool_matches
 
 __all__ = ["CURRICULUM", "WHOLE", "Course", "CurriculumPool", "find_steps"]
 
@@ -135,7 +136,8 @@ def find_steps(courses: Sequence[Course], resampling: Resampling) -> tuple[Reach
             continue
         target = baseline.draws.max(axis=1)
         numbers = labels_to_reach(course.steps, course.draws, target)
-        number = estimate_number(numbers, float(course.steps[0]), resampling)
+        smallest = float(course.steps[0])
+        number = estimate_number(numbers, smallest, resampling)
         name = f"{course.learner}, augmentation {course.augmentation}"
         found.append(Reach(learner=name, target=float(target[0]), number=number))
     return tuple(found)

@@ -12,14 +12,13 @@ from ...inference import PredictSettings, find_detections
 from ...training import WholeSlideSettings
 from ...wsi import row_column
 from ..cell import Cell
+from ..lesions import RATES
 from ..splits import Split
 from ..work import FURTHER, StudyWork, Trained
 from .pictures import PICTURES, PictureFolder, StudiedSlide
 
-__all__ = ["RATES", "SCORES", "TRUTHS", "CurriculumWork", "pool_matches"]
+__all__ = ["SCORES", "TRUTHS", "CurriculumWork", "pool_matches"]
 
-RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""False positives per slide at which the FROC curve of maps is read."""
 SCORES, TRUTHS = "finding_scores", "finding_truths"
 """Arrays (F, T) of all findings, tumour first."""
 
@@ -101,10 +100,7 @@ class CurriculumWork(StudyWork):
         train = [data.places[name] for name in split.train]
         patches = round(self.training.patch_steps * self.training.steps) if has_patches else 0
         return {
-            "train_slides": len(train),
-            "train_tumor_slides": int(data.is_tumor[train].sum()),
-            "train_patients": len({data.patients[index] or data.ids[index] for index in train}),
-            "test_slides": len(split.test),
+            **self.count_slides(train, split),
             "labels": len(train),
             "positive_labels": int(data.is_tumor[train].sum()),
             "flipped_labels": 0,

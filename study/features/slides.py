@@ -180,7 +180,7 @@ def _refuse_unusable(
         )
     if len(encoders) > 1:
         found = "; ".join(
-            f"{key[0]}, {key[3]} px at {key[4]:g} µm/px ({one})"
+            f"{key[0]} {key[1][:12]}, {key[2]} features, {key[3]} px at {key[4]:g} µm/px ({one})"
             for key, one in list(encoders.items())[:3]
         )
         raise SettingsError(

@@ -79,7 +79,7 @@ def describe_reach(reach: Reach, figure: str, *, goal: str, unit: str) -> str:
     number, words = reach.number, FIGURE_WORDS[figure]
     subject = f"The {reach.learner} learner's {words}"
     if number.value is None:
-        return f"{subject} does not reach {goal}: {number.undefined}."
+        return f"{subject} does not reach {goal}."
     count = format_count(round(number.value), unit)
     note = f", {number.note}" if number.note else ""
     return f"{subject} reaches {goal}, with {count}{describe_range(number, '.0f')}{note}."

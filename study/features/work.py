@@ -5,19 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...storage import SettingsError
+from ...training import BagSettings
 from ..cell import Cell, Sample, draw_sample
 from ..data import UNKNOWN
 from ..settings import Learner
 from ..splits import Split
-from ..weak.labels import WeakSet
+from ..weak.labels import WeakSet, fit_weak
 from ..work import StudyWork, Trained
 from .slides import FeatureFolder
 
-__all__ = ["BagScores", "CellWork", "Train", "TrainingSet"]
+__all__ = ["BagScores", "CellWork", "Train", "TrainingSet", "train_bags"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +91,8 @@ class CellWork(StudyWork):
         return TrainingSet(learner="strong", bags=chosen, labels=sample.labels[known])
 
     def _count(self, sample: Sample, split: Split) -> dict[str, int]:
-        data = self.data
-        tumor = int(data.is_tumor[list(sample.slides)].sum())
-        units = {data.patients[index] or data.ids[index] for index in sample.slides}
         return {
-            "train_slides": len(sample.slides),
-            "train_tumor_slides": tumor,
-            "train_patients": len(units),
-            "test_slides": len(split.test),
+            **self.count_slides(sample.slides, split),
             "labels": sample.count,
             "positive_labels": sample.positives,
             "flipped_labels": sample.flipped,
@@ -128,3 +124,39 @@ def _gather(test: np.ndarray, scores: Sequence[BagScores]) -> dict[str, np.ndarr
         arrays["attention"] = np.concatenate(scaled).astype(np.float32)
         arrays["attention_score"] = arrays["attention"] * arrays["score"]
     return arrays
+
+
+def train_bags(training: TrainingSet, test: Sequence[np.ndarray], seed: int) -> Sequence[BagScores]:
+    """Train gated attention on bags (weak) or its classifier on windows (strong); score bags. With
+    weak labels the classifier begins with what it learns from them, and stays there without bags.
+
+    Raises:
+        GigaslideError: bags or labels that cannot be trained on.
+    """
+    from ...training import BagStart, fit_bags  # imports Keras
+
+    is_weak = training.learner == "weak"
+    settings = BagSettings(labels="slides" if is_weak else "windows")
+    labels: Any = training.labels
+    if not is_weak:
+        ends = np.cumsum([len(bag) for bag in training.bags])[:-1]
+        labels = np.split(training.labels, ends)
+    start, model = None, None
+    if training.weak is not None:
+        model = fit_weak(training.weak, seed)
+        start = BagStart(
+            model=model,
+            frozen_share=training.weak.settings.frozen_share,
+            unfrozen_rate=training.weak.settings.unfrozen_rate,
+        )
+    if training.bags or model is None:
+        model = fit_bags(list(training.bags), labels, settings, seed=seed, start=start).model
+    found = [model.predict(bag) for bag in test]
+    return [
+        BagScores(
+            slide=float(one.slide),
+            windows=np.asarray(one.windows),
+            attention=np.asarray(one.attention) if is_weak else None,
+        )
+        for one in found
+    ]

@@ -21,7 +21,7 @@ class FinetuneSettings(StudySettings, FineTuneSettings):
     primary: PrimaryFigure = "window_auc"
     """Figure that is tested; all others are exploratory."""
     store: Path | None = None
-    """Patch store of the cohort's slides, made by gigaslide tile. Required."""
+    """Required: patch store of the cohort's slides, made by gigaslide tile."""
     starts: dict[str, Path] = Field(default_factory=dict)
     """Weights to begin with by their name, such as --starts.imagenet FILE: a model folder or a
     .weights.h5 file of the same network. Repeatable. The first is compared with each other one,

