@@ -16,7 +16,7 @@ from gigaslide.annotate import (
     find_corrections,
     use_versions,
 )
-from gigaslide.annotate.propose import MADE_BY
+from gigaslide.annotate.version_info import MADE_BY_MODEL
 from gigaslide.batch import BatchSettings
 from gigaslide.cli import main
 from gigaslide.patching import (
@@ -41,7 +41,7 @@ ALARM = box(300, 200, 470, 330)  # the model's, mostly outside the lesions
 
 
 def propose(versions, *shapes) -> int:
-    facts = SaveFacts(made_by=MADE_BY)
+    facts = SaveFacts(made_by=MADE_BY_MODEL)
     outlines = [outline(shape, origin="proposed") for shape in shapes]
     return versions.save(outlines, facts, parent=0, identity=IDENTITY, keep_origins=True).number
 

@@ -175,7 +175,7 @@ def test_the_command_writes_every_difference(two_models, capsys):
     assert saved["differences"]["froc_gigaslide"]["difference"]["value"] == 0  # found by both
     table = pd.read_csv(folder / "out" / "comparison.csv")
     assert set(table["figure"]) == set(saved["differences"])
-    with pytest.raises(SettingsError, match=r"good: .*another location"):
+    with pytest.raises(SettingsError, match=r"good: .*a new folder"):
         compare_cohort(cohort, [folder / "good.csv", folder / "bad.csv"], folder / "good", QUICK)
 
 

@@ -111,7 +111,7 @@ def test_a_folder_that_is_not_an_evaluation_is_never_replaced(plain):
         out = plain.folder / "out"
         out.mkdir()
         Recipe(stage="train", settings={}, inputs={}).save(out / name)
-        with pytest.raises(SettingsError, match=r"out: .*another location"):
+        with pytest.raises(SettingsError, match=r"out: .*a new folder"):
             plain.evaluate()
         (out / name).unlink()
         out.rmdir()

@@ -152,7 +152,7 @@ def test_commands_that_cannot_be_done_say_what_to_give(predictions, tmp_path, ca
         export(predictions, "geojson", slides=others)
     assert main(["export", str(predictions)]) == 1
     said = capsys.readouterr()
-    assert said.err.startswith("ERROR: no format to export to; give --to geojson | asap")
+    assert said.err.startswith("gigaslide: no format to export to; give --to geojson | asap")
     assert not said.out
     assert main(["export", str(predictions), "--to", "geojson", "--level", "1.5"]) == 1
     assert sorted(path.name for path in predictions.iterdir()) == ["a", "b", "c"]

@@ -234,7 +234,7 @@ def test_what_others_keep_in_the_store_is_left_alone(cohort, tmp_path):
     summary = tile(cohort, store, normal_per_slide=2, tumor_per_slide=2)
     assert [o.status for o in summary.outcomes] == ["failed", "failed", "done"]
     for outcome in summary.outcomes[:2]:
-        assert f"{store / outcome.slide}: holds" in outcome.reason
+        assert f"{store / outcome.slide}: exists already" in outcome.reason
     assert (store / "ill" / "zarr.json").read_text() == mine["zarr.json"]
     assert (store / "well" / "b.txt").exists()
     (store / "zarr.json").write_text(mine["zarr.json"])

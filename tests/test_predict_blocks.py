@@ -259,7 +259,9 @@ def test_fault_48_slides_in_a_loop_leave_memory_and_files_as_they_were(model, tm
     predict(Cohort.of_rows(rows), model, tmp_path / "out", on_block=look)
     middle, last = figures[len(figures) // 3], figures[-1]
     assert last[0] - middle[0] < 20 * 2**20
-    assert last[1:] <= middle[1:]
+    # Another slide is open at the same time, and may have a file more; 26 slides lie between.
+    assert last[1] <= middle[1] + 3
+    assert last[2] <= middle[2]
 
 
 def test_reading_is_ahead_of_the_network_and_bounded(slides, monkeypatch):

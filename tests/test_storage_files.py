@@ -84,7 +84,7 @@ def test_states_of_an_output(bucket, tmp_path, kind, recipe_file):
         location=location, recipe=Recipe(stage="b", settings={}, inputs={}), recipe_file=recipe_file
     )
     assert other.state().status == "foreign"
-    with pytest.raises(SettingsError, match="x: holds"):
+    with pytest.raises(SettingsError, match="x: exists already"):
         other.refuse_foreign()
 
     large.set_aside()  # its replacement is begun, and then the first is asked for again
@@ -137,7 +137,7 @@ def test_what_is_not_ours_is_foreign_and_stays(bucket, tmp_path):
         (tmp_path / "group", GROUP),
     ):
         output = Output(location=location, recipe=recipe(), recipe_file=recipe_file)
-        with pytest.raises(SettingsError, match="give another location"), output.write():
+        with pytest.raises(SettingsError, match="a new folder"), output.write():
             pass
     assert (tmp_path / "file").read_text() == "mine"
     assert Output(location=tmp_path / "empty", recipe=recipe()).state().status == "absent"
