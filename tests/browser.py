@@ -192,11 +192,20 @@ class Tab:
     def wait_for(self, script: str, *, patience_s: float = 15) -> Any:
         """The value of an expression as soon as it is true."""
         end = time.monotonic() + patience_s
-        while not (value := self.run(script)):
+        while not (value := self._run_on_page(script)):
             if time.monotonic() > end:
                 raise TimeoutError(f"never true: {script}")
             time.sleep(0.03)
         return value
+
+    def _run_on_page(self, script: str) -> Any:
+        """The value of an expression; None while the tab goes from one page to the next."""
+        try:
+            return self.run(script)
+        except RuntimeError as error:
+            if "navigated or closed" not in str(error):
+                raise
+            return None
 
     def press(self, key: str, *, control: bool = False, shift: bool = False) -> None:
         """One key, as from a keyboard: a name of KEY_CODES or a character."""

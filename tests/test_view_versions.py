@@ -112,8 +112,8 @@ def test_leaving_without_a_server_keeps_the_unfinished_outline(page, page_server
 
 
 def test_nothing_is_drawn_before_the_outlines_are_loaded(page, page_server, monkeypatch):
-    from gigaslide.serve import outlines
     from gigaslide.serve.answers import Problem
+    from gigaslide.serve.drawing import outlines
 
     def fail(*_):
         raise Problem(503, "busy")
@@ -184,8 +184,9 @@ def test_v6_a_slide_replaced_under_an_open_page_is_saved_only_after_a_look(brows
         make_slide(path.with_name("other.tif"), seed=2).replace(path)
         page.polygon((300, 700), (420, 700), (420, 760))
         page.tab.press("s", control=True)
-        page.answer("later")
         page.wait_for_status("Not saved")
+        page.answer("later")
+        page.wait_for_status("Unsaved changes")
         assert server.folder.versions("a").numbers() == [1]
         page.tab.press("4")  # tiles that the page does not have
         page.tab.wait_for("document.getElementById('toasts').textContent.includes('replaced')")
