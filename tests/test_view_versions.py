@@ -50,7 +50,7 @@ def test_v2_work_of_a_crashed_tab_is_offered(browser, page, page_server):
     for corner in [(300, 700), (420, 700), (420, 760)]:
         page.tab.click(*page.px(*corner))
     drafts = page_server.folder.versions("a").drafts
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while True:
         kept = [drafts.load(tab) for tab in drafts.times()]
         if kept and len(kept[0].get("sketch") or []) == 3:
