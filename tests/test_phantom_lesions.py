@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 
 def test_tumour_is_drawn_inside_its_outline_and_nowhere_else():
-    """The same slide with and without tumour differs where the outline says, and only there."""
+    """Tumour changes the pixels inside its outline, and no others."""
     plan = planned(width_px=2048, height_px=1100, seed=8)
     painter = Painter(plan)
     lesions = painter.anatomy.lesions

@@ -1,4 +1,4 @@
-"""What the server holds back from annotators who draw blind or from scratch."""
+"""Tests that annotators who draw blind or from scratch get nothing of the model or of others."""
 
 import json
 import math

@@ -32,7 +32,7 @@ class TaskPage:
     examples: int
     """Number of examples that the training will see."""
     unit: str
-    """What an example is, in the plural: crops, slides."""
+    """Name of the examples, in the plural: crops, slides."""
     columns: Mapping[str, str]
     """Figures of the table of epochs: name in the history, and words."""
     curves: Mapping[str, EpochCurve]

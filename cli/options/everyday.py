@@ -84,5 +84,5 @@ WAYS: Mapping[str, tuple[str, ...]] = {
         "COHORT MODEL --task slides",
     ),
 }
-"""What follows the name of a command, one line of the usage for each; without an entry, its
-arguments."""
+"""Usage lines of a command that can be called in several ways, without its name. A command that is
+not listed has one line, made from its arguments."""

@@ -1,4 +1,4 @@
-"""What the server holds back, so that minutes and agreement can be compared fairly.
+"""Rules for hiding the model and other people's work, so that minutes and agreement compare fairly.
 
 A slide that chance chose to be drawn from scratch shows nothing of the model until a person has
 accepted outlines of it. A slide that it chose to be drawn by a second annotator too shows that one
