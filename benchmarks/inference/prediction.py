@@ -9,7 +9,7 @@ exact     a phantom slide in mode exact: ours ÷ Keras `predict` over OpenSlide'
           ours ÷ the network alone on windows in memory; for each of --networks
 modes     exact ÷ fast and exact ÷ fastest, processor time, on the slides given, or on two phantoms
           and with a network trained on others (minutes); int8 in the first pass of a model that
-          gigaslide model quantise quantised
+          gigaslide model quantise quantised; exact runs once, whatever the --rounds
 
 `memory.py` measures memory, `gpu.py` a GPU, `peers.py` others.
 Speeds of networks do not depend on their weights, which are random in exact.
@@ -151,36 +151,54 @@ def compare_modes(folder: Path, arguments: argparse.Namespace) -> None:
         model = train_on_phantoms(folder)
     if not slides:
         slides = make_phantoms(folder / "modes", slides=2, size_px=6000)
+    ways = ways_to_predict(model)
+    together = dict.fromkeys(ways, 0.0)
+    cells, close = 0, 0
+    for path in slides:
+        found = ways["fast"](path)
+        ways["fastest"](path)  # compiles, as the line before
+        quick = {way: partial(run, path) for way, run in ways.items() if way != "exact"}
+        exact = take_turns({"exact": partial(ways["exact"], path)}, 1, clock=time.process_time)
+        seconds = exact | take_turns(quick, arguments.rounds, clock=time.process_time)
+        for way, took in seconds.items():
+            together[way] += took
+        of_slide = int(found.scored.sum()), found.count(CellStatus.SCORED)
+        cells, close = cells + of_slide[0], close + of_slide[1]
+        tell(f"{path.stem}: {share(*of_slide)}; {ratios(seconds)}")
+    tell(f"{len(slides)} slides together: {share(cells, close)}; {ratios(together)}")
+
+
+def ways_to_predict(model: Path) -> dict[str, Callable[[Path], Heatmap]]:
+    """Return functions that predict a slide: in each mode, and in fastest by float32 too where the
+    first pass is in int8."""
     predictor = load_predictor(model)
     precision = "int8" if hash_int8(Ensemble.load(model)) else "float32"
-    dense = load_dense_predictor(model, stride_px=predictor.spec.centre_px, precision=precision)
     tell(f"first pass in {precision}")
-    together: dict[str, float] = dict.fromkeys(("exact", "fast", "fastest"), 0.0)
-    for path in slides:
 
-        def predict(mode: Any, path: Path = path) -> Heatmap:
-            with open_slide(path) as slide:
-                settings = PredictSettings(mode=mode)
-                return predict_slide(slide, predictor, settings, slide_id=path.stem, dense=dense)
+    def predict(path: Path, *, mode: Any, dense: Any) -> Heatmap:
+        with open_slide(path) as slide:
+            settings = PredictSettings(mode=mode)
+            return predict_slide(slide, predictor, settings, slide_id=path.stem, dense=dense)
 
-        maps = {mode: predict(mode) for mode in ("fastest", "fast")}  # compiles
-        rounds = max(1, arguments.rounds - 2)
-        ways = {mode: lambda m=mode: predict(m) for mode in together}
-        seconds = take_turns(ways, rounds, clock=time.process_time)
-        for mode, took in seconds.items():
-            together[mode] += took
-        cells = int(maps["fast"].scored.sum())
-        close = maps["fast"].count(CellStatus.SCORED)
-        tell(f"{path.stem}: {cells} cells, {close} scored exactly by fast; {ratios(seconds)}")
-    tell(f"together: {ratios(together)}")
+    stride_px = predictor.spec.centre_px
+    first = load_dense_predictor(model, stride_px=stride_px, precision=precision)
+    ways = {mode: partial(predict, mode=mode, dense=first) for mode in ("exact", "fast", "fastest")}
+    if precision != "float32":
+        plain = load_dense_predictor(model, stride_px=stride_px)
+        ways["fastest in float32"] = partial(predict, mode="fastest", dense=plain)
+    return ways
+
+
+def share(cells: int, close: int) -> str:
+    return f"{cells} cells, {close} ({close / max(cells, 1):.1%}) scored exactly by fast"
 
 
 def ratios(seconds: Mapping[str, float]) -> str:
     exact = seconds["exact"]
     found = [
-        f"exact ÷ {mode} {exact / took:.1f} ({took:.2f} s)"
-        for mode, took in seconds.items()
-        if mode != "exact"
+        f"exact ÷ {way} {exact / took:.1f} ({took:.2f} s)"
+        for way, took in seconds.items()
+        if way != "exact"
     ]
     return ", ".join([f"exact {exact:.2f} s", *found])
 
