@@ -1,7 +1,12 @@
 """A dense first pass in int8: near that in float32, in the heatmap's recipe, never mixed."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +16,8 @@ from gigaslide.inference import PredictSettings, predict_cohort
 from gigaslide.models import ModelCard, load_dense_predictor, quantise_model
 from gigaslide.phantom import PhantomSettings, make_slide, plan_cohort
 from gigaslide.wsi import CellStatus, Heatmap, open_slide
+from predicting import content
+from test_batch_blocks import journal
 from test_dense import write_model
 
 pytest.importorskip("nncf", reason="the int8 extra is not installed")
@@ -99,6 +106,35 @@ def test_cells_that_fast_scores_exactly_are_float32(slide, model, tmp_path):
     close = fast.status == CellStatus.SCORED
     assert close.any()
     np.testing.assert_allclose(fast.probability[close], exact.probability[close], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_fault_23_a_fast_prediction_in_int8_that_is_killed_goes_on(model, tmp_path):
+    (plan,) = plan_cohort(PhantomSettings(slides=1, size_px=3000, mpp=0.5, seed=4))
+    make_slide(plan, tmp_path)
+    slide = tmp_path / "slides" / f"{plan.id}.tif"
+    words = [slide, model, "--mode", "fast", "--stride-px", "32", "--exact-above", "0.45"]
+    command = [sys.executable, "-m", "gigaslide.cli", "predict", *map(str, words)]
+    command += ["--allow-tumor-on-glass", "--workers", "0", "--predictions"]
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    subprocess.run([*command, str(whole)], check=True)
+    blocks = len(journal(whole, "block"))
+    process = subprocess.Popen([*command, str(out)])
+    deadline = time.monotonic() + 300
+    while not ((out / "run.jsonl").exists() and len(journal(out, "block")) >= blocks / 3):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = len(journal(out, "block"))
+    assert blocks / 3 <= before < blocks
+    subprocess.run([*command, str(out)], check=True)
+    assert content(out) == content(whole)
+    assert len(journal(out, "block")) < before + blocks
+    told = json.loads((out / plan.id / "heatmap.zarr" / "zarr.json").read_text())["attributes"]
+    assert told["first_pass_precision"] == "int8"
+    assert 0 < told["counts"]["first_pass"] < told["counts"]["cells"]
 
 
 def test_the_log_odds_of_features_give_the_cells_of_any_stride(model):
