@@ -41,22 +41,26 @@ class FastScorer:
     def score(self, cells: np.ndarray) -> WindowScores:
         """Score cells (N, 2) (row, column).
 
-        Where neighbours count, the first pass also scores those of the cells, so that scores do not
-        depend on what other cells are scored with them.
+        In mode fast, neighbours count: the first pass also scores those of the cells, so that
+        scores do not depend on what other cells are scored with them.
         """
-        has_neighbours = self.settings.mode == "fast" and not self.settings.needs_dense
-        seen = np.concatenate([cells, _ring(cells, self.status)]) if has_neighbours else cells
+        if self.settings.mode == "fastest":
+            return _as_first_pass(self._first_pass(cells))
+        seen = np.concatenate([cells, _ring(cells, self.status)])
         first = self._first_pass(seen)
         scores = _pick(_as_first_pass(first), np.arange(len(cells)))
-        if self.settings.mode == "fastest":
-            return scores
-        is_likely = ~(first.probability <= self.settings.exact_above)  # NaN too: it may succeed now
-        if has_neighbours:
-            is_likely = _with_neighbours(seen, is_likely, self.status.shape)
-        at = is_likely[: len(cells)]
+        at = self._is_likely(seen, first.probability)[: len(cells)]
         if at.any():
             _put(scores, at, self._score(cells[at], orientations=self.settings.orientations))
         return scores
+
+    def _is_likely(self, cells: np.ndarray, probability: np.ndarray) -> np.ndarray:
+        """Tell which cells (N, 2) are to be scored exactly after the first pass, (N,) bool."""
+        is_likely = ~(probability <= self.settings.exact_above)  # NaN too: it may succeed now
+        if not self.settings.needs_dense:
+            return _with_neighbours(cells, is_likely, self.status.shape)
+        below = _highest_around(cells, probability, self.status.shape) - _log_odds(probability)
+        return is_likely & ~(below > self.settings.exact_within)
 
     def _first_pass(self, cells: np.ndarray) -> WindowScores:
         """Score cells quickly, in one orientation."""
@@ -106,6 +110,21 @@ def _with_neighbours(
     for row, column in NEIGHBOURS:
         around[likely[:, 0] + 1 + row, likely[:, 1] + 1 + column] = True
     return around[cells[:, 0] + 1, cells[:, 1] + 1]
+
+
+def _log_odds(probability: np.ndarray) -> np.ndarray:
+    inside = probability.astype(np.float64).clip(1e-6, 1 - 1e-6)
+    return np.log(inside / (1 - inside))
+
+
+def _highest_around(
+    cells: np.ndarray, probability: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Return the highest log-odds of each of the cells (N, 2) and its neighbours, (N,) float64."""
+    log_odds = np.full(np.add(shape, 2), -np.inf)
+    log_odds[tuple(cells.T + 1)] = np.nan_to_num(_log_odds(probability), nan=-np.inf)
+    rows, columns = cells.T + 1
+    return np.max([log_odds[rows + row, columns + column] for row, column in NEIGHBOURS], axis=0)
 
 
 def _as_first_pass(scores: WindowScores) -> WindowScores:

@@ -73,9 +73,9 @@ FACTS = (
 dense first pass, runtimes, and their largest difference from Keras that was measured on load; of
 features, `Localise` and why attention is not to be trusted."""
 UNUSED_SETTINGS = {
-    "exact": ("mode", "first_pass", "exact_above", "first_pass_precision"),
+    "exact": ("mode", "first_pass", "exact_above", "exact_within", "first_pass_precision"),
     "fast": (),
-    "fastest": ("exact_above", "orientations"),
+    "fastest": ("exact_above", "exact_within", "orientations"),
 }
 """By mode; heatmaps of the time before there were modes are exact."""
 
@@ -113,7 +113,7 @@ def _heatmap_recipe(settings: Mapping[str, Any], inputs: dict[str, Any]) -> Reci
         left_out.add("precision")
     # Of a dense first pass it is always there: heatmaps made before tiles were shrunk lack it.
     if settings.get("first_pass") not in ("dense", "cam"):
-        left_out.add("first_pass_precision")
+        left_out |= {"first_pass_precision", "exact_within"}
     kept = {name: value for name, value in settings.items() if name not in left_out}
     return Recipe(stage=HEATMAP_STAGE, settings=kept, inputs=inputs)
 

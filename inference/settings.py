@@ -43,6 +43,10 @@ class PredictSettings(WindowSettings):
     exact_above: float = Field(default=0.4, ge=0, le=1)
     """Probability in the first pass above which fast scores a cell exactly. After a first pass that
     is not dense, also the 8 neighbours of such a cell."""
+    exact_within: float = Field(default=1.0, ge=0)
+    """Log-odds by which such a cell may stay below the highest of its 8 neighbours in a dense first
+    pass; one that stays further below is no peak and keeps its first score. 99 scores all of them
+    exactly."""
     stride_px: int | None = Field(default=None, ge=1)
     """Side of a heatmap cell (px at the model's µm/px). Default: the centre square of the model's
     training patches."""

@@ -243,6 +243,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "mode",
             "first_pass",
             "exact_above",
+            "exact_within",
             "stride_px",
             "orientations",
             "batch_size",
