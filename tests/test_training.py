@@ -314,6 +314,7 @@ def test_two_scales_are_trained_and_predicted_together(tiny, tmp_path):
         train(store, tmp_path / "three", SHORT.model_copy(update={"scales": (0.5, 2.0)}))
 
 
+@pytest.mark.slow
 def test_a_probe_fits_the_classifier_and_leaves_the_towers(tiny, store, tmp_path):
     source = tmp_path / "source"
     train(store, source, SHORT)

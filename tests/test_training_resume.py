@@ -165,6 +165,7 @@ def test_faults_39_40_a_killed_training_goes_on_to_the_same_weights(
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_training_stopped_before_its_first_validation_continues(store, tmp_path, whole):
     with pytest.raises(StopError):
         train(store, tmp_path / "model", AVERAGED, on_step=stop_after(16))
@@ -175,6 +176,7 @@ def test_a_training_stopped_before_its_first_validation_continues(store, tmp_pat
     assert_same_weights(store, whole, tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(store, tmp_path, whole, caplog):
     model = tmp_path / "model"
     with pytest.raises(StopError):
@@ -190,6 +192,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(store, tmp_path, whol
     assert_same_weights(store, whole, model)
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_all_damaged_are_refused_and_kept(store, tmp_path):
     with pytest.raises(StopError):
         train(store, tmp_path / "model", AVERAGED, on_step=stop_after(64))
@@ -263,6 +266,7 @@ def test_a_training_that_cannot_begin_leaves_the_checkpoints(store, tmp_path, wh
     assert_same_weights(store, whole, model)
 
 
+@pytest.mark.slow
 def test_fewer_examples_than_a_stopped_training_has_seen_end_it(store, tmp_path):
     model = tmp_path / "model"
     with pytest.raises(StopError):
