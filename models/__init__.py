@@ -18,7 +18,8 @@ from .card import (
     hash_weights,
     parameter_counts,
 )
-from .check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
+from .check.check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
+from .check.glass import refuse_tumor_on_glass
 from .dense.predictor import (
     DensePredictor,
     check_dense,
@@ -33,7 +34,6 @@ from .encoders.load import describe_encoder, load_encoder
 from .encoders.source import EncoderDescription, EncoderSource
 from .ensemble import Ensemble, EnsembleCard, find_members
 from .export import EXPORT_FORMATS, ExportFormat, export_model
-from .glass import refuse_tumor_on_glass
 from .initial_weights import fill_network, hash_initial_weights
 from .networks.architectures import (
     ARCHITECTURES,

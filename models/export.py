@@ -19,7 +19,7 @@ from ..storage import (
     refuse_foreign_folder,
 )
 from .card import ModelCard
-from .check_pictures import draw_pictures
+from .check.pictures import draw_pictures
 from .predictor import Predictor, load_network, load_predictor
 from .runtimes.loading import without_telemetry
 from .runtimes.onnx_runtime import find_missing
