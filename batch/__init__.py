@@ -3,6 +3,7 @@
 from .blocks import BlockPlan, BlockWork, LostBlocksError, PendingBlocks
 from .cluster.single_job import SingleJob
 from .driver import BlockDriver, SlideContext
+from .listener import SILENT, Listener
 from .machine import available_cores, available_memory
 from .outcome import BatchSummary, Pace, SlideOutcome, SlideStatus
 from .run import run_blocks, run_slides
@@ -13,11 +14,13 @@ from .workers import describe_workers
 
 __all__ = [
     "JOURNAL",
+    "SILENT",
     "BatchSettings",
     "BatchSummary",
     "BlockDriver",
     "BlockPlan",
     "BlockWork",
+    "Listener",
     "LostBlocksError",
     "Pace",
     "PendingBlocks",

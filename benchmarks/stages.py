@@ -95,7 +95,7 @@ def train(work: Path, _size_px: int) -> dict[str, float]:
 
 def predict(work: Path, _size_px: int) -> dict[str, float]:
     pace = Pace()
-    from gigaslide.batch import BatchSettings
+    from gigaslide.batch import BatchSettings, Listener
     from gigaslide.cohort import Cohort
     from gigaslide.inference import PredictSettings, predict_cohort
 
@@ -107,7 +107,7 @@ def predict(work: Path, _size_px: int) -> dict[str, float]:
         work / "predictions",
         settings,
         BatchSettings(),
-        on_block=lambda counts: pace.did(counts["windows"]),
+        listener=Listener(on_block=lambda counts: pace.did(counts["windows"])),
     )
     return {"patches": summary.total("cells"), **pace.figures()}
 

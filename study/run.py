@@ -1,16 +1,17 @@
 """A study from its settings to its page: splits, cells, tables."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..batch import (
     JOURNAL,
+    SILENT,
     BatchSettings,
     BatchSummary,
-    SlideOutcome,
+    Listener,
     open_run_folder,
     read_failures,
     run_slides,
@@ -169,7 +170,7 @@ def run_study(
     *,
     train: Train = train_bags,
     learner_settings: Mapping[str, Any] | None = None,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    listener: Listener = SILENT,
 ) -> StudyReport:
     """Run the cells of a study that are not finished, and write its tables and its page.
 
@@ -197,7 +198,7 @@ def run_study(
             batch,
             folder=folder,
             identity=work.identity,
-            on_outcome=on_outcome,
+            listener=listener,
         )
         reasons = {one.slide: one.reason for one in summary.outcomes if one.status == "failed"}
         return _report(out, plan.settings, plan.design, work, reasons=reasons, summary=summary)

@@ -17,6 +17,7 @@ import pytest
 from gigaslide.batch import (
     BatchSettings,
     BatchSummary,
+    Listener,
     SlideOutcome,
     run_slides,
 )
@@ -87,7 +88,7 @@ def mixed(request) -> tuple[int, BatchSummary, list[SlideOutcome], set[str]]:
 
     before = listening_addresses()
     settings = BatchSettings(workers=request.param, memory_gb=1.0)
-    summary = run_slides(work, items(**MIXED), settings, on_outcome=hear)
+    summary = run_slides(work, items(**MIXED), settings, listener=Listener(on_outcome=hear))
     return request.param, summary, heard, listening - before
 
 

@@ -288,7 +288,7 @@ class Idle:
 def planned(work: Path, patches: int) -> Figures:
     """So many patches in blocks over 400 slides, two workers: time, and memory of client and
     scheduler."""
-    from gigaslide.batch import BatchSettings, open_run_folder, run_blocks
+    from gigaslide.batch import BatchSettings, Listener, open_run_folder, run_blocks
     from gigaslide.patching.write import rows_per_block
     from tilers import (
         Column,
@@ -315,7 +315,7 @@ def planned(work: Path, patches: int) -> Figures:
             columns,
             batch,
             folder=held,
-            on_block=lambda _: first or first.append(time.perf_counter()),
+            listener=Listener(on_block=lambda _: first or first.append(time.perf_counter())),
         )
     seconds = time.perf_counter() - start
     over.set()

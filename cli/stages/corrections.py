@@ -47,8 +47,8 @@ def tile_corrections(
     if tiled == 1:
         return 1
     print_line(f"tile: {describe_workers(batch, at_most=len(corrected))}")
-    with slide_bar("tile", len(corrected)) as (end_slide, _):
-        summary = add_corrections(corrected, store, settings, batch, on_outcome=end_slide)
+    with slide_bar("tile", len(corrected)) as listener:
+        summary = add_corrections(corrected, store, settings, batch, listener=listener)
     print_summary("tile", summary)
     counts = f"{summary.total('tumor')} tumour and {summary.total('normal')} normal patches"
     slides = format_count(len(summary.outcomes), "slide")

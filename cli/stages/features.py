@@ -40,9 +40,7 @@ def features_stage(
             out,
             settings,
             batch,
-            on_plan=bar.add_slide,
-            on_block=bar.advance,
-            on_outcome=bar.end_slide,
+            listener=bar.listener,
         )
     print_summary("features", summary)
     print_stage_line("", f"{format_count(summary.total('windows'), 'window')} in {out}")
@@ -54,8 +52,8 @@ def import_stage(cohort: Cohort, folder: Path, out: Path, **how: Any) -> int:
     """how: see `import_features`."""
     from ...inference import import_features
 
-    with slide_bar("import", len(cohort)) as (end_slide, _):
-        summary = import_features(cohort, folder, out, **how, on_outcome=end_slide)
+    with slide_bar("import", len(cohort)) as listener:
+        summary = import_features(cohort, folder, out, **how, listener=listener)
     print_summary("import", summary)
     print_stage_line("", f"{format_count(summary.total('windows'), 'window')} in {out}")
     return summary.exit_status

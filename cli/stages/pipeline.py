@@ -105,9 +105,9 @@ def doctor_stage(
     if annotations is not None:
         cohort = use_versions(cohort, annotations)
     _print_workers("doctor", batch, at_most=len(cohort))
-    with hide_warnings(), slide_bar("doctor", len(cohort)) as (end_slide, _):
+    with hide_warnings(), slide_bar("doctor", len(cohort)) as listener:
         checkup = examine_cohort(
-            cohort, settings, batch, name=str(path), known=known, on_outcome=end_slide
+            cohort, settings, batch, name=str(path), known=known, listener=listener
         )
     for line in format_checkup(checkup, width=shutil.get_terminal_size((100, 24)).columns):
         print_line(line)
@@ -124,8 +124,8 @@ def phantom_stage(
 
     plans = plan_cohort(settings)
     _print_workers("phantom", batch, at_most=len(plans))
-    with slide_bar("phantom", len(plans)) as (end_slide, _):
-        summary = run_slides(partial(_make_phantom, out=out), plans, batch, on_outcome=end_slide)
+    with slide_bar("phantom", len(plans)) as listener:
+        summary = run_slides(partial(_make_phantom, out=out), plans, batch, listener=listener)
     print_summary("phantom", summary)
     return write_cohort(plans, out), summary
 
@@ -147,10 +147,8 @@ def tile_stage(
         if advice is not None and advice.mpp != settings.mpp:
             print_line(f"tile: {settings.mpp:g} µm/px, the default. {advice}")
     _print_workers("tile", batch)
-    with slide_bar("tile", len(slides), unit="patches") as (end_slide, add_counts):
-        summary = tile_cohort(
-            cohort, store, settings, batch, on_outcome=end_slide, on_block=add_counts
-        )
+    with slide_bar("tile", len(slides), unit="patches") as listener:
+        summary = tile_cohort(cohort, store, settings, batch, listener=listener)
     print_summary("tile", summary)
     counts = f"{summary.total('tumor')} tumour and {summary.total('normal')} normal patches"
     print_stage_line("", f"{counts} in {store}")
@@ -186,8 +184,8 @@ def hard_negatives_stage(
                 "--from-heatmaps"
             )
     _print_workers("tile", batch, at_most=len(cohort))
-    with slide_bar("tile", len(cohort)) as (end_slide, _):
-        summary = add_hard_negatives(cohort, store, heatmaps, settings, batch, on_outcome=end_slide)
+    with slide_bar("tile", len(cohort)) as listener:
+        summary = add_hard_negatives(cohort, store, heatmaps, settings, batch, listener=listener)
     print_summary("tile", summary)
     print_stage_line("", f"{summary.total('normal')} hard negatives of these heatmaps in {store}")
     return summary.exit_status
@@ -274,9 +272,7 @@ def predict_stage(
             out,
             settings,
             batch,
-            on_plan=bar.add_slide,
-            on_block=bar.advance,
-            on_outcome=bar.end_slide,
+            listener=bar.listener,
         )
     print_summary("predict", summary)
     if summary.exit_status == 1:
@@ -306,9 +302,9 @@ def export_stage(
     if batch.workers is None and not (batch.cluster or batch.scheduler):
         batch = batch.model_copy(update={"workers": 0})  # seconds of work do not pay for processes
     _print_workers("export", batch, at_most=len(found))
-    with slide_bar("export", len(found)) as (end_slide, _):
+    with slide_bar("export", len(found)) as listener:
         summary = export_predictions(
-            predictions, out, settings, batch, slides=slides, on_outcome=end_slide
+            predictions, out, settings, batch, slides=slides, listener=listener
         )
     print_summary("export", summary)
     made = format_count(summary.total("exports"), "export")

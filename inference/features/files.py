@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from ...batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_slides
+from ...batch import (
+    SILENT,
+    BatchSettings,
+    BatchSummary,
+    Listener,
+    SlideOutcome,
+    open_run_folder,
+    run_slides,
+)
 from ...cohort import Cohort, CohortSlide
 from ...storage import (
     GROUP,
@@ -122,7 +130,7 @@ def import_features(
     patches: Path | None = None,
     patch_level0: float | None = None,
     slide_mpp: float | None = None,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    listener: Listener = SILENT,
 ) -> BatchSummary:
     """Import the .h5 files of TRIDENT, CLAM or STAMP below a folder, one for each slide of a
     cohort, which is found by the slide's name.
@@ -146,7 +154,7 @@ def import_features(
         files=files, out=out, patches=patches, patch_level0=patch_level0, slide_mpp=slide_mpp
     )
     with open_run_folder(out, HERE) as run_folder:
-        return run_slides(work, list(cohort), HERE, folder=run_folder, on_outcome=on_outcome)
+        return run_slides(work, list(cohort), HERE, folder=run_folder, listener=listener)
 
 
 def _find_files(folder: Path) -> dict[str, Path]:
