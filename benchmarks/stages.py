@@ -24,8 +24,8 @@ PHANTOM = {"slides": 4, "slides_per_patient": 1, "mpp": 0.5, "seed": 0}
 
 
 class Pace:
-    """When work was done. Its rate leaves out the first piece (it pays for compiling) and the last
-    (it validates)."""
+    """Times at which work was done. Its rate leaves out the first piece (it pays for compiling) and
+    the last (it validates)."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()

@@ -46,7 +46,7 @@ BEGUN = (JOURNAL, LOCK, f".{SPLITS}.")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study would do."""
+    """Plan of a study: the cells that it would train."""
 
     settings: StudySettings
     source: str

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .bags.cohort_bags import CohortBag, label_windows, load_bags
 from .bags.settings import BagLabels, BagSettings
-from .fine_tune import FineTuneSettings, fine_tune
+from .fine_tune import FineTuneSettings, FineTuneStart, LabelledPatches, fine_tune
 from .initial_weights import identify_initial_weights
 from .members import Member, plan_members
 from .regions.settings import RegionSettings
@@ -40,6 +40,8 @@ __all__ = [
     "CohortBag",
     "FeatureTraining",
     "FineTuneSettings",
+    "FineTuneStart",
+    "LabelledPatches",
     "Member",
     "RegionRow",
     "RegionSettings",

@@ -54,7 +54,7 @@ class Evaluation:
     point: OperatingPoint
     """Mistakes from `settings.threshold` on."""
     threshold_origin: str = ""
-    """Where that threshold comes from."""
+    """Origin of that threshold."""
     subgroups: tuple[Subgroup, ...] = ()
     official: OfficialResult | None = None
     stages: PatientStages | None = None
