@@ -20,13 +20,8 @@ from .card import (
 )
 from .check.check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
 from .check.glass import refuse_tumor_on_glass
-from .dense.predictor import (
-    DensePredictor,
-    check_dense,
-    find_cam_stride,
-    hash_int8,
-    load_dense_predictor,
-)
+from .dense.load import check_dense, find_cam_stride, hash_int8, load_dense_predictor
+from .dense.predictor import DensePredictor
 from .describe import describe_model
 from .encoders.card import EncoderCard
 from .encoders.encoder import Encoder
