@@ -1,8 +1,8 @@
 """Work over many slides, on one machine or many."""
 
-from .blocks import BlockPlan, BlockWork, LostBlocksError, PendingBlocks
+from .blocks import BlockPlan, BlockWork, LostBlocksError, PendingBlocks, SlideContext
 from .cluster.single_job import SingleJob
-from .driver import BlockDriver, SlideContext
+from .driver import BlockDriver
 from .listener import SILENT, Listener
 from .machine import available_cores, available_memory
 from .outcome import BatchSummary, Pace, SlideOutcome, SlideStatus

@@ -46,7 +46,7 @@ from .networks.whole_slide import (
     build_whole_slide_network,
     pool_cells,
 )
-from .predictor import Predictor, load_network, load_predictor
+from .predictor import Predictor, load_predictor
 from .quantise import quantise_model, refuse_missing_int8
 from .regions.build import build_region_network
 from .regions.options import REGION_ARCHITECTURE, RegionOptions
@@ -54,16 +54,11 @@ from .regions.predictor import RegionPredictor, load_region_predictor
 from .runtimes.allocator import keep_large_buffers
 from .runtimes.backend import choose_backend, prepare_keras
 from .runtimes.device import describe_device
-from .runtimes.registry import (
-    RUNTIMES,
-    TOLERANCES,
-    Forward,
-    Precision,
-    RuntimeChoice,
-    RuntimeName,
-)
+from .runtimes.forward import Forward, Precision
+from .runtimes.registry import RUNTIMES, TOLERANCES, RuntimeChoice, RuntimeName
 from .temperature import scale_probabilities, with_temperature
 from .training_slides import find_training_slides
+from .weights import load_network
 
 __all__ = [
     "ARCHITECTURES",

@@ -17,14 +17,10 @@ import numpy as np
 from ..storage import ModelError, atomic_folder
 from .card import ModelCard
 from .dense.layout import DenseLayout, draw_probes, pool_cells, shrink_pixels
-from .predictor import load_network
+from .runtimes.forward import Forward
 from .runtimes.probes import draw_probes as draw_patches
-from .runtimes.registry import (
-    TOLERANCES,
-    Forward,
-    StartedRuntime,
-    measure_difference,
-)
+from .runtimes.registry import TOLERANCES, StartedRuntime, measure_difference
+from .weights import load_network
 
 if TYPE_CHECKING:
     import keras

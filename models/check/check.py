@@ -10,7 +10,7 @@ import numpy as np
 from ...storage import atomic_file
 from ...wsi import InputSpec
 from ..card import ModelCard
-from ..runtimes.registry import Forward
+from ..runtimes.forward import Forward
 from .pictures import DRAWN_TISSUE, blur, draw_pictures
 
 __all__ = [

@@ -11,23 +11,16 @@ import numpy as np
 from ...storage import ModelError
 from ..card import ModelCard
 from ..ensemble import Ensemble
-from ..predictor import load_network
 from ..quantise import find_quantised_layout, hash_quantised_tiles, load_quantised_tiles
 from ..runtimes.allocator import keep_large_buffers
 from ..runtimes.apart import convert_apart
 from ..runtimes.backend import prepare_keras
 from ..runtimes.converted import find_converted, keep_started, load_converted, read_facts
+from ..runtimes.forward import Forward, Precision
 from ..runtimes.loading import LOADING
-from ..runtimes.registry import (
-    AUTO,
-    Forward,
-    Precision,
-    RuntimeChoice,
-    RuntimeName,
-    StartedRuntime,
-    start_runtime,
-)
+from ..runtimes.registry import AUTO, RuntimeChoice, RuntimeName, StartedRuntime, start_runtime
 from ..temperature import with_temperature
+from ..weights import load_network
 from .layout import DenseLayout, cell_steps, draw_probes, least_stride_px, pool_cells
 from .predictor import DenseMember, DensePredictor
 
