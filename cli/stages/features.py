@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...batch import BatchSettings, describe_workers
 from ...cohort import Cohort
@@ -18,7 +18,7 @@ from ..terminal.tables import print_summary, print_time
 from ..terminal.windows_bar import windows_bar
 
 if TYPE_CHECKING:
-    from ...inference import FeatureFormat, FeatureSettings
+    from ...inference import FeatureFormat, FeatureSettings, ForeignFeatures
 
 __all__ = ["export_stage", "features_stage", "import_stage"]
 
@@ -48,12 +48,11 @@ def features_stage(
     return summary.exit_status
 
 
-def import_stage(cohort: Cohort, folder: Path, out: Path, **how: Any) -> int:
-    """how: see `import_features`."""
+def import_stage(cohort: Cohort, given: ForeignFeatures, out: Path) -> int:
     from ...inference import import_features
 
     with slide_bar("import", len(cohort)) as listener:
-        summary = import_features(cohort, folder, out, **how, listener=listener)
+        summary = import_features(cohort, given, out, listener=listener)
     print_summary("import", summary)
     print_stage_line("", f"{format_count(summary.total('windows'), 'window')} in {out}")
     return summary.exit_status
