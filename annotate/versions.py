@@ -11,13 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..storage import (
-    AnnotationError,
-    SettingsError,
-    StoreError,
-    is_disk_full,
-    new_file,
-)
+from ..storage import AnnotationError, SettingsError, StoreError, is_disk_full, new_file
 from .drafts import Drafts
 from .identity import SlideIdentity
 from .origins import EarlierOutline, read_earlier, with_origins

@@ -11,13 +11,7 @@ import numpy as np
 from ..batch import BlockPlan, SlideContext, SlideOutcome, available_cores
 from ..cohort import CohortSlide
 from ..models import DensePredictor, Predictor, hash_int8
-from ..storage import (
-    GROUP,
-    BlockRecord,
-    Output,
-    read_file,
-    write_file,
-)
+from ..storage import GROUP, BlockRecord, Output, read_file, write_file
 from ..wsi import (
     CellGrid,
     CellStatus,

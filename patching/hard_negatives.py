@@ -19,12 +19,7 @@ from ..batch import (
     run_blocks,
 )
 from ..cohort import Cohort, CohortSlide
-from ..storage import (
-    GigaslideError,
-    Location,
-    Recipe,
-    SettingsError,
-)
+from ..storage import GigaslideError, Location, Recipe, SettingsError
 from ..wsi import Heatmap, Slide, tissue_mask, tumor_fractions
 from .further import (
     FurtherBlocks,

@@ -18,12 +18,7 @@ from ..batch import (
 )
 from ..cohort import Cohort, CohortSlide
 from ..inference import refuse_encoder_patients
-from ..storage import (
-    LOCK,
-    SettingsError,
-    refuse_foreign_folder,
-    write_file,
-)
+from ..storage import LOCK, SettingsError, refuse_foreign_folder, write_file
 from .cell import Cell
 from .data import FoundSlides, StudyData
 from .design import Design, Point

@@ -15,12 +15,7 @@ from typing import Any
 import numpy as np
 from gigaslide.batch import BatchSettings, BatchSummary, Listener, SlideOutcome, Stopped
 from gigaslide.cohort import Cohort
-from gigaslide.inference import (
-    ExportSettings,
-    PredictSettings,
-    export_predictions,
-    find_detections,
-)
+from gigaslide.inference import ExportSettings, PredictSettings, export_predictions, find_detections
 from gigaslide.inference.exports.export_slide import PredictedSlide, export_slide
 from gigaslide.wsi import CellStatus, Heatmap
 

@@ -14,13 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gigaslide.batch import (
-    BatchSettings,
-    BatchSummary,
-    Listener,
-    SlideOutcome,
-    run_slides,
-)
+from gigaslide.batch import BatchSettings, BatchSummary, Listener, SlideOutcome, run_slides
 from gigaslide.batch.outcome import Pace
 from gigaslide.batch.page import run_html
 from gigaslide.storage import SlideError

@@ -7,14 +7,7 @@ from pathlib import Path
 
 import keras
 
-from ..models import (
-    CARD,
-    WEIGHTS,
-    ModelCard,
-    find_architecture,
-    hash_weights,
-    parameter_counts,
-)
+from ..models import CARD, WEIGHTS, ModelCard, find_architecture, hash_weights, parameter_counts
 from ..storage import ModelError, Output, OutputState, SettingsError
 from .checkpoints.checkpoint import LAST, Checkpoints
 from .checkpoints.files import move_aside

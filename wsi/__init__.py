@@ -19,12 +19,7 @@ from .annotations import (
 )
 from .areas import Areas, areas_of, fill_holes, simplify_areas
 from .detections import Detections
-from .features.h5_layouts import (
-    SlideFacts,
-    read_foreign_features,
-    trident_folder,
-    write_trident,
-)
+from .features.h5_layouts import SlideFacts, read_foreign_features, trident_folder, write_trident
 from .features.slide_features import SlideFeatures
 from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
 from .heatmap import CellStatus, Heatmap

@@ -19,13 +19,7 @@ from .readers import open_reader
 from .slide_frame import SlideFrame
 from .slide_info import SlideInfo
 from .spacing import SNAP, choose_mpp, describe_too_coarse, read_file_mpp
-from .tiled_image import (
-    RESAMPLED_TILE_PX,
-    SCATTERED_TILE_PX,
-    TiledImage,
-    read_rectangle,
-    resample,
-)
+from .tiled_image import RESAMPLED_TILE_PX, SCATTERED_TILE_PX, TiledImage, read_rectangle, resample
 from .tiles import CACHE_BYTES, SlideTiles, TileCache, UnreadableTile
 from .windows import read_windows
 

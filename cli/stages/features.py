@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING
 from ...batch import BatchSettings, describe_workers
 from ...cohort import Cohort
 from ...storage import format_count
-from ..terminal.progress import (
-    print_line,
-    print_stage_line,
-    progress_bar,
-    slide_bar,
-)
+from ..terminal.progress import print_line, print_stage_line, progress_bar, slide_bar
 from ..terminal.tables import print_summary, print_time
 from ..terminal.windows_bar import windows_bar
 

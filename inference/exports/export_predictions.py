@@ -5,14 +5,7 @@ import json
 from functools import partial
 from pathlib import Path
 
-from ...batch import (
-    SILENT,
-    BatchSettings,
-    BatchSummary,
-    Listener,
-    open_run_folder,
-    run_slides,
-)
+from ...batch import SILENT, BatchSettings, BatchSummary, Listener, open_run_folder, run_slides
 from ...cohort import Cohort
 from ...storage import ScoreError, SettingsError
 from ...wsi import Detections

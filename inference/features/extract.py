@@ -2,14 +2,7 @@
 
 from pathlib import Path
 
-from ...batch import (
-    SILENT,
-    BatchSettings,
-    BatchSummary,
-    Listener,
-    open_run_folder,
-    run_blocks,
-)
+from ...batch import SILENT, BatchSettings, BatchSummary, Listener, open_run_folder, run_blocks
 from ...cohort import Cohort, CohortSlide
 from ...models import choose_backend, describe_encoder
 from ...storage import SettingsError

@@ -26,13 +26,7 @@ from ...models import WEIGHTS
 from ...storage import ModelError, Recipe, StoreError, atomic_folder, remove_folder
 from ..network.optimiser import averaged_weights
 from ..report.history import HistoryRow, load_history, save_history
-from .files import (
-    RECIPE,
-    checkpoint_folder,
-    find_checkpoints,
-    read_recipe,
-    remove_killed_saves,
-)
+from .files import RECIPE, checkpoint_folder, find_checkpoints, read_recipe, remove_killed_saves
 
 __all__ = [
     "LAST",
