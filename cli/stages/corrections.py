@@ -11,8 +11,8 @@ from ...cohort import Cohort
 from ...storage import Location, SettingsError, StoreError, format_count
 from ..terminal.progress import print_line, print_stage_line, slide_bar
 from ..terminal.tables import print_summary
-from .pipeline import tile_stage
 from .run_settings import worst_status
+from .tile import tile_stage
 
 if TYPE_CHECKING:
     from ...patching import CorrectedSlide, CorrectionSettings, TileSettings

@@ -10,7 +10,7 @@ from ...cohort import Cohort
 from ...storage import Settings, SettingsError
 from ..terminal.progress import print_line, print_stage_line, slide_bar
 from ..terminal.tables import print_summary
-from .pipeline import train_stage
+from .train import train_stage
 from .train_job import JOB_OPTIONS
 
 if TYPE_CHECKING:
