@@ -23,8 +23,8 @@ from gigaslide.models import (
 from gigaslide.patching import AugmentSettings, PatchStore, centre_crop, tile_cohort
 from gigaslide.storage import SettingsError
 from gigaslide.training import Sampler, TrainSettings, train
-from gigaslide.training.checkpoint import Checkpoints
-from gigaslide.training.checkpoint_files import find_checkpoints
+from gigaslide.training.checkpoints.checkpoint import Checkpoints
+from gigaslide.training.checkpoints.files import find_checkpoints
 from gigaslide.training.dataset import BatchDataset
 from gigaslide.training.network.learning_rate import HalvingWithCooldown
 from gigaslide.training.network.optimiser import averaged_weights, compile_network

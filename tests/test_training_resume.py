@@ -15,8 +15,8 @@ from gigaslide.models import ARCHITECTURES, build_network
 from gigaslide.patching import PatchStore
 from gigaslide.storage import ModelError, SettingsError, StoreError
 from gigaslide.training import Sampler, TrainSettings, train
-from gigaslide.training.checkpoint import Checkpoints
-from gigaslide.training.checkpoint_files import find_checkpoints
+from gigaslide.training.checkpoints.checkpoint import Checkpoints
+from gigaslide.training.checkpoints.files import find_checkpoints
 from gigaslide.training.network.learning_rate import HalvingWithCooldown
 from keras import ops
 from PIL import Image
@@ -338,7 +338,7 @@ def test_fault_39_nan_loss_names_its_batch_and_keeps_the_checkpoint(store, tmp_p
 
 
 def test_fault_39_nan_loss_is_found_long_before_the_next_validation(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("gigaslide.training.validation.WATCH_STEPS", 2)
+    monkeypatch.setattr("gigaslide.training.progress.WATCH_STEPS", 2)
     monkeypatch.setattr(
         HalvingWithCooldown, "__call__", lambda self, step: ops.where(step >= 1, 1e30, 0.05)
     )
