@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 __all__ = [
+    "FOREVER",
     "LARGEST_BODY",
     "Problem",
     "answer_bytes",

@@ -27,6 +27,7 @@ from .predictions import PREDICTION_OPERATIONS
 from .qupath_script import QUPATH_SCRIPT, make_qupath_script
 from .schema import Health
 from .slides import SLIDE_OPERATIONS
+from .tile_route import TileRoute
 from .workspace import Workspace
 
 __all__ = ["OPERATIONS", "make_app"]
@@ -89,7 +90,7 @@ def make_app(workspace: Workspace, access: Access, assets: Assets | None = None)
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return Guard(app, access)
+    return Guard(TileRoute(app, workspace), access)
 
 
 def _route(workspace: Workspace):

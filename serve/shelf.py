@@ -15,6 +15,7 @@ from ..annotate import SlideIdentity
 from ..cohort import CohortSlide
 from ..storage import ZARR_METADATA, Location, SlideError
 from ..wsi import Slide, TileCache, open_slide
+from .tiles import TileGrid
 
 __all__ = ["OpenSlide", "SlideShelf"]
 
@@ -33,6 +34,11 @@ class OpenSlide:
     users: int = 0
     is_old: bool = False
     """True: to be closed once nobody uses it."""
+
+    @cached_property
+    def grid(self) -> TileGrid:
+        """Tiles of the slide for a page."""
+        return TileGrid.of_slide(self.slide)
 
     @cached_property
     def version(self) -> str:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ..annotate import COLOURS
 from ..cohort import CohortSlide
 from ..storage import GigaslideError, gigaslide_version, name_of
-from .answers import Problem, answer_json, answer_picture
+from .answers import FOREVER, Problem, answer_json, answer_picture
 from .catalogue import hide_path
 from .drawing.hidden import draws_blind, hides_model, newest_shown, shown_versions
 from .operation import Operation
@@ -21,10 +21,10 @@ from .schema import (
     SlideList,
     SlideRow,
 )
-from .tiles import TileGrid, encode_jpeg, read_jpeg_tile, read_thumbnail
+from .tiles import encode_jpeg, read_jpeg_tile, read_thumbnail
 from .workspace import Workspace, whole_number
 
-__all__ = ["SLIDE_OPERATIONS"]
+__all__ = ["JPEG", "SLIDE_OPERATIONS", "read_slide_tile"]
 
 THUMBNAIL_PX = 256
 KEPT_BYTES = 16 * 2**20
@@ -101,7 +101,7 @@ def _geometry(workspace: Workspace, slide: CohortSlide) -> Geometry:
     newest, hidden = newest_shown(workspace, slide), hides_model(workspace, slide)
     with workspace.borrow(slide) as held:
         info, bounds = held.slide.info, held.slide.info.bounds
-        grid = TileGrid.of_slide(held.slide)
+        grid = held.grid
         return Geometry(
             id=slide.id,
             width=info.width,
@@ -130,21 +130,34 @@ def _geometry(workspace: Workspace, slide: CohortSlide) -> Geometry:
 
 async def show_tile(workspace: Workspace, request: Request) -> Response:
     slide = workspace.slide(request)
-    place = tuple(whole_number(request, name) for name in "zxy")
+    z, x, y = (whole_number(request, name) for name in "zxy")
+    content, headers = await read_slide_tile(workspace, request, slide, (z, x, y))
+    return Response(content, headers=headers, media_type=JPEG)
+
+
+async def read_slide_tile(
+    workspace: Workspace, request: Request, slide: CohortSlide, place: tuple[int, int, int]
+) -> tuple[bytes, dict[str, str]]:
+    """Read the tile (z, x, y): JPEG, and headers of the answer.
+
+    Raises:
+        Problem: there is none, or it cannot be read now.
+        ClientDisconnect: the client left before its turn.
+    """
     known = request.query_params.get("v", "")
     content, lost = await workspace.pictures.run(request, _tile, workspace, slide, place, known)
     if lost:
-        return Response(content, headers={"X-Unreadable": lost}, media_type=JPEG)
-    return answer_picture(content, JPEG, is_certain=bool(known))
+        return content, {"X-Unreadable": lost}
+    return content, {"Cache-Control": FOREVER if known else "no-store"}
 
 
 def _tile(
-    workspace: Workspace, slide: CohortSlide, place: tuple[int, ...], known: str
+    workspace: Workspace, slide: CohortSlide, place: tuple[int, int, int], known: str
 ) -> tuple[bytes, str]:
     """JPEG of a tile, and why parts of it are hatched."""
     with workspace.borrow(slide) as held:
         _refuse_old(known, held.version)
-        grid = TileGrid.of_slide(held.slide)
+        grid = held.grid
         region = grid.region(*place)
         if region is None:
             raise Problem(404, "the slide has no such tile")

@@ -6,6 +6,7 @@ z begins at level-0 (x, y) × tile_px × resolution.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -81,19 +82,21 @@ def read_jpeg_tile(slide: Slide, region: Region, resolution: int) -> tuple[bytes
 
 def _can_be_shown(stored: bytes, side: int) -> bool:
     """Tell whether a stored JPEG is undamaged and not too large for a link. It is decoded at an
-    eighth of its size, which reads every bit all the same, and takes half of the time."""
+    eighth of its size, in grey, which reads every bit all the same, and takes half of the time."""
     is_light = len(stored) <= MOST_STORED_BYTES * side * side
-    return is_light and _decode(stored, side, shrink=8) is not None
+    return is_light and _decode(stored, side, shrink=8, colours="GRAY") is not None
 
 
-def _decode(stored: bytes, side: int, *, shrink: int) -> np.ndarray | None:
+def _decode(
+    stored: bytes, side: int, *, shrink: int, colours: Literal["RGB", "GRAY"] = "RGB"
+) -> np.ndarray | None:
     """Decode a stored JPEG at a fraction of its size; None if it is damaged or of another size."""
     least = side // shrink
     try:
         if simplejpeg.decode_jpeg_header(stored)[:2] != (side, side):
             return None
         return simplejpeg.decode_jpeg(
-            stored, min_height=least, min_width=least, min_factor=shrink, strict=True
+            stored, colours, min_height=least, min_width=least, min_factor=shrink, strict=True
         )
     except ValueError:
         return None

@@ -92,7 +92,14 @@ class Workspace:
         Raises:
             Problem: the cohort has no such slide.
         """
-        name = request.path_params["id"]
+        return self.slide_named(request.path_params["id"])
+
+    def slide_named(self, name: str) -> CohortSlide:
+        """Return the slide of an id, as a path has it.
+
+        Raises:
+            Problem: the cohort has no such slide.
+        """
         found = self.slides.get(name) or self.slides.get(name.replace(ENCODED_SLASH, "/"))
         if found is None:
             raise Problem(404, "the cohort has no such slide")

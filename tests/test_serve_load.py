@@ -1,5 +1,6 @@
 """The server under many requests and slow slides: bounded work, none for clients that left."""
 
+import asyncio
 import http.client
 import socket
 import threading
@@ -8,7 +9,7 @@ from collections import Counter
 
 import pytest
 from gigaslide.serve import slides as slide_routes
-from gigaslide.serve.work import MOST_WAITING
+from gigaslide.serve.work import MOST_WAITING, WorkQueue
 from serving import Served, wait_until
 
 
@@ -89,3 +90,26 @@ def test_v12_one_slow_slide_does_not_keep_the_list_waiting(slow, served):
     assert served.ask("/health").status == 200
     slow.go.set()
     assert set(map(status_of, clients)) == {200}
+
+
+def test_work_that_ends_after_its_server_leaves_the_threads_usable():
+    queue, go = WorkQueue(threads=1), threading.Event()
+
+    async def leave() -> None:
+        task = asyncio.create_task(queue.finish(go.wait))
+        await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(leave())
+    go.set()
+    assert asyncio.run(asyncio.wait_for(queue.finish(int), 20)) == 0
+
+
+def test_what_fails_on_a_thread_is_raised_to_who_waits():
+    async def ask() -> list:
+        queue = WorkQueue(threads=2)
+        asked = [queue.finish(work) for work in (int, lambda: 1 // 0, str)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    number, error, text = asyncio.run(ask())
+    assert (number, text, type(error)) == (0, "", ZeroDivisionError)

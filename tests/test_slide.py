@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import simplejpeg
 from conftest import (
     HEIGHT,
     MPP,
@@ -286,3 +287,18 @@ def test_a_little_finer_than_the_slide_is_the_slide_or_refused(coded_slide):
                 assert slide.scale(mpp).resample == 1
             except SpacingError:
                 assert 0.5 / mpp > 1.03
+
+
+def test_a_stored_tile_is_found_where_the_size_of_its_level_was_rounded(tmp_path):
+    wide, high = 4 * 64 + 3, 4 * 48 + 3  # a level of a quarter drops three px
+    pixels = wave_slide(wide, high)
+    path = write_tiff(tmp_path / "s.tif", pixels, level_sizes=((64, 48),), tile_px=16, jpeg=True)
+    with open_slide(path) as slide:
+        for column, row in ((0, 0), (3, 2), (3, 0), (1, 2)):
+            region = Region(x=64 * column, y=64 * row, width=64, height=64)
+            stored = slide.stored_jpeg(region, mpp=4 * MPP)
+            assert stored is not None
+            true = slide.read_level(1, x=16 * column, y=16 * row, width=16, height=16)
+            assert (simplejpeg.decode_jpeg(stored) == true).all()
+        aside = Region(x=64 * 3 + 8, y=64, width=64, height=64)
+        assert slide.stored_jpeg(aside, mpp=4 * MPP) is None

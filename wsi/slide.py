@@ -179,23 +179,23 @@ class Slide:
         return pixels
 
     def stored_jpeg(self, region: Region, *, mpp: float) -> bytes | None:
-        """Return the JPEG that the file itself stores for a rectangle, if it is exactly one tile of
+        """Return the JPEG that the file itself stores for a rectangle, if it is one whole tile of
         the level that `read_region` would read; else None. It decodes to the same pixels, or is
-        damaged.
+        damaged. Where the level's size was rounded, the place may differ by less than a level px.
         """
         scale = self.scale(mpp)
         if scale.resample != 1:
             return None
         shape = self._reader.pyramid.levels[scale.level]
         across, down = shape.downsample_xy
-        x, y = round(region.x / across), round(region.y / down)
-        size = round(region.width / across), round(region.height / down)
         tile = shape.tile_width, shape.tile_height
-        is_tile = size == tile and x % tile[0] == 0 and y % tile[1] == 0
-        is_inside = 0 <= x <= shape.width - tile[0] and 0 <= y <= shape.height - tile[1]
-        if not (is_tile and is_inside):
-            return None
-        return self._tiles.tile_jpeg(scale.level, floor_div(y, tile[1]), floor_div(x, tile[0]))
+        size = round(region.width / across), round(region.height / down)
+        x, y = region.x / across, region.y / down
+        column, row = round(x / tile[0]), round(y / tile[1])
+        left, top = column * tile[0], row * tile[1]
+        is_there = size == tile and max(abs(left - x), abs(top - y)) < 1
+        is_whole = 0 <= left <= shape.width - tile[0] and 0 <= top <= shape.height - tile[1]
+        return self._tiles.tile_jpeg(scale.level, row, column) if is_there and is_whole else None
 
     def read_windows(
         self,

@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from large_slide import TILE_PX
 
 ReadTile = Callable[[tuple[int, int, int]], bytes]
 
@@ -26,7 +25,7 @@ def our_reader(path: Path) -> ReadTile:
     return read
 
 
-def their_reader(opened) -> ReadTile:
+def their_reader(opened, tile_px: int) -> ReadTile:
     """Read a tile as servers on OpenSlide's interface do: from the next finer level, resized."""
     from gigaslide.serve.tiles import encode_jpeg
     from PIL import Image
@@ -34,11 +33,11 @@ def their_reader(opened) -> ReadTile:
     def read(place: tuple[int, int, int]) -> bytes:
         resolution, x, y = place
         level = opened.get_best_level_for_downsample(resolution * 1.001)
-        side = round(TILE_PX * resolution / opened.level_downsamples[level])
-        corner = (x * TILE_PX * resolution, y * TILE_PX * resolution)
+        side = round(tile_px * resolution / opened.level_downsamples[level])
+        corner = (x * tile_px * resolution, y * tile_px * resolution)
         image = opened.read_region(corner, level, (side, side)).convert("RGB")
-        if side != TILE_PX:
-            image = image.resize((TILE_PX, TILE_PX), Image.Resampling.BOX)
+        if side != tile_px:
+            image = image.resize((tile_px, tile_px), Image.Resampling.BOX)
         return encode_jpeg(np.asarray(image), full_colour=resolution == 1)
 
     return read
@@ -57,14 +56,14 @@ def large_image_reader(path: Path) -> ReadTile:
     return read
 
 
-def rivals(path: Path) -> dict[str, ReadTile]:
+def rivals(path: Path, tile_px: int) -> dict[str, ReadTile]:
     import openslide
 
-    found = {"OpenSlide": their_reader(openslide.OpenSlide(str(path)))}
+    found = {"OpenSlide": their_reader(openslide.OpenSlide(str(path)), tile_px)}
     with suppress(ImportError):
         import tiffslide
 
-        found["tiffslide"] = their_reader(tiffslide.TiffSlide(str(path)))
+        found["tiffslide"] = their_reader(tiffslide.TiffSlide(str(path)), tile_px)
     with suppress(ImportError):
         found["large_image"] = large_image_reader(path)
     return found

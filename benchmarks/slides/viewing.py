@@ -1,18 +1,21 @@
 """Speed of the viewer's server: tiles against other libraries, over HTTP, and saving.
 
-    python benchmarks/slides/viewing.py [--tiles 1000] [--many 100000] [--work FOLDER]
+    python benchmarks/slides/viewing.py [--slide FILE] [--tiles 600] [--many 10000] [--work FOLDER]
 
-Prints a table. Without HTTP, each library makes JPEGs of the same squares of the slide at the same
-resolutions, in turns of a few tiles, so that a busy machine is equally busy for all; the ratio is
-the median over the turns. OpenSlide and tiffslide read pixels, which our encoder encodes;
-large_image makes the tiles of its own server. tiffslide and large_image are left out where they are
-not installed; TIAToolbox, whose tile server reads through OpenSlide or its own TIFF reader, because
-it brings gigabytes of PyTorch.
+Prints one line a measurement. Without --slide, a slide of 100 000 × 100 000 px is drawn, whose
+levels are each a quarter of the one before, as Aperio's are. Two kinds of tiles are measured apart:
+those that the file stores, and those between its levels, which are made from four stored ones.
 
-Over HTTP, the rate is compared with a server of the same kind that answers with one tile from
-memory, also in turns, as seconds on the clock and as seconds of CPU of the server, which depend
-less on what else runs. Clients run in another process. Two thirds of the squares are tiles that the
-file stores, the others lie between its levels.
+Without HTTP, each library makes JPEGs of the same squares of the slide at the same resolutions, in
+turns of a few tiles, so that a busy machine is equally busy for all; the ratio is the median over
+the turns. OpenSlide and tiffslide read pixels, which our encoder encodes; large_image makes the
+tiles of its own server. tiffslide and large_image are left out where they are not installed;
+TIAToolbox, whose tile server reads through OpenSlide or its own TIFF reader, because it brings
+gigabytes of PyTorch.
+
+Over HTTP, the other server is ours too, with the same route, token and threads, but takes the same
+tiles from a dictionary. Seconds are those on the clock, and those of the server's CPU, which depend
+less on what else runs. The client is another process.
 """
 
 import argparse
@@ -20,69 +23,91 @@ import gc
 import http.client
 import json
 import multiprocessing
-import statistics
+import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import psutil
-from large_slide import TILE_PX, draw
-from tile_readers import our_reader, rivals
+from gigaslide.annotate import AnnotationFolder
+from gigaslide.cohort import Cohort, CohortSlide
+from gigaslide.serve import Listener, ServerSettings, Workspace, make_app
+from gigaslide.serve.server import make_server
+from gigaslide.serve.tiles import TileGrid
+from gigaslide.serve.work import WorkQueue
+from gigaslide.wsi import open_slide
+from large_slide import draw
+from tile_client import CLIENTS, get_all
+from tile_readers import ReadTile, our_reader, rivals
 
-CLIENTS = 8
 TURN = 50  # tiles
 WARM_UP_TURNS = 1
+VIEW = (4, 3)  # tiles
+Place = tuple[int, int, int]
+"""Resolution, column and row of a tile."""
 
 
-def places(size_px: int, count: int) -> list[tuple[int, int, int]]:
-    """Tiles of a walk, (resolution, column, row): views of 4 × 3 tiles at resolutions of the file's
-    levels, 1 and 4, and between them, 2."""
+def kinds_of_tiles(path: Path) -> tuple[TileGrid, dict[str, list[int]]]:
+    """Return the slide's grid, and resolutions by whether the file stores their tiles."""
+    with open_slide(path) as slide:
+        grid = TileGrid.of_slide(slide)
+        found: dict[str, list[int]] = {"stored": [], "between levels": []}
+        for z, resolution in enumerate(grid.resolutions):
+            region = grid.region(z, *VIEW)
+            if region is not None and grid.region(z, 2 * VIEW[0], 2 * VIEW[1]):
+                stored = slide.stored_jpeg(region, mpp=slide.info.mpp * resolution)
+                found["between levels" if stored is None else "stored"].append(resolution)
+    return grid, {kind: finest[-2:] for kind, finest in found.items() if finest}
+
+
+def places(grid: TileGrid, resolutions: list[int], count: int) -> list[Place]:
+    """Tiles of views at random places, all inside the slide."""
     rng = np.random.default_rng(1)
-    found = []
+    found: list[Place] = []
     while len(found) < count:
-        resolution = (1, 2, 4)[len(found) // 12 % 3]
-        most = size_px // (TILE_PX * resolution) - 5
-        x, y = rng.integers(0, most, 2).tolist()
-        found += [(resolution, x + dx, y + dy) for dy in range(3) for dx in range(4)]
+        resolution = resolutions[len(found) // (VIEW[0] * VIEW[1]) % len(resolutions)]
+        side = grid.tile_px * resolution
+        x = int(rng.integers(grid.width // side - VIEW[0]))
+        y = int(rng.integers(grid.height // side - VIEW[1]))
+        found += [(resolution, x + dx, y + dy) for dy in range(VIEW[1]) for dx in range(VIEW[0])]
     return found[:count]
 
 
-def seconds(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+def timed(read: ReadTile, turn: list[Place]) -> tuple[float, float]:
+    """Return seconds on the clock, and of CPU: some readers decode on threads."""
+    begin, cpu = time.perf_counter(), time.process_time()
+    for place in turn:
+        read(place)
+    return time.perf_counter() - begin, time.process_time() - cpu
 
 
-def compare_readers(path: Path, size_px: int, count: int) -> None:
-    todo, ours = places(size_px, count), our_reader(path)
-    others = rivals(path)
-    times: dict[str, list[float]] = {name: [] for name in ("gigaslide", *others)}
+def compare_readers(path: Path, tile_px: int, todo: list[Place], kind: str) -> None:
+    readers = {"gigaslide": our_reader(path), **rivals(path, tile_px)}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in readers}
     for first in range(0, len(todo), TURN):
         turn = todo[first : first + TURN]
-        for name, read in (("gigaslide", ours), *others.items()):
-            times[name].append(seconds(lambda read=read, turn=turn: [read(one) for one in turn]))
-    rates = {name: TURN / statistics.median(found) for name, found in times.items()}
-    print(f"without HTTP, one thread: gigaslide {rates['gigaslide']:.0f} tiles/s")
-    for name in others:
-        ratios = [
-            theirs / mine for mine, theirs in zip(times["gigaslide"], times[name], strict=True)
-        ][WARM_UP_TURNS:]
-        print(f"  {name} {rates[name]:.0f} tiles/s: ratio {statistics.median(ratios):.1f}")
+        timed(readers["gigaslide"], turn)  # from here on the system has the file's bytes in memory
+        for name, read in readers.items():
+            times[name].append(timed(read, turn))
+    found = {name: np.array(some)[WARM_UP_TURNS:] for name, some in times.items()}
+    for name, some in found.items():
+        clock, cpu = np.median(some, axis=0) / TURN * 1e3
+        line = f"{kind}, no HTTP, one thread, {name}: {clock:.2f} ms a tile ({cpu:.2f} of CPU)"
+        if name != "gigaslide":
+            ratio, cpu_ratio = np.median(some / found["gigaslide"], axis=0)
+            line += f", {ratio:.1f} × gigaslide's ({cpu_ratio:.1f} × the CPU); goal: 3"
+        print(line)
 
 
 class Server:
     """A server in a thread."""
 
-    def __init__(self, make_app) -> None:
-        from gigaslide.serve import Listener, ServerSettings
-        from gigaslide.serve.server import make_server
-
+    def __init__(self, workspace: Workspace) -> None:
         self.listener = Listener.open(ServerSettings())
-        self.server = make_server(make_app(self.listener))
+        self.server = make_server(make_app(workspace, self.listener.access))
         sockets = [self.listener.socket]
         threading.Thread(target=lambda: self.server.run(sockets=sockets), daemon=True).start()
         while not self.server.started:
@@ -112,114 +137,78 @@ class Server:
         return answer.status
 
 
-def get_all(port: int, headers: dict[str, str], paths: list[str]) -> float:
-    """Request all paths over as many connections as a browser has, and two; return the seconds."""
-    waiting, lock = iter(paths), threading.Lock()
+class RememberedTiles(WorkQueue):
+    """A queue that makes each tile once, then takes it from a dictionary."""
 
-    def work() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        while True:
-            with lock:
-                path = next(waiting, None)
-            if path is None:
-                return connection.close()
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.status == 200, (path, answer.status)
+    def __init__(self) -> None:
+        super().__init__()
+        self.tiles: dict[tuple[int, int, int], tuple[bytes, str]] = {}
 
-    begin = time.perf_counter()
-    threads = [threading.Thread(target=work) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return time.perf_counter() - begin
+    async def run(self, request, work, *args, **kwargs):
+        *_, place, _version = args
+        if place not in self.tiles:
+            self.tiles[place] = await super().run(request, work, *args, **kwargs)
+        return await super().run(request, self.tiles.__getitem__, place)
 
 
-def make_workspace(path: Path, folder: Path):
-    from gigaslide.annotate import AnnotationFolder
-    from gigaslide.cohort import Cohort, CohortSlide
-    from gigaslide.serve import Workspace
-
+def make_workspace(path: Path, folder: Path) -> Workspace:
     cohort = Cohort(slides=(CohortSlide(id="s", path=path),))
     return Workspace(cohort=cohort, annotations=AnnotationFolder.create(folder / "annotations"))
 
 
-def memory_server(content: bytes) -> Server:
-    """A server behind the same guard that answers with the same bytes each time."""
-    from gigaslide.serve.guard import Guard
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.responses import Response
-    from starlette.routing import Route
-
-    async def tile(_request) -> Response:
-        found = await run_in_threadpool(lambda: content)
-        return Response(found, media_type="image/jpeg")
-
-    routes = [Route("/tiles/{z}/{x}/{y}.jpg", tile)]
-    return Server(lambda listener: Guard(Starlette(routes=routes), listener.access))
-
-
-def tile_path(place: tuple[int, int, int], resolutions: list[int]) -> str:
+def tile_path(grid: TileGrid, place: Place) -> str:
     resolution, x, y = place
-    return f"tiles/{resolutions.index(resolution)}/{x}/{y}.jpg"
+    return f"/api/slides/s/tiles/{grid.resolutions.index(resolution)}/{x}/{y}.jpg"
 
 
-def compare_over_http(workspace, path: Path, size_px: int, count: int) -> Server:
-    from gigaslide.serve import make_app
-    from gigaslide.serve.tiles import TileGrid
-
-    todo = places(size_px, count)
-    resolutions = list(TileGrid(width=size_px, height=size_px).resolutions)
-    ours = Server(lambda listener: make_app(workspace, listener.access))
-    first = seconds(lambda: first_view(ours, size_px))
-    print(f"cold first view of {size_px} × {size_px} px: {first:.2f} s (goal: under 1)")
-    memory = memory_server(our_reader(path)(todo[0]))
+def compare_over_http(ours: Server, memory: Server, paths: list[str], kind: str) -> None:
     times: dict[str, list[tuple[float, float]]] = {"gigaslide": [], "memory": []}
-    for start in range(0, len(todo), TURN):
-        turn = [tile_path(one, resolutions) for one in todo[start : start + TURN]]
-        times["gigaslide"].append(ours.time_all([f"/api/slides/s/{one}" for one in turn]))
-        times["memory"].append(memory.time_all([f"/{one}" for one in turn]))
+    memory.get_all(paths)
+    for start in range(0, len(paths), TURN):
+        turn = paths[start : start + TURN]
+        times["gigaslide"].append(ours.time_all(turn))
+        times["memory"].append(memory.time_all(turn))
     for name, column in (("on the clock", 0), ("of the server's CPU", 1)):
         mine, theirs = (
             np.array([one[column] for one in times[who]][WARM_UP_TURNS:])
             for who in ("gigaslide", "memory")
         )
         print(
-            f"over HTTP, {CLIENTS} clients, {name}: gigaslide "
+            f"{kind}, over HTTP, {CLIENTS} connections, {name}: "
             f"{1e3 * np.median(mine) / TURN:.2f} ms a tile, from memory "
-            f"{1e3 * np.median(theirs) / TURN:.2f}: ratio {np.median(theirs / mine):.2f}; goal: 0.7"
+            f"{1e3 * np.median(theirs) / TURN:.2f}: ratio {np.median(theirs / mine):.2f}"
+            + ("" if column else " (goal: 0.7)")
         )
-    return ours
 
 
-def first_view(server: Server, size_px: int) -> None:
-    """Request the geometry and the tiles of a view, as the page does when a slide is opened."""
-    from gigaslide.serve.tiles import TileGrid
-
+def first_view(server: Server, path: Path, grid: TileGrid) -> None:
+    """Request the geometry and the tiles of a view, as the page does when a slide is opened; the
+    file is not in the system's memory."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    z = min(2, len(grid.resolutions) - 1)
+    view = [(z, x, y) for x in range(4) for y in range(3) if grid.region(z, x, y)]
+    begin, cpu = time.perf_counter(), time.process_time()
     server.get_all(["/api/slides/s"])
-    server.get_all(["/api/slides/s/tiles/0/0/0.jpg"])
-    grid = TileGrid(width=size_px, height=size_px)
-    view = [(2, x, y) for x in range(4) for y in range(3) if grid.region(2, x, y)]
-    server.get_all([f"/api/slides/s/tiles/{z}/{x}/{y}.jpg" for z, x, y in view])
+    server.get_all([f"/api/slides/s/tiles/{z}/{x}/{y}.jpg" for z, x, y in [(0, 0, 0), *view]])
+    passed, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    size = f"{grid.width} × {grid.height} px"
+    print(f"cold first view of {size}: {passed:.2f} s ({cpu:.2f} of CPU); goal: 1 s")
 
 
-def watch_memory(server: Server, size_px: int, count: int) -> None:
+def watch_memory(server: Server, paths: list[str]) -> None:
     """Serve many tiles; print the memory after a tenth of them and at the end."""
-    from gigaslide.serve.tiles import TileGrid
-
-    resolutions = list(TileGrid(width=size_px, height=size_px).resolutions)
-    todo = [f"/api/slides/s/{tile_path(one, resolutions)}" for one in places(size_px, count)]
-    tenth, process = max(1, count // 10), psutil.Process()
-    server.get_all(todo[:tenth])
+    tenth, process = max(1, len(paths) // 10), psutil.Process()
+    server.get_all(paths[:tenth])
     gc.collect()
     before = process.memory_info().rss
-    server.get_all(todo[tenth:])
+    server.get_all(paths[tenth:])
     gc.collect()
     after = process.memory_info().rss
-    print(f"memory after {tenth} tiles {before / 2**20:.0f} MiB, after {count} {after / 2**20:.0f}")
+    print(
+        f"memory after {tenth} tiles {before / 2**20:.0f} MiB, "
+        f"after {len(paths)} {after / 2**20:.0f} MiB"
+    )
 
 
 def save_many(server: Server, outlines: int, corners: int) -> None:
@@ -252,8 +241,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size-px", type=int, default=100_000)
-    parser.add_argument("--tiles", type=int, default=1000)
+    parser.add_argument("--slide", type=Path, help="slide file; else one is drawn")
+    parser.add_argument("--size-px", type=int, default=100_000, help="of the slide that is drawn")
+    parser.add_argument("--tiles", type=int, default=600, help="of each kind")
     parser.add_argument("--many", type=int, default=10_000, help="tiles while memory is watched")
     parser.add_argument("--outlines", type=int, default=10_000)
     parser.add_argument("--corners", type=int, default=60)
@@ -262,15 +252,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.work or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"slide-{given.size_px}.tif"
+        path = given.slide or folder / f"slide-{given.size_px}.tif"
         if not path.exists():
             draw(path, given.size_px)
-        compare_readers(path, given.size_px, given.tiles)
-        with tempfile.TemporaryDirectory(dir=folder) as fresh:
-            workspace = make_workspace(path, Path(fresh))
-            server = compare_over_http(workspace, path, given.size_px, given.tiles)
-            watch_memory(server, given.size_px, given.many)
-            save_many(server, given.outlines, given.corners)
+        measure(path, folder, given)
+
+
+def measure(path: Path, folder: Path, given: argparse.Namespace) -> None:
+    grid, kinds = kinds_of_tiles(path)
+    todo = {kind: places(grid, some, given.tiles) for kind, some in kinds.items()}
+    with tempfile.TemporaryDirectory(dir=folder) as fresh:
+        ours = Server(make_workspace(path, Path(fresh) / "ours"))
+        first_view(ours, path, grid)
+        for kind, some in todo.items():
+            compare_readers(path, grid.tile_px, some, kind)
+        remembering = make_workspace(path, Path(fresh) / "memory")
+        remembering.__dict__["pictures"] = RememberedTiles()
+        memory = Server(remembering)
+        for kind, some in todo.items():
+            compare_over_http(ours, memory, [tile_path(grid, one) for one in some], kind)
+        resolutions = sorted(one for some in kinds.values() for one in some)
+        many = places(grid, resolutions, given.many)
+        watch_memory(ours, [tile_path(grid, one) for one in many])
+        save_many(ours, given.outlines, given.corners)
 
 
 if __name__ == "__main__":
