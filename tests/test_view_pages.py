@@ -9,7 +9,7 @@ from gigaslide.annotate import AnnotationFolder, DrawnOutline, SaveFacts, new_id
 from gigaslide.cohort import Cohort
 from gigaslide.serve import Listener, ServerSettings
 from serving import ORIGIN, STRIDE, heatmap_of, make_workspace
-from shapely.geometry import box
+from shapely.geometry import Polygon, box
 from viewing import PageServer, ViewPage, renamed, running
 
 pytestmark = pytest.mark.pages
@@ -122,6 +122,13 @@ def test_the_threshold_and_the_opacity_hide_cells(page):
     bare = colour_at(0, 0)
     assert np.abs(colour_at(20, 100) - bare).max() > 30  # the cell has 0.25
     assert colour_at(30, 100) == pytest.approx(bare, abs=2)
+    page.tab.press("g")
+    page.show("b")
+    page.show("a")
+    page.tab.wait_for("document.getElementById('heatmap-controls').checkVisibility()")
+    kept = "[...document.querySelectorAll('#heatmap-on, #detections-on')].map(e => e.checked)"
+    assert page.tab.run(kept) == [False, False]  # as left on the slide before
+    assert page.text("threshold-value") == "0.30"
 
 
 def test_scale_bar_and_magnification_follow_the_zoom(page):
@@ -243,6 +250,10 @@ def test_read_only_shows_and_changes_nothing(browser, viewed):
         page.tab.press("p")
         page.tab.click(*page.px(300, 300))
         page.tab.press("s", control=True)
+        page.tab.press("n")
+        page.tab.wait_for("document.querySelector('.region[aria-current]') !== null")
+        buttons = "[...document.querySelectorAll('#next > .row button')].map(e => e.innerText)"
+        assert not any("Looked at" in text for text in page.tab.run(buttons))
         shown = page.tab.run(
             "[...document.querySelectorAll('#tools button, .writes')].filter(e => "
             "e.checkVisibility()).map(e => e.id)"
@@ -270,6 +281,30 @@ def test_every_tool_is_reached_by_keys_and_focus_is_to_be_seen(page):
         page.tab.press(key)
         pressed = "document.querySelector('#tools [aria-pressed=true]').id"
         assert page.tab.run(pressed) == f"tool-{name}"
+
+
+def test_a_polygon_is_drawn_without_a_mouse(page, page_server):
+    page.show("a", x=600, y=400, resolution=1.0)
+    while page.tab.run("document.activeElement.id") != "tool-polygon":
+        page.tab.press("Tab")
+    page.tab.press("Enter")
+    corners = []
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):
+        page.tab.press("i")
+        corners.append(page.place()[:2])
+        page.tab.press(key)
+        page.settle()
+    page.tab.press("Enter")
+    page.wait_for_count(1)
+    page.save(1)
+    (shape,) = page_server.shapes()
+    assert shape.equals(shape.convex_hull)
+    assert shape.area == pytest.approx(Polygon(corners).area, rel=0.01)
+    assert shape.centroid.distance(Polygon(corners).centroid) < 2
+    page.tab.press("w")
+    page.tab.press("w")
+    assert page.tab.run("document.activeElement.dataset.panel") == "next"
+    assert page.tab.run("document.getElementById('panel-next').checkVisibility()")
 
 
 def test_v14_an_answer_for_the_slide_before_is_never_drawn(page, page_server):
