@@ -122,9 +122,9 @@ def minutes_stage(directory: Path, report: Path | None, resamples: int) -> None:
     rows = [
         (
             task.slide,
-            task.annotator + (" (blind)" if task.blind else ""),
-            MODES.get(task.mode, task.mode),
-            f"{task.minutes:.1f}",
+            task.annotator,
+            task.way,
+            f"{task.minutes:.2f}",
             f"{task.area_mm2:.2f}",
             "" if task.minutes_per_mm2 is None else f"{task.minutes_per_mm2:.2f}",
             "" if task.dice_before_after is None else f"{task.dice_before_after:.3f}",

@@ -57,4 +57,4 @@ def parse_settings(model: ServedModel, given: dict[str, Any]) -> dict[str, Any]:
         return parsed.model_dump(mode="json", exclude={*model.own_settings})
     except ValidationError as error:
         words = describe_fault(error, "settings")
-        raise Problem(422, f"{words}; api/models/{model.id} lists them") from error
+        raise Problem(422, f"{words}; api/models/{model.id} lists the settings") from error
