@@ -76,6 +76,8 @@ def next_stage(
     """out: CSV to write; None for standard output."""
     from ...annotate import next_regions
 
+    if not directory.is_dir():
+        logger.warning("%s: no annotations are there, so nobody has looked anywhere", directory)
     regions = next_regions(cohort, directory, predictions, settings)
     if out is None:
         _write_regions(regions, sys.stdout)
