@@ -104,6 +104,7 @@ def test_leaving_without_a_server_keeps_the_unfinished_outline(page, page_server
     page_server.start()
     page.show("a", **VIEW)
     page.answer("go on")
+    page.wait_for_status("Unsaved changes")
     page.tab.press("Enter")
     page.wait_for_count(1)
     page.save(1)

@@ -132,7 +132,6 @@ def minutes_stage(directory: Path, report: Path | None, resamples: int) -> None:
 
 
 def _print_tasks(tasks: Sequence[AnnotationTask]) -> None:
-
     header = ("slide", "annotator", "mode", "minutes", "mm²", "min/mm²", "Dice before/after")
     rows = [
         (
