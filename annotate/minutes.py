@@ -6,7 +6,7 @@ from scratch it ends with the first accepted one: from then on the model is show
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -58,6 +58,11 @@ class AnnotationTask:
     dice_before_after: float | None
     """Agreement of the last proposal with the result, whether or not the annotator saw it; None
     where there is no proposal."""
+
+    @property
+    def way(self) -> str:
+        """Words of its mode. Blind tasks are outside the comparison of modes."""
+        return "blind" if self.blind else MODES.get(self.mode, self.mode)
 
     @property
     def minutes_per_mm2(self) -> float | None:
@@ -255,7 +260,10 @@ class _Medians:
             confidence=self.confidence,
         )
         statistic = Statistic(names=("median",), compute=compute)
-        return draw.estimate_all(statistic)["median"]
+        found = draw.estimate_all(statistic)["median"]
+        if len(names) - sum(stratum) > 1 or sum(stratum) > 1:
+            return found
+        return replace(found, note="no interval: a median of one task")
 
 
 def _median_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

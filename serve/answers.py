@@ -21,6 +21,7 @@ __all__ = [
     "answer_bytes",
     "answer_json",
     "answer_picture",
+    "describe_fault",
     "paused_garbage_collection",
     "read_body",
     "read_model",
@@ -31,6 +32,7 @@ LARGEST_BODY = 2**26  # bytes
 WORTH_GZIP = 2000  # bytes
 LONG_GZIP = 100_000  # bytes, about 1 ms
 FOREVER = "private, max-age=31536000, immutable"
+FAULTS = {"missing": "missing; give it", "extra_forbidden": "unknown; leave it out"}
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -154,6 +156,12 @@ def _validate(kind: type[Model], plain: Any) -> Model:
     try:
         return kind.model_validate(plain)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the request"
-        raise Problem(422, f"{place}: {first['msg']}") from error
+        raise Problem(422, describe_fault(error)) from error
+
+
+def describe_fault(error: ValidationError, *parents: str) -> str:
+    """Return the place and the kind of the first fault of a request; parents: where the faulty part
+    stands in it."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, (*parents, *first["loc"]))) or "the request"
+    return f"{place}: {FAULTS.get(first['type'], first['msg'])}"

@@ -20,7 +20,10 @@ from .drawing.outlines import OUTLINE_OPERATIONS
 from .drawing.review import REVIEW_OPERATIONS
 from .drawing.saves import SAVE_OPERATIONS
 from .guard import Access, Guard
-from .jobs.routes import JOB_OPERATIONS
+from .jobs.job_routes import JOB_OPERATIONS
+from .jobs.model_routes import MODEL_OPERATIONS
+from .jobs.result_routes import RESULT_OPERATIONS
+from .jobs.upload_routes import UPLOAD_OPERATIONS
 from .openapi import api_page, make_openapi
 from .operation import Operation
 from .predictions import PREDICTION_OPERATIONS
@@ -30,7 +33,7 @@ from .slides import SLIDE_OPERATIONS
 from .tile_route import TileRoute
 from .workspace import Workspace
 
-__all__ = ["OPERATIONS", "make_app"]
+__all__ = ["DESK_OPERATIONS", "OPERATIONS", "make_app"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ OPERATIONS = (
     *DRAFT_OPERATIONS,
     *REVIEW_OPERATIONS,
 )
+DESK_OPERATIONS = (*MODEL_OPERATIONS, *UPLOAD_OPERATIONS, *JOB_OPERATIONS, *RESULT_OPERATIONS)
 
 
 def make_app(workspace: Workspace, access: Access, assets: Assets | None = None) -> ASGIApp:
@@ -65,7 +69,7 @@ def make_app(workspace: Workspace, access: Access, assets: Assets | None = None)
     assets: files of the page; by default those of this package.
     """
     files = assets or Assets()
-    operations = OPERATIONS if workspace.desk is None else (*OPERATIONS, *JOB_OPERATIONS)
+    operations = OPERATIONS if workspace.desk is None else (*OPERATIONS, *DESK_OPERATIONS)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

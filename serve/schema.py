@@ -77,7 +77,8 @@ class SlideRow(Shape):
     state: SlideState
     versions: int
     newest: int
-    """Number of the newest version that is not blind; 0: none."""
+    """Number of the version to go on with: the newest one that is not blind, or the own blind one.
+    0: none."""
     annotator: str
     """Of the newest version."""
     mode: AnnotationMode

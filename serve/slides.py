@@ -59,7 +59,7 @@ def _row(workspace: Workspace, slide: CohortSlide) -> SlideRow:
     if versions is not None:
         try:
             blind, hidden = draws_blind(workspace, slide), hides_model(workspace, slide)
-            newest = versions.newest()
+            newest = newest_shown(workspace, slide)
             shown = shown_versions(workspace, slide) if hidden else versions.numbers()
             count = len(shown)
         except GigaslideError as error:

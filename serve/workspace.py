@@ -105,6 +105,26 @@ class Workspace:
             raise Problem(404, "the cohort has no such slide")
         return found
 
+    def desk_in_use(self) -> JobDesk:
+        """Return the models and their jobs.
+
+        Raises:
+            Problem: the server has none.
+        """
+        if self.desk is None:
+            raise Problem(404, "this server has no models; start gigaslide serve")
+        return self.desk
+
+    def desk_to_change(self) -> JobDesk:
+        """Return the models and their jobs, to add or remove one.
+
+        Raises:
+            Problem: the server has none, or only shows them.
+        """
+        if self.read_only:
+            raise Problem(403, "nothing can be changed: the server was started with --read-only")
+        return self.desk_in_use()
+
     @contextmanager
     def borrow(self, slide: CohortSlide) -> Iterator[OpenSlide]:
         """Yield a slide, open.

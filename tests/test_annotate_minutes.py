@@ -180,7 +180,8 @@ def test_minutes_prints_medians_and_writes_a_page_that_loads_nothing(folder, tmp
     assert "median minutes saved by correcting" in shown
     page = (tmp_path / "r" / "minutes.html").read_text()
     assert "18.0 min" in page
-    assert "Bob (blind)" in page
+    assert '>Bob</td><td class="text">blind</td>' in page
+    assert "1 tasks" not in page
     assert not [word for word in ("http:", "https:", "<script", "src=") if word in page]
     empty = AnnotationFolder.create(tmp_path / "empty")
     capsys.readouterr()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.serve import JobDesk, Uploads, Workspace
-from gigaslide.serve.jobs.routes import JOB_OPERATIONS
+from gigaslide.serve.app import DESK_OPERATIONS
 from gigaslide.serve.openapi import make_openapi
 from job_work import fake_queue
 from PIL import Image
@@ -296,7 +296,7 @@ def test_an_upload_whose_client_leaves_is_not_kept(jobs):
     wait_until(lambda: not list(folder.iterdir()))
 
 
-@pytest.mark.parametrize("one", JOB_OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize("one", DESK_OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
 def test_v9_v11_every_address_of_jobs_is_guarded(jobs, one):
     path = one.path.format(id="0" * 32)
     kind = {"Content-Type": one.takes}
@@ -314,7 +314,7 @@ def test_v9_v11_every_address_of_jobs_is_guarded(jobs, one):
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_v10_a_path_in_a_route_of_jobs_leads_nowhere(jobs, name):
-    for one in JOB_OPERATIONS:
+    for one in DESK_OPERATIONS:
         if "{id}" in one.path:
             answer = jobs.ask(one.path.replace("{id}", name), method=one.method)
             assert answer.status in (400, 404, 405)
@@ -338,7 +338,7 @@ def test_the_schema_has_the_jobs(jobs):
     assert list(sent) == ["application/octet-stream"]
     names = [one["operationId"] for path in plain["paths"].values() for one in path.values()]
     assert len(names) == len(set(names))
-    assert make_openapi(JOB_OPERATIONS)["paths"].keys() <= plain["paths"].keys()
+    assert make_openapi(DESK_OPERATIONS)["paths"].keys() <= plain["paths"].keys()
 
 
 def test_the_child_ends_with_its_server(tmp_path):

@@ -113,14 +113,31 @@ def test_a_region_has_the_cells_of_the_whole_slide_and_no_others(real, tmp_path)
     np.testing.assert_allclose(part.probability[part.scored], whole.probability[part.scored], 1e-5)
 
 
-def test_a_region_beside_the_slide_and_an_upload_that_is_no_slide_fail_with_words(real):
-    job = compute(real, region=[5000, 0, 10, 10])
-    assert (job["state"], "1531 × 1127" in job["reason"]) == ("failed", True)
+def test_what_the_model_cannot_score_is_refused_before_its_job_waits(real, tmp_path):
+    def refused(**fields) -> str:
+        body = {"model": "model", "slide": "slide_1", **fields}
+        answer = real.ask("/api/jobs", method="POST", body=body)
+        assert answer.status == 422
+        assert str(real.folder) not in answer.plain["error"]
+        return answer.plain["error"]
+
+    before = real.ask("/api/jobs").plain["jobs"]
+    assert "1531 × 1127" in refused(region=[5000, 0, 10, 10])
     kind = "application/octet-stream"
     sent = real.ask("/api/uploads", method="POST", body=b"no slide" * 99, Content_Type=kind).plain
-    job = compute(real, slide=None, upload=sent["upload"])
-    assert job["state"] == "failed"
-    assert str(real.folder) not in job["reason"]
+    assert sent["upload"] in refused(slide=None, upload=sent["upload"])
+    for mpp, words in ((None, "settings.slide_mpp"), (0.8, "settings.allow_upsampling")):
+        path = write_tiff(tmp_path / "slide.tif", stained_slide(2)[:300, :400], mpp=mpp)
+        sent = real.ask("/api/uploads", method="POST", body=path.read_bytes(), Content_Type=kind)
+        assert words in refused(slide=None, upload=sent.plain["upload"])
+    assert real.ask("/api/jobs").plain["jobs"] == before
+
+
+@pytest.mark.slow
+def test_a_region_without_a_cell_says_so(real):
+    job = compute(real, region=[0, 0, 3, 3])
+    assert (job["state"], job["counts"]["cells"]) == ("done", 0)
+    assert "region" in job["reason"]
 
 
 def blocks_of_docs(language: str) -> list[str]:

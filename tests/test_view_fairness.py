@@ -63,16 +63,15 @@ def test_a_slide_dealt_from_scratch_hides_what_the_model_found(browser, viewed, 
         versions.save([shape], facts, parent=0, identity=identity, keep_origins=True)
         page = ViewPage(browser, server)
         page.show("a", **VIEW)
-        page.wait_for_status("Saved · version 1")
+        page.wait_for_status("No outlines saved yet")
         assert page.text("mode") == "From scratch"
         assert page.count() == 0
         assert not page.tab.run("document.getElementById('heatmap-controls').checkVisibility()")
         page.polygon((300, 700), (420, 700), (420, 760))
         page.tab.press("Enter", control=True)
-        page.wait_for_status("Saved · version 2")
-        page.tab.reload()  # the work is done, so the model is shown
-        page.wait_for_status("Saved · version 2")
+        page.wait_for_status("Accepted · version 2")
         page.tab.wait_for("document.getElementById('heatmap-controls').checkVisibility()")
+        assert not page.tab.run("document.getElementById('mode').checkVisibility()")
 
 
 def test_a_blind_annotator_sees_the_own_outlines_again(browser, viewed, tmp_path):
@@ -80,6 +79,8 @@ def test_a_blind_annotator_sees_the_own_outlines_again(browser, viewed, tmp_path
     for server in running(replace(viewed, annotations=folder)):
         save_outlines(server, box(300, 300, 700, 500), annotator="Berta")
         page = ViewPage(browser, server)
+        card = "document.querySelector('.card').innerText"
+        assert {"to do", "Blind", "score hidden"} <= set(page.tab.run(card).split("\n"))
         page.show("a", **VIEW)
         assert page.text("mode") == "Blind"
         assert page.count() == 0

@@ -54,7 +54,7 @@ def trim(page: ViewPage, proposal: BaseGeometry, tumor: BaseGeometry) -> BaseGeo
 
 def accept(page: ViewPage, version: int) -> None:
     page.tab.run("document.getElementById('accept').click()")
-    page.wait_for_status(f"Saved · version {version}")
+    page.wait_for_status(f"Accepted · version {version}")
 
 
 def assert_saved(server: PageServer, slide: str, drawn: list[BaseGeometry], origin: str) -> None:

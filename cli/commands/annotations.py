@@ -35,6 +35,8 @@ def list_versions(directory: AnnotationsFolder, slide: SlideId = "") -> int:
     folder = AnnotationFolder.open(directory)
     header = ("slide", "version", "accepted", "outlines", "origins", "annotator", "made")
     rows = []
+    if slide:
+        _known_versions(directory, slide)
     for name in [slide] if slide else folder.slides():
         versions = folder.versions(name)
         history = versions.history()
@@ -88,6 +90,8 @@ def save_file(
 ) -> int:
     """Save outlines drawn elsewhere, such as in QuPath, as the next version of a slide."""
     row = _row(Cohort.load(cohort), slide)
+    if not file.is_file():
+        raise SettingsError(f"{file}: no such file; give outlines, such as GeoJSON of QuPath")
     outlines, notes = read_outlines(file, row, _corner(row) if origin == "bounds" else (0, 0))
     for note in notes:
         print_line(f"{file}: {note}")
@@ -120,7 +124,7 @@ def accept(
     annotator: Annotator = None,
 ) -> int:
     """Accept a version: it becomes the next one, which training and evaluation may use."""
-    versions = AnnotationFolder.open(directory).versions(slide)
+    versions = _known_versions(directory, slide)
     newest = _newest(versions)
     number = newest if version is None else version
     saved = versions.restore(number, parent=newest, annotator=_name(annotator), accepted=True)
@@ -136,7 +140,7 @@ def restore(
     annotator: Annotator = None,
 ) -> int:
     """Write an earlier version again as the next one; nothing is removed."""
-    versions = AnnotationFolder.open(directory).versions(slide)
+    versions = _known_versions(directory, slide)
     newest = _newest(versions)
     saved = versions.restore(version, parent=newest, annotator=_name(annotator))
     print_line(f"{versions.path(saved.number)}: as in version {version}")
@@ -162,6 +166,17 @@ def export(
     written = export_versions(folder, out, to, accepted=not newest)
     print_line(f"{format_count(len(written), 'file')} in {out}")
     return 0
+
+
+def _known_versions(directory: Path, slide: str) -> SlideVersions:
+    """Return the versions of a slide, which has one at least."""
+    versions = AnnotationFolder.open(directory).versions(slide)
+    if not versions.numbers():
+        raise SettingsError(
+            f"{slide}: has no version in {directory}; gigaslide annotations list {directory} names "
+            "the slides that have one"
+        )
+    return versions
 
 
 def _newest(versions: SlideVersions) -> int:

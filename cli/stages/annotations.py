@@ -83,6 +83,8 @@ def next_stage(
     """out: CSV to write; None for standard output."""
     from ...annotate import next_regions
 
+    if not directory.is_dir():
+        logger.warning("%s: no annotations are there, so nobody has looked anywhere", directory)
     regions = next_regions(cohort, directory, predictions, settings)
     if out is None:
         _write_regions(regions, sys.stdout)
@@ -130,15 +132,13 @@ def minutes_stage(directory: Path, report: Path | None, resamples: int) -> None:
 
 
 def _print_tasks(tasks: Sequence[AnnotationTask]) -> None:
-    from ...annotate import MODES
-
     header = ("slide", "annotator", "mode", "minutes", "mm²", "min/mm²", "Dice before/after")
     rows = [
         (
             task.slide,
-            task.annotator + (" (blind)" if task.blind else ""),
-            MODES.get(task.mode, task.mode),
-            f"{task.minutes:.1f}",
+            task.annotator,
+            task.way,
+            f"{task.minutes:.2f}",
             f"{task.area_mm2:.2f}",
             "" if task.minutes_per_mm2 is None else f"{task.minutes_per_mm2:.2f}",
             "" if task.dice_before_after is None else f"{task.dice_before_after:.3f}",

@@ -141,8 +141,6 @@ def predict_job(
     settings = PredictSettings.model_validate({**task.settings, "architecture": architecture})
     slide = replace(task.slide, split="", label="", annotation=None)
     cohort = Cohort(slides=(slide,))
-    if task.within is not None:
-        _check_region(task)
     summary = predict_cohort(
         cohort,
         task.model,
@@ -164,18 +162,7 @@ def predict_job(
     if exported.outcomes[0].status == "failed":
         raise SlideError(exported.outcomes[0].reason)
     counts = {name: int(count) for name, count in outcome.counts.items()}
-    return JobFacts(counts=counts, reason=outcome.reason)
-
-
-def _check_region(task: JobTask) -> None:
-    """Raise SlideError if the region does not touch the slide."""
-    from ...wsi import open_slide
-
-    assert task.within is not None
-    with open_slide(task.slide.path, mpp=task.slide.mpp, fallback_mpp=1.0) as opened:
-        width, height = opened.size
-    if task.within.x >= width or task.within.y >= height:
-        raise SlideError(
-            f"region: begins at x {task.within.x}, y {task.within.y}, outside the slide of "
-            f"{width} × {height} px; give level-0 px"
-        )
+    empty = (
+        "no tissue" if task.within is None else "no cell with tissue has its centre in the region"
+    )
+    return JobFacts(counts=counts, reason=outcome.reason.replace("no tissue", empty))

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..answers import Problem
+from ..answers import Problem, describe_fault
 from ..work import WorkQueue
 from .job import ServedModel
 from .job_queue import JobQueue
@@ -56,6 +56,5 @@ def parse_settings(model: ServedModel, given: dict[str, Any]) -> dict[str, Any]:
         parsed = model.settings.model_validate(given)
         return parsed.model_dump(mode="json", exclude={*model.own_settings})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, ("settings", *first["loc"])))
-        raise Problem(422, f"{place}: {first['msg']}") from error
+        words = describe_fault(error, "settings")
+        raise Problem(422, f"{words}; api/models/{model.id} lists the settings") from error

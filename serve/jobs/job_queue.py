@@ -12,6 +12,7 @@ from typing import TypeVar
 from ...storage import remove_folder
 from .child import Child, Command
 from .job import Job, JobFacts, JobRecipe, JobTask, ServedModel, State
+from .request_check import in_words_of_requests
 
 __all__ = ["JobQueue", "QueueIsFull", "seconds_left"]
 
@@ -188,10 +189,10 @@ class JobQueue:
                     continue  # until the child is gone
                 if isinstance(value, JobFacts):
                     job.counts, job.scored = value.counts, job.windows
-                    job.end("done", self._hide_paths(value.reason, job.task))
+                    job.end("done", self._reword(value.reason, job))
                     job.save(folder)
                 elif kind in ("failed", "died"):
-                    job.end("failed", self._hide_paths(str(value), job.task))
+                    job.end("failed", self._reword(str(value), job))
                 elif isinstance(value, int):
                     job.note(kind, value)
         if not child.is_alive or job.state == "cancelled":
@@ -199,13 +200,15 @@ class JobQueue:
             with self._lock:
                 self._child = None if self._stopping else Child(self.command)
 
-    def _hide_paths(self, words: str, task: JobTask) -> str:
-        """Name the slide and the model by their ids; no path leaves the server."""
+    def _reword(self, words: str, job: Job) -> str:
+        """Name the slide, the model and settings as requests do; no path leaves the server."""
+        task = job.task
+        assert task is not None
         names = {str(task.slide.path): task.slide.id, str(task.folder): "the job"}
         names |= {str(model.folder): model.id for model in self.models.values()}
         for path, shown in names.items():
             words = words.replace(path, shown)
-        return words
+        return in_words_of_requests(words, self.models[job.recipe.model])
 
     def _is_whole(self, name: str) -> bool:
         return Job.load(self.folder(name)) is not None

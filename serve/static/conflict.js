@@ -5,7 +5,7 @@ import {boundsOf, groupOf, merge, polygonsOf} from './outlines.js';
 const SIDE_PX = 300;
 
 /** Draw outlines in a small picture; `bounds` of level-0 px fill it. */
-export function drawOutlines(features, bounds, side = SIDE_PX) {
+function drawOutlines(features, bounds, side = SIDE_PX) {
   const canvas = h('canvas', {width: side, height: side, className: 'plan'});
   const context = canvas.getContext('2d');
   const [x0, y0, x1, y1] = bounds;
@@ -37,30 +37,39 @@ const describe = (features) => {
   return [...counts].map(([group, count]) => `${count} ${group}`).join(', ') || 'no outlines';
 };
 
-/** {label, features, restore} as a person decided: `features` are to be saved, without them the
- * person's own; `restore` is a version to be written again on top. null to decide later. */
-export async function resolveConflict(outlines, theirs) {
-  const mine = outlines.features;
-  const bounds = boundsOf([...mine, ...theirs.features]);
-  const side = (title, text, features) => h('figure', {},
+/** Two sets of outlines side by side, at one scale; each {title, text, features}. */
+export function compareOutlines(...sets) {
+  const bounds = boundsOf(sets.flatMap(({features}) => features));
+  return h('div', {className: 'both'}, sets.map(({title, text, features}) => h('figure', {},
     h('figcaption', {}, h('strong', {}, title), h('br'), text),
     Number.isFinite(bounds[0]) ? drawOutlines(features, bounds) : null,
-    h('p', {}, describe(features)));
+    h('p', {}, describe(features)))));
+}
+
+/** {label, features, restore} as a person decided: `features` are to be saved, without them the
+ * person's own; `restore` is a version to be written again on top. null to decide later.
+ * self: name of the person, who may have saved from another tab. */
+export async function resolveConflict(outlines, theirs, self) {
   const {annotator, made} = theirs.about;
-  const saved = `by ${annotator || 'somebody'}${made ? `, ${formatTime(made)}` : ''}`;
+  const own = (annotator ?? '') === (self ?? '');
+  const newer = `version ${theirs.version}`;
   const answer = await ask({
-    title: 'Somebody else saved this slide meanwhile',
+    title: own ? 'This slide was saved meanwhile, in another window' : `${annotator || 'Somebody'} saved this slide meanwhile`,
     wide: true,
     content: [
-      h('p', {}, 'Nothing is lost: their version stays, and yours is saved on top of it. If you decide later, yours is kept as a draft.'),
-      h('div', {className: 'both'},
-        side('Yours', `begun on version ${outlines.version}, not saved yet`, mine),
-        side(`Version ${theirs.version}`, saved, theirs.features)),
+      h('p', {}, `Nothing is lost: ${newer} stays, and your work here is saved on top of it. If you decide later, it is kept as a draft.`),
+      compareOutlines(
+        {title: 'Here', text: `begun on version ${outlines.version}, not saved yet`, features: outlines.features},
+        {
+          title: `Version ${theirs.version}`, features: theirs.features,
+          text: `by ${annotator || 'somebody'}${made ? `, ${formatTime(made)}` : ''}`,
+        },
+      ),
     ],
     answers: [
       ['later', 'Decide later'],
-      ['theirs', 'Use theirs'],
-      ['mine', 'Save yours on top'],
+      ['theirs', `Use ${newer}`],
+      ['mine', 'Save mine on top'],
       ['both', 'Keep both', 'main'],
     ],
   });

@@ -70,6 +70,7 @@ export class Tools {
     this.map.removeInteraction(this.above);
     this.map.addInteraction(this.above);
     this.map.getViewport().dataset.tool = name;
+    this.map.getViewport().classList.remove('middle');
     this.onuse?.(name);
   }
 
@@ -223,6 +224,15 @@ export class Tools {
       return true;
     }
     return this.cancel();
+  }
+
+  /** Set a corner of a polygon in the middle of the view: for those who use no mouse. */
+  setCorner() {
+    if (this.name !== 'polygon') this.use('polygon');
+    if (this.name !== 'polygon') return;
+    this.slideMap.target.focus(); // so that Enter closes the outline, and presses no button
+    this.map.getViewport().classList.add('middle');
+    this.draw.appendCoordinates([this.map.getView().getCenter()]);
   }
 
   finish() {

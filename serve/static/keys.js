@@ -4,7 +4,7 @@ import {ask, h} from './dom.js';
 /** [heading, [[keys, text, action], …], …]; keys as `event.key`, with Ctrl+, Shift+ before. */
 export const KEYS = [
   ['Look', [
-    ['ArrowLeft ArrowRight ArrowUp ArrowDown', 'Move', 'pan'],
+    ['ArrowLeft ArrowRight ArrowUp ArrowDown', 'Move; with Shift a little', 'pan'],
     ['+ =', 'Zoom in', 'zoom-in'],
     ['-', 'Zoom out', 'zoom-out'],
     ['0', 'Whole slide', 'fit'],
@@ -17,6 +17,8 @@ export const KEYS = [
     ['l', 'List of slides', 'list'],
     ['PageDown', 'Next slide', 'slide-next'],
     ['PageUp', 'Previous slide', 'slide-previous'],
+    ['w', 'Next panel on the right', 'panel'],
+    ['?', 'This help', 'help'],
   ]],
   ['Outline', [
     ['v', 'Select', 'tool-select'],
@@ -29,6 +31,7 @@ export const KEYS = [
     ['c', 'Corners', 'tool-corners'],
     ['h', 'Hole', 'tool-hole'],
     ['s', 'Split', 'tool-split'],
+    ['i', 'Set a corner in the middle of the view', 'corner'],
     ['Enter', 'Close the outline', 'finish'],
     ['Backspace', 'Take back the last corner', 'take-back'],
     ['Escape', 'Give up what is half-made', 'escape'],
@@ -50,7 +53,6 @@ export const KEYS = [
     ['n', 'Go to the next region', 'next'],
     ['y', 'Looked at, go on', 'region-fine'],
     ['k', 'Skip, go on', 'region-skip'],
-    ['?', 'This help', 'help'],
   ]],
 ];
 const ACTIONS = new Map(KEYS.flatMap(([, rows]) => rows.flatMap(([keys, , action]) =>
@@ -92,7 +94,8 @@ export function listenToKeys(act, hold) {
 }
 
 const keycaps = (keys) => keys.split(' ').map((key) =>
-  h('kbd', {}, SHOWN[key] ?? (key.length === 1 ? key.toUpperCase() : key.replace('Shift+', '⇧ ').replace('Ctrl+', 'Ctrl '))));
+  h('kbd', {}, SHOWN[key] ?? (/(^|\+).$/.test(key) ? key.toUpperCase() : key)
+    .replace(/shift\+/i, '⇧ ').replace(/ctrl\+/i, 'Ctrl ')));
 
 export function showHelp() {
   const columns = KEYS.map(([heading, rows]) => h('section', {},

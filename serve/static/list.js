@@ -6,6 +6,12 @@ import {slidePath} from './api.js';
 export const STATES = {
   none: 'to do', proposed: 'proposed', saved: 'in progress', accepted: 'accepted',
 };
+/** Ways to annotate a slide, as chance dealt them: words, and what they mean. */
+export const MODES = {
+  scratch: ['From scratch', 'Chance chose this slide to be drawn without the model’s proposal, so that minutes can be compared fairly. It is shown once the slide is accepted.'],
+  corrected: ['Correct the proposal', 'The model’s outlines are shown; correct what is wrong, then accept.'],
+  blind: ['Blind', 'Another person has drawn this slide; draw it too, without sight of other outlines, to measure agreement.'],
+};
 const SORTS = {
   cohort: ['as in the cohort', () => 0],
   id: ['by name', (a, b) => a.id.localeCompare(b.id, 'en', {numeric: true})],
@@ -80,6 +86,7 @@ export class SlideList {
 
   card(slide) {
     const {id, label, split, score, state, problem} = slide;
+    const way = slide.blind ? 'blind' : 'scratch';
     const picture = problem
       ? h('div', {className: 'no-picture'}, problem)
       : h('img', {src: slidePath(id, '/thumbnail.jpg'), loading: 'lazy', alt: '', width: 220, height: 150});
@@ -89,13 +96,14 @@ export class SlideList {
       fill.style.width = `${score * 100}%`;
       fill.style.background = rgb(colourOf(Math.max(score, 0.15)));
       bar.append(h('span', {className: 'track'}, fill), score.toFixed(2));
-    } else bar.append(h('span', {className: 'quiet'}, 'no score'));
+    } else bar.append(h('span', {className: 'quiet'}, slide.model_hidden ? 'score hidden' : 'no score'));
     return h('a', {className: 'card', href: `#/slide/${encodeURIComponent(id)}`, title: id},
       h('div', {className: 'picture'}, picture),
       h('div', {className: 'name'}, id),
       h('div', {className: 'facts'},
         h('span', {className: 'quiet'}, [label || 'no label', split].filter(Boolean).join(' · ')), bar),
-      h('div', {}, h('span', {className: `state ${state}`}, STATES[state] ?? state),
-        slide.versions ? h('span', {className: 'quiet'}, ` ${slide.versions} version${slide.versions === 1 ? '' : 's'}`) : null));
+      h('div', {className: 'states'}, h('span', {className: `state ${state}`}, STATES[state] ?? state),
+        slide.model_hidden ? h('span', {className: 'tag', title: MODES[way][1]}, MODES[way][0]) : null,
+        slide.versions ? h('span', {className: 'quiet'}, `${slide.versions} version${slide.versions === 1 ? '' : 's'}`) : null));
   }
 }

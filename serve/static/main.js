@@ -31,6 +31,7 @@ async function loadSlides() {
     return;
   }
   classes ??= new Classes(session.classes);
+  next.readOnly = session.read_only;
   list.update(session);
   if (!session.complete) setTimeout(loadSlides, AGAIN_MS);
 }
@@ -129,12 +130,18 @@ async function goToNext() {
 
 function markRegion(region, outcome) {
   if (outcome !== 'accepted' || open?.id !== region.slide || !open.commands) return;
-  const state = list.slides.find(({id}) => id === region.slide)?.state;
-  open.commands.markRegion(region, state === 'accepted');
+  open.commands.markRegion(region, open.saving.about.accepted);
 }
 
 const toggle = (id) => () => byId(id).click();
 const MOVES = {ArrowLeft: [-0.2, 0], ArrowRight: [0.2, 0], ArrowUp: [0, -0.2], ArrowDown: [0, 0.2]};
+const SHORT_MOVE = 0.1; // with Shift
+
+function pan({key, shiftKey}) {
+  const [across, down] = MOVES[key].map((share) => share * (shiftKey ? SHORT_MOVE : 1));
+  open.slideMap.pan(across, down);
+}
+
 /** Actions without an open slide. */
 const GLOBAL = {
   help: showHelp,
@@ -145,7 +152,8 @@ const GLOBAL = {
 };
 /** Actions on the open slide. */
 const ACTIONS = {
-  pan: (event) => open.slideMap.pan(...MOVES[event.key]),
+  pan,
+  panel: goToNextPanel,
   'zoom-in': () => open.slideMap.zoom(2),
   'zoom-out': () => open.slideMap.zoom(0.5),
   fit: () => open.slideMap.fit(),
@@ -160,6 +168,7 @@ const ACTIONS = {
   'slide-next': () => openSlide(list.neighbour(open.id, 1).id),
   'slide-previous': () => openSlide(list.neighbour(open.id, -1).id),
   'brush-size': (event) => open.tools.brush.resize(event.key === ']' ? 1.25 : 0.8),
+  corner: () => open.tools.setCorner(),
   finish: () => open.tools.finish(),
   'take-back': () => (open.tools.sketch ? open.tools.takeBack() : removePoint()),
   escape: () => open.tools.escape(),
@@ -175,7 +184,7 @@ const ACTIONS = {
   accept: () => open.commands.accept(),
 };
 const READING = new Set(['pan', 'zoom-in', 'zoom-out', 'fit', 'magnify', 'turn-right', 'turn-left',
-  'north', 'heatmap', 'detections', 'outlines', 'slide-next', 'slide-previous', 'walk', 'escape']);
+  'north', 'panel', 'heatmap', 'detections', 'outlines', 'slide-next', 'slide-previous', 'walk', 'escape']);
 for (const name of Object.keys(TOOLS)) ACTIONS[`tool-${name}`] = () => open.tools.use(name);
 
 const removePoint = () => open.tools.name === 'corners' && open.tools.modify.removePoint();
@@ -190,7 +199,10 @@ function act(action, event) {
 function bind() {
   const toolKeys = Object.fromEntries(Object.entries(TOOLS).map(([name, [text, help]]) =>
     [name, [text, help, {polygon: 'P', freehand: 'F', trace: 'T', brush: 'B', erase: 'E', corners: 'C', hole: 'H', split: 'S'}[name] ?? 'V']]));
-  makeToolbar(toolKeys, (name) => act(`tool-${name}`), session?.read_only);
+  makeToolbar(toolKeys, (name) => {
+    act(`tool-${name}`);
+    byId('map').focus(); // where the tool is used: Enter closes an outline, and presses no button
+  }, session?.read_only);
   for (const button of document.querySelectorAll('[data-action]')) {
     button.addEventListener('click', (event) => act(button.dataset.action, event));
   }
@@ -218,6 +230,7 @@ function bind() {
   window.addEventListener('pagehide', () => open?.saving?.draftLast());
   window.addEventListener('beforeunload', (event) => open?.saving?.unsaved && event.preventDefault());
   window.addEventListener('hashchange', follow);
+  document.addEventListener('visibilitychange', seeOtherSaves);
   connection.addEventListener('change', () => { byId('offline').hidden = connection.up; });
   listenToKeys(act, (held) => open?.tools && open.tools.holdSpace(held));
 }
@@ -228,6 +241,20 @@ function showPanel(name) {
     tab.setAttribute('aria-selected', String(chosen));
     byId(`panel-${tab.dataset.panel}`).hidden = !chosen;
   }
+  if (name === 'versions') seeOtherSaves();
+}
+
+function goToNextPanel() {
+  const tabs = [...document.querySelectorAll('[role=tab]')];
+  const at = tabs.findIndex((tab) => tab.getAttribute('aria-selected') === 'true');
+  const tab = tabs[(at + 1) % tabs.length];
+  showPanel(tab.dataset.panel);
+  tab.focus();
+}
+
+/** Somebody may have saved the slide elsewhere while nobody looked here. */
+function seeOtherSaves() {
+  if (document.visibilityState === 'visible') open?.refresh().catch(() => {});
 }
 
 async function start() {

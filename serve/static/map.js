@@ -14,12 +14,15 @@ const TRIES = 6;
 export const toMap = ([x, y]) => [x, -y];
 export const fromMap = ([x, y]) => [x, y === 0 ? 0 : -y];
 
-/** Load a tile; a busy server is asked again. `tell(word)` hears why a tile is missing. */
+/** Load a tile; a busy server is asked again. `tell(error)` hears why a tile, or a part of it, is
+ * missing. */
 function tileLoader(signal, tell) {
   return async (tile, address) => {
     for (let attempt = 1; attempt <= TRIES; attempt++) {
       try {
         const answer = await request(address, {signal});
+        const lost = answer.headers.get('X-Unreadable');
+        if (lost) tell({status: answer.status, message: lost});
         const image = await createImageBitmap(await answer.blob());
         if (signal.aborted) return;
         tile.setImage(image);

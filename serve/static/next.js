@@ -20,6 +20,7 @@ export class NextRegions {
     this.at = -1;
     this.problem = '';
     this.loaded = false;
+    this.readOnly = false; // then a region is only gone to
     this.show();
   }
 
@@ -63,7 +64,7 @@ export class NextRegions {
 
   /** Note the outcome of the region in view, and go on. */
   settle(outcome) {
-    if (this.at < 0) return this.next();
+    if (this.at < 0 || this.readOnly) return this.next();
     this.done.set(this.at, outcome);
     this.settled(this.current, outcome);
     return this.next();
@@ -78,7 +79,7 @@ export class NextRegions {
       },
     }, ORDERS.map(([value, text]) => h('option', {value, selected: value === this.order}, text)));
     const items = this.regions.map((region, k) => this.item(region, k));
-    const buttons = this.at < 0
+    const buttons = this.at < 0 || this.readOnly
       ? [h('button', {className: 'main', onclick: () => this.next()}, 'Next region', h('kbd', {}, 'N'))]
       : [h('button', {
         className: 'main', onclick: () => this.settle('accepted'),

@@ -65,6 +65,11 @@ export class Outlines extends EventTarget {
     return this.at < this.steps.length - 1;
   }
 
+  /** Words of the step that undo takes back, and of the one that redo does again. */
+  get labels() {
+    return {undo: this.steps[this.at].label, redo: this.steps[this.at + 1]?.label ?? ''};
+  }
+
   /** Step back (-1) or forth (+1); returns the label of what was undone or done again. */
   step(by) {
     const to = this.at + by;

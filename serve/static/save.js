@@ -30,6 +30,7 @@ export class Saving extends EventTarget {
     this.wanted = null; // a save that waits for the server: {accepted}
     this.sent = []; // saves whose answer was lost: {features, version}
     this.slideChanged = false;
+    this.about = {}; // provenance of the version on the pane
     this.drafts = new Drafts({id, v, annotator, signal, onrefused: (error) => this.refused(error)});
     this.draftSoon = throttle(() => this.draft(), DRAFT_MS);
     outlines.addEventListener('change', () => this.changed());
@@ -130,7 +131,7 @@ export class Saving extends EventTarget {
           ...this.facts,
         },
       });
-      await this.takeSaved(features, made);
+      await this.takeSaved(features, made, accepted);
       return true;
     } catch (error) {
       if (error instanceof Unreachable) this.sent.push({features, version});
@@ -138,19 +139,20 @@ export class Saving extends EventTarget {
     }
   }
 
-  async takeSaved(features, {version, notes = []}) {
+  async takeSaved(features, {version, notes = []}, accepted) {
     this.wanted = null;
     this.sent = [];
     for (const note of notes) toast(`Saved with a repair: ${note}`);
     let stored = features;
+    this.about = {made: Date.now() / 1000, accepted};
     try {
-      stored = (await loadVersion(this.id, version, this.signal)).features;
+      ({features: stored, about: this.about} = await loadVersion(this.id, version, this.signal));
     } catch { /* the version is on disk; the page goes on with its own copy */ }
     this.outlines.saved(features, version, stored);
     this.drafts.removedByServer();
     await this.draft(); // of work done meanwhile; without any, the draft goes
     this.tell(this.unsaved ? 'unsaved' : 'saved');
-    this.onsaved?.(version);
+    this.onsaved?.();
   }
 
   async cannotSave(error, accepted) {
@@ -181,10 +183,10 @@ export class Saving extends EventTarget {
     const {features, version} = outlines;
     const ours = [...this.sent, {features, version}].find((one) => this.isOurs(theirs, one));
     if (ours) { // the answer to our save was lost
-      await this.takeSaved(ours.features, theirs);
+      await this.takeSaved(ours.features, theirs, theirs.about.accepted);
       return outlines.dirty || (accepted && !theirs.about.accepted) ? this.saveNow(accepted) : true;
     }
-    const outcome = await resolveConflict(outlines, theirs);
+    const outcome = await resolveConflict(outlines, theirs, this.annotator);
     if (!outcome) {
       this.wanted = null;
       this.tell('unsaved');
@@ -208,12 +210,27 @@ export class Saving extends EventTarget {
     const made = await fetchJson(slidePath(this.id, `/versions/${number}/restore`), {
       method: 'POST', json: {}, headers: {'If-Match': `"${this.outlines.version}"`},
     });
-    const {features} = await loadVersion(this.id, made.version, this.signal);
-    this.outlines.apply(label, features);
-    this.outlines.saved(this.outlines.features, made.version, features);
-    this.tell(this.unsaved ? 'unsaved' : 'saved');
-    this.onsaved?.(made.version);
+    this.take(await loadVersion(this.id, made.version, this.signal), label);
     return made.version;
+  }
+
+  /** Show a version that was saved elsewhere, unless there is work that a save compares with it. */
+  async catchUp() {
+    const theirs = await loadVersion(this.id, undefined, this.signal);
+    const isNewer = theirs.version > this.outlines.version;
+    if (this.signal.aborted || !isNewer || this.unsaved || this.running) return;
+    this.take(theirs, `Version ${theirs.version}`);
+    const {annotator} = theirs.about;
+    toast(`Version ${theirs.version} was saved meanwhile${annotator ? ` by ${annotator}` : ''}, and is shown now`);
+  }
+
+  /** Show a version as a step that can be undone. */
+  take({features, version, about}, label) {
+    this.outlines.apply(label, features);
+    this.outlines.saved(this.outlines.features, version, features);
+    this.about = about;
+    this.tell(this.unsaved ? 'unsaved' : 'saved');
+    this.onsaved?.();
   }
 
   async confirmSlide(error, accepted) {

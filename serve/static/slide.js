@@ -47,6 +47,7 @@ export class OpenSlide {
     this.commands = new OutlineCommands(this);
     this.overview = new OverviewMap(slideMap);
     this.panels = new SlidePanels(this);
+    this.saving.onsaved = () => this.savedNow();
     if (!this.session.read_only) this.activity = new Activity(this.id, geometry.mode ?? '', signal);
   }
 
@@ -59,6 +60,7 @@ export class OpenSlide {
     this.told = error.status;
     if (error.status === 410) toast('The slide was replaced on disk; reload the page to see the new one.', 'error');
     else if (error.status === 401) toast(SESSION_ENDED, 'error');
+    else if (error.status === 200) toast(`The hatched parts of this slide cannot be read: ${error.message}`);
     else toast(`Parts of the slide are late: ${error.message}. They are asked for again.`);
   }
 
@@ -93,8 +95,9 @@ export class OpenSlide {
     this.panels.showState();
   }
 
-  async takeOutlines({features, version}) {
+  async takeOutlines({features, version, about}) {
     if (this.signal.aborted) return;
+    this.saving.about = about;
     this.classes.learn(features);
     this.outlines.reset(features, version);
     if (this.geometry.changed?.length) await this.confirmSlide();
@@ -102,7 +105,26 @@ export class OpenSlide {
     const asks = !this.session.read_only && !this.onlyLook;
     const draft = asks ? await this.saving.drafts.offer() : null;
     this.enter('loaded');
+    this.panels.versions.show().catch(() => {});
     if (!this.signal.aborted && draft) this.takeDraft(draft, version);
+  }
+
+  /** Show what was saved elsewhere: in the list of versions, and on the pane. */
+  async refresh() {
+    if (this.stage !== 'loaded') return;
+    const newest = await this.panels.versions.show();
+    if (newest > this.outlines.version) await this.saving.catchUp();
+  }
+
+  /** After a save: list it; show the model, if it was held back until somebody accepted the slide. */
+  async savedNow() {
+    const {geometry, saving, panels} = this;
+    panels.versions.show().catch(() => {});
+    if (!geometry.model_hidden || !saving.about.accepted) return;
+    const {model_hidden, has_heatmap} = await fetchJson(slidePath(this.id), {signal: this.signal});
+    Object.assign(geometry, {model_hidden, has_heatmap});
+    panels.showMode();
+    await this.loadHeatmap();
   }
 
   /** The version to go on with. The server holds back what must not be seen on this slide. */

@@ -2,6 +2,7 @@
 // magnification, and the state of the save.
 import {colourOf} from './heatmap.js';
 import {byId, formatArea, fromHex, h, icon, rgb, toHex} from './dom.js';
+import {MODES} from './list.js';
 import {MAGNIFICATIONS, scaleBar} from './map.js';
 import {areaOf, groupOf, holesOf, originOf} from './outlines.js';
 import {VersionsPanel} from './versions.js';
@@ -10,11 +11,6 @@ import {connection} from './api.js';
 const ORIGINS = {
   drawn: 'drawn', proposed: 'proposed by the model', corrected: 'proposed, then corrected',
   accepted: 'proposed and accepted',
-};
-const MODES = {
-  scratch: ['From scratch', 'Chance chose this slide to be drawn without the model’s proposal, so that minutes can be compared fairly. It is shown once the slide is accepted.'],
-  corrected: ['Correct the proposal', 'The model’s outlines are shown; correct what is wrong, then accept.'],
-  blind: ['Blind', 'Drawn without sight of other outlines, to measure agreement.'],
 };
 const MAKES_OUTLINES = ['polygon', 'freehand', 'trace', 'brush'];
 
@@ -26,7 +22,7 @@ export class SlidePanels {
     const {signal} = slide;
     this.versions = new VersionsPanel({
       id: slide.id, box: byId('versions'), outlines: slide.outlines, saving: slide.saving, signal,
-      readOnly: this.readOnly,
+      readOnly: this.readOnly, refresh: () => slide.refresh(),
     });
     slide.slideMap.onMove((place) => this.moved(place));
     slide.outlines.addEventListener('change', () => this.outlinesChanged());
@@ -38,7 +34,6 @@ export class SlidePanels {
     slide.layer.onhidden = (count) => this.showHidden(count);
     slide.saving.addEventListener('change', () => this.showState());
     connection.addEventListener('change', () => this.showState(), {signal});
-    slide.saving.onsaved = () => this.versions.show().catch(() => {});
     this.bindSliders(signal);
     this.makeMagnifications();
     this.showMode();
@@ -60,6 +55,7 @@ export class SlidePanels {
     for (const id of ['heatmap-on', 'detections-on', 'outlines-on']) on(id, 'change', show);
     on('opacity', 'input', show);
     on('threshold', 'input', () => {
+      byId('threshold').dataset.chosen = 'yes'; // by a person: kept on the next slide
       byId('threshold-value').textContent = (byId('threshold').valueAsNumber / 100).toFixed(2);
       heatmap.setThreshold(byId('threshold').valueAsNumber / 100);
     });
@@ -76,15 +72,16 @@ export class SlidePanels {
     else if (!about.fits) words = 'The heatmap was made on a slide of another size and is not shown.';
     byId('heatmap-words').textContent = words;
     if (!usable) return;
-    byId('threshold').value = Math.round((about.threshold ?? 0.5) * 100);
-    byId('threshold-value').textContent = (about.threshold ?? 0.5).toFixed(2);
+    if (byId('threshold').dataset.chosen) {
+      this.slide.heatmap.setThreshold(byId('threshold').valueAsNumber / 100);
+    } else byId('threshold').value = Math.round(about.threshold * 100);
+    byId('threshold-value').textContent = (byId('threshold').valueAsNumber / 100).toFixed(2);
     const {unreadable = 0, failed = 0} = about.counts ?? {};
     const bad = unreadable + failed;
     byId('heatmap-note').textContent = `Score ${Number(about.score).toFixed(2)}${about.model ? ` · model ${about.model.slice(0, 8)}` : ''}`
       + (bad ? ` · ${bad} cell${bad === 1 ? '' : 's'} could not be read (hatched)` : '');
     const ramp = Array.from({length: 5}, (_, k) => rgb(colourOf(k / 4)));
     byId('ramp').style.background = `linear-gradient(to right, ${ramp.join(', ')})`;
-    byId('heatmap-on').checked = true;
     this.showLayers();
   }
 
@@ -127,6 +124,9 @@ export class SlidePanels {
     const {outlines} = this.slide;
     byId('undo').disabled = !outlines.canUndo;
     byId('redo').disabled = !outlines.canRedo;
+    const {undo, redo} = outlines.labels;
+    byId('undo').title = outlines.canUndo ? `Undo: ${undo} (Ctrl Z)` : 'Nothing to undo';
+    byId('redo').title = outlines.canRedo ? `Redo: ${redo} (Ctrl Y)` : 'Nothing to redo';
     this.countClasses();
     this.showSelection();
     this.showState();
@@ -141,9 +141,8 @@ export class SlidePanels {
 
   showState() {
     const {saving, outlines, stage} = this.slide;
-    const version = outlines.version ? `version ${outlines.version}` : 'nothing to save';
     const words = {
-      saved: [outlines.version ? `Saved · ${version}` : 'No outlines saved yet', 'good'],
+      saved: describeVersion(outlines.version, saving.about),
       unsaved: ['Unsaved changes', 'warm'],
       saving: ['Saving …', 'warm'],
       waiting: ['Not saved: waiting for the server', 'bad'],
@@ -217,6 +216,12 @@ export class SlidePanels {
       h('br'), h('span', {className: 'quiet'}, ORIGINS[originOf(found[0])] ?? 'drawn',
         holes ? ` · ${holes} hole${holes === 1 ? '' : 's'}` : ''));
   }
+}
+
+/** Words and kind of the status where all is saved. A version that is held back has no date. */
+function describeVersion(version, {made, accepted}) {
+  if (!version || !made) return ['No outlines saved yet', ''];
+  return [`${accepted ? 'Accepted' : 'Saved'} · version ${version}`, 'good'];
 }
 
 /** The bar of tools; `use(name)` is called for a press. */

@@ -1,17 +1,20 @@
 // The versions of a slide: who saved what when; look at an old one, or make it the newest again.
 import {fetchJson, slidePath} from './api.js';
-import {ask, formatTime, h, icon, toast} from './dom.js';
+import {compareOutlines} from './conflict.js';
+import {ask, formatTime, h, toast} from './dom.js';
+import {loadVersion} from './save.js';
 
 const MADE_BY = {propose: 'proposed by the model', save: 'from a file'};
 
 export class VersionsPanel {
-  constructor({id, box, outlines, saving, signal, readOnly}) {
-    Object.assign(this, {id, box, outlines, saving, signal, readOnly});
+  constructor({id, box, outlines, saving, signal, readOnly, refresh}) {
+    Object.assign(this, {id, box, outlines, saving, signal, readOnly, refresh});
   }
 
+  /** Load and show the list; return the number of the newest version. */
   async show() {
     const {newest, versions} = await fetchJson(slidePath(this.id, '/versions'), {signal: this.signal});
-    if (this.signal.aborted) return;
+    if (this.signal.aborted) return 0;
     this.newest = newest;
     const rows = [...versions].sort((a, b) => b.version - a.version).map((one) => this.row(one));
     this.box.replaceChildren(
@@ -20,6 +23,7 @@ export class VersionsPanel {
         : h('p', {className: 'quiet'}, 'No version yet. Every save becomes a version; none is ever overwritten.'),
       h('p', {}, h('a', {href: slidePath(this.id, '/outlines.geojson'), download: ''}, 'Download for QuPath (GeoJSON)')),
     );
+    return newest;
   }
 
   row(one) {
@@ -31,31 +35,52 @@ export class VersionsPanel {
     ].filter(Boolean);
     const count = `${one.outlines} outline${one.outlines === 1 ? '' : 's'}`;
     const from = one.restored_from ? ` · version ${one.restored_from} again` : '';
-    const button = !this.readOnly && one.version !== this.newest && !one.blind
-      ? h('button', {onclick: () => this.restore(one.version)}, icon('undo'), 'Restore')
+    const words = this.readOnly ? 'Look' : 'Look, restore';
+    const button = one.version !== this.newest && !one.blind
+      ? h('button', {onclick: () => this.look(one)}, words)
       : null;
     return h('li', {className: shown ? 'shown' : ''},
       h('div', {className: 'head'}, h('strong', {}, `Version ${one.version}`), ...tags),
-      h('div', {className: 'quiet'}, `${formatTime(one.made)} · ${one.annotator || MADE_BY[one.made_by] || ''}`),
+      h('div', {className: 'quiet'}, whoAndWhen(one)),
       h('div', {className: 'foot'}, h('span', {}, count + from), button));
   }
 
+  /** Show a version beside what is on the pane, and restore it if a person says so. */
+  async look(one) {
+    const {version: number} = one;
+    const {features} = await loadVersion(this.id, number, this.signal);
+    const {unsaved} = this.saving;
+    const here = this.outlines.version ? `version ${this.outlines.version}` : 'no version yet';
+    const answer = await ask({
+      title: `Version ${number}`,
+      wide: true,
+      content: [
+        compareOutlines(
+          {title: `Version ${number}`, text: whoAndWhen(one), features},
+          {title: 'Shown now', text: unsaved ? 'with unsaved changes' : here, features: this.outlines.features},
+        ),
+        this.readOnly ? null : h('p', {}, `To restore writes it again as the newest version. ${unsaved ? 'Your unsaved work becomes a version first.' : 'All others stay.'}`),
+      ].filter(Boolean),
+      answers: this.readOnly ? [['', 'Close', 'main']] : [
+        ['', 'Close'], ['restore', `${unsaved ? 'Save mine, then restore' : 'Restore'} version ${number}`, 'main'],
+      ],
+    });
+    if (answer === 'restore') await this.restore(number);
+  }
+
   async restore(number) {
-    if (this.saving.unsaved) {
-      const answer = await ask({
-        title: `Restore version ${number}?`,
-        content: [h('p', {}, 'There is unsaved work on this slide. Save it first, and it stays a version.')],
-        answers: [['', 'Cancel'], ['save', 'Save, then restore', 'main']],
-      });
-      if (answer !== 'save') return;
-      await this.saving.save();
-      if (this.saving.unsaved) return;
-    }
+    if (this.saving.unsaved) await this.saving.save();
+    if (this.saving.unsaved) return;
     try {
       const made = await this.saving.restore(number, `Restore version ${number}`);
       toast(`Version ${number} is the newest again, as version ${made}`);
     } catch (error) {
-      toast(`Not restored: ${error.message}`, 'error');
+      if (error.status !== 409) return void toast(`Not restored: ${error.message}`, 'error');
+      toast('Not restored, because the slide was saved meanwhile. Look at the newest version first');
+      await this.refresh();
     }
   }
 }
+
+const whoAndWhen = ({made, annotator, made_by: by}) =>
+  `${formatTime(made)} · ${annotator || MADE_BY[by] || ''}`;
