@@ -40,3 +40,8 @@ def test_other_errors_of_the_system_keep_their_path_or_tell_how_to_find_it():
         f"o/a.csv: {os.strerror(errno.EROFS)}; give another path"
     )
     assert "--verbose" in describe_error(os_error(errno.EFBIG))
+
+
+def test_a_file_in_place_of_the_output_folder_is_named():
+    shown = describe_error(os_error(errno.EEXIST, "cohort.csv"))
+    assert shown.startswith("cohort.csv: is a file, but the output is a folder")

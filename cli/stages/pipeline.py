@@ -139,13 +139,19 @@ def _make_phantom(plan: PhantomSlide, *, out: Path) -> SlideOutcome:
 def tile_stage(
     cohort: Cohort, store: Location, settings: TileSettings, batch: BatchSettings
 ) -> int:
-    from ...patching import advise_for_slides, slides_to_tile, tile_cohort
+    from ...patching import (
+        advise_for_slides,
+        refuse_if_all_coarser,
+        slides_to_tile,
+        tile_cohort,
+    )
 
     slides = slides_to_tile(cohort, settings)
     if "mpp" not in settings.model_fields_set:
         advice = advise_for_slides(slides, settings)
         if advice is not None and advice.mpp != settings.mpp:
             print_line(f"tile: {settings.mpp:g} µm/px, the default. {advice}")
+    refuse_if_all_coarser(slides, settings)
     _print_workers("tile", batch)
     with slide_bar("tile", len(slides), unit="patches") as (end_slide, add_counts):
         summary = tile_cohort(

@@ -41,6 +41,8 @@ def describe_error(error: Exception) -> str:
         if not place:
             fact = str(error) or type(error).__name__
             return f"{fact}; run the same command with --verbose to see where"
+        if isinstance(error, FileExistsError):
+            return f"{place}is a file, but the output is a folder; give another path"
         return f"{place}{error.strerror}; give another path"
     raise error
 
@@ -75,13 +77,18 @@ def _describe_setting(error: CycloptsError, cause: ValidationError) -> str:
     assert argument is not None
     family = (argument, *argument.children_recursive)
     tokens = {member.keys: member.tokens[0] for member in family if member.tokens}
-    field = tuple(str(part) for part in cause.errors()[0]["loc"])
-    token = tokens.get((*argument.keys, *field)) or next(iter(tokens.values()), None)
-    if token is None:
+    field = (*argument.keys, *(str(part) for part in cause.errors()[0]["loc"]))
+    given = [keys for keys in tokens if keys == field[: len(keys)]]
+    keys = max(given, key=len) if given else next(iter(tokens), None)
+    if keys is None:
         return _first_problem(cause)
+    token = tokens[keys]
     if token.source not in ("", "cli"):
         return f"{token.source}: {_first_problem(cause)}"
-    return _first_problem(cause, option=token.keyword if field and token.keyword else "")
+    if not given or not token.keyword:
+        return _first_problem(cause)
+    # A table such as --groups comes as one word of JSON: name the entry that is wrong.
+    return _first_problem(cause, option=".".join((token.keyword, *field[len(keys) :])))
 
 
 def _first_problem(error: ValidationError, *, option: str = "") -> str:
