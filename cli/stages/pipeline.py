@@ -4,12 +4,13 @@ its room when it begins."""
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers, run_slides
-from ...cohort import Cohort
+from ...cohort import Cohort, CohortSlide
 from ...storage import Location, SettingsError, format_count, refuse_foreign_folder
 from ..terminal.comparison_table import print_comparison
 from ..terminal.progress import (
@@ -160,13 +161,24 @@ def tile_stage(
     print_summary("tile", summary)
     counts = f"{summary.total('tumor')} tumour and {summary.total('normal')} normal patches"
     print_stage_line("", f"{counts} in {store}")
-    if len(slides) < len(cohort):
-        rest = format_count(len(cohort) - len(slides), "slide")
-        splits = " or ".join(settings.splits)
-        quality = f", or not {settings.quality} (--quality)" if settings.quality else ""
-        words = f"no label, or not in split {splits} (--splits){quality}"
-        print_stage_line("", f"{rest} not tiled: {words}")
+    tiled = {slide.id for slide in slides}
+    rest = [slide for slide in cohort if slide.id not in tiled]
+    if rest:
+        why = _describe_not_tiled(rest, settings)
+        print_stage_line("", f"{format_count(len(rest), 'slide')} not tiled: {why}")
     return summary.exit_status
+
+
+def _describe_not_tiled(rest: Sequence[CohortSlide], settings: TileSettings) -> str:
+    wanted = [slide for slide in rest if slide.split in settings.splits]
+    reasons = []
+    if len(wanted) < len(rest):
+        reasons.append(f"not in split {' or '.join(settings.splits)} (--splits)")
+    if any(not slide.label for slide in wanted):
+        reasons.append("no label")
+    if settings.quality and any(slide.label for slide in wanted):
+        reasons.append(f"not {settings.quality} (--quality)")
+    return ", or ".join(reasons)
 
 
 def hard_negatives_stage(
