@@ -70,7 +70,7 @@ class AnnotationFolder:
         path = self.path / FACTS
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
                 f"{self.path}: no annotations are there (no {FACTS}); give the folder of gigaslide "
                 "view, propose or annotations save"

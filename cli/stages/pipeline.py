@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 from ...batch import BatchSettings, BatchSummary, SlideOutcome, describe_workers, run_slides
 from ...cohort import Cohort, CohortSlide
-from ...storage import Location, SettingsError, format_count, refuse_foreign_folder
+from ...storage import (
+    Location,
+    SettingsError,
+    format_count,
+    refuse_foreign_folder,
+    require_writable,
+)
 from ..terminal.comparison_table import print_comparison
 from ..terminal.progress import (
     hide_warnings,
@@ -102,6 +108,7 @@ def doctor_stage(
     from ...doctor import examine_cohort, format_checkup, load_cohort, save_checkup
 
     refuse_foreign_folder(out, known_by="checkup.json")
+    require_writable(out)
     cohort, known = load_cohort(path)
     if annotations is not None:
         cohort = use_versions(cohort, annotations)
@@ -363,6 +370,7 @@ def threshold_stage(cohort: Cohort, model: Path, predictions: Path) -> None:
 def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: EvaluateSettings) -> int:
     from ...eval import evaluate_cohort, find_evaluation, slides_to_evaluate
 
+    require_writable(out)
     print_line("evaluate: this process")
     metrics = find_evaluation(cohort, predictions, out, settings)
     state = "evaluated" if metrics is None else "unchanged"
@@ -388,6 +396,7 @@ def compare_stage(
     from ...eval import compare_cohort, slides_to_evaluate
 
     slides = len(slides_to_evaluate(cohort, settings))
+    require_writable(out)
     print_line("compare: this process")
     with progress_bar("compare", len(predictions) * slides, " slides") as progress:
         comparisons = compare_cohort(
