@@ -1,7 +1,6 @@
 """Versions of one slide's outlines: NNNN.geojson, numbered, append-only, each whole or absent.
 
-A version is a FeatureCollection that QuPath reads by drag and drop. Its first line ends with the
-member `gigaslide`, which QuPath ignores: the version's provenance. No file is ever rewritten.
+No file is ever rewritten; see `version_file` for its form.
 """
 
 import json
@@ -12,18 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..storage import (
-    AnnotationError,
-    SettingsError,
-    StoreError,
-    is_disk_full,
-    new_file,
-)
+from ..storage import AnnotationError, SettingsError, StoreError, is_disk_full, new_file
 from .drafts import Drafts
 from .identity import SlideIdentity
 from .origins import EarlierOutline, read_earlier, with_origins
-from .outlines import DrawnOutline, OutlineOrigin, feature_lines
+from .outlines import DrawnOutline, OutlineOrigin
 from .valid_shapes import parse_features
+from .version_file import read_info, write_version
 from .version_info import SaveFacts, Version, VersionInfo
 
 __all__ = [
@@ -36,8 +30,6 @@ __all__ = [
 _FILE = re.compile(r"(\d{4,9})\.geojson")
 _SLIDE = re.compile(r"\w[^/\\]*")
 _SLIDE_BYTES = 200
-_OPEN = '"features": ['
-"""End of a version's first line."""
 
 
 def is_slide_id(name: str) -> bool:
@@ -103,10 +95,7 @@ class SlideVersions:
         """
         path = self.path(number)
         try:
-            with path.open(encoding="utf-8") as file:
-                line = file.readline(2**22).rstrip()
-            plain = json.loads(line.removesuffix(_OPEN).rstrip().rstrip(",") + "}")["gigaslide"]
-            return VersionInfo.from_json(plain)
+            return read_info(path)
         except FileNotFoundError as error:
             known = ", ".join(map(str, self.numbers())) or "none"
             raise StoreError(f"{self.slide}: no version {number}; there are: {known}") from error
@@ -201,7 +190,7 @@ class SlideVersions:
         path = self.path(info.number)
         try:
             with new_file(path) as partial:
-                _write(partial, info, outlines)
+                write_version(partial, info, outlines)
         except FileExistsError as error:
             if info.number in self.numbers():
                 return False
@@ -294,13 +283,3 @@ class SlideVersions:
             slide_changed=True,
             keep_origins=True,
         )
-
-
-def _write(path: Path, info: VersionInfo, outlines: Sequence[DrawnOutline]) -> None:
-    about = json.dumps(info.to_json())
-    with path.open("w", encoding="utf-8") as file:
-        file.write(f'{{"type": "FeatureCollection", "gigaslide": {about}, {_OPEN}\n')
-        for number, line in enumerate(feature_lines(outlines)):
-            file.write(",\n" if number else "")
-            file.write(line)
-        file.write("\n]}\n")

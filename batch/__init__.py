@@ -1,8 +1,9 @@
 """Work over many slides, on one machine or many."""
 
-from .blocks import BlockPlan, BlockWork, LostBlocksError, PendingBlocks
+from .blocks import BlockPlan, BlockWork, LostBlocksError, PendingBlocks, SlideContext
 from .cluster.single_job import SingleJob
-from .driver import BlockDriver, SlideContext
+from .driver import BlockDriver
+from .listener import SILENT, Listener
 from .machine import available_cores, available_memory
 from .outcome import BatchSummary, Pace, SlideOutcome, SlideStatus
 from .run import run_blocks, run_slides
@@ -13,11 +14,13 @@ from .workers import describe_workers
 
 __all__ = [
     "JOURNAL",
+    "SILENT",
     "BatchSettings",
     "BatchSummary",
     "BlockDriver",
     "BlockPlan",
     "BlockWork",
+    "Listener",
     "LostBlocksError",
     "Pace",
     "PendingBlocks",

@@ -1,15 +1,13 @@
 """Slide work in blocks: what a stage fills in, and the tasks into which it is split."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from functools import cached_property
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from ..storage import BlockRecord, Output
+from ..storage import BlockRecord, Output, PartialOutput, Recipe
 from .outcome import SlideOutcome
-
-if TYPE_CHECKING:
-    from .driver import SlideContext
 
 __all__ = [
     "BlockPlan",
@@ -17,6 +15,7 @@ __all__ = [
     "HasId",
     "LostBlocksError",
     "PendingBlocks",
+    "SlideContext",
     "SlideT",
     "Step",
     "Task",
@@ -43,6 +42,30 @@ class BlockPlan:
     """Plain JSON; keep it small. Larger data belongs into a file in `SlideContext.partial`."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Sums of the counts that the blocks will record, where known: {"windows": 8123}."""
+
+
+@dataclass(kw_only=True)
+class SlideContext(Generic[SlideT]):
+    """One slide in work in this process. Kept from block to block, so its plan is read once."""
+
+    slide: SlideT
+    partial: PartialOutput
+    """Its `whole` is where blocks write; its `folder` keeps files until the output is whole."""
+    plan: BlockPlan
+    """Result of `prepare`."""
+    open: Callable[[], AbstractContextManager[Any]]
+    recipe: Recipe
+    run: str
+    begun: bytes
+    """Content of the partial output's recipe file, different after each beginning."""
+    replaced: str = ""
+    """Reason why an earlier output is replaced; else empty."""
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    @cached_property
+    def opened(self) -> Any:
+        """Result of `BlockWork.open`, opened at first use and kept open."""
+        return self.stack.enter_context(self.open())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,19 +106,19 @@ class BlockWork(Protocol[SlideT]):
         """Open what blocks read from. A process keeps it open between blocks of one slide."""
         ...
 
-    def prepare(self, context: "SlideContext[SlideT]") -> BlockPlan | SlideOutcome:
+    def prepare(self, context: SlideContext[SlideT]) -> BlockPlan | SlideOutcome:
         """Decide on the blocks, and create below `context.partial.whole` what they write into.
 
         Return the outcome instead if there is nothing to make. Takes a few seconds at most.
         """
         ...
 
-    def block(self, context: "SlideContext[SlideT]", number: int) -> BlockRecord:
+    def block(self, context: SlideContext[SlideT], number: int) -> BlockRecord:
         """Do one block: write its files below `context.partial.whole` and return their record."""
         ...
 
     def assemble(
-        self, context: "SlideContext[SlideT]", records: Mapping[int, BlockRecord]
+        self, context: SlideContext[SlideT], records: Mapping[int, BlockRecord]
     ) -> Mapping[str, Any]:
         """Complete the output from the records of all blocks; return the attributes (plain JSON) to
         save with its recipe.

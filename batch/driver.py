@@ -5,10 +5,8 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Generic
 
 from ..storage import (
@@ -21,39 +19,15 @@ from ..storage import (
     StoreError,
     format_count,
 )
-from .blocks import BlockPlan, BlockWork, LostBlocksError, PendingBlocks, SlideT
+from .blocks import BlockPlan, BlockWork, LostBlocksError, PendingBlocks, SlideContext, SlideT
 from .outcome import SlideOutcome
 
-__all__ = ["BlockDriver", "SlideContext", "close_kept_slide"]
+__all__ = ["BlockDriver", "close_kept_slide"]
 
 logger = logging.getLogger(__name__)
 
 _kept = threading.local()
 """The slide context that this thread keeps between tasks: tasks share nothing else."""
-
-
-@dataclass(kw_only=True)
-class SlideContext(Generic[SlideT]):
-    """One slide in work in this process. Kept from block to block, so its plan is read once."""
-
-    slide: SlideT
-    partial: PartialOutput
-    """Its `whole` is where blocks write; its `folder` keeps files until the output is whole."""
-    plan: BlockPlan
-    """Result of `prepare`."""
-    open: Callable[[], AbstractContextManager[Any]]
-    recipe: Recipe
-    run: str
-    begun: bytes
-    """Content of the partial output's recipe file, different after each beginning."""
-    replaced: str = ""
-    """Reason why an earlier output is replaced; else empty."""
-    stack: ExitStack = field(default_factory=ExitStack)
-
-    @cached_property
-    def opened(self) -> Any:
-        """Result of `BlockWork.open`, opened at first use and kept open."""
-        return self.stack.enter_context(self.open())
 
 
 def close_kept_slide() -> None:

@@ -2,11 +2,12 @@
 others go on."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from .batch_run import BatchRun
 from .blocks import BlockWork, SlideT
 from .driver import BlockDriver
+from .listener import SILENT, Listener
 from .outcome import BatchSummary, SlideOutcome
 from .run_folder import RunFolder
 from .run_log import RunLog
@@ -24,14 +25,13 @@ def run_slides(
     *,
     folder: RunFolder | None = None,
     identity: Callable[[SlideT], str | None] | None = None,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    listener: Listener = SILENT,
 ) -> BatchSummary:
     """Run work that takes a slide whole, one task a slide.
 
     work is a picklable callable; an exception becomes the outcome "failed" of its slide. A folder
     keeps the run's journal and tables, as for `run_blocks`. identity returns what a failure depends
-    on: the slide is tried again once it changes, always if it is None. on_outcome receives each
-    slide's outcome.
+    on: the slide is tried again once it changes, always if it is None.
 
     Raises:
         ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was
@@ -39,7 +39,7 @@ def run_slides(
         StoreError: the disk is full.
         Stopped: a signal asked to stop.
     """
-    log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, on_outcome=on_outcome)
+    log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, listener=listener)
     run = BatchRun(work, settings, log, identity or (lambda _: None), first_step="slide")
     return run.run(slides, timeout_s=settings.task_timeout_s)
 
@@ -51,17 +51,14 @@ def run_blocks(
     *,
     folder: RunFolder,
     tasks_at_once: int = 1,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
-    on_block: Callable[[dict[str, int]], None] | None = None,
-    on_plan: Callable[[Mapping[str, int]], None] | None = None,
+    listener: Listener = SILENT,
 ) -> BatchSummary:
     """Run work in blocks on every slide, with the journal and tables in the locked folder.
 
     Slides that failed in an earlier run by the same recipe are not tried again unless
     settings.retry_failed. At the end the folder has a summary.csv, a run.html, and a failures.txt
     if a slide failed. tasks_at_once: tasks at the same time where there are several slides and no
-    workers. on_block receives the counts of each block; on_plan those that the pending blocks of a
-    slide will add up to, where the work knows them.
+    workers.
 
     Raises:
         ClusterError: workers or scheduler are gone, or cannot be had; or the folder's lock was
@@ -71,13 +68,7 @@ def run_blocks(
         Stopped: a signal asked to stop.
     """
     timeout_s = BLOCK_TIMEOUT_S if settings.task_timeout_s is None else settings.task_timeout_s
-    log = RunLog(
-        run=uuid.uuid4().hex[:8],
-        folder=folder,
-        on_outcome=on_outcome,
-        on_block=on_block,
-        on_plan=on_plan,
-    )
+    log = RunLog(run=uuid.uuid4().hex[:8], folder=folder, listener=listener)
     identity = BlockDriver(work).failure_identity
     at_once = min(tasks_at_once, len(slides))
     run = BatchRun(work, settings, log, identity, first_step="prepare", tasks_at_once=at_once)

@@ -1,11 +1,12 @@
-"""Log of one run: its journal, its callbacks, and its summary page at the end."""
+"""Log of one run: its journal, its listener, and its summary page at the end."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..storage import name_of, write_file
 from .blocks import PendingBlocks
+from .listener import SILENT, Listener
 from .outcome import BatchSummary, Pace, SlideOutcome, table_name
 from .page import run_html
 from .run_folder import RunFolder
@@ -20,12 +21,7 @@ class RunLog:
     run: str
     """Name of the run in the journal."""
     folder: RunFolder | None = None
-    on_outcome: Callable[[SlideOutcome], None] | None = None
-    """Receives each slide's outcome."""
-    on_block: Callable[[dict[str, int]], None] | None = None
-    """Receives the counts of each block."""
-    on_plan: Callable[[Mapping[str, int]], None] | None = None
-    """Receives the counts that the pending blocks of a slide will add up to, where known."""
+    listener: Listener = SILENT
     outcomes: dict[str, SlideOutcome] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     begun: float = field(default_factory=time.perf_counter)
@@ -45,14 +41,12 @@ class RunLog:
             pending=len(pending.pending),
             seconds=round(seconds, 3),
         )
-        if self.on_plan is not None:
-            self.on_plan(pending.counts)
+        self.listener.on_plan(pending.counts)
 
     def block(self, slide: str, number: int, counts: Mapping[str, int], **details: object) -> None:
         """Log a finished block."""
         self.note("block", slide=slide, block=number, **details)
-        if self.on_block is not None:
-            self.on_block(dict(counts))
+        self.listener.on_block(dict(counts))
 
     def outcome(self, outcome: SlideOutcome, *, attempts: int, identity: str | None) -> None:
         """Log a slide's outcome."""
@@ -71,8 +65,7 @@ class RunLog:
     def keep(self, outcome: SlideOutcome) -> None:
         """Keep an outcome that the journal has from an earlier run."""
         self.outcomes[outcome.slide] = outcome
-        if self.on_outcome is not None:
-            self.on_outcome(outcome)
+        self.listener.on_outcome(outcome)
 
     def end(self, slides: Sequence[str], *, is_in_threads: bool = False) -> BatchSummary:
         """Return the summary in the order of these slides; save it as summary.csv and run.html.

@@ -24,8 +24,8 @@ PHANTOM = {"slides": 4, "slides_per_patient": 1, "mpp": 0.5, "seed": 0}
 
 
 class Pace:
-    """When work was done. Its rate leaves out the first piece (it pays for compiling) and the last
-    (it validates)."""
+    """Times at which work was done. Its rate leaves out the first piece (it pays for compiling) and
+    the last (it validates)."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
@@ -95,7 +95,7 @@ def train(work: Path, _size_px: int) -> dict[str, float]:
 
 def predict(work: Path, _size_px: int) -> dict[str, float]:
     pace = Pace()
-    from gigaslide.batch import BatchSettings
+    from gigaslide.batch import BatchSettings, Listener
     from gigaslide.cohort import Cohort
     from gigaslide.inference import PredictSettings, predict_cohort
 
@@ -107,7 +107,7 @@ def predict(work: Path, _size_px: int) -> dict[str, float]:
         work / "predictions",
         settings,
         BatchSettings(),
-        on_block=lambda counts: pace.did(counts["windows"]),
+        listener=Listener(on_block=lambda counts: pace.did(counts["windows"])),
     )
     return {"patches": summary.total("cells"), **pace.figures()}
 

@@ -1,9 +1,8 @@
 """Check-up of a cohort before a long run: every slide is sampled, none is read whole."""
 
 from .annotation_checks import AnnotationFacts
-from .checkup import CohortCheckup, SlideCheckup, SplitFacts
+from .checkup import CohortCheckup, SlideCheckup, SplitFacts, StageEstimate
 from .cohort_checks import load_cohort
-from .estimate import StageEstimate
 from .examine_cohort import examine_cohort
 from .findings import Finding, Severity
 from .pixel_checks import TileSample

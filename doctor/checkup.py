@@ -10,12 +10,11 @@ from ..cohort import CohortSlide
 from ..storage import gigaslide_version
 from ..wsi import SlideInfo
 from .annotation_checks import AnnotationFacts
-from .estimate import StageEstimate
 from .findings import BY_SEVERITY, Finding, Severity, find_worst
 from .pixel_checks import TileSample
 from .workload import PredictWorkload, TileWorkload
 
-__all__ = ["CohortCheckup", "SlideCheckup", "SplitFacts"]
+__all__ = ["CohortCheckup", "SlideCheckup", "SplitFacts", "StageEstimate"]
 
 FORMAT = "gigaslide-checkup/2"
 PIXELS = (
@@ -80,6 +79,21 @@ class SplitFacts:
     tumor_patches: int
     """Patches that tiling would draw; 0 if the split is not tiled."""
     normal_patches: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageEstimate:
+    """Approximate cost of one stage on this machine."""
+
+    stage: str
+    slides: int
+    items: int
+    unit: str
+    """Unit of the items."""
+    bytes: float
+    hours: float
+    basis: str
+    """Measurements behind the hours."""
 
 
 @dataclass(frozen=True, kw_only=True)

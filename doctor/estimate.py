@@ -5,19 +5,15 @@ scale with the cores and inversely with a patch's area; a GPU is many times fast
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..models import find_architecture
 from ..storage import format_count
 from ..wsi import ceil_div
+from .checkup import SlideCheckup, StageEstimate
 from .formatting import round_figure
 from .settings import DoctorSettings
 
-if TYPE_CHECKING:
-    from .checkup import SlideCheckup
-
-__all__ = ["StageEstimate", "estimate_stages"]
+__all__ = ["estimate_stages"]
 
 MEASURED_CORES, MEASURED_PX = 2, 299
 TRAINING_COST = 4.46  # forward passes per example; measured with inception_v3_small only
@@ -28,23 +24,8 @@ PICTURE_BYTES = 1_000_000  # of a slide with its heatmap, at most
 REPORT_BYTES, REPORT_S = 100_000, 0.1  # per slide in the report
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageEstimate:
-    """Approximate cost of one stage on this machine."""
-
-    stage: str
-    slides: int
-    items: int
-    unit: str
-    """Unit of the items."""
-    bytes: float
-    hours: float
-    basis: str
-    """Measurements behind the hours."""
-
-
 def estimate_stages(
-    slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int, workers: int
+    slides: Sequence[SlideCheckup], settings: DoctorSettings, *, cores: int, workers: int
 ) -> tuple[StageEstimate, ...]:
     """Estimate every stage for the slides that could be examined."""
     return (
@@ -55,7 +36,7 @@ def estimate_stages(
     )
 
 
-def _estimate_tiling(slides: Sequence["SlideCheckup"], *, workers: int) -> StageEstimate:
+def _estimate_tiling(slides: Sequence[SlideCheckup], *, workers: int) -> StageEstimate:
     work = [(slide, slide.tile) for slide in slides if slide.tile is not None]
     seconds = sum(
         slide.tissue_seconds + tile.search_seconds + tile.patches * (tile.patch_seconds or 0)
@@ -76,7 +57,7 @@ def _estimate_tiling(slides: Sequence["SlideCheckup"], *, workers: int) -> Stage
 
 
 def _estimate_training(
-    slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int
+    slides: Sequence[SlideCheckup], settings: DoctorSettings, *, cores: int
 ) -> StageEstimate:
     train, architecture = settings.train, find_architecture(settings.train.architecture)
     rate = _windows_per_s(settings, cores)
@@ -105,7 +86,7 @@ def _estimate_training(
 
 
 def _estimate_prediction(
-    slides: Sequence["SlideCheckup"], settings: DoctorSettings, *, cores: int
+    slides: Sequence[SlideCheckup], settings: DoctorSettings, *, cores: int
 ) -> StageEstimate:
     work = [(slide, slide.predict) for slide in slides if slide.predict is not None]
     windows = sum(predict.windows for _, predict in work)
@@ -129,9 +110,7 @@ def _estimate_prediction(
     )
 
 
-def _estimate_evaluation(
-    slides: Sequence["SlideCheckup"], settings: DoctorSettings
-) -> StageEstimate:
+def _estimate_evaluation(slides: Sequence[SlideCheckup], settings: DoctorSettings) -> StageEstimate:
     split = settings.evaluate.split
     used = [
         slide

@@ -1,10 +1,10 @@
 """Check-up of a cohort: its slides in parallel, then findings between slides, then estimates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from ..batch import BatchSettings, SlideOutcome, available_cores, run_slides
+from ..batch import SILENT, BatchSettings, Listener, SlideOutcome, available_cores, run_slides
 from ..cohort import Cohort
 from ..inference import slides_to_predict
 from ..patching import slides_to_tile
@@ -25,7 +25,7 @@ def examine_cohort(
     *,
     name: str,
     known: Sequence[Finding],
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    listener: Listener = SILENT,
 ) -> CohortCheckup:
     """Examine every slide of the cohort called name; known are the findings of loading it."""
     rows = {slide.id: SlideCheckup.of_row(slide) for slide in cohort}
@@ -36,7 +36,7 @@ def examine_cohort(
         for row in cohort
     ]
     summary = run_slides(
-        partial(examine_slide, settings=settings), to_check, batch, on_outcome=on_outcome
+        partial(examine_slide, settings=settings), to_check, batch, listener=listener
     )
     slides = warn_of_unlike_mpp(
         [_checkup_of(outcome, rows[outcome.slide]) for outcome in summary.outcomes]

@@ -132,6 +132,34 @@ def compare_cohort(
         ScoreError: predictions that cannot be used, or no slide that two models can both be scored
             on.
     """
+    slides = _find_slides(cohort, predictions, settings)
+    paths = dict(zip(_name_models(predictions), predictions, strict=True))
+    opened = {name: open_predictions(path, cohort) for name, path in paths.items()}
+    thresholds = {name: find_threshold(path, settings) for name, path in paths.items()}
+    recipe = _make_recipe(slides, predictions, opened, thresholds, settings)
+    output = Output(location=out, recipe=recipe)
+    output.refuse_foreign()
+    for one in opened.values():
+        one.check(slides)
+    models = _Models(
+        paths=paths,
+        opened=opened,
+        thresholds=thresholds,
+        scored=_score_slides(slides, opened, thresholds, settings, on_slide),
+    )
+    first, *others = paths
+    further = [word for path in predictions[2:] for word in ("--further", str(path))]
+    command = format_command("compare", [cohort.source, *predictions[:2], out], settings, further)
+    found = adjust_for_models([models.compare(first, other, settings) for other in others])
+    with output.write() as folder:
+        _write(found, models, settings, command, Path(folder))
+    logger.info("%s: %d models compared", out, len(paths))
+    return found
+
+
+def _find_slides(
+    cohort: Cohort, predictions: Sequence[Path], settings: EvaluateSettings
+) -> list[CohortSlide]:
     slides = slides_to_evaluate(cohort, settings)
     if not slides:
         raise SettingsError(
@@ -139,32 +167,7 @@ def compare_cohort(
         )
     if len(predictions) < 2:
         raise SettingsError(f"{len(predictions)} set of predictions: give at least two to compare")
-    names = _name_models(predictions)
-    opened = {
-        name: open_predictions(path, cohort) for name, path in zip(names, predictions, strict=True)
-    }
-    thresholds = {
-        name: find_threshold(path, settings) for name, path in zip(names, predictions, strict=True)
-    }
-    recipe = _make_recipe(slides, predictions, opened, thresholds, settings)
-    output = Output(location=out, recipe=recipe)
-    output.refuse_foreign()
-    for one in opened.values():
-        one.check(slides)
-    models = _Models(
-        paths=dict(zip(names, predictions, strict=True)),
-        opened=opened,
-        thresholds=thresholds,
-        scored=_score_slides(slides, opened, thresholds, settings, on_slide),
-    )
-    first, *others = names
-    further = [word for path in predictions[2:] for word in ("--further", str(path))]
-    command = format_command("compare", [cohort.source, *predictions[:2], out], settings, further)
-    found = adjust_for_models([models.compare(first, other, settings) for other in others])
-    with output.write() as folder:
-        _write(found, models, settings, command, Path(folder))
-    logger.info("%s: %d models compared", out, len(names))
-    return found
+    return slides
 
 
 def _score_slides(

@@ -117,25 +117,17 @@ class PatientStages:
 
         A patient with a slide that lacks a class has no stage: that slide may define it.
         """
-        excluded: dict[str, Exclusion] = {}
-        by_patient: dict[str, list[SlideResult]] = {}
+        missing = {one.slide.id: _describe_missing(one, predicted_class) for one in results}
         classes = np.zeros((len(CLASSES),) * 2, np.int64)
+        by_patient: dict[str, list[SlideResult]] = {}
         for result in results:
             slide = result.slide
-            missing = _describe_missing(result, predicted_class)
-            if not missing:
+            if not missing[slide.id]:
                 of = result.true_class, predicted_class[slide.id]
                 classes[tuple(map(CLASSES.index, of))] += 1
             if slide.patient:
                 by_patient.setdefault(slide.patient, []).append(result)
-            if slide.patient and missing and slide.patient not in excluded:
-                excluded[slide.patient] = Exclusion(
-                    slide=slide.id,
-                    kind="patient",
-                    name=slide.patient,
-                    excluded_from="pN stages",
-                    reason=f"{slide.id}: {missing}",
-                )
+        excluded = _exclude_patients(by_patient, missing)
         known = {p: rows for p, rows in by_patient.items() if p not in excluded}
         true = _stages([[r.true_class for r in rows] for rows in known.values()])
         predicted = _stages(
@@ -183,6 +175,25 @@ class PatientStages:
                 "predicted_stage": [STAGES[index] for index in self.predicted],
             }
         )
+
+
+def _exclude_patients(
+    by_patient: Mapping[str, Sequence[SlideResult]], missing: Mapping[str, str]
+) -> dict[str, Exclusion]:
+    """Exclude each patient with a slide that lacks a class, by the first such slide. missing: by
+    slide id, what it lacks; else empty."""
+    excluded = {}
+    for patient, results in by_patient.items():
+        lacking = [one.slide.id for one in results if missing[one.slide.id]]
+        if lacking:
+            excluded[patient] = Exclusion(
+                slide=lacking[0],
+                kind="patient",
+                name=patient,
+                excluded_from="pN stages",
+                reason=f"{lacking[0]}: {missing[lacking[0]]}",
+            )
+    return excluded
 
 
 def _describe_missing(result: SlideResult, predicted_class: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from .features.encode import encode_windows
 from .features.extract import extract_features, slides_to_encode, with_encoder_defaults
 from .features.files import (
     FeatureFormat,
+    ForeignFeatures,
     export_features,
     find_features,
     import_features,
@@ -32,6 +33,7 @@ __all__ = [
     "Exporter",
     "FeatureFormat",
     "FeatureSettings",
+    "ForeignFeatures",
     "Localise",
     "PredictSettings",
     "WindowSettings",

@@ -10,22 +10,8 @@ import numpy as np
 
 from ..batch import BlockPlan, SlideContext, SlideOutcome, available_cores
 from ..cohort import CohortSlide
-from ..models import (
-    DensePredictor,
-    Predictor,
-    hash_int8,
-)
-from ..storage import (
-    GROUP,
-    BlockRecord,
-    Output,
-    SlideError,
-    format_count,
-    format_location,
-    read_file,
-    read_part,
-    write_file,
-)
+from ..models import DensePredictor, Predictor, hash_int8
+from ..storage import GROUP, BlockRecord, Output, read_file, write_file
 from ..wsi import (
     CellGrid,
     CellStatus,
@@ -36,9 +22,11 @@ from ..wsi import (
     open_slide,
     warn_of_unlikely_mpp,
 )
+from .block_cells import keep_cells, read_cells
 from .clock import BlockClock
 from .exports.beside_heatmap import beside_output, write_beside_heatmap
 from .exports.exporters import remove_exports
+from .lost_cells import explain_no_score, list_reasons
 from .modes import FastScorer, Networks
 from .network_loader import NetworkLoader
 from .order import block_side, order_by_square, order_near
@@ -68,8 +56,7 @@ BLOCK_PX = 2**27
 killed run loses at most one block per worker. The same on every machine, so that any machine can
 continue what another began."""
 READING_THREADS = 4
-CELLS, INITIAL_STATUS = "cells", "status"
-CELL = np.dtype("<i4")
+INITIAL_STATUS = "status"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +108,7 @@ class PredictBlocks(NetworkLoader):
         if self.within is not None:
             status = leave_out_cells(grid, status, self.within)
         cells, starts = self._order(np.argwhere(status == CellStatus.NOT_YET))
-        write_file(context.partial.folder, CELLS, cells.astype(CELL).tobytes())
+        keep_cells(context.partial.folder, cells)
         write_file(context.partial.folder, INITIAL_STATUS, status.tobytes())
         fields = {**heatmap_fields(opened, grid), "slide": slide.id}
         return BlockPlan(
@@ -220,7 +207,7 @@ class PredictBlocks(NetworkLoader):
             status[at] = kept["status"]
         if plan["cells"] and not np.isin(status, (CellStatus.SCORED, CellStatus.FIRST_PASS)).any():
             context.partial.discard()  # so that a later run reads them again
-            raise _explain_no_score(context.slide, status)
+            raise explain_no_score(context.slide, status)
         heatmap = Heatmap(
             status=status,
             **values,
@@ -246,10 +233,7 @@ class PredictBlocks(NetworkLoader):
         reasons = [f"detections made again: {why}"] if why else []
         if not any(counts.values()):
             reasons.append("no tissue")
-        if counts["unreadable"]:
-            reasons.append(f"{format_count(counts['unreadable'], 'cell')} could not be read")
-        if counts["nan"]:
-            reasons.append(f"the network gave NaN for {format_count(counts['nan'], 'cell')}")
+        reasons += list_reasons(unreadable=counts["unreadable"], nan=counts["nan"])
         return SlideOutcome(
             slide=slide.id,
             status="partial" if counts["unreadable"] or counts["nan"] else "done",
@@ -294,9 +278,7 @@ class PredictBlocks(NetworkLoader):
         else:  # of a run that began before plans had it
             first = number * self.cells_per_block
             last = min(first + self.cells_per_block, plan["cells"])
-        size = 2 * CELL.itemsize
-        content = read_part(context.partial.folder, CELLS, start=first * size, stop=last * size)
-        return np.frombuffer(content, CELL).reshape(-1, 2)
+        return read_cells(context.partial.folder, first=first, stop=last)
 
     @property
     def cells_per_block(self) -> int:
@@ -304,17 +286,6 @@ class PredictBlocks(NetworkLoader):
         spec, in_call = self.models.input_spec, cells_per_call(self.settings)
         call_px = in_call * self.settings.orientations * len(spec.mpps) * spec.patch_px**2
         return in_call * max(1, round(self.block_px / call_px))
-
-
-def _explain_no_score(slide: CohortSlide, status: np.ndarray) -> SlideError:
-    unreadable = int((status == CellStatus.UNREADABLE).sum())
-    nan = int((status == CellStatus.FAILED).sum())
-    facts = [f"{format_count(unreadable, 'cell')} could not be read"] if unreadable else []
-    facts += [f"the network gave NaN for {format_count(nan, 'cell')}"] if nan else []
-    return SlideError(
-        f"{format_location(slide.path)}: no cell has a probability: {' and '.join(facts)}; "
-        + ("copy the file again" if unreadable else "train the model again")
-    )
 
 
 def _to_json(values: np.ndarray) -> list[float | None]:

@@ -2,14 +2,15 @@
 PREDICTIONS/detections.csv for all slides together, with a copy of the model's operating threshold.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..batch import (
+    SILENT,
     BatchSettings,
     BatchSummary,
-    SlideOutcome,
+    Listener,
     available_cores,
     open_run_folder,
     run_blocks,
@@ -56,19 +57,16 @@ def predict_cohort(
     settings: PredictSettings,
     batch: BatchSettings,
     *,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
-    on_plan: Callable[[Mapping[str, int]], None] | None = None,
-    on_block: Callable[[Mapping[str, int]], None] | None = None,
+    listener: Listener = SILENT,
     within: Region | None = None,
 ) -> BatchSummary:
     """Predict the slides of the wanted splits with one model folder or several; skip unchanged
     slides.
 
     Where nothing says how many workers there are, this process predicts alone, see
-    `with_default_workers`. on_outcome receives each slide's outcome, on_plan the number of
-    "windows" that a slide still needs, on_block the number that a block scored. within limits the
-    prediction to the cells whose centre lies in a part of the slide; the others count as
-    background.
+    `with_default_workers`. The listener hears of "windows": how many a slide still needs, and how
+    many a block scored. within limits the prediction to the cells whose centre lies in a part of
+    the slide; the others count as background.
 
     Raises:
         SettingsError: no slide to predict.
@@ -103,9 +101,7 @@ def predict_cohort(
             batch,
             folder=folder,
             tasks_at_once=TASKS_AT_ONCE,
-            on_outcome=on_outcome,
-            on_plan=on_plan,
-            on_block=on_block,
+            listener=listener,
         )
         end_predictions(out, summary, ensemble)
     return summary

@@ -1,5 +1,6 @@
 """Heatmap of one slide, computed at once in this process and kept in memory."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -33,40 +34,30 @@ def predict_slide(
         SpacingError: the slide is coarser than the model's µm/px.
         SettingsError: the mode needs a dense predictor.
     """
-    grid, status = find_cells(slide, predictor.spec, settings)
-    initial, cells = status.copy(), np.argwhere(status == CellStatus.NOT_YET)
+    grid, initial = find_cells(slide, predictor.spec, settings)
+    cells = np.argwhere(initial == CellStatus.NOT_YET)
     stain = fit_slide_stain(slide, grid.windows_xy(cells), predictor.spec, settings)
-
-    def load_dense() -> DensePredictor:
-        if dense is None:
-            raise SettingsError(f"mode {settings.mode} needs a dense predictor; give one")
-        return dense
-
-    networks = Networks(patches=lambda: predictor, dense=load_dense)
+    status = initial.copy()
     probability = np.full(status.shape, np.nan, np.float32)
     spread = np.full(status.shape, np.nan, np.float32) if predictor.members else None
-
-    def fill_in(at: tuple[np.ndarray, ...], scores: WindowScores) -> None:
-        probability[at], status[at] = scores.probability, scores.status
-        if spread is not None:
-            spread[at] = scores.spread
-
     if settings.mode == "exact":
         xy = grid.windows_xy(cells)
-        fill_in(tuple(cells.T), score_windows(slide, xy, predictor, settings, stain=stain))
+        scored = [(cells, score_windows(slide, xy, predictor, settings, stain=stain))]
     else:
-        ordered, starts = order_by_square(cells, block_side(settings, grid.spec.stride_px))
         scorer = FastScorer(
             slide=slide,
             grid=grid,
             status=initial,
-            networks=networks,
+            networks=_networks_of(predictor, dense, settings),
             settings=settings,
             stain=stain,
         )
-        for first, last in pairwise(starts):
-            part = ordered[first:last]
-            fill_in(tuple(part.T), scorer.score(part))
+        scored = _score_squares(scorer, cells)
+    for part, scores in scored:
+        at = tuple(part.T)
+        probability[at], status[at] = scores.probability, scores.status
+        if spread is not None:
+            spread[at] = scores.spread
     return Heatmap(
         slide=slide_id,
         probability=probability,
@@ -75,3 +66,25 @@ def predict_slide(
         model_hash=predictor.hash,
         **heatmap_fields(slide, grid),
     )
+
+
+def _networks_of(
+    predictor: Predictor, dense: DensePredictor | None, settings: PredictSettings
+) -> Networks:
+    def load_dense() -> DensePredictor:
+        if dense is None:
+            raise SettingsError(f"mode {settings.mode} needs a dense predictor; give one")
+        return dense
+
+    return Networks(patches=lambda: predictor, dense=load_dense)
+
+
+def _score_squares(
+    scorer: FastScorer, cells: np.ndarray
+) -> Iterator[tuple[np.ndarray, WindowScores]]:
+    """Yield the cells (N, 2) (row, column) of each square of a slide, and their scores."""
+    side = block_side(scorer.settings, scorer.grid.spec.stride_px)
+    ordered, starts = order_by_square(cells, side)
+    for first, last in pairwise(starts):
+        part = ordered[first:last]
+        yield part, scorer.score(part)

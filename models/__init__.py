@@ -18,14 +18,10 @@ from .card import (
     hash_weights,
     parameter_counts,
 )
-from .check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
-from .dense.predictor import (
-    DensePredictor,
-    check_dense,
-    find_cam_stride,
-    hash_int8,
-    load_dense_predictor,
-)
+from .check.check import CHECK, CheckRow, ModelCheck, check_model, score_in_batches
+from .check.glass import refuse_tumor_on_glass
+from .dense.load import check_dense, find_cam_stride, hash_int8, load_dense_predictor
+from .dense.predictor import DensePredictor
 from .describe import describe_model
 from .encoders.card import EncoderCard
 from .encoders.encoder import Encoder
@@ -33,7 +29,6 @@ from .encoders.load import describe_encoder, load_encoder
 from .encoders.source import EncoderDescription, EncoderSource
 from .ensemble import Ensemble, EnsembleCard, find_members
 from .export import EXPORT_FORMATS, ExportFormat, export_model
-from .glass import refuse_tumor_on_glass
 from .initial_weights import fill_network, hash_initial_weights
 from .networks.architectures import (
     ARCHITECTURES,
@@ -45,13 +40,8 @@ from .networks.architectures import (
 )
 from .networks.options import NetworkOptions, Width
 from .networks.own_network import is_own_network, refuse_other_network
-from .networks.whole_slide import (
-    CELL_PX,
-    WholeSlideNetwork,
-    build_whole_slide_network,
-    pool_cells,
-)
-from .predictor import Predictor, load_network, load_predictor
+from .networks.whole_slide import CELL_PX, WholeSlideNetwork, build_whole_slide_network, pool_cells
+from .predictor import Predictor, load_predictor
 from .quantise import quantise_model, refuse_missing_int8
 from .regions.build import build_region_network
 from .regions.options import REGION_ARCHITECTURE, RegionOptions
@@ -59,16 +49,11 @@ from .regions.predictor import RegionPredictor, load_region_predictor
 from .runtimes.allocator import keep_large_buffers
 from .runtimes.backend import choose_backend, prepare_keras
 from .runtimes.device import describe_device
-from .runtimes.registry import (
-    RUNTIMES,
-    TOLERANCES,
-    Forward,
-    Precision,
-    RuntimeChoice,
-    RuntimeName,
-)
+from .runtimes.forward import Forward, Precision
+from .runtimes.registry import RUNTIMES, TOLERANCES, RuntimeChoice, RuntimeName
 from .temperature import scale_probabilities, with_temperature
 from .training_slides import find_training_slides
+from .weights import load_network
 
 __all__ = [
     "ARCHITECTURES",

@@ -47,7 +47,7 @@ class OperatingThreshold(BaseModel):
     """Validation slides that it was chosen on."""
     normal_slides: int
     origin: str
-    """How it was chosen, in words."""
+    """Way in which it was chosen, in words."""
 
     def save(self, path: Path) -> None:
         """Write plain JSON."""

@@ -19,12 +19,14 @@ from ..storage import (
     refuse_foreign_folder,
 )
 from .card import ModelCard
-from .check_pictures import draw_pictures
-from .predictor import Predictor, load_network, load_predictor
+from .check.pictures import draw_pictures
+from .predictor import Predictor, load_predictor
+from .runtimes.forward import Forward
 from .runtimes.loading import without_telemetry
 from .runtimes.onnx_runtime import find_missing
-from .runtimes.registry import LARGEST_DIFFERENCE, Forward
+from .runtimes.registry import LARGEST_DIFFERENCE
 from .temperature import LEAST
+from .weights import load_network
 
 if TYPE_CHECKING:
     import keras

@@ -13,18 +13,16 @@ from ..storage import ModelError
 from ..wsi import InputSpec
 from .card import ModelCard
 from .ensemble import Ensemble
-from .networks.architectures import build_network
-from .networks.own_network import refuse_other_network
+from .quantise import load_quantised
 from .runtimes.allocator import keep_large_buffers
 from .runtimes.apart import convert_apart
 from .runtimes.backend import prepare_keras
 from .runtimes.converted import keep_started, load_converted
+from .runtimes.forward import Forward, Precision
 from .runtimes.loading import LOADING
 from .runtimes.probes import draw_probes
 from .runtimes.registry import (
     AUTO,
-    Forward,
-    Precision,
     RuntimeChoice,
     RuntimeName,
     StartedRuntime,
@@ -32,7 +30,7 @@ from .runtimes.registry import (
     start_runtime,
 )
 from .temperature import with_temperature
-from .weights import load_weights
+from .weights import load_network
 
 if TYPE_CHECKING:
     import keras
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Predictor",
     "cut_classifier",
-    "load_network",
     "load_predictor",
     "start_model",
 ]
@@ -201,8 +198,6 @@ def convert_model(folder: str, part: NetworkPart, **choice: Any) -> None:
 def _load_int8(
     folder: Path, card: ModelCard, choice: RuntimeChoice, part: NetworkPart
 ) -> StartedRuntime:
-    from .quantise import load_quantised
-
     if part or choice.runtime not in (AUTO, "openvino"):
         raise ModelError(f"{folder}: int8 is for probabilities, by OpenVINO on a CPU")
     return load_quantised(folder, card, choice.threads)
@@ -232,18 +227,3 @@ def _mean_of(forwards: Sequence[Forward]) -> Forward:
         return np.mean([np.asarray(one(patches), np.float64) for one in forwards], axis=0)
 
     return forward
-
-
-def load_network(folder: Path, card: ModelCard, *, architecture: str = "") -> "keras.Model":
-    """Build the network of a card and fill it with the folder's weights.
-
-    architecture: the module:function of a network of the user's own, which the card only records.
-
-    Raises:
-        ModelError: the weights do not fit, or the network is somebody's own and was not given.
-    """
-    refuse_other_network(folder, recorded=card.architecture, given=architecture)
-    network = build_network(card.architecture, card.input_spec, card.options, trusted=architecture)
-    load_weights(network, folder)
-    network.compile()  # so that predict_on_batch is compiled once for each batch size
-    return network

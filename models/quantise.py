@@ -17,14 +17,10 @@ import numpy as np
 from ..storage import ModelError, atomic_folder
 from .card import ModelCard
 from .dense.layout import DenseLayout, draw_probes, pool_cells, shrink_pixels
-from .predictor import load_network
+from .runtimes.forward import Forward
 from .runtimes.probes import draw_probes as draw_patches
-from .runtimes.registry import (
-    TOLERANCES,
-    Forward,
-    StartedRuntime,
-    measure_difference,
-)
+from .runtimes.registry import TOLERANCES, StartedRuntime, measure_difference
+from .weights import load_network
 
 if TYPE_CHECKING:
     import keras
@@ -66,20 +62,9 @@ def quantise_model(folder: Path, patches: np.ndarray, *, architecture: str = "")
     network = load_network(folder, card, architecture=architecture)
     order = np.random.default_rng(0).permutation(len(patches))
     fitted, compared = np.array_split(patches[order], 2)
-    wanted = np.concatenate([network.predict_on_batch(part) for part in _batches(compared)])
-
-    def measure(score: Callable[[np.ndarray], np.ndarray]) -> float:
-        found = np.concatenate([score(part) for part in _batches(compared)])
-        difference = float(np.abs(found - wanted).max())
-        if not difference <= TOLERANCES["int8"]:
-            raise ModelError(
-                f"{folder}: in int8 probabilities differ from Keras's by up to {difference:.2g}, "
-                f"more than {TOLERANCES['int8']:g}; use float32 or bfloat16"
-            )
-        return difference
-
+    comparison = _Comparison(folder, compared, network)
     quantised = _quantise(network, [window[None] for window in fitted])
-    difference = measure(quantised)
+    difference = comparison.measure(quantised)
     recipe: dict[str, Any] = {
         "weights_sha256": card.weights_sha256,
         "difference": difference,
@@ -89,7 +74,7 @@ def quantise_model(folder: Path, patches: np.ndarray, *, architecture: str = "")
     tiles = _quantise_tiles(card, network, fitted)
     if tiles is not None:
         odds, layout = tiles
-        found = measure(lambda part: _score_patches(odds, layout, part))
+        found = comparison.measure(lambda part: _score_patches(odds, layout, part))
         recipe["tiles"] = {
             "difference": found,
             "layout": layout.to_json(),
@@ -103,6 +88,29 @@ def quantise_model(folder: Path, patches: np.ndarray, *, architecture: str = "")
         recipe["sha256"] = _checksums(partial, "tiles" in recipe)
         (partial / RECIPE).write_text(json.dumps(recipe, indent=1), encoding="utf-8")
     return difference
+
+
+class _Comparison:
+    """Comparison of a quantised network with Keras, on patches that it was not fitted to."""
+
+    def __init__(self, folder: Path, patches: np.ndarray, network: "keras.Model") -> None:
+        self._folder, self._batches = folder, _batches(patches)
+        self._wanted = np.concatenate([network.predict_on_batch(one) for one in self._batches])
+
+    def measure(self, score: Callable[[np.ndarray], np.ndarray]) -> float:
+        """Return the largest difference of a probability.
+
+        Raises:
+            ModelError: it is too large.
+        """
+        found = np.concatenate([score(one) for one in self._batches])
+        difference = float(np.abs(found - self._wanted).max())
+        if not difference <= TOLERANCES["int8"]:
+            raise ModelError(
+                f"{self._folder}: in int8 probabilities differ from Keras's by up to "
+                f"{difference:.2g}, more than {TOLERANCES['int8']:g}; use float32 or bfloat16"
+            )
+        return difference
 
 
 def refuse_missing_int8(folders: Sequence[Path]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .card import Temperature
-from .runtimes.registry import Forward
+from .runtimes.forward import Forward
 
 __all__ = ["LEAST", "scale_probabilities", "with_temperature"]
 

@@ -5,7 +5,7 @@ Training draws a share of each batch from them.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,15 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon
 
-from ..batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_blocks
+from ..batch import (
+    SILENT,
+    BatchSettings,
+    BatchSummary,
+    Listener,
+    SlideOutcome,
+    open_run_folder,
+    run_blocks,
+)
 from ..cohort import CohortSlide
 from ..storage import GigaslideError, Location, Recipe, SettingsError
 from ..wsi import Slide, tissue_mask
@@ -73,11 +81,9 @@ def add_corrections(
     settings: CorrectionSettings,
     batch: BatchSettings,
     *,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    listener: Listener = SILENT,
 ) -> BatchSummary:
     """Add patches of corrected areas to the store's training slides.
-
-    on_outcome receives each slide's outcome.
 
     Raises:
         SettingsError: no training slide of the store was corrected.
@@ -101,7 +107,7 @@ def add_corrections(
             )
         list_groups(opened, items)
         work = CorrectionBlocks(store, opened.tile_settings, settings)
-        return run_blocks(work, items, batch, folder=folder, on_outcome=on_outcome)
+        return run_blocks(work, items, batch, folder=folder, listener=listener)
 
 
 def _item(

@@ -1,7 +1,7 @@
 """Hard negatives: normal patches where a model saw tumour, added to a store's training slides."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from scipy.spatial import KDTree
 
-from ..batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_blocks
-from ..cohort import Cohort, CohortSlide
-from ..storage import (
-    GigaslideError,
-    Location,
-    Recipe,
-    SettingsError,
+from ..batch import (
+    SILENT,
+    BatchSettings,
+    BatchSummary,
+    Listener,
+    SlideOutcome,
+    open_run_folder,
+    run_blocks,
 )
+from ..cohort import Cohort, CohortSlide
+from ..storage import GigaslideError, Location, Recipe, SettingsError
 from ..wsi import Heatmap, Slide, tissue_mask, tumor_fractions
 from .further import (
     FurtherBlocks,
@@ -53,13 +56,12 @@ def add_hard_negatives(
     settings: HardSettings,
     batch: BatchSettings,
     *,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    listener: Listener = SILENT,
 ) -> BatchSummary:
     """Add hard negatives from heatmaps/<slide>/heatmap.zarr to the store's training slides.
 
     Slides on which not every tumour is annotated are left out, because what is not annotated there
-    may be tumour; so are tumour slides whose outline gave no tumour patch. on_outcome receives each
-    slide's outcome.
+    may be tumour; so are tumour slides whose outline gave no tumour patch.
 
     Raises:
         SettingsError: no training slide has a heatmap.
@@ -85,7 +87,7 @@ def add_hard_negatives(
             )
         list_groups(opened, items)
         work = HardNegativeBlocks(store, opened.tile_settings, settings)
-        return run_blocks(work, items, batch, folder=folder, on_outcome=on_outcome)
+        return run_blocks(work, items, batch, folder=folder, listener=listener)
 
 
 def _item(

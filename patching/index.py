@@ -5,15 +5,15 @@ INDEX/<slide>/{tumor,normal}/…     the store's arrays without its images
 INDEX/{summary.csv, run.html, …}   the run's tables
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from ..batch import (
+    SILENT,
     BatchSettings,
     BatchSummary,
+    Listener,
     SlideContext,
-    SlideOutcome,
     open_run_folder,
     run_blocks,
 )
@@ -36,8 +36,7 @@ def index_cohort(
     settings: TileSettings,
     batch: BatchSettings,
     *,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
-    on_block: Callable[[dict[str, int]], None] | None = None,
+    listener: Listener = SILENT,
 ) -> tuple[LivePatches, BatchSummary]:
     """Find the patches that `tile_cohort` would store of these slides; skip unchanged slides.
 
@@ -54,9 +53,7 @@ def index_cohort(
     items = items_to_tile(cohort, settings)
     with open_run_folder(index, batch) as folder:
         work = IndexBlocks(index, settings)
-        summary = run_blocks(
-            work, items, batch, folder=folder, on_outcome=on_outcome, on_block=on_block
-        )
+        summary = run_blocks(work, items, batch, folder=folder, listener=listener)
     reasons = {outcome.slide: outcome.reason for outcome in summary.of_status("failed")}
     for slide_id, reason in reasons.items():
         # Without this slide, a training that has seen it would start anew.

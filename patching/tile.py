@@ -3,15 +3,17 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..batch import (
+    SILENT,
     BatchSettings,
     BatchSummary,
     BlockDriver,
+    Listener,
     SlideOutcome,
     open_run_folder,
     run_blocks,
@@ -46,14 +48,12 @@ def tile_cohort(
     settings: TileSettings,
     batch: BatchSettings,
     *,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
-    on_block: Callable[[dict[str, int]], None] | None = None,
+    listener: Listener = SILENT,
 ) -> BatchSummary:
     """Tile the labelled slides of the wanted splits into a store, a folder or a URL; skip unchanged
     slides.
 
-    on_outcome receives each slide's outcome, on_block the number of patches of each class that a
-    block wrote.
+    The listener hears how many patches of each class a block wrote.
 
     Raises:
         SettingsError: no slide to tile.
@@ -66,9 +66,7 @@ def tile_cohort(
     with open_run_folder(store, batch) as folder:
         _describe(cohort, slides, share, store, settings)
         work = TileBlocks(store, settings)
-        return run_blocks(
-            work, items, batch, folder=folder, on_outcome=on_outcome, on_block=on_block
-        )
+        return run_blocks(work, items, batch, folder=folder, listener=listener)
 
 
 def _describe(

@@ -53,7 +53,7 @@ GREETING = f'{HEAD}<meta http-equiv="refresh" content="0; url=./"><p><a href="./
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may use a server, and under which names."""
+    """Access to a server: the token that opens it, and the host names it answers to."""
 
     token: str
     cookie: str

@@ -137,7 +137,7 @@ class Geometry(Shape):
     """Number of the version to go on with: the newest that is not blind, or the own blind one; 0:
     none."""
     changed: list[str]
-    """What differs from the slide that the newest version was drawn on; to save, confirm it."""
+    """Differences from the slide that the newest version was drawn on; to save, confirm them."""
     unreadable: list[tuple[int, int, int, int]]
     """Parts that cannot be decoded, as far as known: x, y, width, height in level-0 px."""
 

@@ -14,7 +14,8 @@ from .atomic import (
     visible_path,
 )
 from .bucket_lock import BucketLock
-from .csv_table import CsvColumn, CsvRow, CsvTable, fold_name
+from .csv_columns import CsvColumn, fold_name
+from .csv_table import CsvRow, CsvTable
 from .errors import (
     AnnotationError,
     ClusterError,

@@ -4,38 +4,22 @@ Nothing is guessed in silence: what can mean two things is refused, and every er
 """
 
 import csv
-import difflib
 import io
-import logging
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .csv_columns import CsvColumn, find_columns, fold_name, refuse_missing, warn_of_lookalikes
 from .errors import GigaslideError
 from .formatting import format_count
 from .text_file import read_text
 
-__all__ = ["CsvColumn", "CsvRow", "CsvTable", "fold_name"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["CsvRow", "CsvTable"]
 
 DELIMITERS = (",", ";", "\t", "|")
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[^\S\n]*', re.IGNORECASE)
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
-ALIKE = 0.8  # similarity from which one name may be a misspelling of another
-
-
-@dataclass(frozen=True, kw_only=True)
-class CsvColumn:
-    """A column that a table may have; names are compared without case."""
-
-    name: str
-    also: tuple[str, ...] = ()
-    """Further documented names; the first that is found wins."""
-    aliases: tuple[str, ...] = ()
-    """Names that count where no documented one is found; two of them are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +113,9 @@ class CsvTable:
         else:
             where = f"{path}, line {first[0]}"
             header = tuple(name.strip() for name in first[1])
-            found = _find_columns(where, header, columns, error)
-            _refuse_missing(where, header, columns, [n for n in required if n not in found], error)
-            _warn_of_lookalikes(where, header, columns, found)
+            found = find_columns(where, header, columns, error)
+            refuse_missing(where, header, columns, [n for n in required if n not in found], error)
+            warn_of_lookalikes(where, header, columns, found)
         return cls(
             path=path,
             error=error,
@@ -169,11 +153,6 @@ class CsvTable:
     def expected(self) -> str:
         """Names of the columns in their order, as in the file or, without header, as known."""
         return ",".join(self.header or sorted(self.columns, key=lambda name: self.columns[name]))
-
-
-def fold_name(name: str) -> str:
-    """Return a name as names are compared: without case, Unicode form, blanks and underscores."""
-    return re.sub(r"[\s_\ufeff]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
 
 
 def _split_off_separator(content: str) -> tuple[str, str]:
@@ -220,81 +199,6 @@ def _read_cells(
             f"{path}, after line {line}: cannot be read as CSV: {problem}; check the quotes, and "
             "save it as CSV"
         ) from problem
-
-
-def _find_columns(
-    where: str, header: Sequence[str], columns: Sequence[CsvColumn], error: type[GigaslideError]
-) -> dict[str, int]:
-    places: dict[str, list[int]] = {}
-    for index, name in enumerate(header):
-        if name:
-            places.setdefault(fold_name(name), []).append(index)
-    for same in places.values():
-        if len(same) > 1:
-            names = " and ".join(repr(header[index]) for index in same)
-            raise error(f"{where}: {len(same)} columns of one name, {names}; rename or remove one")
-    found = {}
-    for column in columns:
-        documented = [one for one in map(fold_name, (column.name, *column.also)) if one in places]
-        others = [one for one in map(fold_name, column.aliases) if one in places]
-        if len(others) > 1 and not documented:
-            names = " and ".join(repr(header[places[one][0]]) for one in others)
-            raise error(
-                f"{where}: the columns {names} may both be {column.name}; rename the right one to "
-                f"{column.name}"
-            )
-        if documented or others:
-            found[column.name] = places[(documented or others)[0]][0]
-        unused = (documented[1:] + others) if documented else []
-        if unused:
-            names = ", ".join(header[places[one][0]] for one in unused)
-            logger.info("%s: %s is used; not used: %s", where, header[found[column.name]], names)
-    return found
-
-
-def _refuse_missing(
-    where: str,
-    header: Sequence[str],
-    columns: Sequence[CsvColumn],
-    missing: Sequence[str],
-    error: type[GigaslideError],
-) -> None:
-    if not missing:
-        return
-    known = ", ".join(column.name for column in columns)
-    if not header:
-        raise error(f"{where}: the file is empty; begin it with the line {known}")
-    alike = _find_lookalikes(header, missing)
-    hints = [f"{name!r} may be meant as {column}; " for name, column in alike.items()]
-    raise error(
-        f"{where}: no column {', '.join(missing)} among {', '.join(map(repr, header))}; "
-        f"{''.join(hints)}rename the right column, or add it (known columns: {known}; separated "
-        "by commas, semicolons or tabs)"
-    )
-
-
-def _warn_of_lookalikes(
-    where: str, header: Sequence[str], columns: Sequence[CsvColumn], found: Mapping[str, int]
-) -> None:
-    unknown = [name for index, name in enumerate(header) if index not in found.values()]
-    missing = [column.name for column in columns if column.name not in found]
-    for name, column in _find_lookalikes(unknown, missing).items():
-        logger.warning(
-            "%s: the column %r is not used; if it is meant as %s, rename it", where, name, column
-        )
-
-
-def _find_lookalikes(header: Sequence[str], missing: Sequence[str]) -> dict[str, str]:
-    """Names of a header that hold a missing name as a word, or are spelled almost like it."""
-    alike = {}
-    for name in header:
-        folded = fold_name(name)
-        words = re.findall(r"[^\W\d_]+", folded)
-        near = difflib.get_close_matches(folded, missing, n=1, cutoff=ALIKE)
-        word = [column for column in missing if column in words]
-        if near or word:
-            alike[name] = (near or word)[0]
-    return alike
 
 
 def _is_number(text: str) -> bool:

@@ -16,7 +16,7 @@ Point = tuple[tuple[str, Axis], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """What a study will train and compare."""
+    """Trainings of a study, and the comparisons between them."""
 
     points: tuple[Point, ...]
     seeds: Mapping[Point, int]

@@ -11,6 +11,7 @@ import numpy as np
 from ..eval import LINES, Estimate, line_style, styled_plot
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["Curve", "draw_curves"]
@@ -28,6 +29,17 @@ class Curve:
     x: Sequence[float]
     estimates: Sequence[Estimate]
 
+    @property
+    def known(self) -> np.ndarray:
+        """(4, M) float64: x, value, low and high of the estimates that have a value; an end that is
+        missing is NaN."""
+        rows = [
+            (x, one.value, one.low, one.high)
+            for x, one in zip(self.x, self.estimates, strict=True)
+            if one.value is not None
+        ]
+        return np.array(rows, np.float64).reshape(-1, 4).T
+
 
 def draw_curves(
     curves: Mapping[str, Curve],
@@ -42,15 +54,7 @@ def draw_curves(
     kinds: points with bars, not joined."""
     with styled_plot(height=4.6) as (figure, axes):
         for (name, curve), line, mark in zip(curves.items(), LINES, "o^sdv", strict=False):
-            known = [index for index, one in enumerate(curve.estimates) if one.value is not None]
-            x = np.array([curve.x[index] for index in known], np.float64)
-            y = np.array([curve.estimates[index].value for index in known], np.float64)
-            low, high = (
-                np.array(
-                    [getattr(curve.estimates[index], side) for index in known], dtype=np.float64
-                )
-                for side in ("low", "high")
-            )
+            x, y, low, high = curve.known
             style = {**line_style(line, name), "marker": mark, "markersize": 5.5, "clip_on": False}
             if names:
                 style["linestyle"] = "none"
@@ -60,17 +64,7 @@ def draw_curves(
             axes.fill_between(x, low, high, where=~np.isnan(low), color=line[0], alpha=0.13, lw=0)
             axes.plot(x, y, **style, linewidth=1.8)
         if axes.get_ylim()[0] < CHANCE - 0.02:
-            axes.axhline(CHANCE, color="0.55", linewidth=1.0, linestyle=":", zorder=0)
-            axes.annotate(
-                "guessing",
-                (1, CHANCE),
-                (-2, 2),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                ha="right",
-                color="0.4",
-                fontsize=8,
-            )
+            _mark_chance(axes)
         axes.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=(None, 1.005))
         if names:
             axes.set_xticks(range(len(names)), names)
@@ -81,6 +75,20 @@ def draw_curves(
             axes.set_xticks(ticks, [_format_tick(value) for value in ticks])
             axes.minorticks_off()
     return figure
+
+
+def _mark_chance(axes: Axes) -> None:
+    axes.axhline(CHANCE, color="0.55", linewidth=1.0, linestyle=":", zorder=0)
+    axes.annotate(
+        "guessing",
+        (1, CHANCE),
+        (-2, 2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        color="0.4",
+        fontsize=8,
+    )
 
 
 def _format_tick(value: float) -> str:

@@ -1,28 +1,24 @@
 """A study from its settings to its page: splits, cells, tables."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..batch import (
     JOURNAL,
+    SILENT,
     BatchSettings,
     BatchSummary,
-    SlideOutcome,
+    Listener,
     open_run_folder,
     read_failures,
     run_slides,
 )
 from ..cohort import Cohort, CohortSlide
 from ..inference import refuse_encoder_patients
-from ..storage import (
-    LOCK,
-    SettingsError,
-    refuse_foreign_folder,
-    write_file,
-)
+from ..storage import LOCK, SettingsError, refuse_foreign_folder, write_file
 from .cell import Cell
 from .data import FoundSlides, StudyData
 from .design import Design, Point
@@ -45,7 +41,7 @@ BEGUN = (JOURNAL, LOCK, f".{SPLITS}.")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study would do."""
+    """Plan of a study: the cells that it would train."""
 
     settings: StudySettings
     source: str
@@ -169,7 +165,7 @@ def run_study(
     *,
     train: Train = train_bags,
     learner_settings: Mapping[str, Any] | None = None,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    listener: Listener = SILENT,
 ) -> StudyReport:
     """Run the cells of a study that are not finished, and write its tables and its page.
 
@@ -197,7 +193,7 @@ def run_study(
             batch,
             folder=folder,
             identity=work.identity,
-            on_outcome=on_outcome,
+            listener=listener,
         )
         reasons = {one.slide: one.reason for one in summary.outcomes if one.status == "failed"}
         return _report(out, plan.settings, plan.design, work, reasons=reasons, summary=summary)

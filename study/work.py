@@ -51,7 +51,7 @@ class CellResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What came out of the training of a cell, before it is written."""
+    """Result of the training of a cell, before it is written."""
 
     arrays: Mapping[str, np.ndarray]
     """"slides" (T,) and "slide_scores" (T,) of the test slides, and scores of their windows by

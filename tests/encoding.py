@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gigaslide.batch import BatchSettings, BatchSummary
+from gigaslide.batch import SILENT, BatchSettings, BatchSummary, Listener
 from gigaslide.cohort import Cohort
 from gigaslide.inference import FeatureSettings, extract_features
 from gigaslide.inference.features import extract as extract_module
@@ -56,7 +56,7 @@ def encode_slides(
     hash_: str = "h",
     card: EncoderCard = CARD,
     blocks: dict | None = None,
-    on_block=None,
+    on_block=SILENT.on_block,
     **batch,
 ) -> BatchSummary:
     """blocks: fields of `StandInBlocks`; batch: as for `BatchSettings`."""
@@ -69,7 +69,11 @@ def encode_slides(
             lambda **made: StandInBlocks(**made, **(blocks or {})),
         )
         return extract_features(
-            cohort, out, settings, BatchSettings(**{"workers": 0, **batch}), on_block=on_block
+            cohort,
+            out,
+            settings,
+            BatchSettings(**{"workers": 0, **batch}),
+            listener=Listener(on_block=on_block),
         )
 
 

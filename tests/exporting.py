@@ -13,14 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gigaslide.batch import BatchSettings, BatchSummary, SlideOutcome, Stopped
+from gigaslide.batch import BatchSettings, BatchSummary, Listener, SlideOutcome, Stopped
 from gigaslide.cohort import Cohort
-from gigaslide.inference import (
-    ExportSettings,
-    PredictSettings,
-    export_predictions,
-    find_detections,
-)
+from gigaslide.inference import ExportSettings, PredictSettings, export_predictions, find_detections
 from gigaslide.inference.exports.export_slide import PredictedSlide, export_slide
 from gigaslide.wsi import CellStatus, Heatmap
 
@@ -147,7 +142,11 @@ if __name__ == "__main__":
     chosen = ExportSettings(to=("geojson", "ome-tiff"))
     try:
         summary = export_predictions(
-            predictions, out, chosen, ALONE, on_outcome=lambda _: time.sleep(pause_s)
+            predictions,
+            out,
+            chosen,
+            ALONE,
+            listener=Listener(on_outcome=lambda _: time.sleep(pause_s)),
         )
         sys.exit(summary.exit_status)
     except Stopped as stopped:

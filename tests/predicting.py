@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import stained_slide, write_tiff
-from gigaslide.batch import BatchSettings, BatchSummary, SlideContext, Stopped
+from gigaslide.batch import SILENT, BatchSettings, BatchSummary, Listener, SlideContext, Stopped
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import PredictSettings, predict_cohort
 from gigaslide.inference import predict as predict_module
@@ -88,8 +88,8 @@ def predict(
     *,
     kind: type[PredictBlocks] = StandInBlocks,
     blocks: dict | None = None,
-    on_block=None,
-    on_plan=None,
+    on_block=SILENT.on_block,
+    on_plan=SILENT.on_plan,
     **batch,
 ) -> BatchSummary:
     """blocks: fields of kind; batch: as for `BatchSettings`."""
@@ -100,7 +100,12 @@ def predict(
         if issubclass(kind, StandInBlocks):  # the model's network need not be built
             patch.setattr(predict_module, "check_dense", lambda *_, **__: None)
         return predict_cohort(
-            cohort, model, out, settings, BatchSettings(**batch), on_block=on_block, on_plan=on_plan
+            cohort,
+            model,
+            out,
+            settings,
+            BatchSettings(**batch),
+            listener=Listener(on_block=on_block, on_plan=on_plan),
         )
 
 

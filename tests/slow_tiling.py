@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 from gigaslide.batch import (
+    SILENT,
     BatchSettings,
     BatchSummary,
     BlockPlan,
+    Listener,
     SlideContext,
     SlideOutcome,
     Stopped,
@@ -79,7 +81,7 @@ def _small() -> Iterator[None]:
 
 
 def tile_slowly(
-    cohort: Cohort, store: Location, *, pause_s: float = 0.0, on_block=None, **batch
+    cohort: Cohort, store: Location, *, pause_s: float = 0.0, on_block=SILENT.on_block, **batch
 ) -> BatchSummary:
     """batch: as for `BatchSettings`."""
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +89,9 @@ def tile_slowly(
             tile_module, "TileBlocks", lambda *what, **how: SlowBlocks(TRULY(*what, **how), pause_s)
         )
         settings = SETTINGS.model_copy(update={"check_space": False})
-        return tile_cohort(cohort, store, settings, BatchSettings(**batch), on_block=on_block)
+        return tile_cohort(
+            cohort, store, settings, BatchSettings(**batch), listener=Listener(on_block=on_block)
+        )
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from dask.distributed import get_worker
 from gigaslide.batch import (
+    SILENT,
     BatchSettings,
     BatchSummary,
     BlockPlan,
+    Listener,
     SlideContext,
     SlideOutcome,
     Stopped,
@@ -113,12 +115,14 @@ class Sums:
 
 
 def run(
-    out: Path, columns: list[Column], *, pause_s: float = 0.0, on_block=None, **settings
+    out: Path, columns: list[Column], *, pause_s: float = 0.0, on_block=SILENT.on_block, **settings
 ) -> BatchSummary:
     elsewhere = {"cluster", "scheduler"} & settings.keys()
     batch = BatchSettings(**{**({} if elsewhere else {"workers": 0}), "memory_gb": 1.0, **settings})
     with open_run_folder(out, batch) as folder:
-        return run_blocks(Sums(out, pause_s), columns, batch, folder=folder, on_block=on_block)
+        return run_blocks(
+            Sums(out, pause_s), columns, batch, folder=folder, listener=Listener(on_block=on_block)
+        )
 
 
 def contents(out: Path) -> dict[str, bytes]:

@@ -14,12 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gigaslide.batch import (
-    BatchSettings,
-    BatchSummary,
-    SlideOutcome,
-    run_slides,
-)
+from gigaslide.batch import BatchSettings, BatchSummary, Listener, SlideOutcome, run_slides
 from gigaslide.batch.outcome import Pace
 from gigaslide.batch.page import run_html
 from gigaslide.storage import SlideError
@@ -87,7 +82,7 @@ def mixed(request) -> tuple[int, BatchSummary, list[SlideOutcome], set[str]]:
 
     before = listening_addresses()
     settings = BatchSettings(workers=request.param, memory_gb=1.0)
-    summary = run_slides(work, items(**MIXED), settings, on_outcome=hear)
+    summary = run_slides(work, items(**MIXED), settings, listener=Listener(on_outcome=hear))
     return request.param, summary, heard, listening - before
 
 

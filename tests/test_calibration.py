@@ -21,8 +21,8 @@ from gigaslide.models import (
     with_temperature,
 )
 from gigaslide.training import train
-from gigaslide.training.calibration import fit_temperature
 from gigaslide.training.report.history import load_history
+from gigaslide.training.validation.calibration import fit_temperature
 from gigaslide.wsi import InputSpec, open_slide, orient
 from sklearn.metrics import log_loss, roc_auc_score
 from test_models import PATCHES, save_model

@@ -21,7 +21,7 @@ from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import EvaluateSettings
 from gigaslide.patching import TileSettings
 from gigaslide.storage import SettingsError
-from gigaslide.training.checkpoint_files import checkpoint_folder
+from gigaslide.training.checkpoints.files import checkpoint_folder
 from gigaslide.wsi import Heatmap
 
 

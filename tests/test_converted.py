@@ -21,7 +21,7 @@ from gigaslide.models import (
     load_predictor,
     parameter_counts,
 )
-from gigaslide.models.dense.predictor import convert_dense
+from gigaslide.models.dense.load import convert_dense
 from gigaslide.models.runtimes.apart import convert_apart
 from gigaslide.models.runtimes.converted import KEPT, find_converted, keep_converted
 from gigaslide.wsi import InputSpec

@@ -223,7 +223,7 @@ def test_a_second_start_takes_the_converted_network_and_its_layout(tmp_path, mon
     folder = write_model(tmp_path / "m", "compact")
     first = load_dense_predictor(folder, stride_px=32, runtime="openvino", threads=1)
     monkeypatch.setattr(
-        "gigaslide.models.dense.predictor.prepare_keras", lambda: pytest.fail("Keras is needed")
+        "gigaslide.models.dense.load.prepare_keras", lambda: pytest.fail("Keras is needed")
     )
     second = load_dense_predictor(folder, stride_px=32, runtime="openvino", threads=2)
     assert second.members[0].layout == first.members[0].layout

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from conftest import stained_slide, write_tiff
 from exporting import ALONE, Geometry, content, digest, export, fall, heatmap_of, save_prediction
-from gigaslide.batch import BatchSettings, open_run_folder
+from gigaslide.batch import BatchSettings, Listener, open_run_folder
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import EXPORTERS, ExportSettings, export_predictions
@@ -301,7 +301,7 @@ def test_fault_48_slides_in_a_loop_leave_memory_and_files_as_they_were(tmp_path)
         ExportSettings(to=(*WITHOUT_PIXELS, "png")),
         ALONE,
         slides=Cohort(slides=tuple(rows)),
-        on_outcome=look,
+        listener=Listener(on_outcome=look),
     )
     middle, last = figures[20], figures[-1]
     assert last[0] - middle[0] < 20 * 2**20

@@ -8,7 +8,7 @@ import pytest
 from conftest import HEIGHT, WIDTH, stained_slide, write_tiff
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort, CohortSlide
-from gigaslide.inference import export_features, import_features
+from gigaslide.inference import ForeignFeatures, export_features, import_features
 from gigaslide.storage import SettingsError, StoreError
 from gigaslide.wsi import SlideFacts, SlideFeatures, read_foreign_features
 from test_features import features
@@ -231,7 +231,7 @@ def test_a_folder_is_imported_by_the_names_of_the_slides(cohort, tmp_path, caplo
         arrays = {"features": VALUES, "coords": XY}
         write_h5(folder / "features_uni" / f"{name}.h5", arrays, {"coords": TRIDENT})
         write_h5(folder / "patches" / f"{name}.h5", {"coords": XY}, {"coords": TRIDENT})
-    summary = import_features(cohort, folder, tmp_path / "out")
+    summary = import_features(cohort, ForeignFeatures(folder=folder), tmp_path / "out")
     assert summary.exit_status == 2
     statuses = {one.slide: one.status for one in summary.outcomes}
     assert statuses == {"here": "done", "gone": "done", "bare": "failed"}
@@ -241,17 +241,17 @@ def test_a_folder_is_imported_by_the_names_of_the_slides(cohort, tmp_path, caplo
     )
     assert (here.slide_size, here.slide_mpp, here.mpp) == ((WIDTH, HEIGHT), 0.25, 0.5)
     assert (gone.slide_size, gone.slide_mpp, gone.mpp) == ((300, 200), 0.5, 1.0)
-    again = import_features(cohort, folder, tmp_path / "out")
+    again = import_features(cohort, ForeignFeatures(folder=folder), tmp_path / "out")
     assert [one.status for one in again.outcomes if one.slide != "bare"] == ["skipped", "skipped"]
 
 
 def test_folders_without_files_or_with_two_of_one_name_are_refused(cohort, tmp_path):
     with pytest.raises(SettingsError, match=r"no \.h5 file"):
-        import_features(cohort, tmp_path / "slides", tmp_path / "out")
+        import_features(cohort, ForeignFeatures(folder=tmp_path / "slides"), tmp_path / "out")
     for encoder in ("features_uni", "features_virchow"):
         write_h5(tmp_path / "two" / encoder / "here.h5", {"features": VALUES, "coords": XY})
     with pytest.raises(SettingsError, match="one encoder"):
-        import_features(cohort, tmp_path / "two", tmp_path / "out")
+        import_features(cohort, ForeignFeatures(folder=tmp_path / "two"), tmp_path / "out")
     with pytest.raises(SettingsError, match="no features"):
         export_features(tmp_path / "slides", tmp_path / "out")
 

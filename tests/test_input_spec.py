@@ -5,7 +5,7 @@ import pytest
 from conftest import offset_level0, tile_place, wave_slide, write_tiff
 from gigaslide.patching import TileSettings
 from gigaslide.wsi import CLASSES, InputSpec, open_slide
-from gigaslide.wsi import slide as slide_module
+from gigaslide.wsi import concentric as concentric_module
 from pydantic import ValidationError
 
 SIZE = (2025, 1511)
@@ -69,7 +69,7 @@ def test_tile_settings_give_the_spec_of_their_store():
 def test_concentric_windows_have_one_centre_and_are_those_of_read_windows(
     path, corners, monkeypatch, waiting_bytes
 ):
-    monkeypatch.setattr(slide_module, "WAITING_BYTES", waiting_bytes)
+    monkeypatch.setattr(concentric_module, "WAITING_BYTES", waiting_bytes)
     with open_slide(path) as slide:
         found = dict(slide.read_concentric(corners, SPEC, margin_px=MARGIN, threads=2))
         assert sorted(found) == list(range(len(corners)))

@@ -28,7 +28,7 @@ from gigaslide.models import (
     load_predictor,
 )
 from gigaslide.models import export as export_module
-from gigaslide.models.check_pictures import draw_pictures
+from gigaslide.models.check.pictures import draw_pictures
 from gigaslide.storage import ModelError, SettingsError
 from gigaslide.wsi import InputSpec
 from test_models import SPEC, save_model

@@ -11,12 +11,12 @@ from gigaslide.models import ARCHITECTURES, build_network
 from gigaslide.patching import PatchStore
 from gigaslide.storage import ModelError, SettingsError
 from gigaslide.training import Sampler, TrainSettings, plan_members, train
-from gigaslide.training import probe as probe_module
-from gigaslide.training.checkpoint_files import find_checkpoints
-from gigaslide.training.features import FeatureCache, features_folder, recipe_of_features
+from gigaslide.training.checkpoints.files import find_checkpoints
 from gigaslide.training.inputs import TrainingInputs
 from gigaslide.training.network.build import NetworkBuilder
-from gigaslide.training.probe import Probe
+from gigaslide.training.probe import probe as probe_module
+from gigaslide.training.probe.features import FeatureCache, features_folder, recipe_of_features
+from gigaslide.training.probe.probe import Probe
 from gigaslide.training.report.input_monitor import InputMonitor
 from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression

@@ -72,6 +72,7 @@ def remote_twin(bucket, slide: CohortSlide) -> CohortSlide:
     )
 
 
+@pytest.mark.slow
 def test_tiling_from_a_bucket_gives_the_same_store_and_resumes(bucket, tmp_path):
     slides = [
         made_slide(tmp_path, "ill.tif", seed=1, label="tumor", split="train"),

@@ -175,6 +175,7 @@ def test_a_precision_is_part_of_a_heatmaps_recipe_and_float32_is_as_before(tmp_p
     assert plain.differences(reduced) == ["settings.precision: (none) → bfloat16"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_xla_is_compared_with_float32_without_it(model, wanted, precision):
     predictor = load_predictor(model, xla=True, precision=precision)

@@ -81,6 +81,7 @@ def test_the_browser_gets_a_private_page_instead_of_the_token(monkeypatch):
     assert not path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["loop", "startup"])
 def test_a_signal_at_any_moment_lets_the_server_end_in_order(tmp_path, moment):
     socket = tmp_path / "socket"

@@ -106,7 +106,7 @@ def studies(phantoms, patches, tmp_path_factory):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(one, marks=pytest.mark.slow if one == "finetune" else ()) for one in STUDIES],
+    [pytest.param(one, marks=() if one == "labels" else pytest.mark.slow) for one in STUDIES],
 )
 def test_a_study_is_one_command(studies, name):
     out = studies(name)

@@ -13,7 +13,7 @@ from gigaslide.patching import tile_cohort
 from gigaslide.storage import ModelError, Recipe, SettingsError
 from gigaslide.study import FinetuneSettings, plan_study, run_study
 from gigaslide.study.finetune.patches import PatchFolder
-from gigaslide.training import FineTuneSettings, fine_tune
+from gigaslide.training import FineTuneSettings, FineTuneStart, LabelledPatches, fine_tune
 from gigaslide.wsi import InputSpec
 from test_study import quick_plots, table
 from tiny_network import TINY
@@ -133,17 +133,9 @@ def test_equal_seeds_give_equal_scores(made):
     settings = FineTuneSettings(architecture="compact", steps=2, batch_size=4)
 
     def train(seed: int, *, freeze: str = "towers", start=folder / "start.weights.h5"):
-        return fine_tune(
-            patches,
-            labels,
-            patches[:3],
-            settings,
-            spec=spec,
-            start=start,
-            freeze=freeze,
-            learning_rate=0.05,
-            seed=seed,
-        )
+        examples = LabelledPatches(patches=patches, labels=labels, spec=spec)
+        begun = FineTuneStart(weights=start, freeze=freeze, learning_rate=0.05)
+        return fine_tune(examples, patches[:3], settings, start=begun, seed=seed)
 
     first = train(1)
     assert first.shape == (3,)
@@ -151,14 +143,10 @@ def test_equal_seeds_give_equal_scores(made):
     assert np.abs(first - train(1, freeze="none", start=None)).max() > 1e-5
     with pytest.raises(SettingsError, match="one class"):
         fine_tune(
-            patches,
-            np.ones(8, int),
+            LabelledPatches(patches=patches, labels=np.ones(8, int), spec=spec),
             patches,
             settings,
-            spec=spec,
-            start=None,
-            freeze="none",
-            learning_rate=0.1,
+            start=FineTuneStart(weights=None, freeze="none", learning_rate=0.1),
             seed=0,
         )
 

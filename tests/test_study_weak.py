@@ -184,6 +184,7 @@ def test_windows_of_normal_slides_are_never_weak_tumour():
     assert [one.tolist() for one in labels] == [[1, 1, 0], [0, 0], [0, 1], []]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["scores", "outlines"])
 def test_the_learner_goes_on_from_the_weak_model(tmp_path, source):
     cohort = with_weak(tmp_path, ("x1",))

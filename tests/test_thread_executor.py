@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from gigaslide.batch import BatchSettings, Stopped, open_run_folder, run_blocks
+from gigaslide.batch import BatchSettings, Listener, Stopped, open_run_folder, run_blocks
 from gigaslide.batch.blocks import Task
 from gigaslide.batch.task import TaskFailure, TaskReport, TaskTerms
 from gigaslide.batch.thread_executor import ThreadExecutor
@@ -100,7 +100,7 @@ def test_an_interrupted_run_ends_and_continues(tmp_path):
         raise Stopped(15)
 
     with pytest.raises(Stopped):
-        run_here(Sums(tmp_path, 0.05), COLUMNS, on_block=stop)
+        run_here(Sums(tmp_path, 0.05), COLUMNS, listener=Listener(on_block=stop))
     assert not [thread for thread in threading.enumerate() if "_run_tasks" in thread.name]
     run_here(Sums(tmp_path), COLUMNS)
     assert contents(tmp_path) == expected(COLUMNS)
@@ -132,7 +132,7 @@ def test_blocks_that_end_while_a_run_is_interrupted_are_in_its_journal(tmp_path,
             raise Stopped(15)
 
     with pytest.raises(Stopped):
-        run_here(work, COLUMNS, on_block=stop)
+        run_here(work, COLUMNS, listener=Listener(on_block=stop))
     lines = list(map(json.loads, (tmp_path / "run.jsonl").read_text().splitlines()))
     told = [(line["slide"], line["block"]) for line in lines if line["event"] == "block"]
     assert (COLUMNS[0].id, 0) in told

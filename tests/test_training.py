@@ -23,8 +23,8 @@ from gigaslide.models import (
 from gigaslide.patching import AugmentSettings, PatchStore, centre_crop, tile_cohort
 from gigaslide.storage import SettingsError
 from gigaslide.training import Sampler, TrainSettings, train
-from gigaslide.training.checkpoint import Checkpoints
-from gigaslide.training.checkpoint_files import find_checkpoints
+from gigaslide.training.checkpoints.checkpoint import Checkpoints
+from gigaslide.training.checkpoints.files import find_checkpoints
 from gigaslide.training.dataset import BatchDataset
 from gigaslide.training.network.learning_rate import HalvingWithCooldown
 from gigaslide.training.network.optimiser import averaged_weights, compile_network
@@ -314,6 +314,7 @@ def test_two_scales_are_trained_and_predicted_together(tiny, tmp_path):
         train(store, tmp_path / "three", SHORT.model_copy(update={"scales": (0.5, 2.0)}))
 
 
+@pytest.mark.slow
 def test_a_probe_fits_the_classifier_and_leaves_the_towers(tiny, store, tmp_path):
     source = tmp_path / "source"
     train(store, source, SHORT)

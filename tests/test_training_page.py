@@ -16,7 +16,7 @@ from gigaslide.models import ARCHITECTURES
 from gigaslide.patching import PatchStore, tile_cohort
 from gigaslide.storage import SettingsError
 from gigaslide.training import Sampler, train
-from gigaslide.training.checkpoint import TrainingState
+from gigaslide.training.checkpoints.checkpoint import TrainingState
 from gigaslide.training.report import input_monitor as input_monitor_module
 from gigaslide.training.report.figures import measure_validation
 from gigaslide.training.report.history import HistoryRow, load_history, save_history

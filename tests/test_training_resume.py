@@ -15,8 +15,8 @@ from gigaslide.models import ARCHITECTURES, build_network
 from gigaslide.patching import PatchStore
 from gigaslide.storage import ModelError, SettingsError, StoreError
 from gigaslide.training import Sampler, TrainSettings, train
-from gigaslide.training.checkpoint import Checkpoints
-from gigaslide.training.checkpoint_files import find_checkpoints
+from gigaslide.training.checkpoints.checkpoint import Checkpoints
+from gigaslide.training.checkpoints.files import find_checkpoints
 from gigaslide.training.network.learning_rate import HalvingWithCooldown
 from keras import ops
 from PIL import Image
@@ -165,6 +165,7 @@ def test_faults_39_40_a_killed_training_goes_on_to_the_same_weights(
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_training_stopped_before_its_first_validation_continues(store, tmp_path, whole):
     with pytest.raises(StopError):
         train(store, tmp_path / "model", AVERAGED, on_step=stop_after(16))
@@ -175,6 +176,7 @@ def test_a_training_stopped_before_its_first_validation_continues(store, tmp_pat
     assert_same_weights(store, whole, tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(store, tmp_path, whole, caplog):
     model = tmp_path / "model"
     with pytest.raises(StopError):
@@ -190,6 +192,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(store, tmp_path, whol
     assert_same_weights(store, whole, model)
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_all_damaged_are_refused_and_kept(store, tmp_path):
     with pytest.raises(StopError):
         train(store, tmp_path / "model", AVERAGED, on_step=stop_after(64))
@@ -263,6 +266,7 @@ def test_a_training_that_cannot_begin_leaves_the_checkpoints(store, tmp_path, wh
     assert_same_weights(store, whole, model)
 
 
+@pytest.mark.slow
 def test_fewer_examples_than_a_stopped_training_has_seen_end_it(store, tmp_path):
     model = tmp_path / "model"
     with pytest.raises(StopError):
@@ -334,7 +338,7 @@ def test_fault_39_nan_loss_names_its_batch_and_keeps_the_checkpoint(store, tmp_p
 
 
 def test_fault_39_nan_loss_is_found_long_before_the_next_validation(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("gigaslide.training.validation.WATCH_STEPS", 2)
+    monkeypatch.setattr("gigaslide.training.progress.WATCH_STEPS", 2)
     monkeypatch.setattr(
         HalvingWithCooldown, "__call__", lambda self, step: ops.where(step >= 1, 1e30, 0.05)
     )

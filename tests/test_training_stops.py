@@ -17,10 +17,10 @@ from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.models import ARCHITECTURES, build_network
 from gigaslide.patching import PatchStore
 from gigaslide.training import TrainSettings, train
-from gigaslide.training.checkpoint_files import find_checkpoints
+from gigaslide.training.checkpoints.files import find_checkpoints
 from gigaslide.training.report.history import load_history
-from gigaslide.training.slide_validation import SlideValidation
-from gigaslide.training.validation import Validation
+from gigaslide.training.validation.slides import SlideValidation
+from gigaslide.training.validation.validate import Validation
 from tiny_network import TINY
 from training_store import EXTENT, SHORT, make_store
 

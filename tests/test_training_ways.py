@@ -136,6 +136,7 @@ def test_weights_of_other_patches_are_taken_with_a_warning(tiny, store, tmp_path
         assert ("75 px at 0.5 µm/px; here they have 75 px at 1 µm/px" in caplog.text) == told
 
 
+@pytest.mark.slow
 def test_bfloat16_and_xla_train_and_tell_their_difference(tiny, store, tmp_path, caplog):
     settings = SHORT.model_copy(update={"precision": "bfloat16", "xla": True, "examples": 32})
     with caplog.at_level(logging.WARNING):

@@ -19,7 +19,7 @@ from gigaslide.models import (
     check_model,
     hash_weights,
 )
-from gigaslide.models.check_pictures import WHITE_GLASS, draw_glass, draw_pictures
+from gigaslide.models.check.pictures import WHITE_GLASS, draw_glass, draw_pictures
 from gigaslide.storage import ModelError
 from gigaslide.wsi import InputSpec
 from tiny_network import TINY

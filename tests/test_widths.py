@@ -87,6 +87,7 @@ def test_a_model_without_widths_is_as_it_was(tmp_path):
     assert filters_of(build_network("compact", SPEC, old), "compact") == [24, 32, 64, 96, 128]
 
 
+@pytest.mark.slow
 def test_a_model_with_widths_trains_and_predicts(tmp_path):
     store = make_store(tmp_path)
     settings = TrainSettings(

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from .bags.cohort_bags import CohortBag, label_windows, load_bags
 from .bags.settings import BagLabels, BagSettings
-from .fine_tune import FineTuneSettings, fine_tune
+from .fine_tune import FineTuneSettings, FineTuneStart, LabelledPatches, fine_tune
 from .initial_weights import identify_initial_weights
 from .members import Member, plan_members
-from .model_check import check_with_patches, draw_validation_patches
 from .regions.settings import RegionSettings
 from .report.trackers import check_trackers
 from .sampler import Batch, Sampler
 from .settings import TrainSettings
-from .threshold import choose_threshold
 from .top_windows.settings import TopWindowSettings
+from .validation.model_check import check_with_patches, draw_validation_patches
+from .validation.threshold import choose_threshold
 from .whole_slides.picture import SlidePicture
 from .whole_slides.settings import WholeSlideSettings
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .loop import TrainOutcome, is_trained, train
     from .regions.history import RegionRow
     from .regions.train import RegionTraining
-    from .task_folder import TaskOutcome
+    from .task.folder import TaskOutcome
     from .top_windows.history import TopWindowRow
     from .top_windows.train import TopWindowTraining
     from .whole_slides.fit import WholeSlideModel, WholeSlideScores, train_whole_slides
@@ -40,6 +40,8 @@ __all__ = [
     "CohortBag",
     "FeatureTraining",
     "FineTuneSettings",
+    "FineTuneStart",
+    "LabelledPatches",
     "Member",
     "RegionRow",
     "RegionSettings",
@@ -77,7 +79,7 @@ SLOW = {
     "BagOutcome": ".bags.train",
     "BagStart": ".bags.fit",
     "FeatureTraining": ".bags.train",
-    "TaskOutcome": ".task_folder",
+    "TaskOutcome": ".task.folder",
     "RegionRow": ".regions.history",
     "RegionTraining": ".regions.train",
     "TopWindowRow": ".top_windows.history",

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 
-from .checkpoint import TrainingState
+from .checkpoints.checkpoint import TrainingState
 from .report.history import HistoryRow, is_candidate, rank_key
 from .settings import TrainSettings
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..storage import ModelError
-from .checkpoint import Checkpoints, DivergedError, TrainingState
+from .checkpoints.checkpoint import Checkpoints, DivergedError, TrainingState
 from .dataset import one_hot
 from .inputs import TrainingInputs
 from .network.seeds import seed_step

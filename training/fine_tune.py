@@ -1,6 +1,7 @@
 """Fine-tuning of a network on patches in memory, in a few steps: the cells of a study."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..wsi import ORIENTATIONS, InputSpec, orient
 from .loss_check import check_loss
 from .settings import TrainSettings
 
-__all__ = ["FineTuneSettings", "fine_tune"]
+__all__ = ["FineTuneSettings", "FineTuneStart", "LabelledPatches", "fine_tune"]
 
 AT_ONCE = 32  # test patches
 
@@ -30,24 +31,41 @@ class FineTuneSettings(Settings):
     """Share of the features left out at random before the classifier."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FineTuneStart:
+    """Start of a fine-tuning: its weights, and how they may change."""
+
+    weights: Path | None
+    """Weights to begin with; None: random."""
+    freeze: str
+    """Layers that stay as they are, as in `TrainSettings`. Frozen random layers are allowed here,
+    as a baseline."""
+    learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPatches:
+    """Patches in memory to learn from."""
+
+    patches: np.ndarray
+    """(N, P, P, 3) uint8."""
+    labels: np.ndarray
+    """(N,): 1 tumour, 0 normal."""
+    spec: InputSpec
+
+
 def fine_tune(
-    patches: np.ndarray,
-    labels: np.ndarray,
+    examples: LabelledPatches,
     test: np.ndarray,
     settings: FineTuneSettings,
     *,
-    spec: InputSpec,
-    start: Path | None,
-    freeze: str,
-    learning_rate: float,
+    start: FineTuneStart,
     seed: int,
 ) -> np.ndarray:
-    """Train on patches (N, P, P, 3) uint8 with labels (N,) of 1 tumour and 0 normal; return the
-    probabilities of tumour (M,) float32 of test patches (M, P, P, 3).
+    """Train on patches; return the probabilities of tumour (M,) float32 of test patches
+    (M, P, P, 3).
 
-    start: weights to begin with; None: random. freeze and learning_rate are those of
-    `TrainSettings`; frozen random layers are allowed here, as a baseline. Patches are turned to one
-    of eight orientations.
+    Patches are turned to one of eight orientations.
 
     Raises:
         SettingsError: patches of one class.
@@ -56,40 +74,40 @@ def fine_tune(
     from .network.build import NetworkBuilder  # imports Keras
     from .network.seeds import seed_step
 
-    if set(np.unique(labels).tolist()) != {0, 1}:
+    if set(np.unique(examples.labels).tolist()) != {0, 1}:
         raise SettingsError("its patches are of one class; a training needs both")
     given = TrainSettings(
         recipe="modern",
         architecture=settings.architecture,
-        initial_weights=str(start) if start else "random",
-        freeze=freeze,
+        initial_weights=str(start.weights) if start.weights else "random",
+        freeze=start.freeze,
         batch_size=settings.batch_size,
         dropout=settings.dropout,
-        learning_rate=learning_rate,
+        learning_rate=start.learning_rate,
         label_smoothing=0.0,
         seed=seed % 2**31,
     )
-    builder = NetworkBuilder(given, spec, settings.steps)
-    network = builder.build(0, fill=start is not None)
-    batches = _draw(patches, labels, settings.batch_size, np.random.default_rng(seed))
+    builder = NetworkBuilder(given, examples.spec, settings.steps)
+    network = builder.build(0, fill=start.weights is not None)
+    batches = _draw(examples, settings.batch_size, np.random.default_rng(seed))
     for step in range(settings.steps):
         seed_step(seed, step)
         images, wanted = next(batches)
         network.reset_metrics()
         found = np.asarray(network.train_on_batch(images, wanted)).ravel()
-        check_loss(float(found[0]), done=f"{step + 1} steps", learning_rate=learning_rate)
+        check_loss(float(found[0]), done=f"{step + 1} steps", learning_rate=start.learning_rate)
     return _predict(network, test)
 
 
 def _draw(
-    patches: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator
+    examples: LabelledPatches, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield batches without end: (B, 1, P, P, 3) uint8, and (B, 2) float32 of 0 and 1."""
-    members = [np.flatnonzero(labels == value) for value in (0, 1)]
+    members = [np.flatnonzero(examples.labels == value) for value in (0, 1)]
     wanted = np.arange(size) % 2
     while True:
         chosen = [int(rng.choice(members[value])) for value in wanted.tolist()]
-        turned = [orient(patches[row], int(rng.integers(ORIENTATIONS))) for row in chosen]
+        turned = [orient(examples.patches[row], int(rng.integers(ORIENTATIONS))) for row in chosen]
         yield np.stack(turned)[:, None], np.eye(2, dtype=np.float32)[wanted]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..models import hash_initial_weights
 from ..storage import ModelError
-from .checkpoint_files import checkpoint_folder, find_checkpoints, read_recipe
+from .checkpoints.files import checkpoint_folder, find_checkpoints, read_recipe
 from .settings import TrainSettings
 
 __all__ = ["identify_initial_weights"]

@@ -14,8 +14,8 @@ from .initial_weights import identify_initial_weights
 from .network.build import NetworkBuilder
 from .sampler import CORRECTED_SHARE, Sampler
 from .settings import TrainSettings
-from .slide_validation import SlideValidation
-from .validation import DueSlideValidation
+from .validation.slides import SlideValidation
+from .validation.validate import DueSlideValidation
 
 __all__ = ["TrainingInputs"]
 

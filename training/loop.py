@@ -17,22 +17,23 @@ from ..cohort import Cohort
 from ..models import CARD, parameter_counts, refuse_other_network
 from ..patching import PatchStore
 from ..storage import OutputState, remove_folder
-from .checkpoint import DivergedError, TrainingState, Unvalidated
-from .checkpoint_files import move_aside, read_recipe
+from .checkpoints.checkpoint import DivergedError, TrainingState, Unvalidated
+from .checkpoints.files import move_aside, read_recipe
 from .course import Course
 from .dataset import BatchDataset
 from .divergence import find_divergence
-from .features import FeatureCache, features_folder, recipe_of_features
 from .model_folder import HISTORY, TrainedModel, TrainOutcome
 from .network.hardware import divide_batches
 from .network.seeds import StepSeed
-from .probe import Probe
+from .probe.features import FeatureCache, features_folder, recipe_of_features
+from .probe.probe import Probe
+from .progress import Progress
 from .report.input_monitor import InputMonitor
 from .report.page import PAGE
 from .report.report import Report, flatten_settings
 from .report.trackers import TrackedRun, check_trackers
 from .settings import TrainSettings
-from .validation import Progress, Validation
+from .validation.validate import Validation
 
 __all__ = ["TrainOutcome", "is_trained", "train"]
 

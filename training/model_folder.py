@@ -7,24 +7,17 @@ from pathlib import Path
 
 import keras
 
-from ..models import (
-    CARD,
-    WEIGHTS,
-    ModelCard,
-    find_architecture,
-    hash_weights,
-    parameter_counts,
-)
+from ..models import CARD, WEIGHTS, ModelCard, find_architecture, hash_weights, parameter_counts
 from ..storage import ModelError, Output, OutputState, SettingsError
-from .checkpoint import LAST, Checkpoints
-from .checkpoint_files import move_aside
-from .completion import complete_model
+from .checkpoints.checkpoint import LAST, Checkpoints
+from .checkpoints.files import move_aside
 from .inputs import TrainingInputs
 from .network.optimiser import describe_optimiser
 from .report.history import HistoryRow, load_history, rank_key, save_history
 from .report.page import PAGE
 from .report.plots import draw_curve
 from .report.report import page_beside
+from .validation.completion import complete_model
 
 __all__ = ["HISTORY", "TrainOutcome", "TrainedModel"]
 

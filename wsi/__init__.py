@@ -19,12 +19,7 @@ from .annotations import (
 )
 from .areas import Areas, areas_of, fill_holes, simplify_areas
 from .detections import Detections
-from .features.h5_layouts import (
-    SlideFacts,
-    read_foreign_features,
-    trident_folder,
-    write_trident,
-)
+from .features.h5_layouts import SlideFacts, read_foreign_features, trident_folder, write_trident
 from .features.slide_features import SlideFeatures
 from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
 from .heatmap import CellStatus, Heatmap
@@ -39,8 +34,9 @@ from .overview import Overview
 from .raster import PolygonRaster
 from .readers.tiff_directories import page_mpp_xy
 from .settings import TissueSettings
-from .slide import Slide, SlideInfo, open_slide
+from .slide import Slide, open_slide
 from .slide_frame import SlideFrame
+from .slide_info import SlideInfo
 from .spacing import describe_unlikely_mpp, is_same_mpp, warn_of_unlikely_mpp
 from .stain_fit import STAIN_PATCHES, StainFit, fit_stain, fit_stain_to_patches
 from .tiles import TileCache, UnreadableTile

@@ -5,62 +5,25 @@ Frames: public methods take level-0 px; only `read_level` takes level px. See `g
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from ..storage import SpacingError, UnreadableRegionError, format_location, parse_location
+from .concentric import move_out, read_concentric
 from .geometry import Region, Scale, floor_div
 from .input_spec import InputSpec
 from .overview import Overview, read_overview
 from .readers import open_reader
 from .slide_frame import SlideFrame
+from .slide_info import SlideInfo
 from .spacing import SNAP, choose_mpp, describe_too_coarse, read_file_mpp
-from .tiled_image import (
-    RESAMPLED_TILE_PX,
-    SCATTERED_TILE_PX,
-    TiledImage,
-    read_rectangle,
-    resample,
-)
+from .tiled_image import RESAMPLED_TILE_PX, SCATTERED_TILE_PX, TiledImage, read_rectangle, resample
 from .tiles import CACHE_BYTES, SlideTiles, TileCache, UnreadableTile
 from .windows import read_windows
 
-__all__ = ["Slide", "SlideInfo", "open_slide"]
-
-WAITING_BYTES = 128 * 2**20  # windows of coarser scales that wait for those of the finest
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlideInfo:
-    """Metadata of a slide. Sizes are level-0 px; `mpp` is µm per level-0 px, mean of x and y."""
-
-    path: Path | str
-    width: int
-    height: int
-    mpp: float
-    mpp_source: str
-    """"file", or "given" if the cohort or an option gave it."""
-    file_mpp: float | None
-    """µm/px stated in the file, mean of x and y; None if the file states none or a wrong one."""
-    level_downsamples: tuple[float, ...]
-    level_sizes: tuple[tuple[int, int], ...]
-    """(width, height) of each level in that level's px."""
-    level_tiles: tuple[tuple[int, int], ...]
-    """(width, height) of the tiles that each level is decoded in, in that level's px."""
-    background: tuple[int, int, int]
-    """RGB of transparent pixels and of everything outside the slide."""
-    vendor: str
-    reader: str
-    """Name of the reader, such as "OpenSlide"."""
-    reader_reason: str
-    """Reason for choosing this reader."""
-    bounds: Region | None
-    """The scanned part; None if the file does not state it."""
-    further_scans: str = ""
-    """Images of the file that are not read, though they have the slide's µm/px; empty if none."""
+__all__ = ["Slide", "open_slide"]
 
 
 def open_slide(
@@ -104,22 +67,14 @@ class Slide:
             self._reader.close()
             raise
         file_mpp = read_file_mpp(pyramid)
-        self.info = SlideInfo(
+        self.info = SlideInfo.of_pyramid(
+            pyramid,
             path=path,
-            width=pyramid.levels[0].width,
-            height=pyramid.levels[0].height,
             mpp=spacing,
             mpp_source="file" if mpp is None and file_mpp is not None else "given",
             file_mpp=file_mpp,
-            level_downsamples=tuple(level.downsample for level in pyramid.levels),
-            level_sizes=tuple((level.width, level.height) for level in pyramid.levels),
-            level_tiles=tuple((level.tile_width, level.tile_height) for level in pyramid.levels),
-            background=pyramid.background,
-            vendor=pyramid.vendor,
             reader=self._reader.name,
             reader_reason=reason,
-            bounds=pyramid.bounds,
-            further_scans=pyramid.further_scans,
         )
         self._tiles = SlideTiles(self._reader, name=format_location(path), cache=cache)
 
@@ -298,28 +253,18 @@ class Slide:
         Windows of coarser scales wait in memory for those of the finest, at most 128 MiB.
         """
         side = spec.patch_px + 2 * margin_px
-        finest, *coarser = (self.scale(mpp, allow_upsampling=allow_upsampling) for mpp in spec.mpps)
+        scales = [self.scale(mpp, allow_upsampling=allow_upsampling) for mpp in spec.mpps]
 
-        def windows(corners: np.ndarray, scale: Scale) -> Iterator[tuple[int, np.ndarray | None]]:
+        def read(corners: np.ndarray, scale: Scale) -> Iterator[tuple[int, np.ndarray | None]]:
             return self.read_windows(
-                _move_out(corners, side, finest, scale),
+                corners,
                 size=side,
                 mpp=scale.requested_mpp,
                 allow_upsampling=allow_upsampling,
                 threads=threads,
             )
 
-        xy = np.asarray(xy).reshape(-1, 2)
-        waiting_bytes = len(coarser) * side * side * 3
-        at_once = max(1, floor_div(WAITING_BYTES, waiting_bytes) if coarser else len(xy))
-        for first in range(0, len(xy), at_once):
-            corners = xy[first : first + at_once]
-            waiting = [dict(windows(corners, scale)) for scale in coarser]
-            for index, window in windows(corners, finest):
-                patch = (window, *(found.pop(index) for found in waiting))
-                readable = tuple(one for one in patch if one is not None)
-                yield first + index, readable if len(readable) == len(patch) else None
-            del waiting  # before the next are read
+        return read_concentric(read, np.asarray(xy).reshape(-1, 2), scales, side_px=side)
 
     def concentric_xy(
         self,
@@ -335,7 +280,7 @@ class Slide:
         finest, scale = (
             self.scale(one, allow_upsampling=allow_upsampling) for one in (finest_mpp, mpp)
         )
-        return _move_out(np.asarray(xy).reshape(-1, 2), size, finest, scale)
+        return move_out(np.asarray(xy).reshape(-1, 2), size, finest, scale)
 
     def overview(self, mpp: float) -> Overview:
         """Average the whole slide to about mpp µm/px or a little finer, in bounded memory."""
@@ -388,8 +333,3 @@ class Slide:
                 f"{first.row}, column {first.column} ({len(unreadable)} such tiles here): "
                 f"{first.reason}"
             )
-
-
-def _move_out(xy: np.ndarray, side: int, finest: Scale, scale: Scale) -> np.ndarray:
-    """Corners of windows of another scale with the same centres, level-0 px."""
-    return np.rint(xy - side * (scale.level0 - finest.level0) / 2).astype(np.int64)

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -173,21 +173,7 @@ def job_options(
             "other jobs with job-directives, for example --job-directives=--gres=gpu:1"
         )
     kind, names = SYSTEMS[settings.cluster]
-    given = {"queue": settings.queue, "account": settings.account}
-    unknown = [name for name, value in given.items() if value and name not in names]
-    if unknown:
-        raise SettingsError(
-            f"--{unknown[0]}: not available on {settings.cluster}; give a directive with "
-            "--job-directives instead"
-        )
-    options: dict[str, Any] = {names[name]: value for name, value in given.items() if value}
-    walltime = format_walltime(settings)
-    if walltime:
-        options["walltime"] = walltime
-    if settings.cluster == "htcondor":
-        options["disk"] = "1 GB"
-    if settings.interface:
-        options["interface"] = settings.interface
+    options = _options_of_system(settings, names)
     if logs is not None:
         options["log_directory"] = str(logs)
     workers = workers_per_job(settings)
@@ -207,6 +193,25 @@ def job_options(
         "python": sys.executable,
         **options,
     }
+
+
+def _options_of_system(settings: BatchSettings, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments that not every system has; names: theirs by the names of our options."""
+    given = {"queue": settings.queue, "account": settings.account}
+    unknown = [name for name, value in given.items() if value and name not in names]
+    if unknown:
+        raise SettingsError(
+            f"--{unknown[0]}: not available on {settings.cluster}; give a directive with "
+            "--job-directives instead"
+        )
+    options: dict[str, Any] = {names[name]: value for name, value in given.items() if value}
+    if walltime := format_walltime(settings):
+        options["walltime"] = walltime
+    if settings.cluster == "htcondor":
+        options["disk"] = "1 GB"
+    if settings.interface:
+        options["interface"] = settings.interface
+    return options
 
 
 def _directives(settings: BatchSettings) -> list[str] | dict[str, str]:

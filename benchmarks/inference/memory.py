@@ -33,7 +33,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import psutil
 import tifffile
-from gigaslide.batch import BatchSettings
+from gigaslide.batch import BatchSettings, Listener
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import PredictSettings, predict_cohort
 from prediction import GIGASLIDE, MPP, make_phantoms, save_model, tell
@@ -157,7 +157,7 @@ def measure_slides(folder: Path, arguments: argparse.Namespace) -> None:
         folder / "slides_out",
         settings,
         BatchSettings(),
-        on_outcome=note,
+        listener=Listener(on_outcome=note),
     )
     found = ", ".join(f"after {count} {resident[count - 1]:.0f} MB" for count in TOLD)
     threads = threading.active_count()

@@ -10,41 +10,22 @@ called steady.
 import argparse
 import json
 import os
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil
+from figures import Figures, measured
+from planning import planned
 
 PATCH_PX, MARGIN_PX, STRIDE_PX, MPP = 299, 8, 32, 0.5
 SIDE_PX = PATCH_PX + 2 * MARGIN_PX
 LEVEL = 1  # of PNG, which is cv2's own, and of Zstandard
-
-Figures = dict[str, float]
-
-
-def cpu_seconds() -> float:
-    """CPU seconds of this process and of its children that ended."""
-    uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(use.ru_utime + use.ru_stime for use in uses)
-
-
-@contextmanager
-def measured(figures: Figures) -> Iterator[None]:
-    start, cpu = time.perf_counter(), cpu_seconds()
-    yield
-    figures |= {"seconds": time.perf_counter() - start, "cpu": cpu_seconds() - cpu}
 
 
 def cohort_of(work: Path):
@@ -245,98 +226,12 @@ def hs2p(work: Path, python: Path) -> Figures:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@dataclass(frozen=True)
-class Column:
-    id: str
-    blocks: int
-
-
-@dataclass(frozen=True)
-class Idle:
-    """`BlockWork` that does nothing, which leaves the run's own time and memory."""
-
-    out: Path
-
-    def output(self, slide: Column):
-        from gigaslide.storage import Output, Recipe
-
-        recipe = Recipe(stage="idle", settings={}, inputs={"id": slide.id})
-        return Output(location=self.out / slide.id, recipe=recipe)
-
-    def open(self, slide: Column):
-        return nullcontext()
-
-    def prepare(self, context: Any):
-        from gigaslide.batch import BlockPlan
-
-        return BlockPlan(blocks=context.slide.blocks)
-
-    def block(self, context: Any, number: int):
-        from gigaslide.storage import BlockRecord
-
-        return BlockRecord(counts={"patches": 1})
-
-    def assemble(self, context: Any, records: Any) -> dict[str, int]:
-        return {}
-
-    def outcome(self, slide: Column, attributes: Any):
-        from gigaslide.batch import SlideOutcome
-
-        return SlideOutcome(slide=slide.id, status="done")
-
-
-def planned(work: Path, patches: int) -> Figures:
-    """So many patches in blocks over 400 slides, two workers: time, and memory of client and
-    scheduler."""
-    from gigaslide.batch import BatchSettings, open_run_folder, run_blocks
-    from gigaslide.patching.write import rows_per_block
-    from tilers import (
-        Column,
-        Idle,
-    )  # what a script itself defines would travel whole, with every task
-
-    blocks = -(-patches // rows_per_block(patches, {"images": (SIDE_PX, SIDE_PX, 3)}))
-    columns = [Column(f"slide {k}", blocks // 400 + (k < blocks % 400)) for k in range(400)]
-    process, peak, over = psutil.Process(), [0], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.1):
-            peak[0] = max(peak[0], process.memory_info().rss)
-
-    before = process.memory_info().rss
-    threading.Thread(target=watch, daemon=True).start()
-    batch, first = BatchSettings(workers=2), []
-    folder = work / "planned"
-    shutil.rmtree(folder, ignore_errors=True)
-    start = time.perf_counter()
-    with open_run_folder(folder, batch) as held:
-        run_blocks(
-            Idle(folder),
-            columns,
-            batch,
-            folder=held,
-            on_block=lambda _: first or first.append(time.perf_counter()),
-        )
-    seconds = time.perf_counter() - start
-    over.set()
-    start_up = first[0] - start
-    return {
-        "patches": patches,
-        "blocks": blocks,
-        "seconds": seconds,
-        "cpu": cpu_seconds(),
-        "start_up": start_up,
-        "grown_mb": (peak[0] - before) / 1e6,
-        "ms_a_task": 1000 * (seconds - start_up) / (blocks + 2 * len(columns)),
-    }
-
-
 def contend(name: str, options: argparse.Namespace) -> Figures:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if name.startswith("ours"):
         return ours(options.work, options.patches, workers=int(name.split("-")[1]))
     if name == "planned":
-        return planned(options.work, options.planned)
+        return planned(options.work, options.planned, stored_px=SIDE_PX)
     if name == "hs2p":
         return hs2p(options.work, options.hs2p_python)
     if name in ("limit", "files"):

@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import median
 
 import tilers
+from figures import Figures
 
 NAMES = (
     "ours-0",
@@ -43,7 +44,7 @@ TWICE = {"limits-2": "limit", "files-2": "files"}
 OURS = "ours-0"
 
 
-def run_one(name: str, options: argparse.Namespace) -> tilers.Figures:
+def run_one(name: str, options: argparse.Namespace) -> Figures:
     words = [
         name,
         "--work",
@@ -61,7 +62,7 @@ def run_one(name: str, options: argparse.Namespace) -> tilers.Figures:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def run_two(name: str, options: argparse.Namespace) -> tilers.Figures:
+def run_two(name: str, options: argparse.Namespace) -> Figures:
     """Two at once: seconds and CPU of one of them, on the mean."""
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(lambda _: run_one(name, options), range(2)))
@@ -83,7 +84,7 @@ def measure(options: argparse.Namespace, names: Iterable[str]) -> None:
         )
 
 
-def medians(options: argparse.Namespace) -> dict[str, tilers.Figures]:
+def medians(options: argparse.Namespace) -> dict[str, Figures]:
     """Medians of each contender's figures, and the number of rounds."""
     lines = [
         json.loads(line) for line in (options.work / "measured.jsonl").read_text().splitlines()
@@ -102,7 +103,7 @@ def medians(options: argparse.Namespace) -> dict[str, tilers.Figures]:
     return found
 
 
-def table(found: dict[str, tilers.Figures]) -> str:
+def table(found: dict[str, Figures]) -> str:
     out = [f"{'':<10}{'patches':>8}{'seconds':>9}{'CPU s':>8}{'ms CPU a patch':>16}{'rounds':>8}"]
     out += [
         f"{name:<10}{row['patches']:>8.0f}{row['seconds']:>9.1f}{row['cpu']:>8.1f}"
@@ -113,7 +114,7 @@ def table(found: dict[str, tilers.Figures]) -> str:
     return "\n".join(out)
 
 
-def ratios(found: dict[str, tilers.Figures]) -> list[str]:
+def ratios(found: dict[str, Figures]) -> list[str]:
     """One line each, of what was measured."""
     out = []
     words = {

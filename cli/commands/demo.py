@@ -12,7 +12,8 @@ from ...phantom import PhantomSettings
 from ...training import TrainSettings
 from ..options.arguments import Batch
 from ..options.panels import GENERAL
-from ..stages.pipeline import phantom_stage, run_stages
+from ..stages.phantom import phantom_stage
+from ..stages.pipeline import run_stages
 from ..stages.run_settings import RunSettings, worst_status
 from ..terminal.progress import print_line
 

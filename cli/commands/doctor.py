@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from ...batch import BatchSettings
 from ...doctor import DoctorSettings, SampleSettings
 from ..options.arguments import Annotations, Batch
-from ..stages.pipeline import doctor_stage
+from ..stages.doctor import doctor_stage
 from ..stages.run_settings import STAGES, RunSettings
 
 __all__ = ["doctor"]

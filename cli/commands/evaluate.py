@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from ...eval import EvaluateSettings
 from ..options.arguments import Annotations, CohortFile, PredictionsFolder
 from ..stages.annotations import load_cohort
-from ..stages.pipeline import evaluate_stage
+from ..stages.evaluate import evaluate_stage
 
 __all__ = ["evaluate"]
 

@@ -9,7 +9,7 @@ from ...batch import BatchSettings
 from ...cohort import Cohort
 from ...inference import ExportSettings
 from ..options.arguments import Batch
-from ..stages.pipeline import export_stage
+from ..stages.export import export_stage
 
 __all__ = ["export"]
 

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from ...batch import BatchSettings
 from ...cohort import Cohort
-from ...inference import FeatureFormat, FeatureSettings
+from ...inference import FeatureFormat, FeatureSettings, ForeignFeatures
 from ..options.arguments import Batch, CohortFile
 from ..stages.features import export_stage, features_stage, import_stage
 
@@ -50,14 +50,10 @@ def import_files(
     The layout is told by what a file holds. Only numbers are read; links to other files are not
     followed.
     """
-    return import_stage(
-        Cohort.load(cohort),
-        folder,
-        out,
-        patches=patches,
-        patch_level0=patch_level0,
-        slide_mpp=slide_mpp,
+    given = ForeignFeatures(
+        folder=folder, patches=patches, patch_level0=patch_level0, slide_mpp=slide_mpp
     )
+    return import_stage(Cohort.load(cohort), given, out)
 
 
 def export_files(

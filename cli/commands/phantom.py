@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from ...batch import BatchSettings
 from ...phantom import PhantomSettings
 from ..options.arguments import Batch
-from ..stages.pipeline import phantom_stage
+from ..stages.phantom import phantom_stage
 
 __all__ = ["phantom"]
 

@@ -15,7 +15,7 @@ from ...wsi import GroupMeaning
 from ..options.arguments import Batch
 from ..stages.feature_training import predict_from_features_stage
 from ..stages.parity import check_parity, parity_stage, settings_of_cam
-from ..stages.pipeline import predict_stage
+from ..stages.predict import predict_stage
 from ..stages.run_settings import worst_status
 
 __all__ = ["predict"]

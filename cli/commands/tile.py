@@ -11,7 +11,7 @@ from ...storage import SettingsError, parse_location
 from ..options.arguments import Annotations, Batch, CohortFile, StoreLocation
 from ..stages.annotations import load_cohort
 from ..stages.corrections import tile_corrections
-from ..stages.pipeline import hard_negatives_stage, tile_stage
+from ..stages.tile import hard_negatives_stage, tile_stage
 
 __all__ = ["tile"]
 

@@ -14,12 +14,12 @@ from ..options.arguments import Annotations, Batch
 from ..stages.annotations import load_cohort
 from ..stages.feature_training import check_feature_options, train_on_features
 from ..stages.from_slides import check_where, train_from_slides
-from ..stages.pipeline import train_stage
 from ..stages.task_training import (
     refuse_options_of_patches,
     train_on_regions,
     train_on_slide_labels,
 )
+from ..stages.train import train_stage
 from ..stages.train_job import is_trained_here, train_in_job
 
 __all__ = ["train"]

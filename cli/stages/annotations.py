@@ -15,7 +15,14 @@ from ..terminal.progress import print_line, print_stage_line, progress_bar
 from ..terminal.tables import print_facts, print_rows
 
 if TYPE_CHECKING:
-    from ...annotate import Deal, NextRegion, OrderSettings, ProposeSettings
+    from ...annotate import (
+        AnnotationTask,
+        Deal,
+        Minutes,
+        NextRegion,
+        OrderSettings,
+        ProposeSettings,
+    )
     from ...eval import Estimate
 
 __all__ = ["load_cohort", "minutes_stage", "next_stage", "propose_stage"]
@@ -102,13 +109,7 @@ def minutes_stage(directory: Path, report: Path | None, resamples: int) -> None:
     Raises:
         SettingsError: no task is finished.
     """
-    from ...annotate import (
-        MINUTES_FIGURES,
-        MODES,
-        AnnotationFolder,
-        measure_minutes,
-        save_minutes,
-    )
+    from ...annotate import AnnotationFolder, measure_minutes, save_minutes
 
     found = measure_minutes(
         AnnotationFolder.open(directory), resamples=resamples, confidence=CONFIDENCE
@@ -118,6 +119,19 @@ def minutes_stage(directory: Path, report: Path | None, resamples: int) -> None:
             f"{directory}: no task is finished: journal.jsonl tells of no work that ended in an "
             "accepted version; docs/annotate.md says what writes it"
         )
+    _print_tasks(found.tasks)
+    print_line()
+    _print_medians(found)
+    if found.not_finished:
+        print_line(f"{format_count(found.not_finished, 'task')} begun, without an accepted version")
+    if report is not None:
+        page = save_minutes(found, report, name=str(directory), confidence=CONFIDENCE)
+        print_line(str(page))
+
+
+def _print_tasks(tasks: Sequence[AnnotationTask]) -> None:
+    from ...annotate import MODES
+
     header = ("slide", "annotator", "mode", "minutes", "mm²", "min/mm²", "Dice before/after")
     rows = [
         (
@@ -129,10 +143,14 @@ def minutes_stage(directory: Path, report: Path | None, resamples: int) -> None:
             "" if task.minutes_per_mm2 is None else f"{task.minutes_per_mm2:.2f}",
             "" if task.dice_before_after is None else f"{task.dice_before_after:.3f}",
         )
-        for task in found.tasks
+        for task in tasks
     ]
     print_rows(header, rows, right=header[3:])
-    print_line()
+
+
+def _print_medians(found: Minutes) -> None:
+    from ...annotate import MINUTES_FIGURES, MODES
+
     for (figure, mode), estimate in found.medians.items():
         if estimate.value is not None:
             words = f"median {MINUTES_FIGURES[figure]}, {MODES[mode]}"
@@ -143,11 +161,6 @@ def minutes_stage(directory: Path, report: Path | None, resamples: int) -> None:
             ("median Dice between annotators", _format_estimate(found.between_median)),
         ]
     )
-    if found.not_finished:
-        print_line(f"{format_count(found.not_finished, 'task')} begun, without an accepted version")
-    if report is not None:
-        page = save_minutes(found, report, name=str(directory), confidence=CONFIDENCE)
-        print_line(str(page))
 
 
 def _format_estimate(estimate: Estimate) -> str:

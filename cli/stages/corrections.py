@@ -11,8 +11,8 @@ from ...cohort import Cohort
 from ...storage import Location, SettingsError, StoreError, format_count
 from ..terminal.progress import print_line, print_stage_line, slide_bar
 from ..terminal.tables import print_summary
-from .pipeline import tile_stage
 from .run_settings import worst_status
+from .tile import tile_stage
 
 if TYPE_CHECKING:
     from ...patching import CorrectedSlide, CorrectionSettings, TileSettings
@@ -47,8 +47,8 @@ def tile_corrections(
     if tiled == 1:
         return 1
     print_line(f"tile: {describe_workers(batch, at_most=len(corrected))}")
-    with slide_bar("tile", len(corrected)) as (end_slide, _):
-        summary = add_corrections(corrected, store, settings, batch, on_outcome=end_slide)
+    with slide_bar("tile", len(corrected)) as listener:
+        summary = add_corrections(corrected, store, settings, batch, listener=listener)
     print_summary("tile", summary)
     counts = f"{summary.total('tumor')} tumour and {summary.total('normal')} normal patches"
     slides = format_count(len(summary.outcomes), "slide")

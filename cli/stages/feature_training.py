@@ -125,9 +125,9 @@ def predict_from_features_stage(
         prepare_keras()
     batch = with_default_workers(batch)
     print_line(f"predict: {describe_workers(batch)}, from features; windows show their {way}")
-    with slide_bar("predict", len(slides_to_predict(cohort, settings))) as (end_slide, _):
+    with slide_bar("predict", len(slides_to_predict(cohort, settings))) as listener:
         summary = predict_from_features(
-            cohort, model, features, out, settings, batch, way=way, on_outcome=end_slide
+            cohort, model, features, out, settings, batch, way=way, listener=listener
         )
     print_summary("predict", summary)
     cells = format_count(summary.total("cells"), "cell")

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...batch import BatchSettings, describe_workers
 from ...cohort import Cohort
 from ...storage import format_count
-from ..terminal.progress import (
-    print_line,
-    print_stage_line,
-    progress_bar,
-    slide_bar,
-)
+from ..terminal.progress import print_line, print_stage_line, progress_bar, slide_bar
 from ..terminal.tables import print_summary, print_time
 from ..terminal.windows_bar import windows_bar
 
 if TYPE_CHECKING:
-    from ...inference import FeatureFormat, FeatureSettings
+    from ...inference import FeatureFormat, FeatureSettings, ForeignFeatures
 
 __all__ = ["export_stage", "features_stage", "import_stage"]
 
@@ -40,9 +35,7 @@ def features_stage(
             out,
             settings,
             batch,
-            on_plan=bar.add_slide,
-            on_block=bar.advance,
-            on_outcome=bar.end_slide,
+            listener=bar.listener,
         )
     print_summary("features", summary)
     print_stage_line("", f"{format_count(summary.total('windows'), 'window')} in {out}")
@@ -50,12 +43,11 @@ def features_stage(
     return summary.exit_status
 
 
-def import_stage(cohort: Cohort, folder: Path, out: Path, **how: Any) -> int:
-    """how: see `import_features`."""
+def import_stage(cohort: Cohort, given: ForeignFeatures, out: Path) -> int:
     from ...inference import import_features
 
-    with slide_bar("import", len(cohort)) as (end_slide, _):
-        summary = import_features(cohort, folder, out, **how, on_outcome=end_slide)
+    with slide_bar("import", len(cohort)) as listener:
+        summary = import_features(cohort, given, out, listener=listener)
     print_summary("import", summary)
     print_stage_line("", f"{format_count(summary.total('windows'), 'window')} in {out}")
     return summary.exit_status

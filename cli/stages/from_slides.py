@@ -10,7 +10,7 @@ from ...cohort import Cohort
 from ...storage import Settings, SettingsError
 from ..terminal.progress import print_line, print_stage_line, slide_bar
 from ..terminal.tables import print_summary
-from .pipeline import train_stage
+from .train import train_stage
 from .train_job import JOB_OPTIONS
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ def train_from_slides(
     index = model.with_name(f"{model.name}.index")
     print_line(f"index: {describe_workers(batch)}")
     slides = slides_to_tile(cohort, tiles)
-    with slide_bar("index", len(slides), unit="patches") as (end_slide, add_counts):
-        patches, summary = index_cohort(
-            cohort, index, tiles, batch, on_outcome=end_slide, on_block=add_counts
-        )
+    with slide_bar("index", len(slides), unit="patches") as listener:
+        patches, summary = index_cohort(cohort, index, tiles, batch, listener=listener)
     print_summary("index", summary)
     counts = f"{summary.total('tumor')} tumour and {summary.total('normal')} normal patches"
     print_stage_line("", f"{counts}; their positions in {index}")

@@ -12,7 +12,8 @@ from ...cohort import Cohort
 from ...storage import SettingsError
 from ..terminal.comparison_table import print_agreement
 from ..terminal.progress import print_stage_line
-from .pipeline import compare_stage, predict_stage
+from .evaluate import compare_stage
+from .predict import predict_stage
 
 if TYPE_CHECKING:
     from ...inference import PredictSettings

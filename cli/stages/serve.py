@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...batch import BatchSettings, describe_workers
+from ...batch import BatchSettings, Listener, describe_workers
 from ...cohort import Cohort
 from ...storage import LOCK, FolderLock, ModelError, SlideError, format_count
 from ..terminal.progress import print_line, quiet_tensorflow
@@ -149,8 +149,10 @@ def predict_job(
         task.folder,
         settings,
         batch.model_copy(update={"retry_failed": True}),
-        on_plan=lambda counts: report("plan", counts["windows"]),
-        on_block=lambda counts: report("scored", counts["windows"]),
+        listener=Listener(
+            on_plan=lambda counts: report("plan", counts["windows"]),
+            on_block=lambda counts: report("scored", counts["windows"]),
+        ),
         within=task.within,
     )
     (outcome,) = summary.outcomes

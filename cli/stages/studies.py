@@ -32,8 +32,8 @@ def study_stage(
         return 0
     batch = with_default_workers(batch)
     print_line(f"study: {describe_workers(batch, at_most=len(plan.cells))}")
-    with slide_bar("study", len(plan.cells), noun="cells") as (end_cell, _):
-        report = run_study(plan, out, batch, on_outcome=end_cell)
+    with slide_bar("study", len(plan.cells), noun="cells") as listener:
+        report = run_study(plan, out, batch, listener=listener)
     _print_report(report)
     return report.exit_status
 

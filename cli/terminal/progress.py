@@ -4,13 +4,13 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tqdm import tqdm
 from tqdm.contrib.logging import tqdm_logging_redirect
 
-from ...batch import SlideOutcome
+from ...batch import Listener, SlideOutcome
 
 __all__ = [
     "configure_logging",
@@ -128,11 +128,10 @@ def set_note(progress: tqdm, note: str) -> None:
 @contextmanager
 def slide_bar(
     stage: str, total: int, *, unit: str = "", noun: str = "slides"
-) -> Iterator[tuple[Callable[[SlideOutcome], None], Callable[[dict[str, int]], None]]]:
-    """A bar of slides (noun, plural), with two functions that advance it.
+) -> Iterator[Listener]:
+    """A bar of slides (noun, plural), as the listener that advances it.
 
-    The first takes the outcome of a slide, the second the counts of a finished part of one, shown
-    in the given unit.
+    The counts of finished blocks are shown in the given unit.
     """
     failed = made = 0
     with progress_bar(stage, total, f" {noun}") as progress:
@@ -147,12 +146,12 @@ def slide_bar(
             refresh()
             progress.update()
 
-        def add_counts(counts: dict[str, int]) -> None:
+        def add_counts(counts: Mapping[str, int]) -> None:
             nonlocal made
             made += sum(counts.values())
             refresh()
 
-        yield end_slide, add_counts
+        yield Listener(on_outcome=end_slide, on_block=add_counts)
 
 
 @contextmanager

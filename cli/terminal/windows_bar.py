@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ...batch import SlideOutcome
+from ...batch import Listener, SlideOutcome
 from .progress import progress_bar, set_note
 
 __all__ = ["WindowsBar", "WindowsToPredict", "windows_bar"]
@@ -44,10 +44,15 @@ class WindowsToPredict:
 
 @dataclass(frozen=True)
 class WindowsBar:
-    """Bar that follows a run through the three calls of `predict_cohort`."""
+    """Bar of the windows of a run."""
 
     progress: Any
     windows: WindowsToPredict
+
+    @property
+    def listener(self) -> Listener:
+        """Listener that advances the bar."""
+        return Listener(on_plan=self.add_slide, on_block=self.advance, on_outcome=self.end_slide)
 
     def add_slide(self, counts: Mapping[str, int]) -> None:
         """Add the windows that a slide still needs."""

@@ -18,7 +18,7 @@ class OperatingThreshold:
 
     value: float
     origin: str
-    """Where it comes from, in words."""
+    """Origin, in words."""
 
     def apply(self, settings: EvaluateSettings) -> EvaluateSettings:
         """Return the settings with this threshold."""

@@ -16,13 +16,7 @@ from ..scoring.exclusions import Exclusion, list_exclusions
 from ..scoring.slide_result import SlideResult, SlideStatus, list_models, refuse_misplaced
 from ..settings import EvaluateSettings
 from ..statistics.bootstrap import Estimate
-from ..statistics.figures import (
-    Figures,
-    FrocFigures,
-    Subgroup,
-    compute_figures,
-    compute_subgroups,
-)
+from ..statistics.figures import Figures, FrocFigures, Subgroup, compute_figures, compute_subgroups
 from ..statistics.operating import OperatingPoint, Peaks, find_operating_point
 from . import tables
 from .drawing import SlidePictures
@@ -54,7 +48,7 @@ class Evaluation:
     point: OperatingPoint
     """Mistakes from `settings.threshold` on."""
     threshold_origin: str = ""
-    """Where that threshold comes from."""
+    """Origin of that threshold."""
     subgroups: tuple[Subgroup, ...] = ()
     official: OfficialResult | None = None
     stages: PatientStages | None = None

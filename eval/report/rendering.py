@@ -36,6 +36,22 @@ def render_page(
     Names, reasons and paths are escaped; the page's policy forbids every request.
     """
 
+    environment = _make_environment(folder)
+    environment.filters.update(filters or {})
+    script = _read_template("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        script=Markup(script),  # ours, and the policy lets no other run
+        style=Markup(_read_template("page.css").replace("GRADIENT", _list_gradient())),
+        policy="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
+        f"'sha256-{digest}'",
+        colours={name: "rgb({},{},{})".format(*rgb) for name, rgb in COLOURS.items()},
+        most_marks=MOST_MARKS,
+        **context,
+    )
+
+
+def _make_environment(folder: Traversable) -> jinja2.Environment:
     def load(name: str) -> str:
         own = folder.joinpath(name)
         return own.read_text(encoding="utf-8") if own.is_file() else _read_template(name)
@@ -60,19 +76,8 @@ def render_page(
         anchor=_make_anchor,
         data_uri=_make_data_uri,
         svg=to_svg,
-        **(filters or {}),
     )
-    script = _read_template("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(
-        script=Markup(script),  # ours, and the policy lets no other run
-        style=Markup(_read_template("page.css").replace("GRADIENT", _list_gradient())),
-        policy="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
-        f"'sha256-{digest}'",
-        colours={name: "rgb({},{},{})".format(*rgb) for name, rgb in COLOURS.items()},
-        most_marks=MOST_MARKS,
-        **context,
-    )
+    return environment
 
 
 def format_result(value: float | None) -> str:

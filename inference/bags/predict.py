@@ -3,13 +3,21 @@ reading the slides again."""
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ...batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_slides
+from ...batch import (
+    SILENT,
+    BatchSettings,
+    BatchSummary,
+    Listener,
+    SlideOutcome,
+    open_run_folder,
+    run_slides,
+)
 from ...cohort import Cohort, CohortSlide
 from ...models import BagEnsemble, Ensemble, ModelCard, choose_backend, load_bag_ensemble
 from ...storage import (
@@ -57,7 +65,7 @@ def predict_from_features(
     batch: BatchSettings,
     *,
     way: Localise = "score",
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    listener: Listener = SILENT,
 ) -> BatchSummary:
     """Predict the slides of the wanted splits from FEATURES/<slide>.zarr; skip unchanged slides.
 
@@ -88,7 +96,7 @@ def predict_from_features(
         work = _FeaturePrediction(
             models=ensemble, features=features, out=out, settings=settings, way=way
         )
-        summary = run_slides(work, slides, batch, folder=folder, on_outcome=on_outcome)
+        summary = run_slides(work, slides, batch, folder=folder, listener=listener)
         end_predictions(out, summary, ensemble)
     _warn_of_attention(summary.outcomes)
     return summary

@@ -2,11 +2,10 @@
 OUT."""
 
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ...batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_slides
+from ...batch import SILENT, BatchSettings, BatchSummary, Listener, open_run_folder, run_slides
 from ...cohort import Cohort
 from ...storage import ScoreError, SettingsError
 from ...wsi import Detections
@@ -29,12 +28,11 @@ def export_predictions(
     batch: BatchSettings,
     *,
     slides: Cohort | None = None,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    listener: Listener = SILENT,
 ) -> BatchSummary:
     """Export every predicted slide, or those of a cohort; skip what is unchanged.
 
-    on_outcome receives each slide's outcome. Afterwards files of all slides are written, where the
-    formats have any.
+    Afterwards files of all slides are written, where the formats have any.
 
     Raises:
         SettingsError: no format, or one that needs the slides and no cohort.
@@ -48,7 +46,7 @@ def export_predictions(
     threshold = _load_threshold(predictions)
     work = partial(export_slide, out=out, settings=settings, slide_threshold=threshold)
     with open_run_folder(out, batch, stage=STAGE) as folder:
-        summary = run_slides(work, predicted, batch, folder=folder, on_outcome=on_outcome)
+        summary = run_slides(work, predicted, batch, folder=folder, listener=listener)
         names = [one.slide for one in summary.outcomes if one.status != "failed"]
         if "csv" in settings.to:
             written = (out / name / f"{name}{SUMMARY}" for name in names)

@@ -23,7 +23,6 @@ from ...storage import (
     format_location,
     location_exists,
     read_file,
-    read_part,
     write_file,
 )
 from ...wsi import (
@@ -35,6 +34,7 @@ from ...wsi import (
     open_slide,
     warn_of_unlikely_mpp,
 )
+from ..block_cells import keep_cells, read_cells
 from ..clock import BlockClock
 from ..order import order_near
 from ..score import fit_slide_stain
@@ -48,7 +48,6 @@ BLOCK_PX = 2**25
 """669 windows of 224 px: ten seconds of a small network on two cores, ten minutes of a large
 transformer. A killed run loses at most one block per worker. The same on every machine."""
 READING_THREADS = 4
-CELLS, CELL = "cells", np.dtype("<i4")
 ROWS, ROW = "rows", np.dtype("<f2")
 ENCODER_SETTINGS = ("encoder", "encoder_weights", "encoder_card", "patch_px", "mpp", "architecture")
 NOT_IN_RECIPES = (*ENCODER_SETTINGS, "splits", "batch_size", "runtime")
@@ -94,7 +93,7 @@ class FeatureBlocks:
         slide, spec = context.opened, self.encoder.card.input_spec
         grid = window_grid(slide, spec, self.settings)
         cells = order_near(find_windows(slide, grid, self.settings), self.windows_per_block)
-        write_file(context.partial.folder, CELLS, cells.astype(CELL).tobytes())
+        keep_cells(context.partial.folder, cells)
         stain = fit_slide_stain(slide, grid.windows_xy(cells), spec, self.settings)
         fields = {
             "slide": context.slide.id,
@@ -198,9 +197,7 @@ class FeatureBlocks:
         """Cells of one block, (N, 2) int32 (row, column)."""
         first = number * self.windows_per_block
         last = min(first + self.windows_per_block, context.plan.data["windows"])
-        size = 2 * CELL.itemsize
-        content = read_part(context.partial.folder, CELLS, start=first * size, stop=last * size)
-        return np.frombuffer(content, CELL).reshape(-1, 2)
+        return read_cells(context.partial.folder, first=first, stop=last)
 
     def _rows(
         self, context: SlideContext[CohortSlide], number: int, shape: tuple[int, int]

@@ -1,9 +1,8 @@
 """Features of the slides of a cohort: FEATURES/<slide>.zarr for each, see `SlideFeatures`."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ...batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_blocks
+from ...batch import SILENT, BatchSettings, BatchSummary, Listener, open_run_folder, run_blocks
 from ...cohort import Cohort, CohortSlide
 from ...models import choose_backend, describe_encoder
 from ...storage import SettingsError
@@ -23,13 +22,11 @@ def extract_features(
     settings: FeatureSettings,
     batch: BatchSettings,
     *,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
-    on_plan: Callable[[Mapping[str, int]], None] | None = None,
-    on_block: Callable[[Mapping[str, int]], None] | None = None,
+    listener: Listener = SILENT,
 ) -> BatchSummary:
     """Encode the windows of the slides of a cohort that hold tissue; skip unchanged slides.
 
-    Workers, on_outcome, on_plan and on_block are those of `predict_cohort`.
+    Workers and listener are those of `predict_cohort`.
 
     Raises:
         SettingsError: no slide to encode.
@@ -53,9 +50,7 @@ def extract_features(
             slides,
             batch,
             folder=folder,
-            on_outcome=on_outcome,
-            on_plan=on_plan,
-            on_block=on_block,
+            listener=listener,
         )
 
 

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from ...batch import BatchSettings, BatchSummary, SlideOutcome, open_run_folder, run_slides
+from ...batch import (
+    SILENT,
+    BatchSettings,
+    BatchSummary,
+    Listener,
+    SlideOutcome,
+    open_run_folder,
+    run_slides,
+)
 from ...cohort import Cohort, CohortSlide
 from ...storage import (
     GROUP,
@@ -31,6 +39,7 @@ from ...wsi import (
 __all__ = [
     "FEATURE_FORMATS",
     "FeatureFormat",
+    "ForeignFeatures",
     "export_features",
     "find_features",
     "import_features",
@@ -47,14 +56,26 @@ HERE = BatchSettings(workers=0)
 
 
 @dataclass(frozen=True, kw_only=True)
+class ForeignFeatures:
+    """Features that another program made, and facts that its files may lack."""
+
+    folder: Path
+    """Folder with the .h5 files of TRIDENT, CLAM or STAMP, at any depth."""
+    patches: Path | None = None
+    """CLAM's folder of patches, which tells their size."""
+    patch_level0: float | None = None
+    """Side of a patch in level-0 px, where no file tells it."""
+    slide_mpp: float | None = None
+    """µm/px of slides whose file and cohort row do not give it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Import:
     """Import of one slide, for `run_slides`."""
 
     files: dict[str, Path]
+    given: ForeignFeatures
     out: Path
-    patches: Path | None
-    patch_level0: float | None
-    slide_mpp: float | None
 
     def __call__(self, slide: CohortSlide) -> SlideOutcome:
         path = self._find(slide)
@@ -78,7 +99,7 @@ class _Import:
 
     def _patches(self, path: Path) -> Path | None:
         """CLAM's file of the patches of a slide, where one is."""
-        folders = [self.patches] if self.patches else []
+        folders = [self.given.patches] if self.given.patches else []
         folders += [path.parent / "patches", path.parent.parent / "patches"]
         found = (folder / f"{path.stem}.h5" for folder in folders)
         return next((one for one in found if one.is_file()), None)
@@ -87,7 +108,7 @@ class _Import:
         inputs = {"h5": file_identity(path), "mpp": slide.mpp}
         if patches is not None:
             inputs["patches"] = file_identity(patches)
-        settings = {"patch_level0": self.patch_level0, "slide_mpp": self.slide_mpp}
+        settings = {"patch_level0": self.given.patch_level0, "slide_mpp": self.given.slide_mpp}
         return Output(
             location=self.out / f"{slide.id}.zarr",
             recipe=Recipe(stage=IMPORT_STAGE, settings=settings, inputs=inputs),
@@ -96,57 +117,46 @@ class _Import:
 
     def _facts(self, slide: CohortSlide) -> SlideFacts:
         """Facts from the slide's file; where that is absent, from the cohort."""
+        given = self.given
         if location_exists(slide.path):
-            with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=self.slide_mpp) as opened:
+            with open_slide(slide.path, mpp=slide.mpp, fallback_mpp=given.slide_mpp) as opened:
                 return SlideFacts(
                     id=slide.id,
                     mpp=opened.info.mpp,
                     size=opened.size,
                     level_downsamples=opened.info.level_downsamples,
-                    patch_level0=self.patch_level0,
+                    patch_level0=given.patch_level0,
                 )
-        mpp = slide.mpp or self.slide_mpp
+        mpp = slide.mpp or given.slide_mpp
         if mpp is None:
             raise SlideError(
                 f"{slide.id}: the slide {slide.path} is not there, and its µm/px is unknown; give "
                 "it in the cohort's mpp column or with --slide-mpp"
             )
-        return SlideFacts(id=slide.id, mpp=mpp, size=slide.size, patch_level0=self.patch_level0)
+        return SlideFacts(id=slide.id, mpp=mpp, size=slide.size, patch_level0=given.patch_level0)
 
 
 def import_features(
-    cohort: Cohort,
-    folder: Path,
-    out: Path,
-    *,
-    patches: Path | None = None,
-    patch_level0: float | None = None,
-    slide_mpp: float | None = None,
-    on_outcome: Callable[[SlideOutcome], None] | None = None,
+    cohort: Cohort, given: ForeignFeatures, out: Path, *, listener: Listener = SILENT
 ) -> BatchSummary:
-    """Import the .h5 files of TRIDENT, CLAM or STAMP below a folder, one for each slide of a
-    cohort, which is found by the slide's name.
-
-    patches and patch_level0 tell the size of CLAM's patches, see `read_foreign_features`; slide_mpp
-    the µm/px of slides that do not give it.
+    """Import features of other programs, one file for each slide of a cohort, which is found by the
+    slide's name; see `read_foreign_features`.
 
     Raises:
         SettingsError: no .h5 file below the folder, or two of one name.
     """
-    files = _find_files(folder)
+    files = _find_files(given.folder)
     known = {name for slide in cohort for name in (slide.id, Path(name_of(slide.path)).stem)}
     if further := sorted(files.keys() - known):
         logger.warning(
             "%s: %s of no slide of the cohort, such as %s",
-            folder,
+            given.folder,
             format_count(len(further), "file"),
             further[0],
         )
-    work = _Import(
-        files=files, out=out, patches=patches, patch_level0=patch_level0, slide_mpp=slide_mpp
-    )
+    work = _Import(files=files, given=given, out=out)
     with open_run_folder(out, HERE) as run_folder:
-        return run_slides(work, list(cohort), HERE, folder=run_folder, on_outcome=on_outcome)
+        return run_slides(work, list(cohort), HERE, folder=run_folder, listener=listener)
 
 
 def _find_files(folder: Path) -> dict[str, Path]:

@@ -16,14 +16,10 @@ from ..ensemble import Ensemble
 from ..runtimes.allocator import keep_large_buffers
 from ..runtimes.backend import prepare_keras
 from ..runtimes.converted import find_converted, keep_started, load_converted, read_facts
+from ..runtimes.forward import Precision
 from ..runtimes.loading import LOADING
 from ..runtimes.probes import draw_tile
-from ..runtimes.registry import (
-    Precision,
-    RuntimeChoice,
-    RuntimeName,
-    start_runtime,
-)
+from ..runtimes.registry import RuntimeChoice, RuntimeName, start_runtime
 from ..tile_predictor import TileMember, TilePredictor
 from ..weights import load_weights
 from .options import RegionOptions

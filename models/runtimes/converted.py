@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from ...storage import GigaslideError, atomic_folder
 from ..card import ModelCard
 from ..networks.architectures import ARCHITECTURES
-from .registry import TOLERANCES, Precision, StartedRuntime, measure_difference
+from .forward import Precision
+from .registry import TOLERANCES, StartedRuntime, measure_difference
 
 if TYPE_CHECKING:
     import keras

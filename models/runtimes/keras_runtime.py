@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from .registry import Forward, Precision
+from .forward import Forward, Precision
 
 __all__ = ["limit_threads", "start_keras"]
 

@@ -10,8 +10,8 @@ from openvino import opset13 as opset
 from openvino.preprocess import PrePostProcessor
 
 from ...storage import ModelError
+from .forward import Precision
 from .loading import without_telemetry
-from .registry import Precision
 from .streams import StreamedNetwork, count_cores
 from .tiles import TileNetwork
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from ...wsi import InputSpec
-from ..check_pictures import draw_tissue_windows
+from ..check.pictures import draw_tissue_windows
 
 __all__ = ["draw_probes", "draw_tile"]
 

@@ -16,6 +16,7 @@ import numpy as np
 from ...storage import ModelError
 from .backend import choose_backend
 from .device import has_gpu
+from .forward import Forward, Precision
 from .probes import draw_probes
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ __all__ = [
     "LARGEST_DIFFERENCE",
     "RUNTIMES",
     "TOLERANCES",
-    "Forward",
-    "Precision",
     "RuntimeChoice",
     "RuntimeName",
     "StartedRuntime",
@@ -38,12 +37,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Forward = Callable[[Any], np.ndarray]
-"""(N, scales, P, P, 3) uint8 RGB → (N, classes) probabilities. For a dense network, a list of tiles
-(1, T, T, 3), one a scale → (1, n, n, classes)."""
-
-Precision = Literal["float32", "bfloat16", "int8"]
-"""int8: only what was quantised before, see `quantise_model`."""
 TOLERANCES: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 0.05, "int8": 0.1}
 """Largest difference of a probability from Keras's in float32, on drawn tissue and noise, for int8
 on real patches, see `quantise_model`. 32-bit floats summed in another order differ by 1e-7."""

@@ -197,4 +197,4 @@ class EventList(Shape):
 
     events: Annotated[list[Event], Field(max_length=MOST_EVENTS)]
     annotator: Name = ""
-    """Who draws; used where the command states no annotator."""
+    """Name of the annotator; used where the command states none."""

@@ -38,7 +38,7 @@ class ServedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class JobTask:
-    """What the child process is to do; it pickles."""
+    """Task of the child process; it pickles."""
 
     folder: Path
     """Folder of the job's results."""
@@ -50,11 +50,11 @@ class JobTask:
 
 @dataclass(frozen=True, kw_only=True)
 class JobFacts:
-    """What the child process found."""
+    """Result of the child process."""
 
     counts: dict[str, int]
     reason: str = ""
-    """Why parts have no result, such as cells that could not be read; empty if all have."""
+    """Reason for which parts have no result, such as unreadable cells; empty if all have one."""
 
 
 @dataclass(frozen=True, kw_only=True)

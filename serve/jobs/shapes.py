@@ -36,7 +36,7 @@ class ModelRow(Shape):
     hash: str
     """Of weights and temperatures."""
     task: str
-    """What it scores: patches, or every px of a region."""
+    """Kind of places that it scores: patches, or every px of a region."""
     architecture: str
     mpp: list[float]
     """µm/px of its windows, the finest first."""
@@ -108,7 +108,8 @@ class JobAnswer(Shape):
     id: str
     state: State
     reason: str
-    """Why it failed; of a finished one, which parts have no result. Empty if all is well."""
+    """Reason for which it failed; of a finished one, the parts without a result. Empty if all is
+    well."""
     model: str
     slide: str | None
     upload: str | None

@@ -35,7 +35,7 @@ SAMPLES = (
     "Samples of labels were drawn at random, with the share of positives of the training side "
     "and at least one label of each class; a larger sample of a seed contains smaller ones. "
 )
-"""How samples are drawn, to quote."""
+"""Way in which samples are drawn, to quote."""
 
 
 def find_feature_slides(cohort: Cohort, settings: FeatureStudySettings) -> FoundSlides:

@@ -56,20 +56,24 @@ class FinetuneWork(StudyWork):
         return PatchFolder(path=self.store, per_slide=self.per_slide)
 
     def train_cell(self, cell: Cell, split: Split) -> Trained:
-        from ...training import fine_tune  # imports Keras
+        from ...training import FineTuneStart, LabelledPatches, fine_tune  # imports Keras
 
         axes, test = dict(cell.axes), self.find_tested(split)
         train = [self.data.places[name] for name in split.train]
         labels = np.concatenate([self.data.windows[index] for index in train])
-        scores = fine_tune(
-            np.concatenate([self.patches.read(name) for name in split.train]),
-            labels,
-            np.concatenate([self.patches.read(name) for name in split.test]),
-            self.training,
-            spec=self.patches.spec,
-            start=self.starts.get(str(axes["learner"])),
+        examples = LabelledPatches(
+            patches=self._read_patches(split.train), labels=labels, spec=self.patches.spec
+        )
+        start = FineTuneStart(
+            weights=self.starts.get(str(axes["learner"])),
             freeze=str(axes["freeze"]),
             learning_rate=float(axes["rate"]),
+        )
+        scores = fine_tune(
+            examples,
+            self._read_patches(split.test),
+            self.training,
+            start=start,
             seed=self.draw_seed(cell),
         )
         ends = np.cumsum([len(self.data.windows[index]) for index in test])[:-1]
@@ -86,6 +90,10 @@ class FinetuneWork(StudyWork):
             "flipped_labels": 0,
         }
         return Trained(arrays=arrays, counts=counts)
+
+    def _read_patches(self, slides: Sequence[str]) -> np.ndarray:
+        """Read the patches of slides, one slide after the other."""
+        return np.concatenate([self.patches.read(name) for name in slides])
 
 
 def _make_work(settings: FinetuneSettings, place: WorkPlace) -> FinetuneWork:

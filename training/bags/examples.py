@@ -33,7 +33,7 @@ class BagBatch:
 
 @dataclass(frozen=True)
 class Examples:
-    """What a training learns from: bags with a label each, or single windows as bags of one."""
+    """Examples of a training: bags with a label each, or single windows as bags of one."""
 
     bags: Sequence[np.ndarray]
     """(N, D) features of each slide."""

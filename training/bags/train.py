@@ -32,8 +32,8 @@ from ...models import (
 )
 from ...storage import Output, Recipe, SettingsError, format_count
 from ...wsi import InputSpec
-from ..checkpoint_files import move_aside
-from ..threshold import choose_among
+from ..checkpoints.files import move_aside
+from ..validation.threshold import choose_among
 from .cohort_bags import CohortBag, load_bags
 from .fit import BagFit, BagHistoryRow, BagStart, fit_bags
 from .settings import BagSettings

@@ -1,5 +1,5 @@
-"""What is known of a slide: the wanted regions, where a person looked, and the places that crops
-are drawn around."""
+"""Annotation of a slide to learn from: the wanted regions, the area that a person looked at, and
+the places that crops are drawn around."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ class AnnotatedSlide:
     scale: Scale
     wanted: PolygonRaster
     looked_at: PolygonRaster | None
-    """Where a person looked at everything; None: everywhere."""
+    """Area in which a person looked at everything; None: the whole slide."""
     positive: np.ndarray
     """(N, 2) float64 places inside the wanted regions that were looked at, level-0 (x, y)."""
     anywhere: np.ndarray
@@ -52,7 +52,7 @@ class AnnotatedSlide:
         return self.row.id
 
     def truth(self, corner: tuple[float, float], *, side_px: int) -> np.ndarray:
-        """Draw what is known of a square: (S, S, 2) uint8, wanted and looked at, 0 or 1; corner is
+        """Draw the annotation of a square: (S, S, 2) uint8, wanted and looked at, 0 or 1; corner is
         its top left (x, y), level-0 px."""
         shape, px_level0 = (side_px, side_px), self.scale.level0
         known = np.ones((*shape, 2), np.uint8)

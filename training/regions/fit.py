@@ -13,7 +13,7 @@ import numpy as np
 
 from ...models import build_region_network, choose_xla, keep_large_buffers
 from ...storage import ModelError
-from ..checkpoint import Checkpoints, DivergedError, TrainingState
+from ..checkpoints.checkpoint import Checkpoints, DivergedError, TrainingState
 from ..loss_check import check_loss
 from ..network.seeds import seed_network, seed_step
 from .crops import Crops, CropSource

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..report.plots import EpochCurve
 from ..report.report import page_beside
-from ..task_page import TaskPage
+from ..task.page import TaskPage
 from .history import RegionRow
 from .preview import Preview, preview_name
 from .settings import RegionSettings

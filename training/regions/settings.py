@@ -1,18 +1,13 @@
 """Settings of a training on outlined regions."""
 
-from typing import Any
-
 from pydantic import Field, model_validator
 
 from ...inference import WindowSettings
 from ...models import NetworkOptions, RegionOptions
-from ...patching import AugmentSettings
 from ...wsi import GroupMeaning, InputSpec, StainMethod
-from ..settings import MODERN_AUGMENT
+from ..task.settings import AUGMENT, TaskAugment
 
 __all__ = ["RegionSettings"]
-
-AUGMENT = MODERN_AUGMENT.model_copy(update={"jitter_px": 0})
 
 
 class RegionSettings(WindowSettings):
@@ -58,15 +53,7 @@ class RegionSettings(WindowSettings):
     groups: dict[str, GroupMeaning] = Field(default_factory=dict)
     """Meaning of an annotation group: tumor for what is learnt, exclusion or other. Example:
     --regions.groups.Gland tumor."""
-    augment: AugmentSettings = AUGMENT
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_augment(cls, given: Any) -> Any:
-        """Fill in the colour changes that are not given."""
-        if not isinstance(given, dict) or not isinstance(given.get("augment"), dict):
-            return given
-        return {**given, "augment": {**AUGMENT.model_dump(), **given["augment"]}}
+    augment: TaskAugment = AUGMENT
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "RegionSettings":

@@ -18,8 +18,8 @@ import keras
 from ...cohort import Cohort
 from ...models import REGION_ARCHITECTURE, ModelCard, hash_weights, parameter_counts
 from ...storage import Recipe, format_count
-from ..checkpoint import Checkpoints
-from ..task_folder import TaskFolder, TaskOutcome, split_slides
+from ..checkpoints.checkpoint import Checkpoints
+from ..task.folder import TaskFolder, TaskOutcome, split_slides
 from .annotated import identify_slide
 from .crops import CropSource
 from .encoder import find_network

@@ -1,1 +1,1 @@
-"""What a person sees of a training: page, curves, history, trackers."""
+"""Report of a training, for people: page, curves, history, trackers."""

@@ -194,8 +194,16 @@ def draw_curve(rows: Sequence[HistoryRow], path: Path) -> None:
 def _figure(*, width: float, height: float) -> Iterator[Figure]:
     """Yield an empty figure of that size (inches) in our style."""
     with matplotlib.style.context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
+        # Margins of a fixed size, in inches: to fit them to the words takes as long as to draw.
+        figure.subplots_adjust(
+            left=0.75 / width,
+            right=1 - 0.8 / width,
+            bottom=0.95 / height,
+            top=1 - 0.35 / height,
+            wspace=0.25,
+        )
         yield figure
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from ...storage import Settings
 from ...wsi import InputSpec
-from ..checkpoint import TrainingState
+from ..checkpoints.checkpoint import TrainingState
+from ..progress import Progress
 from ..sampler import Batch
 from ..settings import TrainSettings
-from ..validation import Progress
 from .input_monitor import InputMonitor
 from .page import PAGE, TrainingPage, ValidationScores
 from .trackers import TrackedRun

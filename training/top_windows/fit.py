@@ -18,7 +18,7 @@ from ...batch import Stopped, StopRequest
 from ...patching import draw_augmentation
 from ...storage import ModelError, SlideError
 from ...wsi import CLASSES
-from ..checkpoint import Checkpoints, DivergedError, TrainingState, Unvalidated
+from ..checkpoints.checkpoint import Checkpoints, DivergedError, TrainingState, Unvalidated
 from ..loss_check import check_loss
 from ..network.build import NetworkBuilder
 from ..network.seeds import seed_step

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..report.page import encode_picture
 from ..report.plots import EpochCurve
 from ..report.report import page_beside
-from ..task_page import TaskPage
+from ..task.page import TaskPage
 from .choose import TopWindows
 from .history import TopWindowRow
 from .settings import TopWindowSettings

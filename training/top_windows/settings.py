@@ -1,18 +1,16 @@
 """Settings of a training from slide labels through the highest-scoring windows."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from ...inference import PredictSettings, WindowSettings
 from ...models import ArchitectureName
-from ...patching import AugmentSettings
 from ...wsi import InputSpec, StainMethod
-from ..settings import MODERN_AUGMENT, TrainSettings
+from ..settings import TrainSettings
+from ..task.settings import AUGMENT, TaskAugment
 
 __all__ = ["TopWindowSettings"]
-
-AUGMENT = MODERN_AUGMENT.model_copy(update={"jitter_px": 0})
 
 
 class TopWindowSettings(WindowSettings):
@@ -54,15 +52,7 @@ class TopWindowSettings(WindowSettings):
     tissue. The weights of the lowest loss are kept; without such slides, the last."""
     checkpoint_minutes: float = Field(default=5.0, ge=0)
     """Time between two checkpoints, besides those after each epoch."""
-    augment: AugmentSettings = AUGMENT
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_augment(cls, given: Any) -> Any:
-        """Fill in the colour changes that are not given."""
-        if not isinstance(given, dict) or not isinstance(given.get("augment"), dict):
-            return given
-        return {**given, "augment": {**AUGMENT.model_dump(), **given["augment"]}}
+    augment: TaskAugment = AUGMENT
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "TopWindowSettings":

@@ -26,11 +26,11 @@ from ...models import (
     parameter_counts,
 )
 from ...storage import Recipe, format_count
-from ..completion import complete_model
-from ..model_check import CHECKED
 from ..network.optimiser import describe_optimiser
 from ..sampler import Batch
-from ..task_folder import TaskFolder, TaskOutcome, split_slides
+from ..task.folder import TaskFolder, TaskOutcome, split_slides
+from ..validation.completion import complete_model
+from ..validation.model_check import CHECKED
 from .fit import TopWindowFit
 from .history import TopWindowRow
 from .page import TopWindowPage

@@ -29,7 +29,7 @@ class H5Contents:
     attributes: Mapping[str, Mapping[str, Any]]
     """Attributes by array; those of the file under ""."""
     found: str
-    """What the file holds, in words."""
+    """Content of the file, in words."""
 
 
 def read_h5(path: Path, names: tuple[str, ...]) -> H5Contents:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,14 @@ class SlideFacts:
     level_downsamples: tuple[float, ...] = ()
     patch_level0: float | None = None
     """Side of a patch, level-0 px, where no file tells."""
+
+
+class _Grid(NamedTuple):
+    """Size and distance of the windows of a file."""
+
+    patch_px: int
+    side_level0: float
+    stride_level0: float
 
 
 def read_foreign_features(
@@ -83,9 +91,7 @@ def _read_stamp(found: H5Contents, slide: SlideFacts, _patches: Path | None) -> 
         np.asarray(found.arrays["coords"], np.float64) / slide.mpp,
         found,
         slide,
-        patch_px=patch_px,
-        side_level0=side,
-        stride_level0=side,
+        _Grid(patch_px, side_level0=side, stride_level0=side),
         encoder=str(attributes.get("extractor", "")),
     )
 
@@ -110,9 +116,7 @@ def _read_trident_or_clam(
         found.arrays["coords"],
         found,
         slide,
-        patch_px=patch_px,
-        side_level0=side,
-        stride_level0=stride,
+        _Grid(patch_px, side_level0=side, stride_level0=stride),
         encoder=str(named or by_folder),
     )
 
@@ -196,17 +200,19 @@ def _make(
     xy: np.ndarray,
     found: H5Contents,
     slide: SlideFacts,
+    grid: _Grid,
     *,
-    patch_px: int,
-    side_level0: float,
-    stride_level0: float,
     encoder: str,
 ) -> SlideFeatures:
     if features.ndim == 3 and len(features) == 1:
         features = features[0]
     if xy.ndim != 2 or xy.shape[1] != 2 or features.ndim != 2 or len(features) != len(xy):
         raise StoreError(f"{found.path}: features and coords do not go together: {found.found}")
-    if min(patch_px, side_level0) <= 0 or not np.isfinite(xy).all() or (abs(xy) > 2**40).any():
+    if (
+        min(grid.patch_px, grid.side_level0) <= 0
+        or not np.isfinite(xy).all()
+        or (abs(xy) > 2**40).any()
+    ):
         raise StoreError(f"{found.path}: coords or the size of the patches are not possible")
     added = found.attributes.get("coords", {})
     with np.errstate(over="ignore"):
@@ -215,10 +221,10 @@ def _make(
         slide=slide.id,
         features=narrow,
         xy=np.rint(xy).astype(np.int64),
-        patch_px=patch_px,
-        mpp=slide.mpp * side_level0 / patch_px,
-        side_level0=side_level0,
-        stride_level0=stride_level0,
+        patch_px=grid.patch_px,
+        mpp=slide.mpp * grid.side_level0 / grid.patch_px,
+        side_level0=grid.side_level0,
+        stride_level0=grid.stride_level0,
         slide_size=slide.size or _size(found),
         slide_mpp=slide.mpp,
         encoder=encoder,

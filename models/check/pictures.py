@@ -7,7 +7,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from ..wsi import InputSpec, fit_stain_to_patches
+from ...wsi import InputSpec, fit_stain_to_patches
 
 __all__ = [
     "DRAWN_TISSUE",

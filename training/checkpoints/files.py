@@ -4,7 +4,7 @@ import logging
 import re
 from pathlib import Path
 
-from ..storage import Recipe, StoreError, remove_litter, remove_path, restore_folder
+from ...storage import Recipe, StoreError, remove_litter, remove_path, restore_folder
 
 __all__ = [
     "RECIPE",

@@ -22,17 +22,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..models import WEIGHTS
-from ..storage import ModelError, Recipe, StoreError, atomic_folder, remove_folder
-from .checkpoint_files import (
-    RECIPE,
-    checkpoint_folder,
-    find_checkpoints,
-    read_recipe,
-    remove_killed_saves,
-)
-from .network.optimiser import averaged_weights
-from .report.history import HistoryRow, load_history, save_history
+from ...models import WEIGHTS
+from ...storage import ModelError, Recipe, StoreError, atomic_folder, remove_folder
+from ..network.optimiser import averaged_weights
+from ..report.history import HistoryRow, load_history, save_history
+from .files import RECIPE, checkpoint_folder, find_checkpoints, read_recipe, remove_killed_saves
 
 __all__ = [
     "LAST",

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from ..cohort import Cohort, CohortSlide
-from ..eval import EvaluateSettings, evaluate
-from ..inference import PredictSettings, find_detections, predict_slide
-from ..models import Predictor, score_in_batches
-from ..patching import TileSettings
-from ..storage import GigaslideError, SettingsError
-from ..wsi import Detections, Heatmap, InputSpec, open_slide
+from ...cohort import Cohort, CohortSlide
+from ...eval import EvaluateSettings, evaluate
+from ...inference import PredictSettings, find_detections, predict_slide
+from ...models import Predictor, score_in_batches
+from ...patching import TileSettings
+from ...storage import GigaslideError, SettingsError
+from ...wsi import Detections, Heatmap, InputSpec, open_slide
 
 __all__ = ["SlideValidation"]
 

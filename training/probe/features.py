@@ -21,12 +21,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ..models import ENSEMBLE
-from ..patching import PatchStore
-from ..storage import Recipe, SettingsError, StoreError, atomic_file, remove_folder, remove_litter
-from ..wsi import InputSpec
-from .sampler import Place
-from .settings import TrainSettings
+from ...models import ENSEMBLE
+from ...patching import PatchStore
+from ...storage import Recipe, SettingsError, StoreError, atomic_file, remove_folder, remove_litter
+from ...wsi import InputSpec
+from ..sampler import Place
+from ..settings import TrainSettings
 
 __all__ = ["FeatureCache", "features_folder", "recipe_of_features"]
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from ..cohort import Cohort, CohortSlide
-from ..models import CARD, WEIGHTS, ModelCard
-from ..storage import Output, Recipe, SettingsError
-from .checkpoint import Checkpoints
-from .checkpoint_files import move_aside
-from .report.history import load_history, save_history
-from .report.page import PAGE
-from .report.report import page_beside
+from ...cohort import Cohort, CohortSlide
+from ...models import CARD, WEIGHTS, ModelCard
+from ...storage import Output, Recipe, SettingsError
+from ..checkpoints.checkpoint import Checkpoints
+from ..checkpoints.files import move_aside
+from ..report.history import load_history, save_history
+from ..report.page import PAGE
+from ..report.report import page_beside
 
 __all__ = ["TaskFolder", "TaskOutcome", "split_slides"]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cohort import Cohort, CohortSlide
-from ..eval import Predictions, SlideFile, open_predictions, youden_threshold
-from ..inference import THRESHOLD
-from ..models import Ensemble, OperatingThreshold
-from ..storage import GigaslideError, format_count
+from ...cohort import Cohort, CohortSlide
+from ...eval import Predictions, SlideFile, open_predictions, youden_threshold
+from ...inference import THRESHOLD
+from ...models import Ensemble, OperatingThreshold
+from ...storage import GigaslideError, format_count
 
 __all__ = ["choose_among", "choose_threshold"]
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ..models import Forward, ModelCard, ModelCheck, check_model
-from ..patching import PatchStore
-from ..storage import SettingsError
-from .sampler import Batch, Sampler
+from ...models import Forward, ModelCard, ModelCheck, check_model
+from ...patching import PatchStore
+from ...storage import SettingsError
+from ..sampler import Batch, Sampler
 
 __all__ = ["CHECKED", "check_with_patches", "draw_validation_patches"]
 

@@ -5,12 +5,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..storage import ModelError
+from ...storage import ModelError
+from ..dense.predictor import DensePredictor
+from ..ensemble import Ensemble
+from ..predictor import Predictor
 from .check import CHECK, UNCHOSEN, describe_called
-from .check_pictures import WHITE_GLASS, draw_glass
-from .dense.predictor import DensePredictor
-from .ensemble import Ensemble
-from .predictor import Predictor
+from .pictures import WHITE_GLASS, draw_glass
 
 __all__ = ["refuse_tumor_on_glass"]
 

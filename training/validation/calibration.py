@@ -4,9 +4,9 @@ import logging
 
 import numpy as np
 
-from ..eval import calibration_curve
-from ..models import Temperature, scale_probabilities
-from ..wsi import CLASSES
+from ...eval import calibration_curve
+from ...models import Temperature, scale_probabilities
+from ...wsi import CLASSES
 
 __all__ = ["fit_temperature"]
 

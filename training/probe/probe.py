@@ -19,10 +19,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from ..storage import ModelError
+from ...storage import ModelError
+from ..report.input_monitor import InputMonitor, Pace
+from ..sampler import Place, Sampler
 from .features import FeatureCache
-from .report.input_monitor import InputMonitor, Pace
-from .sampler import Place, Sampler
 
 __all__ = ["Probe"]
 

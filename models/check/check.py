@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..storage import atomic_file
-from ..wsi import InputSpec
-from .card import ModelCard
-from .check_pictures import DRAWN_TISSUE, blur, draw_pictures
-from .runtimes.registry import Forward
+from ...storage import atomic_file
+from ...wsi import InputSpec
+from ..card import ModelCard
+from ..runtimes.forward import Forward
+from .pictures import DRAWN_TISSUE, blur, draw_pictures
 
 __all__ = [
     "CHECK",

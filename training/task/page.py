@@ -11,10 +11,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..storage import atomic_file, gigaslide_version
-from .report.page import make_environment
-from .report.plots import EpochCurve, epoch_curves_svg
-from .report.report import flatten_settings
+from ...storage import atomic_file, gigaslide_version
+from ..report.page import make_environment
+from ..report.plots import EpochCurve, epoch_curves_svg
+from ..report.report import flatten_settings
 
 __all__ = ["TaskPage"]
 

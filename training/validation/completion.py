@@ -4,10 +4,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ..models import ModelCard, load_network, score_in_batches, with_temperature
+from ...models import ModelCard, load_network, score_in_batches, with_temperature
+from ..sampler import Batch
 from .calibration import fit_temperature
 from .model_check import check_with_patches
-from .sampler import Batch
 
 __all__ = ["complete_model"]
 

@@ -1,0 +1,1 @@
+"""Check of a model on windows that hold no tumour, and refusal of one that fails it."""

@@ -1,0 +1,1 @@
+"""Checkpoints of a training and their folders on disk."""
