@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from .curriculum.course import CURRICULUM, WHOLE
 from .findings import Findings
-from .settings import FINE_TUNED, STRONG_ONLY, WEAK_ONLY
+from .finetune.settings import FinetuneSettings
+from .settings import FINE_TUNED, STRONG_ONLY, WEAK_ONLY, StudySettings
 from .words import FIGURE_WORDS
 
 __all__ = ["explain_figures", "explain_learners"]
@@ -31,8 +32,10 @@ FIGURES = {
 }
 
 
-def explain_learners(findings: Findings) -> dict[str, str]:
-    """Explain each learner of a study by its name; empty where a learner is a start."""
+def explain_learners(findings: Findings, settings: StudySettings) -> dict[str, str]:
+    """Explain each learner of a study by its name; a start of a study of starts is none."""
+    if isinstance(settings, FinetuneSettings):
+        return {}
     names = dict.fromkeys(str(one.point[0][1]) for one in findings.points)
     return {name: LEARNERS[name] for name in names if name in LEARNERS}
 

@@ -5,6 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 from ..eval import list_versions, render_page
+from ..storage import format_count
 from .cell import Cell
 from .data import StudyData
 from .features.labels import expert_minutes
@@ -16,7 +17,7 @@ from .methods import describe_methods
 from .plots import Curve, draw_curves
 from .settings import LabelsSettings, NoiseSettings, StudySettings, TransferSettings
 from .splits import Split
-from .words import FIGURE_WORDS, name_point
+from .words import AUGMENTATION_WORDS, FIGURE_WORDS, name_point
 from .work import CellResult
 
 __all__ = ["PAGE", "study_html"]
@@ -54,7 +55,7 @@ def study_html(
         caution=findings.resampling.caution,
         has_p_values=findings.resampling.is_large_enough,
         tests=tests,
-        learners=explain_learners(findings),
+        learners=explain_learners(findings, settings),
         explanations=list(explain_figures(shown, findings, tests)),
         plots=_draw(study.axis_words, findings, settings),
         cells=results[:SHOWN_CELLS],
@@ -67,7 +68,7 @@ def study_html(
         tumor_slides=int(data.is_tumor.sum()),
         patients=len({p or i for p, i in zip(data.patients, data.ids, strict=True)}),
         encoder=data.encoder,
-        hours=findings.seconds / 3600,
+        hours=_describe_time(findings.seconds),
         made_with=list_versions(),
         command=command,
     )
@@ -90,7 +91,7 @@ def _draw(axis_words: str, findings: Findings, settings: StudySettings) -> list[
                 draw_curves(
                     _curves(findings, figure, lambda one: _place(one, settings)),
                     title=_capitalise(words),
-                    xlabel=axis_words,
+                    xlabel=_label_axis(axis_words, settings),
                     ylabel=words,
                     is_log=not isinstance(settings, NoiseSettings),
                     names=names,
@@ -117,7 +118,7 @@ def _draw(axis_words: str, findings: Findings, settings: StudySettings) -> list[
 def _draw_courses(findings: Findings) -> tuple[str, object]:
     """The slide AUC over the steps of a training, a line for each point."""
     curves = {
-        f"{one.learner}, augmentation {one.augmentation}": Curve(
+        f"{one.learner}, {AUGMENTATION_WORDS[one.augmentation]}": Curve(
             x=one.steps.tolist(), estimates=one.estimates
         )
         for one in findings.courses
@@ -150,15 +151,30 @@ def _draw_starts(findings: Findings, settings: FinetuneSettings) -> tuple[str, o
     return f"{_capitalise(words)} of each start, mean over all scenarios", figure
 
 
+def _describe_time(seconds: float) -> str:
+    if seconds < 3600:
+        return format_count(max(1, round(seconds / 60)), "minute")
+    return f"{seconds / 3600:.1f} hours"
+
+
 def _capitalise(words: str) -> str:
     return words[:1].upper() + words[1:]
+
+
+def _label_axis(words: str, settings: StudySettings) -> str:
+    if isinstance(settings, NoiseSettings):
+        return "wrong labels (%)"
+    if isinstance(settings, TransferSettings):
+        return words
+    counted = "slides (weak), windows (strong)" if isinstance(settings, LabelsSettings) else words
+    return f"{'labels: ' if counted != words else ''}{counted}; log scale"
 
 
 def _place(point: PointFindings, settings: StudySettings) -> float:
     if isinstance(settings, TransferSettings):
         return list(settings.encoders).index(str(point.point[1][1]))
     if isinstance(settings, NoiseSettings):
-        return float(point.point[1][1])
+        return 100 * float(point.point[1][1])
     return point.counts["labels" if isinstance(settings, LabelsSettings) else "train_slides"]
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..eval import Estimate
+from .cell import ALL
 from .findings import Comparison
 
 __all__ = [
+    "AUGMENTATION_WORDS",
     "FIGURE_WORDS",
     "describe_differences",
     "describe_range",
@@ -24,15 +26,37 @@ FIGURE_WORDS = {
     "window_auc_attention_score": "window AUC of attention × score",
 }
 
+FROZEN = {"none": "nothing"}
+AUGMENTATION_WORDS = {"none": "pictures as they are", "blur": "blurred and sharpened pictures"}
 
-def describe_differences(comparisons: Sequence[Comparison], words: str) -> Iterator[str]:
+
+def describe_differences(
+    comparisons: Sequence[Comparison], first: str, second: str, *, at: str = ""
+) -> Iterator[str]:
+    """Tell how much higher the first is than the second, and which of them did better, if the
+    interval tells; at: words for where they are compared."""
     for one in comparisons:
         difference = one.difference.difference
         if difference.value is None:
             continue
+        words = FIGURE_WORDS[one.figure]
+        place = f", {at}" if at else ""
         test = describe_test(one)
         size = f"{format_signed(difference.value)}{describe_range(difference, '+.3f')}"
-        yield f"Difference, {words}: {size}{f'; {test}' if test else ''}."
+        yield (
+            f"Difference in {words}, {first} less {second}{place}: {size}"
+            f"{f'; {test}' if test else ''}{_tell_better(difference, first, second)}."
+        )
+
+
+def _tell_better(difference: Estimate, first: str, second: str) -> str:
+    if difference.low is None or difference.high is None:
+        return ""
+    if difference.low > 0:
+        return f". Here {first} did better"
+    if difference.high < 0:
+        return f". Here {second} did better"
+    return ". The interval holds 0: no difference can be told"
 
 
 def describe_test(comparison: Comparison) -> str:
@@ -40,7 +64,7 @@ def describe_test(comparison: Comparison) -> str:
     p = comparison.difference.p_holm
     if p is None:
         return ""
-    return f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}, Holm"
+    return f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'} (Holm)"
 
 
 def show(estimate: Estimate, form: str = ".3f") -> str:
@@ -67,7 +91,7 @@ def format_signed(value: float) -> str:
 
 def name_point(point: Iterable[tuple[str, object]]) -> str:
     """Name a point as a reader says it: "weak, 24 labels", "strong, 20% wrong labels"."""
-    return ", ".join(_name_value(name, value) for name, value in point)
+    return ", ".join(filter(None, (_name_value(name, value) for name, value in point)))
 
 
 def _name_value(name: str, value: object) -> str:
@@ -77,6 +101,12 @@ def _name_value(name: str, value: object) -> str:
         return f"{value:.0%} wrong labels"
     if name in ("labels", "slides"):
         return f"{value} {name}"
+    if name == "augmentation":
+        return AUGMENTATION_WORDS[str(value)]
+    if name == "freeze":
+        return "all scenarios" if value == ALL else f"{FROZEN.get(str(value), value)} frozen"
+    if name == "rate":
+        return "" if value == ALL else f"learning rate {value:g}"
     return f"{name} {value}"
 
 

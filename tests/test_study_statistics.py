@@ -17,7 +17,9 @@ from gigaslide.eval import (
     subtract,
 )
 from gigaslide.eval.statistics.comparison import adjust_for_models
+from gigaslide.study.findings import Comparison
 from gigaslide.study.plots import Curve, draw_curves
+from gigaslide.study.words import describe_differences, name_point
 from scipy.stats import ttest_1samp
 from sklearn.metrics import roc_auc_score
 
@@ -189,3 +191,42 @@ def test_small_numbers_on_an_axis_are_told_apart():
     figure = draw_curves({"one": curve}, title="", xlabel="", ylabel="", is_log=True)
     written = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
     assert written == ["0.6", "1.2", "2", "5", "43"]
+
+
+def test_the_answer_says_which_did_better_or_that_no_difference_can_be_told():
+    def tell(value: float, low: float, high: float) -> str:
+        one = Estimate(value=0.5)
+        difference = Estimate(value=value, low=low, high=high)
+        compared = Comparison(
+            figure="window_auc",
+            is_primary=True,
+            first=(("learner", "a"),),
+            second=(("learner", "b"),),
+            difference=Difference(first=one, second=one, difference=difference, p_value=None),
+            tests=0,
+            corrected=None,
+        )
+        (sentence,) = describe_differences([compared], "patches", "slides", at="8 labels")
+        return sentence
+
+    better = tell(0.2, 0.1, 0.3)
+    assert "window AUC, patches less slides, 8 labels: +0.200 (+0.100 to +0.300)" in better
+    assert "patches did better" in better
+    assert "slides did better" in tell(-0.2, -0.3, -0.1)
+    assert "no difference can be told" in tell(0.2, -0.1, 0.3)
+
+
+def test_points_are_named_in_words_that_a_reader_knows():
+    named = {
+        "weak, 20% wrong labels": (("learner", "weak"), ("flipped", 0.2)),
+        "imagenet, all scenarios": (("learner", "imagenet"), ("freeze", "all"), ("rate", "all")),
+        "imagenet, nothing frozen, learning rate 0.001": (
+            ("learner", "imagenet"),
+            ("freeze", "none"),
+            ("rate", 0.001),
+        ),
+        "whole, pictures as they are": (("learner", "whole"), ("augmentation", "none")),
+    }
+    assert {words: name_point(point) for words, point in named.items()} == {
+        words: words for words in named
+    }

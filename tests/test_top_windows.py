@@ -19,6 +19,7 @@ from gigaslide.training import TopWindowSettings, TopWindowTraining
 from gigaslide.training.report.history import load_history
 from gigaslide.training.top_windows.choose import choose_top
 from gigaslide.training.top_windows.fit import TopWindowFit
+from gigaslide.training.top_windows.glass import draw_glass
 from gigaslide.training.top_windows.history import TopWindowRow
 from gigaslide.training.top_windows.page import ScoredSlide, TopWindowPage
 from gigaslide.training.top_windows.slides import WindowSource
@@ -126,7 +127,8 @@ def test_memory_does_not_grow_with_the_windows_of_a_slide():
 
 
 def test_a_step_learns_from_the_top_windows_of_each_slide_and_no_others(cohort):
-    settings = SMALL.model_copy(update={"sampled_windows": 0, "augment": PLAIN, "dropout": 0.0})
+    exact = {"sampled_windows": 0, "glass_windows": 0, "augment": PLAIN, "dropout": 0.0}
+    settings = SMALL.model_copy(update=exact)
     source = WindowSource(of_split(cohort, "train"), settings)
     fit = fit_of(settings, source, seed=4)
     by_hand = fit.builder.build(0)
@@ -148,6 +150,41 @@ def test_a_step_learns_from_the_top_windows_of_each_slide_and_no_others(cohort):
     assert any(np.abs(one - old).max() > 1e-5 for one, old in zip(after, before, strict=True))
     for one, other in zip(after, hand, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_each_step_learns_that_empty_glass_is_normal(cohort):
+    settings = SMALL.model_copy(update={"glass_windows": 2, "stain": "reinhard"})
+    fit = fit_of(settings, WindowSource(of_split(cohort, "train"), settings), seed=4)
+    steps = []
+
+    class Network:
+        def predict_on_batch(self, windows: np.ndarray) -> np.ndarray:
+            return np.full((len(windows), 2), 0.5, np.float32)
+
+        def reset_metrics(self) -> None:
+            pass
+
+        def train_on_batch(self, pixels: np.ndarray, targets: np.ndarray) -> list[float]:
+            steps.append((pixels, targets.argmax(axis=1)))
+            return [0.5]
+
+    vars(fit)["network"] = Network()
+    for step in range(2):
+        fit._learn(step)
+    for pixels, labels in steps:
+        of_slides = settings.slides_per_step * settings.top_k
+        assert pixels.shape == (of_slides + 2, 1, SIDE, SIDE, 3)
+        assert labels[of_slides:].tolist() == [0, 0]
+        flat = pixels[:, 0].std(axis=(1, 2)).max(axis=1)
+        assert flat[of_slides:].max() < 5 < flat[:of_slides].min()
+    first, second = (pixels[-2:] for pixels, _ in steps)
+    assert not np.array_equal(first, second)
+    plain = draw_glass(np.random.default_rng(0), side_px=SIDE, stain=None)
+    assert plain.min() > 200
+    stain = fit.source.slides[0].stain
+    assert stain is not None
+    drawn = draw_glass(np.random.default_rng(0), side_px=SIDE, stain=stain)
+    assert np.array_equal(drawn, stain.apply(plain))
 
 
 def read_whole(path: Path) -> np.ndarray:

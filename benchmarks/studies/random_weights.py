@@ -1,5 +1,4 @@
-"""Make a random EfficientNet-Lite0 whose features are not all zero, as a baseline for pretrained
-encoders.
+"""Make a random network whose features are not all zero, as a baseline for pretrained encoders.
 
 A random network without statistics in its normalisation layers has features too small for float16.
 They are set here on every eighth window of every sixth slide; no label is used.
@@ -13,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from gigaslide.cohort import Cohort
-from gigaslide.models import build_network
+from gigaslide.models import ARCHITECTURES, build_network
 from gigaslide.wsi import InputSpec, SlideFeatures, open_slide
 
 SLIDES, WINDOWS, MOST = 6, 8, 64
@@ -26,12 +25,15 @@ def main() -> None:
     parser.add_argument("cohort", type=Path)
     parser.add_argument("features", type=Path, help="features of the cohort: where the windows are")
     parser.add_argument("out", type=Path, help="a .weights.h5 file")
+    parser.add_argument(
+        "--architecture", default="efficientnet_lite0", choices=sorted(ARCHITECTURES)
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     patch_px, mpp, windows = read_windows(arguments.cohort, arguments.features)
     keras.utils.set_random_seed(arguments.seed)
     spec = InputSpec(patch_px=patch_px, centre_px=patch_px // 2, mpps=(mpp,))
-    network = build_network("efficientnet_lite0", spec)
+    network = build_network(arguments.architecture, spec)
     spread = set_statistics(network, windows)
     network.save_weights(arguments.out)
     print(

@@ -177,6 +177,7 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "TopWindowSettings": (
             "top_k",
             "sampled_windows",
+            "glass_windows",
             "mpp",
             "patch_px",
             "stride_px",

@@ -6,7 +6,7 @@ from ...storage import format_count
 from ..data import StudyData
 from ..findings import Findings
 from ..reaches import Reach
-from ..words import FIGURE_WORDS, describe_differences, describe_range, format_signed, show
+from ..words import FIGURE_WORDS, describe_differences, describe_range, show
 from .course import CURRICULUM
 from .settings import CurriculumSettings
 
@@ -14,6 +14,7 @@ __all__ = ["answer_curriculum", "describe_pictures", "describe_trainings"]
 
 NAMES = {"curriculum": "Patches first, then whole slides", "whole": "Whole slides from the start"}
 BLUR = ", with blurred and sharpened pictures"
+BLURRED = (", augmentation blur", f"{BLUR},")
 
 
 def answer_curriculum(findings: Findings, settings: CurriculumSettings) -> Iterator[str]:
@@ -28,13 +29,8 @@ def answer_curriculum(findings: Findings, settings: CurriculumSettings) -> Itera
         froc = "" if maps is None else f", {FIGURE_WORDS['cam_froc']} {show(maps)}"
         yield f"{name}: {figure} {text}{froc}."
     first = [one for one in findings.comparisons if one.is_primary][:1]
-    yield from describe_differences(first, "patches first less whole slides alone")
     maps = [one for one in findings.comparisons if one.figure == "cam_froc"][:1]
-    for one in maps:
-        found = one.difference.difference
-        if found.value is not None:
-            size = f"{format_signed(found.value)}{describe_range(found, '+.3f')}"
-            yield f"Difference of the maps' FROC score: {size}; exploratory."
+    yield from describe_differences([*first, *maps], "patches first", "whole slides alone")
     yield from (
         _describe_steps(one, settings)
         for one in findings.reaches
@@ -45,7 +41,7 @@ def answer_curriculum(findings: Findings, settings: CurriculumSettings) -> Itera
 def _describe_steps(reach: Reach, settings: CurriculumSettings) -> str:
     number = reach.number
     goal = f"the best slide AUC of whole slides alone, {reach.target:.3f}"
-    subject = f"The {reach.learner.replace('augmentation ', 'with augmentation ')},"
+    subject = f"The {reach.learner.replace(', augmentation none', '').replace(*BLURRED)}"
     if number.value is None:
         return f"{subject} does not reach {goal}, within {settings.steps} steps."
     note = f", {number.note}" if number.note else ""

@@ -54,7 +54,7 @@ def _design(settings: LabelsSettings, data: StudyData, splits: Sequence[Split]) 
 def _answer(findings: Findings, settings: LabelsSettings) -> Iterator[str]:
     yield from show_full(findings, settings.primary, _name)
     tested = [one for one in findings.comparisons if one.is_primary]
-    yield from describe_differences(tested[:1], "strong less weak")
+    yield from describe_differences(tested[:1], "strong", "weak")
     goal = f"{settings.target:.0%} of the strong learner's with all labels"
     for reach in findings.reaches:
         unit = UNIT_WORDS[reach.learner]

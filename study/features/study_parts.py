@@ -86,18 +86,16 @@ def describe_reach(reach: Reach, figure: str, *, goal: str, unit: str) -> str:
 
 
 def describe_losses(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """Name the loss of every point whose interval is off 0, and say where none is."""
-    worse = [
-        one
-        for one in comparisons
-        if one.difference.difference.low is not None and one.difference.difference.low > 0
-    ]
-    if not worse and comparisons:
-        yield "No loss has an interval that excludes 0."
-    for one in worse:
+    """Tell the loss of every point, and where its interval holds 0."""
+    for one in comparisons:
         loss = one.difference.difference
+        if loss.value is None:
+            continue
         learner, value = (part for _, part in one.second)
         at = f"{value:.0%} wrong labels" if isinstance(value, float) else f"{value} slides"
         test = f"; {describe_test(one)}" if describe_test(one) else ""
-        size = f"{loss.value:.3f}{describe_range(loss, '.3f')}"
-        yield f"Loss of the {learner} learner with {at}: {size}{test}."
+        size = f"{loss.value:.3f}{describe_range(loss, '.3f')}".replace("-", "\N{MINUS SIGN}")
+        holds = loss.low is not None and loss.low <= 0
+        note = ". The interval holds 0: no loss can be told" if holds else ""
+        figure = FIGURE_WORDS[one.figure]
+        yield f"Loss of {figure} of the {learner} learner with {at}: {size}{test}{note}."

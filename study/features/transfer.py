@@ -45,8 +45,9 @@ def _answer(findings: Findings, settings: TransferSettings) -> Iterator[str]:
         lambda learner, one: f"{learner} learner on features of {one.point[1][1]}",
     )
     for one in (one for one in findings.comparisons if one.is_primary):
-        words = f"{one.first[0][1]} learner, {one.first[1][1]} less {one.second[1][1]}"
-        yield from describe_differences([one], words)
+        first, second = str(one.first[1][1]), str(one.second[1][1])
+        at = f"{one.first[0][1]} learner" if len(settings.learners) > 1 else ""
+        yield from describe_differences([one], first, second, at=at)
 
 
 TRANSFER = Study(

@@ -25,8 +25,8 @@ def answer_finetune(findings: Findings, settings: FinetuneSettings) -> Iterator[
         )
     for one in findings.comparisons:
         if one.is_primary:
-            words = f"{one.first[0][1]} less {one.second[0][1]}"
-            yield from describe_differences([one], words)
+            first, second = str(one.first[0][1]), str(one.second[0][1])
+            yield from describe_differences([one], first, second)
 
 
 def describe_fine_tuning(settings: FinetuneSettings) -> str:

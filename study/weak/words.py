@@ -44,8 +44,8 @@ def _differences(comparisons: Sequence[Comparison]) -> Iterator[str]:
     for one in by_size:
         size = dict(one.first)["slides"]
         slides = "all slides" if size == ALL else f"{size} slides"
-        yield from describe_differences([one], f"fine-tuned less strong-only, {slides}")
-    yield from describe_differences([last], "fine-tuned of all slides less weak-only")
+        yield from describe_differences([one], "fine-tuned", "strong-only", at=slides)
+    yield from describe_differences([last], "fine-tuned", "weak-only", at="all slides")
 
 
 def _reach(reach: Reach, settings: WeakSettings) -> str:

@@ -1,7 +1,8 @@
 """Training of one network through the highest-scoring windows of each slide.
 
 A step draws slides. The network as it is scores windows of each, without gradients; it then learns
-the slide's label from the k of them that it scored highest, and from no others.
+the slide's label from the k of them that it scored highest, and from no others of the slide. Drawn
+windows of empty glass are normal.
 """
 
 import time
@@ -23,6 +24,7 @@ from ..loss_check import check_loss
 from ..network.build import NetworkBuilder
 from ..network.seeds import seed_step
 from .choose import TopWindows, choose_top
+from .glass import draw_glass
 from .history import TopWindowRow
 from .page import MOST_TAUGHT, MOST_WINDOWS, ScoredSlide, TopWindowPage
 from .settings import TopWindowSettings
@@ -118,6 +120,8 @@ class TopWindowFit:
             labels += [int(slide.is_tumor)] * self.settings.top_k
             if number < MOST_TAUGHT:
                 self._taught.append(ScoredSlide.of(slide, top, most=MOST_WINDOWS))
+        pixels += self._draw_glass(rng)
+        labels += [0] * self.settings.glass_windows
         network: Any = self.network
         network.reset_metrics()
         targets = np.eye(len(CLASSES), dtype=np.float32)[labels]
@@ -158,6 +162,19 @@ class TopWindowFit:
             drawn = draw_augmentation(rng, self.settings.augment)
             found.append(drawn.apply(top.pixels[place, 0], side_px=side)[None])
         return found
+
+    def _draw_glass(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Draw empty glass as windows of slides drawn at random are normalised, each (1, P, P, 3)
+        uint8."""
+        slides = self.source.slides
+        return [
+            draw_glass(
+                rng,
+                side_px=self.settings.patch_px,
+                stain=slides[rng.integers(len(slides))].stain,
+            )
+            for _ in range(self.settings.glass_windows)
+        ]
 
     def _end_epoch(self, state: TrainingState, begun: float) -> TrainingState:
         """Score the validation slides, and write a checkpoint."""
