@@ -178,7 +178,9 @@ class BatchSummary:
         return [
             Problem(
                 status=status,
-                reason=group[0].reason if len(group) == 1 else folded,
+                reason=group[0].reason.removeprefix(f"{group[0].slide}: ")
+                if len(group) == 1
+                else folded,
                 slides=tuple(outcome.slide for outcome in group),
             )
             for (status, folded), group in sorted(

@@ -53,7 +53,8 @@ class FoundFiles:
             SettingsError: no such folder.
         """
         if not folder.is_dir():
-            raise SettingsError(f"{folder}: no such folder; give the folder of the slides")
+            fact = "is a file" if folder.is_file() else "no such folder"
+            raise SettingsError(f"{folder}: {fact}; give the folder of the slides")
         found = cls(folder=folder)
         for path in _walk(folder, found):
             found._add(path)

@@ -1,6 +1,12 @@
 """Choice of patches, and the Zarr store that holds them."""
 
-from .advice import PatchAdvice, advise_for_slides, advise_patches, measure_widths_um
+from .advice import (
+    PatchAdvice,
+    advise_for_slides,
+    advise_patches,
+    measure_widths_um,
+    refuse_if_all_coarser,
+)
 from .augment import Augmentation, centre_crop, draw_augmentation, patch_rng
 from .corrections import CorrectedSlide, add_corrections
 from .hard_negatives import add_hard_negatives
@@ -48,6 +54,7 @@ __all__ = [
     "montage",
     "patch_rng",
     "plan_patches",
+    "refuse_if_all_coarser",
     "save_montage",
     "slides_to_tile",
     "stored_bytes",

@@ -9,11 +9,17 @@ import shapely
 from shapely.geometry import MultiPolygon
 
 from ..cohort import CohortSlide
-from ..storage import GigaslideError
-from ..wsi import describe_unlikely_mpp, open_slide
+from ..storage import GigaslideError, SpacingError
+from ..wsi import Slide, describe_unlikely_mpp, open_slide
 from .settings import TileSettings
 
-__all__ = ["PatchAdvice", "advise_for_slides", "advise_patches", "measure_widths_um"]
+__all__ = [
+    "PatchAdvice",
+    "advise_for_slides",
+    "advise_patches",
+    "measure_widths_um",
+    "refuse_if_all_coarser",
+]
 
 LEAST_CONTEXT_UM = 145.0
 """Side of a patch below which a network sees little around a gland. The trainings on a real cohort
@@ -92,3 +98,36 @@ def advise_for_slides(slides: Sequence[CohortSlide], settings: TileSettings) -> 
                     widths_um += measure_widths_um(tumor, mpp=slide.info.mpp)
                     measured += 1
     return advise_patches(settings, mpps, widths_um)
+
+
+def refuse_if_all_coarser(slides: Sequence[CohortSlide], settings: TileSettings) -> None:
+    """Refuse a µm/px that every slide is too coarse for, before the work begins. Opens slides until
+    one fits; slides that cannot be read, or with an unlikely µm/px, are left to tiling.
+
+    Raises:
+        SpacingError: all are too coarse.
+    """
+    mpps: list[float] = []
+    for row in slides if not settings.allow_upsampling else ():
+        with (
+            suppress(GigaslideError),
+            open_slide(row.path, mpp=row.mpp, fallback_mpp=settings.slide_mpp) as slide,
+        ):
+            if describe_unlikely_mpp(slide.info.mpp) or _fits(slide, settings.mpp):
+                return
+            mpps.append(slide.info.mpp)
+    if mpps:
+        finest, coarsest = (f"{mpp:.4g}" for mpp in (min(mpps), max(mpps)))
+        have = coarsest if finest == coarsest else f"{finest} to {coarsest}"
+        raise SpacingError(
+            f"--mpp {settings.mpp:g}: all slides to tile are coarser ({have} µm/px); give --mpp "
+            f"{coarsest} or more, or --allow-upsampling"
+        )
+
+
+def _fits(slide: Slide, mpp: float) -> bool:
+    try:
+        slide.scale(mpp)
+    except SpacingError:
+        return False
+    return True

@@ -51,7 +51,7 @@ class TileSettings(Settings):
     """Choice of slides and patches. The defaults are those of Liu et al. 2017 where it
     gives any."""
 
-    mpp: float = Field(default=0.25, gt=0)
+    mpp: float = Field(default=0.25, gt=0, le=40)
     """Scale of the patches (µm/px): 0.25 is 40X, 0.5 is 20X."""
     further_mpp: tuple[PositiveFloat, ...] = ()
     """Coarser scales stored beside mpp (µm/px), around the same centre. Repeatable. For models of

@@ -9,7 +9,9 @@ from .atomic import (
     remove_folder,
     remove_litter,
     remove_path,
+    require_writable,
     restore_folder,
+    visible_path,
 )
 from .bucket_lock import BucketLock
 from .csv_columns import CsvColumn, fold_name
@@ -125,7 +127,9 @@ __all__ = [
     "remove_leftovers",
     "remove_litter",
     "remove_path",
+    "require_writable",
     "restore_folder",
+    "visible_path",
     "wait_for",
     "write_checksummed",
     "write_file",

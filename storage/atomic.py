@@ -3,6 +3,7 @@
 import errno
 import glob
 import os
+import re
 import shutil
 import time
 import uuid
@@ -22,11 +23,13 @@ __all__ = [
     "remove_folder",
     "remove_litter",
     "remove_path",
+    "require_writable",
     "restore_folder",
     "start_writeback",
     "sync_below",
     "sync_file",
     "sync_folder",
+    "visible_path",
 ]
 
 PARTIAL = ".partial"
@@ -40,6 +43,13 @@ CLAIM_S = 2.0
 def _hidden_name(path: Path, suffix: str = PARTIAL) -> Path:
     # The leading dot hides it from folder listings; the random part keeps two writers apart.
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{suffix}")
+
+
+def visible_path(path: str) -> str:
+    """Replace the hidden name of a half-written output by the output's own, for messages."""
+    folder, name = os.path.split(path)
+    hidden = re.fullmatch(rf"\.(.+)\.[0-9a-f]{{8}}{re.escape(PARTIAL)}", name)
+    return os.path.join(folder, hidden[1]) if hidden else path  # noqa: PTH118
 
 
 @contextmanager
@@ -211,6 +221,20 @@ def refuse_foreign_folder(path: Path, *, known_by: str = "recipe.json") -> None:
         raise SettingsError(
             f"{path}: the folder is not empty and has no {known_by}, so it is not an earlier "
             "output and is left as it is; give another one"
+        )
+
+
+def require_writable(path: Path) -> None:
+    """Pass if an output can be made at path, so that no long work ends in vain.
+
+    Raises:
+        SettingsError: the folder above, or the nearest one that exists, cannot be written to.
+    """
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise SettingsError(
+            f"{path}: the folder {above} cannot be written to; give another path, or ask for the "
+            "right to write there"
         )
 
 

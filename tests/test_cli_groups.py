@@ -60,7 +60,7 @@ def test_stages_of_a_run_may_have_groups_of_their_own(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--groups.a.b", "tumr"], "tumr"),
+        (["--mpp", "0.5", "--groups.a.b", "tumr"], "--groups.a.b: expected 'tumor', 'exclusion'"),
         (["--groups.a.b"], "--groups"),
         (["--groups.a", "tumor", "--groups.a", "other"], "--groups.a"),
     ],

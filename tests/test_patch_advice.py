@@ -6,7 +6,14 @@ from gigaslide.batch import BatchSettings
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.doctor import DoctorSettings, examine_cohort
-from gigaslide.patching import TileSettings, advise_for_slides, advise_patches, measure_widths_um
+from gigaslide.patching import (
+    TileSettings,
+    advise_for_slides,
+    advise_patches,
+    measure_widths_um,
+    refuse_if_all_coarser,
+)
+from gigaslide.storage import SpacingError
 from shapely import affinity
 from shapely.geometry import MultiPolygon, box
 from training_store import tumor_slide
@@ -68,3 +75,22 @@ def test_tile_and_doctor_advise_where_no_mpp_is_given(tmp_path, capsys):
     ]
     assert found[0]["patches"] == str(advice)
     assert "patches" not in found[1]
+
+
+def test_a_scale_that_every_slide_is_too_coarse_for_is_refused_once_before_the_work(tmp_path):
+    rows = [
+        CohortSlide(
+            id=name,
+            path=write_tiff(tmp_path / f"{name}.tif", stained_slide(3)),
+            mpp=mpp,
+        )
+        for name, mpp in (("a", 0.5), ("b", 0.62))
+    ]
+    gone = CohortSlide(id="gone", path=tmp_path / "gone.tif")
+    with pytest.raises(SpacingError) as info:
+        refuse_if_all_coarser([gone, *rows], TileSettings(mpp=0.25))
+    for fact in ("--mpp 0.25", "0.5 to 0.62", "--mpp 0.62 or more", "--allow-upsampling"):
+        assert fact in str(info.value)
+    refuse_if_all_coarser([gone, *rows], TileSettings(mpp=0.5))  # one fits: tiling tells the rest
+    refuse_if_all_coarser(rows, TileSettings(mpp=0.25, allow_upsampling=True))
+    refuse_if_all_coarser([gone], TileSettings(mpp=0.25))

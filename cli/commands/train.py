@@ -104,18 +104,17 @@ def train(
     annotations: Annotations = None,
     batch: Batch = BatchSettings(),
 ) -> int:
-    """Train a model: weights, a card, figures by epoch. A stopped training goes on with the same
-    command.
+    """Train a model. Run the same command again, and a stopped training continues.
 
-    On a patch store, or with --from-slides on the same patches without a store: a network of
-    patches. All options of Network and Training are for it; with --cluster slurm, it runs as a job.
+    By default a network learns from the patches of a store; with --from-slides from the same
+    patches, read from the slides. With --cluster slurm, such a training runs as a job.
 
-    The other ways take --members, --seed and options of their own, which begin with --bags,
-    --regions or --slides; --help-all has a panel for each. With --labels, three small networks
-    learn from features in seconds to minutes, or go on from --initial-weights. With --task regions,
-    a U-Net learns outlined regions on a few slides. With --task slides, a network of windows learns
-    from slide labels alone: in each step it scores windows of a few slides, and learns each slide's
-    label from the k highest.
+    --labels: three small networks learn from features, in seconds to minutes. --task regions: a
+    U-Net learns outlined regions, such as glands, from a few slides. --task slides: a network
+    learns from the labels of slides alone, by the windows of each slide that it scores highest.
+    These three take --members, --seed and options of their own, which begin with --bags, --regions
+    or --slides and are listed by --help-all; --labels also takes --initial-weights. Other options
+    of Network and Training are not for them.
     """
     _refuse_other_tasks(task, regions=regions, slides=slides)
     if task != "patches":

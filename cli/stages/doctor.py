@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...batch import BatchSettings, describe_workers
-from ...storage import refuse_foreign_folder
+from ...storage import refuse_foreign_folder, require_writable
 from ..terminal.progress import hide_warnings, print_line, slide_bar
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def doctor_stage(
     from ...doctor import examine_cohort, format_checkup, load_cohort, save_checkup
 
     refuse_foreign_folder(out, known_by="checkup.json")
+    require_writable(out)
     cohort, known = load_cohort(path)
     if annotations is not None:
         cohort = use_versions(cohort, annotations)

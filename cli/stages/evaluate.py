@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...cohort import Cohort
-from ...storage import format_count
+from ...storage import format_count, require_writable
 from ..terminal.comparison_table import print_comparison
 from ..terminal.progress import print_line, print_stage_line, progress_bar
 from ..terminal.tables import print_exclusions, print_metrics
@@ -24,6 +24,7 @@ def evaluate_stage(cohort: Cohort, predictions: Path, out: Path, settings: Evalu
     metrics = find_evaluation(cohort, predictions, out, settings)
     state = "evaluated" if metrics is None else "unchanged"
     if metrics is None:
+        require_writable(out)
         slides = len(slides_to_evaluate(cohort, settings))
         with progress_bar("evaluate", slides, " slides") as progress:
             metrics = evaluate_cohort(
@@ -45,6 +46,7 @@ def compare_stage(
     from ...eval import compare_cohort, slides_to_evaluate
 
     slides = len(slides_to_evaluate(cohort, settings))
+    require_writable(out)
     print_line("compare: this process")
     with progress_bar("compare", len(predictions) * slides, " slides") as progress:
         comparisons = compare_cohort(

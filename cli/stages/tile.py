@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...batch import BatchSettings, describe_workers
-from ...cohort import Cohort
+from ...cohort import Cohort, CohortSlide
 from ...storage import Location, SettingsError, format_count
 from ..terminal.progress import print_line, print_stage_line, slide_bar
 from ..terminal.tables import print_summary
@@ -20,26 +21,43 @@ __all__ = ["hard_negatives_stage", "tile_stage"]
 def tile_stage(
     cohort: Cohort, store: Location, settings: TileSettings, batch: BatchSettings
 ) -> int:
-    from ...patching import advise_for_slides, slides_to_tile, tile_cohort
+    from ...patching import (
+        advise_for_slides,
+        refuse_if_all_coarser,
+        slides_to_tile,
+        tile_cohort,
+    )
 
     slides = slides_to_tile(cohort, settings)
     if "mpp" not in settings.model_fields_set:
         advice = advise_for_slides(slides, settings)
         if advice is not None and advice.mpp != settings.mpp:
             print_line(f"tile: {settings.mpp:g} µm/px, the default. {advice}")
+    refuse_if_all_coarser(slides, settings)
     print_line(f"tile: {describe_workers(batch)}")
     with slide_bar("tile", len(slides), unit="patches") as listener:
         summary = tile_cohort(cohort, store, settings, batch, listener=listener)
     print_summary("tile", summary)
     counts = f"{summary.total('tumor')} tumour and {summary.total('normal')} normal patches"
     print_stage_line("", f"{counts} in {store}")
-    if len(slides) < len(cohort):
-        rest = format_count(len(cohort) - len(slides), "slide")
-        splits = " or ".join(settings.splits)
-        quality = f", or not {settings.quality} (--quality)" if settings.quality else ""
-        words = f"no label, or not in split {splits} (--splits){quality}"
-        print_stage_line("", f"{rest} not tiled: {words}")
+    tiled = {slide.id for slide in slides}
+    rest = [slide for slide in cohort if slide.id not in tiled]
+    if rest:
+        why = _describe_not_tiled(rest, settings)
+        print_stage_line("", f"{format_count(len(rest), 'slide')} not tiled: {why}")
     return summary.exit_status
+
+
+def _describe_not_tiled(rest: Sequence[CohortSlide], settings: TileSettings) -> str:
+    wanted = [slide for slide in rest if slide.split in settings.splits]
+    reasons = []
+    if len(wanted) < len(rest):
+        reasons.append(f"not in split {' or '.join(settings.splits)} (--splits)")
+    if any(not slide.label for slide in wanted):
+        reasons.append("no label")
+    if settings.quality and any(slide.label for slide in wanted):
+        reasons.append(f"not {settings.quality} (--quality)")
+    return ", or ".join(reasons)
 
 
 def hard_negatives_stage(

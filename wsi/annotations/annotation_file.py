@@ -47,7 +47,8 @@ def read_bytes(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise AnnotationError(
-            f"{path}: cannot be read: {error}; correct the cohort's annotation column"
+            f"{path}: cannot be read: {error.strerror or error}; correct the path (in a cohort: "
+            "the column annotation)"
         ) from error
     if content.startswith(ZIP):
         raise AnnotationError(f"{path}: is a ZIP file; unpack it, and give the file in it")

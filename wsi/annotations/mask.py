@@ -66,7 +66,8 @@ def read(path: Path, frame: SlideFrame | None, origin: AnnotationOrigin = "") ->
         raise
     except OSError as error:
         raise AnnotationError(
-            f"{path}: cannot be read: {error}; correct the cohort's annotation column"
+            f"{path}: cannot be read: {error.strerror or error}; correct the path (in a cohort: "
+            "the column annotation)"
         ) from error
     except Exception as error:  # decoders raise errors of any class on damaged bytes
         raise AnnotationError(
