@@ -41,26 +41,52 @@ class FastScorer:
     def score(self, cells: np.ndarray) -> WindowScores:
         """Score cells (N, 2) (row, column).
 
-        In mode fast, neighbours count: the first pass also scores those of the cells, so that
-        scores do not depend on what other cells are scored with them.
+        In mode fast, neighbours count, also those that are not among the cells. So scores do not
+        depend on what other cells are scored with them.
         """
         if self.settings.mode == "fastest":
             return _as_first_pass(self._first_pass(cells))
-        seen = np.concatenate([cells, _ring(cells, self.status)])
-        first = self._first_pass(seen)
-        scores = _pick(_as_first_pass(first), np.arange(len(cells)))
-        at = self._is_likely(seen, first.probability)[: len(cells)]
+        find = self._find_peaks if self.settings.needs_dense else self._find_near_likely
+        first, at = find(cells)
+        scores = _as_first_pass(first)
         if at.any():
             _put(scores, at, self._score(cells[at], orientations=self.settings.orientations))
         return scores
 
-    def _is_likely(self, cells: np.ndarray, probability: np.ndarray) -> np.ndarray:
-        """Tell which cells (N, 2) are to be scored exactly after the first pass, (N,) bool."""
-        is_likely = ~(probability <= self.settings.exact_above)  # NaN too: it may succeed now
-        if not self.settings.needs_dense:
-            return _with_neighbours(cells, is_likely, self.status.shape)
+    def _find_near_likely(self, cells: np.ndarray) -> tuple[WindowScores, np.ndarray]:
+        """Return the first pass over cells (N, 2), and which of them are likely or have a likely
+        neighbour, (N,) bool."""
+        seen = np.concatenate([cells, _ring(cells, self.status)])
+        first = self._first_pass(seen)
+        near = _with_neighbours(seen, self._is_likely(first.probability), self.status.shape)
+        return _pick(first, np.arange(len(cells))), near[: len(cells)]
+
+    def _find_peaks(self, cells: np.ndarray) -> tuple[WindowScores, np.ndarray]:
+        """Return the first pass over cells (N, 2), and which of them are likely and not clearly
+        lower than a neighbour, (N,) bool.
+
+        Neighbours that are not among the cells are scored only where they can change the answer.
+        """
+        first = self._first_pass(cells)
+        probability = first.probability
+        at = self._is_likely(probability) & ~self._is_lower(cells, probability)
+        unseen = self.status.copy()
+        unseen[tuple(cells.T)] = CellStatus.FIRST_PASS
+        beyond = _ring(cells[at], unseen)
+        if len(beyond):
+            seen = np.concatenate([cells, beyond])
+            probability = np.concatenate([probability, self._first_pass(beyond).probability])
+            at &= ~self._is_lower(seen, probability)[: len(cells)]
+        return first, at
+
+    def _is_likely(self, probability: np.ndarray) -> np.ndarray:
+        return ~(probability <= self.settings.exact_above)  # NaN too: it may succeed now
+
+    def _is_lower(self, cells: np.ndarray, probability: np.ndarray) -> np.ndarray:
+        """Tell which cells (N, 2) one of the others next to them clearly exceeds, (N,) bool; none
+        that is NaN."""
         below = _highest_around(cells, probability, self.status.shape) - _log_odds(probability)
-        return is_likely & ~(below > self.settings.exact_within)
+        return below > self.settings.exact_within
 
     def _first_pass(self, cells: np.ndarray) -> WindowScores:
         """Score cells quickly, in one orientation."""

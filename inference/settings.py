@@ -33,8 +33,8 @@ class PredictSettings(WindowSettings):
 
     mode: Mode = "exact"
     """Way to score cells. exact: each in all its orientations, as in Liu et al.; the reference of
-    both others. fast: a quick first pass over all cells, then exactly those that may be tumour.
-    fastest: the first pass only."""
+    both others. fast: a quick first pass over all cells, then exactly those that --exact-above and
+    --exact-within choose. fastest: the first pass only."""
     first_pass: FirstPass = "dense"
     """First pass of fast and fastest. dense: the network runs once over large tiles, in one
     orientation. one-orientation: each cell's window in one orientation. coarse: one window for
@@ -44,9 +44,9 @@ class PredictSettings(WindowSettings):
     """Probability in the first pass above which fast scores a cell exactly. After a first pass that
     is not dense, also the 8 neighbours of such a cell."""
     exact_within: float = Field(default=1.0, ge=0)
-    """Log-odds by which such a cell may stay below the highest of its 8 neighbours in a dense first
-    pass; one that stays further below is no peak and keeps its first score. 99 scores all of them
-    exactly."""
+    """Difference in log-odds, ln(p / (1 - p)). After a dense first pass, a cell that one of its 8
+    neighbours exceeds by more than this is no peak: fast keeps its score of the first pass, also
+    where --exact-above chose it. 99 scores all that it chose exactly."""
     stride_px: int | None = Field(default=None, ge=1)
     """Side of a heatmap cell (px at the model's µm/px). Default: the centre square of the model's
     training patches."""
@@ -63,7 +63,7 @@ class PredictSettings(WindowSettings):
     model of gigaslide model quantise, in OpenVINO."""
     first_pass_precision: FirstPassPrecision = "auto"
     """Numbers of a dense first pass. auto is int8 for a model of gigaslide model quantise that runs
-    in OpenVINO, three times as fast, and else that of --precision; an activation map takes
+    in OpenVINO, about twice as fast, and else that of --precision; an activation map takes
     --precision. Cells that fast scores exactly take --precision."""
     xla: bool | None = None
     """Compile the network of the Keras runtime with XLA, compared with float32 without it. Default:

@@ -232,6 +232,57 @@ def test_fast_scores_exactly_where_the_first_pass_is_high(tmp_path, monkeypatch,
     assert not np.allclose(first.probability[close], exact.probability[close], atol=1e-3)
 
 
+@pytest.mark.parametrize("within", [0.0, WITHIN, 99.0])
+def test_where_the_dense_first_pass_gives_nan_fast_scores_exactly(tmp_path, monkeypatch, within):
+    """Such a cell is no reason to leave out a neighbour."""
+    monkeypatch.setattr(order, "FAST_BLOCK", (5, 5))
+    path = write_tiff(tmp_path / "s.tif", stained_slide(1))
+
+    def without_highest(patches: np.ndarray) -> np.ndarray:
+        found = brightness(patches)
+        return np.where(found > 0.6, np.nan, found)
+
+    settings = FAST.model_copy(update={"exact_within": within})
+    dense, patches = dense_of(without_highest), predictor_of(brightness)
+    with open_slide(path) as slide:
+        first, fast = (
+            predict_slide(
+                slide,
+                patches,
+                settings.model_copy(update={"mode": mode}),
+                slide_id="s",
+                dense=dense,
+            )
+            for mode in ("fastest", "fast")
+        )
+    failed = first.status == CellStatus.FAILED
+    assert failed.sum() > 5
+    close = np.nan_to_num(first.probability) > settings.exact_above
+    close &= ~lower_cells(first.probability, within)
+    np.testing.assert_array_equal(fast.status == CellStatus.SCORED, close | failed)
+
+
+def test_neighbours_outside_a_square_are_not_scored_where_nothing_is_likely(tmp_path, monkeypatch):
+    monkeypatch.setattr(order, "FAST_BLOCK", (8, 8))
+    monkeypatch.setattr(order, "FASTEST_BLOCK", 8)
+    path = write_tiff(tmp_path / "s.tif", stained_slide(1))
+    counts = {}
+    for mode in ("fast", "fastest"):
+        seen: list[int] = []
+
+        def count(patches: np.ndarray, seen: list[int] = seen) -> np.ndarray:
+            seen.append(len(patches))
+            return brightness(patches)
+
+        settings = FAST.model_copy(update={"mode": mode, "exact_above": 1.0})
+        with open_slide(path) as slide:
+            predict_slide(
+                slide, predictor_of(brightness), settings, slide_id="s", dense=dense_of(count)
+            )
+        counts[mode] = sum(seen)
+    assert counts["fast"] == counts["fastest"] > 300
+
+
 def corner(patches: np.ndarray) -> np.ndarray:
     """Differs between orientations."""
     return np.asarray(patches)[..., 40:60, 10:30, 1].mean(axis=(1, 2)) / 255
@@ -296,10 +347,13 @@ def test_a_heatmap_says_its_mode_and_runtime_and_exact_ones_keep_their_recipe(tm
         & exact["recipe"]["settings"].keys()
     )
     assert fast["recipe"]["settings"]["exact_above"] == 0.45
+    assert fast["recipe"]["settings"]["exact_within"] == FAST.exact_within
     again = predict(cohort, model, tmp_path / "fast", FAST)
     assert [one.status for one in again.outcomes] == ["skipped"]
-    other = predict(cohort, model, tmp_path / "fast", FASTEST)
-    assert [one.status for one in other.outcomes] == ["done"]
+    all_likely = FAST.model_copy(update={"exact_within": 99.0})
+    for changed in (all_likely, FASTEST):
+        other = predict(cohort, model, tmp_path / "fast", changed)
+        assert [one.status for one in other.outcomes] == ["done"]
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def quantise(
 
     Half of the patches give the ranges; on the other half probabilities are compared with Keras's,
     and refused if one differs by more than 0.1. The dense first pass of gigaslide predict --mode
-    fast and fastest then uses it, three times as fast, and all patches with --precision int8. Needs
+    fast and fastest then uses it, about twice as fast, and all patches with --precision int8. Needs
     gigaslide[int8].
     """
     from ...patching import PatchStore
