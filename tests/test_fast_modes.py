@@ -232,6 +232,34 @@ def test_fast_scores_exactly_where_the_first_pass_is_high(tmp_path, monkeypatch,
     assert not np.allclose(first.probability[close], exact.probability[close], atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["scales", "ensemble"])
+def test_fast_goes_by_the_mean_of_an_ensemble_and_by_all_scales(
+    slide_path, tmp_path, monkeypatch, kind
+):
+    monkeypatch.setattr(order, "FAST_BLOCK", (4, 4))
+    folders = write_networks(tmp_path, kind)
+    predictor = load_predictor(folders, runtime="keras")
+    dense = load_dense_predictor(folders, stride_px=CENTRE, runtime="keras")
+    with open_slide(slide_path) as slide:
+        first, exact = (
+            predict_slide(slide, predictor, PredictSettings(mode=mode), slide_id="s", dense=dense)
+            for mode in ("fastest", "exact")
+        )
+        found = np.sort(first.probability[first.scored])
+        above = float(found[len(found) // 2 :][:2].mean())  # between two cells
+        settings = PredictSettings(mode="fast", exact_above=above, exact_within=WITHIN)
+        fast = predict_slide(slide, predictor, settings, slide_id="s", dense=dense)
+    likely = np.nan_to_num(first.probability) > above
+    close = likely & ~lower_cells(first.probability, WITHIN)
+    assert 5 < close.sum() < likely.sum() - 5
+    np.testing.assert_array_equal(fast.status == CellStatus.SCORED, close)
+    wanted = np.where(close, exact.probability, first.probability)
+    np.testing.assert_allclose(fast.probability, wanted, atol=2e-5)
+    if kind == "ensemble":
+        wanted = np.where(close, exact.spread, first.spread)
+        np.testing.assert_allclose(fast.spread, wanted, atol=2e-5)
+
+
 @pytest.mark.parametrize("within", [0.0, WITHIN, 99.0])
 def test_where_the_dense_first_pass_gives_nan_fast_scores_exactly(tmp_path, monkeypatch, within):
     """Such a cell is no reason to leave out a neighbour."""
