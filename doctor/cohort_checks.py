@@ -102,6 +102,7 @@ def check_cohort(
 ) -> Iterator[Finding]:
     """Check files, patients, splits and classes."""
     yield from _check_files(slides)
+    yield from _check_groups(slides, settings)
     yield from _check_patients(cohort)
     yield from _check_training(cohort, slides, settings)
     yield from _check_prediction(cohort, settings)
@@ -116,6 +117,22 @@ def _check_files(slides: Sequence[SlideCheckup]) -> Iterator[Finding]:
         if len(splits) > 1:
             message += f", in {' and '.join(splits)}"
         yield error("duplicate", message, "keep one row per slide", slides=ids)
+
+
+def _check_groups(slides: Sequence[SlideCheckup], settings: DoctorSettings) -> Iterator[Finding]:
+    """Warn of groups that --groups explains and no annotation has."""
+    read = [slide.annotation for slide in slides if slide.annotation is not None]
+    found = {group.name for annotation in read for group in annotation.groups}
+    known = {name.casefold() for name in found}
+    named = {**settings.tile.groups, **settings.evaluate.groups}
+    absent = [name for name in named if name.casefold() not in known]
+    if read and absent:
+        yield warning(
+            "annotation",
+            f"--groups names {', '.join(map(repr, absent))}, which no annotation has (groups "
+            f"found: {', '.join(map(repr, sorted(found)))})",
+            "correct the name in --groups",
+        )
 
 
 def _check_patients(cohort: Cohort) -> Iterator[Finding]:

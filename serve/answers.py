@@ -21,6 +21,7 @@ __all__ = [
     "answer_bytes",
     "answer_json",
     "answer_picture",
+    "answer_problem",
     "describe_fault",
     "paused_garbage_collection",
     "read_body",
@@ -98,6 +99,11 @@ def answer_picture(content: bytes, kind: str, *, is_certain: bool) -> Response:
     """Answer with a picture; certain: the URL names its version, so it never changes."""
     headers = {"Cache-Control": FOREVER if is_certain else "no-store"}
     return Response(content, headers=headers, media_type=kind)
+
+
+def answer_problem(request: Request, problem: Problem) -> Response:
+    """Answer with the reason why a request is refused."""
+    return answer_json(request, problem.plain, status=problem.status, headers=problem.headers)
 
 
 async def read_body(request: Request, limit: int = LARGEST_BODY) -> bytes:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ..storage import GigaslideError, gigaslide_version
-from .answers import Problem, answer_bytes, answer_json
+from .answers import Problem, answer_bytes, answer_json, answer_problem
 from .assets import Assets
 from .drawing.drafts import DRAFT_OPERATIONS
 from .drawing.outlines import OUTLINE_OPERATIONS
@@ -142,7 +142,7 @@ def _page_routes(files: Assets, operations: Sequence[Operation]) -> Sequence[Rou
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return answer_json(request, error.plain, status=error.status, headers=error.headers)
+    return answer_problem(request, error)
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:

@@ -1,11 +1,12 @@
-"""Route of tiles before all others: a page asks for hundreds, and Starlette's middleware, its
-search through the routes and its answer take longer than to read a stored tile."""
+"""Short way to tiles, behind the guard and before Starlette: a page asks for hundreds of tiles, and
+Starlette's middleware and routing take longer than it takes to read a stored one."""
 
 import re
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .answers import Problem, answer_problem
 from .slides import JPEG, read_slide_tile
 from .workspace import Workspace
 
@@ -15,8 +16,10 @@ _TILE = re.compile(r"/api/slides/([^/]+)/tiles/([0-9]{1,9})/([0-9]{1,9})/([0-9]{
 
 
 class TileRoute:
-    """ASGI application that answers with tiles. Another answers all else, and requests that fail:
-    its route of tiles tells why."""
+    """ASGI application that answers requests for tiles, and passes all others on to another one.
+
+    An unexpected error is passed on too: the other application has the same route, logs the error
+    and answers."""
 
     def __init__(self, app: ASGIApp, workspace: Workspace) -> None:
         self._app = app
@@ -35,6 +38,8 @@ class TileRoute:
             content, headers = await read_slide_tile(workspace, request, slide, (z, x, y))
         except ClientDisconnect:
             return None
+        except Problem as problem:
+            return await answer_problem(request, problem)(scope, receive, send)
         except Exception:
             return await self._app(scope, receive, send)
         lines = {"Content-Type": JPEG, "Content-Length": str(len(content)), **headers}

@@ -51,7 +51,8 @@ class WorkQueue:
                 return await self._call(partial(work, *args, **kwargs))
 
     async def finish(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call work on a thread, when it is its turn, though the client may leave; in a place."""
+        """Call work on a thread, when it is its turn, even if the client has left. To be called
+        inside `place`."""
         async with self._turns:
             return await self._call(partial(work, *args, **kwargs))
 
@@ -96,6 +97,10 @@ class _Threads:
     ) -> None:
         try:
             tell = partial(future.set_result, work())
+        except StopIteration as error:  # asyncio refuses to pass it on: the request would hang
+            fault = RuntimeError("work on a thread raised StopIteration")
+            fault.__cause__ = error
+            tell = partial(future.set_exception, fault)
         except BaseException as error:
             tell = partial(future.set_exception, error)
         self._ready.append(partial(_tell, future, tell))

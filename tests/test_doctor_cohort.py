@@ -62,6 +62,15 @@ def test_a_good_cohort_has_no_finding(good_checkup):
     ]
 
 
+def test_a_group_that_no_annotation_has_is_a_warning(pair):
+    cohort = Cohort(slides=pair)
+    mistyped = checked(cohort, groups={"TUMOR": "tumor", "Strona": "other"})
+    [words] = [found.message for found in mistyped.findings if found.check == "annotation"]
+    assert "'Strona'" in words
+    assert "'TUMOR'" not in words
+    assert "annotation" not in between(checked(cohort, groups={"TUMOR": "tumor"}))
+
+
 def test_patches_are_those_of_a_tiling_and_their_bytes_nearly(good, good_checkup, tmp_path):
     store = tmp_path / "store"
     summary = tile_cohort(Cohort.load(good), store, TILE, BatchSettings(workers=0))

@@ -333,7 +333,7 @@ def test_a_server_without_models_has_no_jobs_and_a_read_only_one_takes_none(show
 def test_the_schema_has_the_jobs(jobs):
     plain = jobs.ask("/openapi.json").plain
     submit = plain["paths"]["/api/jobs"]["post"]
-    assert {"200", "202", "422", "429"} <= submit["responses"].keys()
+    assert {"200", "202", "422", "429", "503"} <= submit["responses"].keys()
     sent = plain["paths"]["/api/uploads"]["post"]["requestBody"]["content"]
     assert list(sent) == ["application/octet-stream"]
     names = [one["operationId"] for path in plain["paths"].values() for one in path.values()]

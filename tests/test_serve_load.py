@@ -108,8 +108,10 @@ def test_work_that_ends_after_its_server_leaves_the_threads_usable():
 def test_what_fails_on_a_thread_is_raised_to_who_waits():
     async def ask() -> list:
         queue = WorkQueue(threads=2)
-        asked = [queue.finish(work) for work in (int, lambda: 1 // 0, str)]
+        some = (int, lambda: 1 // 0, lambda: next(iter(())), str)
+        asked = [queue.finish(work) for work in some]
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    number, error, text = asyncio.run(ask())
-    assert (number, text, type(error)) == (0, "", ZeroDivisionError)
+    number, error, stopped, text = asyncio.run(asyncio.wait_for(ask(), 20))
+    assert (number, text) == (0, "")
+    assert (type(error), type(stopped)) == (ZeroDivisionError, RuntimeError)

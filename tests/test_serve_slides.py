@@ -78,18 +78,6 @@ def test_a_tile_equals_the_region_that_the_reader_reads(shown, z, x, y):
     assert np.abs(shown.astype(int) - pixels).mean() < 4
 
 
-def test_the_quick_route_of_tiles_answers_as_the_other(shown):
-    version = shown.ask("/api/slides/a").plain["v"]
-    for query in ("", f"?v={version}"):
-        path = f"/api/slides/a/tiles/3/2/1.jpg{query}"
-        quick, other = shown.ask(path), shown.ask(path, method="HEAD")
-        assert (quick.status, other.status) == (200, 200)
-        assert len(quick.content) == int(other.headers["content-length"])
-        for answer in (quick, other):
-            answer.headers.pop("date")
-        assert quick.headers == other.headers
-
-
 @pytest.mark.parametrize("place", ["3/6/0", "3/0/5", "4/0/0", "0/1/0", "x/0/0", "-1/0/0", "9" * 40])
 def test_tiles_outside_the_grid_are_absent(shown, place):
     path = place if "/" in place else f"{place}/{place}/{place}"

@@ -52,6 +52,13 @@ def test_features_of_another_slide_are_refused(tmp_path):
         plan_study(cohort, size_settings(tmp_path))
 
 
+def test_a_folder_of_features_that_does_not_exist_is_named_alone(tmp_path, caplog):
+    cohort = make_cohort(tmp_path)
+    with pytest.raises(SettingsError, match=r"featurse: no such folder.*gigaslide features"):
+        plan_study(cohort, size_settings(tmp_path, features=tmp_path / "featurse"))
+    assert caplog.records == []
+
+
 def test_one_patient_written_in_two_ways_is_drawn_as_one(tmp_path):
     cohort = make_cohort(tmp_path)
     slides = [replace(s, patient=s.patient.upper()) if i % 2 else s for i, s in enumerate(cohort)]

@@ -88,7 +88,7 @@ def test_weak_strong_and_fine_tuned_are_compared_at_each_number_of_slides(tmp_pa
     assert {reach.learner for reach in report.findings.reaches} == {"strong-only", "fine-tuned"}
     assert "fine-tuned less strong-only, 4 slides" in report.answer
     page = report.page.read_text()
-    for words in ("Weak-only learns from weak labels", "study weak", "spare strong outlines"):
+    for words in ("Weak-only learns from weak labels", "study weak", "replace outlines"):
         assert words in page
     assert show_study(tmp_path / "out", learner_settings={}).answer == report.answer
 

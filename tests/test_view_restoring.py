@@ -54,3 +54,15 @@ def test_a_version_saved_elsewhere_is_shown_before_one_is_restored(page, page_se
     page.tab.wait_for("document.querySelectorAll('#versions li').length === 5")
     page.settle()
     assert page.count() == 2
+
+
+def test_a_version_that_cannot_be_loaded_says_so(page, page_server):
+    save_outlines(page_server, box(300, 300, 700, 500))
+    save_outlines(page_server, box(300, 300, 700, 500), box(800, 300, 900, 500))
+    page.show("a", **VIEW)
+    page.panel("versions")
+    page.tab.wait_for("document.querySelector('#versions button') !== null")
+    page_server.stop()
+    page.tab.run("document.querySelector('#versions button').click()")
+    page.tab.wait_for("document.querySelector('.toast.error')?.textContent.includes('Version 1')")
+    page_server.start()

@@ -162,7 +162,7 @@ def predict_job(
     if exported.outcomes[0].status == "failed":
         raise SlideError(exported.outcomes[0].reason)
     counts = {name: int(count) for name, count in outcome.counts.items()}
-    empty = (
-        "no tissue" if task.within is None else "no cell with tissue has its centre in the region"
-    )
-    return JobFacts(counts=counts, reason=outcome.reason.replace("no tissue", empty))
+    reason = outcome.reason
+    if task.within is not None:
+        reason = reason.replace("no tissue", "no cell with tissue has its centre in the region")
+    return JobFacts(counts=counts, reason=reason)

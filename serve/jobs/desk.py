@@ -23,6 +23,12 @@ class JobDesk:
     uploads: Uploads
 
     @cached_property
+    def checks(self) -> WorkQueue:
+        """Threads that check requests for jobs, which opens their slides: threads of their own, so
+        that a store of slides that hangs does not keep the rest of the server waiting."""
+        return WorkQueue(threads=4, most_waiting=128)
+
+    @cached_property
     def results(self) -> WorkQueue:
         """Threads that read results."""
         return WorkQueue(threads=2, most_waiting=32)

@@ -25,7 +25,7 @@ RETRY_S = 10
 async def submit_job(workspace: Workspace, request: Request) -> Response:
     desk = workspace.desk_to_change()
     asked = read_model(JobRequest, await read_body(request, LARGEST_REQUEST))
-    return await to_thread.run_sync(_submit, workspace, desk, asked, request)
+    return await desk.checks.run(request, _submit, workspace, desk, asked, request)
 
 
 def _submit(workspace: Workspace, desk: JobDesk, asked: JobRequest, request: Request) -> Response:
@@ -131,7 +131,7 @@ JOB_OPERATIONS = (
         answer=JobId,
         status=202,
         further_statuses=(200,),
-        problems=(413, 422, 429),
+        problems=(413, 422, 429, 503),
     ),
     Operation(
         method="GET",

@@ -1,5 +1,6 @@
 """Check of a request before its job is queued: what is known as soon as the slide is open."""
 
+import re
 from typing import Any
 
 from ...cohort import CohortSlide
@@ -10,6 +11,8 @@ from ..catalogue import hide_path
 from .job import ServedModel
 
 __all__ = ["check_request", "in_words_of_requests"]
+
+_OPTION = re.compile(r"--[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 def check_request(
@@ -43,6 +46,10 @@ def check_request(
 
 def in_words_of_requests(words: str, model: ServedModel) -> str:
     """Name the settings of a request instead of the options of the command line."""
-    for name in sorted(model.settings.model_fields, key=len, reverse=True):
-        words = words.replace(f"--{name.replace('_', '-')}", f"settings.{name}")
-    return words
+    options = {f"--{name.replace('_', '-')}": name for name in model.settings.model_fields}
+
+    def name_setting(found: re.Match[str]) -> str:
+        name = options.get(found[0])
+        return found[0] if name is None else f"settings.{name}"
+
+    return _OPTION.sub(name_setting, words)

@@ -1,5 +1,5 @@
 // The versions of a slide: who saved what when; look at an old one, or make it the newest again.
-import {fetchJson, slidePath} from './api.js';
+import {explain, fetchJson, slidePath} from './api.js';
 import {compareOutlines} from './conflict.js';
 import {ask, formatTime, h, toast} from './dom.js';
 import {loadVersion} from './save.js';
@@ -48,7 +48,13 @@ export class VersionsPanel {
   /** Show a version beside what is on the pane, and restore it if a person says so. */
   async look(one) {
     const {version: number} = one;
-    const {features} = await loadVersion(this.id, number, this.signal);
+    let features;
+    try {
+      ({features} = await loadVersion(this.id, number, this.signal));
+    } catch (error) {
+      if (!this.signal.aborted) toast(`Version ${number} cannot be shown: ${explain(error)}`, 'error');
+      return;
+    }
     const {unsaved} = this.saving;
     const here = this.outlines.version ? `version ${this.outlines.version}` : 'no version yet';
     const answer = await ask({
@@ -75,9 +81,9 @@ export class VersionsPanel {
       const made = await this.saving.restore(number, `Restore version ${number}`);
       toast(`Version ${number} is the newest again, as version ${made}`);
     } catch (error) {
-      if (error.status !== 409) return void toast(`Not restored: ${error.message}`, 'error');
+      if (error.status !== 409) return void toast(`Not restored: ${explain(error)}`, 'error');
       toast('Not restored, because the slide was saved meanwhile. Look at the newest version first');
-      await this.refresh();
+      await this.refresh().catch(() => {}); // the page refreshes again when it is looked at
     }
   }
 }

@@ -71,6 +71,7 @@ def read_slides(
         StoreError: features that cannot be read.
     """
     folders = settings.feature_folders
+    _refuse_absent_folders(folders)
     used, truths, lesions = [], [], []
     encoders: dict[str, dict[tuple[Any, ...], str]] = {name: {} for name in folders}
     cards: dict[str, Mapping[str, Any]] = {}
@@ -110,6 +111,12 @@ def read_slides(
         encoder_cards=tuple(cards.values()),
         encoder_keys=tuple(next(iter(keys)) for keys in encoders.values()),
     )
+
+
+def _refuse_absent_folders(folders: Mapping[str, Path]) -> None:
+    for folder in folders.values():
+        if not folder.is_dir():
+            raise SettingsError(f"{folder}: no such folder; give one made by gigaslide features")
 
 
 def _load_features(slide: CohortSlide, folders: Mapping[str, Path]) -> dict[str, SlideFeatures]:

@@ -96,7 +96,7 @@ def _describe_learners(settings: WeakSettings) -> dict[str, Any]:
 WEAK_STUDY = Study(
     name="weak",
     settings=WeakSettings,
-    question="Do weak labels, which cost no expert's time, spare strong outlines?",
+    question="Can weak labels, which cost little of an expert's time, replace outlines?",
     help="Compare weak labels of windows, strong ones, and weak ones followed by strong ones, "
     "over the number of slides with strong outlines.\n\n"
     "Weak labels are the window scores of a learner of slide labels, or the outlines of "

@@ -22,8 +22,8 @@ class TopWindowSettings(WindowSettings):
     sampled_windows: int = Field(default=256, ge=0)
     """Windows of a slide that are scored in a step, drawn at random. 0: all."""
     glass_windows: int = Field(default=1, ge=0)
-    """Drawn windows of empty glass in a step, as normal ones. The slides give windows with tissue
-    alone, and a network that never saw glass may call it tumour."""
+    """Synthetic windows of empty glass that each step adds as normal ones. 0: none. Only windows
+    with tissue are taken from slides, and a network that never saw glass may call it tumour."""
     mpp: float = Field(default=1.0, gt=0)
     """Scale of the windows (µm/px)."""
     patch_px: int = Field(default=128, ge=32)
