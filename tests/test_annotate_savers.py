@@ -123,7 +123,7 @@ def test_v4_a_full_disk_leaves_version_and_draft_and_a_retry_works(versions, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     target = {
-        "write": "gigaslide.annotate.versions._write",
+        "write": "gigaslide.annotate.versions.write_version",
         "sync": "gigaslide.storage.atomic.sync_file",
         "link": "gigaslide.storage.atomic.os.link",
     }[at]

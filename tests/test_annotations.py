@@ -115,7 +115,7 @@ def test_further_groups_get_their_meaning_from_the_caller(make_file):
 
 
 def test_missing_annotation_is_a_named_error(tmp_path):
-    with pytest.raises(AnnotationError, match=r"gone\.xml.*annotation column"):
+    with pytest.raises(AnnotationError, match=r"gone\.xml.*the column annotation"):
         Annotation.load(tmp_path / "gone.xml")
     with pytest.raises(AnnotationError, match=r"a\.txt"):
         Annotation(outlines=()).save(tmp_path / "a.txt")

@@ -45,10 +45,10 @@ def test_a_resumed_slide_counts_with_the_blocks_of_the_run_that_was_stopped(tmp_
     first = blocks[0]["run"]
     stopped = [line for line in [*journal(out, "plan"), *blocks] if line["run"] == first]
     loading = sum(line["loading"] for line in blocks)
-    assert loading > len(blocks) * LOAD_S
+    assert loading > 0.99 * len(blocks) * LOAD_S  # rounded in the journal
     in_all = sum(line["seconds"] for line in stopped) + outcome["seconds"]
     assert found["s1"] == pytest.approx(in_all - loading)
-    assert found["s1"] > len(blocks) * PAUSE_S
+    assert found["s1"] > 0.99 * len(blocks) * PAUSE_S
 
 
 def write_journal(folder, *lines) -> None:
