@@ -18,6 +18,7 @@ from gigaslide.wsi import open_slide
 
 pytest_plugins = (
     "tiling",
+    "plain_networks",
     "predictions",
     "bucket",
     "checkups",
