@@ -46,7 +46,7 @@ class PredictSettings(WindowSettings):
     exact_within: float = Field(default=1.0, ge=0)
     """Difference in log-odds, ln(p / (1 - p)). After a dense first pass, a cell that one of its 8
     neighbours exceeds by more than this is no peak: fast keeps its score of the first pass, also
-    where --exact-above chose it. 99 scores all that it chose exactly."""
+    where --exact-above chose it. 99: every cell that --exact-above chose is scored exactly."""
     stride_px: int | None = Field(default=None, ge=1)
     """Side of a heatmap cell (px at the model's µm/px). Default: the centre square of the model's
     training patches."""

@@ -96,22 +96,30 @@ def save_file(
     for note in notes:
         print_line(f"{file}: {note}")
     versions = AnnotationFolder.create(directory).versions(slide)
-    newest = _newest(versions)
+    saved = versions.save(
+        outlines,
+        SaveFacts(annotator=_name(annotator), accepted=accepted, made_by="save"),
+        parent=_parent_of_save(slide, parent, _newest(versions)),
+        identity=SlideIdentity.of_slide(row),
+        slide_changed=slide_changed,
+    )
+    print_line(f"{versions.path(saved.number)}: {format_count(len(outlines), 'outline')}")
+    return 0
+
+
+def _parent_of_save(slide: str, parent: int | None, newest: int) -> int:
+    """Return the version that outlines were made from; 0: none.
+
+    Raises:
+        SettingsError: the slide has a version, and nothing says which one they were made from.
+    """
     if parent is None and newest:
         raise SettingsError(
             f"{slide}: has version {newest}; give --parent, the number of the version that the "
             "outlines were made from, or --parent "
             f"{newest} to put them on top of the newest"
         )
-    saved = versions.save(
-        outlines,
-        SaveFacts(annotator=_name(annotator), accepted=accepted, made_by="save"),
-        parent=parent or 0,
-        identity=SlideIdentity.of_slide(row),
-        slide_changed=slide_changed,
-    )
-    print_line(f"{versions.path(saved.number)}: {format_count(len(outlines), 'outline')}")
-    return 0
+    return parent or 0
 
 
 def accept(
