@@ -40,7 +40,13 @@ from .networks.architectures import (
 )
 from .networks.options import NetworkOptions, Width
 from .networks.own_network import is_own_network, refuse_other_network
-from .networks.whole_slide import CELL_PX, WholeSlideNetwork, build_whole_slide_network, pool_cells
+from .networks.whole_slide import (
+    CELL_PX,
+    WholeSlideArchitecture,
+    WholeSlideNetwork,
+    build_whole_slide_network,
+    pool_cells,
+)
 from .predictor import Predictor, load_predictor
 from .quantise import quantise_model, refuse_missing_int8
 from .regions.build import build_region_network
@@ -97,6 +103,7 @@ __all__ = [
     "RuntimeChoice",
     "RuntimeName",
     "Temperature",
+    "WholeSlideArchitecture",
     "WholeSlideNetwork",
     "Width",
     "bucket_size",

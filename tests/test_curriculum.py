@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from gigaslide.batch import BatchSettings
 from gigaslide.cli import main
 from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.eval import DEFINITIONS, Resampling, froc_curve
-from gigaslide.models import CELL_PX, pool_cells
+from gigaslide.models import CELL_PX, build_network, pool_cells
 from gigaslide.storage import SettingsError
 from gigaslide.study import CurriculumSettings, estimate_seconds, plan_study, run_study, show_study
 from gigaslide.study.curriculum.course import Course, find_steps
@@ -19,6 +20,7 @@ from gigaslide.study.curriculum.pictures import read_pictures
 from gigaslide.study.curriculum.work import CurriculumWork, pool_matches
 from gigaslide.training import SlidePicture, WholeSlideSettings, train_whole_slides
 from gigaslide.training.whole_slides.examples import Pictures, blur_or_sharpen
+from gigaslide.wsi import InputSpec, fit_stain
 from scipy.ndimage import binary_dilation
 from test_study import quick_plots, table
 
@@ -143,6 +145,68 @@ def test_equal_seeds_give_equal_scores_whatever_was_trained_before(trained):
         np.testing.assert_array_equal(one.cells, two.cells)
 
 
+def test_a_training_begins_with_given_weights_and_keeps_their_normalisation(tmp_path):
+    spec = InputSpec(patch_px=64, centre_px=32, mpps=(1.0,))
+    network: Any = build_network("efficientnet_lite0", spec)
+    tower = network.get_layer("efficientnet_lite0")
+    rng = np.random.default_rng(4)
+    for variable in tower.variables:
+        if "moving_mean" in variable.path:
+            variable.assign(rng.normal(0, 0.1, variable.shape))
+    network.save_weights(tmp_path / "given.weights.h5")
+    slides = [picture(number) for number in range(4)]
+    settings = WholeSlideSettings(
+        architecture="efficientnet_lite0", steps=2, checkpoints=2, patch_px=32, width=1.0
+    )
+    ends = []
+    for _ in range(2):
+        course = train_whole_slides(
+            slides,
+            settings,
+            seed=1,
+            has_patches=False,
+            has_blur=False,
+            side_px=128,
+            initial_weights=str(tmp_path / "given.weights.h5"),
+        )
+        for _, model in course:
+            found = {one.path: np.array(one) for one in model.network.maps.variables}
+        ends.append(model.predict(slides[1]).cells)
+    assert ends[0].shape == (5, 8, 1)
+    np.testing.assert_array_equal(*ends)  # the second training does not begin where one ended
+    given = {one.path: np.array(one) for one in tower.variables}
+    shared = given.keys() & found.keys()
+    assert len(shared) > 100
+    for name in shared:
+        is_same = np.array_equal(given[name], found[name])
+        assert is_same == ("_bn/" in name), name
+
+
+def test_pictures_can_have_their_stain_normalised(cohort):
+    plain, even = (
+        read_pictures(cohort, CurriculumSettings(**QUICK, stain=stain))
+        for stain in ("none", "macenko")
+    )
+    before, after = (one.pictures["s1"].picture.image for one in (plain, even))
+    fit = fit_stain(before[: HEIGHT // 2].reshape(-1, 3), "macenko")
+    np.testing.assert_array_equal(after[: HEIGHT // 2], fit.apply(before[: HEIGHT // 2]))
+    assert abs(after.astype(int) - before).mean() > 2
+    np.testing.assert_array_equal(
+        plain.pictures["s1"].picture.tissue, even.pictures["s1"].picture.tissue
+    )
+    assert plain.data.contents != even.data.contents
+
+
+def test_patches_tell_of_tumour_alone():
+    slides = [replace(picture(number), findings=np.array([number % 2, 0])) for number in (0, 1)]
+    settings = WholeSlideSettings(patch_px=32, patches_per_step=4)
+    pictures = Pictures(slides=slides, settings=settings, side_px=128, has_blur=False)
+    batch = next(pictures.patches(np.random.default_rng(0)))
+    np.testing.assert_array_equal(batch.labels, [[1, -1], [0, -1]] * 2)
+    whole = next(pictures.whole(np.random.default_rng(0)))
+    np.testing.assert_array_equal(whole.labels, [[1, 0], [0, 0]] * 2)
+
+
 def test_patches_hold_what_their_label_says():
     slides = [picture(number, side=(5, 9)) for number in range(4)]
     unknown = replace(slides[3], tumor=np.where(slides[3].tumor == 1, 1, -1).astype(np.int8))
@@ -239,6 +303,7 @@ def test_the_best_map_finds_every_lesion(cohort, tmp_path):
         seed=0,
         learner_settings={},
         training=settings.training,
+        initial_weights="",
         radius_um=settings.radius_um,
     )
     slide = found.pictures["s1"]

@@ -2,20 +2,33 @@
 finding in each cell, and by log-sum-exp pooling to one for the slide."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..initial_weights import fill_network
 from ..runtimes.backend import prepare_keras
+from .architectures import find_architecture
 from .options import NetworkOptions
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["CELL_PX", "WholeSlideNetwork", "build_whole_slide_network", "pool_cells"]
+__all__ = [
+    "CELL_PX",
+    "WholeSlideArchitecture",
+    "WholeSlideNetwork",
+    "build_whole_slide_network",
+    "pool_cells",
+]
+
+WholeSlideArchitecture = Literal["compact", "efficientnet_lite0"]
+"""Networks whose layers down to cells of `CELL_PX` score a whole slide."""
 
 CELL_PX = 16
 """Side of a cell of the map (picture px): the network halves the resolution four times."""
+LAST_LAYERS = {"compact": "relu4", "efficientnet_lite0": "block10_add"}
+"""Last layer of each tower with cells of `CELL_PX`."""
 MOMENTUM = 0.9  # of batch normalisation: a training has a few hundred steps
 FAR_BELOW = 1e9
 
@@ -34,21 +47,38 @@ class WholeSlideNetwork:
 
 
 def build_whole_slide_network(
-    *, findings: int, width: float, sharpness: float
+    architecture: WholeSlideArchitecture,
+    *,
+    findings: int,
+    width: float,
+    sharpness: float,
+    initial_weights: str = "",
 ) -> WholeSlideNetwork:
-    """Build the tower of compact with a classifier as 1 × 1 convolution, and random weights.
+    """Build a tower, as far as its cells have `CELL_PX`, with a classifier as 1 × 1 convolution.
 
-    width is a factor for the filters; sharpness is that of `pool_cells`.
+    width is a factor for the filters; sharpness is that of `pool_cells`. Weights are random, or
+    those of a source as `fill_network` takes it; then its normalisation stays as it is, because a
+    few slides in a step are too few for new statistics.
+
+    Raises:
+        ModelError: initial weights that do not fit.
     """
     prepare_keras()
     import keras
 
-    from .compact import compact_features
-
     options = NetworkOptions(batch_norm_momentum=MOMENTUM, widths=(width,))
     picture: Any = keras.Input((None, None, 3), name="picture")
     cells: Any = keras.Input((None, None), name="cells")
-    features = compact_features(picture, options, "")
+    whole: Any = keras.Model(picture, find_architecture(architecture).tower(picture, options, ""))
+    if initial_weights:
+        fill_network(whole, architecture, initial_weights)
+    whole_tower: Any = whole.get_layer(architecture)
+    last: Any = whole_tower.get_layer(LAST_LAYERS[architecture])
+    tower: Any = keras.Model(whole_tower.input, last.output, name="tower")
+    if initial_weights:
+        for layer in tower.layers:
+            layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    features = tower(picture)
     classifier = keras.layers.Conv2D(findings, 1, name="classifier", dtype="float32")
     maps: Any = classifier(features)
     raised: Any = sharpness * maps + (cells[..., None] - 1.0) * FAR_BELOW

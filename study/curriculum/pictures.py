@@ -12,7 +12,7 @@ import numpy as np
 
 from ...cohort import Cohort, CohortSlide
 from ...eval import EvaluateSettings, Truth
-from ...models import CELL_PX
+from ...models import CELL_PX, find_training_slides, hash_initial_weights
 from ...storage import (
     AnnotationError,
     SettingsError,
@@ -30,6 +30,7 @@ from ...wsi import (
     TissueMask,
     TissueSettings,
     ceil_div,
+    fit_stain,
     open_slide,
     tissue_in_image,
     tumor_fractions,
@@ -167,6 +168,9 @@ def read_pictures(cohort: Cohort, settings: CurriculumSettings) -> FoundPictures
         for array in one.arrays().values():
             digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
     _refuse_unusable(used, list(found.values()))
+    source = settings.initial_weights
+    if source is not None:
+        digest.update(hash_initial_weights(str(source), settings.architecture).encode())
     data = StudyData(
         ids=tuple(found),
         patients=tuple(fold_name(slide.patient) for slide in used),
@@ -178,7 +182,18 @@ def read_pictures(cohort: Cohort, settings: CurriculumSettings) -> FoundPictures
         encoder=f"{settings.mpp:g} µm/px",
         contents={"": digest.hexdigest()},
     )
-    return FoundPictures(data=data, slides=tuple(used), encoder_cards=(), pictures=found)
+    cards = (
+        ()
+        if source is None
+        else ({"name": str(source), "training_slides": find_training_slides(source)},)
+    )
+    return FoundPictures(
+        data=data,
+        slides=tuple(used),
+        encoder_cards=cards,
+        pretrained="start",
+        pictures=found,
+    )
 
 
 def _read(slide: CohortSlide, settings: CurriculumSettings) -> StudiedSlide | None:
@@ -246,6 +261,8 @@ def _read_opened(
     lesions = truth.lesions
     centres = corners + cell_level0 / 2
     labels = np.zeros(len(centres), np.int32) if lesions is None else lesions.at(centres)
+    if settings.stain != "none":
+        image = fit_stain(image.reshape(-1, 3), settings.stain).apply(image)
     return StudiedSlide(
         picture=SlidePicture(
             image=np.pad(image, [*padding, (0, 0)], constant_values=WHITE),

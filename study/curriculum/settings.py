@@ -1,10 +1,12 @@
 """Settings of the study of a curriculum."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from ...training import WholeSlideSettings
+from ...wsi import StainMethod
 from ..settings import StudySettings
 
 __all__ = ["Augmentation", "CurriculumSettings"]
@@ -17,6 +19,11 @@ class CurriculumSettings(StudySettings, WholeSlideSettings):
 
     seeds: int = Field(default=3, ge=1)
     """Trainings of each kind and fold, which differ in their seed."""
+    initial_weights: Path | None = None
+    """Weights to begin with: a model folder or a .weights.h5 file of the same network. Default:
+    random."""
+    stain: StainMethod | Literal["none"] = "none"
+    """Stain normalisation of the pictures."""
     mpp: float = Field(default=8.0, gt=0)
     """Size of a pixel of the slides' pictures (µm/px)."""
     most_px: int = Field(default=768, ge=64)

@@ -35,7 +35,13 @@ def _design(settings: CurriculumSettings, data: StudyData, splits: Sequence[Spli
 
 
 def _make_work(settings: CurriculumSettings, place: WorkPlace) -> CurriculumWork:
-    return CurriculumWork(**place.fields, training=settings.training, radius_um=settings.radius_um)
+    source = settings.initial_weights
+    return CurriculumWork(
+        **place.fields,
+        training=settings.training,
+        initial_weights="" if source is None else str(source.absolute()),
+        radius_um=settings.radius_um,
+    )
 
 
 def _describe_learners(settings: CurriculumSettings) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def _describe_steps(reach: Reach, settings: CurriculumSettings) -> str:
 
 def describe_pictures(settings: CurriculumSettings, data: StudyData) -> str:
     """Say in words what the networks see of a slide."""
-    return f"as pictures of the whole slide at {data.encoder}"
+    stain = f", stain normalised by {settings.stain}" if settings.stain != "none" else ""
+    return f"as pictures of the whole slide at {data.encoder}{stain}"
 
 
 def describe_trainings(settings: CurriculumSettings) -> str:
@@ -63,8 +64,10 @@ def describe_trainings(settings: CurriculumSettings) -> str:
         if "blur" in settings.augmentation
         else ""
     )
+    start = "the weights of a file" if settings.initial_weights else "random weights"
     return (
-        "A small fully convolutional network gives each square of 16 px a sigmoid of "
+        f"A fully convolutional network, {settings.architecture} as far as its cells have 16 px, "
+        f"began with {start}. It gives each square of 16 px a sigmoid of "
         f"{findings}; log-sum-exp over the squares with tissue gives that of the slide. Every "
         f"training took {settings.steps} steps of AdamW. The curriculum took the first {patches} "
         f"on batches of {settings.patches_per_step} patches of {settings.patch_px} px around "

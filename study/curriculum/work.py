@@ -28,6 +28,8 @@ class CurriculumWork(StudyWork):
     """Work of the cells of a study of a curriculum."""
 
     training: WholeSlideSettings
+    initial_weights: str
+    """Source of the first weights; empty: random."""
     radius_um: float
 
     @property
@@ -56,6 +58,7 @@ class CurriculumWork(StudyWork):
             has_patches=axes["learner"] == "curriculum",
             has_blur=axes["augmentation"] == "blur",
             side_px=self.side_px,
+            initial_weights=self.initial_weights,
         ):
             scores = [model.predict(one.picture) for one in slides]
             course.append((step, [one.slide[0] for one in scores]))

@@ -112,7 +112,7 @@ class Pictures:
         image = _pad(slide.image[pixels], self.settings.patch_px, WHITE)
         cells = _pad(np.ones_like(slide.tumor[inside], np.float32), side, 0)
         truth = slide.tumor[inside]
-        labels = np.where(slide.findings == 0, 0, UNKNOWN)
+        labels = np.full(len(slide.findings), UNKNOWN)  # other findings have no outlines
         labels[0] = 1 if (truth == 1).any() else UNKNOWN if (truth == UNKNOWN).any() else 0
         turn = int(rng.integers(ORIENTATIONS))
         image, cells = orient(image, turn), orient(cells[..., None], turn)[..., 0]

@@ -3,7 +3,7 @@ checkpoint."""
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from ...models import (
+    WholeSlideArchitecture,
     WholeSlideNetwork,
     build_whole_slide_network,
     choose_xla,
@@ -60,6 +61,7 @@ def train_whole_slides(
     has_patches: bool,
     has_blur: bool,
     side_px: int,
+    initial_weights: str = "",
 ) -> Iterator[tuple[int, WholeSlideModel]]:
     """Train on whole slides, or with has_patches first on patches, in equally many steps; yield the
     step and the model at every checkpoint, the last one at the end.
@@ -69,16 +71,22 @@ def train_whole_slides(
     cross-entropy of one sigmoid a finding, unknown findings left out. side_px, a multiple of 16, is
     the square that slides are padded to, of test slides too.
 
-    A process compiles the network once for each side and settings.
+    The network begins with random weights, or with initial_weights, see
+    `build_whole_slide_network`. A process compiles it once for each side and settings.
 
     Raises:
         SettingsError: slides of one class, or a curriculum without outlined tumour.
-        ModelError: the loss became NaN.
+        ModelError: initial weights that do not fit, or the loss became NaN.
     """
     pictures = Pictures(slides=slides, settings=settings, side_px=side_px, has_blur=has_blur)
     pictures.refuse_one_class(has_patches=has_patches)
     trainer = _trainer(
-        len(slides[0].findings), settings.width, settings.sharpness, settings.weight_decay
+        settings.architecture,
+        len(slides[0].findings),
+        settings.width,
+        settings.sharpness,
+        settings.weight_decay,
+        initial_weights,
     )
     rng = np.random.default_rng(seed)
     with trainer.lock:
@@ -106,7 +114,9 @@ def find_checkpoints(settings: WholeSlideSettings) -> list[int]:
 class _Trainer:
     """A network with its optimiser, used for one training after another."""
 
-    def __init__(self, network: WholeSlideNetwork, weight_decay: float) -> None:
+    def __init__(
+        self, network: WholeSlideNetwork, weight_decay: float, given: Mapping[str, np.ndarray]
+    ) -> None:
         self.network, self.lock = network, threading.Lock()
         optimiser = keras.optimizers.AdamW(0.001, weight_decay=weight_decay, clipnorm=1.0)
         optimiser.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
@@ -117,11 +127,13 @@ class _Trainer:
         optimiser.build(self.trained.trainable_variables)
         network.maps.compile(jit_compile=choose_xla())
         self.optimiser: Any = optimiser
+        self.given = given
 
     def begin(self, rng: np.random.Generator) -> None:
         """Forget earlier trainings."""
         for variable in self.trained.variables:
-            variable.assign(_draw(variable, rng))
+            first = self.given.get(variable.path)
+            variable.assign(_draw(variable, rng) if first is None else first)
         for variable in self.optimiser.variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
 
@@ -134,9 +146,24 @@ class _Trainer:
 
 
 @lru_cache(maxsize=4)
-def _trainer(findings: int, width: float, sharpness: float, weight_decay: float) -> _Trainer:
-    network = build_whole_slide_network(findings=findings, width=width, sharpness=sharpness)
-    return _Trainer(network, weight_decay)
+def _trainer(
+    architecture: WholeSlideArchitecture,
+    findings: int,
+    width: float,
+    sharpness: float,
+    weight_decay: float,
+    initial_weights: str,
+) -> _Trainer:
+    network = build_whole_slide_network(
+        architecture,
+        findings=findings,
+        width=width,
+        sharpness=sharpness,
+        initial_weights=initial_weights,
+    )
+    tower: Any = network.maps.get_layer("tower")
+    given = {one.path: np.array(one) for one in tower.variables} if initial_weights else {}
+    return _Trainer(network, weight_decay, given)
 
 
 def _draw(variable: Any, rng: np.random.Generator) -> np.ndarray:

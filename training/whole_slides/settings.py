@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from ...models import WholeSlideArchitecture
 from ...storage import Settings
 
 __all__ = ["WholeSlideSettings"]
@@ -10,6 +11,8 @@ __all__ = ["WholeSlideSettings"]
 class WholeSlideSettings(Settings):
     """Settings of a training of a fully convolutional network on pictures of whole slides."""
 
+    architecture: WholeSlideArchitecture = "compact"
+    """Network, as far as its cells have 16 px."""
     steps: int = Field(default=200, ge=2)
     """Optimiser steps of a training."""
     patch_steps: float = Field(default=0.5, gt=0, lt=1)
@@ -21,11 +24,12 @@ class WholeSlideSettings(Settings):
     slides_per_step: int = Field(default=4, ge=2)
     """Whole slides in a step, half of them with tumour."""
     learning_rate: float = Field(default=0.002, gt=0)
-    """Highest learning rate of AdamW, which falls to nothing as a cosine over all steps."""
+    """Highest learning rate of AdamW, which falls to nothing as a cosine over all steps; with
+    initial weights 0.0003 is better."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay of AdamW."""
     width: float = Field(default=0.5, gt=0, le=8)
-    """Factor for the filters of the network, compact's tower."""
+    """Factor for the filters of the network."""
     sharpness: float = Field(default=4.0, gt=0)
     """Sharpness of the log-sum-exp pooling of a slide's cells: small, their mean; large, their
     maximum."""
