@@ -20,7 +20,7 @@ from gigaslide.cohort import Cohort, CohortSlide
 from gigaslide.inference import EXPORTERS, ExportSettings, export_predictions
 from gigaslide.inference.exports import export_predictions as export_module
 from gigaslide.storage import ClusterError, ScoreError, SettingsError, StoreError
-from gigaslide.wsi import heatmap_contours
+from gigaslide.wsi.heatmap import contours
 from predicting import QUICK, predict, write_model, write_slides
 
 SMALL = Geometry((3001, 2003), 128.0, mpp=0.5)
@@ -175,7 +175,7 @@ def test_a_failing_export_leaves_the_earlier_file(predictions, monkeypatch):
     def fail(contour, tolerance):
         raise StoreError("the disk ate it")
 
-    monkeypatch.setattr(heatmap_contours, "_cut", fail)
+    monkeypatch.setattr(contours, "_cut", fail)
     summary = export(predictions, "geojson", level=(0.3,))
     assert {(one.status, one.reason) for one in summary.outcomes} == {
         ("partial", "the disk ate it")

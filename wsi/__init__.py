@@ -22,10 +22,10 @@ from .detections import Detections
 from .features.h5_layouts import SlideFacts, read_foreign_features, trident_folder, write_trident
 from .features.slide_features import SlideFeatures
 from .geometry import CellGrid, Region, Scale, WindowSpec, ceil_div, floor_div, row_column
-from .heatmap import CellStatus, Heatmap
-from .heatmap_contours import Contour, find_contours
-from .heatmap_overlay import heatmap_colours, overlay_heatmap, shrink
-from .heatmap_regions import HeatmapRegions, find_regions
+from .heatmap.contours import Contour, find_contours
+from .heatmap.heatmap import CellStatus, Heatmap
+from .heatmap.overlay import heatmap_colours, overlay_heatmap, shrink
+from .heatmap.regions import HeatmapRegions, find_regions
 from .input_spec import CLASSES, InputSpec, StainMethod
 from .labels import tumor_fractions
 from .lesion_size import LESION_SIZES, MACRO_UM, classify_size

@@ -12,10 +12,10 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon, box
 
-from .annotations import trace_mask
-from .areas import Areas, areas_of, fill_holes, simplify_areas
+from ..annotations import trace_mask
+from ..areas import Areas, areas_of, fill_holes, simplify_areas
 from .heatmap import Heatmap
-from .heatmap_regions import find_regions
+from .regions import find_regions
 
 __all__ = ["Contour", "find_contours"]
 

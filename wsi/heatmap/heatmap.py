@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from ..storage import StoreError, atomic_folder
+from ...storage import StoreError, atomic_folder
 
 __all__ = ["CellStatus", "Heatmap"]
 

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
+from ..overview import Overview
 from .heatmap import CellStatus, Heatmap
-from .overview import Overview
 
 __all__ = ["heatmap_colours", "overlay_heatmap", "shrink"]
 

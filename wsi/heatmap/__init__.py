@@ -1,0 +1,1 @@
+"""Tumour probability of a slide's cells: on disk, as regions, as contours and as a picture."""
