@@ -156,7 +156,7 @@ def test_a_training_begins_with_given_weights_and_keeps_their_normalisation(tmp_
     network.save_weights(tmp_path / "given.weights.h5")
     slides = [picture(number) for number in range(4)]
     settings = WholeSlideSettings(
-        architecture="efficientnet_lite0", steps=2, checkpoints=2, patch_px=32, width=1.0
+        architecture="efficientnet_lite0", steps=2, checkpoints=2, patch_px=32
     )
     ends = []
     for _ in range(2):

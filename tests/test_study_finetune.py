@@ -14,6 +14,7 @@ from gigaslide.storage import ModelError, Recipe, SettingsError
 from gigaslide.study import FinetuneSettings, plan_study, run_study
 from gigaslide.study.finetune.patches import PatchFolder
 from gigaslide.training import FineTuneSettings, FineTuneStart, LabelledPatches, fine_tune
+from gigaslide.training.network import reuse
 from gigaslide.wsi import InputSpec
 from test_study import quick_plots, table
 from tiny_network import TINY
@@ -140,7 +141,13 @@ def test_equal_seeds_give_equal_scores(made):
 
     first = train(1)
     assert first.shape == (3,)
+    assert np.abs(first - train(2)).max() > 1e-5
     np.testing.assert_array_equal(first, train(1))
+    compile_again = reuse._compiled.cache_clear
+    for start in (folder / "start.weights.h5", None):
+        free = train(3, freeze="none", start=start)
+        compile_again()
+        np.testing.assert_array_equal(free, train(3, freeze="none", start=start))
     assert np.abs(first - train(1, freeze="none", start=None)).max() > 1e-5
     with pytest.raises(SettingsError, match="one class"):
         fine_tune(

@@ -65,13 +65,14 @@ def fine_tune(
     """Train on patches; return the probabilities of tumour (M,) float32 of test patches
     (M, P, P, 3).
 
-    Patches are turned to one of eight orientations.
+    Patches are turned to one of eight orientations. A process compiles the network once for all
+    trainings that differ in their first weights alone.
 
     Raises:
         SettingsError: patches of one class.
         ModelError: weights that do not fit the network, or a loss that is no number.
     """
-    from .network.build import NetworkBuilder  # imports Keras
+    from .network.reuse import NetworkUse, compile_once  # imports Keras
     from .network.seeds import seed_step
 
     if set(np.unique(examples.labels).tolist()) != {0, 1}:
@@ -87,16 +88,16 @@ def fine_tune(
         label_smoothing=0.0,
         seed=seed % 2**31,
     )
-    builder = NetworkBuilder(given, examples.spec, settings.steps)
-    network = builder.build(0, fill=start.weights is not None)
+    use = NetworkUse(settings=given, spec=examples.spec, steps=settings.steps)
     batches = _draw(examples, settings.batch_size, np.random.default_rng(seed))
-    for step in range(settings.steps):
-        seed_step(seed, step)
-        images, wanted = next(batches)
-        network.reset_metrics()
-        found = np.asarray(network.train_on_batch(images, wanted)).ravel()
-        check_loss(float(found[0]), done=f"{step + 1} steps", learning_rate=start.learning_rate)
-    return _predict(network, test)
+    with compile_once(use) as network:
+        for step in range(settings.steps):
+            seed_step(seed, step)
+            images, wanted = next(batches)
+            network.reset_metrics()
+            found = np.asarray(network.train_on_batch(images, wanted)).ravel()
+            check_loss(float(found[0]), done=f"{step + 1} steps", learning_rate=start.learning_rate)
+        return _predict(network, test)
 
 
 def _draw(

@@ -83,11 +83,12 @@ def train_whole_slides(
     trainer = _trainer(
         settings.architecture,
         len(slides[0].findings),
-        settings.width,
+        settings.filters,
         settings.sharpness,
         settings.weight_decay,
         initial_weights,
     )
+    highest = settings.find_rate(has_weights=bool(initial_weights))
     rng = np.random.default_rng(seed)
     with trainer.lock:
         trainer.begin(rng)
@@ -98,9 +99,9 @@ def train_whole_slides(
         for step in range(settings.steps):
             if step == of_patches:
                 batches = pictures.whole(rng)
-            rate = settings.learning_rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
+            rate = highest * (1 + math.cos(math.pi * step / settings.steps)) / 2
             loss = trainer.learn(next(batches), rate)
-            check_loss(loss, done=f"{step + 1} steps", learning_rate=settings.learning_rate)
+            check_loss(loss, done=f"{step + 1} steps", learning_rate=highest)
             if step + 1 in tested:
                 yield step + 1, model
 

@@ -23,15 +23,24 @@ class WholeSlideSettings(Settings):
     """Patches in a step, half of them with tumour."""
     slides_per_step: int = Field(default=4, ge=2)
     """Whole slides in a step, half of them with tumour."""
-    learning_rate: float = Field(default=0.002, gt=0)
-    """Highest learning rate of AdamW, which falls to nothing as a cosine over all steps; with
-    initial weights 0.0003 is better."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Highest learning rate of AdamW, which falls to nothing as a cosine over all steps. Default:
+    0.002 with random weights, 0.0003 with given ones."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay of AdamW."""
-    width: float = Field(default=0.5, gt=0, le=8)
-    """Factor for the filters of the network."""
+    width: float | None = Field(default=None, gt=0, le=8)
+    """Factor for the filters of the network. Default: 0.5 for compact, 1 for others."""
     sharpness: float = Field(default=4.0, gt=0)
     """Sharpness of the log-sum-exp pooling of a slide's cells: small, their mean; large, their
     maximum."""
     checkpoints: int = Field(default=10, ge=2)
     """Number of times that a training is tested, at equal distances; the last is its end."""
+
+    @property
+    def filters(self) -> float:
+        """Factor for the filters, which depends on the network where none is given."""
+        return self.width or (0.5 if self.architecture == "compact" else 1.0)
+
+    def find_rate(self, *, has_weights: bool) -> float:
+        """Return the highest learning rate; lower for weights that were learnt before."""
+        return self.learning_rate or (0.0003 if has_weights else 0.002)

@@ -1,0 +1,67 @@
+"""One compiled network for many short trainings: to compile it takes as long as a short training,
+and TensorFlow keeps the memory of every network that was ever compiled."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import keras
+import numpy as np
+
+from ...wsi import InputSpec
+from ..settings import TrainSettings
+from .build import NetworkBuilder
+
+__all__ = ["NetworkUse", "compile_once"]
+
+RANDOM = "random"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkUse:
+    """One training of a network."""
+
+    settings: TrainSettings
+    spec: InputSpec
+    steps: int
+
+    @property
+    def builder(self) -> NetworkBuilder:
+        return NetworkBuilder(self.settings, self.spec, self.steps)
+
+    @property
+    def without_start(self) -> "NetworkUse":
+        """The same network, whatever weights it begins with."""
+        common = {"seed": 0, "initial_weights": RANDOM}
+        return replace(self, settings=self.settings.model_copy(update=common))
+
+
+@contextmanager
+def compile_once(use: NetworkUse) -> Iterator[keras.Model]:
+    """Yield a network as `NetworkBuilder.build` returns it for the first step of a training. It is
+    compiled once for all trainings of the process that begin with other weights or another seed,
+    which wait for each other.
+
+    Raises:
+        SettingsError, ModelError: see `NetworkBuilder.build`.
+    """
+    network, lock = _compiled(use.without_start)
+    first = use.builder.build(0, fill=use.settings.initial_weights != RANDOM)
+    with lock:
+        for variable, value in zip(network.variables, first.variables, strict=True):
+            variable.assign(value)
+        optimiser: Any = network.optimizer
+        for variable in optimiser.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+        yield network
+
+
+@lru_cache(maxsize=2)
+def _compiled(use: NetworkUse) -> tuple[keras.Model, threading.Lock]:
+    network = use.builder.build(0, fill=False)
+    optimiser: Any = network.optimizer
+    optimiser.build(network.trainable_variables)
+    return network, threading.Lock()
