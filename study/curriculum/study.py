@@ -16,8 +16,8 @@ from .work import CurriculumWork
 __all__ = ["CURRICULUM_STUDY"]
 
 SECONDS_TO_COMPILE = 2.0
-SECONDS_A_MEGAPIXEL = 0.2
-"""Time to learn from a megapixel, on two cores."""
+SECONDS_A_MEGAPIXEL = {"compact": 0.2, "efficientnet_lite0": 0.7}
+"""Time to learn from a megapixel, on two cores, by network."""
 COST_OF_SCORING = 1 / 3
 """Time to score a pixel, as a share of the time to learn from it."""
 
@@ -58,7 +58,8 @@ def _guess_seconds(point: Point, settings: CurriculumSettings, found: FoundSlide
     of_slides = (settings.steps - patch_steps) * settings.slides_per_step * side_px**2
     tested = len(found.slides) / max(2, settings.folds) * settings.checkpoints * side_px**2
     learnt = of_patches + of_slides
-    return SECONDS_TO_COMPILE + (learnt + tested * COST_OF_SCORING) * SECONDS_A_MEGAPIXEL / 1e6
+    megapixels = (learnt + tested * COST_OF_SCORING) / 1e6
+    return SECONDS_TO_COMPILE + megapixels * SECONDS_A_MEGAPIXEL[settings.architecture]
 
 
 CURRICULUM_STUDY = Study(
