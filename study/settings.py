@@ -7,7 +7,9 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ..models import BagPooling
 from ..storage import Settings, SettingsError
+from ..training import BagSettings
 from ..wsi import GroupMeaning
 
 __all__ = [
@@ -63,6 +65,20 @@ class StudySettings(Settings):
 
 class FeatureStudySettings(StudySettings, ABC):
     """Settings of studies that train on features."""
+
+    epochs: int = Field(default=20, ge=1)
+    """Length of a training: passes over its slides, or its labelled windows."""
+    pooling: BagPooling | None = None
+    """Way from the scores of windows to that of the slide, of learners of slide labels: attention
+    (gated, learnt), mean, max or log-sum-exp. Default: attention."""
+
+    @property
+    def learners_of_bags(self) -> dict[Learner, BagSettings]:
+        """Settings of a learner of slide labels (weak), and of one of window labels (strong)."""
+        return {
+            "weak": BagSettings(labels="slides", pooling=self.pooling, epochs=self.epochs),
+            "strong": BagSettings(labels="windows", epochs=self.epochs),
+        }
 
     @property
     @abstractmethod

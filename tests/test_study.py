@@ -19,9 +19,11 @@ from gigaslide.study import (
     plan_study,
     run_study,
     show_study,
+    train_bags,
 )
 from gigaslide.study.features.work import CellWork
 from gigaslide.study.work import load_cell
+from gigaslide.training import BagSettings
 from sklearn.metrics import roc_auc_score
 from study_cohorts import learn, make_cohort, write_features
 
@@ -75,7 +77,12 @@ def test_figures_are_means_over_seeds_of_pooled_predictions(finished):
     cohort, settings, out, report = finished
     plan = plan_study(cohort, settings)
     work = CellWork(
-        out=out, features={"": settings.features}, seed=0, train=learn, learner_settings={}
+        out=out,
+        features={"": settings.features},
+        seed=0,
+        train=learn,
+        learner_settings={},
+        learners=settings.learners_of_bags,
     )
     aucs = []
     for seed in range(2):
@@ -243,7 +250,12 @@ def test_scores_that_are_no_numbers_fail_their_cell(finished, tmp_path):
 def test_a_cell_survives_the_way_to_a_worker(finished, tmp_path):
     cohort, settings, out, _ = finished
     work = CellWork(
-        out=out, features={"": settings.features}, seed=0, train=learn, learner_settings={}
+        out=out,
+        features={"": settings.features},
+        seed=0,
+        train=learn,
+        learner_settings={},
+        learners=settings.learners_of_bags,
     )
     cell = plan_study(cohort, settings).cells[3]
     sent = pickle.loads(pickle.dumps(work))
@@ -288,6 +300,31 @@ def test_wrong_labels_are_a_study_too(tmp_path):
     assert {row["flipped"] for row in rows} == {"0.0", "0.4"}
     assert all((row["flipped_labels"] == "0") == (row["flipped"] == "0.0") for row in rows)
     assert "without wrong labels" in report.answer
+
+
+def test_pooling_and_length_of_the_trainings_can_be_chosen(tmp_path):
+    cohort = make_cohort(tmp_path)
+    plain = SizeSettings(features=tmp_path / "features", slides=(8,), **{**QUICK, "seeds": 1})
+    settings = plain.model_copy(update={"epochs": 2, "pooling": "log-sum-exp"})
+    seen = set()
+
+    def train(training, test, seed):
+        one = training.settings
+        seen.add((training.learner, one.labels, one.pooling, one.epochs))
+        return train_bags(training, test, seed)
+
+    run(cohort, tmp_path / "out", settings, train=train)
+    assert seen == {("weak", "slides", "log-sum-exp", 2), ("strong", "windows", None, 2)}
+    page = (tmp_path / "out" / "study.html").read_text()
+    assert "pooled over a slide by log-sum-exp" in page
+    assert "2 passes" in page
+    assert all(row["window_auc"] for row in table(tmp_path / "out" / "results.csv"))
+    study = plan_study(cohort, plain).study
+    assert study.describe_learners(plain) == {
+        name: BagSettings(labels=labels).model_dump(mode="json")
+        for name, labels in (("weak", "slides"), ("strong", "windows"))
+    }
+    assert study.describe_learners(settings) != study.describe_learners(plain)
 
 
 def test_the_cohorts_own_split_is_tested_once(finished, tmp_path):

@@ -9,6 +9,7 @@ GENERAL = "General"
 
 OF_STUDIES = ("folds", "repeats", "seeds", "seed", "primary")
 OF_SAMPLES = ("draws", "few", "target")
+OF_LEARNERS = ("epochs", "pooling")
 
 PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Phantoms": {
@@ -61,10 +62,18 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "minutes_per_slide_label",
             "minutes_per_outline",
             "minutes_per_window",
+            *OF_LEARNERS,
         ),
-        "SizeSettings": ("features", *OF_STUDIES, "slides", "learners", *OF_SAMPLES),
-        "NoiseSettings": ("features", *OF_STUDIES, "flipped", "learners"),
-        "TransferSettings": ("encoders", *OF_STUDIES, "learners"),
+        "SizeSettings": (
+            "features",
+            *OF_STUDIES,
+            "slides",
+            "learners",
+            *OF_SAMPLES,
+            *OF_LEARNERS,
+        ),
+        "NoiseSettings": ("features", *OF_STUDIES, "flipped", "learners", *OF_LEARNERS),
+        "TransferSettings": ("encoders", *OF_STUDIES, "learners", *OF_LEARNERS),
         "FinetuneSettings": (
             "store",
             "starts",
@@ -86,11 +95,15 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "frozen_share",
             "unfrozen_rate",
             *OF_SAMPLES,
+            *OF_LEARNERS,
         ),
         "CurriculumSettings": (
             *OF_STUDIES,
+            "architecture",
+            "initial_weights",
             "mpp",
             "most_px",
+            "stain",
             "augmentation",
             "findings",
             "steps",

@@ -12,11 +12,11 @@ from ..settings import LabelsSettings, Learner
 from ..splits import Split
 from ..words import describe_differences, describe_range
 from .study_parts import (
-    LEARNERS,
     SAMPLES,
     describe_bag_learners,
     describe_features,
     describe_reach,
+    describe_two_learners,
     find_feature_slides,
     make_feature_work,
     show_full,
@@ -102,5 +102,7 @@ LABELS = Study(
     make_work=make_feature_work,
     describe_learners=describe_bag_learners,
     answer=_answer,
-    methods=lambda settings, data: describe_features(data, LEARNERS + SAMPLES),
+    methods=lambda settings, data: describe_features(
+        data, describe_two_learners(settings) + SAMPLES
+    ),
 )

@@ -9,10 +9,10 @@ from ..kind import Study
 from ..settings import NoiseSettings
 from ..splits import Split
 from .study_parts import (
-    LEARNERS,
     describe_bag_learners,
     describe_features,
     describe_losses,
+    describe_two_learners,
     find_feature_slides,
     make_feature_work,
     show_full,
@@ -55,5 +55,5 @@ NOISE = Study(
     make_work=make_feature_work,
     describe_learners=describe_bag_learners,
     answer=_answer,
-    methods=lambda settings, data: describe_features(data, LEARNERS + WRONG),
+    methods=lambda settings, data: describe_features(data, describe_two_learners(settings) + WRONG),
 )

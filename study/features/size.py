@@ -11,12 +11,12 @@ from ..kind import Study
 from ..settings import SizeSettings
 from ..splits import Split
 from .study_parts import (
-    LEARNERS,
     SAMPLES,
     describe_bag_learners,
     describe_features,
     describe_losses,
     describe_reach,
+    describe_two_learners,
     find_feature_slides,
     make_feature_work,
     show_full,
@@ -63,5 +63,7 @@ SIZE = Study(
     make_work=make_feature_work,
     describe_learners=describe_bag_learners,
     answer=_answer,
-    methods=lambda settings, data: describe_features(data, LEARNERS + SAMPLES),
+    methods=lambda settings, data: describe_features(
+        data, describe_two_learners(settings) + SAMPLES
+    ),
 )

@@ -5,7 +5,6 @@ from typing import Any
 
 from ...cohort import Cohort
 from ...storage import format_count
-from ...training import BagSettings
 from ..data import FoundSlides, StudyData
 from ..findings import Comparison, Findings
 from ..kind import WorkPlace
@@ -21,16 +20,12 @@ __all__ = [
     "describe_features",
     "describe_losses",
     "describe_reach",
+    "describe_two_learners",
     "find_feature_slides",
     "make_feature_work",
     "show_full",
 ]
 
-LEARNERS = (
-    "The weak learner is gated attention over a slide's windows and learns from one label "
-    "per slide; the strong learner is the same classifier on single windows and learns from a "
-    "label per window; its score of a slide is the highest of its windows. "
-)
 SAMPLES = (
     "Samples of labels were drawn at random, with the share of positives of the training side "
     "and at least one label of each class; a larger sample of a seed contains smaller ones. "
@@ -46,15 +41,33 @@ def find_feature_slides(cohort: Cohort, settings: FeatureStudySettings) -> Found
 def make_feature_work(settings: FeatureStudySettings, place: WorkPlace) -> CellWork:
     """Make the work of the cells."""
     folders = {name: path.absolute() for name, path in settings.feature_folders.items()}
-    return CellWork(**place.fields, features=folders, train=place.train)
+    return CellWork(
+        **place.fields,
+        features=folders,
+        train=place.train,
+        learners=settings.learners_of_bags,
+    )
 
 
 def describe_bag_learners(settings: FeatureStudySettings) -> dict[str, Any]:
     """Settings of both learners, plain JSON."""
-    return {
-        "weak": BagSettings(labels="slides").model_dump(mode="json"),
-        "strong": BagSettings(labels="windows").model_dump(mode="json"),
-    }
+    learners = settings.learners_of_bags
+    return {name: one.model_dump(mode="json") for name, one in learners.items()}
+
+
+def describe_two_learners(settings: FeatureStudySettings) -> str:
+    """Tell how both learners learn; text to quote."""
+    way = (
+        "gated attention over a slide's windows"
+        if settings.pooling in (None, "attention")
+        else f"a classifier of windows, pooled over a slide by {settings.pooling},"
+    )
+    return (
+        f"The weak learner is {way} and learns from one label "
+        "per slide; the strong learner is the same classifier on single windows and learns from a "
+        "label per window; its score of a slide is the highest of its windows. A training makes "
+        f"{format_count(settings.epochs, 'pass', 'passes')} over its slides or windows. "
+    )
 
 
 def describe_features(data: StudyData, learners: str) -> tuple[str, str]:

@@ -10,9 +10,9 @@ from ..settings import TransferSettings
 from ..splits import Split
 from ..words import describe_differences
 from .study_parts import (
-    LEARNERS,
     describe_bag_learners,
     describe_features,
+    describe_two_learners,
     find_feature_slides,
     make_feature_work,
     show_full,
@@ -63,5 +63,5 @@ TRANSFER = Study(
     make_work=make_feature_work,
     describe_learners=describe_bag_learners,
     answer=_answer,
-    methods=lambda settings, data: describe_features(data, LEARNERS + SAME),
+    methods=lambda settings, data: describe_features(data, describe_two_learners(settings) + SAME),
 )

@@ -27,6 +27,7 @@ class TrainingSet:
     """Bags of windows that a learner trains on, and their labels."""
 
     learner: Learner
+    settings: BagSettings
     bags: tuple[np.ndarray, ...]
     """Features of each slide's windows, (N, D) float16. strong: of the labelled windows only."""
     labels: np.ndarray
@@ -57,6 +58,8 @@ class CellWork(StudyWork):
     features: Mapping[str, Path]
     """Folders of features by the name of the encoder."""
     train: Train
+    learners: Mapping[Learner, BagSettings]
+    """Settings of both learners; those of strong serve every learner of window labels."""
 
     @cached_property
     def bags(self) -> Mapping[str, FeatureFolder]:
@@ -84,11 +87,21 @@ class CellWork(StudyWork):
     def _training_set(self, cell: Cell, sample: Sample) -> TrainingSet:
         bags = self._read(cell, sample.slides)
         if cell.learner == "weak" or not bags:
-            return TrainingSet(learner=cell.learner, bags=tuple(bags), labels=sample.labels)
+            return TrainingSet(
+                learner=cell.learner,
+                settings=self.learners["weak" if cell.learner == "weak" else "strong"],
+                bags=tuple(bags),
+                labels=sample.labels,
+            )
         known = sample.labels != UNKNOWN
         parts = np.split(known, np.cumsum([len(bag) for bag in bags])[:-1])
         chosen = tuple(bag[part] for bag, part in zip(bags, parts, strict=True))
-        return TrainingSet(learner="strong", bags=chosen, labels=sample.labels[known])
+        return TrainingSet(
+            learner="strong",
+            settings=self.learners["strong"],
+            bags=chosen,
+            labels=sample.labels[known],
+        )
 
     def _count(self, sample: Sample, split: Split) -> dict[str, int]:
         return {
@@ -127,8 +140,9 @@ def _gather(test: np.ndarray, scores: Sequence[BagScores]) -> dict[str, np.ndarr
 
 
 def train_bags(training: TrainingSet, test: Sequence[np.ndarray], seed: int) -> Sequence[BagScores]:
-    """Train gated attention on bags (weak) or its classifier on windows (strong); score bags. With
-    weak labels the classifier begins with what it learns from them, and stays there without bags.
+    """Train a pooled classifier on bags (weak) or the classifier on windows (strong); score bags.
+    With weak labels the classifier begins with what it learns from them, and stays there without
+    bags.
 
     Raises:
         GigaslideError: bags or labels that cannot be trained on.
@@ -136,7 +150,6 @@ def train_bags(training: TrainingSet, test: Sequence[np.ndarray], seed: int) -> 
     from ...training import BagStart, fit_bags  # imports Keras
 
     is_weak = training.learner == "weak"
-    settings = BagSettings(labels="slides" if is_weak else "windows")
     labels: Any = training.labels
     if not is_weak:
         ends = np.cumsum([len(bag) for bag in training.bags])[:-1]
@@ -150,13 +163,16 @@ def train_bags(training: TrainingSet, test: Sequence[np.ndarray], seed: int) -> 
             unfrozen_rate=training.weak.settings.unfrozen_rate,
         )
     if training.bags or model is None:
-        model = fit_bags(list(training.bags), labels, settings, seed=seed, start=start).model
+        model = fit_bags(
+            list(training.bags), labels, training.settings, seed=seed, start=start
+        ).model
     found = [model.predict(bag) for bag in test]
+    has_attention = training.settings.options.pooling == "attention"
     return [
         BagScores(
             slide=float(one.slide),
             windows=np.asarray(one.windows),
-            attention=np.asarray(one.attention) if is_weak else None,
+            attention=np.asarray(one.attention) if has_attention else None,
         )
         for one in found
     ]

@@ -15,7 +15,6 @@ import numpy as np
 from ...cohort import Cohort
 from ...models import BagModel
 from ...storage import SettingsError, format_count
-from ...training import BagSettings
 from ...wsi import is_same_mpp
 from ..data import FoundSlides, StudyData
 from ..features.slides import read_slides
@@ -41,7 +40,7 @@ WEAK = "weak.npz"
 """Labels of the slides of quality weak, in the study's folder."""
 KEPT = 256
 """Weak models that a process keeps: every number of strong slides starts from the same ones."""
-_models: OrderedDict[tuple[str, int], BagModel] = OrderedDict()
+_models: OrderedDict[str, BagModel] = OrderedDict()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,7 +196,7 @@ def fit_weak(weak: WeakSet, seed: int) -> BagModel:
     Raises:
         GigaslideError: bags or labels that cannot be trained on.
     """
-    key = (weak.key, seed)
+    key = f"{weak.key} {seed} {weak.settings.epochs} {weak.settings.pooling}"
     if key not in _models:
         _models[key] = _fit(weak, seed)
         while len(_models) > KEPT:
@@ -210,8 +209,9 @@ def _fit(weak: WeakSet, seed: int) -> BagModel:
 
     bags, windows = list(weak.bags), weak.windows
     if windows is None:
-        slides = BagSettings(labels="slides")
+        slides = weak.settings.learners_of_bags["weak"]
         teacher = fit_bags(bags, weak.is_tumor.astype(np.int8), slides, seed=seed).model
         scores = [teacher.predict(bag).windows for bag in bags]
         windows = label_by_scores(scores, weak.is_tumor, above=weak.settings.score_above)
-    return fit_bags(bags, list(windows), BagSettings(labels="windows"), seed=seed).model
+    strong = weak.settings.learners_of_bags["strong"]
+    return fit_bags(bags, list(windows), strong, seed=seed).model

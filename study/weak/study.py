@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from ...training import BagSettings
 from ..cell import Cell
 from ..data import FoundSlides, StudyData
 from ..design import Design, Point, list_sizes, make_design
@@ -84,12 +83,18 @@ def _has_weak_labels(cell: Cell) -> bool:
 
 def _make_work(settings: WeakSettings, place: WorkPlace) -> WeakWork:
     folders = {name: path.absolute() for name, path in settings.feature_folders.items()}
-    return WeakWork(**place.fields, features=folders, train=place.train, weak=settings)
+    return WeakWork(
+        **place.fields,
+        features=folders,
+        train=place.train,
+        learners=settings.learners_of_bags,
+        weak=settings,
+    )
 
 
 def _describe_learners(settings: WeakSettings) -> dict[str, Any]:
-    windows = BagSettings(labels="windows").model_dump(mode="json")
-    slides = BagSettings(labels="slides").model_dump(mode="json")
+    windows = settings.learners_of_bags["strong"].model_dump(mode="json")
+    slides = settings.learners_of_bags["weak"].model_dump(mode="json")
     return {**dict.fromkeys((WEAK_ONLY, STRONG_ONLY, FINE_TUNED), windows), "weak": slides}
 
 

@@ -61,8 +61,13 @@ def _reach(reach: Reach, settings: WeakSettings) -> str:
 
 def describe_weak_learners(settings: WeakSettings) -> str:
     """Tell how the trainings were made; text to quote."""
+    pooling = (
+        "gated attention"
+        if settings.pooling in (None, "attention")
+        else f"a classifier pooled by {settings.pooling}"
+    )
     source = (
-        "the scores that gated attention, trained on the labels of all training slides, gives "
+        f"the scores that {pooling}, trained on the labels of all training slides, gives "
         f"their windows: those above {settings.score_above:g} on slides with tumour are tumour, "
         "and the highest one is in any case"
         if settings.source == "scores"
