@@ -64,7 +64,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "study transfer": ("encoders", "folds", "seeds", "plan", *LOCATION),
     "study finetune": ("store", "starts", "folds", "seeds", "plan", *LOCATION),
     "study curriculum": (
-        "initial_weights",
+        "initial-weights",
         "architecture",
         "mpp",
         "steps",
