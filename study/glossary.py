@@ -49,7 +49,7 @@ def explain_figures(shown: Iterable[str], findings: Findings, tests: int) -> Ite
     yield (
         f"{level} interval, in brackets or as a band: where the figure would lie for most other "
         f"groups of as many {findings.resampling.unit}. To compare two learners read the interval "
-        "of their difference: if it holds 0, this study cannot tell them apart."
+        "of their difference: if it contains 0, no difference was shown."
     )
     yield (
         "±: spread when the same training is made again with another seed; of few labels or slides "

@@ -44,7 +44,7 @@ def describe_differences(
         test = describe_test(one)
         size = f"{format_signed(difference.value)}{describe_range(difference, '+.3f')}"
         yield (
-            f"Difference in {words}, {first} less {second}{place}: {size}"
+            f"Difference in {words}, {first} minus {second}{place}: {size}"
             f"{f'; {test}' if test else ''}{_tell_better(difference, first, second)}."
         )
 
@@ -56,7 +56,7 @@ def _tell_better(difference: Estimate, first: str, second: str) -> str:
         return f". Here {first} did better"
     if difference.high < 0:
         return f". Here {second} did better"
-    return ". The interval holds 0: no difference can be told"
+    return ". The interval contains 0: no difference was shown"
 
 
 def describe_test(comparison: Comparison) -> str:

@@ -138,7 +138,7 @@ def test_the_page_answers_first_and_loads_nothing(finished):
     page = report.page.read_text()
     assert report.study.question in page
     assert page.count("data:image/svg+xml") == 3
-    assert page.index("<p>Difference in slide AUC, strong less weak") < page.index('id="curves"')
+    assert page.index("<p>Difference in slide AUC, strong minus weak") < page.index('id="curves"')
     assert "http://" not in page.replace("http://www.w3.org", "")
     for words in ("training noise", "gigaslide study labels", "--weak-labels 6", "by patient"):
         assert words in page
@@ -372,7 +372,7 @@ def test_encoders_are_compared_with_the_first_on_the_same_windows(tmp_path):
     (primary,) = [one for one in report.findings.comparisons if one.is_primary]
     assert primary.difference.difference.value == pytest.approx(good - bad)
     assert primary.difference.p_value is not None
-    assert "Difference in slide AUC, good less random" in report.answer
+    assert "Difference in slide AUC, good minus random" in report.answer
     assert {row["encoder"] for row in table(tmp_path / "out" / "results.csv")} == {"good", "random"}
     more = {**encoders, "third": tmp_path / "features"}
     trained = []

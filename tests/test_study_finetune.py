@@ -106,7 +106,7 @@ def test_a_start_is_the_mean_of_its_scenarios_and_is_compared_once(finished):
     assert primary.figure == "window_auc"
     assert (primary.first[0][1], primary.second[0][1]) == ("made", "random")
     assert "mean over 2 scenarios" in report.answer
-    assert "made less random" in report.answer
+    assert "made minus random" in report.answer
     assert "learns from" not in report.page.read_text()  # no start is a learner
     page = report.page.read_text()
     for words in ("no uncertainty about patients", "patches of 75 px", "study finetune"):

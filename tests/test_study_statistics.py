@@ -193,7 +193,7 @@ def test_small_numbers_on_an_axis_are_told_apart():
     assert written == ["0.6", "1.2", "2", "5", "43"]
 
 
-def test_the_answer_says_which_did_better_or_that_no_difference_can_be_told():
+def test_the_answer_says_which_did_better_or_that_no_difference_was_shown():
     def tell(value: float, low: float, high: float) -> str:
         one = Estimate(value=0.5)
         difference = Estimate(value=value, low=low, high=high)
@@ -210,10 +210,10 @@ def test_the_answer_says_which_did_better_or_that_no_difference_can_be_told():
         return sentence
 
     better = tell(0.2, 0.1, 0.3)
-    assert "window AUC, patches less slides, 8 labels: +0.200 (+0.100 to +0.300)" in better
+    assert "window AUC, patches minus slides, 8 labels: +0.200 (+0.100 to +0.300)" in better
     assert "patches did better" in better
     assert "slides did better" in tell(-0.2, -0.3, -0.1)
-    assert "no difference can be told" in tell(0.2, -0.1, 0.3)
+    assert "no difference was shown" in tell(0.2, -0.1, 0.3)
 
 
 def test_points_are_named_in_words_that_a_reader_knows():

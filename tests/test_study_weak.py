@@ -86,7 +86,15 @@ def test_weak_strong_and_fine_tuned_are_compared_at_each_number_of_slides(tmp_pa
     assert dict(primary.first) == {"learner": "fine-tuned", "slides": 4}
     assert dict(primary.second) == {"learner": "strong-only", "slides": 4}
     assert {reach.learner for reach in report.findings.reaches} == {"strong-only", "fine-tuned"}
-    assert "fine-tuned less strong-only, 4 slides" in report.answer
+    assert "fine-tuned minus strong-only, 4 slides" in report.answer
+    assert "fine-tuned on 4 slides minus strong-only on all slides" in report.answer
+    pairs = [
+        (dict(one.first)["slides"], dict(one.second)["learner"], dict(one.second)["slides"])
+        for one in report.findings.comparisons
+        if one.is_primary
+    ]
+    assert (4, "strong-only", "all") in pairs
+    assert pairs[-1] == ("all", "weak-only", 0)
     page = report.page.read_text()
     for words in ("Weak-only learns from weak labels", "study weak", "replace outlines"):
         assert words in page

@@ -99,7 +99,7 @@ def describe_reach(reach: Reach, figure: str, *, goal: str, unit: str) -> str:
 
 
 def describe_losses(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """Tell the loss of every point, and where its interval holds 0."""
+    """Tell the loss of every point, and where its interval contains 0."""
     for one in comparisons:
         loss = one.difference.difference
         if loss.value is None:
@@ -109,6 +109,6 @@ def describe_losses(comparisons: Sequence[Comparison]) -> Iterator[str]:
         test = f"; {describe_test(one)}" if describe_test(one) else ""
         size = f"{loss.value:.3f}{describe_range(loss, '.3f')}".replace("-", "\N{MINUS SIGN}")
         holds = loss.low is not None and loss.low <= 0
-        note = ". The interval holds 0: no loss can be told" if holds else ""
+        note = ". The interval contains 0: no loss was shown" if holds else ""
         figure = FIGURE_WORDS[one.figure]
         yield f"Loss of {figure} of the {learner} learner with {at}: {size}{test}{note}."

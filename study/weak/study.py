@@ -38,7 +38,9 @@ def _design(settings: WeakSettings, data: StudyData, splits: Sequence[Split]) ->
         for size in sizes
     ]
     tuned, scratch = zip(*by_size, strict=True)
-    return make_design([weak, *scratch, *tuned], settings, [*by_size, (tuned[-1], weak)])
+    against_all = [(one, scratch[-1]) for one in tuned[:-1]]
+    pairs = [*by_size, *against_all, (tuned[-1], weak)]
+    return make_design([weak, *scratch, *tuned], settings, pairs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,13 +39,20 @@ def _name(point: PointFindings) -> str:
 
 
 def _differences(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """Tell what weak labels add to strong ones of so many slides, then strong ones to weak ones."""
-    *by_size, last = comparisons
-    for one in by_size:
-        size = dict(one.first)["slides"]
-        slides = "all slides" if size == ALL else f"{size} slides"
-        yield from describe_differences([one], "fine-tuned", "strong-only", at=slides)
-    yield from describe_differences([last], "fine-tuned", "weak-only", at="all slides")
+    """Tell what weak labels add to strong ones of so many slides, how these do against strong ones
+    of all slides, and what strong ones add to weak ones."""
+    for one in comparisons:
+        first, second = dict(one.first), dict(one.second)
+        tuned, other = "fine-tuned", str(second["learner"])
+        slides = _slides(first["slides"])
+        if second["slides"] not in (first["slides"], 0):
+            tuned, other = f"{tuned} on {slides}", f"{other} on {_slides(second['slides'])}"
+            slides = ""
+        yield from describe_differences([one], tuned, other, at=slides)
+
+
+def _slides(size: object) -> str:
+    return "all slides" if size == ALL else f"{size} slides"
 
 
 def _reach(reach: Reach, settings: WeakSettings) -> str:

@@ -59,7 +59,7 @@ def compile_once(use: NetworkUse) -> Iterator[keras.Model]:
         yield network
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)  # kinds of trainings that a study takes in turns
 def _compiled(use: NetworkUse) -> tuple[keras.Model, threading.Lock]:
     network = use.builder.build(0, fill=False)
     optimiser: Any = network.optimizer
