@@ -24,7 +24,7 @@ from .curriculum.course import Course, CurriculumPool, find_steps
 from .curriculum.settings import CurriculumSettings
 from .data import StudyData
 from .design import Design, Point
-from .pool import Pool
+from .pool import OF_FINDING, Pool
 from .reaches import Reach, estimate_number, estimate_ratio
 from .settings import STRONG_ONLY, LabelsSettings, SampledSettings, StudySettings, WeakSettings
 from .splits import Split
@@ -203,8 +203,9 @@ def _compare(
     settings: StudySettings,
 ) -> tuple[Comparison, ...]:
     """Compare the pairs of a design in every figure that both points have, the primary first."""
-    further = [name for name in LESION_FIGURES if any(name in p.draws for p in points.values())]
-    names = (*COMPARED, *further)
+    known = {name for one in points.values() for name in one.draws}
+    of_findings = sorted(name for name in known if name.startswith(OF_FINDING))
+    names = (*COMPARED, *(name for name in LESION_FIGURES if name in known), *of_findings)
     figures = sorted(names, key=lambda name: name != settings.primary)
     found = []
     for figure in figures:

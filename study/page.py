@@ -15,9 +15,10 @@ from .glossary import explain_figures, explain_learners
 from .kind import Study
 from .methods import describe_methods
 from .plots import Curve, draw_curves
+from .pool import OF_FINDING
 from .settings import LabelsSettings, NoiseSettings, StudySettings, TransferSettings
 from .splits import Split
-from .words import AUGMENTATION_WORDS, FIGURE_WORDS, name_point
+from .words import AUGMENTATION_WORDS, FIGURE_WORDS, name_figure, name_point
 from .work import CellResult
 
 __all__ = ["PAGE", "study_html"]
@@ -40,7 +41,9 @@ def study_html(
 ) -> str:
     """Render study.html; reasons are those of failed cells, by id."""
     tests = max((one.tests for one in findings.comparisons), default=0)
-    shown = [name for name in FIGURE_WORDS if any(name in p.estimates for p in findings.points)]
+    known = {name for one in findings.points for name in one.estimates}
+    shown = [name for name in FIGURE_WORDS if name in known]
+    shown += sorted(name for name in known if name.startswith(OF_FINDING))
     return render_page(
         "study.html.j2",
         folder=TEMPLATES,
@@ -48,7 +51,7 @@ def study_html(
         study=study,
         answer=list(study.answer(findings, settings)),
         findings=findings,
-        figures={name: FIGURE_WORDS[name] for name in shown},
+        figures={name: name_figure(name) for name in shown},
         primary=settings.primary,
         settings=settings.model_dump(mode="json"),
         level=f"{settings.confidence:.0%}",

@@ -13,7 +13,10 @@ from .lesions import RATES, StudyLesions
 from .splits import Split
 from .work import CellResult
 
-__all__ = ["Pool"]
+__all__ = ["OF_FINDING", "Pool"]
+
+OF_FINDING = "slide_auc_"
+"""Beginning of the name of a further finding's slide AUC."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..eval import Estimate
 from .cell import ALL
 from .findings import Comparison
+from .pool import OF_FINDING
 
 __all__ = [
     "AUGMENTATION_WORDS",
@@ -13,6 +14,7 @@ __all__ = [
     "describe_range",
     "describe_test",
     "format_signed",
+    "name_figure",
     "name_point",
     "show",
 ]
@@ -30,6 +32,11 @@ FROZEN = {"none": "nothing"}
 AUGMENTATION_WORDS = {"none": "pictures as they are", "blur": "blurred and sharpened pictures"}
 
 
+def name_figure(figure: str) -> str:
+    """Name a figure in words; the slide AUC of a further finding by its column."""
+    return FIGURE_WORDS.get(figure) or f"slide AUC of {figure.removeprefix(OF_FINDING)}"
+
+
 def describe_differences(
     comparisons: Sequence[Comparison], first: str, second: str, *, at: str = ""
 ) -> Iterator[str]:
@@ -39,7 +46,7 @@ def describe_differences(
         difference = one.difference.difference
         if difference.value is None:
             continue
-        words = FIGURE_WORDS[one.figure]
+        words = name_figure(one.figure)
         place = f", {at}" if at else ""
         test = describe_test(one)
         size = f"{format_signed(difference.value)}{describe_range(difference, '+.3f')}"

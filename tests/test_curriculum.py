@@ -425,6 +425,8 @@ def test_the_page_tells_steps_maps_and_methods(finished):
         "log-sum-exp",
         "pictures of the whole slide at 8 µm/px",
         "gigaslide study curriculum",
+        "slide AUC of Dark, patches first minus whole slides alone",
+        "<th>slide AUC of Dark</th>",
     ):
         assert words in page
     assert {one.learner for one in report.findings.courses} == {"curriculum", "whole"}

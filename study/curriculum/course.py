@@ -8,7 +8,7 @@ import numpy as np
 
 from ...eval import Draws, Estimate, Resampling, SeedMatches, SeedScores, labels_to_reach
 from ..lesions import RATES
-from ..pool import Pool
+from ..pool import OF_FINDING, Pool
 from ..reaches import Reach, estimate_number
 from .work import SCORES, TRUTHS, pool_matches
 
@@ -31,7 +31,7 @@ class CurriculumPool(Pool):
         if self.trainings:
             yield "cam_froc", self._pool_matches()
         for number, name in enumerate(self.findings):
-            yield f"slide_auc_{name}", self._pool_finding(number)
+            yield f"{OF_FINDING}{name}", self._pool_finding(number)
 
     def _pool_matches(self) -> SeedMatches:
         pooled, known = [], np.zeros(0, np.int64)

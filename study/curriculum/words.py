@@ -5,8 +5,15 @@ from collections.abc import Iterator
 from ...storage import format_count
 from ..data import StudyData
 from ..findings import Findings
+from ..pool import OF_FINDING
 from ..reaches import Reach
-from ..words import FIGURE_WORDS, describe_differences, describe_range, show
+from ..words import (
+    FIGURE_WORDS,
+    describe_differences,
+    describe_range,
+    name_figure,
+    show,
+)
 from .course import CURRICULUM
 from .settings import CurriculumSettings
 
@@ -20,17 +27,21 @@ BLURRED = (", augmentation blur", f"{BLUR},")
 def answer_curriculum(findings: Findings, settings: CurriculumSettings) -> Iterator[str]:
     """Yield the sentences of the answer, the primary figure first."""
     figure = FIGURE_WORDS[settings.primary]
+    further = ("cam_froc", *(f"{OF_FINDING}{name}" for name in settings.findings))
     for one in findings.points:
         axes = dict(one.point)
         name = NAMES[str(axes["learner"])] + (BLUR if axes["augmentation"] == "blur" else "")
         estimate = one.estimates.get(settings.primary)
         text = "not known: no training finished" if estimate is None else show(estimate)
-        maps = one.estimates.get("cam_froc")
-        froc = "" if maps is None else f", {FIGURE_WORDS['cam_froc']} {show(maps)}"
-        yield f"{name}: {figure} {text}{froc}."
-    first = [one for one in findings.comparisons if one.is_primary][:1]
-    maps = [one for one in findings.comparisons if one.figure == "cam_froc"][:1]
-    yield from describe_differences([*first, *maps], "patches first", "whole slides alone")
+        others = [
+            f", {name_figure(other)} {show(one.estimates[other])}"
+            for other in further
+            if other in one.estimates
+        ]
+        yield f"{name}: {figure} {text}{''.join(others)}."
+    for compared in (settings.primary, *further):
+        first = [one for one in findings.comparisons if one.figure == compared][:1]
+        yield from describe_differences(first, "patches first", "whole slides alone")
     yield from (
         _describe_steps(one, settings)
         for one in findings.reaches
