@@ -52,6 +52,7 @@ def study_html(
         answer=list(study.answer(findings, settings)),
         findings=findings,
         figures={name: name_figure(name) for name in shown},
+        cell_figures=[name for name in shown if not name.startswith(OF_FINDING)],
         primary=settings.primary,
         settings=settings.model_dump(mode="json"),
         level=f"{settings.confidence:.0%}",

@@ -182,6 +182,21 @@ def test_a_training_begins_with_given_weights_and_keeps_their_normalisation(tmp_
         assert is_same == ("_bn/" in name), name
 
 
+def test_weights_of_another_network_are_refused_before_the_pictures_are_read(cohort, tmp_path):
+    spec = InputSpec(patch_px=64, centre_px=32, mpps=(1.0,))
+    given = tmp_path / "given.weights.h5"
+    build_network("compact", spec).save_weights(given)
+    settings = CurriculumSettings(**QUICK, initial_weights=given)
+    assert settings.training.width == 1.0
+    assert settings.training.learning_rate == 0.0003
+    assert read_pictures(cohort, settings).data.contents
+    for other in ({"architecture": "efficientnet_lite0"}, {"width": 0.5}):
+        with pytest.raises(SettingsError, match=r"--architecture is .*, --width"):
+            read_pictures(cohort, settings.model_copy(update=other))
+    with pytest.raises(ValueError, match="make study-weights"):
+        CurriculumSettings(**QUICK, initial_weights=Path("imagenet"))
+
+
 def test_pictures_can_have_their_stain_normalised(cohort):
     plain, even = (
         read_pictures(cohort, CurriculumSettings(**QUICK, stain=stain))

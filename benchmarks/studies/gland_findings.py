@@ -23,10 +23,12 @@ def main() -> None:
     arguments = parser.parse_args()
     slides = []
     for slide in Cohort.load(arguments.cohort):
-        outlines = json.loads((arguments.glands / f"{slide.id}.geojson").read_text())
-        grades = {one["properties"]["metadata"]["grade"] for one in outlines["features"]}
-        answer = "yes" if "benign" in grades else "no"
-        slides.append(replace(slide, further=(("benign_glands", answer),)))
+        path, answer = arguments.glands / f"{slide.id}.geojson", ""  # unknown without outlines
+        if path.exists():
+            outlines = json.loads(path.read_text())["features"]
+            grades = {one["properties"].get("metadata", {}).get("grade") for one in outlines}
+            answer = "yes" if "benign" in grades else "no"
+        slides.append(replace(slide, further=(*slide.further, ("benign_glands", answer))))
     Cohort.of_rows(slides).save(arguments.out)
     answers = [slide.column("benign_glands") for slide in slides]
     print(f"{arguments.out}: {answers.count('yes')} of {len(slides)} slides have benign glands")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ...storage import ModelError
 from ..initial_weights import fill_network
 from ..runtimes.backend import prepare_keras
 from .architectures import find_architecture
@@ -70,8 +71,11 @@ def build_whole_slide_network(
     picture: Any = keras.Input((None, None, 3), name="picture")
     cells: Any = keras.Input((None, None), name="cells")
     whole: Any = keras.Model(picture, find_architecture(architecture).tower(picture, options, ""))
-    if initial_weights:
-        fill_network(whole, architecture, initial_weights)
+    if initial_weights and (random := fill_network(whole, architecture, initial_weights)):
+        raise ModelError(
+            f"{initial_weights}: has no weights for the layers {', '.join(random[:4])} of "
+            f"{architecture}; give weights of the whole network"
+        )
     whole_tower: Any = whole.get_layer(architecture)
     last: Any = whole_tower.get_layer(LAST_LAYERS[architecture])
     tower: Any = keras.Model(whole_tower.input, last.output, name="tower")

@@ -12,9 +12,15 @@ import numpy as np
 
 from ...cohort import Cohort, CohortSlide
 from ...eval import EvaluateSettings, Truth
-from ...models import CELL_PX, find_training_slides, hash_initial_weights
+from ...models import (
+    CELL_PX,
+    build_whole_slide_network,
+    find_training_slides,
+    hash_initial_weights,
+)
 from ...storage import (
     AnnotationError,
+    ModelError,
     SettingsError,
     SlideError,
     StoreError,
@@ -152,8 +158,11 @@ def read_pictures(cohort: Cohort, settings: CurriculumSettings) -> FoundPictures
 
     Raises:
         SettingsError: a class without slides, no outlined tumour, a slide too large for its
-            picture, or a finding that is neither yes nor no.
+            picture, a finding that is neither yes nor no, or weights of another network.
     """
+    source = settings.initial_weights
+    if source is not None:
+        _refuse_misfit(str(source), settings)
     found: dict[str, StudiedSlide] = {}
     used, digest = [], hashlib.sha256()
     for slide in cohort:
@@ -168,7 +177,6 @@ def read_pictures(cohort: Cohort, settings: CurriculumSettings) -> FoundPictures
         for array in one.arrays().values():
             digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
     _refuse_unusable(used, list(found.values()))
-    source = settings.initial_weights
     if source is not None:
         digest.update(hash_initial_weights(str(source), settings.architecture).encode())
     data = StudyData(
@@ -185,7 +193,12 @@ def read_pictures(cohort: Cohort, settings: CurriculumSettings) -> FoundPictures
     cards = (
         ()
         if source is None
-        else ({"name": str(source), "training_slides": find_training_slides(source)},)
+        else (
+            {
+                "name": str(source),
+                "training_slides": find_training_slides(source, without_classifier=True),
+            },
+        )
     )
     return FoundPictures(
         data=data,
@@ -194,6 +207,22 @@ def read_pictures(cohort: Cohort, settings: CurriculumSettings) -> FoundPictures
         pretrained="start",
         pictures=found,
     )
+
+
+def _refuse_misfit(source: str, settings: CurriculumSettings) -> None:
+    training = settings.training
+    try:
+        build_whole_slide_network(
+            training.architecture,
+            findings=1,
+            width=training.width or 1.0,
+            sharpness=training.sharpness,
+            initial_weights=source,
+        )
+    except ModelError as error:
+        raise SettingsError(
+            f"{error} (--architecture is {training.architecture}, --width {training.width:g})"
+        ) from error
 
 
 def _read(slide: CohortSlide, settings: CurriculumSettings) -> StudiedSlide | None:

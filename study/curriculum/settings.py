@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ...training import WholeSlideSettings
 from ...wsi import StainMethod
@@ -20,8 +20,8 @@ class CurriculumSettings(StudySettings, WholeSlideSettings):
     seeds: int = Field(default=3, ge=1)
     """Trainings of each kind and fold, which differ in their seed."""
     initial_weights: Path | None = None
-    """Weights to begin with: a model folder or a .weights.h5 file of the same network. Default:
-    random."""
+    """Weights to begin with: a model folder or a .weights.h5 file of the network that
+    --architecture names. Default: random."""
     stain: StainMethod | Literal["none"] = "none"
     """Stain normalisation of the pictures."""
     mpp: float = Field(default=8.0, gt=0)
@@ -37,8 +37,19 @@ class CurriculumSettings(StudySettings, WholeSlideSettings):
     radius_um: float = Field(default=400.0, gt=0)
     """Minimum distance between two detections of a map (µm)."""
 
+    @field_validator("initial_weights")
+    @classmethod
+    def _check_weights(cls, source: Path | None) -> Path | None:
+        if source is not None and str(source) in ("imagenet", "random"):
+            raise ValueError(
+                f"{source} is no file: make study-weights fetches ImageNet's weights of "
+                "efficientnet_lite0; without this option the network begins at random"
+            )
+        return source
+
     @property
     def training(self) -> WholeSlideSettings:
         """Settings of the trainings alone."""
         names = WholeSlideSettings.model_fields
-        return WholeSlideSettings(**{name: getattr(self, name) for name in names})
+        found = WholeSlideSettings(**{name: getattr(self, name) for name in names})
+        return found.resolve(has_weights=self.initial_weights is not None)

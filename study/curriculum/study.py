@@ -45,7 +45,10 @@ def _make_work(settings: CurriculumSettings, place: WorkPlace) -> CurriculumWork
 
 
 def _describe_learners(settings: CurriculumSettings) -> dict[str, Any]:
-    return dict.fromkeys((CURRICULUM, WHOLE), settings.training.model_dump(mode="json"))
+    training = settings.training.model_dump(mode="json")
+    if settings.architecture == "compact":
+        del training["architecture"]  # cells of the time before there was a choice
+    return dict.fromkeys((CURRICULUM, WHOLE), training)
 
 
 def _guess_seconds(point: Point, settings: CurriculumSettings, found: FoundSlides) -> float:

@@ -75,12 +75,19 @@ def describe_trainings(settings: CurriculumSettings) -> str:
         if "blur" in settings.augmentation
         else ""
     )
-    start = "the weights of a file" if settings.initial_weights else "random weights"
+    source, training = settings.initial_weights, settings.training
+    start = (
+        f"the weights of {source.name}, whose batch normalisation was kept"
+        if source
+        else "random weights"
+    )
     return (
         f"A fully convolutional network, {settings.architecture} as far as its cells have 16 px, "
-        f"began with {start}. It gives each square of 16 px a sigmoid of "
-        f"{findings}; log-sum-exp over the squares with tissue gives that of the slide. Every "
-        f"training took {settings.steps} steps of AdamW. The curriculum took the first {patches} "
+        f"filters times {training.width:g}, began with {start}. It gives each square of 16 px a "
+        f"sigmoid of {findings}; log-sum-exp over the squares with tissue gives that of the "
+        "slide. Every "
+        f"training took {settings.steps} steps of AdamW, at a learning rate that fell from "
+        f"{training.learning_rate:g}. The curriculum took the first {patches} "
         f"on batches of {settings.patches_per_step} patches of {settings.patch_px} px around "
         "outlined tumour and on normal tissue, and the others, as the baseline all of them, on "
         f"batches of {settings.slides_per_step} whole slides. A step on patches costs less than "

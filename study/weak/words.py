@@ -83,7 +83,9 @@ def describe_weak_learners(settings: WeakSettings) -> str:
     )
     return (
         "All learners are one classifier of single windows, which learns from a label per window; "
-        "its score of a slide is the highest of its windows. Weak-only learns from weak labels, "
+        "its score of a slide is the highest of its windows. A training makes "
+        f"{format_count(settings.epochs, 'pass', 'passes')} over its slides or windows. "
+        "Weak-only learns from weak labels, "
         f"strong-only from outlines, starting from random weights. The weak labels are {source}. "
         "Fine-tuned starts from the weights of weak-only of the same fold and seed, and trains on "
         "the same slides and for as many steps as strong-only: for "

@@ -18,6 +18,7 @@ from .build import NetworkBuilder
 __all__ = ["NetworkUse", "compile_once"]
 
 RANDOM = "random"
+_in_turns = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +43,18 @@ class NetworkUse:
 @contextmanager
 def compile_once(use: NetworkUse) -> Iterator[keras.Model]:
     """Yield a network as `NetworkBuilder.build` returns it for the first step of a training. It is
-    compiled once for all trainings of the process that begin with other weights or another seed,
-    which wait for each other.
+    compiled once for all trainings of the process that begin with other weights or another seed.
+    Trainings of a process wait for each other: seeds are those of the whole process.
 
     Raises:
         SettingsError, ModelError: see `NetworkBuilder.build`.
     """
-    network, lock = _compiled(use.without_start)
-    first = use.builder.build(0, fill=use.settings.initial_weights != RANDOM)
-    with lock:
+    with _in_turns:
+        network = _compiled(use.without_start)
+        first = use.builder.build(0, fill=use.settings.initial_weights != RANDOM)
         for variable, value in zip(network.variables, first.variables, strict=True):
             variable.assign(value)
+        del first
         optimiser: Any = network.optimizer
         for variable in optimiser.variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
@@ -60,8 +62,8 @@ def compile_once(use: NetworkUse) -> Iterator[keras.Model]:
 
 
 @lru_cache(maxsize=8)  # kinds of trainings that a study takes in turns
-def _compiled(use: NetworkUse) -> tuple[keras.Model, threading.Lock]:
+def _compiled(use: NetworkUse) -> keras.Model:
     network = use.builder.build(0, fill=False)
     optimiser: Any = network.optimizer
     optimiser.build(network.trainable_variables)
-    return network, threading.Lock()
+    return network

@@ -16,6 +16,7 @@ from ...models import (
     WholeSlideNetwork,
     build_whole_slide_network,
     choose_xla,
+    hash_initial_weights,
     pool_cells,
 )
 from ..loss_check import check_loss
@@ -72,23 +73,25 @@ def train_whole_slides(
     the square that slides are padded to, of test slides too.
 
     The network begins with random weights, or with initial_weights, see
-    `build_whole_slide_network`. A process compiles it once for each side and settings.
+    `build_whole_slide_network`. A process compiles it once for each side, network and weights.
 
     Raises:
         SettingsError: slides of one class, or a curriculum without outlined tumour.
         ModelError: initial weights that do not fit, or the loss became NaN.
     """
+    settings = settings.resolve(has_weights=bool(initial_weights))
     pictures = Pictures(slides=slides, settings=settings, side_px=side_px, has_blur=has_blur)
     pictures.refuse_one_class(has_patches=has_patches)
     trainer = _trainer(
         settings.architecture,
         len(slides[0].findings),
-        settings.filters,
+        settings.width or 1.0,
         settings.sharpness,
         settings.weight_decay,
         initial_weights,
+        hash_initial_weights(initial_weights, settings.architecture) if initial_weights else "",
     )
-    highest = settings.find_rate(has_weights=bool(initial_weights))
+    highest = settings.learning_rate or 0.0
     rng = np.random.default_rng(seed)
     with trainer.lock:
         trainer.begin(rng)
@@ -154,7 +157,9 @@ def _trainer(
     sharpness: float,
     weight_decay: float,
     initial_weights: str,
+    _content: str,
 ) -> _Trainer:
+    """Build and compile a network; _content is the hash of its initial weights."""
     network = build_whole_slide_network(
         architecture,
         findings=findings,

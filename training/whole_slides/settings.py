@@ -1,5 +1,7 @@
 """Settings of a training on whole slides."""
 
+from typing import Self
+
 from pydantic import Field
 
 from ...models import WholeSlideArchitecture
@@ -29,18 +31,22 @@ class WholeSlideSettings(Settings):
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay of AdamW."""
     width: float | None = Field(default=None, gt=0, le=8)
-    """Factor for the filters of the network. Default: 0.5 for compact, 1 for others."""
+    """Factor for the filters of the network. Default: 0.5 for compact with random weights, else
+    1."""
     sharpness: float = Field(default=4.0, gt=0)
     """Sharpness of the log-sum-exp pooling of a slide's cells: small, their mean; large, their
     maximum."""
     checkpoints: int = Field(default=10, ge=2)
     """Number of times that a training is tested, at equal distances; the last is its end."""
 
-    @property
-    def filters(self) -> float:
-        """Factor for the filters, which depends on the network where none is given."""
-        return self.width or (0.5 if self.architecture == "compact" else 1.0)
+    def resolve(self, *, has_weights: bool) -> Self:
+        """Return these settings with the width and the learning rate that they stand for.
 
-    def find_rate(self, *, has_weights: bool) -> float:
-        """Return the highest learning rate; lower for weights that were learnt before."""
-        return self.learning_rate or (0.0003 if has_weights else 0.002)
+        has_weights: the network begins with weights that were learnt before.
+        """
+        is_small = self.architecture == "compact" and not has_weights
+        found = {
+            "width": self.width or (0.5 if is_small else 1.0),
+            "learning_rate": self.learning_rate or (0.0003 if has_weights else 0.002),
+        }
+        return self.model_copy(update=found)
