@@ -8,8 +8,8 @@ ARGUMENTS = "Arguments"
 GENERAL = "General"
 
 OF_STUDIES = ("folds", "repeats", "seeds", "seed", "primary")
-OF_SAMPLES = ("draws", "few", "target")
 OF_LEARNERS = ("epochs", "pooling")
+OF_SAMPLES = ("draws", "few", "target", *OF_LEARNERS)
 
 PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Phantoms": {
@@ -62,16 +62,8 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "minutes_per_slide_label",
             "minutes_per_outline",
             "minutes_per_window",
-            *OF_LEARNERS,
         ),
-        "SizeSettings": (
-            "features",
-            *OF_STUDIES,
-            "slides",
-            "learners",
-            *OF_SAMPLES,
-            *OF_LEARNERS,
-        ),
+        "SizeSettings": ("features", *OF_STUDIES, "slides", "learners", *OF_SAMPLES),
         "NoiseSettings": ("features", *OF_STUDIES, "flipped", "learners", *OF_LEARNERS),
         "TransferSettings": ("encoders", *OF_STUDIES, "learners", *OF_LEARNERS),
         "FinetuneSettings": (
@@ -95,7 +87,6 @@ PANELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "frozen_share",
             "unfrozen_rate",
             *OF_SAMPLES,
-            *OF_LEARNERS,
         ),
         "CurriculumSettings": (
             *OF_STUDIES,

@@ -35,7 +35,7 @@ class NetworkUse:
 
     @property
     def without_start(self) -> "NetworkUse":
-        """The same network, whatever weights it begins with."""
+        """Return this training without its seed and its first weights: the key of its network."""
         common = {"seed": 0, "initial_weights": RANDOM}
         return replace(self, settings=self.settings.model_copy(update=common))
 
